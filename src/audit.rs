@@ -1,0 +1,365 @@
+//! What was done, by whom, in an order that cannot be changed unnoticed.
+
+use alloc::{string::String, vec::Vec};
+use core::fmt;
+
+use crate::{
+    credential::CredentialId,
+    digest::sha256,
+    identity::{Actor, Context, Owner},
+    name::{NamespaceId, Reason, RequestId, TeamId},
+    revision::Revision,
+    timestamp::Timestamp,
+};
+
+/// One change, as the audit trail keeps it. It never holds a secret or a digest of one.
+///
+/// Each event's hash covers the event and the hash before it, so that an event that is changed,
+/// removed or moved breaks the chain at its place: see [`AuditEvent::verify`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct AuditEvent {
+    /// The revision of the change. Every revision has its event.
+    pub revision: Revision,
+    /// What was done.
+    #[cfg_attr(feature = "serde", serde(flatten))]
+    pub entry: AuditEntry,
+    /// The hash over the hash before and this event.
+    pub hash: ChainHash,
+}
+
+/// What a change says of itself; the store adds revision and hash.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct AuditEntry {
+    /// When.
+    pub at: Timestamp,
+    /// By whom, and with which key.
+    pub actor: Actor,
+    /// What.
+    pub action: Action,
+    /// In which team; none for what concerns all.
+    pub team: Option<TeamId>,
+    /// In which namespace, if it was in one.
+    pub namespace: Option<NamespaceId>,
+    /// Whose key, or who was cut off.
+    pub owner: Option<Owner>,
+    /// Which credential.
+    pub credential: Option<CredentialId>,
+    /// Why.
+    pub reason: Option<Reason>,
+    /// For which request of the embedder's.
+    pub request_id: Option<RequestId>,
+}
+
+impl AuditEntry {
+    /// An action in `context`, without saying on what.
+    pub fn new(action: Action, context: &Context) -> Self {
+        Self {
+            at: context.now,
+            actor: context.actor.clone(),
+            action,
+            team: None,
+            namespace: None,
+            owner: None,
+            credential: None,
+            reason: context.reason.clone(),
+            request_id: context.request_id.clone(),
+        }
+    }
+}
+
+impl AuditEvent {
+    /// The event of the change at `revision`, chained to the event before it.
+    pub fn chained(entry: AuditEntry, revision: Revision, before: ChainHash) -> Self {
+        let hash = chain(&entry, revision, before);
+        Self {
+            revision,
+            entry,
+            hash,
+        }
+    }
+
+    /// Checks a run of events that follow `before`, oldest first, and gives the last hash.
+    ///
+    /// Start with [`ChainHash::START`] for the whole trail, or with the hash of an event that
+    /// was kept elsewhere: a trail that was cut at its end is only noticed by such a witness.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError`] names the first event that does not follow from the one before it.
+    pub fn verify<'a>(
+        before: ChainHash,
+        events: impl IntoIterator<Item = &'a Self>,
+    ) -> Result<ChainHash, ChainError> {
+        let mut last = before;
+        for event in events {
+            if chain(&event.entry, event.revision, last) != event.hash {
+                return Err(ChainError {
+                    revision: event.revision,
+                });
+            }
+            last = event.hash;
+        }
+        Ok(last)
+    }
+}
+
+/// What was done.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Action {
+    /// A key was made.
+    KeyCreated,
+    /// A key's name, labels, scopes or end were changed.
+    KeyUpdated,
+    /// A key was switched off.
+    KeyDisabled,
+    /// A key was switched on again.
+    KeyEnabled,
+    /// A key got a new secret.
+    KeyRotated,
+    /// A key's digest was made anew under the current pepper.
+    KeyRepeppered,
+    /// A key was revoked.
+    KeyRevoked,
+    /// A key's record was deleted.
+    KeyDeleted,
+    /// All keys of an owner, a namespace or a team were revoked.
+    RealmCut,
+    /// An owner, a namespace or a team was removed.
+    RealmClosed,
+    /// An owner, a namespace or a team was admitted again.
+    RealmOpened,
+    /// A legacy credential was imported.
+    LegacyImported,
+    /// A legacy credential was revoked.
+    LegacyRevoked,
+    /// The policy for legacy credentials was set.
+    LegacyPolicySet,
+    /// The policy for keys was set.
+    PolicySet,
+}
+
+impl Action {
+    /// The action's lasting name, as in `key_created`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::KeyCreated => "key_created",
+            Self::KeyUpdated => "key_updated",
+            Self::KeyDisabled => "key_disabled",
+            Self::KeyEnabled => "key_enabled",
+            Self::KeyRotated => "key_rotated",
+            Self::KeyRepeppered => "key_repeppered",
+            Self::KeyRevoked => "key_revoked",
+            Self::KeyDeleted => "key_deleted",
+            Self::RealmCut => "realm_cut",
+            Self::RealmClosed => "realm_closed",
+            Self::RealmOpened => "realm_opened",
+            Self::LegacyImported => "legacy_imported",
+            Self::LegacyRevoked => "legacy_revoked",
+            Self::LegacyPolicySet => "legacy_policy_set",
+            Self::PolicySet => "policy_set",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A link of the audit chain: a SHA-256 value, printed as 64 lower-case hexadecimal digits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct ChainHash([u8; 32]);
+
+impl ChainHash {
+    /// What the first event of a trail follows.
+    pub const START: Self = Self([0; 32]);
+
+    /// Takes the 32 bytes that a store kept.
+    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+        Self(bytes)
+    }
+
+    /// The 32 bytes.
+    pub const fn to_bytes(self) -> [u8; 32] {
+        self.0
+    }
+
+    /// Reads 64 lower-case hexadecimal digits.
+    pub fn parse(text: &str) -> Option<Self> {
+        let mut bytes = [0; 32];
+        for (at, byte) in bytes.iter_mut().enumerate() {
+            let start = at.saturating_mul(2);
+            let pair = text.get(start..start.saturating_add(2))?;
+            *byte = u8::from_str_radix(pair, 16).ok()?;
+        }
+        let hash = Self(bytes);
+        (alloc::string::ToString::to_string(&hash) == text).then_some(hash)
+    }
+}
+
+impl fmt::Display for ChainHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for ChainHash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for ChainHash {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for ChainHash {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <alloc::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        Self::parse(&text)
+            .ok_or_else(|| serde::de::Error::custom("hash is not 64 lower-case hexadecimal digits"))
+    }
+}
+
+/// The audit trail was tampered with, or has a gap.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the audit trail breaks at revision {revision}")]
+pub struct ChainError {
+    /// The first event that does not follow from the one before it.
+    pub revision: Revision,
+}
+
+/// SHA-256 over the hash before and every field of the event, each with its length in front, so
+/// that no two events have the same bytes.
+fn chain(entry: &AuditEntry, revision: Revision, before: ChainHash) -> ChainHash {
+    let mut bytes = Vec::with_capacity(256);
+    bytes.extend_from_slice(b"kfa1");
+    bytes.extend_from_slice(&before.0);
+    bytes.extend_from_slice(&revision.get().to_be_bytes());
+    bytes.extend_from_slice(&entry.at.as_unix().to_be_bytes());
+    let owner = |owner: &Owner| alloc::format!("{owner}");
+    let fields: [Option<String>; 9] = [
+        Some(entry.action.as_str().into()),
+        entry.actor.owner.as_ref().map(owner),
+        entry.actor.key.map(String::from),
+        entry.team.as_ref().map(|text| text.as_str().into()),
+        entry.namespace.as_ref().map(|text| text.as_str().into()),
+        entry.owner.as_ref().map(owner),
+        entry.credential.map(|id| alloc::format!("{id}")),
+        entry.reason.as_ref().map(|text| text.as_str().into()),
+        entry.request_id.as_ref().map(|text| text.as_str().into()),
+    ];
+    for field in fields {
+        // Absent is 0, a text of n bytes n + 1: absent and empty differ.
+        let length = field
+            .as_ref()
+            .map_or(0, |text| text.len().saturating_add(1));
+        bytes.extend_from_slice(&(length as u64).to_be_bytes());
+        bytes.extend_from_slice(field.unwrap_or_default().as_bytes());
+    }
+    ChainHash(sha256(&bytes))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::name::UserId;
+
+    fn trail(length: u64) -> Vec<AuditEvent> {
+        let context = Context::new(
+            Actor::user(UserId::new("alice").unwrap()),
+            Timestamp::from_unix(1_800_000_000),
+        );
+        let mut last = ChainHash::START;
+        (1..=length)
+            .map(|revision| {
+                let entry = AuditEntry::new(Action::KeyUpdated, &context);
+                let event = AuditEvent::chained(entry, Revision::new(revision), last);
+                last = event.hash;
+                event
+            })
+            .collect()
+    }
+
+    fn verify(events: &[AuditEvent]) -> Result<ChainHash, ChainError> {
+        AuditEvent::verify(ChainHash::START, events)
+    }
+
+    fn breaks_at(revision: u64) -> Result<ChainHash, ChainError> {
+        Err(ChainError {
+            revision: Revision::new(revision),
+        })
+    }
+
+    #[test]
+    fn a_whole_trail_verifies() {
+        let events = trail(20);
+        assert_eq!(verify(&events), Ok(events[19].hash));
+        assert_eq!(verify(&[]), Ok(ChainHash::START));
+        assert_eq!(
+            AuditEvent::verify(events[9].hash, &events[10..]),
+            Ok(events[19].hash)
+        );
+    }
+
+    #[test]
+    fn every_tampering_is_found_at_its_place() {
+        let events = trail(20);
+        for at in 0..20 {
+            let revision = events[at].revision.get();
+
+            let mut changed = events.clone();
+            changed[at].entry.reason = Some(Reason::new("another").unwrap());
+            assert_eq!(verify(&changed), breaks_at(revision));
+
+            let mut renumbered = events.clone();
+            renumbered[at].revision = Revision::new(99);
+            assert_eq!(verify(&renumbered), breaks_at(99));
+
+            if at + 1 < 20 {
+                let mut removed = events.clone();
+                removed.remove(at);
+                assert_eq!(verify(&removed), breaks_at(revision + 1));
+
+                let mut swapped = events.clone();
+                swapped.swap(at, at + 1);
+                assert_eq!(verify(&swapped), breaks_at(revision + 1));
+            }
+        }
+    }
+
+    #[test]
+    fn fields_cannot_flow_into_each_other() {
+        let context = Context::new(Actor::system(), Timestamp::UNIX_EPOCH);
+        let mut one = AuditEntry::new(Action::KeyCreated, &context);
+        let mut two = one.clone();
+        one.team = Some(TeamId::new("ab").unwrap());
+        two.team = Some(TeamId::new("a").unwrap());
+        two.namespace = Some(NamespaceId::new("b").unwrap());
+        let hash = |entry: &AuditEntry| chain(entry, Revision::ZERO, ChainHash::START);
+        assert_ne!(hash(&one), hash(&two));
+        two.team = None;
+        two.namespace = Some(NamespaceId::new("ab").unwrap());
+        assert_ne!(hash(&one), hash(&two));
+    }
+
+    #[test]
+    fn hashes_have_one_text() {
+        let hash = trail(1)[0].hash;
+        let text = alloc::format!("{hash}");
+        assert_eq!(ChainHash::parse(&text), Some(hash));
+        assert_eq!(ChainHash::parse(&text.to_uppercase()), None);
+        assert_eq!(ChainHash::parse(&text[..63]), None);
+        assert_eq!(ChainHash::parse(&alloc::format!("{text}0")), None);
+    }
+}

@@ -1,0 +1,104 @@
+//! Lines drawn through time: what was created before one is revoked.
+
+use crate::{
+    audit::AuditEntry,
+    identity::{Owner, Tenant},
+    name::TeamId,
+    record::{Revocation, RevocationCause},
+    revision::Revision,
+};
+
+/// What can be cut off as a whole.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+pub enum Realm {
+    /// A team, with all its namespaces.
+    Team(TeamId),
+    /// A namespace of a team, with legacy credentials.
+    Namespace(Tenant),
+    /// One person's or service's part in a team.
+    Owner(TeamId, Owner),
+}
+
+impl Realm {
+    /// The team that it is, or is in.
+    pub fn team(&self) -> &TeamId {
+        match self {
+            Self::Team(team) | Self::Owner(team, _) => team,
+            Self::Namespace(tenant) => &tenant.team,
+        }
+    }
+
+    fn cause(&self) -> RevocationCause {
+        match self {
+            Self::Team(_) => RevocationCause::Team,
+            Self::Namespace(_) => RevocationCause::Namespace,
+            Self::Owner(..) => RevocationCause::Owner,
+        }
+    }
+}
+
+/// The last cut through a realm, and whether the realm is closed since.
+///
+/// Whatever was created in the realm at or before `cut` is revoked, for ever: opening the realm
+/// again does not move the cut. While the realm is closed, nothing can be created in it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Boundary {
+    /// What was cut off.
+    pub realm: Realm,
+    /// The revision of the cut.
+    pub cut: Revision,
+    /// Whether keys can be created in the realm.
+    pub closed: bool,
+    /// The revocation that everything behind the cut reads.
+    pub revocation: Revocation,
+    /// The store's revision at which this boundary last changed.
+    pub revision: Revision,
+}
+
+impl Boundary {
+    /// A cut at `revision`, as `event` tells of it.
+    pub fn new(realm: &Realm, closed: bool, revision: Revision, event: &AuditEntry) -> Self {
+        Self {
+            realm: realm.clone(),
+            cut: revision,
+            closed,
+            revocation: Revocation {
+                at: event.at,
+                by: event.actor.clone(),
+                cause: realm.cause(),
+                reason: event.reason.clone(),
+            },
+            revision,
+        }
+    }
+
+    /// The same, open again since `revision`. The cut stays where it is.
+    #[must_use]
+    pub fn reopened(self, revision: Revision) -> Self {
+        Self {
+            closed: false,
+            revision,
+            ..self
+        }
+    }
+
+    /// Whether what was created at `born` is revoked by this boundary.
+    pub fn cuts(&self, born: Revision) -> bool {
+        born <= self.cut
+    }
+
+    /// The revocation by the first of these cuts that comes after `born`.
+    pub(crate) fn first_cut<'a>(
+        boundaries: impl IntoIterator<Item = &'a Self>,
+        born: Revision,
+    ) -> Option<&'a Revocation> {
+        boundaries
+            .into_iter()
+            .filter(|boundary| boundary.cuts(born))
+            .min_by_key(|boundary| boundary.cut)
+            .map(|boundary| &boundary.revocation)
+    }
+}

@@ -1,0 +1,66 @@
+//! A credential of either kind.
+
+use core::fmt;
+
+use crate::{
+    format::KeyFormat,
+    key_id::KeyId,
+    legacy::{LegacyId, PresentedLegacy},
+    presented::{KeyError, PresentedKey},
+};
+
+/// What somebody presents: a key, or a legacy credential.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub enum Credential<'a> {
+    /// A key of this library.
+    Key(PresentedKey<'a>),
+    /// A shared credential of the old model.
+    Legacy(PresentedLegacy<'a>),
+}
+
+impl<'a> Credential<'a> {
+    /// Reads a credential's text. Does not allocate.
+    ///
+    /// # Errors
+    ///
+    /// Text that is of neither shape gets the [`KeyError`] that [`PresentedKey::parse`] gives.
+    pub fn parse(format: &KeyFormat, text: &'a [u8]) -> Result<Self, KeyError> {
+        PresentedKey::parse(format, text)
+            .map(Self::Key)
+            .or_else(|error| match PresentedLegacy::parse(text) {
+                Ok(legacy) => Ok(Self::Legacy(legacy)),
+                Err(_) => Err(error),
+            })
+    }
+
+    /// The credential's public identifier.
+    pub fn id(&self) -> CredentialId {
+        match self {
+            Self::Key(key) => CredentialId::Key(key.id()),
+            Self::Legacy(legacy) => CredentialId::Legacy(legacy.id()),
+        }
+    }
+}
+
+/// The public identifier of a credential of either kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum CredentialId {
+    /// A key of this library.
+    Key(KeyId),
+    /// A shared credential of the old model.
+    Legacy(LegacyId),
+}
+
+/// `key 4f…` or `legacy 23bc46b1-…`.
+impl fmt::Display for CredentialId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Key(id) => write!(f, "key {id}"),
+            Self::Legacy(id) => write!(f, "legacy {id}"),
+        }
+    }
+}

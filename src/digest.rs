@@ -1,0 +1,429 @@
+//! What a store keeps of a secret, and the comparison of the two.
+
+use alloc::{format, string::String, vec::Vec};
+use core::{fmt, num::NonZeroU8};
+
+use ring::{digest, hmac};
+use subtle::{Choice, ConstantTimeEq};
+use zeroize::Zeroize;
+
+use crate::{
+    format::KeyFormat, issued::IssuedKey, legacy::PresentedLegacy, presented::PresentedKey,
+};
+
+/// The digest of a key's secret: SHA-256, or HMAC-SHA-256 under a pepper.
+///
+/// It covers `"kf1"`, the 16 bytes of the identifier and the 36 characters of the secret, 55
+/// bytes: one compression block. The identifier is bound in, so that a digest that is moved to
+/// another record matches nothing. A legacy credential's digest covers `"kl1"` and its text.
+///
+/// A secret of 184 random bits needs no slow hash: from 112 bits on, OWASP ASVS 5.0 (6.5.2) and
+/// NIST SP 800-63B (look-up secrets) ask for an approved one-way function, no more.
+///
+/// There is no `==`: digests are compared in constant time, by the verification alone.
+#[derive(Clone, Copy)]
+pub struct KeyDigest {
+    pepper: Option<PepperId>,
+    lanes: Lanes,
+}
+
+/// A digest as four words, the form that is compared.
+pub(crate) type Lanes = [u64; 4];
+
+impl KeyDigest {
+    /// The digest of a key that has just been issued.
+    pub fn of(key: &IssuedKey, peppers: &Peppers) -> Self {
+        Self::of_presented(&key.presented(), peppers)
+    }
+
+    /// The digest of a presented key under the current pepper.
+    pub(crate) fn of_presented(key: &PresentedKey<'_>, peppers: &Peppers) -> Self {
+        Self {
+            pepper: peppers.current,
+            lanes: key_lanes(key, peppers.current()),
+        }
+    }
+
+    /// The digest of a legacy credential under the current pepper.
+    pub fn of_legacy(credential: &PresentedLegacy<'_>, peppers: &Peppers) -> Self {
+        Self {
+            pepper: peppers.current,
+            lanes: legacy_lanes(credential, peppers.current()),
+        }
+    }
+
+    /// Whether this is the digest of `key`'s secret, in constant time; `false` if the pepper it
+    /// was made under is not at hand.
+    pub fn matches(&self, key: &PresentedKey<'_>, peppers: &Peppers) -> bool {
+        match peppers.find(self.pepper) {
+            Ok(pepper) => bool::from(same(&key_lanes(key, pepper), &self.lanes)),
+            Err(UnknownPepper) => false,
+        }
+    }
+
+    /// The pepper it was made under, if any.
+    pub fn pepper(&self) -> Option<PepperId> {
+        self.pepper
+    }
+
+    /// The form that a store keeps: `sha256:<64 digits>` or `hmac-sha256:<pepper>:<64 digits>`,
+    /// digits in lower-case hexadecimal.
+    pub fn to_text(&self) -> String {
+        let digits = self
+            .lanes
+            .iter()
+            .map(|lane| format!("{lane:016x}"))
+            .collect::<String>();
+        match self.pepper {
+            None => format!("sha256:{digits}"),
+            Some(pepper) => format!("hmac-sha256:{pepper}:{digits}"),
+        }
+    }
+
+    /// Reads the form that [`to_text`](Self::to_text) writes, and no other.
+    ///
+    /// # Errors
+    ///
+    /// [`DigestError`] for an unknown scheme and for anything that is not a digest.
+    pub fn from_text(text: &str) -> Result<Self, DigestError> {
+        let (pepper, digits) = if let Some(digits) = text.strip_prefix("sha256:") {
+            (None, digits)
+        } else if let Some(rest) = text.strip_prefix("hmac-sha256:") {
+            let (pepper, digits) = rest.split_once(':').ok_or(DigestError)?;
+            let id: NonZeroU8 = pepper.parse().map_err(|_| DigestError)?;
+            (Some(PepperId(id)), digits)
+        } else {
+            return Err(DigestError);
+        };
+        let mut lanes = [0; 4];
+        for (at, lane) in lanes.iter_mut().enumerate() {
+            let start = at.saturating_mul(16);
+            let digits = digits
+                .get(start..start.saturating_add(16))
+                .ok_or(DigestError)?;
+            *lane = u64::from_str_radix(digits, 16).map_err(|_| DigestError)?;
+        }
+        let digest = Self { pepper, lanes };
+        // Signs, upper case, leading zeros of the pepper, a tail: whatever is not written so.
+        if digest.to_text() == text {
+            Ok(digest)
+        } else {
+            Err(DigestError)
+        }
+    }
+
+    /// The words that are compared.
+    pub(crate) fn lanes(&self) -> &Lanes {
+        &self.lanes
+    }
+}
+
+impl fmt::Debug for KeyDigest {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("KeyDigest")
+            .field("pepper", &self.pepper)
+            .finish_non_exhaustive()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for KeyDigest {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.to_text())
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for KeyDigest {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <alloc::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        Self::from_text(&text).map_err(serde::de::Error::custom)
+    }
+}
+
+/// Text is not a digest of a scheme that this version knows.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a digest of a known scheme")]
+pub struct DigestError;
+
+/// Which pepper a digest was made under: 1 to 255.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct PepperId(NonZeroU8);
+
+impl PepperId {
+    /// Takes a number from 1 to 255.
+    pub const fn new(id: u8) -> Option<Self> {
+        match NonZeroU8::new(id) {
+            Some(id) => Some(Self(id)),
+            None => None,
+        }
+    }
+
+    /// The number.
+    pub const fn get(self) -> u8 {
+        self.0.get()
+    }
+}
+
+impl fmt::Display for PepperId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(&self.0, f)
+    }
+}
+
+/// The secrets that digests are keyed with, kept apart from the store that keeps the digests.
+///
+/// Several may be at hand at once: new digests are made under the current one, old ones are
+/// still verified under theirs. To rotate a pepper, add the new one as current, let keys be
+/// moved as they are used or rotated (see [`Keyring::repepper`](crate::Keyring::repepper)), then
+/// drop the old one. None at all is a sound choice too: a secret of 184 random bits cannot be
+/// searched for.
+#[derive(Clone, Default)]
+pub struct Peppers {
+    keys: Vec<(PepperId, hmac::Key)>,
+    current: Option<PepperId>,
+}
+
+impl Peppers {
+    /// The shortest pepper, in bytes: the output length of SHA-256 (RFC 2104, section 3).
+    pub const LEN_MIN: usize = 32;
+
+    /// No pepper: digests are plain SHA-256.
+    pub const fn none() -> Self {
+        Self {
+            keys: Vec::new(),
+            current: None,
+        }
+    }
+
+    /// Adds a pepper, under which digests made so far are verified.
+    ///
+    /// # Errors
+    ///
+    /// [`PepperError`] if it is shorter than [`Peppers::LEN_MIN`] or the number is taken.
+    pub fn with(mut self, id: PepperId, pepper: &[u8]) -> Result<Self, PepperError> {
+        if pepper.len() < Self::LEN_MIN {
+            return Err(PepperError::TooShort(id));
+        }
+        if self.find(Some(id)).is_ok() {
+            return Err(PepperError::Repeated(id));
+        }
+        self.keys
+            .push((id, hmac::Key::new(hmac::HMAC_SHA256, pepper)));
+        Ok(self)
+    }
+
+    /// Adds a pepper, under which new digests are made from now on.
+    ///
+    /// # Errors
+    ///
+    /// As [`Peppers::with`].
+    pub fn with_current(self, id: PepperId, pepper: &[u8]) -> Result<Self, PepperError> {
+        let mut peppers = self.with(id, pepper)?;
+        peppers.current = Some(id);
+        Ok(peppers)
+    }
+
+    /// The number of the pepper that new digests are made under.
+    pub fn current_id(&self) -> Option<PepperId> {
+        self.current
+    }
+
+    fn current(&self) -> Option<&hmac::Key> {
+        self.find(self.current).unwrap_or_default()
+    }
+
+    /// The key for `id`; no key for no pepper.
+    pub(crate) fn find(&self, id: Option<PepperId>) -> Result<Option<&hmac::Key>, UnknownPepper> {
+        let Some(id) = id else { return Ok(None) };
+        self.keys
+            .iter()
+            .find(|(known, _)| *known == id)
+            .map(|(_, key)| Some(key))
+            .ok_or(UnknownPepper)
+    }
+}
+
+impl fmt::Debug for Peppers {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Peppers")
+            .field(
+                "ids",
+                &self.keys.iter().map(|(id, _)| id.get()).collect::<Vec<_>>(),
+            )
+            .field("current", &self.current.map(PepperId::get))
+            .finish()
+    }
+}
+
+/// A digest names a pepper that is not at hand.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct UnknownPepper;
+
+/// A pepper was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum PepperError {
+    /// Under 32 bytes.
+    #[error("pepper {0} is shorter than 32 bytes")]
+    TooShort(PepperId),
+    /// The number is taken already.
+    #[error("pepper {0} is given twice")]
+    Repeated(PepperId),
+}
+
+/// Whether two digests are equal, in constant time.
+#[inline]
+pub(crate) fn same(a: &Lanes, b: &Lanes) -> Choice {
+    let [a0, a1, a2, a3] = a;
+    let [b0, b1, b2, b3] = b;
+    ((a0 ^ b0) | (a1 ^ b1) | (a2 ^ b2) | (a3 ^ b3)).ct_eq(&0)
+}
+
+/// The digest of a presented key.
+#[inline]
+pub(crate) fn key_lanes(key: &PresentedKey<'_>, pepper: Option<&hmac::Key>) -> Lanes {
+    const LEN: usize = 3 + 16 + KeyFormat::SECRET_CHARS;
+    let mut block = [0; LEN];
+    let (tag, rest) = block.split_at_mut(3);
+    let (id, secret) = rest.split_at_mut(16);
+    tag.copy_from_slice(b"kf1");
+    id.copy_from_slice(&key.id().to_bytes());
+    secret.copy_from_slice(key.secret());
+    let lanes = lanes(&block, pepper);
+    block.as_mut_slice().zeroize();
+    lanes
+}
+
+/// The digest of a presented legacy credential.
+pub(crate) fn legacy_lanes(key: &PresentedLegacy<'_>, pepper: Option<&hmac::Key>) -> Lanes {
+    const LEN: usize = 3 + PresentedLegacy::LEN;
+    let mut block = [0; LEN];
+    let (tag, text) = block.split_at_mut(3);
+    tag.copy_from_slice(b"kl1");
+    text.copy_from_slice(key.text());
+    let lanes = lanes(&block, pepper);
+    block.as_mut_slice().zeroize();
+    lanes
+}
+
+/// Plain SHA-256 of `bytes`, for the audit chain.
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    let mut out = [0; 32];
+    out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
+    out
+}
+
+#[inline]
+fn lanes(block: &[u8], pepper: Option<&hmac::Key>) -> Lanes {
+    match pepper {
+        None => to_lanes(digest::digest(&digest::SHA256, block).as_ref()),
+        Some(key) => to_lanes(hmac::sign(key, block).as_ref()),
+    }
+}
+
+#[inline]
+fn to_lanes(digest: &[u8]) -> Lanes {
+    let mut lanes = [0; 4];
+    for (lane, bytes) in lanes.iter_mut().zip(digest.chunks_exact(8)) {
+        *lane = u64::from_be_bytes(bytes.first_chunk().copied().unwrap_or_default());
+    }
+    lanes
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    const TEXT: &[u8] =
+        b"dof_v1_d79e8aeb42e5476893c7d4c59a166264:dof_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI";
+
+    fn presented() -> PresentedKey<'static> {
+        PresentedKey::parse(&KeyFormat::new("dof").unwrap(), TEXT).unwrap()
+    }
+
+    fn pepper(id: u8) -> PepperId {
+        PepperId::new(id).unwrap()
+    }
+
+    #[test]
+    fn digests_by_an_independent_implementation() {
+        // python3: m = b"kf1" + bytes.fromhex("d79e…6264") + b"AAEC…XLQI"
+        //   hashlib.sha256(m).hexdigest(); hmac.new(bytes([7] * 32), m, "sha256").hexdigest()
+        let plain = KeyDigest::of_presented(&presented(), &Peppers::none());
+        assert_eq!(plain.to_text(), PLAIN);
+        let peppers = Peppers::none().with_current(pepper(7), &[7; 32]).unwrap();
+        let keyed = KeyDigest::of_presented(&presented(), &peppers);
+        assert_eq!(keyed.to_text(), KEYED);
+    }
+
+    const PLAIN: &str = "sha256:4b733ada8f1402365b4d93d77680c50d06bcac49429845c13e6040bccc2666d4";
+    const KEYED: &str =
+        "hmac-sha256:7:b5b8689d61a751f476d186b31c8018a98a55cf60db91612a17c46d75b1bf6c83";
+
+    #[test]
+    fn several_peppers_verify_side_by_side() {
+        let old = Peppers::none().with_current(pepper(1), &[1; 32]).unwrap();
+        let both = old.clone().with_current(pepper(2), &[2; 40]).unwrap();
+        let new = Peppers::none().with_current(pepper(2), &[2; 40]).unwrap();
+
+        let plain = KeyDigest::of_presented(&presented(), &Peppers::none());
+        let by_old = KeyDigest::of_presented(&presented(), &old);
+        let by_new = KeyDigest::of_presented(&presented(), &both);
+        assert_eq!(by_new.pepper(), Some(pepper(2)));
+        for digest in [plain, by_old, by_new] {
+            assert!(digest.matches(&presented(), &both));
+        }
+        assert!(!by_old.matches(&presented(), &new));
+        let imposter = Peppers::none().with_current(pepper(1), &[9; 32]).unwrap();
+        assert!(!by_old.matches(&presented(), &imposter));
+    }
+
+    #[test]
+    fn peppers_keep_the_rules() {
+        assert_eq!(
+            Peppers::none().with(pepper(1), &[0; 31]).unwrap_err(),
+            PepperError::TooShort(pepper(1))
+        );
+        let one = Peppers::none().with(pepper(1), &[0; 32]).unwrap();
+        assert_eq!(
+            one.with(pepper(1), &[1; 32]).unwrap_err(),
+            PepperError::Repeated(pepper(1))
+        );
+    }
+
+    #[test]
+    fn one_stored_text_per_digest() {
+        let good = KeyDigest::from_text(KEYED).unwrap();
+        assert_eq!(good.to_text(), KEYED);
+        for bad in [
+            KEYED.to_uppercase(),
+            KEYED.replace(":7:", ":07:"),
+            KEYED.replace(":7:", ":0:"),
+            KEYED.replace(":7:", ":256:"),
+            KEYED.replace("hmac-sha256", "md5"),
+            format!("{KEYED}0"),
+            KEYED[..KEYED.len() - 1].to_string(),
+            format!("none:{}", &PLAIN[7..]),
+            "sha256:".to_string(),
+            String::new(),
+        ] {
+            assert!(KeyDigest::from_text(&bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn any_difference_is_seen() {
+        let a = [1, 2, 3, 4];
+        assert!(bool::from(same(&a, &a)));
+        for lane in 0..4 {
+            for bit in 0..64 {
+                let mut b = a;
+                b[lane] ^= 1 << bit;
+                assert!(!bool::from(same(&a, &b)));
+            }
+        }
+    }
+}

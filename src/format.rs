@@ -1,0 +1,259 @@
+//! The text form of keys: one definition that parser, generator and secret scanners share.
+
+use alloc::{format, string::String};
+use core::fmt;
+
+use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
+use zeroize::Zeroizing;
+
+use crate::key_id::KeyId;
+
+/// How an embedder's keys look: `<prefix>_v1_<id>:<prefix>_sk_<secret>`.
+///
+/// | part | text |
+/// |---|---|
+/// | prefix | the embedder's: `[a-z][a-z0-9]{0,15}` |
+/// | id | 32 lower-case hexadecimal digits, 128 random bits, public |
+/// | secret | 36 characters of unpadded base64url (RFC 4648, section 5): 23 random bytes, then the CRC-32 (IEEE 802.3, most significant byte first) over `<prefix>_sk_` and the 23 bytes |
+///
+/// 27 bytes are a multiple of three, so the last character has no spare bits, and the text of a
+/// key is the only text that is accepted for it.
+///
+/// # Examples
+///
+/// ```
+/// let format = keyfob::KeyFormat::new("dof")?;
+/// assert_eq!(format.key_id_pattern(), "dof_v1_[0-9a-f]{32}");
+/// # Ok::<(), keyfob::FormatError>(())
+/// ```
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+pub struct KeyFormat {
+    /// `<prefix>_v1_`, zeros behind it.
+    head: [u8; Self::MARK_MAX],
+    /// `<prefix>_sk_`, zeros behind it.
+    mark: [u8; Self::MARK_MAX],
+    /// The length of `head`, and of `mark`.
+    mark_len: usize,
+}
+
+impl KeyFormat {
+    /// The longest prefix, in characters.
+    pub const PREFIX_MAX: usize = 16;
+    /// How many characters of a secret follow its marker.
+    pub(crate) const SECRET_CHARS: usize = 36;
+    /// The longest credential text that any prefix makes, in bytes.
+    pub(crate) const TEXT_MAX: usize = 2 * Self::MARK_MAX + KeyId::DIGITS + 1 + Self::SECRET_CHARS;
+    const MARK_MAX: usize = Self::PREFIX_MAX + 4;
+    const RANDOM_BYTES: usize = 23;
+    const SECRET_BYTES: usize = Self::RANDOM_BYTES + 4;
+
+    /// Takes the embedder's prefix, `[a-z][a-z0-9]{0,15}`.
+    ///
+    /// There is no default: a prefix that is somebody's own lets a leaked key be traced to its
+    /// service.
+    ///
+    /// # Errors
+    ///
+    /// [`FormatError`] gives the position of the first character that does not fit.
+    pub fn new(prefix: &str) -> Result<Self, FormatError> {
+        if prefix.is_empty() {
+            return Err(FormatError::Empty);
+        }
+        let fits = |(at, byte): (usize, u8)| match byte {
+            b'a'..=b'z' => true,
+            b'0'..=b'9' => at > 0,
+            _ => false,
+        };
+        if let Some(at) = prefix.bytes().enumerate().position(|place| !fits(place)) {
+            return Err(FormatError::Character { at });
+        }
+        if prefix.len() > Self::PREFIX_MAX {
+            return Err(FormatError::TooLong);
+        }
+        let mut format = Self {
+            head: [0; Self::MARK_MAX],
+            mark: [0; Self::MARK_MAX],
+            mark_len: prefix.len().saturating_add(4),
+        };
+        for (place, byte) in format.head.iter_mut().zip(prefix.bytes().chain(*b"_v1_")) {
+            *place = byte;
+        }
+        for (place, byte) in format.mark.iter_mut().zip(prefix.bytes().chain(*b"_sk_")) {
+            *place = byte;
+        }
+        Ok(format)
+    }
+
+    /// The embedder's prefix.
+    pub fn prefix(&self) -> &str {
+        let head = core::str::from_utf8(self.head()).unwrap_or_default();
+        head.strip_suffix("_v1_").unwrap_or_default()
+    }
+
+    /// The public text of a key's identifier, `<prefix>_v1_<32 digits>`: what lists and logs
+    /// show, and the user name in HTTP Basic.
+    pub fn key_id(&self, id: KeyId) -> String {
+        format!("{}_v1_{id}", self.prefix())
+    }
+
+    /// Reads the public text of a key's identifier.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`](crate::KeyError) names the part and the position that does not fit.
+    pub fn parse_key_id(&self, text: &str) -> Result<KeyId, crate::KeyError> {
+        crate::presented::parse_key_id(self, text.as_bytes())
+    }
+
+    /// The length of a credential, in bytes.
+    pub const fn credential_len(&self) -> usize {
+        self.mark_len
+            .saturating_mul(2)
+            .saturating_add(KeyId::DIGITS + 1 + Self::SECRET_CHARS)
+    }
+
+    /// A regular expression (no look-around, works in every common engine) that matches a whole
+    /// credential.
+    pub fn credential_pattern(&self) -> String {
+        format!("{}:{}", self.key_id_pattern(), self.secret_pattern())
+    }
+
+    /// A regular expression that matches a key's public identifier.
+    pub fn key_id_pattern(&self) -> String {
+        format!("{}_v1_[0-9a-f]{{32}}", self.prefix())
+    }
+
+    /// A regular expression that matches a secret on its own.
+    pub fn secret_pattern(&self) -> String {
+        format!("{}_sk_[A-Za-z0-9_-]{{36}}", self.prefix())
+    }
+
+    /// Whether `secret`, a match of [`secret_pattern`](Self::secret_pattern), was made by this
+    /// format: its checksum fits.
+    ///
+    /// For scanners of source code and logs: one in 2³² of the random texts that match the
+    /// pattern passes. It needs no store, and says nothing about whether the key still works.
+    pub fn is_well_formed_secret(&self, secret: &str) -> bool {
+        secret
+            .as_bytes()
+            .strip_prefix(self.mark())
+            .and_then(|characters| characters.try_into().ok())
+            .is_some_and(|characters| self.checksum_fits(characters))
+    }
+
+    /// `<prefix>_v1_`
+    pub(crate) fn head(&self) -> &[u8] {
+        self.head.get(..self.mark_len).unwrap_or_default()
+    }
+
+    /// `<prefix>_sk_`
+    pub(crate) fn mark(&self) -> &[u8] {
+        self.mark.get(..self.mark_len).unwrap_or_default()
+    }
+
+    /// Whether the last four bytes of a secret are the checksum of what stands before them.
+    pub(crate) fn checksum_fits(&self, characters: &[u8; Self::SECRET_CHARS]) -> bool {
+        let mut bytes = Zeroizing::new([0; Self::SECRET_BYTES]);
+        if URL_SAFE_NO_PAD.decode_slice(characters, &mut bytes[..]) != Ok(Self::SECRET_BYTES) {
+            return false;
+        }
+        match (bytes.first_chunk(), bytes.last_chunk()) {
+            (Some(random), Some(checksum)) => self.checksum(random) == *checksum,
+            _ => false,
+        }
+    }
+
+    /// Writes the 36 characters of the secret that holds `random`.
+    pub(crate) fn encode_secret(
+        &self,
+        random: &[u8; Self::RANDOM_BYTES],
+        characters: &mut [u8; Self::SECRET_CHARS],
+    ) {
+        let mut bytes = Zeroizing::new([0; Self::SECRET_BYTES]);
+        for (place, byte) in bytes
+            .iter_mut()
+            .zip(random.iter().chain(&self.checksum(random)))
+        {
+            *place = *byte;
+        }
+        // 27 bytes are 36 characters: the slice is neither too short nor left unfilled.
+        let _ = URL_SAFE_NO_PAD.encode_slice(&bytes[..], characters);
+    }
+
+    fn checksum(&self, random: &[u8; Self::RANDOM_BYTES]) -> [u8; 4] {
+        let mut crc = crc32fast::Hasher::new();
+        crc.update(self.mark());
+        crc.update(random);
+        crc.finalize().to_be_bytes()
+    }
+}
+
+impl fmt::Debug for KeyFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("KeyFormat").field(&self.prefix()).finish()
+    }
+}
+
+/// A prefix was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum FormatError {
+    /// There is no prefix.
+    #[error("the key prefix is empty")]
+    Empty,
+    /// The prefix has more than 16 characters.
+    #[error("the key prefix is longer than 16 characters")]
+    TooLong,
+    /// A character is not in `[a-z0-9]`, or the first is a digit.
+    #[error("the key prefix has a character that is not allowed, at position {at}")]
+    Character {
+        /// The byte position of the character.
+        at: usize,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn prefixes_keep_the_rule() {
+        for good in ["a", "dof", "a0", "abcdefghijklmnop"] {
+            assert_eq!(KeyFormat::new(good).unwrap().prefix(), good);
+        }
+        assert_eq!(KeyFormat::new(""), Err(FormatError::Empty));
+        assert_eq!(
+            KeyFormat::new("abcdefghijklmnopq"),
+            Err(FormatError::TooLong)
+        );
+        for (bad, at) in [("0a", 0), ("aB", 1), ("a_b", 1), ("aé", 1), ("a b", 1)] {
+            assert_eq!(KeyFormat::new(bad), Err(FormatError::Character { at }));
+        }
+    }
+
+    #[test]
+    fn a_checksum_by_an_independent_implementation() {
+        // python3 -c 'import base64, zlib; r = bytes(range(23));
+        //   print(base64.urlsafe_b64encode(r + zlib.crc32(b"dof_sk_" + r).to_bytes(4, "big")))'
+        let format = KeyFormat::new("dof").unwrap();
+        let random = core::array::from_fn(|i| u8::try_from(i).unwrap());
+        let mut characters = [0; 36];
+        format.encode_secret(&random, &mut characters);
+        assert_eq!(&characters, GOLDEN);
+        assert!(format.checksum_fits(&characters));
+    }
+
+    const GOLDEN: &[u8; 36] = b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI";
+
+    #[test]
+    fn a_secret_is_bound_to_its_prefix() {
+        let (dof, abc) = (
+            KeyFormat::new("dof").unwrap(),
+            KeyFormat::new("abc").unwrap(),
+        );
+        let mut characters = [0; 36];
+        dof.encode_secret(&[7; 23], &mut characters);
+        assert!(dof.checksum_fits(&characters));
+        assert!(!abc.checksum_fits(&characters));
+    }
+}

@@ -1,0 +1,524 @@
+//! The whole population of keys in memory, for verification without I/O.
+
+mod grant;
+mod slab;
+mod table;
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
+};
+
+use alloc::collections::BTreeMap;
+use core::fmt;
+
+pub(crate) use grant::{Grant, Holder};
+pub(crate) use table::Row;
+
+use crate::{
+    boundary::{Boundary, Realm},
+    digest::{KeyDigest, PepperId},
+    key_id::KeyId,
+    legacy::{LegacyId, LegacyPolicy, LegacyRecord},
+    name::NamespaceId,
+    policy::Policy,
+    record::{KeyRecord, Status},
+    revision::Revision,
+    scope::Scopes,
+    store::{Changes, Entry, Item, KeyStore, StoreError},
+    timestamp::Timestamp,
+};
+
+use grant::Grants;
+use slab::Slab;
+use table::{Full, Table, TableWriter};
+
+/// Every key of a store, shaped for verification: one cache line a key, read without lock,
+/// allocation or I/O while one writer follows the store's change feed.
+///
+/// An index is empty, and every verification over it is refused as
+/// [`DenyReason::NotReady`](crate::DenyReason::NotReady), until it has followed a store to the
+/// end of its feed once: [`Index::follow`]. From then on the embedder calls `follow` again as
+/// often as its revocation bound asks; a [`Keyring`](crate::Keyring) does so after each of its
+/// own changes.
+///
+/// # Memory
+///
+/// 64 bytes a key in tables that are 35 to 70 % full, and one entry for each combination of
+/// namespace, owner and scopes. The names of owners and namespaces that are gone stay until the
+/// index is built anew.
+///
+/// # Clock
+///
+/// The index keeps the latest time that any verification was given, and no verification is
+/// judged by an earlier one: a clock that jumps back revives nothing. A clock that jumps ahead by
+/// mistake therefore expires keys until the index is built anew.
+pub struct Index {
+    keys: Table,
+    /// What few keys have: a previous secret, or a beginning.
+    extras: Table,
+    legacy: Table,
+    grants: Grants,
+    legacy_policies: LegacyPolicies,
+    ready: AtomicBool,
+    clock: AtomicI64,
+    writer: Mutex<Writer>,
+}
+
+/// What the writer knows beside the tables.
+struct Writer {
+    as_of: Revision,
+    keys: TableWriter<Life>,
+    extras: TableWriter<()>,
+    legacy: TableWriter<()>,
+    boundaries: BTreeMap<Realm, Boundary>,
+    policies: BTreeMap<Option<NamespaceId>, Policy>,
+}
+
+/// What a key's end is worked out from when the policy changes.
+#[derive(Clone, Copy, Default)]
+struct Life {
+    issued_at: i64,
+    expires_at: i64,
+}
+
+impl Index {
+    /// An empty index, not ready.
+    pub fn new() -> Self {
+        let (keys, keys_writer) = Table::new();
+        let (extras, extras_writer) = Table::new();
+        let (legacy, legacy_writer) = Table::new();
+        Self {
+            keys,
+            extras,
+            legacy,
+            grants: Grants::new(),
+            legacy_policies: LegacyPolicies::new(),
+            ready: AtomicBool::new(false),
+            clock: AtomicI64::new(i64::MIN),
+            writer: Mutex::new(Writer {
+                as_of: Revision::ZERO,
+                keys: keys_writer,
+                extras: extras_writer,
+                legacy: legacy_writer,
+                boundaries: BTreeMap::new(),
+                policies: BTreeMap::new(),
+            }),
+        }
+    }
+
+    /// Follows `store` to the end of its change feed, and gives the revision reached.
+    ///
+    /// Several callers may follow at once.
+    ///
+    /// # Errors
+    ///
+    /// - the store failed -> [`FollowError::Store`]; what was read so far is in force
+    /// - the feed does not fit the index -> [`FollowError::Index`]
+    pub async fn follow<S: KeyStore>(&self, store: &S) -> Result<Revision, FollowError> {
+        loop {
+            let changes = store.changes(self.as_of(), Self::PAGE).await?;
+            self.apply(&changes)?;
+            if !changes.more {
+                return Ok(self.as_of());
+            }
+        }
+    }
+
+    /// Takes over a part of a store's change feed, which must begin where the index is or before.
+    ///
+    /// What the index knows already is passed over, so a part that comes late or twice changes
+    /// nothing. The end of the feed makes the index ready.
+    ///
+    /// # Errors
+    ///
+    /// - the part begins behind where the index is -> [`IndexError::Gap`]
+    /// - the store is behind where it was asked to begin -> [`IndexError::Regressed`]: it is
+    ///   another store, or a backup; build a new index
+    /// - there is no room -> [`IndexError::Full`]
+    pub fn apply(&self, changes: &Changes) -> Result<(), IndexError> {
+        let mut writer = self.writer();
+        let as_of = writer.as_of;
+        if changes.after > as_of {
+            return Err(IndexError::Gap { as_of });
+        }
+        if changes.upto < changes.after {
+            return Err(IndexError::Regressed {
+                upto: changes.upto,
+                as_of,
+            });
+        }
+        for entry in &changes.entries {
+            if entry.revision > writer.as_of {
+                self.apply_entry(&mut writer, entry)?;
+                writer.as_of = entry.revision;
+            }
+        }
+        writer.as_of = writer.as_of.max(changes.upto);
+        if !changes.more {
+            self.ready.store(true, Ordering::Release);
+        }
+        Ok(())
+    }
+
+    /// The revision up to which the index knows everything.
+    pub fn as_of(&self) -> Revision {
+        self.writer().as_of
+    }
+
+    /// Whether the index has followed a store to its end once.
+    pub fn is_ready(&self) -> bool {
+        self.ready.load(Ordering::Acquire)
+    }
+
+    /// Bytes that the tables of the index take, without names and grants.
+    pub fn table_bytes(&self) -> usize {
+        [&self.keys, &self.extras, &self.legacy]
+            .iter()
+            .fold(0, |sum, table| sum.saturating_add(table.bytes()))
+    }
+
+    const PAGE: usize = 1000;
+
+    #[inline]
+    pub(crate) fn key(&self, id: KeyId) -> Option<Row> {
+        let (high, low) = id.halves();
+        self.keys.find(high, low)
+    }
+
+    #[inline]
+    pub(crate) fn extra(&self, id: KeyId) -> Option<Row> {
+        let (high, low) = id.halves();
+        self.extras.find(high, low)
+    }
+
+    pub(crate) fn legacy(&self, id: LegacyId) -> Option<Row> {
+        let (high, low) = id.halves();
+        self.legacy.find(high, low)
+    }
+
+    #[inline]
+    pub(crate) fn grant(&self, row: &Row) -> Option<&Grant> {
+        self.grants.get(row)
+    }
+
+    pub(crate) fn legacy_policy(&self, namespace: &NamespaceId) -> &LegacyPolicy {
+        self.legacy_policies.of(namespace)
+    }
+
+    /// The time to judge by: `now`, or a later one that was seen before.
+    #[inline]
+    pub(crate) fn ratchet(&self, now: Timestamp) -> Timestamp {
+        let latest = self.clock.load(Ordering::Relaxed);
+        if latest < now.as_unix() {
+            // Once a second, not once a call.
+            self.clock.fetch_max(now.as_unix(), Ordering::Relaxed);
+            now
+        } else {
+            Timestamp::from_unix(latest)
+        }
+    }
+
+    fn writer(&self) -> std::sync::MutexGuard<'_, Writer> {
+        self.writer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply_entry(&self, writer: &mut Writer, entry: &Entry) -> Result<(), IndexError> {
+        match &entry.item {
+            Item::Key(record) => self.apply_key(writer, record),
+            Item::KeyDeleted(id) => {
+                let (high, low) = id.halves();
+                self.keys.remove(&mut writer.keys, high, low);
+                self.extras.remove(&mut writer.extras, high, low);
+                Ok(())
+            }
+            Item::Boundary(boundary) => {
+                self.grants.end(&boundary.realm);
+                writer
+                    .boundaries
+                    .insert(boundary.realm.clone(), boundary.clone());
+                Ok(())
+            }
+            Item::Legacy(record) => self.apply_legacy(writer, record),
+            Item::Policy(namespace, policy) => {
+                match policy {
+                    Some(policy) => writer.policies.insert(namespace.clone(), policy.clone()),
+                    None => writer.policies.remove(namespace),
+                };
+                self.apply_policies(writer);
+                Ok(())
+            }
+            Item::LegacyPolicy(namespace, policy) => self
+                .legacy_policies
+                .set(namespace.as_ref(), policy.as_ref())
+                .ok_or(IndexError::Full),
+        }
+    }
+
+    fn apply_key(&self, writer: &mut Writer, record: &KeyRecord) -> Result<(), IndexError> {
+        let (high, low) = record.id.halves();
+        let realms = [
+            Realm::Team(record.tenant.team.clone()),
+            Realm::Namespace(record.tenant.clone()),
+            Realm::Owner(record.tenant.team.clone(), record.owner.clone()),
+        ];
+        let ended = writer.is_behind(&realms, record.born);
+        let holder = Holder::Owner(record.owner.clone());
+        let payload = self
+            .grants
+            .number(&record.tenant, &holder, &record.scopes, ended)
+            .ok_or(IndexError::Full)?;
+
+        let extra = match (&record.previous, record.not_before) {
+            (None, None) => None,
+            (previous, start) => Some(Row {
+                high,
+                low,
+                digest: previous.as_ref().map_or([0; 4], |p| *p.digest.lanes()),
+                payload: Tail::pack_time(start.unwrap_or(Timestamp::UNIX_EPOCH)),
+                tail: previous.as_ref().map_or(0, |previous| {
+                    Tail::new(Some(previous.until), &previous.digest).with(Tail::PREVIOUS)
+                }),
+            }),
+        };
+        // What the extra allows comes into force before what needs it goes, and leaves after.
+        if let Some(extra) = &extra {
+            self.extras.upsert(&mut writer.extras, extra, ())?;
+        }
+        let policy = policy_of(&writer.policies, &record.tenant.namespace);
+        let mut tail = Tail::new(record.expires_under(&policy), &record.digest);
+        tail = match record.status {
+            Status::Active => tail,
+            Status::Disabled => Tail(tail.with(Tail::DISABLED)),
+            Status::Revoked(_) => Tail(tail.with(Tail::REVOKED)),
+        };
+        if record.not_before.is_some() {
+            tail = Tail(tail.with(Tail::NOT_BEFORE));
+        }
+        let row = Row {
+            high,
+            low,
+            digest: *record.digest.lanes(),
+            payload,
+            tail: tail.0,
+        };
+        let life = Life {
+            issued_at: record.issued_at.as_unix(),
+            expires_at: record.expires_at.map_or(i64::MAX, Timestamp::as_unix),
+        };
+        self.keys.upsert(&mut writer.keys, &row, life)?;
+        if extra.is_none() {
+            self.extras.remove(&mut writer.extras, high, low);
+        }
+        Ok(())
+    }
+
+    fn apply_legacy(&self, writer: &mut Writer, record: &LegacyRecord) -> Result<(), IndexError> {
+        let (high, low) = record.id.halves();
+        let realms = [
+            Realm::Team(record.tenant.team.clone()),
+            Realm::Namespace(record.tenant.clone()),
+        ];
+        let ended = writer.is_behind(&realms, record.born);
+        let holder = Holder::Subject(record.subject.clone());
+        let payload = self
+            .grants
+            .number(&record.tenant, &holder, &Scopes::All, ended)
+            .ok_or(IndexError::Full)?;
+        let mut tail = Tail::new(None, &record.digest);
+        if record.blocked {
+            tail = Tail(tail.with(Tail::DISABLED));
+        }
+        if record.revoked.is_some() {
+            tail = Tail(tail.with(Tail::REVOKED));
+        }
+        let row = Row {
+            high,
+            low,
+            digest: *record.digest.lanes(),
+            payload,
+            tail: tail.0,
+        };
+        self.legacy.upsert(&mut writer.legacy, &row, ())?;
+        Ok(())
+    }
+
+    /// Works out every key's end anew: one pass over all keys, for the rare change of policy.
+    fn apply_policies(&self, writer: &Writer) {
+        let policies = &writer.policies;
+        self.keys.update_tails(&writer.keys, |row, life| {
+            let Some(grant) = self.grant(row) else {
+                return row.tail;
+            };
+            let policy = policy_of(policies, &grant.tenant.namespace);
+            let own = (life.expires_at != i64::MAX).then(|| Timestamp::from_unix(life.expires_at));
+            let end = policy.end_of_life(Timestamp::from_unix(life.issued_at), own);
+            Tail(row.tail).with_end(end).0
+        });
+    }
+}
+
+impl Default for Index {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl fmt::Debug for Index {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Index")
+            .field("as_of", &self.as_of())
+            .field("ready", &self.is_ready())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Writer {
+    fn is_behind(&self, realms: &[Realm], born: Revision) -> bool {
+        realms
+            .iter()
+            .filter_map(|realm| self.boundaries.get(realm))
+            .any(|boundary| boundary.cuts(born))
+    }
+}
+
+fn policy_of(policies: &BTreeMap<Option<NamespaceId>, Policy>, namespace: &NamespaceId) -> Policy {
+    policies
+        .get(&Some(namespace.clone()))
+        .or_else(|| policies.get(&None))
+        .cloned()
+        .unwrap_or_default()
+}
+
+/// A row's last word: 40 bits of time, 8 bits of pepper, then flags.
+#[derive(Clone, Copy)]
+pub(crate) struct Tail(pub(crate) u64);
+
+impl Tail {
+    pub(crate) const DISABLED: u64 = 1 << 48;
+    pub(crate) const REVOKED: u64 = 1 << 49;
+    /// The key has a beginning, in the payload of its extra.
+    pub(crate) const NOT_BEFORE: u64 = 1 << 50;
+    /// The extra has the digest of a previous secret.
+    pub(crate) const PREVIOUS: u64 = 1 << 51;
+    const TIME: u64 = (1 << 40) - 1;
+
+    fn new(end: Option<Timestamp>, digest: &KeyDigest) -> Self {
+        let pepper = u64::from(digest.pepper().map_or(0, PepperId::get));
+        Self(pepper << 40).with_end(end)
+    }
+
+    #[inline]
+    pub(crate) fn has(self, flag: u64) -> bool {
+        self.0 & flag != 0
+    }
+
+    fn with(self, flag: u64) -> u64 {
+        self.0 | flag
+    }
+
+    fn with_end(self, end: Option<Timestamp>) -> Self {
+        let time = end.map_or(Self::TIME, Self::pack_time);
+        Self((self.0 & !Self::TIME) | time)
+    }
+
+    #[inline]
+    pub(crate) fn pepper(self) -> Option<PepperId> {
+        #[expect(clippy::cast_possible_truncation, reason = "eight bits")]
+        PepperId::new((self.0 >> 40) as u8)
+    }
+
+    /// The first moment after the end; none for never.
+    #[inline]
+    pub(crate) fn end(self) -> Option<Timestamp> {
+        let time = self.0 & Self::TIME;
+        (time != Self::TIME).then(|| Self::unpack_time(time))
+    }
+
+    /// Moments before 1970 are that to a table: long past either way.
+    fn pack_time(moment: Timestamp) -> u64 {
+        u64::try_from(moment.as_unix()).unwrap_or(0)
+    }
+
+    #[inline]
+    pub(crate) fn unpack_time(time: u64) -> Timestamp {
+        Timestamp::from_unix(i64::try_from(time).unwrap_or(i64::MAX))
+    }
+}
+
+/// The policies for legacy credentials, read without a lock: every change is a new version, and
+/// old versions stay. They are few.
+struct LegacyPolicies {
+    versions: Slab<BTreeMap<Option<NamespaceId>, LegacyPolicy>>,
+    current: AtomicU32,
+}
+
+impl LegacyPolicies {
+    fn new() -> Self {
+        Self {
+            versions: Slab::new(),
+            current: AtomicU32::new(0),
+        }
+    }
+
+    fn of(&self, namespace: &NamespaceId) -> &LegacyPolicy {
+        static OFF: LegacyPolicy = LegacyPolicy::Off;
+        self.versions
+            .get(self.current.load(Ordering::Acquire))
+            .and_then(|all| all.get(&Some(namespace.clone())).or_else(|| all.get(&None)))
+            .unwrap_or(&OFF)
+    }
+
+    fn set(&self, namespace: Option<&NamespaceId>, policy: Option<&LegacyPolicy>) -> Option<()> {
+        let current = self.current.load(Ordering::Relaxed);
+        let mut all = self.versions.get(current).cloned().unwrap_or_default();
+        match policy {
+            Some(policy) => all.insert(namespace.cloned(), policy.clone()),
+            None => all.remove(&namespace.cloned()),
+        };
+        let version = self.versions.push(all)?;
+        self.current.store(version, Ordering::Release);
+        Some(())
+    }
+}
+
+/// A part of a change feed does not fit the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IndexError {
+    /// The part begins behind where the index is: something is missing between.
+    #[error("the change feed has a gap behind revision {as_of}")]
+    Gap {
+        /// Where the index is.
+        as_of: Revision,
+    },
+    /// The store is behind where it was: it is another one, or was restored from a backup.
+    #[error("the store went back to revision {upto}, the index is at {as_of}")]
+    Regressed {
+        /// Where the store is.
+        upto: Revision,
+        /// Where the index is.
+        as_of: Revision,
+    },
+    /// There is no room for more keys.
+    #[error("the index has no room for more keys")]
+    Full,
+}
+
+impl From<Full> for IndexError {
+    fn from(_: Full) -> Self {
+        Self::Full
+    }
+}
+
+/// An index could not follow its store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FollowError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The feed does not fit the index.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}

@@ -1,0 +1,138 @@
+//! What keys have in common: namespace, holder and scopes, kept once.
+
+use std::sync::{
+    Mutex, PoisonError,
+    atomic::{AtomicBool, Ordering},
+};
+
+use alloc::{collections::BTreeMap, vec::Vec};
+
+use crate::{
+    boundary::Realm,
+    identity::{Owner, Tenant},
+    index::{slab::Slab, table::Row},
+    name::UserId,
+    scope::Scopes,
+};
+
+/// A namespace, who holds the key to it and what for. Keys refer to it by number.
+#[derive(Debug)]
+pub(crate) struct Grant {
+    pub(crate) tenant: Tenant,
+    pub(crate) holder: Holder,
+    pub(crate) scopes: Scopes,
+    /// Whether a cut has ended all keys with this grant.
+    ended: AtomicBool,
+}
+
+/// Who holds a credential.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Holder {
+    /// The owner of a key.
+    Owner(Owner),
+    /// The subject of a legacy credential.
+    Subject(UserId),
+}
+
+impl Grant {
+    #[inline]
+    pub(crate) fn is_ended(&self) -> bool {
+        self.ended.load(Ordering::Acquire)
+    }
+}
+
+/// All grants. Readers find one by its number; the writer finds the number of one.
+pub(super) struct Grants {
+    grants: Slab<Grant>,
+    book: Mutex<Book>,
+}
+
+#[derive(Default)]
+struct Book {
+    /// The grant of the keys that a cut has not ended, and the one of those that it has.
+    numbers: BTreeMap<(Tenant, Holder, Scopes), [Option<u32>; 2]>,
+    /// The grants that a cut through a realm ends.
+    by_realm: BTreeMap<Realm, Vec<u32>>,
+}
+
+impl Grants {
+    pub(super) fn new() -> Self {
+        Self {
+            grants: Slab::new(),
+            book: Mutex::default(),
+        }
+    }
+
+    #[inline]
+    pub(super) fn get(&self, row: &Row) -> Option<&Grant> {
+        self.grants.get(u32::try_from(row.payload).ok()?)
+    }
+
+    /// The number of a grant, made if there is none.
+    pub(super) fn number(
+        &self,
+        tenant: &Tenant,
+        holder: &Holder,
+        scopes: &Scopes,
+        ended: bool,
+    ) -> Option<u64> {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (tenant.clone(), holder.clone(), scopes.clone());
+        let [live, dead] = book.numbers.entry(key).or_default();
+        let number = if ended { dead } else { live };
+        if let Some(number) = number {
+            return Some((*number).into());
+        }
+        let new = self.grants.push(Grant {
+            tenant: tenant.clone(),
+            holder: holder.clone(),
+            scopes: scopes.clone(),
+            ended: AtomicBool::new(ended),
+        })?;
+        *number = Some(new);
+        if !ended {
+            for realm in realms(tenant, holder) {
+                book.by_realm.entry(realm).or_default().push(new);
+            }
+        }
+        Some(new.into())
+    }
+
+    /// Ends every grant in a realm: their keys fail from now on, and later keys get grants of
+    /// their own. The cost is that of the grants, not of the keys.
+    pub(super) fn end(&self, realm: &Realm) {
+        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
+        for number in book.by_realm.remove(realm).unwrap_or_default() {
+            let Some(grant) = self.grants.get(number) else {
+                continue;
+            };
+            grant.ended.store(true, Ordering::Release);
+            let key = (
+                grant.tenant.clone(),
+                grant.holder.clone(),
+                grant.scopes.clone(),
+            );
+            if let Some([live, dead]) = book.numbers.get_mut(&key) {
+                // A grant that an earlier cut ended stands in the lists of other realms still.
+                if *live == Some(number) {
+                    *live = None;
+                    *dead = Some(number);
+                }
+            }
+        }
+    }
+}
+
+/// The realms whose end is the end of a grant.
+fn realms(tenant: &Tenant, holder: &Holder) -> impl Iterator<Item = Realm> {
+    let owner = match holder {
+        Holder::Owner(owner) => Some(Realm::Owner(tenant.team.clone(), owner.clone())),
+        Holder::Subject(_) => None,
+    };
+    [
+        Realm::Team(tenant.team.clone()),
+        Realm::Namespace(tenant.clone()),
+    ]
+    .into_iter()
+    .chain(owner)
+}

@@ -1,0 +1,185 @@
+//! A key at the one moment when its secret is known.
+
+use alloc::string::String;
+use core::fmt;
+
+use ring::rand::SecureRandom;
+use zeroize::Zeroizing;
+
+use crate::{format::KeyFormat, key_id::KeyId, presented::PresentedKey};
+
+/// A key's plain text, to be shown to its owner once.
+///
+/// There is no way to print, compare, copy or serialise it; [`expose`](Self::expose) is the one
+/// way to the text. The memory is wiped when the value goes.
+///
+/// # Examples
+///
+/// ```
+/// use keyfob::{IssuedKey, KeyFormat, PresentedKey};
+///
+/// let format = KeyFormat::new("dof")?;
+/// let issued = IssuedKey::generate(&format, &ring::rand::SystemRandom::new())?;
+/// let presented = PresentedKey::parse(&format, issued.expose().as_bytes())?;
+/// assert_eq!(presented.id(), issued.id());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub struct IssuedKey {
+    id: KeyId,
+    /// `<prefix>_v1_<id>:<prefix>_sk_<secret>`
+    text: Zeroizing<String>,
+    characters: Zeroizing<[u8; KeyFormat::SECRET_CHARS]>,
+}
+
+impl IssuedKey {
+    /// Makes a key with a new identifier and a new secret.
+    ///
+    /// # Errors
+    ///
+    /// [`RandomError`] if the source of randomness fails, or gives bytes that are all equal.
+    pub fn generate(format: &KeyFormat, rng: &dyn SecureRandom) -> Result<Self, RandomError> {
+        Self::with_id(format, KeyId::from_bytes(random(rng)?), rng)
+    }
+
+    /// Makes a new secret for a key that keeps its identifier.
+    ///
+    /// # Errors
+    ///
+    /// As [`IssuedKey::generate`].
+    pub fn with_id(
+        format: &KeyFormat,
+        id: KeyId,
+        rng: &dyn SecureRandom,
+    ) -> Result<Self, RandomError> {
+        let secret = Zeroizing::new(random(rng)?);
+        let mut characters = Zeroizing::new([0; KeyFormat::SECRET_CHARS]);
+        format.encode_secret(&secret, &mut characters);
+
+        // One allocation of the final size: a string that grows leaves copies behind.
+        let mut text = Zeroizing::new(String::with_capacity(format.credential_len()));
+        for part in [
+            format.head(),
+            &id.to_digits(),
+            b":",
+            format.mark(),
+            &characters[..],
+        ] {
+            text.push_str(core::str::from_utf8(part).unwrap_or_default());
+        }
+        Ok(Self {
+            id,
+            text,
+            characters,
+        })
+    }
+
+    /// The key's public identifier.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The whole credential, `<prefix>_v1_<id>:<prefix>_sk_<secret>`.
+    ///
+    /// # Security
+    ///
+    /// Whoever has this text has the key. Show it to its owner once, over a protected channel,
+    /// and keep it nowhere.
+    pub fn expose(&self) -> &str {
+        &self.text
+    }
+
+    /// The secret alone, `<prefix>_sk_<secret>`, as the published interface answers it.
+    ///
+    /// # Security
+    ///
+    /// As [`IssuedKey::expose`].
+    pub fn expose_secret(&self) -> &str {
+        self.text.split_once(':').map_or("", |(_, secret)| secret)
+    }
+
+    /// The key as its owner will present it.
+    pub(crate) fn presented(&self) -> PresentedKey<'_> {
+        PresentedKey::from_parts(self.id, &self.characters)
+    }
+}
+
+impl fmt::Debug for IssuedKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("IssuedKey")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The source of randomness failed; no key was made.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the source of randomness failed")]
+pub struct RandomError;
+
+/// Draws bytes, and refuses those of a source that is stuck.
+fn random<const N: usize>(rng: &dyn SecureRandom) -> Result<[u8; N], RandomError> {
+    let mut bytes = [0; N];
+    rng.fill(&mut bytes).map_err(|_| RandomError)?;
+    // Of 16 random bytes all are equal once in 2^120 draws.
+    if bytes.iter().all(|byte| Some(byte) == bytes.first()) {
+        return Err(RandomError);
+    }
+    Ok(bytes)
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{collections::BTreeSet, format, string::ToString};
+
+    use ring::rand::SystemRandom;
+
+    use super::*;
+
+    #[test]
+    fn makes_what_the_parser_takes() {
+        let format = KeyFormat::new("abcdefghijklmnop").unwrap();
+        let issued = IssuedKey::generate(&format, &SystemRandom::new()).unwrap();
+        let presented = PresentedKey::parse(&format, issued.expose().as_bytes()).unwrap();
+        assert_eq!(presented.secret(), issued.presented().secret());
+        assert!(format.is_well_formed_secret(issued.expose_secret()));
+        assert_eq!(
+            issued.expose(),
+            format!("{}:{}", format.key_id(issued.id()), issued.expose_secret())
+        );
+    }
+
+    #[test]
+    fn no_two_keys_are_alike() {
+        let format = KeyFormat::new("dof").unwrap();
+        let rng = SystemRandom::new();
+        let keys: BTreeSet<_> = (0..10_000)
+            .map(|_| IssuedKey::generate(&format, &rng).unwrap())
+            .flat_map(|key| [key.id().to_string(), key.expose_secret().to_string()])
+            .collect();
+        assert_eq!(keys.len(), 20_000);
+    }
+
+    #[test]
+    fn a_new_secret_keeps_the_id() {
+        let format = KeyFormat::new("dof").unwrap();
+        let rng = SystemRandom::new();
+        let old = IssuedKey::generate(&format, &rng).unwrap();
+        let new = IssuedKey::with_id(&format, old.id(), &rng).unwrap();
+        assert_eq!(new.id(), old.id());
+        assert_ne!(new.expose_secret(), old.expose_secret());
+    }
+
+    #[test]
+    fn a_stuck_source_makes_no_key() {
+        #[expect(
+            deprecated,
+            reason = "ring's trait is sealed, so its own stuck source serves"
+        )]
+        let stuck = ring::test::rand::FixedByteRandom { byte: 0x42 };
+        let format = KeyFormat::new("dof").unwrap();
+        assert_eq!(
+            IssuedKey::generate(&format, &stuck).unwrap_err(),
+            RandomError
+        );
+    }
+}

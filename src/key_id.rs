@@ -1,0 +1,190 @@
+//! The public half of a key.
+
+use alloc::string::{String, ToString};
+use core::fmt;
+
+/// A key's identifier: 128 random bits, public, printed as 32 lower-case hexadecimal digits.
+///
+/// What people see in lists and logs, `<prefix>_v1_<32 digits>`, is
+/// [`KeyFormat::key_id`](crate::KeyFormat::key_id).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct KeyId {
+    high: u64,
+    low: u64,
+}
+
+impl KeyId {
+    /// How many hexadecimal digits an identifier has.
+    pub(crate) const DIGITS: usize = 32;
+
+    /// Takes the 16 bytes of an identifier.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        let both = u128::from_be_bytes(bytes);
+        #[expect(clippy::cast_possible_truncation, reason = "takes the two halves")]
+        Self {
+            high: (both >> 64) as u64,
+            low: both as u64,
+        }
+    }
+
+    /// The 16 bytes of the identifier.
+    pub const fn to_bytes(self) -> [u8; 16] {
+        (((self.high as u128) << 64) | self.low as u128).to_be_bytes()
+    }
+
+    /// Reads 32 lower-case hexadecimal digits; anything else gives the position of the first
+    /// byte that does not fit.
+    ///
+    /// # Errors
+    ///
+    /// The position of the fault: the first byte that is no such digit, or, where all are, the
+    /// length at which the text goes on or breaks off.
+    pub fn from_hex(digits: &[u8]) -> Result<Self, usize> {
+        match digits.first_chunk::<{ Self::DIGITS }>() {
+            Some(exact) if digits.len() == Self::DIGITS => {
+                Self::from_digits(exact).ok_or_else(|| first_non_digit(digits))
+            }
+            _ => Err(first_non_digit(digits).min(Self::DIGITS)),
+        }
+    }
+
+    /// The halves, as the index keeps them.
+    pub(crate) const fn halves(self) -> (u64, u64) {
+        (self.high, self.low)
+    }
+
+    pub(crate) const fn from_halves(high: u64, low: u64) -> Self {
+        Self { high, low }
+    }
+
+    pub(crate) fn from_digits(digits: &[u8; Self::DIGITS]) -> Option<Self> {
+        let mut words = digits.chunks_exact(8);
+        let mut half = || -> Option<u64> {
+            let high = eight_digits(*words.next()?.first_chunk()?)?;
+            let low = eight_digits(*words.next()?.first_chunk()?)?;
+            Some((u64::from(high) << 32) | u64::from(low))
+        };
+        Some(Self {
+            high: half()?,
+            low: half()?,
+        })
+    }
+
+    /// The 32 digits, as text on the stack.
+    pub(crate) fn to_digits(self) -> [u8; Self::DIGITS] {
+        let mut digits = [0; Self::DIGITS];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.to_bytes()) {
+            for (digit, nibble) in pair.iter_mut().zip([byte >> 4, byte & 15]) {
+                *digit = match nibble {
+                    0..=9 => b'0'.wrapping_add(nibble),
+                    _ => b'a'.wrapping_add(nibble).wrapping_sub(10),
+                };
+            }
+        }
+        digits
+    }
+}
+
+/// The 32 digits, without prefix.
+impl fmt::Display for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(core::str::from_utf8(&self.to_digits()).unwrap_or_default())
+    }
+}
+
+impl fmt::Debug for KeyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl From<KeyId> for String {
+    fn from(id: KeyId) -> Self {
+        id.to_string()
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for KeyId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for KeyId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let digits = <alloc::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        Self::from_hex(digits.as_bytes()).map_err(|at| {
+            serde::de::Error::custom(format_args!(
+                "key id is not 32 lower-case hexadecimal digits (position {at})"
+            ))
+        })
+    }
+}
+
+fn first_non_digit(digits: &[u8]) -> usize {
+    digits
+        .iter()
+        .position(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
+        .unwrap_or(digits.len())
+}
+
+/// Reads eight lower-case hexadecimal digits at once, a byte lane each.
+fn eight_digits(digits: [u8; 8]) -> Option<u32> {
+    const ONES: u64 = 0x0101_0101_0101_0101;
+    let text = u64::from_be_bytes(digits);
+    let letters = (text >> 6) & ONES;
+    // No lane overflows here: a lane of `nibbles` is at most 15 + 9, of `again` 24 + 0x57.
+    let nibbles = (text & ONES.wrapping_mul(0x0f)).wrapping_add(letters.wrapping_mul(9));
+    let again = nibbles
+        .wrapping_add(ONES.wrapping_mul(0x30))
+        .wrapping_add(letters.wrapping_mul(0x27));
+    let above_nine = (nibbles.wrapping_add(ONES.wrapping_mul(6)) >> 4) & ONES;
+    if again != text || nibbles & ONES.wrapping_mul(0xf0) != 0 || above_nine != letters {
+        return None;
+    }
+    let bytes = (nibbles | (nibbles >> 4)) & 0x00ff_00ff_00ff_00ff;
+    let pairs = (bytes | (bytes >> 8)) & 0x0000_ffff_0000_ffff;
+    #[expect(clippy::cast_possible_truncation, reason = "masked to 32 bits")]
+    Some(((pairs | (pairs >> 16)) & 0xffff_ffff) as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn round_trips() {
+        let text = "d79e8aeb42e5476893c7d4c59a166264";
+        let id = KeyId::from_hex(text.as_bytes()).unwrap();
+        assert_eq!(id.to_string(), text);
+        assert_eq!(KeyId::from_bytes(id.to_bytes()), id);
+        assert_eq!(KeyId::from_halves(id.halves().0, id.halves().1), id);
+    }
+
+    #[test]
+    fn every_byte_at_every_position_is_judged_like_the_plain_rule() {
+        let good = *b"0123456789abcdef0123456789abcdef";
+        for at in 0..32 {
+            for byte in 0..=255u8 {
+                let mut text = good;
+                text[at] = byte;
+                let fits = byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+                let parsed = KeyId::from_hex(&text);
+                assert_eq!(parsed.is_ok(), fits, "byte {byte:#x} at {at}");
+                match parsed {
+                    Ok(id) => assert_eq!(id.to_digits(), text),
+                    Err(position) => assert_eq!(position, at),
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn length_is_exact() {
+        assert_eq!(KeyId::from_hex(&[b'a'; 31]), Err(31));
+        assert_eq!(KeyId::from_hex(&[b'a'; 33]), Err(32));
+        assert_eq!(KeyId::from_hex(b""), Err(0));
+    }
+}

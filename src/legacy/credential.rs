@@ -1,0 +1,239 @@
+//! `uuid:key`, as `OpenWhisk` issued it.
+
+use core::fmt;
+
+/// A legacy credential's identifier: the 16 bytes of its UUID (RFC 9562).
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct LegacyId(u128);
+
+impl LegacyId {
+    /// Takes the 16 bytes of a UUID.
+    pub const fn from_bytes(bytes: [u8; 16]) -> Self {
+        Self(u128::from_be_bytes(bytes))
+    }
+
+    /// The 16 bytes of the UUID.
+    pub const fn to_bytes(self) -> [u8; 16] {
+        self.0.to_be_bytes()
+    }
+
+    /// The halves, as the index keeps them.
+    #[expect(clippy::cast_possible_truncation, reason = "takes the two halves")]
+    pub(crate) const fn halves(self) -> (u64, u64) {
+        ((self.0 >> 64) as u64, self.0 as u64)
+    }
+
+    /// Reads a UUID's text, `8-4-4-4-12` hexadecimal digits of either case.
+    ///
+    /// # Errors
+    ///
+    /// The position of the first byte that does not fit.
+    pub fn parse(text: &[u8]) -> Result<Self, usize> {
+        let mut value: u128 = 0;
+        let mut len: usize = 0;
+        for (at, byte) in text.iter().enumerate() {
+            let digit = match (at, byte) {
+                (8 | 13 | 18 | 23, b'-') => None,
+                (8 | 13 | 18 | 23 | 36.., _) => return Err(at),
+                (_, b'0'..=b'9') => Some(byte.wrapping_sub(b'0')),
+                (_, b'a'..=b'f') => Some(byte.wrapping_sub(b'a').wrapping_add(10)),
+                (_, b'A'..=b'F') => Some(byte.wrapping_sub(b'A').wrapping_add(10)),
+                _ => return Err(at),
+            };
+            if let Some(digit) = digit {
+                value = (value << 4) | u128::from(digit);
+            }
+            len = at.wrapping_add(1);
+        }
+        if len == UUID_LEN {
+            Ok(Self(value))
+        } else {
+            Err(len)
+        }
+    }
+}
+
+/// The UUID in lower case.
+impl fmt::Display for LegacyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let part = |shift: u32, digits: u32| {
+            (self.0 >> shift) & (1u128 << digits.saturating_mul(4)).wrapping_sub(1)
+        };
+        write!(
+            f,
+            "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+            part(96, 8),
+            part(80, 4),
+            part(64, 4),
+            part(48, 4),
+            part(0, 12)
+        )
+    }
+}
+
+impl fmt::Debug for LegacyId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for LegacyId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for LegacyId {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = <alloc::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        Self::parse(text.as_bytes())
+            .map_err(|at| serde::de::Error::custom(format_args!("not a UUID (position {at})")))
+    }
+}
+
+/// A credential that has the shape `uuid:key`, borrowed from where it arrived.
+#[derive(Clone, Copy)]
+pub struct PresentedLegacy<'a> {
+    id: LegacyId,
+    text: &'a [u8; TEXT_LEN],
+}
+
+impl<'a> PresentedLegacy<'a> {
+    /// The length of the text, in bytes.
+    pub(crate) const LEN: usize = TEXT_LEN;
+
+    /// Reads `<uuid>:<key>`: a UUID of 36 characters, one colon, 64 characters of `[A-Za-z0-9]`.
+    ///
+    /// The case of the UUID's digits is free, as it is where the credential was issued, but the
+    /// digest covers the text: only the one that was imported is accepted.
+    ///
+    /// # Errors
+    ///
+    /// [`LegacyError`] names the part and the position that does not fit, never the content.
+    pub fn parse(text: &'a [u8]) -> Result<Self, LegacyError> {
+        let fault = |part, at| LegacyError { part, at };
+        let text: &[u8; TEXT_LEN] = text
+            .try_into()
+            .map_err(|_| fault(LegacyPart::Length, text.len()))?;
+        let (uuid, rest) = text.split_at(UUID_LEN);
+        let id = LegacyId::parse(uuid).map_err(|at| fault(LegacyPart::Uuid, at))?;
+        let Some((b':', key)) = rest.split_first() else {
+            return Err(fault(LegacyPart::Separator, UUID_LEN));
+        };
+        match key.iter().position(|byte| !byte.is_ascii_alphanumeric()) {
+            Some(at) => Err(fault(LegacyPart::Key, at.saturating_add(UUID_LEN + 1))),
+            None => Ok(Self { id, text }),
+        }
+    }
+
+    /// The credential's public identifier.
+    pub fn id(&self) -> LegacyId {
+        self.id
+    }
+
+    pub(crate) fn text(&self) -> &'a [u8; TEXT_LEN] {
+        self.text
+    }
+}
+
+impl fmt::Debug for PresentedLegacy<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PresentedLegacy")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Text does not have the shape of a legacy credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a legacy credential: {part}, at byte {at}")]
+pub struct LegacyError {
+    part: LegacyPart,
+    at: usize,
+}
+
+impl LegacyError {
+    /// The part that does not fit.
+    pub fn part(&self) -> LegacyPart {
+        self.part
+    }
+
+    /// The position of the first byte that does not fit; for [`LegacyPart::Length`] the length.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+}
+
+/// The part of a legacy credential that does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LegacyPart {
+    /// Not 101 bytes.
+    #[error("wrong length")]
+    Length,
+    /// The 36 characters of the UUID.
+    #[error("the first part is not a UUID")]
+    Uuid,
+    /// The colon.
+    #[error("no colon between UUID and key")]
+    Separator,
+    /// The 64 characters of the key.
+    #[error("the key is not 64 letters and digits")]
+    Key,
+}
+
+const UUID_LEN: usize = 36;
+const KEY_LEN: usize = 64;
+const TEXT_LEN: usize = UUID_LEN + 1 + KEY_LEN;
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    /// OpenWhisk's own public example.
+    const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
+
+    #[test]
+    fn reads_the_public_guest() {
+        let guest = PresentedLegacy::parse(GUEST.as_bytes()).unwrap();
+        assert_eq!(
+            guest.id().to_string(),
+            "23bc46b1-71f6-4ed5-8c54-816aa4f8c502"
+        );
+        assert_eq!(LegacyId::from_bytes(guest.id().to_bytes()), guest.id());
+    }
+
+    #[test]
+    fn an_error_locates_the_fault() {
+        let change = |at: usize, byte: u8| {
+            let mut text = GUEST.as_bytes().to_vec();
+            text[at] = byte;
+            PresentedLegacy::parse(&text).unwrap_err()
+        };
+        for (at, byte, part) in [
+            (0, b'g', LegacyPart::Uuid),
+            (8, b'0', LegacyPart::Uuid),
+            (9, b'-', LegacyPart::Uuid),
+            (35, b':', LegacyPart::Uuid),
+            (36, b'0', LegacyPart::Separator),
+            (37, b':', LegacyPart::Key),
+            (100, b'\n', LegacyPart::Key),
+        ] {
+            let error = change(at, byte);
+            assert_eq!((error.part(), error.position()), (part, at));
+        }
+        let error = PresentedLegacy::parse(&GUEST.as_bytes()[1..]).unwrap_err();
+        assert_eq!((error.part(), error.position()), (LegacyPart::Length, 100));
+    }
+
+    #[test]
+    fn uuids_are_exact() {
+        assert_eq!(LegacyId::parse(b""), Err(0));
+        assert_eq!(LegacyId::parse(&GUEST.as_bytes()[..35]), Err(35));
+        assert_eq!(LegacyId::parse(&GUEST.as_bytes()[..37]), Err(36));
+    }
+}

@@ -1,0 +1,148 @@
+//! How long legacy credentials are still accepted.
+
+use alloc::vec::Vec;
+
+use crate::timestamp::Timestamp;
+
+/// Whether legacy credentials are accepted: never without an end.
+///
+/// There is no "for ever" in this type. A cut-off is undone by setting the policy again.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum LegacyPolicy {
+    /// Not accepted.
+    #[default]
+    Off,
+    /// Accepted before `sunset`, but for the brownouts.
+    Until {
+        /// The first moment at which no legacy credential is accepted any more.
+        sunset: Timestamp,
+        /// Times of rehearsal in which legacy credentials are refused as if the end had come.
+        brownouts: Vec<Brownout>,
+    },
+}
+
+impl LegacyPolicy {
+    /// The most brownouts that one policy takes.
+    pub const BROWNOUTS_MAX: usize = 64;
+
+    /// Accepts legacy credentials until `sunset`.
+    pub fn until(sunset: impl Into<Timestamp>) -> Self {
+        Self::Until {
+            sunset: sunset.into(),
+            brownouts: Vec::new(),
+        }
+    }
+
+    /// Adds a time of rehearsal, `start` included and `end` not.
+    ///
+    /// # Errors
+    ///
+    /// [`LegacyPolicyError`] if it does not end after it starts, if there are too many, or if
+    /// legacy credentials are off.
+    pub fn with_brownout(
+        self,
+        start: impl Into<Timestamp>,
+        end: impl Into<Timestamp>,
+    ) -> Result<Self, LegacyPolicyError> {
+        let Self::Until {
+            sunset,
+            mut brownouts,
+        } = self
+        else {
+            return Err(LegacyPolicyError::Off);
+        };
+        let (start, end) = (start.into(), end.into());
+        if end <= start {
+            return Err(LegacyPolicyError::Empty);
+        }
+        if brownouts.len() >= Self::BROWNOUTS_MAX {
+            return Err(LegacyPolicyError::TooMany);
+        }
+        brownouts.push(Brownout { start, end });
+        Ok(Self::Until { sunset, brownouts })
+    }
+
+    /// Whether a legacy credential is accepted at `now`.
+    pub fn accepts(&self, now: Timestamp) -> bool {
+        match self {
+            Self::Off => false,
+            Self::Until { sunset, brownouts } => {
+                now < *sunset && !brownouts.iter().any(|b| b.start <= now && now < b.end)
+            }
+        }
+    }
+}
+
+/// A time of rehearsal: legacy credentials are refused from `start` on, until `end`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Brownout {
+    /// The first moment of refusal.
+    pub start: Timestamp,
+    /// The first moment of acceptance after it.
+    pub end: Timestamp,
+}
+
+/// A brownout was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum LegacyPolicyError {
+    /// Legacy credentials are off.
+    #[error("legacy credentials are off: there is nothing to brown out")]
+    Off,
+    /// It does not end after it starts.
+    #[error("a brownout must end after it starts")]
+    Empty,
+    /// More than 64.
+    #[error("more than 64 brownouts")]
+    TooMany,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix(seconds)
+    }
+
+    #[test]
+    fn sunset_is_exact() {
+        let policy = LegacyPolicy::until(at(100));
+        assert!(policy.accepts(at(99)));
+        assert!(!policy.accepts(at(100)));
+        assert!(!policy.accepts(at(101)));
+        assert!(!LegacyPolicy::default().accepts(at(0)));
+    }
+
+    #[test]
+    fn brownouts_are_half_open() {
+        let policy = LegacyPolicy::until(at(100))
+            .with_brownout(at(10), at(20))
+            .and_then(|policy| policy.with_brownout(at(30), at(31)))
+            .unwrap();
+        let refused: Vec<i64> = (0..100).filter(|s| !policy.accepts(at(*s))).collect();
+        assert_eq!(refused, [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 30]);
+    }
+
+    #[test]
+    fn senseless_brownouts_are_refused() {
+        let policy = || LegacyPolicy::until(at(100));
+        assert_eq!(
+            policy().with_brownout(at(5), at(5)),
+            Err(LegacyPolicyError::Empty)
+        );
+        assert_eq!(
+            LegacyPolicy::Off.with_brownout(at(1), at(2)),
+            Err(LegacyPolicyError::Off)
+        );
+        let full = (0..64).try_fold(policy(), |p, i| p.with_brownout(at(i), at(i + 1)));
+        assert_eq!(
+            full.unwrap().with_brownout(at(1), at(2)),
+            Err(LegacyPolicyError::TooMany)
+        );
+    }
+}

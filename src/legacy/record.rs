@@ -1,0 +1,52 @@
+//! What a store keeps of a legacy credential.
+
+use crate::{
+    boundary::Boundary,
+    digest::KeyDigest,
+    identity::{Actor, Tenant},
+    legacy::LegacyId,
+    name::UserId,
+    record::Revocation,
+    revision::Revision,
+    timestamp::Timestamp,
+};
+
+/// A legacy credential as a store keeps it: everything but the secret.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct LegacyRecord {
+    /// The public identifier, the UUID.
+    pub id: LegacyId,
+    /// The namespace that it opens, and the team it is imported for.
+    pub tenant: Tenant,
+    /// The subject it belonged to where it was issued.
+    pub subject: UserId,
+    /// The digest of the credential's text.
+    pub digest: KeyDigest,
+    /// Whether the subject was blocked: then it authenticates nobody.
+    pub blocked: bool,
+    /// When it was imported.
+    pub imported_at: Timestamp,
+    /// Who imported it.
+    pub imported_by: Actor,
+    /// When, by whom and why it was revoked, if it was.
+    pub revoked: Option<Revocation>,
+    /// The store's revision at which it was imported. Set by the store.
+    pub born: Revision,
+    /// The store's revision at which the record last changed. Set by the store.
+    pub revision: Revision,
+}
+
+impl LegacyRecord {
+    /// The record as it reads behind these boundaries, as [`KeyRecord::behind`]. The boundaries
+    /// are those of its team and its namespace.
+    ///
+    /// [`KeyRecord::behind`]: crate::KeyRecord::behind
+    #[must_use]
+    pub fn behind<'a>(mut self, boundaries: impl IntoIterator<Item = &'a Boundary>) -> Self {
+        if self.revoked.is_none() {
+            self.revoked = Boundary::first_cut(boundaries, self.born).cloned();
+        }
+        self
+    }
+}

@@ -1,0 +1,68 @@
+//! placeholder
+#![no_std]
+#![forbid(unsafe_code)]
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::arithmetic_side_effects,
+        clippy::expect_used,
+        clippy::indexing_slicing,
+        clippy::panic,
+        clippy::unwrap_used
+    )
+)]
+
+extern crate alloc;
+#[cfg(feature = "std")]
+extern crate std;
+
+pub mod audit;
+mod boundary;
+mod credential;
+mod digest;
+mod format;
+mod identity;
+#[cfg(feature = "std")]
+mod index;
+mod issued;
+mod key_id;
+pub mod legacy;
+mod lifecycle;
+mod name;
+mod policy;
+mod presented;
+mod record;
+mod revision;
+mod scope;
+pub mod store;
+mod timestamp;
+mod ttl;
+mod usage;
+
+pub use boundary::{Boundary, Realm};
+pub use credential::{Credential, CredentialId};
+pub use digest::{DigestError, KeyDigest, PepperError, PepperId, Peppers};
+pub use format::{FormatError, KeyFormat};
+pub use identity::{Actor, Context, Owner, Tenant};
+#[cfg(feature = "std")]
+pub use index::{FollowError, Index, IndexError};
+pub use issued::{IssuedKey, RandomError};
+pub use key_id::KeyId;
+pub use lifecycle::{Expiry, KeyUpdate, LifecycleError, NewKey, Rotation};
+pub use name::{
+    KeyName, LabelName, LabelValue, NameError, NameFault, NamespaceId, Reason, RequestId, Scope,
+    ServiceId, TeamId, UserId,
+};
+pub use policy::Policy;
+pub use presented::{KeyError, KeyPart, PresentedKey};
+pub use record::{
+    KeyInfo, KeyRecord, Labels, PreviousSecret, Revocation, RevocationCause, Standing, Status,
+    TooManyLabels,
+};
+pub use revision::Revision;
+pub use scope::{Scopes, TooManyScopes};
+pub use timestamp::Timestamp;
+pub use ttl::{Ttl, TtlError};
+#[cfg(feature = "std")]
+pub use usage::UsageRecorder;
+pub use usage::{Usage, UsageTable};

@@ -1,0 +1,359 @@
+//! Validated text: identifiers that the embedder gives, and names that people type.
+
+use alloc::sync::Arc;
+use core::fmt;
+
+/// Defines a text type whose only constructor validates.
+macro_rules! text {
+    ($(#[$doc:meta])* $name:ident, $field:literal, $rule:expr) => {
+        $(#[$doc])*
+        #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(Arc<str>);
+
+        impl $name {
+            /// Takes the text if it keeps the rules stated on the type.
+            ///
+            /// # Errors
+            ///
+            /// [`NameError`] names the field, the broken rule and the position, never the text.
+            pub fn new(text: &str) -> Result<Self, NameError> {
+                let rule: Rule = $rule;
+                match rule.check(text) {
+                    Ok(()) => Ok(Self(Arc::from(text))),
+                    Err(fault) => Err(NameError { field: $field, fault }),
+                }
+            }
+
+            /// The text.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Debug::fmt(&*self.0, f)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+
+        impl AsRef<str> for $name {
+            fn as_ref(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl core::borrow::Borrow<str> for $name {
+            fn borrow(&self) -> &str {
+                &self.0
+            }
+        }
+
+        impl core::str::FromStr for $name {
+            type Err = NameError;
+
+            fn from_str(text: &str) -> Result<Self, NameError> {
+                Self::new(text)
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.serialize_str(&self.0)
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <alloc::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                Self::new(&text).map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+text! {
+    /// The team that owns namespaces and that people join and leave.
+    ///
+    /// 1 to 128 printable ASCII characters, no space at either end.
+    TeamId, "team", Rule::identifier()
+}
+
+text! {
+    /// The namespace that a key opens.
+    ///
+    /// 1 to 128 printable ASCII characters without `/`, no space at either end. The text `_` is
+    /// refused: on the wire it stands for "the namespace of this credential".
+    NamespaceId, "namespace", Rule::namespace()
+}
+
+text! {
+    /// A person, in whatever form the embedder's directory knows people.
+    ///
+    /// 1 to 128 printable ASCII characters, no space at either end.
+    UserId, "user", Rule::identifier()
+}
+
+text! {
+    /// A service that owns keys of its own, so that they survive the person who made them.
+    ///
+    /// 1 to 128 printable ASCII characters, no space at either end.
+    ServiceId, "service", Rule::identifier()
+}
+
+text! {
+    /// The name a person gives to a key.
+    ///
+    /// 1 to 100 characters of Unicode, no white space at either end, no control characters and
+    /// none that turn the direction of writing.
+    KeyName, "name", Rule::free_text(100)
+}
+
+text! {
+    /// The name of a label, such as `environment`.
+    ///
+    /// 1 to 63 characters of `A-Z a-z 0-9 . _ - /`.
+    LabelName, "label name", Rule::label_name()
+}
+
+text! {
+    /// The value of a label, such as `production`.
+    ///
+    /// 1 to 255 characters of Unicode under the rules of [`KeyName`].
+    LabelValue, "label value", Rule::free_text(255)
+}
+
+text! {
+    /// A right that a key can hold, such as `function:invoke`.
+    ///
+    /// 1 to 64 characters of a scope-token (RFC 6749, section 3.3): printable ASCII without
+    /// space, `"` and `\`.
+    Scope, "scope", Rule::scope()
+}
+
+text! {
+    /// Why something was done, in the words of the person who did it.
+    ///
+    /// 1 to 500 characters of Unicode under the rules of [`KeyName`].
+    Reason, "reason", Rule::free_text(500)
+}
+
+text! {
+    /// The embedder's identifier of the request that caused a change.
+    ///
+    /// 1 to 128 printable ASCII characters, no space at either end.
+    RequestId, "request id", Rule::identifier()
+}
+
+/// Text was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{field} {fault}")]
+pub struct NameError {
+    field: &'static str,
+    fault: NameFault,
+}
+
+impl NameError {
+    /// The field that was given the text.
+    pub fn field(&self) -> &'static str {
+        self.field
+    }
+
+    /// The rule that the text breaks.
+    pub fn fault(&self) -> NameFault {
+        self.fault
+    }
+}
+
+/// The rule that a text breaks.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum NameFault {
+    /// There is no text.
+    #[error("is empty")]
+    Empty,
+    /// The text has more characters than the field takes.
+    #[error("is longer than {max} characters")]
+    TooLong {
+        /// How many characters the field takes.
+        max: usize,
+    },
+    /// A character stands where it may not.
+    #[error("has a character that is not allowed, at position {at}")]
+    Character {
+        /// The character's position, counted in characters from zero.
+        at: usize,
+    },
+    /// The text has a meaning of its own.
+    #[error("is a reserved word")]
+    Reserved,
+}
+
+/// What a text may be.
+struct Rule {
+    max: usize,
+    allowed: fn(char) -> bool,
+    /// Whether the first and last character must not be white space.
+    trimmed: bool,
+    reserved: &'static [&'static str],
+}
+
+impl Rule {
+    const fn identifier() -> Self {
+        Self {
+            max: 128,
+            allowed: |c| matches!(c, ' '..='~'),
+            trimmed: true,
+            reserved: &[],
+        }
+    }
+
+    const fn namespace() -> Self {
+        Self {
+            max: 128,
+            allowed: |c| matches!(c, ' '..='~') && c != '/',
+            trimmed: true,
+            reserved: &["_"],
+        }
+    }
+
+    const fn free_text(max: usize) -> Self {
+        Self {
+            max,
+            allowed: |c| !c.is_control() && !changes_layout(c),
+            trimmed: true,
+            reserved: &[],
+        }
+    }
+
+    const fn label_name() -> Self {
+        Self {
+            max: 63,
+            allowed: |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/'),
+            trimmed: false,
+            reserved: &[],
+        }
+    }
+
+    const fn scope() -> Self {
+        Self {
+            max: 64,
+            allowed: |c| matches!(c, '!' | '#'..='[' | ']'..='~'),
+            trimmed: false,
+            reserved: &[],
+        }
+    }
+
+    fn check(&self, text: &str) -> Result<(), NameFault> {
+        if text.is_empty() {
+            return Err(NameFault::Empty);
+        }
+        let mut last = 0;
+        for (at, c) in text.chars().enumerate() {
+            if at >= self.max {
+                return Err(NameFault::TooLong { max: self.max });
+            }
+            let edge = at == 0 && self.trimmed;
+            if !(self.allowed)(c) || (edge && c.is_whitespace()) {
+                return Err(NameFault::Character { at });
+            }
+            last = at;
+        }
+        if self.trimmed && text.ends_with(char::is_whitespace) {
+            return Err(NameFault::Character { at: last });
+        }
+        if self.reserved.contains(&text) {
+            return Err(NameFault::Reserved);
+        }
+        Ok(())
+    }
+}
+
+/// Whether a character hides in a line, breaks it or turns its direction (Unicode bidirectional
+/// controls, line and paragraph separators, zero-width and byte order marks).
+fn changes_layout(c: char) -> bool {
+    matches!(
+        c,
+        '\u{061C}'
+            | '\u{200B}'..='\u{200F}'
+            | '\u{2028}'..='\u{202E}'
+            | '\u{2060}'..='\u{2069}'
+            | '\u{FEFF}'
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn a_fault_names_field_and_position_but_not_content() {
+        let error = UserId::new("alice\nroot").unwrap_err();
+        assert_eq!(error.field(), "user");
+        assert_eq!(error.fault(), NameFault::Character { at: 5 });
+        assert_eq!(
+            error.to_string(),
+            "user has a character that is not allowed, at position 5"
+        );
+    }
+
+    #[test]
+    fn length_is_counted_in_characters() {
+        assert!(KeyName::new(&"é".repeat(100)).is_ok());
+        assert_eq!(
+            KeyName::new(&"é".repeat(101)).unwrap_err().fault(),
+            NameFault::TooLong { max: 100 }
+        );
+        assert_eq!(KeyName::new("").unwrap_err().fault(), NameFault::Empty);
+    }
+
+    #[test]
+    fn edges_are_not_white_space() {
+        assert_eq!(
+            TeamId::new(" a").unwrap_err().fault(),
+            NameFault::Character { at: 0 }
+        );
+        assert_eq!(
+            TeamId::new("a ").unwrap_err().fault(),
+            NameFault::Character { at: 1 }
+        );
+        assert!(TeamId::new("a b").is_ok());
+    }
+
+    #[test]
+    fn the_wire_word_for_own_namespace_is_no_name() {
+        assert_eq!(
+            NamespaceId::new("_").unwrap_err().fault(),
+            NameFault::Reserved
+        );
+        assert!(NamespaceId::new("_a").is_ok());
+        assert_eq!(
+            NamespaceId::new("a/b").unwrap_err().fault(),
+            NameFault::Character { at: 1 }
+        );
+    }
+
+    #[test]
+    fn names_cannot_turn_or_break_a_line() {
+        for hostile in ["a\u{202E}b", "a\u{2028}b", "a\rb", "a\0b", "\u{FEFF}ab"] {
+            assert!(KeyName::new(hostile).is_err());
+        }
+    }
+
+    #[test]
+    fn scopes_are_scope_tokens() {
+        assert!(Scope::new("function:admin").is_ok());
+        for bad in ["a b", "a\"b", "a\\b", "é", ""] {
+            assert!(Scope::new(bad).is_err());
+        }
+    }
+}

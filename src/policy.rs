@@ -1,0 +1,67 @@
+//! What keys an embedder allows.
+
+use crate::{timestamp::Timestamp, ttl::Ttl};
+
+/// What keys may be made in a namespace, and how long they may live.
+///
+/// A store keeps one policy as the default and any number of overrides for single namespaces.
+/// A lowered `max_ttl` also ends keys that exist: it is applied at every verification, from the
+/// moment the secret was made.
+///
+/// # Examples
+///
+/// ```
+/// use keyfob::{Policy, Ttl};
+///
+/// let policy = Policy {
+///     max_ttl: Some(Ttl::days(90)),
+///     expiry_required: true,
+///     ..Policy::default()
+/// };
+/// # let _ = policy;
+/// ```
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Policy {
+    /// The shortest life of a secret.
+    pub min_ttl: Ttl,
+    /// The longest life of a secret; none for no limit.
+    pub max_ttl: Option<Ttl>,
+    /// Whether a key must have an end of its own.
+    pub expiry_required: bool,
+    /// How many live keys one owner may have in one namespace; none for no limit.
+    pub keys_per_owner: Option<u32>,
+    /// Whether the name of a live key is unique in its namespace.
+    pub unique_names: bool,
+    /// For how many seconds a replaced secret may go on working after a rotation.
+    pub max_grace_seconds: u64,
+}
+
+impl Policy {
+    /// The first moment at which a secret made at `issued_at` no longer works.
+    pub(crate) fn end_of_life(
+        &self,
+        issued_at: Timestamp,
+        expires_at: Option<Timestamp>,
+    ) -> Option<Timestamp> {
+        let longest = self.max_ttl.map(|ttl| ttl.after(issued_at));
+        match (expires_at, longest) {
+            (Some(own), Some(longest)) => Some(own.min(longest)),
+            (own, longest) => own.or(longest),
+        }
+    }
+}
+
+/// Lives from one hour to for ever, unique names, up to 30 days of grace, no limit in number.
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            min_ttl: Ttl::MIN,
+            max_ttl: None,
+            expiry_required: false,
+            keys_per_owner: None,
+            unique_names: true,
+            max_grace_seconds: 30 * 86_400,
+        }
+    }
+}

@@ -1,0 +1,240 @@
+//! A key as somebody presents it: untrusted, borrowed, not yet looked up.
+
+use core::fmt;
+
+use crate::{format::KeyFormat, key_id::KeyId};
+
+/// A credential that has the shape of a key, borrowed from where it arrived.
+///
+/// Nothing is known about it but its shape: whether such a key exists, and whether its secret is
+/// right, is the [`Verifier`](crate::Verifier)'s answer.
+#[derive(Clone, Copy)]
+pub struct PresentedKey<'a> {
+    id: KeyId,
+    secret: &'a [u8; KeyFormat::SECRET_CHARS],
+}
+
+impl<'a> PresentedKey<'a> {
+    /// Reads one credential text, `<prefix>_v1_<id>:<prefix>_sk_<secret>`.
+    ///
+    /// Length, prefix, markers and the alphabet of the identifier are checked; there is no
+    /// trimming, and no second text form. Does not allocate.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] names the part and the position that does not fit, never the content.
+    pub fn parse(format: &KeyFormat, text: &'a [u8]) -> Result<Self, KeyError> {
+        if text.len() != format.credential_len() {
+            return Err(KeyError::new(KeyPart::Length, text.len()));
+        }
+        let id_len = format.head().len().saturating_add(KeyId::DIGITS);
+        let (id, rest) = split(text, id_len, KeyPart::Id)?;
+        let id = parse_key_id(format, id)?;
+        match rest.split_first() {
+            Some((b':', secret)) => {
+                let secret = parse_secret(format, secret)
+                    .map_err(|error| error.moved_by(id_len.saturating_add(1)))?;
+                Ok(Self { id, secret })
+            }
+            _ => Err(KeyError::new(KeyPart::Separator, id_len)),
+        }
+    }
+
+    /// Reads a key from its two halves, as HTTP Basic and many configuration files keep them.
+    ///
+    /// # Errors
+    ///
+    /// As [`PresentedKey::parse`]; positions count within the half that does not fit.
+    pub fn from_pair(
+        format: &KeyFormat,
+        key_id: &[u8],
+        secret: &'a [u8],
+    ) -> Result<Self, KeyError> {
+        Ok(Self {
+            id: parse_key_id(format, key_id)?,
+            secret: parse_secret(format, secret)?,
+        })
+    }
+
+    pub(crate) fn from_parts(id: KeyId, secret: &'a [u8; KeyFormat::SECRET_CHARS]) -> Self {
+        Self { id, secret }
+    }
+
+    /// The key's public identifier.
+    pub fn id(&self) -> KeyId {
+        self.id
+    }
+
+    /// The secret's characters behind the marker.
+    pub(crate) fn secret(&self) -> &'a [u8; KeyFormat::SECRET_CHARS] {
+        self.secret
+    }
+}
+
+impl fmt::Debug for PresentedKey<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PresentedKey")
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Text does not have the shape of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a key: {part}, at byte {at}")]
+pub struct KeyError {
+    part: KeyPart,
+    at: usize,
+}
+
+impl KeyError {
+    fn new(part: KeyPart, at: usize) -> Self {
+        Self { part, at }
+    }
+
+    fn moved_by(self, bytes: usize) -> Self {
+        Self {
+            at: self.at.saturating_add(bytes),
+            ..self
+        }
+    }
+
+    /// The part that does not fit.
+    pub fn part(&self) -> KeyPart {
+        self.part
+    }
+
+    /// The position of the first byte that does not fit, counted from zero; for
+    /// [`KeyPart::Length`] the length of the text.
+    pub fn position(&self) -> usize {
+        self.at
+    }
+}
+
+/// The part of a key that does not fit.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum KeyPart {
+    /// The text is longer or shorter than a key.
+    #[error("wrong length")]
+    Length,
+    /// `<prefix>_v1_`: another service's key, or another version.
+    #[error("wrong prefix or version")]
+    Prefix,
+    /// The 32 lower-case hexadecimal digits.
+    #[error("the id is not 32 lower-case hexadecimal digits")]
+    Id,
+    /// The one `:` between identifier and secret.
+    #[error("no colon between id and secret")]
+    Separator,
+    /// `<prefix>_sk_`.
+    #[error("wrong secret marker")]
+    Marker,
+    /// The 36 characters behind the marker.
+    #[error("the secret has the wrong length")]
+    Secret,
+}
+
+/// Reads `<prefix>_v1_<32 digits>`.
+pub(crate) fn parse_key_id(format: &KeyFormat, text: &[u8]) -> Result<KeyId, KeyError> {
+    let head = format.head();
+    match text.strip_prefix(head) {
+        Some(digits) => KeyId::from_hex(digits)
+            .map_err(|at| KeyError::new(KeyPart::Id, at).moved_by(head.len())),
+        None => Err(KeyError::new(KeyPart::Prefix, first_difference(text, head))),
+    }
+}
+
+fn parse_secret<'a>(
+    format: &KeyFormat,
+    text: &'a [u8],
+) -> Result<&'a [u8; KeyFormat::SECRET_CHARS], KeyError> {
+    let mark = format.mark();
+    let Some(characters) = text.strip_prefix(mark) else {
+        return Err(KeyError::new(KeyPart::Marker, first_difference(text, mark)));
+    };
+    characters
+        .try_into()
+        .map_err(|_| KeyError::new(KeyPart::Secret, text.len()))
+}
+
+fn split(text: &[u8], at: usize, part: KeyPart) -> Result<(&[u8], &[u8]), KeyError> {
+    text.split_at_checked(at)
+        .ok_or_else(|| KeyError::new(part, text.len()))
+}
+
+fn first_difference(text: &[u8], expected: &[u8]) -> usize {
+    text.iter()
+        .zip(expected)
+        .position(|(a, b)| a != b)
+        .unwrap_or(text.len().min(expected.len()))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    const TEXT: &str =
+        "dof_v1_d79e8aeb42e5476893c7d4c59a166264:dof_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI";
+
+    fn dof() -> KeyFormat {
+        KeyFormat::new("dof").unwrap()
+    }
+
+    #[test]
+    fn text_and_pair_give_the_same_key() {
+        let one = PresentedKey::parse(&dof(), TEXT.as_bytes()).unwrap();
+        let (id, secret) = TEXT.split_once(':').unwrap();
+        let two = PresentedKey::from_pair(&dof(), id.as_bytes(), secret.as_bytes()).unwrap();
+        assert_eq!(one.id(), two.id());
+        assert_eq!(one.secret(), two.secret());
+        assert_eq!(dof().parse_key_id(id), Ok(one.id()));
+    }
+
+    #[test]
+    fn an_error_locates_the_fault() {
+        let change = |at: usize| {
+            let mut bytes = TEXT.as_bytes().to_vec();
+            bytes[at] = b'!';
+            PresentedKey::parse(&dof(), &bytes).unwrap_err()
+        };
+        for (at, part) in [
+            (0, KeyPart::Prefix),
+            (5, KeyPart::Prefix),
+            (7, KeyPart::Id),
+            (38, KeyPart::Id),
+            (39, KeyPart::Separator),
+            (40, KeyPart::Marker),
+            (46, KeyPart::Marker),
+        ] {
+            assert_eq!(change(at), KeyError::new(part, at));
+        }
+        assert_eq!(
+            PresentedKey::parse(&dof(), &TEXT.as_bytes()[1..]).unwrap_err(),
+            KeyError::new(KeyPart::Length, 82)
+        );
+        assert_eq!(
+            change(7).to_string(),
+            "not a key: the id is not 32 lower-case hexadecimal digits, at byte 7"
+        );
+    }
+
+    #[test]
+    fn pairs_are_exact() {
+        let (id, secret) = TEXT.split_once(':').unwrap();
+        let (id, secret) = (id.as_bytes(), secret.as_bytes());
+        for (id, secret, error) in [
+            (&id[..38], secret, KeyError::new(KeyPart::Id, 38)),
+            (b"", secret, KeyError::new(KeyPart::Prefix, 0)),
+            (id, &secret[..42], KeyError::new(KeyPart::Secret, 42)),
+            (id, b"dof", KeyError::new(KeyPart::Marker, 3)),
+        ] {
+            assert_eq!(
+                PresentedKey::from_pair(&dof(), id, secret).unwrap_err(),
+                error
+            );
+        }
+    }
+}

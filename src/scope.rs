@@ -1,0 +1,120 @@
+//! What a key may be used for.
+
+use alloc::{sync::Arc, vec::Vec};
+
+use crate::name::Scope;
+
+/// The rights of a key inside its namespace.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum Scopes {
+    /// Everything that the namespace allows: a key of the published interface.
+    #[default]
+    All,
+    /// These and no others; sorted, none twice. Empty: the key shows who calls, and no more.
+    Only(#[cfg_attr(feature = "serde", serde(serialize_with = "serialize_all"))] Arc<[Scope]>),
+}
+
+impl Scopes {
+    /// The most scopes that one key holds.
+    pub const MAX: usize = 64;
+
+    /// These scopes and no others.
+    ///
+    /// # Errors
+    ///
+    /// [`TooManyScopes`] for more than [`Scopes::MAX`] different ones.
+    pub fn only(scopes: impl IntoIterator<Item = Scope>) -> Result<Self, TooManyScopes> {
+        let mut scopes: Vec<Scope> = scopes.into_iter().collect();
+        scopes.sort();
+        scopes.dedup();
+        if scopes.len() > Self::MAX {
+            return Err(TooManyScopes);
+        }
+        Ok(Self::Only(scopes.into()))
+    }
+
+    /// Whether every one of `required` is among them.
+    pub fn contain(&self, required: &[Scope]) -> bool {
+        match self {
+            Self::All => true,
+            Self::Only(held) => required.iter().all(|scope| held.contains(scope)),
+        }
+    }
+
+    /// Whether these are no more than `other`: what a key may pass on to a key that it makes.
+    pub fn within(&self, other: &Self) -> bool {
+        match self {
+            Self::All => *other == Self::All,
+            Self::Only(held) => other.contain(held),
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+fn serialize_all<S: serde::Serializer>(
+    scopes: &Arc<[Scope]>,
+    serializer: S,
+) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(scopes.iter())
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Scopes {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename = "Scopes", rename_all = "snake_case")]
+        enum Stored {
+            All,
+            Only(Vec<Scope>),
+        }
+        match Stored::deserialize(deserializer)? {
+            Stored::All => Ok(Self::All),
+            Stored::Only(scopes) => Self::only(scopes).map_err(serde::de::Error::custom),
+        }
+    }
+}
+
+/// More than 64 scopes for one key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("scopes: more than 64")]
+pub struct TooManyScopes;
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    fn scopes(names: &[&str]) -> Scopes {
+        Scopes::only(names.iter().map(|name| Scope::new(name).unwrap())).unwrap()
+    }
+
+    #[test]
+    fn containment() {
+        let invoke = [Scope::new("invoke").unwrap()];
+        assert!(Scopes::All.contain(&invoke));
+        assert!(scopes(&["read", "invoke"]).contain(&invoke));
+        assert!(!scopes(&["read"]).contain(&invoke));
+        assert!(!scopes(&[]).contain(&invoke));
+        assert!(scopes(&[]).contain(&[]));
+    }
+
+    #[test]
+    fn a_part_is_within_the_whole_but_not_the_other_way_round() {
+        let (one, two) = (scopes(&["a"]), scopes(&["b", "a", "a"]));
+        assert!(one.within(&two) && one.within(&one) && two.within(&Scopes::All));
+        assert!(!two.within(&one) && !Scopes::All.within(&two));
+        assert!(Scopes::All.within(&Scopes::All));
+    }
+
+    #[test]
+    fn the_number_is_bounded() {
+        let many = |n: usize| (0..n).map(|i| Scope::new(&format!("s{i}")).unwrap());
+        assert!(Scopes::only(many(64)).is_ok());
+        assert_eq!(Scopes::only(many(65)), Err(TooManyScopes));
+        assert!(Scopes::only(many(64).chain(many(64))).is_ok());
+    }
+}

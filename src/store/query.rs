@@ -1,0 +1,245 @@
+//! What can be asked of a store, page by page.
+
+use alloc::vec::Vec;
+use core::{fmt, str::FromStr};
+
+use crate::{
+    credential::CredentialId,
+    identity::Owner,
+    name::{KeyName, LabelName, LabelValue, NamespaceId, TeamId},
+    record::{KeyRecord, Status},
+    revision::Revision,
+};
+
+/// Which of a team's keys to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyQuery {
+    /// The team. No query reaches into another.
+    pub team: TeamId,
+    /// Only keys of this namespace.
+    pub namespace: Option<NamespaceId>,
+    /// Only keys of this owner.
+    pub owner: Option<Owner>,
+    /// Only keys of this name.
+    pub name: Option<KeyName>,
+    /// Only keys with this label.
+    pub label: Option<(LabelName, LabelValue)>,
+    /// Only keys of this status.
+    pub status: Option<StatusFilter>,
+    /// Only what comes after this place.
+    pub after: Option<Cursor>,
+    /// How many to give at most, 1 to [`KeyQuery::LIMIT_MAX`]; more is read as that.
+    pub limit: usize,
+}
+
+impl KeyQuery {
+    /// The largest page.
+    pub const LIMIT_MAX: usize = 1000;
+
+    /// All keys of a team.
+    pub fn team(team: TeamId) -> Self {
+        Self {
+            team,
+            namespace: None,
+            owner: None,
+            name: None,
+            label: None,
+            status: None,
+            after: None,
+            limit: 100,
+        }
+    }
+
+    /// All keys of a namespace.
+    pub fn namespace(tenant: &crate::Tenant) -> Self {
+        Self {
+            namespace: Some(tenant.namespace.clone()),
+            ..Self::team(tenant.team.clone())
+        }
+    }
+
+    /// Whether `record`, as it reads behind its boundaries, is asked for, wherever it stands.
+    pub fn selects(&self, record: &KeyRecord) -> bool {
+        fn fits<T: PartialEq>(wanted: Option<&T>, value: &T) -> bool {
+            wanted.is_none_or(|wanted| wanted == value)
+        }
+        record.tenant.team == self.team
+            && fits(self.namespace.as_ref(), &record.tenant.namespace)
+            && fits(self.owner.as_ref(), &record.owner)
+            && fits(self.name.as_ref(), &record.name)
+            && self
+                .label
+                .as_ref()
+                .is_none_or(|(name, value)| record.labels.value(name.as_str()) == Some(value))
+            && self
+                .status
+                .is_none_or(|status| status == StatusFilter::of(&record.status))
+    }
+}
+
+/// Which status to list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum StatusFilter {
+    /// Keys that are neither disabled nor revoked.
+    Active,
+    /// Keys that do not work for now.
+    Disabled,
+    /// Keys that never work again.
+    Revoked,
+}
+
+impl StatusFilter {
+    fn of(status: &Status) -> Self {
+        match status {
+            Status::Active => Self::Active,
+            Status::Disabled => Self::Disabled,
+            Status::Revoked(_) => Self::Revoked,
+        }
+    }
+}
+
+/// Which legacy credentials to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LegacyQuery {
+    /// Only those of this team; none for every team, which is for operators.
+    pub team: Option<TeamId>,
+    /// Only those of this namespace.
+    pub namespace: Option<NamespaceId>,
+    /// Only what comes after this place.
+    pub after: Option<Cursor>,
+    /// How many to give at most, 1 to [`KeyQuery::LIMIT_MAX`]; more is read as that.
+    pub limit: usize,
+}
+
+impl Default for LegacyQuery {
+    fn default() -> Self {
+        Self {
+            team: None,
+            namespace: None,
+            after: None,
+            limit: 100,
+        }
+    }
+}
+
+/// Which events of the audit trail to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AuditQuery {
+    /// Only those of this team; none for every team, which is for operators.
+    pub team: Option<TeamId>,
+    /// Only those of this namespace.
+    pub namespace: Option<NamespaceId>,
+    /// Only those of this credential.
+    pub credential: Option<CredentialId>,
+    /// Only those of this actor.
+    pub actor: Option<Owner>,
+    /// Only what comes after this place.
+    pub after: Option<Cursor>,
+    /// How many to give at most, 1 to [`KeyQuery::LIMIT_MAX`]; more is read as that.
+    pub limit: usize,
+}
+
+impl Default for AuditQuery {
+    fn default() -> Self {
+        Self {
+            team: None,
+            namespace: None,
+            credential: None,
+            actor: None,
+            after: None,
+            limit: 100,
+        }
+    }
+}
+
+/// A part of a list.
+#[derive(Clone, Debug)]
+pub struct Page<T> {
+    /// The items, oldest first.
+    pub items: Vec<T>,
+    /// Where the next part begins; none at the end.
+    pub next: Option<Cursor>,
+}
+
+impl<T> Page<T> {
+    /// The same page of other items.
+    pub fn map<U>(self, change: impl FnMut(T) -> U) -> Page<U> {
+        Page {
+            items: self.items.into_iter().map(change).collect(),
+            next: self.next,
+        }
+    }
+}
+
+/// A place in a list: behind the item that came to be at a revision.
+///
+/// A cursor holds no right and no filter. It can be made up without harm, since every query
+/// names the team that it stays within.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cursor(Revision);
+
+impl Cursor {
+    /// Behind the item that came to be at `revision`.
+    pub const fn behind(revision: Revision) -> Self {
+        Self(revision)
+    }
+
+    /// The revision of the item that the place is behind.
+    pub const fn revision(self) -> Revision {
+        self.0
+    }
+}
+
+impl fmt::Display for Cursor {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "c{:x}", self.0.get())
+    }
+}
+
+impl FromStr for Cursor {
+    type Err = CursorError;
+
+    fn from_str(text: &str) -> Result<Self, CursorError> {
+        let digits = text.strip_prefix('c').ok_or(CursorError)?;
+        let revision = u64::from_str_radix(digits, 16).map_err(|_| CursorError)?;
+        let cursor = Self(Revision::new(revision));
+        if alloc::string::ToString::to_string(&cursor) == text {
+            Ok(cursor)
+        } else {
+            Err(CursorError)
+        }
+    }
+}
+
+/// Text is not a cursor that this version gave out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("cursor: not one that was given out")]
+pub struct CursorError;
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn cursors_have_one_text() {
+        for revision in [0, 1, 255, u64::MAX] {
+            let cursor = Cursor::behind(Revision::new(revision));
+            assert_eq!(cursor.to_string().parse(), Ok(cursor));
+        }
+        for bad in [
+            "",
+            "c",
+            "C1",
+            "c01",
+            "c+1",
+            "c1 ",
+            "cG",
+            "c10000000000000000",
+        ] {
+            assert_eq!(bad.parse::<Cursor>(), Err(CursorError), "{bad:?}");
+        }
+    }
+}

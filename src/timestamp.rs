@@ -1,0 +1,134 @@
+//! Moments in whole seconds.
+
+use core::fmt;
+
+use time::OffsetDateTime;
+
+/// A moment in whole Unix seconds, from year 0 to year 9999.
+///
+/// The interface of the crate takes [`OffsetDateTime`]; inside, and in stores, a moment is this.
+/// Fractions of a second are cut off. Arithmetic stops at the ends and cannot overflow.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
+pub struct Timestamp(i64);
+
+impl Timestamp {
+    /// 1970-01-01T00:00:00Z.
+    pub const UNIX_EPOCH: Self = Self(0);
+    /// 9999-12-31T23:59:59Z.
+    pub const MAX: Self = Self(253_402_300_799);
+    /// 0000-01-01T00:00:00Z.
+    pub const MIN: Self = Self(-62_167_219_200);
+
+    /// Takes Unix seconds; a value past either end becomes that end.
+    pub const fn from_unix(seconds: i64) -> Self {
+        if seconds > Self::MAX.0 {
+            Self::MAX
+        } else if seconds < Self::MIN.0 {
+            Self::MIN
+        } else {
+            Self(seconds)
+        }
+    }
+
+    /// Unix seconds.
+    pub const fn as_unix(self) -> i64 {
+        self.0
+    }
+
+    /// The moment `seconds` later, or [`Timestamp::MAX`].
+    #[must_use]
+    pub const fn plus_seconds(self, seconds: u64) -> Self {
+        Self::from_unix(self.0.saturating_add_unsigned(seconds))
+    }
+
+    /// How many seconds this moment lies after `earlier`; zero if it does not.
+    pub const fn seconds_since(self, earlier: Self) -> u64 {
+        if self.0 <= earlier.0 {
+            0
+        } else {
+            self.0.abs_diff(earlier.0)
+        }
+    }
+
+    /// The moment in UTC.
+    pub fn to_datetime(self) -> OffsetDateTime {
+        OffsetDateTime::from_unix_timestamp(self.0).unwrap_or(OffsetDateTime::UNIX_EPOCH)
+    }
+}
+
+impl From<OffsetDateTime> for Timestamp {
+    fn from(moment: OffsetDateTime) -> Self {
+        Self::from_unix(moment.unix_timestamp())
+    }
+}
+
+impl From<Timestamp> for OffsetDateTime {
+    fn from(moment: Timestamp) -> Self {
+        moment.to_datetime()
+    }
+}
+
+/// RFC 3339 in UTC, as in `2025-12-19T10:30:00Z`.
+impl fmt::Display for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let moment = self.to_datetime();
+        let (year, month, day) = moment.to_calendar_date();
+        let (hour, minute, second) = moment.to_hms();
+        write!(
+            f,
+            "{year:04}-{:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z",
+            u8::from(month)
+        )
+    }
+}
+
+impl fmt::Debug for Timestamp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Timestamp {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        i64::deserialize(deserializer).map(Self::from_unix)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn prints_as_rfc_3339() {
+        assert_eq!(
+            Timestamp::from_unix(1_766_140_200).to_string(),
+            "2025-12-19T10:30:00Z"
+        );
+        assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59Z");
+        assert_eq!(Timestamp::MIN.to_string(), "0000-01-01T00:00:00Z");
+    }
+
+    #[test]
+    fn stops_at_the_ends() {
+        assert_eq!(Timestamp::from_unix(i64::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::from_unix(i64::MIN), Timestamp::MIN);
+        assert_eq!(Timestamp::UNIX_EPOCH.plus_seconds(u64::MAX), Timestamp::MAX);
+        assert_eq!(Timestamp::MIN.seconds_since(Timestamp::MAX), 0);
+        assert_eq!(
+            Timestamp::MAX.seconds_since(Timestamp::MIN),
+            315_569_519_999
+        );
+    }
+
+    #[test]
+    fn round_trips_through_datetime() {
+        for seconds in [Timestamp::MIN.as_unix(), -1, 0, 1, Timestamp::MAX.as_unix()] {
+            let moment = Timestamp::from_unix(seconds);
+            assert_eq!(Timestamp::from(moment.to_datetime()), moment);
+        }
+    }
+}

@@ -1,0 +1,192 @@
+//! How long a key lives.
+
+use core::{fmt, str::FromStr};
+
+use crate::timestamp::Timestamp;
+
+/// A time to live: at least one hour, in whole seconds.
+///
+/// The text form is that of the published interface: a positive decimal integer without leading
+/// zero, followed by `h` (hours) or `d` (days of 24 hours), as in `1h` or `90d`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
+pub struct Ttl(u64);
+
+impl Ttl {
+    /// One hour, the shortest that there is.
+    pub const MIN: Self = Self(3600);
+    /// 10,000 years of 365 days: past the end of [`Timestamp`].
+    pub const MAX: Self = Self(315_360_000_000);
+
+    /// Takes a number of seconds.
+    ///
+    /// # Errors
+    ///
+    /// [`TtlError::TooShort`] under [`Ttl::MIN`], [`TtlError::TooLong`] over [`Ttl::MAX`].
+    pub const fn from_seconds(seconds: u64) -> Result<Self, TtlError> {
+        if seconds < Self::MIN.0 {
+            Err(TtlError::TooShort)
+        } else if seconds > Self::MAX.0 {
+            Err(TtlError::TooLong)
+        } else {
+            Ok(Self(seconds))
+        }
+    }
+
+    /// Takes a number of days; past [`Ttl::MAX`] it becomes that, and zero becomes [`Ttl::MIN`].
+    pub const fn days(days: u32) -> Self {
+        match Self::from_seconds((days as u64).saturating_mul(86_400)) {
+            Ok(ttl) => ttl,
+            Err(TtlError::TooLong) => Self::MAX,
+            Err(_) => Self::MIN,
+        }
+    }
+
+    /// Takes a number of hours; zero becomes [`Ttl::MIN`].
+    pub const fn hours(hours: u32) -> Self {
+        match Self::from_seconds((hours as u64).saturating_mul(3_600)) {
+            Ok(ttl) => ttl,
+            Err(TtlError::TooLong) => Self::MAX,
+            Err(_) => Self::MIN,
+        }
+    }
+
+    /// The number of seconds.
+    pub const fn as_seconds(self) -> u64 {
+        self.0
+    }
+
+    /// The moment this long after `start`, or [`Timestamp::MAX`].
+    pub const fn after(self, start: Timestamp) -> Timestamp {
+        start.plus_seconds(self.0)
+    }
+}
+
+impl FromStr for Ttl {
+    type Err = TtlError;
+
+    fn from_str(text: &str) -> Result<Self, TtlError> {
+        let Some((unit_at, unit)) = text.char_indices().next_back() else {
+            return Err(TtlError::Empty);
+        };
+        let unit_seconds: u64 = match unit {
+            'h' => 3_600,
+            'd' => 86_400,
+            _ => return Err(TtlError::Unit { at: unit_at }),
+        };
+        let number = text.get(..unit_at).unwrap_or_default();
+        if number.is_empty() {
+            return Err(TtlError::Number { at: 0 });
+        }
+        let mut amount: u64 = 0;
+        for (at, byte) in number.bytes().enumerate() {
+            let leading_zero = at == 0 && byte == b'0' && number.len() > 1;
+            if !byte.is_ascii_digit() || leading_zero {
+                return Err(TtlError::Number { at });
+            }
+            amount = amount
+                .saturating_mul(10)
+                .saturating_add(u64::from(byte.wrapping_sub(b'0')));
+        }
+        Self::from_seconds(amount.saturating_mul(unit_seconds))
+    }
+}
+
+/// The shortest text that means the same: days if they come out even, hours if those do.
+/// A length that has no such text prints its seconds, as in `3601s`.
+impl fmt::Display for Ttl {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            s if s % 86_400 == 0 => write!(f, "{}d", s / 86_400),
+            s if s % 3_600 == 0 => write!(f, "{}h", s / 3_600),
+            s => write!(f, "{s}s"),
+        }
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for Ttl {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let seconds = u64::deserialize(deserializer)?;
+        Self::from_seconds(seconds).map_err(serde::de::Error::custom)
+    }
+}
+
+/// A time to live was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum TtlError {
+    /// There is no text.
+    #[error("expires_in is empty; it takes an integer followed by h or d")]
+    Empty,
+    /// The last character is neither `h` nor `d`.
+    #[error("expires_in must end in h or d (position {at})")]
+    Unit {
+        /// The byte position of the last character.
+        at: usize,
+    },
+    /// What stands before the unit is not a decimal integer without sign and leading zero.
+    #[error("expires_in must start with an integer (position {at})")]
+    Number {
+        /// The byte position of the first character that does not fit.
+        at: usize,
+    },
+    /// Under one hour.
+    #[error("expires_in is shorter than the minimum of 1h")]
+    TooShort,
+    /// Over [`Ttl::MAX`].
+    #[error("expires_in is longer than this service can count")]
+    TooLong,
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn reads_hours_and_days() {
+        assert_eq!("1h".parse(), Ok(Ttl::MIN));
+        assert_eq!("24h".parse(), Ok(Ttl::days(1)));
+        assert_eq!("90d".parse(), Ok(Ttl::days(90)));
+        assert_eq!(Ttl::days(90).to_string(), "90d");
+        assert_eq!(Ttl::hours(25).to_string(), "25h");
+    }
+
+    #[test]
+    fn refuses_everything_else_with_the_position() {
+        for (text, error) in [
+            ("", TtlError::Empty),
+            ("h", TtlError::Number { at: 0 }),
+            ("0h", TtlError::TooShort),
+            ("0d", TtlError::TooShort),
+            ("01h", TtlError::Number { at: 0 }),
+            ("+1h", TtlError::Number { at: 0 }),
+            ("-1h", TtlError::Number { at: 0 }),
+            ("1.5h", TtlError::Number { at: 1 }),
+            ("1 h", TtlError::Number { at: 1 }),
+            ("1h ", TtlError::Unit { at: 2 }),
+            ("1H", TtlError::Unit { at: 1 }),
+            ("60m", TtlError::Unit { at: 2 }),
+            ("12", TtlError::Unit { at: 1 }),
+            ("1é", TtlError::Unit { at: 1 }),
+            ("é", TtlError::Unit { at: 0 }),
+            ("1d1h", TtlError::Number { at: 1 }),
+        ] {
+            assert_eq!(text.parse::<Ttl>(), Err(error), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn no_size_overflows() {
+        for digits in 1..400 {
+            let text = "9".repeat(digits) + "d";
+            match text.parse::<Ttl>() {
+                Ok(ttl) => assert!(ttl <= Ttl::MAX),
+                Err(error) => assert_eq!(error, TtlError::TooLong),
+            }
+        }
+        assert_eq!(Ttl::MAX.after(Timestamp::MAX), Timestamp::MAX);
+    }
+}

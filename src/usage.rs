@@ -1,0 +1,316 @@
+//! Who uses which credential, without a write per request.
+
+use alloc::{boxed::Box, vec::Vec};
+
+use crate::{credential::CredentialId, timestamp::Timestamp};
+
+/// What is known of a credential's use.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct Usage {
+    /// The credential.
+    pub credential: CredentialId,
+    /// The minute of the last accepted use; none if none was accepted. Only moves forward.
+    pub last_used: Option<Timestamp>,
+    /// How many uses were accepted.
+    pub accepted: u64,
+    /// How many uses were refused although the secret was right: expired, revoked, wrong
+    /// namespace and the like.
+    pub refused: u64,
+}
+
+impl Usage {
+    /// One accepted use.
+    pub fn accepted(credential: CredentialId, now: Timestamp) -> Self {
+        Self {
+            credential,
+            last_used: Some(minute(now)),
+            accepted: 1,
+            refused: 0,
+        }
+    }
+
+    /// One refused use. It is no use: `last_used` stays.
+    pub fn refused(credential: CredentialId) -> Self {
+        Self {
+            credential,
+            last_used: None,
+            accepted: 0,
+            refused: 1,
+        }
+    }
+
+    /// Adds what another recorder saw of the same credential.
+    pub fn merge(&mut self, other: &Self) {
+        self.last_used = self.last_used.max(other.last_used);
+        self.accepted = self.accepted.saturating_add(other.accepted);
+        self.refused = self.refused.saturating_add(other.refused);
+    }
+}
+
+/// The beginning of the minute that a moment is in.
+fn minute(now: Timestamp) -> Timestamp {
+    let seconds = now.as_unix();
+    Timestamp::from_unix(seconds.saturating_sub(seconds.rem_euclid(60)))
+}
+
+/// A table of usage for one thread: fixed in size, without allocation once it is made.
+///
+/// [`UsageRecorder`] is the one for all threads.
+#[derive(Debug)]
+pub struct UsageTable {
+    /// Open addressing, linear; a power of two in size.
+    slots: Box<[Option<Usage>]>,
+    len: usize,
+    /// Uses that found no room.
+    lost: u64,
+}
+
+impl UsageTable {
+    /// A table with room for `capacity` credentials, at least one.
+    pub fn new(capacity: usize) -> Self {
+        // At most three quarters full.
+        let slots = capacity
+            .max(1)
+            .saturating_add(capacity / 3)
+            .saturating_add(1)
+            .next_power_of_two();
+        Self {
+            slots: (0..slots).map(|_| None).collect(),
+            len: 0,
+            lost: 0,
+        }
+    }
+
+    /// Adds one use, or what another table saw.
+    ///
+    /// If the table is full, a use of a credential that is not in it is only counted as lost.
+    pub fn record(&mut self, usage: &Usage) {
+        let mask = self.slots.len().wrapping_sub(1);
+        let mut at = spread(usage.credential);
+        let full = self.len >= self.slots.len().wrapping_sub(self.slots.len() / 4).max(1);
+        for _ in 0..self.slots.len() {
+            match self.slots.get_mut(at & mask) {
+                Some(Some(known)) if known.credential == usage.credential => {
+                    return known.merge(usage);
+                }
+                Some(free @ None) if !full => {
+                    *free = Some(usage.clone());
+                    self.len = self.len.wrapping_add(1);
+                    return;
+                }
+                Some(Some(_)) => at = at.wrapping_add(1),
+                _ => break,
+            }
+        }
+        let uses = usage.accepted.saturating_add(usage.refused);
+        self.lost = self.lost.saturating_add(uses);
+    }
+
+    /// Takes everything out, and the number of uses that found no room.
+    pub fn drain(&mut self) -> (Vec<Usage>, u64) {
+        self.len = 0;
+        let usage = self.slots.iter_mut().filter_map(Option::take).collect();
+        (usage, core::mem::take(&mut self.lost))
+    }
+}
+
+/// A place to begin, from an identifier that is random or at least was given by an authority.
+fn spread(credential: CredentialId) -> usize {
+    let (high, low) = match credential {
+        CredentialId::Key(id) => id.halves(),
+        CredentialId::Legacy(id) => id.halves(),
+    };
+    let mixed = (high ^ low.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
+    #[expect(clippy::cast_possible_truncation, reason = "any bits will do")]
+    let place = (mixed >> 32) as usize;
+    place
+}
+
+#[cfg(feature = "std")]
+pub use recorder::UsageRecorder;
+
+#[cfg(feature = "std")]
+mod recorder {
+    use std::{
+        sync::{
+            Mutex, MutexGuard, PoisonError, TryLockError,
+            atomic::{AtomicU64, AtomicUsize, Ordering},
+        },
+        thread_local,
+    };
+
+    use alloc::{boxed::Box, vec::Vec};
+
+    use super::{Usage, UsageTable};
+
+    /// Usage of all threads: fed by verification without allocation and without waiting, and
+    /// drained from time to time by whoever does I/O.
+    ///
+    /// Every thread has a table of its own as long as there are not more threads than tables;
+    /// beyond that, and while a table is drained, a thread takes the next table that is free,
+    /// and never waits for one.
+    #[derive(Debug)]
+    pub struct UsageRecorder {
+        stripes: Box<[Stripe]>,
+        /// Uses that found every table busy.
+        lost: AtomicU64,
+    }
+
+    /// A table on cache lines of its own.
+    #[derive(Debug)]
+    #[repr(align(128))]
+    struct Stripe(Mutex<UsageTable>);
+
+    impl UsageRecorder {
+        /// A recorder for as many threads as the machine runs at once, with room for `capacity`
+        /// credentials each between two drains.
+        pub fn new(capacity: usize) -> Self {
+            let threads = std::thread::available_parallelism().map_or(4, usize::from);
+            Self::with_stripes(capacity, threads.saturating_mul(2))
+        }
+
+        /// A recorder with this number of tables.
+        pub fn with_stripes(capacity: usize, stripes: usize) -> Self {
+            Self {
+                stripes: (0..stripes.max(1))
+                    .map(|_| Stripe(Mutex::new(UsageTable::new(capacity))))
+                    .collect(),
+                lost: AtomicU64::new(0),
+            }
+        }
+
+        /// Adds one use.
+        pub fn record(&self, usage: &Usage) {
+            let first = this_thread();
+            for step in 0..self.stripes.len() {
+                let at = first
+                    .wrapping_add(step)
+                    .checked_rem(self.stripes.len())
+                    .unwrap_or_default();
+                if let Some(mut table) = self.stripes.get(at).and_then(try_lock) {
+                    return table.record(usage);
+                }
+            }
+            self.lost.fetch_add(1, Ordering::Relaxed);
+        }
+
+        /// Takes out what all threads recorded, merged by credential, and the number of uses
+        /// that found no room.
+        pub fn drain(&self) -> (Vec<Usage>, u64) {
+            let mut lost = self.lost.swap(0, Ordering::Relaxed);
+            let mut merged = alloc::collections::BTreeMap::new();
+            for stripe in &self.stripes {
+                let mut table = stripe.0.lock().unwrap_or_else(PoisonError::into_inner);
+                let (usage, without_room) = table.drain();
+                drop(table);
+                lost = lost.saturating_add(without_room);
+                for usage in usage {
+                    merged
+                        .entry(usage.credential)
+                        .and_modify(|known: &mut Usage| known.merge(&usage))
+                        .or_insert(usage);
+                }
+            }
+            (merged.into_values().collect(), lost)
+        }
+    }
+
+    fn try_lock(stripe: &Stripe) -> Option<MutexGuard<'_, UsageTable>> {
+        match stripe.0.try_lock() {
+            Ok(table) => Some(table),
+            Err(TryLockError::Poisoned(table)) => Some(table.into_inner()),
+            Err(TryLockError::WouldBlock) => None,
+        }
+    }
+
+    /// A number that no other thread has.
+    fn this_thread() -> usize {
+        static NEXT: AtomicUsize = AtomicUsize::new(0);
+        thread_local! {
+            static OWN: usize = NEXT.fetch_add(1, Ordering::Relaxed);
+        }
+        OWN.try_with(|own| *own).unwrap_or_default()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::key_id::KeyId;
+
+    fn credential(n: u8) -> CredentialId {
+        CredentialId::Key(KeyId::from_bytes([n; 16]))
+    }
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix(seconds)
+    }
+
+    #[test]
+    fn last_use_is_a_minute_and_only_moves_forward() {
+        let mut usage = Usage::accepted(credential(1), at(119));
+        assert_eq!(usage.last_used, Some(at(60)));
+        usage.merge(&Usage::accepted(credential(1), at(30)));
+        assert_eq!(usage.last_used, Some(at(60)));
+        usage.merge(&Usage::refused(credential(1)));
+        assert_eq!(usage.last_used, Some(at(60)));
+        assert_eq!((usage.accepted, usage.refused), (2, 1));
+        usage.merge(&Usage::accepted(credential(1), at(120)));
+        assert_eq!(usage.last_used, Some(at(120)));
+    }
+
+    #[test]
+    fn a_refused_attempt_is_no_use() {
+        assert_eq!(Usage::refused(credential(1)).last_used, None);
+    }
+
+    #[test]
+    fn a_full_table_says_what_it_lost() {
+        let mut table = UsageTable::new(10);
+        for n in 0..=255 {
+            table.record(&Usage::accepted(credential(n), at(0)));
+            table.record(&Usage::refused(credential(n)));
+        }
+        let (usage, lost) = table.drain();
+        assert!(usage.len() >= 10 && usage.len() < 256);
+        let kept: u64 = usage
+            .iter()
+            .map(|usage| usage.accepted + usage.refused)
+            .sum();
+        assert_eq!(kept + lost, 512);
+        assert_eq!(table.drain(), (Vec::new(), 0));
+    }
+
+    #[test]
+    fn a_table_of_any_capacity_holds_it() {
+        for capacity in 0..100u8 {
+            let mut table = UsageTable::new(capacity.into());
+            for n in 0..capacity {
+                table.record(&Usage::accepted(credential(n), at(0)));
+            }
+            let (usage, lost) = table.drain();
+            assert_eq!((usage.len(), lost), (capacity.into(), 0));
+        }
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn threads_lose_nothing() {
+        let recorder = UsageRecorder::with_stripes(64, 2);
+        std::thread::scope(|scope| {
+            for _ in 0..8 {
+                scope.spawn(|| {
+                    for n in 0..10_000u32 {
+                        let n = u8::try_from(n % 50).unwrap();
+                        recorder.record(&Usage::accepted(credential(n), at(n.into())));
+                    }
+                });
+            }
+        });
+        let (usage, lost) = recorder.drain();
+        let kept: u64 = usage.iter().map(|usage| usage.accepted).sum();
+        assert_eq!(usage.len(), 50);
+        assert_eq!(kept + lost, 80_000);
+    }
+}
