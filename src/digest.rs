@@ -113,6 +113,7 @@ impl KeyDigest {
     }
 
     /// The words that are compared.
+    #[cfg(feature = "std")]
     pub(crate) fn lanes(&self) -> &Lanes {
         &self.lanes
     }

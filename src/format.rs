@@ -41,8 +41,6 @@ impl KeyFormat {
     pub const PREFIX_MAX: usize = 16;
     /// How many characters of a secret follow its marker.
     pub(crate) const SECRET_CHARS: usize = 36;
-    /// The longest credential text that any prefix makes, in bytes.
-    pub(crate) const TEXT_MAX: usize = 2 * Self::MARK_MAX + KeyId::DIGITS + 1 + Self::SECRET_CHARS;
     const MARK_MAX: usize = Self::PREFIX_MAX + 4;
     const RANDOM_BYTES: usize = 23;
     const SECRET_BYTES: usize = Self::RANDOM_BYTES + 4;

@@ -53,10 +53,6 @@ impl KeyId {
         (self.high, self.low)
     }
 
-    pub(crate) const fn from_halves(high: u64, low: u64) -> Self {
-        Self { high, low }
-    }
-
     pub(crate) fn from_digits(digits: &[u8; Self::DIGITS]) -> Option<Self> {
         let mut words = digits.chunks_exact(8);
         let mut half = || -> Option<u64> {
@@ -160,7 +156,6 @@ mod tests {
         let id = KeyId::from_hex(text.as_bytes()).unwrap();
         assert_eq!(id.to_string(), text);
         assert_eq!(KeyId::from_bytes(id.to_bytes()), id);
-        assert_eq!(KeyId::from_halves(id.halves().0, id.halves().1), id);
     }
 
     #[test]

@@ -17,6 +17,7 @@ extern crate alloc;
 extern crate std;
 
 pub mod audit;
+pub mod authorization;
 mod boundary;
 mod credential;
 mod digest;
@@ -26,11 +27,15 @@ mod identity;
 mod index;
 mod issued;
 mod key_id;
+#[cfg(feature = "std")]
+mod keyring;
 pub mod legacy;
 mod lifecycle;
 mod name;
 mod policy;
 mod presented;
+#[cfg(feature = "std")]
+mod principal;
 mod record;
 mod revision;
 mod scope;
@@ -38,6 +43,10 @@ pub mod store;
 mod timestamp;
 mod ttl;
 mod usage;
+#[cfg(feature = "std")]
+mod verify;
+#[cfg(feature = "std")]
+mod wait;
 
 pub use boundary::{Boundary, Realm};
 pub use credential::{Credential, CredentialId};
@@ -48,6 +57,8 @@ pub use identity::{Actor, Context, Owner, Tenant};
 pub use index::{FollowError, Index, IndexError};
 pub use issued::{IssuedKey, RandomError};
 pub use key_id::KeyId;
+#[cfg(feature = "std")]
+pub use keyring::{Keyring, LegacyUse, ManageError};
 pub use lifecycle::{Expiry, KeyUpdate, LifecycleError, NewKey, Rotation};
 pub use name::{
     KeyName, LabelName, LabelValue, NameError, NameFault, NamespaceId, Reason, RequestId, Scope,
@@ -55,6 +66,8 @@ pub use name::{
 };
 pub use policy::Policy;
 pub use presented::{KeyError, KeyPart, PresentedKey};
+#[cfg(feature = "std")]
+pub use principal::{Principal, PrincipalKind};
 pub use record::{
     KeyInfo, KeyRecord, Labels, PreviousSecret, Revocation, RevocationCause, Standing, Status,
     TooManyLabels,
@@ -66,3 +79,7 @@ pub use ttl::{Ttl, TtlError};
 #[cfg(feature = "std")]
 pub use usage::UsageRecorder;
 pub use usage::{Usage, UsageTable};
+#[cfg(feature = "std")]
+pub use verify::{Access, Denied, DenyReason, Verifier};
+#[cfg(feature = "std")]
+pub use wait::wait;

@@ -65,6 +65,14 @@ impl LegacyPolicy {
         Ok(Self::Until { sunset, brownouts })
     }
 
+    /// The first moment at which no legacy credential is accepted any more; none if they are off.
+    pub fn sunset(&self) -> Option<Timestamp> {
+        match self {
+            Self::Off => None,
+            Self::Until { sunset, .. } => Some(*sunset),
+        }
+    }
+
     /// Whether a legacy credential is accepted at `now`.
     pub fn accepts(&self, now: Timestamp) -> bool {
         match self {

@@ -1,0 +1,257 @@
+//! The `Authorization` header: HTTP Basic (RFC 7617) and Bearer (RFC 6750).
+
+use core::fmt;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use zeroize::Zeroize;
+
+use crate::{
+    credential::Credential,
+    format::KeyFormat,
+    presented::{KeyError, PresentedKey},
+};
+
+/// The longest header value that is looked at, in bytes. The longest credential of the longest
+/// prefix takes 154 of them in Basic.
+pub const HEADER_MAX: usize = 256;
+
+/// The room in which a header is decoded, on the caller's stack; wiped when it goes.
+pub struct HeaderBuffer([u8; HEADER_MAX]);
+
+impl HeaderBuffer {
+    /// An empty buffer.
+    #[inline]
+    pub const fn new() -> Self {
+        Self([0; HEADER_MAX])
+    }
+}
+
+impl Default for HeaderBuffer {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Drop for HeaderBuffer {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.as_mut_slice().zeroize();
+    }
+}
+
+impl fmt::Debug for HeaderBuffer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("HeaderBuffer")
+    }
+}
+
+/// Reads the value of an `Authorization` header field. Does not allocate.
+///
+/// - `Basic`: the scheme in any case, one space, and the standard base64 (RFC 4648, section 4),
+///   padded and canonical, of a credential's text. Key or legacy credential.
+/// - `Bearer`: the scheme in any case, one space, and a key's text as it is. Its colon is not in
+///   RFC 6750's `b64token`, but a key has one text, here as everywhere, and HTTP field values
+///   take it.
+///
+/// There is no trimming: the HTTP library has taken off the white space around a field value.
+///
+/// # Errors
+///
+/// [`HeaderError`] says what is wrong, never what stood there.
+#[inline]
+pub fn parse<'a>(
+    format: &KeyFormat,
+    value: &'a [u8],
+    buffer: &'a mut HeaderBuffer,
+) -> Result<Credential<'a>, HeaderError> {
+    if value.len() > HEADER_MAX {
+        return Err(HeaderError::TooLong);
+    }
+    if let Some(encoded) = after_scheme(value, b"basic ") {
+        let length = STANDARD
+            .decode_slice(encoded, &mut buffer.0)
+            .map_err(|_| HeaderError::Base64)?;
+        let text = buffer.0.get(..length).unwrap_or_default();
+        return Credential::parse(format, text).map_err(HeaderError::Credential);
+    }
+    match after_scheme(value, b"bearer ") {
+        Some(text) => PresentedKey::parse(format, text)
+            .map(Credential::Key)
+            .map_err(HeaderError::Credential),
+        None => Err(HeaderError::Scheme),
+    }
+}
+
+/// The one value of a header field that must be there once.
+///
+/// # Errors
+///
+/// - no value -> [`HeaderError::Missing`]
+/// - several -> [`HeaderError::Repeated`]: neither "the first wins" nor "the last wins" is safe
+///   where another program in front may choose the other
+pub fn only<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<&'a [u8], HeaderError> {
+    let mut values = values.into_iter();
+    match (values.next(), values.next()) {
+        (Some(value), None) => Ok(value),
+        (None, _) => Err(HeaderError::Missing),
+        (Some(_), Some(_)) => Err(HeaderError::Repeated),
+    }
+}
+
+#[inline]
+fn after_scheme<'a>(value: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
+    let (head, rest) = value.split_at_checked(scheme.len())?;
+    head.eq_ignore_ascii_case(scheme).then_some(rest)
+}
+
+/// A header holds no credential that can be looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum HeaderError {
+    /// There is no `Authorization` field.
+    #[error("no authorization header")]
+    Missing,
+    /// There are several `Authorization` fields.
+    #[error("more than one authorization header")]
+    Repeated,
+    /// The value is longer than [`HEADER_MAX`].
+    #[error("the authorization header is longer than {HEADER_MAX} bytes")]
+    TooLong,
+    /// Neither `Basic` nor `Bearer`, followed by one space.
+    #[error("the authorization scheme is neither basic nor bearer")]
+    Scheme,
+    /// What follows `Basic` is not canonical, padded base64.
+    #[error("basic credentials are not canonical base64")]
+    Base64,
+    /// What was sent has not the shape of a credential.
+    #[error(transparent)]
+    Credential(KeyError),
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, string::String, vec::Vec};
+
+    use super::*;
+    use crate::credential::CredentialId;
+
+    const TEXT: &str =
+        "dof_v1_d79e8aeb42e5476893c7d4c59a166264:dof_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI";
+    const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
+
+    fn read(value: &[u8]) -> Result<CredentialId, HeaderError> {
+        let format = KeyFormat::new("dof").unwrap();
+        parse(&format, value, &mut HeaderBuffer::new()).map(|credential| credential.id())
+    }
+
+    fn basic(text: &str) -> String {
+        format!("Basic {}", STANDARD.encode(text))
+    }
+
+    #[test]
+    fn reads_both_schemes_in_any_case() {
+        let encoded = STANDARD.encode(TEXT);
+        let id = read(format!("Bearer {TEXT}").as_bytes()).unwrap();
+        for value in [
+            format!("bearer {TEXT}"),
+            format!("BEARER {TEXT}"),
+            format!("Basic {encoded}"),
+            format!("bAsIc {encoded}"),
+        ] {
+            assert_eq!(read(value.as_bytes()), Ok(id));
+        }
+        assert!(matches!(
+            read(basic(GUEST).as_bytes()),
+            Ok(CredentialId::Legacy(_))
+        ));
+    }
+
+    #[test]
+    fn a_legacy_credential_is_no_bearer_token() {
+        assert!(matches!(
+            read(format!("Bearer {GUEST}").as_bytes()),
+            Err(HeaderError::Credential(_))
+        ));
+    }
+
+    #[test]
+    fn everything_else_is_refused() {
+        let encoded = STANDARD.encode(TEXT);
+        let bare = encoded.trim_end_matches('=');
+        assert_ne!(bare, encoded, "the case needs padding");
+        for (value, error) in [
+            (String::new(), HeaderError::Scheme),
+            ("Basic".into(), HeaderError::Scheme),
+            (format!("Basic\t{encoded}"), HeaderError::Scheme),
+            (format!(" Basic {encoded}"), HeaderError::Scheme),
+            (format!("Token {TEXT}"), HeaderError::Scheme),
+            (format!("Basic  {encoded}"), HeaderError::Base64),
+            (format!("Basic {encoded} "), HeaderError::Base64),
+            (format!("Basic {bare}"), HeaderError::Base64),
+            (format!("Basic {encoded}="), HeaderError::Base64),
+            (
+                format!("Basic {encoded},Basic {encoded}"),
+                HeaderError::Base64,
+            ),
+            (
+                format!("Basic {}", encoded.replace('Z', "-")),
+                HeaderError::Base64,
+            ),
+            (format!("Basic {}", "A".repeat(400)), HeaderError::TooLong),
+            (format!("Bearer {}", "A".repeat(400)), HeaderError::TooLong),
+        ] {
+            assert_eq!(read(value.as_bytes()), Err(error), "{value:?}");
+        }
+        for text in [
+            "",
+            ":",
+            "a:b",
+            &format!("{TEXT}\n"),
+            &format!("{TEXT}:x"),
+            "dof",
+        ] {
+            assert!(matches!(
+                read(basic(text).as_bytes()),
+                Err(HeaderError::Credential(_))
+            ));
+        }
+    }
+
+    #[test]
+    fn no_bits_are_spare_in_basic() {
+        // The last character before the padding has two spare bits: of 64 values 16 decode, and
+        // each decodes to another text.
+        let value = basic(TEXT);
+        let at = value.trim_end_matches('=').len() - 1;
+        let decoded: alloc::collections::BTreeSet<Vec<u8>> = (0..=255)
+            .filter_map(|byte| {
+                let mut changed = value.clone().into_bytes();
+                changed[at] = byte;
+                read(&changed).ok()?;
+                let decoded = STANDARD.decode(&changed["Basic ".len()..]).unwrap();
+                assert_eq!(
+                    basic(core::str::from_utf8(&decoded).unwrap()).as_bytes(),
+                    changed
+                );
+                Some(decoded)
+            })
+            .collect();
+        assert_eq!(decoded.len(), 16);
+    }
+
+    #[test]
+    fn a_field_must_be_there_once() {
+        assert_eq!(only([]), Err(HeaderError::Missing));
+        assert_eq!(only([&b"a"[..]]), Ok(&b"a"[..]));
+        assert_eq!(only([&b"a"[..], b"a"]), Err(HeaderError::Repeated));
+    }
+
+    #[test]
+    fn the_longest_credential_fits() {
+        let format = KeyFormat::new("abcdefghijklmnop").unwrap();
+        let key = crate::IssuedKey::generate(&format, &ring::rand::SystemRandom::new()).unwrap();
+        let value = basic(key.expose());
+        assert_eq!(value.len(), 154);
+        assert!(parse(&format, value.as_bytes(), &mut HeaderBuffer::new()).is_ok());
+    }
+}

@@ -1,0 +1,158 @@
+//! Who calls, proven.
+
+use core::fmt;
+
+use crate::{
+    credential::CredentialId,
+    identity::{Actor, Owner},
+    index::{Grant, Holder},
+    key_id::KeyId,
+    name::{NamespaceId, Scope, TeamId, UserId},
+    scope::Scopes,
+    timestamp::Timestamp,
+};
+
+/// Proof that a credential was verified: only a [`Verifier`](crate::Verifier) makes one.
+///
+/// It borrows the names from the index, so that making one copies no text and counts no
+/// reference, and it holds for the call that it was made for: a key that is revoked later does
+/// not change it.
+#[derive(Clone, Copy)]
+#[must_use]
+pub struct Principal<'a> {
+    credential: CredentialId,
+    grant: &'a Grant,
+    expires_at: Option<Timestamp>,
+    replaced: bool,
+    outdated: bool,
+}
+
+impl<'a> Principal<'a> {
+    pub(crate) fn new(
+        credential: CredentialId,
+        grant: &'a Grant,
+        expires_at: Option<Timestamp>,
+    ) -> Self {
+        Self {
+            credential,
+            grant,
+            expires_at,
+            replaced: false,
+            outdated: false,
+        }
+    }
+
+    pub(crate) fn with_flags(mut self, replaced: bool, outdated: bool) -> Self {
+        self.replaced = replaced;
+        self.outdated = outdated;
+        self
+    }
+
+    /// The credential that was verified.
+    pub fn credential(&self) -> CredentialId {
+        self.credential
+    }
+
+    /// The key that was verified; none for a legacy credential.
+    pub fn key_id(&self) -> Option<KeyId> {
+        match self.credential {
+            CredentialId::Key(id) => Some(id),
+            CredentialId::Legacy(_) => None,
+        }
+    }
+
+    /// Which kind of credential it was.
+    pub fn kind(&self) -> PrincipalKind {
+        match &self.grant.holder {
+            Holder::Owner(Owner::User(_)) => PrincipalKind::Personal,
+            Holder::Owner(Owner::Service(_)) => PrincipalKind::Service,
+            Holder::Subject(_) => PrincipalKind::Legacy,
+        }
+    }
+
+    /// The namespace that the credential opens. It is the one that was asked for.
+    pub fn namespace(&self) -> &'a NamespaceId {
+        &self.grant.tenant.namespace
+    }
+
+    /// The team of the namespace.
+    pub fn team(&self) -> &'a TeamId {
+        &self.grant.tenant.team
+    }
+
+    /// Whose key it is; none for a legacy credential, which is everybody's.
+    pub fn owner(&self) -> Option<&'a Owner> {
+        match &self.grant.holder {
+            Holder::Owner(owner) => Some(owner),
+            Holder::Subject(_) => None,
+        }
+    }
+
+    /// The subject that a legacy credential was issued to.
+    pub fn legacy_subject(&self) -> Option<&'a UserId> {
+        match &self.grant.holder {
+            Holder::Owner(_) => None,
+            Holder::Subject(subject) => Some(subject),
+        }
+    }
+
+    /// What the key may be used for.
+    pub fn scopes(&self) -> &'a Scopes {
+        &self.grant.scopes
+    }
+
+    /// Whether the key has every one of these scopes.
+    pub fn may(&self, required: &[Scope]) -> bool {
+        self.grant.scopes.contain(required)
+    }
+
+    /// The first moment at which the credential no longer works: the key's end, or that of a
+    /// replaced secret's grace.
+    pub fn expires_at(&self) -> Option<Timestamp> {
+        self.expires_at
+    }
+
+    /// Whether the secret is one that a rotation replaced, still within its grace: its user must
+    /// move on.
+    pub fn used_replaced_secret(&self) -> bool {
+        self.replaced
+    }
+
+    /// Whether the key's digest was made under another pepper than the current one: see
+    /// [`Keyring::repepper`](crate::Keyring::repepper).
+    pub fn needs_repepper(&self) -> bool {
+        self.outdated
+    }
+
+    /// The principal as the one who acts in management calls.
+    pub fn to_actor(&self) -> Actor {
+        Actor {
+            owner: self.owner().cloned(),
+            key: self.key_id(),
+        }
+    }
+}
+
+impl fmt::Debug for Principal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Principal")
+            .field("credential", &self.credential)
+            .field("tenant", &self.grant.tenant)
+            .field("holder", &self.grant.holder)
+            .field("scopes", &self.grant.scopes)
+            .field("expires_at", &self.expires_at)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Which kind of credential a principal used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum PrincipalKind {
+    /// A person's key.
+    Personal,
+    /// A service's key.
+    Service,
+    /// A shared credential of the old model: nobody knows who it was.
+    Legacy,
+}

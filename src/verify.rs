@@ -1,0 +1,483 @@
+//! The decision: whose key is this, and may it enter this namespace, now?
+
+use alloc::sync::Arc;
+
+use crate::{
+    authorization::{self, HeaderBuffer, HeaderError},
+    credential::{Credential, CredentialId},
+    digest::{Lanes, Peppers, key_lanes, legacy_lanes, same},
+    format::KeyFormat,
+    index::{Grant, Index, Row, Tail},
+    legacy::PresentedLegacy,
+    name::Scope,
+    presented::PresentedKey,
+    principal::Principal,
+    timestamp::Timestamp,
+    usage::{Usage, UsageRecorder},
+};
+
+/// Verifies credentials against an [`Index`]: a plain function of credential, wish and time,
+/// without I/O, allocation or lock.
+///
+/// # Security
+///
+/// - Digests are compared in constant time. An unknown key costs the same work as a wrong secret.
+/// - What is wrong with a key (revoked, expired, another namespace) is only decided after its
+///   secret matched.
+/// - [`Denied`] reads the same whatever the reason was; [`Denied::reason`] is for logs.
+///
+/// # Examples
+///
+/// ```
+/// use std::sync::Arc;
+///
+/// use keyfob::{
+///     Access, Actor, Context, Index, KeyFormat, KeyName, Keyring, NamespaceId, NewKey, Owner,
+///     TeamId, Tenant, Timestamp, UserId, Verifier, store::MemoryStore, wait,
+/// };
+///
+/// let format = KeyFormat::new("dof")?;
+/// let index = Arc::new(Index::new());
+/// let keyring = Keyring::new(MemoryStore::new(), format).with_index(Arc::clone(&index));
+/// let verifier = Verifier::new(index, format);
+///
+/// let now = Timestamp::from_unix(1_800_000_000);
+/// let alice = UserId::new("alice")?;
+/// let tenant = Tenant::new(TeamId::new("acme")?, NamespaceId::new("fn-7c2d")?);
+/// let new = NewKey::new(tenant, Owner::User(alice.clone()), KeyName::new("laptop")?);
+/// let (key, _info) = wait(keyring.create(&Context::new(Actor::user(alice), now), new))?;
+///
+/// let header = format!("Bearer {}", key.expose());
+/// let principal = verifier.verify_header(header.as_bytes(), &Access::to("fn-7c2d"), now)?;
+/// assert_eq!(principal.owner().map(Owner::as_str), Some("alice"));
+/// assert!(verifier.verify_header(header.as_bytes(), &Access::to("other"), now).is_err());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+#[derive(Clone, Debug)]
+pub struct Verifier {
+    index: Arc<Index>,
+    format: KeyFormat,
+    peppers: Peppers,
+    usage: Option<Arc<UsageRecorder>>,
+}
+
+impl Verifier {
+    /// Verifies keys of this format against this index.
+    pub fn new(index: Arc<Index>, format: KeyFormat) -> Self {
+        Self {
+            index,
+            format,
+            peppers: Peppers::none(),
+            usage: None,
+        }
+    }
+
+    /// With these peppers.
+    #[must_use]
+    pub fn with_peppers(mut self, peppers: Peppers) -> Self {
+        self.peppers = peppers;
+        self
+    }
+
+    /// Recording usage here.
+    #[must_use]
+    pub fn with_usage(mut self, usage: Arc<UsageRecorder>) -> Self {
+        self.usage = Some(usage);
+        self
+    }
+
+    /// Judges the value of an `Authorization` header field.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`], for whatever reason.
+    #[inline]
+    pub fn verify_header(
+        &self,
+        value: &[u8],
+        access: &Access<'_>,
+        now: impl Into<Timestamp>,
+    ) -> Result<Principal<'_>, Denied> {
+        let mut buffer = HeaderBuffer::new();
+        let credential = authorization::parse(&self.format, value, &mut buffer)?;
+        self.verify(&credential, access, now)
+    }
+
+    /// Judges all values of a request's `Authorization` header field: there must be one.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`], for whatever reason.
+    pub fn verify_fields<'v>(
+        &self,
+        values: impl IntoIterator<Item = &'v [u8]>,
+        access: &Access<'_>,
+        now: impl Into<Timestamp>,
+    ) -> Result<Principal<'_>, Denied> {
+        self.verify_header(authorization::only(values)?, access, now)
+    }
+
+    /// Judges a credential's text.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`], for whatever reason.
+    #[inline]
+    pub fn verify_text(
+        &self,
+        text: &[u8],
+        access: &Access<'_>,
+        now: impl Into<Timestamp>,
+    ) -> Result<Principal<'_>, Denied> {
+        let credential = Credential::parse(&self.format, text)
+            .map_err(|_| Denied::unknown(DenyReason::Malformed))?;
+        self.verify(&credential, access, now)
+    }
+
+    /// Judges a credential that was read before.
+    ///
+    /// # Errors
+    ///
+    /// [`Denied`], for whatever reason.
+    #[inline]
+    pub fn verify(
+        &self,
+        credential: &Credential<'_>,
+        access: &Access<'_>,
+        now: impl Into<Timestamp>,
+    ) -> Result<Principal<'_>, Denied> {
+        if !self.index.is_ready() {
+            return Err(Denied::unknown(DenyReason::NotReady));
+        }
+        let now = self.index.ratchet(now.into());
+        let verdict = match credential {
+            Credential::Key(key) => self.verify_key(key, access, now),
+            Credential::Legacy(legacy) => self.verify_legacy(legacy, access, now),
+        };
+        if let Some(usage) = &self.usage {
+            record(usage, &verdict, now);
+        }
+        verdict
+    }
+
+    #[inline]
+    fn verify_key(
+        &self,
+        key: &PresentedKey<'_>,
+        access: &Access<'_>,
+        now: Timestamp,
+    ) -> Result<Principal<'_>, Denied> {
+        let found = self.index.key(key.id());
+        let row = found.unwrap_or_else(|| self.nobody());
+        let tail = Tail(row.tail);
+        let pepper = self.peppers.find(tail.pepper());
+        let lanes = key_lanes(key, pepper.unwrap_or_default());
+        let current = bool::from(same(&lanes, &row.digest)) && found.is_some() && pepper.is_ok();
+        let (end, replaced) = if current {
+            (tail.end(), false)
+        } else {
+            let until = self.previous_secret(key, &row, &lanes, found.is_some())?;
+            (Some(tail.end().map_or(until, |end| end.min(until))), true)
+        };
+
+        // From here on the secret has matched, and its holder may be told apart from others.
+        let credential = CredentialId::Key(key.id());
+        let deny = |reason| Err(Denied::known(reason, credential));
+        let Some(grant) = self.index.grant(&row) else {
+            return deny(DenyReason::Revoked);
+        };
+        if tail.has(Tail::REVOKED) || grant.is_ended() {
+            return deny(DenyReason::Revoked);
+        }
+        if tail.has(Tail::DISABLED) {
+            return deny(DenyReason::Disabled);
+        }
+        if tail.has(Tail::NOT_BEFORE) {
+            let extra = self.index.extra(key.id());
+            let start = extra.map(|extra| Tail::unpack_time(extra.payload));
+            if start.is_none_or(|start| now < start) {
+                return deny(DenyReason::NotYetValid);
+            }
+        }
+        if end.is_some_and(|end| end <= now) {
+            return deny(if replaced && tail.end().is_none_or(|end| now < end) {
+                DenyReason::Replaced
+            } else {
+                DenyReason::Expired
+            });
+        }
+        access.check(grant, credential)?;
+        let outdated = !replaced && tail.pepper() != self.peppers.current_id();
+        Ok(Principal::new(credential, grant, end).with_flags(replaced, outdated))
+    }
+
+    /// When the previous secret of a key ends, if that is what was presented.
+    ///
+    /// An unknown key, a wrong secret and a key that was never rotated take the same way.
+    #[cold]
+    fn previous_secret(
+        &self,
+        key: &PresentedKey<'_>,
+        row: &Row,
+        lanes: &Lanes,
+        known: bool,
+    ) -> Result<Timestamp, Denied> {
+        let found = self.index.extra(key.id());
+        let extra = found.unwrap_or_else(|| self.nobody());
+        let tail = Tail(extra.tail);
+        let has_previous = found.is_some() && tail.has(Tail::PREVIOUS);
+        let matches = if !has_previous || tail.pepper() == Tail(row.tail).pepper() {
+            bool::from(same(lanes, &extra.digest))
+        } else {
+            // While peppers change, the two secrets of a rotated key may be under different ones.
+            match self.peppers.find(tail.pepper()) {
+                Ok(pepper) => bool::from(same(&key_lanes(key, pepper), &extra.digest)),
+                Err(_) => false,
+            }
+        };
+        // Looked at for every refusal alike, or its absence would tell which keys exist.
+        let well_formed = self.format.checksum_fits(key.secret());
+        match tail.end() {
+            Some(until) if matches && has_previous && known => Ok(until),
+            _ if !well_formed => Err(Denied::unknown(DenyReason::Mistyped)),
+            _ if known => Err(Denied::unknown(DenyReason::WrongSecret)),
+            _ => Err(Denied::unknown(DenyReason::UnknownKey)),
+        }
+    }
+
+    fn verify_legacy(
+        &self,
+        legacy: &PresentedLegacy<'_>,
+        access: &Access<'_>,
+        now: Timestamp,
+    ) -> Result<Principal<'_>, Denied> {
+        let found = self.index.legacy(legacy.id());
+        let row = found.unwrap_or_else(|| self.nobody());
+        let tail = Tail(row.tail);
+        let pepper = self.peppers.find(tail.pepper());
+        let lanes = legacy_lanes(legacy, pepper.unwrap_or_default());
+        let matches = bool::from(same(&lanes, &row.digest));
+        if !(matches && found.is_some() && pepper.is_ok()) {
+            return Err(Denied::unknown(if found.is_some() {
+                DenyReason::WrongSecret
+            } else {
+                DenyReason::UnknownKey
+            }));
+        }
+        let credential = CredentialId::Legacy(legacy.id());
+        let deny = |reason| Err(Denied::known(reason, credential));
+        let Some(grant) = self.index.grant(&row) else {
+            return deny(DenyReason::Revoked);
+        };
+        if tail.has(Tail::REVOKED) || grant.is_ended() {
+            return deny(DenyReason::Revoked);
+        }
+        if tail.has(Tail::DISABLED) {
+            return deny(DenyReason::Disabled);
+        }
+        let policy = self.index.legacy_policy(&grant.tenant.namespace);
+        if !policy.accepts(now) {
+            return deny(DenyReason::LegacyOff);
+        }
+        access.check(grant, credential)?;
+        Ok(Principal::new(credential, grant, policy.sunset()))
+    }
+
+    /// What stands in for a key that does not exist, so that it costs the same.
+    #[inline]
+    fn nobody(&self) -> Row {
+        let pepper = self
+            .peppers
+            .current_id()
+            .map_or(0, |id| u64::from(id.get()));
+        Row {
+            high: 0,
+            low: 0,
+            digest: [0; 4],
+            payload: 0,
+            tail: pepper << 40,
+        }
+    }
+}
+
+/// What a caller wants to enter, and what it wants to do there.
+#[derive(Clone, Copy, Debug)]
+pub struct Access<'a> {
+    namespace: Option<&'a str>,
+    scopes: &'a [Scope],
+}
+
+impl<'a> Access<'a> {
+    /// Access to a namespace.
+    #[inline]
+    pub const fn to(namespace: &'a str) -> Self {
+        Self {
+            namespace: Some(namespace),
+            scopes: &[],
+        }
+    }
+
+    /// Access to whichever namespace the credential opens, as `OpenWhisk`'s `_` asks for: use
+    /// [`Principal::namespace`] for everything that follows.
+    #[inline]
+    pub const fn to_own_namespace() -> Self {
+        Self {
+            namespace: None,
+            scopes: &[],
+        }
+    }
+
+    /// Needing every one of these scopes.
+    #[inline]
+    #[must_use]
+    pub const fn requiring(mut self, scopes: &'a [Scope]) -> Self {
+        self.scopes = scopes;
+        self
+    }
+
+    #[inline]
+    fn check(&self, grant: &Grant, credential: CredentialId) -> Result<(), Denied> {
+        if self
+            .namespace
+            .is_some_and(|wanted| wanted != grant.tenant.namespace.as_str())
+        {
+            return Err(Denied::known(DenyReason::WrongNamespace, credential));
+        }
+        if !grant.scopes.contain(self.scopes) {
+            return Err(Denied::known(DenyReason::MissingScope, credential));
+        }
+        Ok(())
+    }
+}
+
+/// A credential was refused.
+///
+/// What it displays is one text for every reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("access denied")]
+pub struct Denied {
+    reason: DenyReason,
+    credential: Option<CredentialId>,
+}
+
+impl Denied {
+    fn unknown(reason: DenyReason) -> Self {
+        Self {
+            reason,
+            credential: None,
+        }
+    }
+
+    fn known(reason: DenyReason, credential: CredentialId) -> Self {
+        Self {
+            reason,
+            credential: Some(credential),
+        }
+    }
+
+    /// Why: for logs and metrics, not for the caller.
+    pub fn reason(&self) -> DenyReason {
+        self.reason
+    }
+
+    /// The credential whose secret was right, if one was: an attempt that can be tied to a key.
+    pub fn credential(&self) -> Option<CredentialId> {
+        self.credential
+    }
+
+    /// The HTTP status to answer: 401 for whoever is not authenticated, 403 for a valid key of
+    /// another namespace or without the scope, 503 for what is not the caller's fault.
+    pub fn status(&self) -> u16 {
+        match self.reason {
+            DenyReason::WrongNamespace | DenyReason::MissingScope => 403,
+            DenyReason::NotReady => 503,
+            _ => 401,
+        }
+    }
+}
+
+impl From<HeaderError> for Denied {
+    fn from(error: HeaderError) -> Self {
+        Self::unknown(match error {
+            HeaderError::Missing => DenyReason::NoCredential,
+            HeaderError::Repeated => DenyReason::RepeatedHeader,
+            _ => DenyReason::Malformed,
+        })
+    }
+}
+
+/// Why a credential was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DenyReason {
+    /// There was no `Authorization` header field.
+    NoCredential,
+    /// There was more than one.
+    RepeatedHeader,
+    /// What was presented has not the shape of a credential.
+    Malformed,
+    /// The secret's checksum does not fit: mistyped, cut off or made up.
+    Mistyped,
+    /// There is no such key.
+    UnknownKey,
+    /// There is such a key, and this is not its secret.
+    WrongSecret,
+    /// The secret was replaced by a rotation, and its grace is over.
+    Replaced,
+    /// The key, or all of its owner's, its namespace's or its team's, was revoked.
+    Revoked,
+    /// The key is switched off, or the legacy subject was blocked.
+    Disabled,
+    /// The key's time has not come.
+    NotYetValid,
+    /// The key's time is over.
+    Expired,
+    /// Legacy credentials are not accepted now.
+    LegacyOff,
+    /// The key is valid, and opens another namespace.
+    WrongNamespace,
+    /// The key is valid, and lacks a scope.
+    MissingScope,
+    /// The index has not yet followed its store.
+    NotReady,
+}
+
+impl DenyReason {
+    /// The reason's lasting name, as in `unknown_key`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::NoCredential => "no_credential",
+            Self::RepeatedHeader => "repeated_header",
+            Self::Malformed => "malformed",
+            Self::Mistyped => "mistyped",
+            Self::UnknownKey => "unknown_key",
+            Self::WrongSecret => "wrong_secret",
+            Self::Replaced => "replaced",
+            Self::Revoked => "revoked",
+            Self::Disabled => "disabled",
+            Self::NotYetValid => "not_yet_valid",
+            Self::Expired => "expired",
+            Self::LegacyOff => "legacy_off",
+            Self::WrongNamespace => "wrong_namespace",
+            Self::MissingScope => "missing_scope",
+            Self::NotReady => "not_ready",
+        }
+    }
+}
+
+impl core::fmt::Display for DenyReason {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+fn record(recorder: &UsageRecorder, verdict: &Result<Principal<'_>, Denied>, now: Timestamp) {
+    match verdict {
+        Ok(principal) => recorder.record(&Usage::accepted(principal.credential(), now)),
+        Err(denied) => {
+            if let Some(credential) = denied.credential() {
+                recorder.record(&Usage::refused(credential));
+            }
+        }
+    }
+}
