@@ -467,7 +467,7 @@ impl DenyReason {
 
 impl core::fmt::Display for DenyReason {
     fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.write_str(self.as_str())
+        f.pad(self.as_str())
     }
 }
 

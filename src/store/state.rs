@@ -219,8 +219,13 @@ impl StoreState {
             .collect()
     }
 
-    /// Whether all conditions of a commit are fulfilled.
-    fn judge(&self, commit: &Commit) -> Result<(), Conflict> {
+    /// Judges a commit's conditions, and keeps nothing: for a store that must make a commit
+    /// durable before it keeps it here.
+    ///
+    /// # Errors
+    ///
+    /// The condition that is broken, as [`Change`] lists them.
+    pub fn judge(&self, commit: &Commit) -> Result<(), Conflict> {
         let now = commit.event.at;
         match &commit.change {
             Change::CreateKey { record, limits } => {

@@ -1,0 +1,369 @@
+//! What the behaviours are played with: people, keys, commits and their checks.
+
+use keyfob::{
+    Actor, Context, IssuedKey, KeyDigest, KeyFormat, KeyInfo, KeyName, KeyRecord, NamespaceId,
+    NewKey, Owner, Peppers, Policy, Realm, Reason, Revision, Revocation, RevocationCause, Rotation,
+    ServiceId, Status, TeamId, Tenant, Timestamp, UserId,
+    audit::{Action, AuditEntry},
+    legacy::{LegacyId, LegacyRecord, PresentedLegacy},
+    store::{Change, Commit, CommitError, Conflict, KeyStore, Limits, StoreError},
+};
+use ring::rand::{SecureRandom, SystemRandom};
+
+use crate::reading;
+
+/// The time at which everything happens, unless a behaviour says otherwise.
+pub(crate) const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+
+pub(crate) fn later(seconds: u64) -> Timestamp {
+    NOW.plus_seconds(seconds)
+}
+
+pub(crate) fn format() -> KeyFormat {
+    KeyFormat::new("dof").expect("the prefix is valid")
+}
+
+pub(crate) fn tenant(team: &str, namespace: &str) -> Tenant {
+    Tenant::new(
+        TeamId::new(team).expect("the team is valid"),
+        NamespaceId::new(namespace).expect("the namespace is valid"),
+    )
+}
+
+/// The namespace that keys are for, unless a behaviour says otherwise.
+pub(crate) fn home() -> Tenant {
+    tenant("acme", "fn-1")
+}
+
+pub(crate) fn user(name: &str) -> Owner {
+    Owner::User(UserId::new(name).expect("the user is valid"))
+}
+
+pub(crate) fn service(name: &str) -> Owner {
+    Owner::Service(ServiceId::new(name).expect("the service is valid"))
+}
+
+pub(crate) fn name(name: &str) -> KeyName {
+    KeyName::new(name).expect("the name is valid")
+}
+
+/// A person's or service's part in the home team.
+pub(crate) fn part_of(owner: Owner) -> Realm {
+    Realm::Owner(home().team, owner)
+}
+
+/// The administrator acts at `at`.
+pub(crate) fn context(at: Timestamp) -> Context {
+    let admin = UserId::new("admin").expect("the user is valid");
+    let reason = Reason::new("left on Friday").expect("the reason is valid");
+    Context::new(Actor::user(admin), at).with_reason(reason)
+}
+
+pub(crate) fn revocation(at: Timestamp, cause: RevocationCause) -> Revocation {
+    let context = context(at);
+    Revocation {
+        at,
+        by: context.actor,
+        cause,
+        reason: context.reason,
+    }
+}
+
+/// A key with its plain text.
+pub(crate) struct Key {
+    pub(crate) record: KeyRecord,
+    pub(crate) secret: IssuedKey,
+}
+
+/// Alice's key for the home namespace; no store has it yet.
+pub(crate) fn key(called: &str) -> Key {
+    key_under(called, &Peppers::none())
+}
+
+pub(crate) fn key_under(called: &str, peppers: &Peppers) -> Key {
+    let new = NewKey::new(home(), user("alice"), name(called));
+    let (record, secret) = new
+        .issue(
+            &context(NOW),
+            &Policy::default(),
+            &format(),
+            peppers,
+            &SystemRandom::new(),
+        )
+        .expect("the key can be issued");
+    Key { record, secret }
+}
+
+impl Key {
+    pub(crate) fn of(self, owner: Owner) -> Self {
+        self.with(|record| record.owner = owner)
+    }
+
+    pub(crate) fn within(self, tenant: &Tenant) -> Self {
+        self.with(|record| record.tenant = tenant.clone())
+    }
+
+    pub(crate) fn until(self, end: Timestamp) -> Self {
+        self.with(|record| record.expires_at = Some(end))
+    }
+
+    pub(crate) fn with(mut self, change: impl FnOnce(&mut KeyRecord)) -> Self {
+        change(&mut self.record);
+        self
+    }
+
+    pub(crate) fn text(&self) -> &str {
+        self.secret.expose()
+    }
+
+    /// The change that creates the key, whatever its name and however many there are.
+    pub(crate) fn creation(&self) -> Change {
+        self.creation_within(Limits::default())
+    }
+
+    pub(crate) fn creation_within(&self, limits: Limits) -> Change {
+        Change::CreateKey {
+            record: self.record.clone(),
+            limits,
+        }
+    }
+
+    /// Keeps the key in `store`; the record then has the revision that the store answered.
+    pub(crate) async fn create(mut self, store: &impl KeyStore) -> Self {
+        let revision = kept(store, self.creation()).await;
+        self.record.born = revision;
+        self.record.revision = revision;
+        self
+    }
+
+    /// The key under a new secret, the old one working for `grace_seconds`.
+    pub(crate) fn rotated(&self, grace_seconds: u64, at: Timestamp) -> Self {
+        let rotation = Rotation {
+            grace_seconds,
+            renew: None,
+        };
+        let (record, secret) = self
+            .record
+            .clone()
+            .rotated(
+                &rotation,
+                &context(at),
+                &Policy::default(),
+                &format(),
+                &Peppers::none(),
+                &SystemRandom::new(),
+            )
+            .expect("the key can be rotated");
+        Self { record, secret }
+    }
+
+    pub(crate) fn revoked(&self, at: Timestamp) -> KeyRecord {
+        self.record
+            .clone()
+            .revoked(&context(at))
+            .expect("the key is not revoked yet")
+    }
+}
+
+/// A legacy credential with its plain text.
+pub(crate) struct Legacy {
+    pub(crate) record: LegacyRecord,
+    pub(crate) text: String,
+}
+
+/// A legacy credential for the home namespace; no store has it yet.
+pub(crate) fn legacy(subject: &str) -> Legacy {
+    legacy_under(subject, &Peppers::none())
+}
+
+pub(crate) fn legacy_under(subject: &str, peppers: &Peppers) -> Legacy {
+    let mut random = [0; 48];
+    SystemRandom::new()
+        .fill(&mut random)
+        .expect("the system has randomness");
+    let (uuid, rest) = random
+        .split_first_chunk::<16>()
+        .expect("there are 48 bytes");
+    let digits: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
+    let text = format!("{}:{digits}", LegacyId::from_bytes(*uuid));
+    let presented = PresentedLegacy::parse(text.as_bytes()).expect("the text has the shape");
+    let record = LegacyRecord {
+        id: presented.id(),
+        tenant: home(),
+        subject: UserId::new(subject).expect("the subject is valid"),
+        digest: KeyDigest::of_legacy(&presented, peppers),
+        blocked: false,
+        imported_at: NOW,
+        imported_by: context(NOW).actor,
+        revoked: None,
+        born: Revision::ZERO,
+        revision: Revision::ZERO,
+    };
+    Legacy { record, text }
+}
+
+impl Legacy {
+    pub(crate) fn within(mut self, tenant: &Tenant) -> Self {
+        self.record.tenant = tenant.clone();
+        self
+    }
+
+    pub(crate) fn import(&self) -> Change {
+        Change::ImportLegacy {
+            record: self.record.clone(),
+        }
+    }
+
+    /// Keeps the credential in `store`; the record then has the revision that it answered.
+    pub(crate) async fn create(mut self, store: &impl KeyStore) -> Self {
+        let revision = kept(store, self.import()).await;
+        self.record.born = revision;
+        self.record.revision = revision;
+        self
+    }
+
+    pub(crate) fn revoked(&self) -> LegacyRecord {
+        LegacyRecord {
+            revoked: Some(revocation(NOW, RevocationCause::Key)),
+            ..self.record.clone()
+        }
+    }
+}
+
+/// The change that puts `record` in place of the one that it was made from.
+pub(crate) fn replacement(record: &KeyRecord) -> Change {
+    Change::ReplaceKey {
+        record: record.clone(),
+        expected: record.revision,
+        unique_name: false,
+    }
+}
+
+pub(crate) fn legacy_replacement(record: &LegacyRecord) -> Change {
+    Change::ReplaceLegacy {
+        record: record.clone(),
+        expected: record.revision,
+    }
+}
+
+pub(crate) fn deletion(record: &KeyRecord) -> Change {
+    Change::DeleteKey {
+        tenant: record.tenant.clone(),
+        id: record.id,
+    }
+}
+
+/// Revokes all that is in a realm, and closes it.
+pub(crate) fn removal(realm: Realm) -> Change {
+    Change::CutRealm { realm, close: true }
+}
+
+/// Revokes all that is in a realm, and leaves it open.
+pub(crate) fn cut(realm: Realm) -> Change {
+    Change::CutRealm {
+        realm,
+        close: false,
+    }
+}
+
+pub(crate) fn opening(realm: Realm) -> Change {
+    Change::OpenRealm { realm }
+}
+
+/// What the audit trail says of a change.
+pub(crate) fn told(change: &Change, at: Timestamp) -> AuditEntry {
+    let action = match change {
+        Change::CreateKey { .. } => Action::KeyCreated,
+        Change::ReplaceKey { record, .. } => match record.status {
+            Status::Revoked(_) => Action::KeyRevoked,
+            _ => Action::KeyUpdated,
+        },
+        Change::DeleteKey { .. } => Action::KeyDeleted,
+        Change::CutRealm { close: true, .. } => Action::RealmClosed,
+        Change::CutRealm { close: false, .. } => Action::RealmCut,
+        Change::OpenRealm { .. } => Action::RealmOpened,
+        Change::ImportLegacy { .. } => Action::LegacyImported,
+        Change::ReplaceLegacy { .. } => Action::LegacyRevoked,
+        Change::SetPolicy { .. } => Action::PolicySet,
+        _ => Action::LegacyPolicySet,
+    };
+    AuditEntry::new(action, &context(at))
+}
+
+pub(crate) async fn commit(store: &impl KeyStore, change: Change) -> Result<Revision, Conflict> {
+    commit_at(store, change, NOW).await
+}
+
+pub(crate) async fn commit_at(
+    store: &impl KeyStore,
+    change: Change,
+    at: Timestamp,
+) -> Result<Revision, Conflict> {
+    let event = told(&change, at);
+    commit_telling(store, change, event).await
+}
+
+pub(crate) async fn commit_telling(
+    store: &impl KeyStore,
+    change: Change,
+    event: AuditEntry,
+) -> Result<Revision, Conflict> {
+    match store.commit(&Commit { change, event }).await {
+        Ok(revision) => Ok(revision),
+        Err(CommitError::Conflict(conflict)) => Err(conflict),
+        Err(CommitError::Store(error)) => failed(&error),
+        Err(error) => panic!("the store failed: {error}"),
+    }
+}
+
+/// Commits a change whose conditions are fulfilled.
+pub(crate) async fn kept(store: &impl KeyStore, change: Change) -> Revision {
+    let what = format!("{change:?}");
+    match commit(store, change).await {
+        Ok(revision) => revision,
+        Err(conflict) => panic!("refused with \"{conflict}\" although allowed: {what}"),
+    }
+}
+
+/// Commits a change that breaks a condition: it is refused with this conflict, and neither the
+/// revision, the feed nor the audit trail moves.
+pub(crate) async fn refused(store: &impl KeyStore, change: Change, conflict: Conflict) {
+    refused_at(store, change, conflict, NOW).await;
+}
+
+pub(crate) async fn refused_at(
+    store: &impl KeyStore,
+    change: Change,
+    conflict: Conflict,
+    at: Timestamp,
+) {
+    let what = format!("{change:?}");
+    let before = reading::everything(store).await;
+    let answer = commit_at(store, change, at).await;
+    assert_eq!(answer, Err(conflict), "the answer to {what}");
+    let after = reading::everything(store).await;
+    assert_eq!(after, before, "the store was changed by a refused {what}");
+}
+
+/// What a store answered, which must not fail.
+pub(crate) fn sound<T>(answer: Result<T, StoreError>) -> T {
+    answer.unwrap_or_else(|error| failed(&error))
+}
+
+fn failed(error: &StoreError) -> ! {
+    let source = std::error::Error::source(error).map(ToString::to_string);
+    panic!("{error}: {}", source.unwrap_or_default())
+}
+
+/// Everything that a key's record holds, in a form that can be compared.
+pub(crate) type Fields = (KeyInfo, String, Option<(String, Timestamp)>, Revision);
+
+pub(crate) fn fields(record: &KeyRecord) -> Fields {
+    let previous = record.previous.as_ref();
+    (
+        KeyInfo::from(record),
+        record.digest.to_text(),
+        previous.map(|previous| (previous.digest.to_text(), previous.until)),
+        record.born,
+    )
+}

@@ -1,0 +1,963 @@
+//! The promises of the design, each as a test of the whole path from header to decision.
+
+use std::sync::Arc;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use keyfob::{
+    Access, Actor, Context, DenyReason, Expiry, Index, IssuedKey, KeyFormat, KeyInfo, KeyName,
+    KeyUpdate, Keyring, ManageError, NamespaceId, NewKey, Owner, PepperId, Peppers, Policy,
+    PresentedKey, PrincipalKind, Realm, Rotation, Scope, Scopes, ServiceId, TeamId, Tenant,
+    Timestamp, Ttl, UsageRecorder, UserId, Verifier,
+    legacy::{LegacyPolicy, PresentedLegacy, read_subjects},
+    store::{Changes, Conflict, KeyQuery, KeyStore, LegacyQuery, MemoryStore},
+    wait,
+};
+
+/// `OpenWhisk`'s public example.
+const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
+const START: Timestamp = Timestamp::from_unix(1_800_000_000);
+const HOUR: u64 = 3_600;
+
+/// A keyring and a verifier that share an index.
+struct House {
+    keyring: Keyring<MemoryStore>,
+    verifier: Verifier,
+}
+
+impl House {
+    fn new() -> Self {
+        Self::with_peppers(Peppers::none())
+    }
+
+    fn with_peppers(peppers: Peppers) -> Self {
+        let index = Arc::new(Index::new());
+        wait(index.follow(&MemoryStore::new())).unwrap();
+        Self {
+            keyring: Keyring::new(MemoryStore::new(), dof())
+                .with_peppers(peppers.clone())
+                .with_index(Arc::clone(&index)),
+            verifier: Verifier::new(index, dof()).with_peppers(peppers),
+        }
+    }
+
+    fn create(&self, new: NewKey) -> IssuedKey {
+        wait(self.keyring.create(&at(START), new)).unwrap().0
+    }
+
+    fn judge(&self, key: &str, now: Timestamp) -> Result<(), DenyReason> {
+        let verdict = self
+            .verifier
+            .verify_text(key.as_bytes(), &Access::to("fn-a"), now);
+        verdict.map(drop).map_err(|denied| denied.reason())
+    }
+
+    fn import_guest(&self, policy: LegacyPolicy) {
+        let (uuid, key) = GUEST.split_once(':').unwrap();
+        let line = format!(
+            r#"{{"subject":"guest","namespaces":[{{"name":"fn-a","uuid":"{uuid}","key":"{key}"}}]}}"#
+        );
+        let import = read_subjects(&line, &at(START), &Peppers::none(), |_| Some(team()));
+        assert_eq!((import.records.len(), import.problems.len()), (1, 0));
+        for record in import.records {
+            wait(self.keyring.import_legacy(&at(START), record)).unwrap();
+        }
+        self.set_legacy(policy);
+    }
+
+    fn set_legacy(&self, policy: LegacyPolicy) {
+        wait(
+            self.keyring
+                .set_legacy_policy(&at(START), None, Some(policy)),
+        )
+        .unwrap();
+    }
+}
+
+fn dof() -> KeyFormat {
+    KeyFormat::new("dof").unwrap()
+}
+
+fn team() -> TeamId {
+    TeamId::new("acme").unwrap()
+}
+
+fn tenant(namespace: &str) -> Tenant {
+    Tenant::new(team(), NamespaceId::new(namespace).unwrap())
+}
+
+fn user(name: &str) -> UserId {
+    UserId::new(name).unwrap()
+}
+
+fn at(now: Timestamp) -> Context {
+    Context::new(Actor::user(user("admin")), now)
+}
+
+/// A key of this person in `fn-a`.
+fn key_of(name: &str) -> NewKey {
+    let owner = Owner::User(user(name));
+    NewKey::new(
+        tenant("fn-a"),
+        owner,
+        KeyName::new(&format!("{name}'s")).unwrap(),
+    )
+}
+
+fn basic(text: &str) -> String {
+    format!("Basic {}", STANDARD.encode(text))
+}
+
+#[test]
+fn a_key_has_one_text() {
+    let house = House::new();
+    let key = house.create(key_of("alice"));
+    let text = key.expose().as_bytes();
+    let accepted = |bytes: &[u8]| {
+        house
+            .verifier
+            .verify_text(bytes, &Access::to("fn-a"), START)
+            .is_ok()
+    };
+    assert!(accepted(text));
+    for at in 0..text.len() {
+        let mut changed = text.to_vec();
+        for byte in (0..=255).filter(|byte| *byte != text[at]) {
+            changed[at] = byte;
+            assert!(!accepted(&changed), "byte {byte:#x} at {at}");
+        }
+        let mut shorter = text.to_vec();
+        let byte = shorter.remove(at);
+        assert!(!accepted(&shorter), "without byte {at}");
+        shorter.insert(at, byte);
+        shorter.insert(at, byte);
+        assert!(!accepted(&shorter), "byte {at} twice");
+        assert!(!accepted(&text[..at]), "cut at {at}");
+    }
+    for byte in 0..=255 {
+        for place in 0..=text.len() {
+            let mut longer = text.to_vec();
+            longer.insert(place, byte);
+            assert!(!accepted(&longer), "byte {byte:#x} put in at {place}");
+        }
+    }
+}
+
+#[test]
+fn a_basic_header_has_one_text_but_for_the_case_of_its_scheme() {
+    let house = House::new();
+    let header = basic(house.create(key_of("alice")).expose()).into_bytes();
+    for at in 0..header.len() {
+        let mut changed = header.clone();
+        for byte in (0..=255u8).filter(|byte| *byte != header[at]) {
+            changed[at] = byte;
+            let scheme = at < 5 && byte.eq_ignore_ascii_case(&header[at]);
+            let verdict = house
+                .verifier
+                .verify_header(&changed, &Access::to("fn-a"), START);
+            assert_eq!(verdict.is_ok(), scheme, "byte {byte:#x} at {at}");
+        }
+    }
+}
+
+#[test]
+fn a_wrong_secret_and_an_unknown_key_are_refused() {
+    let house = House::new();
+    let (one, two) = (house.create(key_of("alice")), house.create(key_of("bob")));
+    let swapped = format!("{}:{}", dof().key_id(one.id()), two.expose_secret());
+    assert_eq!(house.judge(&swapped, START), Err(DenyReason::WrongSecret));
+    let stranger = IssuedKey::generate(&dof(), &ring::rand::SystemRandom::new()).unwrap();
+    assert_eq!(
+        house.judge(stranger.expose(), START),
+        Err(DenyReason::UnknownKey)
+    );
+    let last = if one.expose().ends_with('A') {
+        "B"
+    } else {
+        "A"
+    };
+    let mistyped = format!("{}{last}", &one.expose()[..82]);
+    assert_eq!(house.judge(&mistyped, START), Err(DenyReason::Mistyped));
+}
+
+#[test]
+fn a_key_opens_its_own_namespace_only() {
+    let house = House::new();
+    let spaces: Vec<String> = (0..20).map(|n| format!("fn-{n}")).collect();
+    let keys: Vec<IssuedKey> = spaces
+        .iter()
+        .map(|space| {
+            house.create(NewKey {
+                tenant: tenant(space),
+                ..key_of("alice")
+            })
+        })
+        .collect();
+    for (own, key) in spaces.iter().zip(&keys) {
+        for space in &spaces {
+            let verdict =
+                house
+                    .verifier
+                    .verify_text(key.expose().as_bytes(), &Access::to(space), START);
+            match verdict {
+                Ok(principal) => {
+                    assert_eq!(
+                        (principal.namespace().as_str(), own),
+                        (space.as_str(), space)
+                    );
+                }
+                Err(denied) => {
+                    assert_ne!(own, space);
+                    assert_eq!(
+                        (denied.status(), denied.reason()),
+                        (403, DenyReason::WrongNamespace)
+                    );
+                }
+            }
+        }
+        let verdict =
+            house
+                .verifier
+                .verify_text(key.expose().as_bytes(), &Access::to_own_namespace(), START);
+        assert_eq!(verdict.unwrap().namespace().as_str(), own);
+    }
+}
+
+#[test]
+fn management_is_held_to_the_tenant() {
+    let house = House::new();
+    let key = house.create(key_of("alice"));
+    let foreign = [
+        tenant("fn-b"),
+        Tenant::new(
+            TeamId::new("rival").unwrap(),
+            NamespaceId::new("fn-a").unwrap(),
+        ),
+    ];
+    for tenant in foreign {
+        let (ring, context, id) = (&house.keyring, at(START), key.id());
+        let outcomes = [
+            wait(ring.get(&tenant, id)).map(drop),
+            wait(ring.update(&context, &tenant, id, KeyUpdate::default(), None)).map(drop),
+            wait(ring.disable(&context, &tenant, id)).map(drop),
+            wait(ring.revoke(&context, &tenant, id)).map(drop),
+            wait(ring.rotate(&context, &tenant, id, Rotation::default(), None)).map(drop),
+            wait(ring.delete(&context, &tenant, id)),
+        ];
+        for outcome in outcomes {
+            assert!(matches!(outcome, Err(ManageError::NotFound)));
+        }
+    }
+    assert_eq!(house.judge(key.expose(), START), Ok(()));
+}
+
+#[test]
+fn a_namespace_belongs_to_one_team() {
+    let house = House::new();
+    house.create(key_of("alice"));
+    let rival = Tenant::new(
+        TeamId::new("rival").unwrap(),
+        NamespaceId::new("fn-a").unwrap(),
+    );
+    let new = NewKey {
+        tenant: rival.clone(),
+        ..key_of("mallory")
+    };
+    for outcome in [
+        wait(house.keyring.create(&at(START), new)).map(drop),
+        wait(house.keyring.remove_namespace(&at(START), &rival)),
+        wait(house.keyring.set_policy(&at(START), Some(&rival), None)),
+    ] {
+        assert!(matches!(
+            outcome,
+            Err(ManageError::Conflict(Conflict::ForeignNamespace))
+        ));
+    }
+}
+
+#[test]
+fn expiry_is_exact() {
+    let house = House::new();
+    let end = START.plus_seconds(2 * HOUR);
+    let key = house.create(key_of("alice").with_expiry(Expiry::At(end)));
+    assert_eq!(
+        house.judge(key.expose(), Timestamp::from_unix(end.as_unix() - 1)),
+        Ok(())
+    );
+    assert_eq!(house.judge(key.expose(), end), Err(DenyReason::Expired));
+}
+
+#[test]
+fn a_clock_that_jumps_back_revives_nothing() {
+    let house = House::new();
+    let end = START.plus_seconds(2 * HOUR);
+    let key = house.create(key_of("alice").with_expiry(Expiry::At(end)));
+    assert_eq!(house.judge(key.expose(), end), Err(DenyReason::Expired));
+    assert_eq!(house.judge(key.expose(), START), Err(DenyReason::Expired));
+}
+
+#[test]
+fn a_key_works_from_its_beginning_on() {
+    let house = House::new();
+    let begin = START.plus_seconds(HOUR);
+    let key = house.create(key_of("alice").with_not_before(begin));
+    let before = Timestamp::from_unix(begin.as_unix() - 1);
+    assert_eq!(
+        house.judge(key.expose(), before),
+        Err(DenyReason::NotYetValid)
+    );
+    assert_eq!(house.judge(key.expose(), begin), Ok(()));
+}
+
+#[test]
+fn a_lowered_maximum_bites_at_use_and_a_raised_one_gives_back() {
+    let house = House::new();
+    let key = house.create(key_of("alice"));
+    let other = house.create(NewKey {
+        tenant: tenant("fn-b"),
+        ..key_of("alice")
+    });
+    let set = |max_ttl| {
+        let policy = Policy {
+            max_ttl,
+            ..Policy::default()
+        };
+        wait(
+            house
+                .keyring
+                .set_policy(&at(START), Some(&tenant("fn-a")), Some(policy)),
+        )
+        .unwrap();
+    };
+    set(Some(Ttl::hours(3)));
+    let end = START.plus_seconds(3 * HOUR);
+    assert_eq!(
+        house.judge(key.expose(), Timestamp::from_unix(end.as_unix() - 1)),
+        Ok(())
+    );
+    assert_eq!(house.judge(key.expose(), end), Err(DenyReason::Expired));
+    let verdict = house
+        .verifier
+        .verify_text(other.expose().as_bytes(), &Access::to("fn-b"), end);
+    assert!(verdict.is_ok(), "a policy reaches no other namespace");
+    set(None);
+    assert_eq!(house.judge(key.expose(), end), Ok(()));
+}
+
+#[test]
+fn a_policy_is_kept_when_keys_are_made() {
+    let house = House::new();
+    let policy = Policy {
+        min_ttl: Ttl::hours(2),
+        max_ttl: Some(Ttl::days(7)),
+        expiry_required: true,
+        keys_per_owner: Some(2),
+        ..Policy::default()
+    };
+    wait(house.keyring.set_policy(&at(START), None, Some(policy))).unwrap();
+    let create = |name: &str, expiry| {
+        let new = NewKey {
+            name: KeyName::new(name).unwrap(),
+            ..key_of("alice")
+        };
+        let outcome = wait(house.keyring.create(&at(START), new.with_expiry(expiry)));
+        outcome.map(drop).map_err(|error| error.to_string())
+    };
+    let refused = |text: &str| Err(text.to_owned());
+    assert_eq!(
+        create("a", Expiry::Never),
+        refused("expires_in: the policy requires an expiry")
+    );
+    assert_eq!(
+        create("a", Expiry::In(Ttl::hours(1))),
+        refused("expires_in: shorter than the policy's minimum of 2h")
+    );
+    assert_eq!(
+        create("a", Expiry::In(Ttl::days(8))),
+        refused("expires_in: longer than the policy's maximum of 7d")
+    );
+    assert_eq!(
+        create("a", Expiry::At(START)),
+        refused("expires_in: shorter than the policy's minimum of 2h")
+    );
+    assert_eq!(create("a", Expiry::In(Ttl::days(7))), Ok(()));
+    assert_eq!(
+        create("a", Expiry::In(Ttl::days(7))),
+        refused("name: a key of this name exists in the namespace")
+    );
+    assert_eq!(create("b", Expiry::In(Ttl::hours(2))), Ok(()));
+    assert_eq!(
+        create("c", Expiry::In(Ttl::hours(2))),
+        refused("the owner has as many keys in the namespace as the policy allows")
+    );
+}
+
+#[test]
+fn rotation_never_lengthens_a_life() {
+    let house = House::new();
+    let end = START.plus_seconds(2 * HOUR);
+    let old = house.create(key_of("alice").with_expiry(Expiry::At(end)));
+    let rotate = |grace_seconds, renew| {
+        let now = at(START.plus_seconds(HOUR));
+        let rotation = Rotation {
+            grace_seconds,
+            renew,
+        };
+        wait(
+            house
+                .keyring
+                .rotate(&now, &tenant("fn-a"), old.id(), rotation, None),
+        )
+        .unwrap()
+    };
+    let (new, info) = rotate(10 * HOUR, Some(Expiry::In(Ttl::days(30))));
+    assert_eq!(info.previous_until, Some(end));
+    let before = Timestamp::from_unix(end.as_unix() - 1);
+    assert_eq!(house.judge(old.expose(), before), Ok(()));
+    assert_eq!(house.judge(new.expose(), before), Ok(()));
+    assert_eq!(house.judge(old.expose(), end), Err(DenyReason::Replaced));
+    assert_eq!(house.judge(new.expose(), end), Ok(()));
+}
+
+#[test]
+fn a_second_rotation_ends_the_first_secret() {
+    let house = House::new();
+    let first = house.create(key_of("alice"));
+    let rotate = |grace_seconds| {
+        let rotation = Rotation {
+            grace_seconds,
+            renew: None,
+        };
+        let outcome =
+            wait(
+                house
+                    .keyring
+                    .rotate(&at(START), &tenant("fn-a"), first.id(), rotation, None),
+            );
+        outcome.unwrap().0
+    };
+    let second = rotate(HOUR);
+    let third = rotate(HOUR);
+    assert_eq!(
+        house.judge(first.expose(), START),
+        Err(DenyReason::WrongSecret)
+    );
+    assert_eq!(house.judge(second.expose(), START), Ok(()));
+    assert_eq!(house.judge(third.expose(), START), Ok(()));
+    let fourth = rotate(0);
+    assert_eq!(
+        house.judge(third.expose(), START),
+        Err(DenyReason::WrongSecret)
+    );
+    assert_eq!(house.judge(fourth.expose(), START), Ok(()));
+}
+
+#[test]
+fn of_rotations_at_once_one_wins() {
+    let house = House::new();
+    let key = house.create(key_of("alice"));
+    let revision = wait(house.keyring.get(&tenant("fn-a"), key.id()))
+        .unwrap()
+        .revision;
+    let outcomes: Vec<_> = std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..16)
+            .map(|_| {
+                scope.spawn(|| {
+                    let rotation = Rotation::default();
+                    let tenant = tenant("fn-a");
+                    wait(house.keyring.rotate(
+                        &at(START),
+                        &tenant,
+                        key.id(),
+                        rotation,
+                        Some(revision),
+                    ))
+                })
+            })
+            .collect();
+        threads
+            .into_iter()
+            .map(|thread| thread.join().unwrap())
+            .collect()
+    });
+    let (won, lost): (Vec<_>, Vec<_>) = outcomes.into_iter().partition(Result::is_ok);
+    assert_eq!((won.len(), lost.len()), (1, 15));
+    for outcome in lost {
+        assert!(matches!(
+            outcome,
+            Err(ManageError::Conflict(Conflict::Stale))
+        ));
+    }
+    let (winner, _) = won.into_iter().next().unwrap().unwrap();
+    assert_eq!(house.judge(winner.expose(), START), Ok(()));
+}
+
+#[test]
+fn no_key_outlives_its_owner() {
+    let house = House::new();
+    let (alices, bobs) = (house.create(key_of("alice")), house.create(key_of("bob")));
+    let elsewhere = house.create(NewKey {
+        tenant: Tenant::new(
+            TeamId::new("rival").unwrap(),
+            NamespaceId::new("fn-r").unwrap(),
+        ),
+        ..key_of("bob")
+    });
+    let service = house.create(NewKey {
+        owner: Owner::Service(ServiceId::new("bob").unwrap()),
+        name: KeyName::new("service").unwrap(),
+        ..key_of("bob")
+    });
+    let remove = || {
+        wait(
+            house
+                .keyring
+                .remove_member(&at(START), &team(), &user("bob")),
+        )
+        .unwrap()
+    };
+    remove();
+    assert_eq!(house.judge(bobs.expose(), START), Err(DenyReason::Revoked));
+    for key in [&alices, &service] {
+        assert_eq!(house.judge(key.expose(), START), Ok(()));
+    }
+    let access = Access::to("fn-r");
+    let verdict = house
+        .verifier
+        .verify_text(elsewhere.expose().as_bytes(), &access, START);
+    assert!(verdict.is_ok(), "the other team's business");
+
+    let create = || wait(house.keyring.create(&at(START), key_of("bob")));
+    assert!(matches!(
+        create(),
+        Err(ManageError::Conflict(Conflict::Closed(_)))
+    ));
+    wait(
+        house
+            .keyring
+            .restore_member(&at(START), &team(), &user("bob")),
+    )
+    .unwrap();
+    assert_eq!(house.judge(bobs.expose(), START), Err(DenyReason::Revoked));
+    let (again, _) = create().unwrap();
+    assert_eq!(house.judge(again.expose(), START), Ok(()));
+    remove();
+    assert_eq!(house.judge(again.expose(), START), Err(DenyReason::Revoked));
+}
+
+#[test]
+fn the_end_of_a_namespace_or_a_team_is_the_end_of_its_keys() {
+    for realm in [Realm::Namespace(tenant("fn-a")), Realm::Team(team())] {
+        let house = House::new();
+        let key = house.create(key_of("alice"));
+        house.import_guest(LegacyPolicy::until(START.plus_seconds(HOUR)));
+        assert_eq!(house.judge(GUEST, START), Ok(()));
+        match &realm {
+            Realm::Namespace(tenant) => {
+                wait(house.keyring.remove_namespace(&at(START), tenant)).unwrap();
+            }
+            _ => wait(house.keyring.remove_team(&at(START), &team())).unwrap(),
+        }
+        for text in [key.expose(), GUEST] {
+            assert_eq!(house.judge(text, START), Err(DenyReason::Revoked));
+        }
+        assert!(wait(house.keyring.create(&at(START), key_of("alice"))).is_err());
+    }
+}
+
+#[test]
+fn everything_of_a_realm_can_be_revoked_and_life_goes_on() {
+    let house = House::new();
+    let leaked = house.create(key_of("alice"));
+    let realm = Realm::Owner(team(), Owner::User(user("alice")));
+    wait(house.keyring.revoke_all(&at(START), realm)).unwrap();
+    assert_eq!(
+        house.judge(leaked.expose(), START),
+        Err(DenyReason::Revoked)
+    );
+    let fresh = house.create(key_of("alice"));
+    assert_eq!(house.judge(fresh.expose(), START), Ok(()));
+}
+
+#[test]
+fn removing_a_member_does_not_cost_more_with_more_keys() {
+    let house = House::new();
+    for n in 0..500 {
+        house.create(NewKey {
+            name: KeyName::new(&format!("key {n}")).unwrap(),
+            ..key_of("bob")
+        });
+    }
+    let store = house.keyring.store();
+    let before = wait(store.changes(keyfob::Revision::ZERO, 10_000))
+        .unwrap()
+        .upto;
+    wait(
+        house
+            .keyring
+            .remove_member(&at(START), &team(), &user("bob")),
+    )
+    .unwrap();
+    let changes: Changes = wait(store.changes(before, 10_000)).unwrap();
+    assert_eq!(changes.entries.len(), 1, "one line drawn, no key rewritten");
+}
+
+#[test]
+fn revoked_is_for_ever() {
+    let house = House::new();
+    let key = house.create(key_of("alice"));
+    let (ring, tenant, id) = (&house.keyring, tenant("fn-a"), key.id());
+    let stale = wait(ring.store().changes(keyfob::Revision::ZERO, 100)).unwrap();
+    let first: KeyInfo = wait(ring.revoke(&at(START), &tenant, id)).unwrap();
+    let again = wait(ring.revoke(&at(START.plus_seconds(5)), &tenant, id)).unwrap();
+    assert_eq!(again, first, "the first revocation stands");
+    let later = at(START);
+    assert!(wait(ring.enable(&later, &tenant, id)).is_err());
+    assert!(wait(ring.rotate(&later, &tenant, id, Rotation::default(), None)).is_err());
+    assert!(wait(ring.update(&later, &tenant, id, KeyUpdate::default(), None)).is_err());
+
+    let index = Arc::new(Index::new());
+    wait(index.follow(ring.store())).unwrap();
+    index.apply(&stale).unwrap();
+    let verifier = Verifier::new(index, dof());
+    let verdict = verifier.verify_text(key.expose().as_bytes(), &Access::to("fn-a"), START);
+    assert_eq!(
+        verdict.unwrap_err().reason(),
+        DenyReason::Revoked,
+        "a late feed revives nothing"
+    );
+}
+
+#[test]
+fn a_disabled_key_rests_and_a_deleted_one_is_gone() {
+    let house = House::new();
+    let key = house.create(key_of("alice"));
+    let (tenant, id) = (tenant("fn-a"), key.id());
+    wait(house.keyring.disable(&at(START), &tenant, id)).unwrap();
+    assert_eq!(house.judge(key.expose(), START), Err(DenyReason::Disabled));
+    wait(house.keyring.enable(&at(START), &tenant, id)).unwrap();
+    assert_eq!(house.judge(key.expose(), START), Ok(()));
+    wait(house.keyring.delete(&at(START), &tenant, id)).unwrap();
+    assert_eq!(
+        house.judge(key.expose(), START),
+        Err(DenyReason::UnknownKey)
+    );
+    let left = wait(house.keyring.list(&KeyQuery::namespace(&tenant))).unwrap();
+    assert!(left.items.is_empty());
+}
+
+#[test]
+fn an_end_can_be_brought_forward_and_not_put_back() {
+    let house = House::new();
+    let key = house.create(key_of("alice").with_expiry(Expiry::In(Ttl::hours(10))));
+    let update = |hours: u64| {
+        let update = KeyUpdate {
+            expires_at: Some(START.plus_seconds(hours * HOUR)),
+            ..KeyUpdate::default()
+        };
+        wait(
+            house
+                .keyring
+                .update(&at(START), &tenant("fn-a"), key.id(), update, None),
+        )
+    };
+    assert!(update(11).is_err());
+    update(3).unwrap();
+    assert!(update(4).is_err());
+    let end = START.plus_seconds(3 * HOUR);
+    assert_eq!(house.judge(key.expose(), end), Err(DenyReason::Expired));
+}
+
+#[test]
+fn scopes_are_asked_for() {
+    let house = House::new();
+    let [read, write] = ["read", "write"].map(|name| Scope::new(name).unwrap());
+    let key = house.create(key_of("alice").with_scopes(Scopes::only([read.clone()]).unwrap()));
+    let judge = |scopes: &[Scope]| {
+        let access = Access::to("fn-a").requiring(scopes);
+        let verdict = house
+            .verifier
+            .verify_text(key.expose().as_bytes(), &access, START);
+        verdict
+            .map(drop)
+            .map_err(|denied| (denied.status(), denied.reason()))
+    };
+    assert_eq!(judge(&[]), Ok(()));
+    assert_eq!(judge(std::slice::from_ref(&read)), Ok(()));
+    assert_eq!(judge(&[read, write]), Err((403, DenyReason::MissingScope)));
+}
+
+#[test]
+fn legacy_has_an_end() {
+    let house = House::new();
+    let sunset = START.plus_seconds(10 * HOUR);
+    house.import_guest(LegacyPolicy::Off);
+    assert_eq!(house.judge(GUEST, START), Err(DenyReason::LegacyOff));
+
+    let rehearsed = LegacyPolicy::until(sunset)
+        .with_brownout(START.plus_seconds(HOUR), START.plus_seconds(2 * HOUR))
+        .unwrap();
+    house.set_legacy(rehearsed);
+    assert_eq!(house.judge(GUEST, START), Ok(()));
+    assert_eq!(
+        house.judge(GUEST, START.plus_seconds(HOUR)),
+        Err(DenyReason::LegacyOff)
+    );
+    assert_eq!(house.judge(GUEST, START.plus_seconds(2 * HOUR)), Ok(()));
+    let before = Timestamp::from_unix(sunset.as_unix() - 1);
+    assert_eq!(house.judge(GUEST, before), Ok(()));
+    assert_eq!(house.judge(GUEST, sunset), Err(DenyReason::LegacyOff));
+    house.set_legacy(LegacyPolicy::until(sunset.plus_seconds(HOUR)));
+    assert_eq!(
+        house.judge(GUEST, sunset),
+        Ok(()),
+        "a cut-off can be undone"
+    );
+
+    let access = Access::to("fn-a");
+    let principal = house
+        .verifier
+        .verify_header(basic(GUEST).as_bytes(), &access, sunset);
+    let principal = principal.unwrap();
+    assert_eq!(principal.kind(), PrincipalKind::Legacy);
+    assert_eq!(principal.owner(), None);
+    assert_eq!(
+        principal.legacy_subject().map(UserId::as_str),
+        Some("guest")
+    );
+}
+
+#[test]
+fn a_namespace_can_be_cut_off_from_legacy_before_the_others() {
+    let house = House::new();
+    house.import_guest(LegacyPolicy::until(START.plus_seconds(HOUR)));
+    let set = |policy| {
+        wait(
+            house
+                .keyring
+                .set_legacy_policy(&at(START), Some(&tenant("fn-a")), policy),
+        )
+        .unwrap();
+    };
+    set(Some(LegacyPolicy::Off));
+    assert_eq!(house.judge(GUEST, START), Err(DenyReason::LegacyOff));
+    set(None);
+    assert_eq!(house.judge(GUEST, START), Ok(()));
+}
+
+#[test]
+fn a_legacy_credential_can_be_revoked_and_blocked_ones_stay_out() {
+    let house = House::new();
+    house.import_guest(LegacyPolicy::until(START.plus_seconds(HOUR)));
+    let id = PresentedLegacy::parse(GUEST.as_bytes()).unwrap().id();
+    let elsewhere = wait(house.keyring.revoke_legacy(&at(START), &tenant("fn-b"), id));
+    assert!(matches!(elsewhere, Err(ManageError::NotFound)));
+    for _ in 0..2 {
+        wait(house.keyring.revoke_legacy(&at(START), &tenant("fn-a"), id)).unwrap();
+        assert_eq!(house.judge(GUEST, START), Err(DenyReason::Revoked));
+    }
+
+    let house = House::new();
+    let (uuid, key) = GUEST.split_once(':').unwrap();
+    let line = format!(
+        r#"{{"subject":"g","blocked":true,"namespaces":[{{"name":"fn-a","uuid":"{uuid}","key":"{key}"}}]}}"#
+    );
+    for record in read_subjects(&line, &at(START), &Peppers::none(), |_| Some(team())).records {
+        wait(house.keyring.import_legacy(&at(START), record)).unwrap();
+    }
+    house.set_legacy(LegacyPolicy::until(START.plus_seconds(HOUR)));
+    assert_eq!(house.judge(GUEST, START), Err(DenyReason::Disabled));
+}
+
+#[test]
+fn peppers_are_rotated_as_keys_are_used() {
+    let [one, two] = [1, 2].map(|id| PepperId::new(id).unwrap());
+    let old = Peppers::none().with_current(one, &[1; 32]).unwrap();
+    let both = old.clone().with_current(two, &[2; 32]).unwrap();
+    let new = Peppers::none().with_current(two, &[2; 32]).unwrap();
+
+    // Made under none, one and two; the store and its index live through all of it.
+    let store = Arc::new(MemoryStore::new());
+    let index = Arc::new(Index::new());
+    let ring = |peppers: &Peppers| {
+        Keyring::new(Arc::clone(&store), dof())
+            .with_peppers(peppers.clone())
+            .with_index(Arc::clone(&index))
+    };
+    let keys: Vec<IssuedKey> = [(&Peppers::none(), "a"), (&old, "b"), (&both, "c")]
+        .into_iter()
+        .map(|(peppers, name)| {
+            wait(ring(peppers).create(&at(START), key_of(name)))
+                .unwrap()
+                .0
+        })
+        .collect();
+    let judge = |peppers: &Peppers, key: &IssuedKey| {
+        let verifier = Verifier::new(Arc::clone(&index), dof()).with_peppers(peppers.clone());
+        let verdict = verifier.verify_text(key.expose().as_bytes(), &Access::to("fn-a"), START);
+        verdict.map(|principal| principal.needs_repepper()).ok()
+    };
+    let verdicts = |peppers| {
+        keys.iter()
+            .map(|key| judge(peppers, key))
+            .collect::<Vec<_>>()
+    };
+    assert_eq!(verdicts(&both), [Some(true), Some(true), Some(false)]);
+    assert_eq!(verdicts(&new), [Some(true), None, Some(false)]);
+
+    // A rotation in the middle leaves the two secrets of a key under different peppers.
+    let rotation = Rotation {
+        grace_seconds: HOUR,
+        renew: None,
+    };
+    let (rotated, _) =
+        wait(ring(&both).rotate(&at(START), &tenant("fn-a"), keys[1].id(), rotation, None))
+            .unwrap();
+    assert_eq!(judge(&both, &rotated), Some(false));
+    assert_eq!(judge(&both, &keys[1]), Some(false));
+    assert_eq!(judge(&new, &keys[1]), None);
+
+    let repepper = |key: &IssuedKey| {
+        let text = key.expose().to_owned();
+        let presented = PresentedKey::parse(&dof(), text.as_bytes()).unwrap();
+        wait(ring(&both).repepper(&at(START), &tenant("fn-a"), &presented))
+            .map(|info| info.revision)
+    };
+    let first = repepper(&keys[0]).unwrap();
+    assert_eq!(repepper(&keys[0]).unwrap(), first, "once is enough");
+    assert!(
+        repepper(&keys[1]).is_err(),
+        "a replaced secret is not the current one"
+    );
+    assert_eq!(judge(&new, &keys[0]), Some(false));
+}
+
+#[test]
+fn last_use_is_known_without_a_write_per_call() {
+    let house = House::new();
+    let usage = Arc::new(UsageRecorder::new(100));
+    let verifier = house.verifier.clone().with_usage(Arc::clone(&usage));
+    let key = house.create(key_of("alice"));
+    house.import_guest(LegacyPolicy::until(START.plus_seconds(HOUR)));
+    let call = |text: &str, namespace: &str, seconds: u64| {
+        let access = Access::to(namespace);
+        let _ = verifier.verify_text(text.as_bytes(), &access, START.plus_seconds(seconds));
+    };
+    call(key.expose(), "fn-a", 0);
+    call(key.expose(), "fn-a", 30);
+    call(key.expose(), "elsewhere", 120);
+    call("garbage", "fn-a", 130);
+    call(GUEST, "fn-a", 140);
+    assert_eq!(wait(house.keyring.flush_usage(&usage)).unwrap(), 0);
+
+    let id = keyfob::CredentialId::Key(key.id());
+    let known = wait(house.keyring.usage(&[id])).unwrap();
+    assert_eq!(
+        known[0].last_used,
+        Some(START),
+        "a refused attempt is no use"
+    );
+    assert_eq!((known[0].accepted, known[0].refused), (2, 1));
+    let report = wait(house.keyring.legacy_report(&LegacyQuery::default())).unwrap();
+    assert_eq!(report.items[0].record.tenant, tenant("fn-a"));
+    assert_eq!(
+        report.items[0].usage.as_ref().map(|usage| usage.accepted),
+        Some(1)
+    );
+}
+
+#[test]
+fn nothing_passes_before_the_index_is_ready() {
+    let store = Arc::new(MemoryStore::new());
+    let ring = Keyring::new(Arc::clone(&store), dof());
+    let (key, _) = wait(ring.create(&at(START), key_of("alice"))).unwrap();
+    let index = Arc::new(Index::new());
+    let verifier = Verifier::new(Arc::clone(&index), dof());
+    let judge = || verifier.verify_text(key.expose().as_bytes(), &Access::to("fn-a"), START);
+    let denied = judge().unwrap_err();
+    assert_eq!(
+        (denied.status(), denied.reason()),
+        (503, DenyReason::NotReady)
+    );
+    wait(index.follow(&store)).unwrap();
+    assert!(judge().is_ok());
+}
+
+#[test]
+fn an_index_takes_no_feed_with_a_gap_and_none_that_went_back() {
+    let house = House::new();
+    for name in ["a", "b", "c"] {
+        house.create(key_of(name));
+    }
+    let store = house.keyring.store();
+    let two = keyfob::Revision::new(2);
+    let index = Index::new();
+    let late = wait(store.changes(two, 10)).unwrap();
+    assert!(matches!(
+        index.apply(&late),
+        Err(keyfob::IndexError::Gap { .. })
+    ));
+    wait(index.follow(store)).unwrap();
+    let other = MemoryStore::new();
+    assert!(matches!(
+        wait(index.follow(&other)),
+        Err(keyfob::FollowError::Index(
+            keyfob::IndexError::Regressed { .. }
+        ))
+    ));
+}
+
+#[test]
+fn every_refusal_reads_the_same() {
+    let house = House::new();
+    let key = house.create(key_of("alice"));
+    let access = Access::to("elsewhere");
+    let own = Access::to("fn-a");
+    let texts: Vec<String> = [
+        house
+            .verifier
+            .verify_text(key.expose().as_bytes(), &access, START),
+        house.verifier.verify_text(b"", &own, START),
+        house.verifier.verify_header(b"Basic !", &own, START),
+        house.verifier.verify_fields([], &own, START),
+        house
+            .verifier
+            .verify_fields([&b"Basic a"[..], b"Basic a"], &own, START),
+    ]
+    .into_iter()
+    .map(|verdict| verdict.unwrap_err().to_string())
+    .collect();
+    assert!(
+        texts.iter().all(|text| text == "access denied"),
+        "{texts:?}"
+    );
+}
+
+#[test]
+fn every_change_has_its_event() {
+    let house = House::new();
+    let key = house.create(key_of("alice"));
+    let (ring, tenant, id) = (&house.keyring, tenant("fn-a"), key.id());
+    wait(ring.disable(&at(START), &tenant, id)).unwrap();
+    wait(ring.disable(&at(START), &tenant, id)).unwrap();
+    wait(ring.revoke(&at(START), &tenant, id)).unwrap();
+    assert!(wait(ring.enable(&at(START), &tenant, id)).is_err());
+    wait(ring.delete(&at(START), &tenant, id)).unwrap();
+    let events = wait(ring.audit(&keyfob::store::AuditQuery::default()))
+        .unwrap()
+        .items;
+    let actions: Vec<&str> = events
+        .iter()
+        .map(|event| event.entry.action.as_str())
+        .collect();
+    assert_eq!(
+        actions,
+        ["key_created", "key_disabled", "key_revoked", "key_deleted"]
+    );
+    for event in &events {
+        assert_eq!(event.entry.actor, Actor::user(user("admin")));
+        assert_eq!(event.entry.owner, Some(Owner::User(user("alice"))));
+        assert_eq!(event.entry.credential, Some(keyfob::CredentialId::Key(id)));
+        assert_eq!(event.entry.namespace.as_ref(), Some(&tenant.namespace));
+    }
+    assert_eq!(wait(ring.verify_audit()).unwrap(), events[3].hash);
+}
