@@ -1,0 +1,118 @@
+//! What the types of the crate can and cannot do, checked by the compiler.
+
+use std::{
+    error::Error,
+    fmt::{Debug, Display},
+    hash::Hash,
+};
+
+use keyfob::{
+    Access, Actor, Boundary, Context, Credential, Denied, FollowError, FormatError, Index,
+    IndexError, IssuedKey, KeyDigest, KeyError, KeyFormat, KeyInfo, KeyRecord, Keyring,
+    LifecycleError, ManageError, NameError, NewKey, PepperError, Peppers, Policy, PresentedKey,
+    Principal, RandomError, Scopes, Tenant, TtlError, UsageRecorder, Verifier,
+    audit::{AuditEvent, ChainError},
+    authorization::{HeaderBuffer, HeaderError},
+    legacy::{LegacyPolicy, LegacyRecord, PresentedLegacy},
+    store::{Commit, CommitError, Conflict, KeyStore, MemoryStore, StoreError},
+};
+use static_assertions::{assert_impl_all, assert_not_impl_any};
+
+#[test]
+fn everything_crosses_threads() {
+    fn shared<T: Send + Sync>() {}
+    shared::<Access<'_>>();
+    shared::<AuditEvent>();
+    shared::<Boundary>();
+    shared::<Context>();
+    shared::<Credential<'_>>();
+    shared::<HeaderBuffer>();
+    shared::<Index>();
+    shared::<IssuedKey>();
+    shared::<KeyInfo>();
+    shared::<KeyRecord>();
+    shared::<Keyring<MemoryStore>>();
+    shared::<LegacyPolicy>();
+    shared::<LegacyRecord>();
+    shared::<MemoryStore>();
+    shared::<NewKey>();
+    shared::<Policy>();
+    shared::<Principal<'_>>();
+    shared::<UsageRecorder>();
+    shared::<Verifier>();
+}
+
+#[test]
+fn futures_of_the_management_front_cross_threads() {
+    fn sent<T: Send>(value: T) -> T {
+        value
+    }
+    fn check<S: KeyStore>(ring: &Keyring<S>, context: &Context, tenant: &Tenant, new: NewKey) {
+        drop(sent(ring.create(context, new)));
+        drop(sent(ring.remove_namespace(context, tenant)));
+        drop(sent(ring.verify_audit()));
+    }
+    let format = KeyFormat::new("dof").unwrap();
+    let json = r#"{"team": "acme", "namespace": "fn-a"}"#;
+    let tenant: Tenant = serde_json::from_str(json).unwrap();
+    let new = NewKey::new(
+        tenant.clone(),
+        serde_json::from_str(r#"{"user": "alice"}"#).unwrap(),
+        keyfob::KeyName::new("laptop").unwrap(),
+    );
+    let context = Context::new(Actor::system(), keyfob::Timestamp::UNIX_EPOCH);
+    check(
+        &Keyring::new(MemoryStore::new(), format),
+        &context,
+        &tenant,
+        new,
+    );
+}
+
+// A secret is neither copied nor compared nor printed nor serialised.
+assert_not_impl_any!(IssuedKey: Clone, Copy, PartialEq, Hash, Display, AsRef<str>, AsRef<[u8]>, serde::Serialize, std::ops::Deref);
+assert_not_impl_any!(PresentedKey<'static>: PartialEq, Hash, Display, AsRef<[u8]>, serde::Serialize);
+assert_not_impl_any!(PresentedLegacy<'static>: PartialEq, Hash, Display, AsRef<[u8]>, serde::Serialize);
+assert_not_impl_any!(Peppers: PartialEq, Display, serde::Serialize);
+assert_not_impl_any!(HeaderBuffer: Clone, PartialEq, Display, AsRef<[u8]>, serde::Serialize);
+// Digests have no `==` that stops at the first difference.
+assert_not_impl_any!(KeyDigest: PartialEq, Hash, Display);
+assert_not_impl_any!(KeyRecord: PartialEq);
+// A proof cannot be made up or read back.
+assert_not_impl_any!(Principal<'static>: Default, serde::Serialize, serde::de::DeserializeOwned);
+assert_not_impl_any!(KeyInfo: serde::de::DeserializeOwned);
+assert_impl_all!(Principal<'static>: Copy, Debug);
+assert_impl_all!(Scopes: Clone, Eq, Debug);
+assert_impl_all!(Commit: serde::Serialize, serde::de::DeserializeOwned);
+
+#[test]
+fn errors_are_errors() {
+    fn error<T: Error + Send + Sync + 'static>() {}
+    error::<ChainError>();
+    error::<CommitError>();
+    error::<Conflict>();
+    error::<Denied>();
+    error::<FollowError>();
+    error::<FormatError>();
+    error::<HeaderError>();
+    error::<IndexError>();
+    error::<KeyError>();
+    error::<LifecycleError>();
+    error::<ManageError>();
+    error::<NameError>();
+    error::<PepperError>();
+    error::<RandomError>();
+    error::<StoreError>();
+    error::<TtlError>();
+}
+
+#[test]
+fn a_store_error_keeps_its_source() {
+    let error = ManageError::from(StoreError::unknown("the cable was cut"));
+    let ManageError::Store(store) = &error else {
+        panic!("another error");
+    };
+    assert!(!store.is_definite());
+    assert_eq!(store.source().unwrap().to_string(), "the cable was cut");
+    assert!(StoreError::definite("refused").is_definite());
+}

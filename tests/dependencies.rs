@@ -1,0 +1,105 @@
+//! What the core stands on: the agreed packages, what they need, and what DESIGN.md argues for.
+
+use std::{collections::BTreeSet, process::Command};
+
+/// The packages that the core names.
+const DIRECT: &[&str] = &[
+    "base64",
+    "crc32fast",
+    "ring",
+    "serde",
+    "subtle",
+    "thiserror",
+    "time",
+    "zeroize",
+];
+
+/// What those bring along on this machine.
+const INDIRECT: &[&str] = &[
+    "cfg-if",
+    "deranged",
+    "getrandom",
+    "libc",
+    "num-conv",
+    "powerfmt",
+    "proc-macro2",
+    "quote",
+    "serde_core",
+    "serde_derive",
+    "syn",
+    "thiserror-impl",
+    "time-core",
+    "unicode-ident",
+    "untrusted",
+];
+
+fn tree(arguments: &[&str]) -> BTreeSet<String> {
+    let output = Command::new(env!("CARGO"))
+        .args([
+            "tree",
+            "--package",
+            "keyfob",
+            "--edges",
+            "normal",
+            "--prefix",
+            "none",
+        ])
+        .args(["--format", "{p}", "--locked"])
+        .args(arguments)
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .output()
+        .expect("cargo runs");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    String::from_utf8(output.stdout)
+        .expect("cargo prints UTF-8")
+        .lines()
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|name| *name != "keyfob")
+        .map(str::to_owned)
+        .collect()
+}
+
+fn names(lists: &[&[&str]]) -> BTreeSet<String> {
+    lists
+        .iter()
+        .flat_map(|list| *list)
+        .map(|name| (*name).to_owned())
+        .collect()
+}
+
+#[test]
+fn the_core_stands_on_the_agreed_packages() {
+    let all = names(&[DIRECT, INDIRECT]);
+    let found = tree(&[]);
+    let surplus: Vec<_> = found.difference(&all).collect();
+    assert!(surplus.is_empty(), "not agreed: {surplus:?}");
+    assert_eq!(tree(&["--depth", "1"]), names(&[DIRECT]));
+}
+
+#[test]
+fn without_std_it_stands_on_fewer() {
+    let mut direct = names(&[DIRECT]);
+    direct.remove("serde");
+    assert_eq!(tree(&["--no-default-features", "--depth", "1"]), direct);
+}
+
+#[test]
+fn no_runtime_and_no_protocol_is_among_them() {
+    for name in tree(&["--all-features"]) {
+        for foreign in [
+            "tokio",
+            "async-std",
+            "hyper",
+            "axum",
+            "rusqlite",
+            "mio",
+            "socket2",
+        ] {
+            assert_ne!(name, foreign);
+        }
+    }
+}

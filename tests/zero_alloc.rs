@@ -1,0 +1,163 @@
+//! Verification allocates nothing: counted, not believed.
+
+#![expect(
+    unsafe_code,
+    reason = "a global allocator that counts is unsafe to write"
+)]
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    cell::Cell,
+    sync::Arc,
+};
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use keyfob::{
+    Access, Actor, Context, Expiry, Index, IssuedKey, KeyFormat, KeyName, Keyring, NamespaceId,
+    NewKey, Owner, Rotation, Scope, Scopes, TeamId, Tenant, Timestamp, Ttl, UsageRecorder, UserId,
+    Verifier,
+    legacy::{LegacyPolicy, read_subjects},
+    store::MemoryStore,
+    wait,
+};
+
+struct Counting;
+
+thread_local! {
+    static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
+}
+
+// SAFETY: every call goes on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        ALLOCATIONS.with(|count| count.set(count.get() + 1));
+        // SAFETY: the caller keeps the contract of `GlobalAlloc::alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        // SAFETY: the caller keeps the contract of `GlobalAlloc::dealloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+fn allocations(call: impl FnOnce()) -> usize {
+    let before = ALLOCATIONS.with(Cell::get);
+    call();
+    ALLOCATIONS.with(Cell::get) - before
+}
+
+const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
+const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+
+#[test]
+fn the_counter_counts() {
+    assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 1);
+    assert_eq!(allocations(|| ()), 0);
+}
+
+#[test]
+fn no_verdict_allocates() {
+    let format = KeyFormat::new("dof").unwrap();
+    let index = Arc::new(Index::new());
+    let ring = Keyring::new(MemoryStore::new(), format).with_index(Arc::clone(&index));
+    let usage = Arc::new(UsageRecorder::new(64));
+    let verifier = Verifier::new(index, format).with_usage(usage);
+    let context = Context::new(Actor::system(), NOW);
+    let tenant = Tenant::new(
+        TeamId::new("acme").unwrap(),
+        NamespaceId::new("fn-a").unwrap(),
+    );
+    let create = |name: &str, change: &dyn Fn(NewKey) -> NewKey| -> IssuedKey {
+        let owner = Owner::User(UserId::new(name).unwrap());
+        let new = NewKey::new(tenant.clone(), owner, KeyName::new(name).unwrap());
+        wait(ring.create(&context, change(new))).unwrap().0
+    };
+    let [read, write] = ["read", "write"].map(|name| Scope::new(name).unwrap());
+    let scopes = Scopes::only([read]).unwrap();
+
+    let good = create("good", &|new| new);
+    let limited = create("limited", &|new| new.with_scopes(scopes.clone()));
+    let expired = create("expired", &|new| new.with_expiry(Expiry::In(Ttl::hours(1))));
+    let future = create("future", &|new| new.with_not_before(Timestamp::MAX));
+    let revoked = create("revoked", &|new| new);
+    wait(ring.revoke(&context, &tenant, revoked.id())).unwrap();
+    let left = create("left", &|new| new);
+    wait(ring.remove_member(&context, &tenant.team, &UserId::new("left").unwrap())).unwrap();
+    let replaced = create("replaced", &|new| new);
+    let rotation = Rotation {
+        grace_seconds: 86_400,
+        renew: None,
+    };
+    wait(ring.rotate(&context, &tenant, replaced.id(), rotation, None)).unwrap();
+    let unknown = IssuedKey::generate(&format, &ring::rand::SystemRandom::new()).unwrap();
+    let wrong = format!("{}:{}", format.key_id(good.id()), unknown.expose_secret());
+    let (uuid, key) = GUEST.split_once(':').unwrap();
+    let line = format!(
+        r#"{{"subject":"g","namespaces":[{{"name":"fn-a","uuid":"{uuid}","key":"{key}"}}]}}"#
+    );
+    let none = keyfob::Peppers::none();
+    for record in read_subjects(&line, &context, &none, |_| Some(tenant.team.clone())).records {
+        wait(ring.import_legacy(&context, record)).unwrap();
+    }
+    let sunset = LegacyPolicy::until(Timestamp::MAX);
+    wait(ring.set_legacy_policy(&context, None, Some(sunset))).unwrap();
+
+    let later = NOW.plus_seconds(7_200);
+    let to_write = [write];
+    let accesses = [
+        Access::to("fn-a"),
+        Access::to("fn-b"),
+        Access::to_own_namespace(),
+        Access::to("fn-a").requiring(&to_write),
+    ];
+    let texts = [
+        good.expose(),
+        limited.expose(),
+        expired.expose(),
+        future.expose(),
+        revoked.expose(),
+        left.expose(),
+        replaced.expose(),
+        unknown.expose(),
+        &wrong,
+        GUEST,
+        "garbage",
+        "",
+    ];
+    let (mut accepted, mut refused) = (0, 0);
+    for text in texts {
+        let headers = [
+            format!("Basic {}", STANDARD.encode(text)),
+            format!("Bearer {text}"),
+            text.to_owned(),
+            "Basic ".to_owned() + &"A".repeat(10_000),
+        ];
+        for access in &accesses {
+            let mut judge = |call: &dyn Fn() -> bool| {
+                let mut verdict = false;
+                // Once before, for what a thread sets up at its first use.
+                call();
+                assert_eq!(allocations(|| verdict = call()), 0);
+                *(if verdict { &mut accepted } else { &mut refused }) += 1;
+            };
+            judge(&|| verifier.verify_text(text.as_bytes(), access, later).is_ok());
+            for header in &headers {
+                judge(&|| {
+                    verifier
+                        .verify_header(header.as_bytes(), access, later)
+                        .is_ok()
+                });
+                let twice = [header.as_bytes(), header.as_bytes()];
+                judge(&|| verifier.verify_fields(twice, access, later).is_ok());
+            }
+        }
+    }
+    assert!(
+        accepted >= 30 && refused >= 300,
+        "{accepted} accepted, {refused} refused"
+    );
+}
