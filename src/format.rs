@@ -34,6 +34,10 @@ pub struct KeyFormat {
     mark: [u8; Self::MARK_MAX],
     /// The length of `head`, and of `mark`.
     mark_len: usize,
+    /// `head`, as a text begins with it.
+    head_window: Window,
+    /// A colon and `mark`, as the text before the secret's characters ends with them.
+    mark_window: Window,
 }
 
 impl KeyFormat {
@@ -72,6 +76,8 @@ impl KeyFormat {
             head: [0; Self::MARK_MAX],
             mark: [0; Self::MARK_MAX],
             mark_len: prefix.len().saturating_add(4),
+            head_window: Window::default(),
+            mark_window: Window::default(),
         };
         for (place, byte) in format.head.iter_mut().zip(prefix.bytes().chain(*b"_v1_")) {
             *place = byte;
@@ -79,6 +85,9 @@ impl KeyFormat {
         for (place, byte) in format.mark.iter_mut().zip(prefix.bytes().chain(*b"_sk_")) {
             *place = byte;
         }
+        format.head_window = Window::new(format.head().iter().copied().enumerate());
+        let marked = format.mark().iter().rev().chain(b":").copied();
+        format.mark_window = Window::new((0..Window::LEN).rev().zip(marked));
         Ok(format)
     }
 
@@ -149,6 +158,20 @@ impl KeyFormat {
         self.mark.get(..self.mark_len).unwrap_or_default()
     }
 
+    /// Takes a text of the right length apart: the digits of its id, and the characters of its
+    /// secret. None if prefix, version, colon or marker are not where they belong.
+    #[inline]
+    pub(crate) fn take_apart<'a>(
+        &self,
+        text: &'a [u8],
+    ) -> Option<(&'a [u8; KeyId::DIGITS], &'a [u8; Self::SECRET_CHARS])> {
+        let (front, characters) = text.split_last_chunk()?;
+        let fits = self.head_window.fits(front.first_chunk()?)
+            & self.mark_window.fits(front.last_chunk()?);
+        let digits = front.get(self.mark_len..)?.first_chunk()?;
+        (fits && text.len() == self.credential_len()).then_some((digits, characters))
+    }
+
     /// Whether the last four bytes of a secret are the checksum of what stands before them.
     pub(crate) fn checksum_fits(&self, characters: &[u8; Self::SECRET_CHARS]) -> bool {
         let mut bytes = Zeroizing::new([0; Self::SECRET_BYTES]);
@@ -183,6 +206,50 @@ impl KeyFormat {
         crc.update(self.mark());
         crc.update(random);
         crc.finalize().to_be_bytes()
+    }
+}
+
+/// Some bytes of a window of 24, compared as three words.
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+struct Window {
+    words: [u64; 3],
+    masks: [u64; 3],
+}
+
+impl Window {
+    const LEN: usize = 24;
+
+    /// A window with these bytes at these places.
+    fn new(places: impl Iterator<Item = (usize, u8)>) -> Self {
+        let (mut bytes, mut masks) = ([0; Self::LEN], [0; Self::LEN]);
+        for (at, byte) in places {
+            if let (Some(place), Some(mask)) = (bytes.get_mut(at), masks.get_mut(at)) {
+                (*place, *mask) = (byte, 0xff);
+            }
+        }
+        Self {
+            words: Self::words(&bytes),
+            masks: Self::words(&masks),
+        }
+    }
+
+    #[inline]
+    fn fits(&self, text: &[u8; Self::LEN]) -> bool {
+        let mut difference = 0;
+        let both = Self::words(text).into_iter().zip(self.words);
+        for ((word, own), mask) in both.zip(self.masks) {
+            difference |= (word ^ own) & mask;
+        }
+        difference == 0
+    }
+
+    #[inline]
+    fn words(bytes: &[u8; Self::LEN]) -> [u64; 3] {
+        let mut words = [0; 3];
+        for (word, bytes) in words.iter_mut().zip(bytes.chunks_exact(8)) {
+            *word = u64::from_le_bytes(bytes.first_chunk().copied().unwrap_or_default());
+        }
+        words
     }
 }
 

@@ -53,17 +53,17 @@ impl KeyId {
         (self.high, self.low)
     }
 
+    /// Reads 32 lower-case hexadecimal digits; none if one of them is something else.
+    #[inline]
     pub(crate) fn from_digits(digits: &[u8; Self::DIGITS]) -> Option<Self> {
-        let mut words = digits.chunks_exact(8);
-        let mut half = || -> Option<u64> {
-            let high = eight_digits(*words.next()?.first_chunk()?)?;
-            let low = eight_digits(*words.next()?.first_chunk()?)?;
-            Some((u64::from(high) << 32) | u64::from(low))
-        };
-        Some(Self {
-            high: half()?,
-            low: half()?,
-        })
+        let mut faults = 0;
+        let mut both = 0;
+        for eight in digits.chunks_exact(8) {
+            let (word, fault) = eight_digits(eight.first_chunk().copied().unwrap_or_default());
+            both = (both << 32) | u128::from(word);
+            faults |= fault;
+        }
+        (faults == 0).then(|| Self::from_bytes(both.to_be_bytes()))
     }
 
     /// The 32 digits, as text on the stack.
@@ -126,24 +126,27 @@ fn first_non_digit(digits: &[u8]) -> usize {
         .unwrap_or(digits.len())
 }
 
-/// Reads eight lower-case hexadecimal digits at once, a byte lane each.
-fn eight_digits(digits: [u8; 8]) -> Option<u32> {
+/// Reads eight lower-case hexadecimal digits at once, a byte lane each. The second value is
+/// zero if they are that.
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "packed to 32 bits")]
+fn eight_digits(digits: [u8; 8]) -> (u32, u64) {
     const ONES: u64 = 0x0101_0101_0101_0101;
+    const HIGH: u64 = 0xf0f0_f0f0_f0f0_f0f0;
     let text = u64::from_be_bytes(digits);
+    // One where a lane may be a letter (0x61 to 0x66), zero where a digit (0x30 to 0x39).
     let letters = (text >> 6) & ONES;
-    // No lane overflows here: a lane of `nibbles` is at most 15 + 9, of `again` 24 + 0x57.
-    let nibbles = (text & ONES.wrapping_mul(0x0f)).wrapping_add(letters.wrapping_mul(9));
-    let again = nibbles
-        .wrapping_add(ONES.wrapping_mul(0x30))
-        .wrapping_add(letters.wrapping_mul(0x27));
-    let above_nine = (nibbles.wrapping_add(ONES.wrapping_mul(6)) >> 4) & ONES;
-    if again != text || nibbles & ONES.wrapping_mul(0xf0) != 0 || above_nine != letters {
-        return None;
-    }
-    let bytes = (nibbles | (nibbles >> 4)) & 0x00ff_00ff_00ff_00ff;
+    // The value of a lane: at most 15 + 9, so no lane runs over, here and below.
+    let values = (text & !HIGH).wrapping_add(letters.wrapping_mul(9));
+    // The first half of a lane is that of a letter or of a digit, and nothing else.
+    let halves = (text & HIGH) ^ letters.wrapping_add(ONES).wrapping_mul(0x30);
+    // Letters are worth 10 to 15, digits 0 to 9: past nine exactly where there is a letter.
+    let past_nine = (values.wrapping_add(ONES.wrapping_mul(6)) & HIGH) ^ (letters << 4);
+    let faults = halves | past_nine | (values & HIGH);
+
+    let bytes = (values | (values >> 4)) & 0x00ff_00ff_00ff_00ff;
     let pairs = (bytes | (bytes >> 8)) & 0x0000_ffff_0000_ffff;
-    #[expect(clippy::cast_possible_truncation, reason = "masked to 32 bits")]
-    Some(((pairs | (pairs >> 16)) & 0xffff_ffff) as u32)
+    ((pairs | (pairs >> 16)) as u32, faults)
 }
 
 #[cfg(test)]

@@ -23,21 +23,15 @@ impl<'a> PresentedKey<'a> {
     /// # Errors
     ///
     /// [`KeyError`] names the part and the position that does not fit, never the content.
+    #[inline]
     pub fn parse(format: &KeyFormat, text: &'a [u8]) -> Result<Self, KeyError> {
-        if text.len() != format.credential_len() {
-            return Err(KeyError::new(KeyPart::Length, text.len()));
-        }
-        let id_len = format.head().len().saturating_add(KeyId::DIGITS);
-        let (id, rest) = split(text, id_len, KeyPart::Id)?;
-        let id = parse_key_id(format, id)?;
-        match rest.split_first() {
-            Some((b':', secret)) => {
-                let secret = parse_secret(format, secret)
-                    .map_err(|error| error.moved_by(id_len.saturating_add(1)))?;
-                Ok(Self { id, secret })
-            }
-            _ => Err(KeyError::new(KeyPart::Separator, id_len)),
-        }
+        format
+            .take_apart(text)
+            .and_then(|(digits, secret)| {
+                let id = KeyId::from_digits(digits)?;
+                Some(Self { id, secret })
+            })
+            .ok_or_else(|| locate(format, text))
     }
 
     /// Reads a key from its two halves, as HTTP Basic and many configuration files keep them.
@@ -158,9 +152,22 @@ fn parse_secret<'a>(
         .map_err(|_| KeyError::new(KeyPart::Secret, text.len()))
 }
 
-fn split(text: &[u8], at: usize, part: KeyPart) -> Result<(&[u8], &[u8]), KeyError> {
-    text.split_at_checked(at)
-        .ok_or_else(|| KeyError::new(part, text.len()))
+/// Where a text that is no key goes wrong.
+#[cold]
+fn locate(format: &KeyFormat, text: &[u8]) -> KeyError {
+    let id_len = format.head().len().saturating_add(KeyId::DIGITS);
+    if text.len() != format.credential_len() {
+        return KeyError::new(KeyPart::Length, text.len());
+    }
+    let (id, rest) = text.split_at_checked(id_len).unwrap_or((text, &[]));
+    let secret = rest.strip_prefix(b":");
+    parse_key_id(format, id)
+        .and_then(|_| secret.ok_or(KeyError::new(KeyPart::Separator, id_len)))
+        .and_then(|secret| {
+            parse_secret(format, secret).map_err(|error| error.moved_by(id_len.saturating_add(1)))
+        })
+        .err()
+        .unwrap_or(KeyError::new(KeyPart::Length, text.len()))
 }
 
 fn first_difference(text: &[u8], expected: &[u8]) -> usize {

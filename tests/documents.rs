@@ -1,0 +1,88 @@
+//! The documents say what is there.
+
+use std::{collections::BTreeSet, fs, path::Path};
+
+fn read(path: &str) -> String {
+    let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+    fs::read_to_string(whole).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+/// What stands between backticks.
+fn code(text: &str) -> impl Iterator<Item = &str> {
+    text.split('`').skip(1).step_by(2)
+}
+
+#[test]
+fn every_test_named_in_security_exists() {
+    let security = read("SECURITY.md");
+    let named: Vec<(&str, &str)> = code(&security)
+        .filter(|code| code.contains(".rs::"))
+        .filter_map(|code| code.split_once("::"))
+        .collect();
+    assert!(named.len() >= 40, "found {} names", named.len());
+    for (file, test) in named {
+        let source = read(file);
+        let found = [
+            format!("fn {test}("),
+            format!("const {test}:"),
+            format!("static {test}:"),
+        ];
+        assert!(
+            found.iter().any(|definition| source.contains(definition)),
+            "{file} has no {test}"
+        );
+    }
+}
+
+#[test]
+fn every_threat_has_its_row() {
+    let security = read("SECURITY.md");
+    let rows: BTreeSet<&str> = security
+        .lines()
+        .filter_map(|line| line.strip_prefix("| T")?.split(' ').next())
+        .collect();
+    for threat in 1..=39 {
+        assert!(
+            rows.contains(threat.to_string().as_str()),
+            "T{threat} is missing"
+        );
+    }
+    for line in security.lines().filter(|line| line.starts_with("| T")) {
+        let proven = line.contains(".rs::");
+        let said = line.contains("pen**") || line.contains("embedder's") || line.contains("T35");
+        assert!(proven || said, "neither proven nor said to be open: {line}");
+    }
+}
+
+#[test]
+fn every_file_that_the_documents_name_exists() {
+    for document in ["README.md", "DESIGN.md", "CONTRIBUTING.md"] {
+        let text = read(document);
+        let links = text
+            .split("](")
+            .skip(1)
+            .filter_map(|rest| rest.split(')').next());
+        let paths = code(&text).filter(|code| {
+            let has_folder = ["src/", "tests/", "examples/", "crates/", "fuzz/"];
+            has_folder.iter().any(|folder| code.starts_with(folder)) && !code.contains(' ')
+        });
+        for path in links.chain(paths).filter(|path| !path.starts_with("http")) {
+            let whole = Path::new(env!("CARGO_MANIFEST_DIR")).join(path);
+            assert!(whole.exists(), "{document} names {path}");
+        }
+    }
+}
+
+#[test]
+fn the_example_of_a_key_is_one_and_opens_nothing() {
+    let format = keyfob::KeyFormat::new("acme").unwrap();
+    let readme = read("README.md");
+    let text = readme
+        .lines()
+        .find(|line| line.starts_with("acme_v1_"))
+        .unwrap();
+    assert!(keyfob::PresentedKey::parse(&format, text.as_bytes()).is_ok());
+    let (_, secret) = text.split_once(':').unwrap();
+    // Its checksum is another prefix's: a scanner discards it.
+    assert!(!format.is_well_formed_secret(secret));
+}
