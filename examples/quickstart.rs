@@ -3,6 +3,7 @@
 //! Everything runs in memory. Time is an argument of every call, so the months pass at once.
 
 #![expect(clippy::print_stdout, reason = "this example is meant to be read")]
+#![expect(clippy::too_many_lines, reason = "a life is told from top to bottom")]
 
 use std::{error::Error, sync::Arc};
 

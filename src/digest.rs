@@ -69,11 +69,8 @@ impl KeyDigest {
     /// The form that a store keeps: `sha256:<64 digits>` or `hmac-sha256:<pepper>:<64 digits>`,
     /// digits in lower-case hexadecimal.
     pub fn to_text(&self) -> String {
-        let digits = self
-            .lanes
-            .iter()
-            .map(|lane| format!("{lane:016x}"))
-            .collect::<String>();
+        let [a, b, c, d] = self.lanes;
+        let digits = format!("{a:016x}{b:016x}{c:016x}{d:016x}");
         match self.pepper {
             None => format!("sha256:{digits}"),
             Some(pepper) => format!("hmac-sha256:{pepper}:{digits}"),

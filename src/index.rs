@@ -1,23 +1,28 @@
 //! The whole population of keys in memory, for verification without I/O.
 
+mod error;
 mod grant;
+mod legacy_policies;
+mod line;
 mod slab;
 mod table;
+mod tail;
 
 use std::sync::{
     Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicI64, AtomicU32, Ordering},
+    atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
 use alloc::collections::BTreeMap;
 use core::fmt;
 
+pub use error::{FollowError, IndexError};
 pub(crate) use grant::{Grant, Holder};
-pub(crate) use table::Row;
+pub(crate) use line::Row;
+pub(crate) use tail::Tail;
 
 use crate::{
     boundary::{Boundary, Realm},
-    digest::{KeyDigest, PepperId},
     key_id::KeyId,
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
     name::NamespaceId,
@@ -25,13 +30,13 @@ use crate::{
     record::{KeyRecord, Status},
     revision::Revision,
     scope::Scopes,
-    store::{Changes, Entry, Item, KeyStore, StoreError},
+    store::{Changes, Entry, Item, KeyStore},
     timestamp::Timestamp,
 };
 
 use grant::Grants;
-use slab::Slab;
-use table::{Full, Table, TableWriter};
+use legacy_policies::LegacyPolicies;
+use table::{Table, TableWriter};
 
 /// Every key of a store, shaped for verification: one cache line a key, read without lock,
 /// allocation or I/O while one writer follows the store's change feed.
@@ -275,7 +280,7 @@ impl Index {
                 high,
                 low,
                 digest: previous.as_ref().map_or([0; 4], |p| *p.digest.lanes()),
-                payload: Tail::pack_time(start.unwrap_or(Timestamp::UNIX_EPOCH)),
+                payload: Tail::pack_time(start.unwrap_or(Timestamp::MIN)),
                 tail: previous.as_ref().map_or(0, |previous| {
                     Tail::new(Some(previous.until), &previous.digest).with(Tail::PREVIOUS)
                 }),
@@ -388,137 +393,4 @@ fn policy_of(policies: &BTreeMap<Option<NamespaceId>, Policy>, namespace: &Names
         .or_else(|| policies.get(&None))
         .cloned()
         .unwrap_or_default()
-}
-
-/// A row's last word: 40 bits of time, 8 bits of pepper, then flags.
-#[derive(Clone, Copy)]
-pub(crate) struct Tail(pub(crate) u64);
-
-impl Tail {
-    pub(crate) const DISABLED: u64 = 1 << 48;
-    pub(crate) const REVOKED: u64 = 1 << 49;
-    /// The key has a beginning, in the payload of its extra.
-    pub(crate) const NOT_BEFORE: u64 = 1 << 50;
-    /// The extra has the digest of a previous secret.
-    pub(crate) const PREVIOUS: u64 = 1 << 51;
-    const TIME: u64 = (1 << 40) - 1;
-
-    fn new(end: Option<Timestamp>, digest: &KeyDigest) -> Self {
-        let pepper = u64::from(digest.pepper().map_or(0, PepperId::get));
-        Self(pepper << 40).with_end(end)
-    }
-
-    #[inline]
-    pub(crate) fn has(self, flag: u64) -> bool {
-        self.0 & flag != 0
-    }
-
-    fn with(self, flag: u64) -> u64 {
-        self.0 | flag
-    }
-
-    fn with_end(self, end: Option<Timestamp>) -> Self {
-        let time = end.map_or(Self::TIME, Self::pack_time);
-        Self((self.0 & !Self::TIME) | time)
-    }
-
-    #[inline]
-    pub(crate) fn pepper(self) -> Option<PepperId> {
-        #[expect(clippy::cast_possible_truncation, reason = "eight bits")]
-        PepperId::new((self.0 >> 40) as u8)
-    }
-
-    /// The first moment after the end; none for never.
-    #[inline]
-    pub(crate) fn end(self) -> Option<Timestamp> {
-        let time = self.0 & Self::TIME;
-        (time != Self::TIME).then(|| Self::unpack_time(time))
-    }
-
-    /// Moments before 1970 are that to a table: long past either way.
-    fn pack_time(moment: Timestamp) -> u64 {
-        u64::try_from(moment.as_unix()).unwrap_or(0)
-    }
-
-    #[inline]
-    pub(crate) fn unpack_time(time: u64) -> Timestamp {
-        Timestamp::from_unix(i64::try_from(time).unwrap_or(i64::MAX))
-    }
-}
-
-/// The policies for legacy credentials, read without a lock: every change is a new version, and
-/// old versions stay. They are few.
-struct LegacyPolicies {
-    versions: Slab<BTreeMap<Option<NamespaceId>, LegacyPolicy>>,
-    current: AtomicU32,
-}
-
-impl LegacyPolicies {
-    fn new() -> Self {
-        Self {
-            versions: Slab::new(),
-            current: AtomicU32::new(0),
-        }
-    }
-
-    fn of(&self, namespace: &NamespaceId) -> &LegacyPolicy {
-        static OFF: LegacyPolicy = LegacyPolicy::Off;
-        self.versions
-            .get(self.current.load(Ordering::Acquire))
-            .and_then(|all| all.get(&Some(namespace.clone())).or_else(|| all.get(&None)))
-            .unwrap_or(&OFF)
-    }
-
-    fn set(&self, namespace: Option<&NamespaceId>, policy: Option<&LegacyPolicy>) -> Option<()> {
-        let current = self.current.load(Ordering::Relaxed);
-        let mut all = self.versions.get(current).cloned().unwrap_or_default();
-        match policy {
-            Some(policy) => all.insert(namespace.cloned(), policy.clone()),
-            None => all.remove(&namespace.cloned()),
-        };
-        let version = self.versions.push(all)?;
-        self.current.store(version, Ordering::Release);
-        Some(())
-    }
-}
-
-/// A part of a change feed does not fit the index.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum IndexError {
-    /// The part begins behind where the index is: something is missing between.
-    #[error("the change feed has a gap behind revision {as_of}")]
-    Gap {
-        /// Where the index is.
-        as_of: Revision,
-    },
-    /// The store is behind where it was: it is another one, or was restored from a backup.
-    #[error("the store went back to revision {upto}, the index is at {as_of}")]
-    Regressed {
-        /// Where the store is.
-        upto: Revision,
-        /// Where the index is.
-        as_of: Revision,
-    },
-    /// There is no room for more keys.
-    #[error("the index has no room for more keys")]
-    Full,
-}
-
-impl From<Full> for IndexError {
-    fn from(_: Full) -> Self {
-        Self::Full
-    }
-}
-
-/// An index could not follow its store.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum FollowError {
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The feed does not fit the index.
-    #[error(transparent)]
-    Index(#[from] IndexError),
 }

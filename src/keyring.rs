@@ -1,31 +1,33 @@
 //! The management front: every change of keys, over any store.
 
-use alloc::{sync::Arc, vec::Vec};
+mod error;
+mod legacy;
+mod realms;
+mod trail;
+
+use alloc::sync::Arc;
 
 use ring::rand::{SecureRandom, SystemRandom};
 
+pub use error::ManageError;
+pub use legacy::LegacyUse;
+
 use crate::{
-    audit::{Action, AuditEntry, AuditEvent, ChainError, ChainHash},
-    boundary::Realm,
+    audit::{Action, AuditEntry},
     credential::CredentialId,
     digest::Peppers,
     format::KeyFormat,
-    identity::{Context, Owner, Tenant},
-    index::{FollowError, Index},
+    identity::{Context, Tenant},
+    index::Index,
     issued::IssuedKey,
     key_id::KeyId,
-    legacy::{LegacyId, LegacyPolicy, LegacyRecord},
     lifecycle::{KeyUpdate, LifecycleError, NewKey, Rotation},
-    name::{NamespaceId, ServiceId, TeamId, UserId},
+    name::NamespaceId,
     policy::Policy,
     presented::PresentedKey,
-    record::{KeyInfo, KeyRecord, Revocation, RevocationCause, Status},
+    record::{KeyInfo, KeyRecord, Status},
     revision::Revision,
-    store::{
-        AuditQuery, Change, Commit, CommitError, Conflict, KeyQuery, KeyStore, LegacyQuery, Limits,
-        Page, StoreError,
-    },
-    usage::{Usage, UsageRecorder},
+    store::{Change, Commit, Conflict, KeyQuery, KeyStore, Limits, Page},
 };
 
 /// Creates, lists, changes and ends keys in a [`KeyStore`].
@@ -326,129 +328,6 @@ impl<S: KeyStore> Keyring<S> {
         self.commit(change, event).await.map(drop)
     }
 
-    /// Removes a person from a team: after this returns, none of their keys in the team works,
-    /// whatever is created or rotated at the same time, and none can be created for them until
-    /// [`Keyring::restore_member`]. Nobody else's key is touched.
-    ///
-    /// The cost does not depend on how many keys there are.
-    ///
-    /// # Errors
-    ///
-    /// The store failed -> [`ManageError::Store`]; call again.
-    pub async fn remove_member(
-        &self,
-        context: &Context,
-        team: &TeamId,
-        user: &UserId,
-    ) -> Result<(), ManageError> {
-        self.cut(context, owner_realm(team, Owner::User(user.clone())), true)
-            .await
-    }
-
-    /// Lets keys be created for a person again. What was cut off stays so.
-    ///
-    /// # Errors
-    ///
-    /// The person was not removed -> [`Conflict::NotClosed`].
-    pub async fn restore_member(
-        &self,
-        context: &Context,
-        team: &TeamId,
-        user: &UserId,
-    ) -> Result<(), ManageError> {
-        self.open(context, owner_realm(team, Owner::User(user.clone())))
-            .await
-    }
-
-    /// Removes a service from a team, as [`Keyring::remove_member`] a person.
-    ///
-    /// # Errors
-    ///
-    /// As [`Keyring::remove_member`].
-    pub async fn remove_service(
-        &self,
-        context: &Context,
-        team: &TeamId,
-        service: &ServiceId,
-    ) -> Result<(), ManageError> {
-        self.cut(
-            context,
-            owner_realm(team, Owner::Service(service.clone())),
-            true,
-        )
-        .await
-    }
-
-    /// Lets keys be created for a service again. What was cut off stays so.
-    ///
-    /// # Errors
-    ///
-    /// The service was not removed -> [`Conflict::NotClosed`].
-    pub async fn restore_service(
-        &self,
-        context: &Context,
-        team: &TeamId,
-        service: &ServiceId,
-    ) -> Result<(), ManageError> {
-        self.open(context, owner_realm(team, Owner::Service(service.clone())))
-            .await
-    }
-
-    /// Removes a namespace: none of its keys works any more, legacy credentials included, and
-    /// none can be created.
-    ///
-    /// # Errors
-    ///
-    /// The namespace is another team's -> [`Conflict::ForeignNamespace`].
-    pub async fn remove_namespace(
-        &self,
-        context: &Context,
-        tenant: &Tenant,
-    ) -> Result<(), ManageError> {
-        self.cut(context, Realm::Namespace(tenant.clone()), true)
-            .await
-    }
-
-    /// Lets keys be created in a namespace again. What was cut off stays so.
-    ///
-    /// # Errors
-    ///
-    /// The namespace was not removed -> [`Conflict::NotClosed`].
-    pub async fn restore_namespace(
-        &self,
-        context: &Context,
-        tenant: &Tenant,
-    ) -> Result<(), ManageError> {
-        self.open(context, Realm::Namespace(tenant.clone())).await
-    }
-
-    /// Removes a team: none of the keys in any of its namespaces works any more.
-    ///
-    /// # Errors
-    ///
-    /// The store failed -> [`ManageError::Store`]; call again.
-    pub async fn remove_team(&self, context: &Context, team: &TeamId) -> Result<(), ManageError> {
-        self.cut(context, Realm::Team(team.clone()), true).await
-    }
-
-    /// Lets keys be created in a team again. What was cut off stays so.
-    ///
-    /// # Errors
-    ///
-    /// The team was not removed -> [`Conflict::NotClosed`].
-    pub async fn restore_team(&self, context: &Context, team: &TeamId) -> Result<(), ManageError> {
-        self.open(context, Realm::Team(team.clone())).await
-    }
-
-    /// Revokes every key that a realm has now, and lets it go on: what to do after a leak.
-    ///
-    /// # Errors
-    ///
-    /// The namespace is another team's -> [`Conflict::ForeignNamespace`].
-    pub async fn revoke_all(&self, context: &Context, realm: Realm) -> Result<(), ManageError> {
-        self.cut(context, realm, false).await
-    }
-
     /// The policy for keys of a namespace.
     ///
     /// # Errors
@@ -475,178 +354,6 @@ impl<S: KeyStore> Keyring<S> {
             policy,
         };
         self.commit(change, event).await.map(drop)
-    }
-
-    /// The policy for legacy credentials of a namespace.
-    ///
-    /// # Errors
-    ///
-    /// The store failed -> [`ManageError::Store`].
-    pub async fn legacy_policy(
-        &self,
-        namespace: &NamespaceId,
-    ) -> Result<LegacyPolicy, ManageError> {
-        Ok(self.store.legacy_policy(namespace).await?)
-    }
-
-    /// Sets how long legacy credentials of a namespace, or of all, are accepted; `None` takes it
-    /// back. A cut-off is undone by setting an earlier policy again.
-    ///
-    /// # Errors
-    ///
-    /// The namespace is another team's -> [`Conflict::ForeignNamespace`].
-    pub async fn set_legacy_policy(
-        &self,
-        context: &Context,
-        tenant: Option<&Tenant>,
-        policy: Option<LegacyPolicy>,
-    ) -> Result<(), ManageError> {
-        let event = about_namespace(Action::LegacyPolicySet, context, tenant);
-        let change = Change::SetLegacyPolicy {
-            tenant: tenant.cloned(),
-            policy,
-        };
-        self.commit(change, event).await.map(drop)
-    }
-
-    /// Keeps a legacy credential, as [`legacy::read_subjects`](crate::legacy) gives it.
-    ///
-    /// # Errors
-    ///
-    /// - it is kept already -> [`Conflict::IdTaken`]: an import can be run again
-    /// - the namespace or team was removed -> [`Conflict::Closed`]
-    pub async fn import_legacy(
-        &self,
-        context: &Context,
-        record: LegacyRecord,
-    ) -> Result<(), ManageError> {
-        let event = about_legacy(Action::LegacyImported, context, &record);
-        self.commit(Change::ImportLegacy { record }, event)
-            .await
-            .map(drop)
-    }
-
-    /// Revokes a legacy credential, for ever. One that is revoked stays as it is.
-    ///
-    /// # Errors
-    ///
-    /// No such credential in the tenant -> [`ManageError::NotFound`].
-    pub async fn revoke_legacy(
-        &self,
-        context: &Context,
-        tenant: &Tenant,
-        id: LegacyId,
-    ) -> Result<(), ManageError> {
-        let mut query = LegacyQuery {
-            team: Some(tenant.team.clone()),
-            namespace: Some(tenant.namespace.clone()),
-            limit: KeyQuery::LIMIT_MAX,
-            ..LegacyQuery::default()
-        };
-        let record = loop {
-            let page = self.store.legacy(&query).await?;
-            let found = page.items.into_iter().find(|record| record.id == id);
-            match (found, page.next) {
-                (Some(record), _) => break record,
-                (None, None) => return Err(ManageError::NotFound),
-                (None, next) => query.after = next,
-            }
-        };
-        if record.revoked.is_some() {
-            return Ok(());
-        }
-        let expected = record.revision;
-        let record = LegacyRecord {
-            revoked: Some(Revocation {
-                at: context.now,
-                by: context.actor.clone(),
-                cause: RevocationCause::Key,
-                reason: context.reason.clone(),
-            }),
-            ..record
-        };
-        let event = about_legacy(Action::LegacyRevoked, context, &record);
-        self.commit(Change::ReplaceLegacy { record, expected }, event)
-            .await
-            .map(drop)
-    }
-
-    /// A page of legacy credentials with what is known of their use: who must still migrate.
-    ///
-    /// # Errors
-    ///
-    /// The store failed -> [`ManageError::Store`].
-    pub async fn legacy_report(&self, query: &LegacyQuery) -> Result<Page<LegacyUse>, ManageError> {
-        let page = self.store.legacy(query).await?;
-        let ids: Vec<_> = page
-            .items
-            .iter()
-            .map(|record| CredentialId::Legacy(record.id))
-            .collect();
-        let usage = self.store.usage(&ids).await?;
-        Ok(page.map(|record| LegacyUse {
-            usage: usage
-                .iter()
-                .find(|usage| usage.credential == CredentialId::Legacy(record.id))
-                .cloned(),
-            record,
-        }))
-    }
-
-    /// What is known of the use of these credentials.
-    ///
-    /// # Errors
-    ///
-    /// The store failed -> [`ManageError::Store`].
-    pub async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, ManageError> {
-        Ok(self.store.usage(credentials).await?)
-    }
-
-    /// Takes what a recorder has seen to the store, and gives the number of uses that the
-    /// recorder had no room for. If the store fails, what was taken goes back to the recorder.
-    ///
-    /// # Errors
-    ///
-    /// The store failed -> [`ManageError::Store`].
-    pub async fn flush_usage(&self, recorder: &UsageRecorder) -> Result<u64, ManageError> {
-        let (batch, lost) = recorder.drain();
-        if let Err(error) = self.store.record_usage(&batch).await {
-            batch.iter().for_each(|usage| recorder.record(usage));
-            return Err(error.into());
-        }
-        Ok(lost)
-    }
-
-    /// A page of the audit trail, oldest first.
-    ///
-    /// # Errors
-    ///
-    /// The store failed -> [`ManageError::Store`].
-    pub async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, ManageError> {
-        Ok(self.store.audit(query).await?)
-    }
-
-    /// Checks the whole audit trail, and gives its last hash: keep it elsewhere, and a trail that
-    /// is cut short later will be noticed.
-    ///
-    /// # Errors
-    ///
-    /// - an event was changed, removed or moved -> [`ManageError::Audit`] names the first
-    /// - the store failed -> [`ManageError::Store`]
-    pub async fn verify_audit(&self) -> Result<ChainHash, ManageError> {
-        let mut query = AuditQuery {
-            limit: KeyQuery::LIMIT_MAX,
-            ..AuditQuery::default()
-        };
-        let mut last = ChainHash::START;
-        loop {
-            let page = self.store.audit(&query).await?;
-            last = AuditEvent::verify(last, &page.items)?;
-            match page.next {
-                Some(next) => query.after = Some(next),
-                None => return Ok(last),
-            }
-        }
     }
 
     async fn record(&self, tenant: &Tenant, id: KeyId) -> Result<KeyRecord, ManageError> {
@@ -720,24 +427,6 @@ impl<S: KeyStore> Keyring<S> {
             .await
     }
 
-    async fn cut(&self, context: &Context, realm: Realm, close: bool) -> Result<(), ManageError> {
-        let action = if close {
-            Action::RealmClosed
-        } else {
-            Action::RealmCut
-        };
-        let event = about_realm(action, context, &realm);
-        let change = Change::CutRealm { realm, close };
-        self.commit(change, event).await.map(drop)
-    }
-
-    async fn open(&self, context: &Context, realm: Realm) -> Result<(), ManageError> {
-        let event = about_realm(Action::RealmOpened, context, &realm);
-        self.commit(Change::OpenRealm { realm }, event)
-            .await
-            .map(drop)
-    }
-
     async fn commit(&self, change: Change, event: AuditEntry) -> Result<Revision, ManageError> {
         let revision = self.store.commit(&Commit { change, event }).await?;
         if let Some(index) = &self.index {
@@ -745,62 +434,6 @@ impl<S: KeyStore> Keyring<S> {
         }
         Ok(revision)
     }
-}
-
-/// A legacy credential and its use.
-#[derive(Clone, Debug)]
-pub struct LegacyUse {
-    /// The credential.
-    pub record: LegacyRecord,
-    /// Its use; none if it was never used since it was imported.
-    pub usage: Option<Usage>,
-}
-
-/// A management call was refused or failed.
-#[derive(Debug, thiserror::Error)]
-#[non_exhaustive]
-pub enum ManageError {
-    /// There is no such key in the tenant.
-    #[error("no such key")]
-    NotFound,
-    /// The state of the store does not allow it.
-    #[error(transparent)]
-    Conflict(Conflict),
-    /// The key's state or the policy does not allow it.
-    #[error(transparent)]
-    Lifecycle(#[from] LifecycleError),
-    /// The audit trail was tampered with.
-    #[error(transparent)]
-    Audit(#[from] ChainError),
-    /// The store failed.
-    #[error(transparent)]
-    Store(#[from] StoreError),
-    /// The change is kept, but the index could not follow: it is not in force in this process
-    /// yet.
-    #[error("the change is kept, but not yet in force in this process")]
-    Follow(#[from] FollowError),
-}
-
-impl From<Conflict> for ManageError {
-    fn from(conflict: Conflict) -> Self {
-        match conflict {
-            Conflict::NotFound => Self::NotFound,
-            other => Self::Conflict(other),
-        }
-    }
-}
-
-impl From<CommitError> for ManageError {
-    fn from(error: CommitError) -> Self {
-        match error {
-            CommitError::Conflict(conflict) => conflict.into(),
-            CommitError::Store(error) => Self::Store(error),
-        }
-    }
-}
-
-fn owner_realm(team: &TeamId, owner: Owner) -> Realm {
-    Realm::Owner(team.clone(), owner)
 }
 
 fn about_namespace(action: Action, context: &Context, tenant: Option<&Tenant>) -> AuditEntry {
@@ -816,30 +449,5 @@ fn about_key(action: Action, context: &Context, record: &KeyRecord) -> AuditEntr
         owner: Some(record.owner.clone()),
         credential: Some(CredentialId::Key(record.id)),
         ..about_namespace(action, context, Some(&record.tenant))
-    }
-}
-
-fn about_legacy(action: Action, context: &Context, record: &LegacyRecord) -> AuditEntry {
-    AuditEntry {
-        credential: Some(CredentialId::Legacy(record.id)),
-        ..about_namespace(action, context, Some(&record.tenant))
-    }
-}
-
-fn about_realm(action: Action, context: &Context, realm: &Realm) -> AuditEntry {
-    let entry = AuditEntry {
-        team: Some(realm.team().clone()),
-        ..AuditEntry::new(action, context)
-    };
-    match realm {
-        Realm::Team(_) => entry,
-        Realm::Namespace(tenant) => AuditEntry {
-            namespace: Some(tenant.namespace.clone()),
-            ..entry
-        },
-        Realm::Owner(_, owner) => AuditEntry {
-            owner: Some(owner.clone()),
-            ..entry
-        },
     }
 }

@@ -56,6 +56,8 @@ pub mod audit;
 pub mod authorization;
 mod boundary;
 mod credential;
+#[cfg(feature = "std")]
+mod denied;
 mod digest;
 mod format;
 mod identity;
@@ -109,11 +111,12 @@ pub use ttl::{Ttl, TtlError};
 pub use usage::{Usage, UsageTable};
 #[cfg(feature = "std")]
 pub use {
+    denied::{Denied, DenyReason},
     index::{FollowError, Index, IndexError},
     keyring::{Keyring, LegacyUse, ManageError},
     principal::{Principal, PrincipalKind},
     usage::UsageRecorder,
-    verify::{Access, Denied, DenyReason, Verifier},
+    verify::{Access, Verifier},
     wait::wait,
 };
 

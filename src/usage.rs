@@ -122,9 +122,7 @@ fn spread(credential: CredentialId) -> usize {
         CredentialId::Legacy(id) => id.halves(),
     };
     let mixed = (high ^ low.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    #[expect(clippy::cast_possible_truncation, reason = "any bits will do")]
-    let place = (mixed >> 32) as usize;
-    place
+    usize::try_from(mixed >> 32).unwrap_or_default()
 }
 
 #[cfg(feature = "std")]

@@ -3,8 +3,9 @@
 use alloc::sync::Arc;
 
 use crate::{
-    authorization::{self, HeaderBuffer, HeaderError},
+    authorization::{self, HeaderBuffer},
     credential::{Credential, CredentialId},
+    denied::{Denied, DenyReason},
     digest::{Lanes, Peppers, key_lanes, legacy_lanes, same},
     format::KeyFormat,
     index::{Grant, Index, Row, Tail},
@@ -347,127 +348,6 @@ impl<'a> Access<'a> {
             return Err(Denied::known(DenyReason::MissingScope, credential));
         }
         Ok(())
-    }
-}
-
-/// A credential was refused.
-///
-/// What it displays is one text for every reason.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("access denied")]
-pub struct Denied {
-    reason: DenyReason,
-    credential: Option<CredentialId>,
-}
-
-impl Denied {
-    fn unknown(reason: DenyReason) -> Self {
-        Self {
-            reason,
-            credential: None,
-        }
-    }
-
-    fn known(reason: DenyReason, credential: CredentialId) -> Self {
-        Self {
-            reason,
-            credential: Some(credential),
-        }
-    }
-
-    /// Why: for logs and metrics, not for the caller.
-    pub fn reason(&self) -> DenyReason {
-        self.reason
-    }
-
-    /// The credential whose secret was right, if one was: an attempt that can be tied to a key.
-    pub fn credential(&self) -> Option<CredentialId> {
-        self.credential
-    }
-
-    /// The HTTP status to answer: 401 for whoever is not authenticated, 403 for a valid key of
-    /// another namespace or without the scope, 503 for what is not the caller's fault.
-    pub fn status(&self) -> u16 {
-        match self.reason {
-            DenyReason::WrongNamespace | DenyReason::MissingScope => 403,
-            DenyReason::NotReady => 503,
-            _ => 401,
-        }
-    }
-}
-
-impl From<HeaderError> for Denied {
-    fn from(error: HeaderError) -> Self {
-        Self::unknown(match error {
-            HeaderError::Missing => DenyReason::NoCredential,
-            HeaderError::Repeated => DenyReason::RepeatedHeader,
-            _ => DenyReason::Malformed,
-        })
-    }
-}
-
-/// Why a credential was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[non_exhaustive]
-pub enum DenyReason {
-    /// There was no `Authorization` header field.
-    NoCredential,
-    /// There was more than one.
-    RepeatedHeader,
-    /// What was presented has not the shape of a credential.
-    Malformed,
-    /// The secret's checksum does not fit: mistyped, cut off or made up.
-    Mistyped,
-    /// There is no such key.
-    UnknownKey,
-    /// There is such a key, and this is not its secret.
-    WrongSecret,
-    /// The secret was replaced by a rotation, and its grace is over.
-    Replaced,
-    /// The key, or all of its owner's, its namespace's or its team's, was revoked.
-    Revoked,
-    /// The key is switched off, or the legacy subject was blocked.
-    Disabled,
-    /// The key's time has not come.
-    NotYetValid,
-    /// The key's time is over.
-    Expired,
-    /// Legacy credentials are not accepted now.
-    LegacyOff,
-    /// The key is valid, and opens another namespace.
-    WrongNamespace,
-    /// The key is valid, and lacks a scope.
-    MissingScope,
-    /// The index has not yet followed its store.
-    NotReady,
-}
-
-impl DenyReason {
-    /// The reason's lasting name, as in `unknown_key`.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::NoCredential => "no_credential",
-            Self::RepeatedHeader => "repeated_header",
-            Self::Malformed => "malformed",
-            Self::Mistyped => "mistyped",
-            Self::UnknownKey => "unknown_key",
-            Self::WrongSecret => "wrong_secret",
-            Self::Replaced => "replaced",
-            Self::Revoked => "revoked",
-            Self::Disabled => "disabled",
-            Self::NotYetValid => "not_yet_valid",
-            Self::Expired => "expired",
-            Self::LegacyOff => "legacy_off",
-            Self::WrongNamespace => "wrong_namespace",
-            Self::MissingScope => "missing_scope",
-            Self::NotReady => "not_ready",
-        }
-    }
-}
-
-impl core::fmt::Display for DenyReason {
-    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
-        f.pad(self.as_str())
     }
 }
 

@@ -1,6 +1,6 @@
 //! What the core stands on: the agreed packages, what they need, and what DESIGN.md argues for.
 
-use std::{collections::BTreeSet, process::Command};
+use std::{collections::BTreeSet, fs, path::Path, process::Command};
 
 /// The packages that the core names.
 const DIRECT: &[&str] = &[
@@ -85,6 +85,41 @@ fn without_std_it_stands_on_fewer() {
     let mut direct = names(&[DIRECT]);
     direct.remove("serde");
     assert_eq!(tree(&["--no-default-features", "--depth", "1"]), direct);
+}
+
+#[test]
+fn the_core_has_no_clock_no_file_and_no_socket() {
+    fn check(folder: &Path) {
+        for entry in fs::read_dir(folder).expect("the folder can be read") {
+            let path = entry.expect("the entry can be read").path();
+            if path.is_dir() {
+                check(&path);
+                continue;
+            }
+            let source = fs::read_to_string(&path).expect("the file can be read");
+            for foreign in [
+                "SystemTime",
+                "Instant",
+                "now_utc",
+                "std::fs",
+                "std::net",
+                "std::process",
+                "std::env",
+                "std::io",
+                "println!",
+                "static mut",
+                "lazy_static",
+                "LazyLock",
+            ] {
+                assert!(
+                    !source.contains(foreign),
+                    "{} has {foreign}",
+                    path.display()
+                );
+            }
+        }
+    }
+    check(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"));
 }
 
 #[test]

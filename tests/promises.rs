@@ -507,14 +507,8 @@ fn no_key_outlives_its_owner() {
         name: KeyName::new("service").unwrap(),
         ..key_of("bob")
     });
-    let remove = || {
-        wait(
-            house
-                .keyring
-                .remove_member(&at(START), &team(), &user("bob")),
-        )
-        .unwrap()
-    };
+    let (context, acme, bob) = (at(START), team(), user("bob"));
+    let remove = || wait(house.keyring.remove_member(&context, &acme, &bob)).unwrap();
     remove();
     assert_eq!(house.judge(bobs.expose(), START), Err(DenyReason::Revoked));
     for key in [&alices, &service] {

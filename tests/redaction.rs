@@ -30,9 +30,8 @@ struct Scan {
 impl Scan {
     fn add(&mut self, secret: &str) {
         let encoded = STANDARD.encode(secret);
-        let hex: String = secret.bytes().map(|byte| format!("{byte:02x}")).collect();
-        let bytes = format!("{:?}", secret.as_bytes());
-        let bytes = bytes.trim_matches(['[', ']']).to_owned();
+        let hex = format!("{:02x?}", secret.as_bytes()).replace(['[', ']', ',', ' '], "");
+        let bytes = format!("{:?}", secret.as_bytes()).replace(['[', ']'], "");
         self.secrets
             .extend([secret.to_owned(), encoded, hex, bytes]);
     }

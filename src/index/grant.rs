@@ -10,7 +10,7 @@ use alloc::{collections::BTreeMap, vec::Vec};
 use crate::{
     boundary::Realm,
     identity::{Owner, Tenant},
-    index::{slab::Slab, table::Row},
+    index::{line::Row, slab::Slab},
     name::UserId,
     scope::Scopes,
 };

@@ -32,33 +32,21 @@ use std::sync::{
 
 use alloc::{boxed::Box, vec::Vec};
 
-use crate::{digest::Lanes, index::slab::Slab};
+use crate::index::{
+    line::{GONE, LIVE, Line, Row, STATE, VACANT},
+    slab::Slab,
+};
 
 /// Slots of a segment.
 const SLOTS: usize = 1024;
+/// What the lines of a segment take.
+const SEGMENT_BYTES: usize = SLOTS * size_of::<Line>();
 /// A segment with more slots in use than this is split, or copied if most of them are gone.
 const SLOTS_USED_MAX: usize = SLOTS / 10 * 7;
 /// A full segment with fewer live entries than this is copied, not split.
 const SLOTS_LIVE_SPLIT: usize = SLOTS / 2;
 /// A directory of 2^22 places, for 2^22 segments: about two thousand million entries.
 const DEPTH_MAX: usize = 22;
-
-/// What a table keeps of an entry.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Row {
-    pub(crate) high: u64,
-    pub(crate) low: u64,
-    pub(crate) digest: Lanes,
-    /// 40 bits of the user's.
-    pub(crate) payload: u64,
-    /// 62 bits of the user's.
-    pub(crate) tail: u64,
-}
-
-impl Row {
-    pub(crate) const PAYLOAD_MAX: u64 = (1 << 40) - 1;
-    pub(crate) const TAIL_MAX: u64 = (1 << 62) - 1;
-}
 
 pub(super) struct Table {
     /// The move count, and the depth of the directory in the last eight bits.
@@ -91,29 +79,12 @@ struct Segment {
     lines: Box<[Line]>,
 }
 
-/// One entry, one cache line.
-#[repr(align(64))]
-struct Line {
-    /// Version in the first 24 bits, payload in the last 40.
-    head: AtomicU64,
-    high: AtomicU64,
-    low: AtomicU64,
-    digest: [AtomicU64; 4],
-    /// State in the first two bits.
-    tail: AtomicU64,
-}
-
 /// Where the writer found an entry.
 struct Slot<'a> {
     segment: u32,
     at: usize,
     line: &'a Line,
 }
-
-const STATE: u64 = 3 << 62;
-const VACANT: u64 = 0;
-const GONE: u64 = 1 << 62;
-const LIVE: u64 = 3 << 62;
 
 impl Table {
     pub(super) fn new<C>() -> (Self, TableWriter<C>) {
@@ -158,7 +129,7 @@ impl Table {
 
     /// Bytes that the lines take.
     pub(super) fn bytes(&self) -> usize {
-        (self.segments.len() as usize).saturating_mul(SLOTS * size_of::<Line>())
+        (self.segments.len() as usize).saturating_mul(SEGMENT_BYTES)
     }
 
     // From here on: for the writer.
@@ -454,75 +425,6 @@ impl<C> TableWriter<C> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
-impl Line {
-    fn vacant() -> Self {
-        Self {
-            head: AtomicU64::new(0),
-            high: AtomicU64::new(0),
-            low: AtomicU64::new(0),
-            digest: [const { AtomicU64::new(0) }; 4],
-            tail: AtomicU64::new(VACANT),
-        }
-    }
-
-    /// Fills a slot that is not live, and makes it live.
-    fn write(&self, row: &Row) {
-        self.head
-            .store(self.next_head(row.payload), Ordering::Relaxed);
-        fence(Ordering::Release);
-        self.high.store(row.high, Ordering::Relaxed);
-        self.low.store(row.low, Ordering::Relaxed);
-        for (word, lane) in self.digest.iter().zip(row.digest) {
-            word.store(lane, Ordering::Relaxed);
-        }
-        self.tail
-            .store(LIVE | (row.tail & Row::TAIL_MAX), Ordering::Release);
-    }
-
-    fn next_head(&self, payload: u64) -> u64 {
-        let version = (self.head.load(Ordering::Relaxed) >> 40).wrapping_add(1);
-        (version << 40) | (payload & Row::PAYLOAD_MAX)
-    }
-
-    /// The entry, for the writer: nobody changes it meanwhile.
-    fn row(&self) -> Row {
-        Row {
-            high: self.high.load(Ordering::Relaxed),
-            low: self.low.load(Ordering::Relaxed),
-            digest: self.digest(),
-            payload: self.head.load(Ordering::Relaxed) & Row::PAYLOAD_MAX,
-            tail: self.tail.load(Ordering::Relaxed) & Row::TAIL_MAX,
-        }
-    }
-
-    #[inline]
-    fn digest(&self) -> Lanes {
-        let [a, b, c, d] = &self.digest;
-        [a, b, c, d].map(|word| word.load(Ordering::Relaxed))
-    }
-
-    #[inline]
-    fn is_for(&self, high: u64, low: u64) -> bool {
-        self.low.load(Ordering::Relaxed) == low && self.high.load(Ordering::Relaxed) == high
-    }
-
-    fn state(&self) -> u64 {
-        self.tail.load(Ordering::Relaxed) & STATE
-    }
-
-    fn is_live(&self) -> bool {
-        self.state() == LIVE
-    }
-
-    fn is_gone(&self) -> bool {
-        self.state() == GONE
-    }
-
-    fn is_vacant(&self) -> bool {
-        self.state() == VACANT
-    }
-}
-
 enum Probe {
     Found(Row),
     /// The entry was found, but changed while it was read.
@@ -584,13 +486,11 @@ fn spread(high: u64, low: u64) -> u64 {
 
 /// The place of a hash in a directory: its first bits.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "at most 22 bits are left")]
 fn place_of(hash: u64, depth: usize) -> usize {
     (hash >> 1 >> 63usize.wrapping_sub(depth)) as usize
 }
 
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "eight bits")]
 fn depth_of(control: u64) -> usize {
     (control & 0xff) as usize
 }
@@ -620,7 +520,7 @@ mod tests {
         found.digest[1]
     }
 
-    /// A small generator of numbers (Steele, Lea, Flood: SplitMix64).
+    /// A small generator of numbers (Steele, Lea, Flood: `SplitMix64`).
     fn numbers(mut state: u64) -> impl FnMut() -> u64 {
         move || {
             state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -731,7 +631,7 @@ mod tests {
     #[test]
     fn readers_miss_nothing_and_mix_nothing() {
         const STABLE: u64 = 2_000;
-        const MOVING: u64 = 64;
+        const MOVING: u8 = 64;
         let (table, mut writer) = Table::new::<()>();
         for id in 0..STABLE {
             table.upsert(&mut writer, &row(id, 0), ()).unwrap();
@@ -747,7 +647,7 @@ mod tests {
                         let id = next() % STABLE;
                         let found = table.find(id, !id).expect("a stable entry is missing");
                         assert_eq!(found, row(id, generation(&found)));
-                        if let Some(last) = seen.get_mut(id as usize) {
+                        if let Some(last) = seen.get_mut(usize::try_from(id).unwrap()) {
                             assert!(generation(&found) >= *last, "an old generation came back");
                             *last = generation(&found);
                         }
@@ -760,7 +660,7 @@ mod tests {
             }
             let mut next = numbers(99);
             for round in 1..60_000 {
-                let id = next() % MOVING;
+                let id = next() % u64::from(MOVING);
                 table.upsert(&mut writer, &row(id, round), ()).unwrap();
                 let passing = (next() % 8_192) | (1 << 40);
                 table.upsert(&mut writer, &row(passing, 0), ()).unwrap();

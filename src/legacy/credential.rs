@@ -194,7 +194,7 @@ mod tests {
 
     use super::*;
 
-    /// OpenWhisk's own public example.
+    /// `OpenWhisk`'s own public example.
     const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
 
     #[test]

@@ -1,0 +1,134 @@
+//! The people, services and keys that the demo starts with, and how to try them.
+
+use std::{
+    error::Error,
+    io::{self, Write},
+    net::SocketAddr,
+};
+
+use keyfob::{
+    Actor, Context, IssuedKey, KeyName, NamespaceId, NewKey, Owner, Peppers, Scopes, ServiceId,
+    TeamId, Tenant, UserId,
+    legacy::{LegacyPolicy, read_subjects},
+};
+use serde_json::{Map, json};
+use time::OffsetDateTime;
+
+use crate::{Gateway, operate::CONTROL, refusal::log};
+
+/// The plain text of the demo's keys, under the names that the guide calls them by.
+pub(crate) type Keys = Vec<(&'static str, IssuedKey)>;
+
+/// `OpenWhisk`'s own public example, as its database exports it. A real import reads a file.
+const SUBJECTS: &str = r#"{"_id": "guest", "subject": "guest", "namespaces": [{"name": "guest", "uuid": "23bc46b1-71f6-4ed5-8c54-816aa4f8c502", "key": "123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP"}]}"#;
+/// The credential in it, as its users have it.
+const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
+
+/// Fills the gateway, and gives the keys to show.
+pub(crate) async fn populate(
+    gateway: &Gateway,
+    sunset: OffsetDateTime,
+) -> Result<Keys, Box<dyn Error>> {
+    let context = Context::new(Actor::system(), OffsetDateTime::now_utc());
+    let tenant = |team, namespace| -> Result<_, keyfob::NameError> {
+        Ok(Tenant::new(
+            TeamId::new(team)?,
+            NamespaceId::new(namespace)?,
+        ))
+    };
+    let user = |name| UserId::new(name).map(Owner::User);
+    let service = |name| ServiceId::new(name).map(Owner::Service);
+
+    let functions = tenant("acme", "fn-demo")?;
+    let others = tenant("acme", "fn-other")?;
+    let control = tenant("operators", CONTROL)?;
+    let rights = &gateway.rights;
+    let may_report = Scopes::only(rights.read_legacy.clone())?;
+    let may_both =
+        Scopes::only([rights.remove_members.clone(), rights.read_legacy.clone()].concat())?;
+    let mut keys = Keys::new();
+    for (label, tenant, owner, scopes) in [
+        ("alice", &functions, user("alice")?, Scopes::All),
+        ("bob", &functions, user("bob")?, Scopes::All),
+        ("service", &functions, service("deploy-bot")?, Scopes::All),
+        ("carol", &others, user("carol")?, Scopes::All),
+        ("operator", &control, user("olga")?, may_both),
+        ("reporter", &control, service("report-bot")?, may_report),
+    ] {
+        let new = NewKey::new(tenant.clone(), owner, KeyName::new(label)?).with_scopes(scopes);
+        let (key, _) = gateway.keyring.create(&context, new).await?;
+        keys.push((label, key));
+    }
+
+    let acme = TeamId::new("acme")?;
+    let import = read_subjects(SUBJECTS, &context, &Peppers::none(), |_| Some(acme.clone()));
+    for problem in &import.problems {
+        log(format_args!("import {problem}"));
+    }
+    for record in import.records {
+        // Off unless said otherwise: an import alone lets nobody in.
+        let policy = Some(LegacyPolicy::until(sunset));
+        let keyring = &gateway.keyring;
+        keyring
+            .set_legacy_policy(&context, Some(&record.tenant), policy)
+            .await?;
+        keyring.import_legacy(&context, record).await?;
+    }
+    Ok(keys)
+}
+
+/// One line of JSON for a program that started the gateway.
+pub(crate) fn print_json(address: SocketAddr, keys: &Keys) -> io::Result<()> {
+    let mut texts: Map<_, _> = keys
+        .iter()
+        .map(|(label, key)| ((*label).to_owned(), key.expose().into()))
+        .collect();
+    texts.insert("guest".to_owned(), GUEST.into());
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "{}",
+        json!({"address": address.to_string(), "keys": texts})
+    )?;
+    out.flush()
+}
+
+/// What to try, ready to paste.
+pub(crate) fn print_guide(address: SocketAddr, keys: &Keys) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "The demo gateway listens on http://{address}; ctrl-c ends it.\n"
+    )?;
+    writeln!(
+        out,
+        "# Its keys, shown this once. They live as long as this process. Paste them:"
+    )?;
+    for (label, key) in keys {
+        writeln!(out, "{}='{}'", label.to_uppercase(), key.expose())?;
+    }
+    writeln!(out, "GUEST='{GUEST}'\nGATEWAY='http://{address}'")?;
+    writeln!(out, "{GUIDE}")?;
+    out.flush()
+}
+
+const GUIDE: &str = r#"API="$GATEWAY/api/v1/namespaces"
+
+# Alice calls a function, with her key as Basic credentials and as a bearer token:
+curl -u "$ALICE" -d '{"name": "Ada"}' "$API/fn-demo/actions/hello?blocking=true&result=true"
+curl -H "Authorization: Bearer $ALICE" -X POST "$API/_/actions/whoami?blocking=true&result=true"
+curl -u "$ALICE" "$API"
+
+# Another namespace, and no key at all:
+curl -i -u "$ALICE" "$API/fn-other/actions"
+curl -i "$API/fn-demo/actions"
+
+# The legacy credential works until its sunset, and the operator sees who still uses it:
+curl -u "$GUEST" -X POST "$API/guest/actions/whoami?blocking=true&result=true"
+curl -H "Authorization: Bearer $OPERATOR" "$GATEWAY/legacy"
+
+# Bob leaves. His key ends at once; the others' go on:
+curl -i -H "Authorization: Bearer $OPERATOR" -X DELETE "$GATEWAY/teams/acme/members/bob"
+curl -i -u "$BOB" "$API/fn-demo/actions"
+curl -u "$SERVICE" -X POST "$API/_/actions/whoami?blocking=true&result=true"
+"#;

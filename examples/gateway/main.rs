@@ -1,0 +1,182 @@
+//! An HTTP gateway that serves `OpenWhisk`'s invocation interface and lets keys of Keyfob in.
+//!
+//! ```text
+//! cargo run --example gateway --features import -- [--port N] [--sunset RFC3339] [--json]
+//! ```
+//!
+//! - `main.rs`: what every request needs, and how the gateway starts, counts and stops
+//! - `refusal.rs`: how it says no
+//! - `openwhisk.rs`: the routes that function users call
+//! - `operate.rs`: the routes that operators call
+//! - `demo.rs`: the people and keys that it starts with
+//!
+//! It speaks plain HTTP on the loopback interface. Put a proxy in front that speaks TLS and cuts
+//! off slow clients; Basic credentials must not cross a network in the clear.
+
+mod demo;
+mod openwhisk;
+mod operate;
+mod refusal;
+
+use std::{error::Error, pin::pin, sync::Arc, time::Duration};
+
+use axum::{
+    Router,
+    http::{HeaderMap, HeaderValue, header::AUTHORIZATION},
+};
+use keyfob::{
+    Access, Index, KeyFormat, Keyring, Principal, Scope, UsageRecorder, Verifier,
+    store::MemoryStore,
+};
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
+use tokio::{net::TcpListener, signal, time::interval};
+
+use refusal::{Refusal, log};
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let Options { port, sunset, json } = Options::parse(std::env::args().skip(1))?;
+
+    let gateway = Arc::new(Gateway::new()?);
+    let keys = demo::populate(&gateway, sunset).await?;
+    let listener = TcpListener::bind(("127.0.0.1", port)).await?;
+    let address = listener.local_addr()?;
+    if json {
+        demo::print_json(address, &keys)?;
+    } else {
+        demo::print_guide(address, &keys)?;
+    }
+    // The plain text has been shown once. Dropped, it is wiped.
+    drop(keys);
+
+    let flusher = tokio::spawn(flush_every_second(Arc::clone(&gateway)));
+    let routes = Router::new()
+        .merge(openwhisk::routes())
+        .merge(operate::routes())
+        .with_state(Arc::clone(&gateway));
+    axum::serve(listener, routes)
+        .with_graceful_shutdown(interrupted())
+        .await?;
+
+    // The last requests were answered after the last tick: count them too.
+    flusher.await?;
+    gateway.flush_usage().await;
+    Ok(())
+}
+
+/// What every request needs.
+struct Gateway {
+    keyring: Keyring<MemoryStore>,
+    verifier: Verifier,
+    usage: Arc<UsageRecorder>,
+    rights: Rights,
+}
+
+/// The scopes that the routes ask for, made once.
+struct Rights {
+    invoke: [Scope; 1],
+    read: [Scope; 1],
+    remove_members: [Scope; 1],
+    read_legacy: [Scope; 1],
+}
+
+impl Gateway {
+    fn new() -> Result<Self, Box<dyn Error>> {
+        let format = KeyFormat::new("dof")?;
+        let index = Arc::new(Index::new());
+        let usage = Arc::new(UsageRecorder::new(4096));
+        Ok(Self {
+            // Sharing the index, the keyring has each change in force here before its call
+            // returns. A gateway whose store is changed by others calls `Index::follow` as often
+            // as its revocation bound asks.
+            keyring: Keyring::new(MemoryStore::new(), format).with_index(Arc::clone(&index)),
+            verifier: Verifier::new(index, format).with_usage(Arc::clone(&usage)),
+            usage,
+            rights: Rights {
+                invoke: [Scope::new("function:invoke")?],
+                read: [Scope::new("function:read")?],
+                remove_members: [Scope::new("members:remove")?],
+                read_legacy: [Scope::new("legacy:read")?],
+            },
+        })
+    }
+
+    /// Whose request it is, if they may do this now; asked anew for every request.
+    ///
+    /// All `Authorization` fields go to the verifier, so that it can refuse a request with two:
+    /// a proxy in front may have looked at the other one.
+    fn admit(
+        &self,
+        headers: &HeaderMap,
+        access: &Access<'_>,
+        now: OffsetDateTime,
+    ) -> Result<Principal<'_>, Refusal> {
+        let fields = headers.get_all(AUTHORIZATION);
+        self.verifier
+            .verify_fields(fields.iter().map(HeaderValue::as_bytes), access, now)
+            .map_err(|denied| Refusal::denied(&denied, self.keyring.format()))
+    }
+
+    async fn flush_usage(&self) {
+        // What a failing store did not take stays in the recorder until the next flush.
+        match self.keyring.flush_usage(&self.usage).await {
+            Ok(0) => {}
+            Ok(lost) => log(format_args!("usage_lost count={lost}")),
+            Err(error) => log(format_args!("usage_not_kept error={error:?}")),
+        }
+    }
+}
+
+/// Carries usage to the store, one batch a second however many requests there were.
+///
+/// It ends between two flushes, never within one: a batch on its way is not cut off.
+async fn flush_every_second(gateway: Arc<Gateway>) {
+    let mut stop = pin!(interrupted());
+    let mut second = interval(Duration::from_secs(1));
+    loop {
+        tokio::select! {
+            biased;
+            () = &mut stop => return,
+            _ = second.tick() => gateway.flush_usage().await,
+        }
+    }
+}
+
+/// Ready when the gateway is to stop: at ctrl-c, or if ctrl-c cannot be listened for.
+async fn interrupted() {
+    if let Err(error) = signal::ctrl_c().await {
+        log(format_args!("no_interrupt error={error:?}"));
+    }
+}
+
+/// What the command line says.
+struct Options {
+    port: u16,
+    sunset: OffsetDateTime,
+    json: bool,
+}
+
+impl Options {
+    fn parse(mut args: impl Iterator<Item = String>) -> Result<Self, Box<dyn Error>> {
+        let mut options = Self {
+            port: 0,
+            sunset: OffsetDateTime::now_utc() + Duration::from_secs(365 * 24 * 60 * 60),
+            json: false,
+        };
+        while let Some(arg) = args.next() {
+            let mut value = || args.next().ok_or(format!("{arg} needs a value"));
+            match arg.as_str() {
+                "--port" => {
+                    options.port = value()?.parse().map_err(|e| format!("--port: {e}"))?;
+                }
+                "--sunset" => {
+                    options.sunset = OffsetDateTime::parse(&value()?, &Rfc3339)
+                        .map_err(|e| format!("--sunset: {e}"))?;
+                }
+                "--json" => options.json = true,
+                _ => return Err("usage: gateway [--port N] [--sunset RFC3339] [--json]".into()),
+            }
+        }
+        Ok(options)
+    }
+}

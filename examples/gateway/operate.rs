@@ -1,0 +1,91 @@
+//! The routes that operators call. They hold keys like everybody, in a namespace of their own.
+
+use std::sync::Arc;
+
+use axum::{
+    Json, Router,
+    extract::{Path, State},
+    http::{HeaderMap, StatusCode},
+    routing::{delete, get},
+};
+use keyfob::{Access, Context, ManageError, TeamId, UserId, store::LegacyQuery};
+use serde_json::{Value, json};
+use time::OffsetDateTime;
+
+use crate::{
+    Gateway,
+    refusal::{Refusal, log},
+};
+
+/// The namespace of the operators' keys.
+///
+/// A user's key usually has every scope, but inside its own namespace: what keeps it away from
+/// these routes is that they ask for this one. The scope then tells operators apart.
+pub(crate) const CONTROL: &str = "control";
+
+pub(crate) fn routes() -> Router<Arc<Gateway>> {
+    Router::new()
+        .route("/teams/{team}/members/{user}", delete(remove_member))
+        .route("/legacy", get(legacy_report))
+}
+
+/// Cuts off a person who left: when the answer arrives, none of their keys in the team works.
+async fn remove_member(
+    State(gateway): State<Arc<Gateway>>,
+    Path((team, user)): Path<(String, String)>,
+    headers: HeaderMap,
+) -> Result<StatusCode, Refusal> {
+    let now = OffsetDateTime::now_utc();
+    let access = Access::to(CONTROL).requiring(&gateway.rights.remove_members);
+    let operator = gateway.admit(&headers, &access, now)?;
+    let (Ok(team), Ok(user)) = (TeamId::new(&team), UserId::new(&user)) else {
+        return Err(Refusal::BAD_REQUEST);
+    };
+    // The audit trail names the operator and the key that was used.
+    let context = Context::new(operator.to_actor(), now);
+    let removed = gateway.keyring.remove_member(&context, &team, &user).await;
+    removed.map_err(|error| failed(&error))?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Who still uses a legacy credential, to be asked before the sunset.
+async fn legacy_report(
+    State(gateway): State<Arc<Gateway>>,
+    headers: HeaderMap,
+) -> Result<Json<Value>, Refusal> {
+    let now = OffsetDateTime::now_utc();
+    let access = Access::to(CONTROL).requiring(&gateway.rights.read_legacy);
+    gateway.admit(&headers, &access, now).map(drop)?;
+
+    gateway.flush_usage().await;
+    let mut rows = Vec::new();
+    let mut query = LegacyQuery::default();
+    loop {
+        let page = gateway.keyring.legacy_report(&query).await;
+        let page = page.map_err(|error| failed(&error))?;
+        for item in page.items {
+            let namespace = &item.record.tenant.namespace;
+            let policy = gateway.keyring.legacy_policy(namespace).await;
+            let policy = policy.map_err(|error| failed(&error))?;
+            let usage = item.usage.as_ref();
+            rows.push(json!({
+                "namespace": namespace,
+                "credential": item.record.id,
+                "accepted": usage.map_or(0, |usage| usage.accepted),
+                "refused": usage.map_or(0, |usage| usage.refused),
+                "last_used": usage.and_then(|usage| usage.last_used).map(|at| at.to_string()),
+                "sunset": policy.sunset().map(|at| at.to_string()),
+            }));
+        }
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(Json(json!({"legacy": rows}))),
+        }
+    }
+}
+
+/// The caller learns that it failed; the log learns why.
+fn failed(error: &ManageError) -> Refusal {
+    log(format_args!("failed error={error:?}"));
+    Refusal::FAILED
+}

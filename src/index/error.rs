@@ -1,0 +1,44 @@
+//! Why an index could not follow.
+
+use crate::{index::table::Full, revision::Revision, store::StoreError};
+
+/// A part of a change feed does not fit the index.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum IndexError {
+    /// The part begins behind where the index is: something is missing between.
+    #[error("the change feed has a gap behind revision {as_of}")]
+    Gap {
+        /// Where the index is.
+        as_of: Revision,
+    },
+    /// The store is behind where it was: it is another one, or was restored from a backup.
+    #[error("the store went back to revision {upto}, the index is at {as_of}")]
+    Regressed {
+        /// Where the store is.
+        upto: Revision,
+        /// Where the index is.
+        as_of: Revision,
+    },
+    /// There is no room for more keys.
+    #[error("the index has no room for more keys")]
+    Full,
+}
+
+impl From<Full> for IndexError {
+    fn from(_: Full) -> Self {
+        Self::Full
+    }
+}
+
+/// An index could not follow its store.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum FollowError {
+    /// The store failed.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// The feed does not fit the index.
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}

@@ -1,0 +1,108 @@
+//! One entry of a table, as atomic words on one cache line.
+
+use std::sync::atomic::{AtomicU64, Ordering, fence};
+
+use crate::digest::Lanes;
+
+/// What a table keeps of an entry.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Row {
+    pub(crate) high: u64,
+    pub(crate) low: u64,
+    pub(crate) digest: Lanes,
+    /// 40 bits of the user's.
+    pub(crate) payload: u64,
+    /// 62 bits of the user's.
+    pub(crate) tail: u64,
+}
+
+impl Row {
+    pub(crate) const PAYLOAD_MAX: u64 = (1 << 40) - 1;
+    pub(crate) const TAIL_MAX: u64 = (1 << 62) - 1;
+}
+
+/// One entry, one cache line.
+#[repr(align(64))]
+pub(super) struct Line {
+    /// Version in the first 24 bits, payload in the last 40.
+    pub(super) head: AtomicU64,
+    pub(super) high: AtomicU64,
+    pub(super) low: AtomicU64,
+    pub(super) digest: [AtomicU64; 4],
+    /// State in the first two bits.
+    pub(super) tail: AtomicU64,
+}
+
+impl Line {
+    pub(super) fn vacant() -> Self {
+        Self {
+            head: AtomicU64::new(0),
+            high: AtomicU64::new(0),
+            low: AtomicU64::new(0),
+            digest: [const { AtomicU64::new(0) }; 4],
+            tail: AtomicU64::new(VACANT),
+        }
+    }
+
+    /// Fills a slot that is not live, and makes it live.
+    pub(super) fn write(&self, row: &Row) {
+        self.head
+            .store(self.next_head(row.payload), Ordering::Relaxed);
+        fence(Ordering::Release);
+        self.high.store(row.high, Ordering::Relaxed);
+        self.low.store(row.low, Ordering::Relaxed);
+        for (word, lane) in self.digest.iter().zip(row.digest) {
+            word.store(lane, Ordering::Relaxed);
+        }
+        self.tail
+            .store(LIVE | (row.tail & Row::TAIL_MAX), Ordering::Release);
+    }
+
+    pub(super) fn next_head(&self, payload: u64) -> u64 {
+        let version = (self.head.load(Ordering::Relaxed) >> 40).wrapping_add(1);
+        (version << 40) | (payload & Row::PAYLOAD_MAX)
+    }
+
+    /// The entry, for the writer: nobody changes it meanwhile.
+    pub(super) fn row(&self) -> Row {
+        Row {
+            high: self.high.load(Ordering::Relaxed),
+            low: self.low.load(Ordering::Relaxed),
+            digest: self.digest(),
+            payload: self.head.load(Ordering::Relaxed) & Row::PAYLOAD_MAX,
+            tail: self.tail.load(Ordering::Relaxed) & Row::TAIL_MAX,
+        }
+    }
+
+    #[inline]
+    pub(super) fn digest(&self) -> Lanes {
+        let [a, b, c, d] = &self.digest;
+        [a, b, c, d].map(|word| word.load(Ordering::Relaxed))
+    }
+
+    #[inline]
+    pub(super) fn is_for(&self, high: u64, low: u64) -> bool {
+        self.low.load(Ordering::Relaxed) == low && self.high.load(Ordering::Relaxed) == high
+    }
+
+    fn state(&self) -> u64 {
+        self.tail.load(Ordering::Relaxed) & STATE
+    }
+
+    pub(super) fn is_live(&self) -> bool {
+        self.state() == LIVE
+    }
+
+    pub(super) fn is_gone(&self) -> bool {
+        self.state() == GONE
+    }
+
+    pub(super) fn is_vacant(&self) -> bool {
+        self.state() == VACANT
+    }
+}
+
+pub(super) const STATE: u64 = 3 << 62;
+pub(super) const VACANT: u64 = 0;
+pub(super) const GONE: u64 = 1 << 62;
+pub(super) const LIVE: u64 = 3 << 62;

@@ -1,0 +1,97 @@
+//! The words of a row that a decision reads.
+
+use crate::{
+    digest::{KeyDigest, PepperId},
+    timestamp::Timestamp,
+};
+
+/// A row's last word: 40 bits of time, 8 bits of pepper, then flags.
+#[derive(Clone, Copy)]
+pub(crate) struct Tail(pub(crate) u64);
+
+impl Tail {
+    pub(crate) const DISABLED: u64 = 1 << 48;
+    pub(crate) const REVOKED: u64 = 1 << 49;
+    /// The key has a beginning, in the payload of its extra.
+    pub(crate) const NOT_BEFORE: u64 = 1 << 50;
+    /// The extra has the digest of a previous secret.
+    pub(crate) const PREVIOUS: u64 = 1 << 51;
+    const TIME: u64 = (1 << 40) - 1;
+
+    pub(super) fn new(end: Option<Timestamp>, digest: &KeyDigest) -> Self {
+        let pepper = u64::from(digest.pepper().map_or(0, PepperId::get));
+        Self(pepper << 40).with_end(end)
+    }
+
+    #[inline]
+    pub(crate) fn has(self, flag: u64) -> bool {
+        self.0 & flag != 0
+    }
+
+    pub(super) fn with(self, flag: u64) -> u64 {
+        self.0 | flag
+    }
+
+    pub(super) fn with_end(self, end: Option<Timestamp>) -> Self {
+        let time = end.map_or(Self::TIME, Self::pack_time);
+        Self((self.0 & !Self::TIME) | time)
+    }
+
+    #[inline]
+    pub(crate) fn pepper(self) -> Option<PepperId> {
+        #[expect(clippy::cast_possible_truncation, reason = "eight bits")]
+        PepperId::new((self.0 >> 40) as u8)
+    }
+
+    /// The first moment after the end; none for never.
+    #[inline]
+    pub(crate) fn end(self) -> Option<Timestamp> {
+        let time = self.0 & Self::TIME;
+        (time != Self::TIME).then(|| Self::unpack_time(time))
+    }
+
+    /// Seconds since the first moment that there is: 39 bits, for the whole range.
+    pub(super) fn pack_time(moment: Timestamp) -> u64 {
+        moment.seconds_since(Timestamp::MIN)
+    }
+
+    #[inline]
+    pub(crate) fn unpack_time(time: u64) -> Timestamp {
+        Timestamp::MIN.plus_seconds(time)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::index::Row;
+
+    #[test]
+    fn a_row_keeps_every_moment_and_every_flag() {
+        let digest = KeyDigest::from_text(&alloc::format!("hmac-sha256:255:{:064x}", 1)).unwrap();
+        let moments = [
+            Timestamp::MIN,
+            Timestamp::from_unix(-1),
+            Timestamp::UNIX_EPOCH,
+            Timestamp::from_unix(1),
+            Timestamp::MAX,
+        ];
+        for end in moments.map(Some).into_iter().chain([None]) {
+            let tail = Tail::new(end, &digest);
+            assert_eq!(tail.end(), end);
+            assert_eq!(tail.pepper(), digest.pepper());
+            let flags = [
+                Tail::DISABLED,
+                Tail::REVOKED,
+                Tail::NOT_BEFORE,
+                Tail::PREVIOUS,
+            ];
+            for flag in flags {
+                assert!(!tail.has(flag));
+                let flagged = Tail(tail.with(flag));
+                assert!(flagged.has(flag) && flagged.0 <= Row::TAIL_MAX);
+                assert_eq!((flagged.end(), flagged.pepper()), (end, digest.pepper()));
+            }
+        }
+    }
+}

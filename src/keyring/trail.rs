@@ -1,0 +1,83 @@
+//! What was done and what was used: audit and usage.
+
+use alloc::vec::Vec;
+
+use crate::{
+    audit::{AuditEvent, ChainHash},
+    credential::CredentialId,
+    keyring::{Keyring, ManageError},
+    store::{AuditQuery, KeyQuery, KeyStore, Page},
+    usage::{Usage, UsageRecorder},
+};
+
+impl<S: KeyStore> Keyring<S> {
+    /// What is known of the use of these credentials.
+    ///
+    /// # Errors
+    ///
+    /// The store failed -> [`ManageError::Store`].
+    pub async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, ManageError> {
+        Ok(self.store.usage(credentials).await?)
+    }
+
+    /// Takes what a recorder has seen to the store, and gives the number of uses that the
+    /// recorder had no room for. If the store fails, or the future is dropped before its end,
+    /// what was taken goes back to the recorder.
+    ///
+    /// # Errors
+    ///
+    /// The store failed -> [`ManageError::Store`].
+    pub async fn flush_usage(&self, recorder: &UsageRecorder) -> Result<u64, ManageError> {
+        let (batch, lost) = recorder.drain();
+        let mut taken = Taken { batch, recorder };
+        self.store.record_usage(&taken.batch).await?;
+        taken.batch.clear();
+        Ok(lost)
+    }
+
+    /// A page of the audit trail, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// The store failed -> [`ManageError::Store`].
+    pub async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, ManageError> {
+        Ok(self.store.audit(query).await?)
+    }
+
+    /// Checks the whole audit trail, and gives its last hash: keep it elsewhere, and a trail that
+    /// is cut short later will be noticed.
+    ///
+    /// # Errors
+    ///
+    /// - an event was changed, removed or moved -> [`ManageError::Audit`] names the first
+    /// - the store failed -> [`ManageError::Store`]
+    pub async fn verify_audit(&self) -> Result<ChainHash, ManageError> {
+        let mut query = AuditQuery {
+            limit: KeyQuery::LIMIT_MAX,
+            ..AuditQuery::default()
+        };
+        let mut last = ChainHash::START;
+        loop {
+            let page = self.store.audit(&query).await?;
+            last = AuditEvent::verify(last, &page.items)?;
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => return Ok(last),
+            }
+        }
+    }
+}
+
+/// What was taken from a recorder, until the store has it.
+struct Taken<'a> {
+    batch: Vec<Usage>,
+    recorder: &'a UsageRecorder,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        for usage in &self.batch {
+            self.recorder.record(usage);
+        }
+    }
+}

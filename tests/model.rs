@@ -1,0 +1,185 @@
+//! Management and verification against a naive model of the promises, for any sequence.
+//!
+//! The model and its comparison with the library are those of the fuzz target `operations`; here
+//! sequences are made from structured strategies, so that a failing one shrinks to few steps.
+
+#[path = "../fuzz/src/model.rs"]
+#[expect(unreachable_pub, reason = "the fuzz targets reach it")]
+mod model;
+
+use model::{Area, End, Operation, Place, Rules, Saw, Sunset, Which};
+use proptest::{collection::vec, option, prelude::*};
+
+/// Lengths of time around those that matter: seconds, the shortest life, days, for ever.
+fn seconds() -> impl Strategy<Value = u32> {
+    prop_oneof![
+        0..3u32,
+        3_595..3_606u32,
+        (1..6u32).prop_map(|hours| hours * 3_600),
+        86_395..86_406u32,
+        Just(u32::MAX),
+    ]
+}
+
+fn from_now() -> impl Strategy<Value = i64> {
+    (seconds(), prop::bool::weighted(0.1)).prop_map(|(length, past)| {
+        let length = i64::from(length);
+        if past { -length } else { length }
+    })
+}
+
+fn end() -> impl Strategy<Value = End> {
+    prop_oneof![
+        Just(End::Never),
+        seconds().prop_map(|length| End::In(length.into())),
+        from_now().prop_map(End::At),
+    ]
+}
+
+/// A key among the first dozen, so that operations meet.
+fn key() -> impl Strategy<Value = u8> {
+    0..12u8
+}
+
+fn place() -> impl Strategy<Value = Place> {
+    prop_oneof![9 => Just(Place::Own), 1 => (0..4u8).prop_map(Place::Some)]
+}
+
+fn saw() -> impl Strategy<Value = Saw> {
+    prop_oneof![4 => Just(Saw::Anything), 2 => Just(Saw::Last), 1 => Just(Saw::Older)]
+}
+
+fn area() -> impl Strategy<Value = Area> {
+    prop_oneof![
+        1 => (0..4u8).prop_map(Area::Team),
+        2 => (0..4u8).prop_map(Area::Namespace),
+        4 => (0..4u8, 0..3u8).prop_map(|(place, owner)| Area::Owner(place, owner)),
+    ]
+}
+
+fn rules() -> impl Strategy<Value = Rules> {
+    (
+        seconds(),
+        option::of(seconds()),
+        any::<bool>(),
+        option::weighted(0.3, 0..4u32),
+        any::<bool>(),
+        seconds(),
+    )
+        .prop_map(
+            |(min, max, end_required, keys_per_owner, unique_names, grace)| Rules {
+                min: min.into(),
+                max: max.map(u64::from),
+                end_required,
+                keys_per_owner,
+                unique_names,
+                grace: grace.into(),
+            },
+        )
+}
+
+fn which() -> impl Strategy<Value = Which> {
+    prop_oneof![
+        4 => Just(Which::Current),
+        3 => Just(Which::Replaced),
+        1 => Just(Which::First),
+        1 => key().prop_map(Which::Foreign),
+        1 => any::<u8>().prop_map(Which::Garbled),
+    ]
+}
+
+fn making() -> impl Strategy<Value = Operation> {
+    let starts = option::weighted(0.2, from_now());
+    (0..4u8, 0..3u8, 0..5u8, any::<bool>(), starts, end()).prop_map(
+        |(place, owner, name, scoped, starts, end)| Operation::Create {
+            place,
+            owner,
+            name,
+            scoped,
+            starts,
+            end,
+        },
+    )
+}
+
+fn changing() -> impl Strategy<Value = Operation> {
+    let name = option::of(0..5u8);
+    let update = (
+        key(),
+        place(),
+        saw(),
+        name,
+        option::of(any::<bool>()),
+        option::of(from_now()),
+    );
+    let rotate = (key(), place(), saw(), seconds(), option::of(end()));
+    prop_oneof![
+        2 => update.prop_map(|(key, place, saw, name, scoped, ends)| Operation::Update {
+            key, place, saw, name, scoped, ends,
+        }),
+        4 => rotate.prop_map(|(key, place, saw, grace, renew)| Operation::Rotate {
+            key, place, saw, grace: grace.into(), renew,
+        }),
+        1 => (key(), place()).prop_map(|(key, place)| Operation::Disable { key, place }),
+        1 => (key(), place()).prop_map(|(key, place)| Operation::Enable { key, place }),
+        1 => (key(), place()).prop_map(|(key, place)| Operation::Revoke { key, place }),
+        1 => (key(), place()).prop_map(|(key, place)| Operation::Delete { key, place }),
+    ]
+}
+
+fn governing() -> impl Strategy<Value = Operation> {
+    let sunset = (seconds(), seconds(), seconds()).prop_map(|(lasts, dark, length)| Sunset {
+        lasts,
+        dark,
+        length,
+    });
+    prop_oneof![
+        3 => (area(), any::<bool>()).prop_map(|(area, close)| Operation::Cut { area, close }),
+        3 => area().prop_map(|area| Operation::Open { area }),
+        2 => (option::of(0..4u8), option::of(rules()))
+            .prop_map(|(place, rules)| Operation::SetPolicy { place, rules }),
+        2 => (option::of(0..4u8), option::of(sunset))
+            .prop_map(|(place, sunset)| Operation::SetLegacyPolicy { place, sunset }),
+        1 => (0..3u8, 0..4u8, prop::bool::weighted(0.2))
+            .prop_map(|(legacy, place, blocked)| Operation::Import { legacy, place, blocked }),
+        1 => (0..3u8, 0..4u8)
+            .prop_map(|(legacy, place)| Operation::RevokeLegacy { legacy, place }),
+    ]
+}
+
+fn using() -> impl Strategy<Value = Operation> {
+    let namespace = || option::weighted(0.2, 0..4u8);
+    prop_oneof![
+        5 => (key(), which(), namespace(), any::<bool>()).prop_map(
+            |(key, secret, namespace, writes)| Operation::Verify { key, secret, namespace, writes },
+        ),
+        1 => (0..3u8, any::<bool>(), namespace()).prop_map(
+            |(legacy, right, namespace)| Operation::VerifyLegacy { legacy, right, namespace },
+        ),
+    ]
+}
+
+fn operation() -> impl Strategy<Value = Operation> {
+    prop_oneof![
+        5 => making(),
+        5 => changing(),
+        4 => governing(),
+        4 => using(),
+        3 => seconds().prop_map(|seconds| Operation::Pass { seconds }),
+        1 => seconds().prop_map(|seconds| Operation::JumpBack { seconds }),
+        1 => Just(Operation::LateFeed),
+        1 => (0..8u8).prop_map(|entries| Operation::Replicate { entries }),
+        1 => Just(Operation::Restart),
+        2 => Just(Operation::Check),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(500))]
+
+    #[test]
+    fn any_sequence_agrees_with_the_model(mut operations in vec(operation(), 1..80)) {
+        operations.push(Operation::Check);
+        model::run(&operations);
+    }
+}
