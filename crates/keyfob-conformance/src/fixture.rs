@@ -177,14 +177,15 @@ pub(crate) fn legacy(subject: &str) -> Legacy {
 }
 
 pub(crate) fn legacy_under(subject: &str, peppers: &Peppers) -> Legacy {
-    let mut random = [0; 48];
+    let mut random = [0; 80];
     SystemRandom::new()
         .fill(&mut random)
         .expect("the system has randomness");
     let (uuid, rest) = random
         .split_first_chunk::<16>()
-        .expect("there are 48 bytes");
-    let digits: String = rest.iter().map(|byte| format!("{byte:02x}")).collect();
+        .expect("there are 80 bytes");
+    let digit = |byte: &u8| char::from_digit(u32::from(*byte % 36), 36);
+    let digits: String = rest.iter().filter_map(digit).collect();
     let text = format!("{}:{digits}", LegacyId::from_bytes(*uuid));
     let presented = PresentedLegacy::parse(text.as_bytes()).expect("the text has the shape");
     let record = LegacyRecord {

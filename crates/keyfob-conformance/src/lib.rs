@@ -1,1 +1,291 @@
-//! The behaviours that every `KeyStore` must show.
+//! The behaviours that every [`KeyStore`] must show, one plain function each.
+//!
+//! A behaviour takes an empty store, plays on it and panics with a message if a clause of the
+//! contract is broken. [`suite!`] makes a test of each:
+//!
+//! ```
+//! keyfob_conformance::suite!(keyfob::store::MemoryStore::new());
+//! ```
+//!
+//! The expression makes a fresh, empty store and is evaluated once for each test. It may give
+//! anything that dereferences to a store, such as a guard that removes a file or a schema when
+//! it is dropped. A store that needs a runtime names the function that runs a future on it; the
+//! expression is then part of that future and may wait:
+//!
+//! ```
+//! # use keyfob::{store::MemoryStore, wait as on_a_runtime};
+//! # async fn connect() -> Result<MemoryStore, std::convert::Infallible> { Ok(MemoryStore::new()) }
+//! keyfob_conformance::suite!(
+//!     run = on_a_runtime,
+//!     store = connect().await.expect("the server answers"),
+//! );
+//! ```
+//!
+//! [`behaviours`] gives the same list as values, for a runner of one's own.
+
+#![forbid(unsafe_code)]
+#![expect(
+    clippy::missing_panics_doc,
+    reason = "every behaviour panics if and only if the store does not show it"
+)]
+
+pub mod audit;
+pub mod commits;
+pub mod feed;
+mod fixture;
+mod history;
+pub mod keys;
+pub mod legacy;
+pub mod listing;
+pub mod lives;
+pub mod names;
+pub mod policies;
+mod reading;
+pub mod realms;
+pub mod tenants;
+pub mod usage;
+
+use std::{fmt, future::Future, pin::Pin};
+
+use keyfob::store::KeyStore;
+#[doc(hidden)]
+pub use keyfob::wait;
+
+/// Hands the names of all behaviours, by module, to another macro.
+///
+/// `for_each_behaviour!([path::to::callback] tokens)` becomes
+/// `path::to::callback! { [tokens] module { behaviour … } … }`.
+#[macro_export]
+macro_rules! for_each_behaviour {
+    ([$($callback:tt)*] $($tokens:tt)*) => {
+        $($callback)*! {
+            [$($tokens)*]
+            commits {
+                every_commit_gets_the_next_revision
+                a_commit_has_one_revision_everywhere
+                a_reader_sees_what_was_committed_before
+                a_refused_commit_changes_nothing
+                commits_at_once_get_a_revision_each
+                of_rotations_at_once_one_wins
+                of_equal_names_at_once_one_is_kept
+                a_removal_that_races_with_creations_leaves_no_key
+                a_realm_without_keys_can_be_cut
+            }
+            keys {
+                a_created_key_is_found_everywhere
+                the_store_sets_birth_and_revision
+                every_field_of_a_key_is_kept
+                empty_and_full_sets_are_kept_apart
+                extreme_moments_are_kept
+                an_identifier_is_taken_for_ever
+                a_deleted_key_is_gone_everywhere
+                a_deleted_key_stays_deleted
+                a_revoked_key_can_be_deleted
+                a_person_and_a_service_of_one_name_are_two_owners
+                keys_and_legacy_credentials_do_not_mix
+            }
+            names {
+                a_taken_name_is_refused
+                a_taken_name_is_refused_to_a_renamed_key
+                a_renamed_key_frees_its_old_name
+                a_name_is_free_once_its_key_has_ended
+                a_name_is_taken_until_the_moment_of_expiry
+                a_key_that_waits_keeps_its_name
+                a_name_is_taken_in_its_namespace_only
+                names_may_repeat_where_the_policy_allows
+                names_that_look_alike_are_different
+                an_owner_has_no_more_keys_than_allowed
+                where_no_key_is_allowed_the_first_is_refused
+                other_owners_and_namespaces_do_not_count
+                a_key_that_has_ended_does_not_count
+            }
+            lives {
+                a_replaced_key_keeps_its_birth
+                a_stale_replacement_is_refused
+                an_unknown_key_cannot_be_changed
+                a_revoked_key_is_revoked_everywhere
+                a_revoked_key_never_comes_back
+                a_disabled_key_can_be_enabled
+                a_key_expires_at_the_exact_second
+                a_key_begins_at_the_exact_second
+                an_expired_key_is_not_dropped
+                a_replaced_secret_ends_with_its_grace
+                a_rotation_never_lengthens_a_life
+                a_rotation_without_grace_ends_the_old_secret
+                an_earlier_end_ends_both_secrets
+            }
+            tenants {
+                a_key_of_another_tenant_is_not_found
+                a_key_of_another_tenant_is_not_replaced
+                a_key_of_another_tenant_is_not_deleted
+                a_legacy_credential_of_another_tenant_is_not_replaced
+                a_namespace_belongs_to_its_first_team
+                the_first_change_binds_a_namespace
+                a_namespace_stays_with_its_team
+                a_key_opens_its_own_namespace_only
+                hostile_names_stay_apart
+            }
+            realms {
+                no_key_outlives_its_owner
+                a_service_is_removed_alone
+                no_key_outlives_its_namespace
+                no_key_outlives_its_team
+                a_key_created_after_its_owner_left_is_refused
+                a_rotation_prepared_before_a_removal_is_refused
+                reopening_revives_nothing
+                a_cut_without_closing_lets_new_keys_be_made
+                a_later_cut_does_not_open_a_closed_realm
+                each_cut_revokes_what_came_before_it
+                a_cut_does_not_rewrite_a_revocation
+                a_key_behind_a_cut_cannot_be_replaced
+                a_realm_that_is_not_closed_cannot_be_opened
+                opening_one_realm_opens_no_other
+                a_closed_realm_closes_no_other
+                legacy_credentials_end_with_their_realm
+                lists_select_by_status_behind_cuts
+            }
+            listing {
+                keys_are_listed_in_the_order_of_creation
+                pages_join_to_the_whole_list
+                the_last_page_says_so
+                keys_created_between_pages_come_last
+                changes_between_pages_disturb_no_place
+                nothing_comes_behind_the_last_key
+                limits_are_clamped
+                no_page_is_larger_than_the_maximum
+                filters_select_what_they_say
+                no_list_crosses_teams
+            }
+            feed {
+                an_empty_feed_is_at_its_end
+                the_feed_tells_each_subject_once
+                parts_of_the_feed_join_to_the_whole
+                the_feed_goes_on_from_every_revision
+                the_feed_moves_on_at_a_limit_of_zero
+                a_reader_ahead_of_the_store_is_told
+                a_change_moves_its_subject_to_the_end
+                the_feed_tells_of_cuts_and_openings
+                a_cut_rewrites_no_record
+                indexes_agree_wherever_they_began
+            }
+            audit {
+                every_commit_leaves_one_event
+                the_trail_is_one_chain
+                pages_of_the_trail_join_up
+                every_field_of_an_event_is_kept
+                a_deletion_keeps_the_trail
+                the_trail_is_selected_by_what_it_says
+            }
+            usage {
+                a_key_that_was_never_used_has_no_usage
+                counts_are_added
+                last_use_only_moves_forward
+                a_refused_use_is_no_use
+                usage_before_the_epoch_is_kept
+                unknown_credentials_are_passed_over
+                keys_and_legacy_credentials_are_counted_apart
+                usage_outlives_changes_and_makes_none
+            }
+            legacy {
+                an_imported_credential_works_until_the_sunset
+                every_field_of_a_legacy_credential_is_kept
+                an_import_can_run_again
+                a_blocked_credential_is_refused
+                a_revoked_legacy_credential_never_comes_back
+                a_stale_legacy_replacement_is_refused
+                legacy_credentials_are_listed_page_by_page
+            }
+            policies {
+                without_a_policy_the_default_holds
+                an_override_holds_for_its_namespace_alone
+                a_policy_can_be_taken_back
+                every_field_of_a_policy_is_kept
+                a_legacy_policy_has_its_own_overrides
+                the_feed_tells_of_policies
+                a_lowered_maximum_ends_existing_keys
+                a_sunset_can_be_put_off
+            }
+        }
+    };
+}
+
+/// Makes a test of every behaviour, each with a store of its own.
+///
+/// - `suite!(store)` runs each behaviour by [`keyfob::wait`]
+/// - `suite!(run = runner, store = store)` runs it by `runner`, a function or closure that takes
+///   a future and runs it to its end; `store` may use `await`
+#[macro_export]
+macro_rules! suite {
+    (run = $run:expr, store = $store:expr $(,)?) => {
+        $crate::for_each_behaviour!([$crate::__tests]($run)($store));
+    };
+    ($store:expr $(,)?) => {
+        $crate::suite!(run = $crate::wait, store = $store);
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __tests {
+    ([($run:expr) ($store:expr)] $($module:ident { $($name:ident)* })*) => {
+        $($(
+            #[test]
+            fn $name() {
+                ($run)(async {
+                    use $crate::AsStore as _;
+                    let store = $store;
+                    $crate::$module::$name(store.as_store()).await;
+                });
+            }
+        )*)*
+    };
+}
+
+/// What is, or dereferences to, a store.
+#[doc(hidden)]
+pub trait AsStore: KeyStore + Sized {
+    fn as_store(&self) -> &Self {
+        self
+    }
+}
+
+impl<S: KeyStore> AsStore for S {}
+
+/// A behaviour of the stores of one type, as a value.
+pub struct Behaviour<S> {
+    name: &'static str,
+    play: for<'a> fn(&'a S) -> Playing<'a>,
+}
+
+type Playing<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
+
+impl<S> Behaviour<S> {
+    /// The name of its function.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Plays it on an empty store; the future panics if the store does not show it.
+    pub fn play<'a>(&self, store: &'a S) -> Playing<'a> {
+        (self.play)(store)
+    }
+}
+
+impl<S> fmt::Debug for Behaviour<S> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Behaviour").field(&self.name).finish()
+    }
+}
+
+/// All behaviours, for the stores of one type.
+pub fn behaviours<S: KeyStore + 'static>() -> Vec<Behaviour<S>> {
+    macro_rules! values {
+        ([] $($module:ident { $($name:ident)* })*) => {
+            vec![$($(Behaviour {
+                name: stringify!($name),
+                play: |store| Box::pin($module::$name(store)),
+            },)*)*]
+        };
+    }
+    for_each_behaviour!([values])
+}

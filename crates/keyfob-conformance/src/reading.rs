@@ -128,6 +128,11 @@ pub(crate) async fn head(store: &impl KeyStore) -> Revision {
     panic!("the change feed has no end")
 }
 
+/// The revision before this one.
+pub(crate) fn before(revision: Revision) -> Revision {
+    Revision::new(revision.get().saturating_sub(1))
+}
+
 /// Revision, feed and audit trail, in a form that can be compared.
 pub(crate) async fn everything(
     store: &impl KeyStore,

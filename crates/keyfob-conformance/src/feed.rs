@@ -1,0 +1,241 @@
+//! The change feed: whole, in order, resumable everywhere.
+
+use std::collections::BTreeMap;
+
+use keyfob::{
+    Realm, Revision, Status,
+    store::{Changes, Entry, Item, KeyStore},
+};
+
+use crate::{
+    fixture::{
+        NOW, fields, home, kept, key, legacy, name, opening, part_of, removal, replacement, user,
+    },
+    history::History,
+    reading::{Gate, changes, feed, head, state, subject},
+};
+
+fn revisions(entries: &[Entry]) -> Vec<Revision> {
+    entries.iter().map(|entry| entry.revision).collect()
+}
+
+fn states(entries: &[Entry]) -> Vec<(Revision, String)> {
+    entries.iter().map(state).collect()
+}
+
+/// A feed without changes ends where it began.
+pub async fn an_empty_feed_is_at_its_end(store: &impl KeyStore) {
+    let part = changes(store, Revision::ZERO, 10).await;
+    assert!(part.entries.is_empty() && !part.more, "{part:?}");
+    assert_eq!((part.after, part.upto), (Revision::ZERO, Revision::ZERO));
+    let laptop = key("laptop").create(store).await;
+    let part = changes(store, laptop.record.revision, 10).await;
+    assert!(part.entries.is_empty() && !part.more, "{part:?}");
+    let at = laptop.record.revision;
+    assert_eq!((part.after, part.upto), (at, at));
+}
+
+/// From the beginning, the feed tells everything that there is: each subject once, at its last
+/// change, in the order of those changes.
+pub async fn the_feed_tells_each_subject_once(store: &impl KeyStore) {
+    let history = History::new();
+    history.play(store).await;
+    let entries = feed(store, Revision::ZERO, 1000).await;
+    let mut last = BTreeMap::new();
+    for (revision, change) in (1..).map(Revision::new).zip(&history.changes) {
+        last.insert(subject_of(change), revision);
+    }
+    let mut expected: Vec<(Revision, String)> = last
+        .into_iter()
+        .map(|(subject, revision)| (revision, subject))
+        .collect();
+    expected.sort();
+    let told: Vec<(Revision, String)> = entries
+        .iter()
+        .map(|entry| (entry.revision, subject(&entry.item)))
+        .collect();
+    assert_eq!(told, expected, "the whole feed");
+}
+
+fn subject_of(change: &keyfob::store::Change) -> String {
+    use keyfob::store::Change;
+    let namespace = |tenant: &Option<keyfob::Tenant>| {
+        let namespace = tenant.as_ref().map(|tenant| tenant.namespace.clone());
+        format!("{namespace:?}")
+    };
+    match change {
+        Change::CreateKey { record, .. } | Change::ReplaceKey { record, .. } => {
+            format!("key {}", record.id)
+        }
+        Change::DeleteKey { id, .. } => format!("key {id}"),
+        Change::CutRealm { realm, .. } | Change::OpenRealm { realm } => {
+            format!("boundary {realm:?}")
+        }
+        Change::ImportLegacy { record } | Change::ReplaceLegacy { record, .. } => {
+            format!("legacy {}", record.id)
+        }
+        Change::SetPolicy { tenant, .. } => format!("policy {}", namespace(tenant)),
+        Change::SetLegacyPolicy { tenant, .. } => format!("legacy policy {}", namespace(tenant)),
+        other => panic!("a change that the history does not have: {other:?}"),
+    }
+}
+
+/// Parts of any size join to the whole, and each part says rightly where it began, how far it
+/// goes and whether there is more.
+pub async fn parts_of_the_feed_join_to_the_whole(store: &impl KeyStore) {
+    History::new().play(store).await;
+    let whole = feed(store, Revision::ZERO, 1000).await;
+    let end = head(store).await;
+    for limit in [1, 2, 3, 7, whole.len(), whole.len() + 1] {
+        let (mut after, mut joined) = (Revision::ZERO, Vec::new());
+        loop {
+            let part = changes(store, after, limit).await;
+            assert_part(&part, after, limit);
+            joined.extend(part.entries);
+            after = part.upto;
+            if !part.more {
+                break;
+            }
+            assert!(joined.len() < whole.len(), "more behind the end");
+        }
+        assert_eq!(states(&joined), states(&whole), "in parts of {limit}");
+        assert_eq!(after, end, "the end of the feed in parts of {limit}");
+    }
+}
+
+fn assert_part(part: &Changes, after: Revision, limit: usize) {
+    assert_eq!(part.after, after, "where the part began");
+    assert!(part.entries.len() <= limit, "a part over its limit");
+    let revisions = revisions(&part.entries);
+    assert!(revisions.is_sorted(), "the order of {revisions:?}");
+    let bounds = (revisions.first(), revisions.last());
+    if let (Some(first), Some(last)) = bounds {
+        assert!(after < *first && *last <= part.upto, "{revisions:?}");
+    }
+    if part.more {
+        assert_eq!(part.entries.len(), limit, "a part that says there is more");
+        assert_eq!(bounds.1, Some(&part.upto), "how far a part goes");
+    }
+}
+
+/// After any revision, the feed tells exactly what changed last after it.
+pub async fn the_feed_goes_on_from_every_revision(store: &impl KeyStore) {
+    let history = History::new();
+    history.play(store).await;
+    let whole = states(&feed(store, Revision::ZERO, 1000).await);
+    for after in (0..=history.changes.len() as u64).map(Revision::new) {
+        let expected: Vec<_> = whole
+            .iter()
+            .filter(|(at, _)| *at > after)
+            .cloned()
+            .collect();
+        for limit in [1, 1000] {
+            let told = states(&feed(store, after, limit).await);
+            assert_eq!(told, expected, "after revision {after}");
+        }
+    }
+}
+
+/// A limit of zero still moves on.
+pub async fn the_feed_moves_on_at_a_limit_of_zero(store: &impl KeyStore) {
+    key("a").create(store).await;
+    key("b").create(store).await;
+    let part = changes(store, Revision::ZERO, 0).await;
+    assert_eq!(part.entries.len(), 1, "{part:?}");
+    assert!(part.more && part.upto == Revision::new(1), "{part:?}");
+    let part = changes(store, Revision::ZERO, usize::MAX).await;
+    assert!(part.entries.len() == 2 && !part.more, "{part:?}");
+}
+
+/// A reader who is ahead of the store is told where the store is, so that it notices.
+pub async fn a_reader_ahead_of_the_store_is_told(store: &impl KeyStore) {
+    let laptop = key("laptop").create(store).await;
+    let ahead = Revision::new(1000);
+    let part = changes(store, ahead, 10).await;
+    assert!(part.entries.is_empty() && !part.more, "{part:?}");
+    let (after, upto) = (part.after, part.upto);
+    assert_eq!((after, upto), (ahead, laptop.record.revision));
+}
+
+/// What changed several times is told once, at its last change and in its last state.
+pub async fn a_change_moves_its_subject_to_the_end(store: &impl KeyStore) {
+    let mut laptop = key("laptop").create(store).await;
+    key("other").create(store).await;
+    for called in ["second", "third"] {
+        laptop.record.name = name(called);
+        laptop.record.revision = kept(store, replacement(&laptop.record)).await;
+    }
+    let entries = feed(store, Revision::ZERO, 10).await;
+    let expected = [Revision::new(2), Revision::new(4)];
+    assert_eq!(revisions(&entries), expected);
+    assert!(
+        matches!(entries.last(), Some(Entry { item: Item::Key(told), .. }) if fields(told) == fields(&laptop.record)),
+        "the last state: {entries:?}"
+    );
+}
+
+/// The feed tells boundaries with their cut, and their opening at a later revision.
+pub async fn the_feed_tells_of_cuts_and_openings(store: &impl KeyStore) {
+    let realm = part_of(user("alice"));
+    let cut = kept(store, removal(realm.clone())).await;
+    for (revision, closed) in [(cut, true), (cut.next(), false)] {
+        let entries = feed(store, Revision::ZERO, 10).await;
+        let [
+            Entry {
+                item: Item::Boundary(boundary),
+                ..
+            },
+        ] = entries.as_slice()
+        else {
+            panic!("the feed tells: {entries:?}");
+        };
+        assert_eq!(boundary.realm, realm, "what was cut");
+        assert_eq!((boundary.cut, boundary.revision), (cut, revision));
+        assert_eq!(boundary.closed, closed, "at revision {revision}");
+        let expected = crate::fixture::revocation(NOW, keyfob::RevocationCause::Owner);
+        assert_eq!(boundary.revocation, expected);
+        if closed {
+            kept(store, opening(realm.clone())).await;
+        }
+    }
+}
+
+/// A cut is told by itself: it changes no key and no legacy credential in the feed.
+pub async fn a_cut_rewrites_no_record(store: &impl KeyStore) {
+    let laptop = key("laptop").create(store).await;
+    let guest = legacy("guest").create(store).await;
+    let cut = kept(store, removal(Realm::Team(home().team))).await;
+    let entries = feed(store, Revision::ZERO, 10).await;
+    let expected = [laptop.record.revision, guest.record.revision, cut];
+    assert_eq!(revisions(&entries), expected, "{entries:?}");
+    assert!(
+        entries.iter().all(|entry| match &entry.item {
+            Item::Key(told) => told.status == Status::Active,
+            Item::Legacy(told) => told.revoked.is_none(),
+            _ => true,
+        }),
+        "the feed tells: {entries:?}"
+    );
+}
+
+/// An index that followed the store from any moment on says the same to every credential as one
+/// that starts anew.
+pub async fn indexes_agree_wherever_they_began(store: &impl KeyStore) {
+    let history = History::new();
+    let mut gates = vec![Gate::over(store).await];
+    for change in &history.changes {
+        kept(store, change.clone()).await;
+        gates.push(Gate::over(store).await);
+        if let Some(steady) = gates.first() {
+            steady.follow(store).await;
+        }
+    }
+    let anew = history.verdicts(&Gate::over(store).await);
+    for (began, gate) in gates.iter().enumerate() {
+        gate.follow(store).await;
+        let verdicts = history.verdicts(gate);
+        assert_eq!(verdicts, anew, "an index that began at revision {began}");
+    }
+    let admitted = anew.iter().filter(|verdict| verdict.ends_with("Ok(())"));
+    assert!(admitted.count() > 4, "the history admits somebody");
+}

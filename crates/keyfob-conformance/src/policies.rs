@@ -1,0 +1,190 @@
+//! Policies: the type's default, the default that was set, the override of one namespace.
+
+use keyfob::{
+    DenyReason, NamespaceId, Policy, Revision, Tenant, Ttl,
+    legacy::LegacyPolicy,
+    store::{Change, Item, KeyStore},
+};
+
+use crate::{
+    fixture::{home, kept, key, later, legacy, sound, tenant},
+    reading::{Gate, feed},
+};
+
+fn second() -> Tenant {
+    tenant("acme", "fn-2")
+}
+
+async fn policy(store: &impl KeyStore, tenant: &Tenant) -> Policy {
+    sound(store.policy(&tenant.namespace).await)
+}
+
+async fn legacy_policy(store: &impl KeyStore, tenant: &Tenant) -> LegacyPolicy {
+    sound(store.legacy_policy(&tenant.namespace).await)
+}
+
+async fn set(store: &impl KeyStore, tenant: Option<Tenant>, policy: Option<Policy>) {
+    kept(store, Change::SetPolicy { tenant, policy }).await;
+}
+
+async fn set_legacy(store: &impl KeyStore, tenant: Option<Tenant>, policy: Option<LegacyPolicy>) {
+    kept(store, Change::SetLegacyPolicy { tenant, policy }).await;
+}
+
+/// A policy with a value of its own in every field.
+fn full(seed: u32) -> Policy {
+    Policy {
+        min_ttl: Ttl::hours(seed),
+        max_ttl: Some(Ttl::days(seed)),
+        expiry_required: seed % 2 == 1,
+        keys_per_owner: Some(seed),
+        unique_names: seed % 2 == 0,
+        max_grace_seconds: u64::from(seed),
+    }
+}
+
+fn sunset(seconds: u64) -> LegacyPolicy {
+    LegacyPolicy::until(later(seconds))
+        .with_brownout(later(seconds), later(seconds + 1))
+        .and_then(|policy| policy.with_brownout(later(1), later(2)))
+        .expect("the brownouts are valid")
+}
+
+/// Without any setting, the policies are the defaults of their types.
+pub async fn without_a_policy_the_default_holds(store: &impl KeyStore) {
+    assert_eq!(policy(store, &home()).await, Policy::default());
+    assert_eq!(legacy_policy(store, &home()).await, LegacyPolicy::Off);
+}
+
+/// An override holds for its namespace alone, and the default that was set for all others.
+pub async fn an_override_holds_for_its_namespace_alone(store: &impl KeyStore) {
+    set(store, Some(home()), Some(full(3))).await;
+    assert_eq!(policy(store, &home()).await, full(3), "the override");
+    let other = policy(store, &second()).await;
+    assert_eq!(other, Policy::default(), "without a default");
+    set(store, None, Some(full(4))).await;
+    assert_eq!(policy(store, &home()).await, full(3), "the override");
+    assert_eq!(policy(store, &second()).await, full(4), "the default");
+}
+
+/// A policy that is taken back makes room for the next: override, default, default of the type.
+pub async fn a_policy_can_be_taken_back(store: &impl KeyStore) {
+    set(store, None, Some(full(4))).await;
+    set(store, Some(home()), Some(full(3))).await;
+    set(store, Some(home()), Some(full(5))).await;
+    assert_eq!(policy(store, &home()).await, full(5), "set again");
+    set(store, Some(home()), None).await;
+    assert_eq!(policy(store, &home()).await, full(4), "the default");
+    set(store, None, None).await;
+    assert_eq!(policy(store, &home()).await, Policy::default());
+    set(store, None, None).await;
+    assert_eq!(policy(store, &home()).await, Policy::default(), "twice");
+}
+
+/// Every field of a policy comes back as it was set, the extremes and the absent ones too.
+pub async fn every_field_of_a_policy_is_kept(store: &impl KeyStore) {
+    let extreme = Policy {
+        min_ttl: Ttl::MAX,
+        max_ttl: Some(Ttl::MAX),
+        expiry_required: true,
+        keys_per_owner: Some(u32::MAX),
+        unique_names: false,
+        max_grace_seconds: u64::from(u32::MAX) * 1000,
+    };
+    let none = Policy {
+        max_ttl: None,
+        keys_per_owner: None,
+        ..full(2)
+    };
+    let zero = Policy {
+        keys_per_owner: Some(0),
+        max_grace_seconds: 0,
+        ..Policy::default()
+    };
+    for expected in [full(1), full(2), extreme, none, zero] {
+        set(store, Some(home()), Some(expected.clone())).await;
+        assert_eq!(policy(store, &home()).await, expected);
+    }
+}
+
+/// The policy for legacy credentials has its own default and overrides, with all brownouts.
+pub async fn a_legacy_policy_has_its_own_overrides(store: &impl KeyStore) {
+    set_legacy(store, Some(home()), Some(sunset(10))).await;
+    assert_eq!(legacy_policy(store, &home()).await, sunset(10));
+    let other = legacy_policy(store, &second()).await;
+    assert_eq!(other, LegacyPolicy::Off, "without a default");
+    set_legacy(store, None, Some(sunset(20))).await;
+    assert_eq!(legacy_policy(store, &home()).await, sunset(10), "override");
+    assert_eq!(legacy_policy(store, &second()).await, sunset(20), "default");
+    set_legacy(store, Some(second()), Some(LegacyPolicy::Off)).await;
+    assert_eq!(legacy_policy(store, &second()).await, LegacyPolicy::Off);
+    set_legacy(store, Some(home()), None).await;
+    assert_eq!(legacy_policy(store, &home()).await, sunset(20), "reset");
+    set_legacy(store, None, None).await;
+    assert_eq!(legacy_policy(store, &home()).await, LegacyPolicy::Off);
+    assert_eq!(policy(store, &home()).await, Policy::default());
+}
+
+/// The feed tells each policy's last state: the default, an override, and what was taken back.
+pub async fn the_feed_tells_of_policies(store: &impl KeyStore) {
+    set(store, Some(home()), Some(full(3))).await;
+    set(store, None, Some(full(4))).await;
+    set_legacy(store, None, Some(sunset(10))).await;
+    set_legacy(store, Some(home()), Some(sunset(20))).await;
+    set(store, Some(home()), None).await;
+    set_legacy(store, None, None).await;
+    let told: Vec<(Option<NamespaceId>, String)> = feed(store, Revision::ZERO, 2)
+        .await
+        .into_iter()
+        .map(|entry| match entry.item {
+            Item::Policy(place, policy) => (place, format!("{policy:?}")),
+            Item::LegacyPolicy(place, policy) => (place, format!("{policy:?}")),
+            other => panic!("the feed tells: {other:?}"),
+        })
+        .collect();
+    let namespace = Some(home().namespace);
+    let expected = [
+        (None, format!("{:?}", Some(full(4)))),
+        (namespace.clone(), format!("{:?}", Some(sunset(20)))),
+        (namespace, "None".to_owned()),
+        (None, "None".to_owned()),
+    ];
+    assert_eq!(told, expected);
+}
+
+/// A lowered maximum ends keys that exist, from the moment their secret was made; taken back, it
+/// ends none. Both reach an index by the feed.
+pub async fn a_lowered_maximum_ends_existing_keys(store: &impl KeyStore) {
+    let laptop = key("laptop").create(store).await;
+    let other = key("other").within(&second()).create(store).await;
+    let hour = Policy {
+        max_ttl: Some(Ttl::hours(1)),
+        ..Policy::default()
+    };
+    set(store, Some(home()), Some(hour)).await;
+    let gate = Gate::over(store).await;
+    assert_eq!(gate.judge(laptop.text(), &home(), later(3599)), Ok(()));
+    let verdict = gate.judge(laptop.text(), &home(), later(3600));
+    assert_eq!(verdict, Err(DenyReason::Expired), "past the maximum");
+    let verdict = gate.judge(other.text(), &second(), later(3600));
+    assert_eq!(verdict, Ok(()), "in another namespace");
+    set(store, Some(home()), None).await;
+    gate.follow(store).await;
+    assert_eq!(gate.judge(laptop.text(), &home(), later(3600)), Ok(()));
+}
+
+/// Legacy credentials are refused in a brownout and after the sunset, and accepted again when
+/// the sunset is put off: all of it reaches an index by the feed.
+pub async fn a_sunset_can_be_put_off(store: &impl KeyStore) {
+    let guest = legacy("guest").create(store).await;
+    set_legacy(store, Some(home()), Some(sunset(10))).await;
+    let gate = Gate::over(store).await;
+    let off = Err(DenyReason::LegacyOff);
+    for (at, expected) in [(0, Ok(())), (1, off), (2, Ok(())), (9, Ok(())), (10, off)] {
+        let verdict = gate.judge(&guest.text, &home(), later(at));
+        assert_eq!(verdict, expected, "after {at} s");
+    }
+    set_legacy(store, Some(home()), Some(LegacyPolicy::until(later(20)))).await;
+    gate.follow(store).await;
+    assert_eq!(gate.judge(&guest.text, &home(), later(10)), Ok(()));
+}

@@ -1,0 +1,144 @@
+//! Usage: counts are added, last use moves forward, nothing else is touched.
+
+use keyfob::{CredentialId, Realm, Timestamp, Usage, store::KeyStore};
+
+use crate::{
+    fixture::{
+        Key, NOW, cut, deletion, home, kept, key, later, legacy, removal, replacement, sound,
+    },
+    reading::everything,
+};
+
+fn of(key: &Key) -> CredentialId {
+    CredentialId::Key(key.record.id)
+}
+
+fn seen(credential: CredentialId, last: Option<Timestamp>, accepted: u64, refused: u64) -> Usage {
+    Usage {
+        credential,
+        last_used: last,
+        accepted,
+        refused,
+    }
+}
+
+async fn record(store: &impl KeyStore, batch: &[Usage]) {
+    sound(store.record_usage(batch).await);
+}
+
+async fn usage(store: &impl KeyStore, credential: CredentialId) -> Option<Usage> {
+    let mut found = sound(store.usage(&[credential]).await);
+    assert!(found.len() <= 1, "one credential's usage: {found:?}");
+    found.pop()
+}
+
+/// Nothing is known of a credential that was never used.
+pub async fn a_key_that_was_never_used_has_no_usage(store: &impl KeyStore) {
+    let laptop = key("laptop").create(store).await;
+    assert_eq!(usage(store, of(&laptop)).await, None);
+    assert!(sound(store.usage(&[]).await).is_empty(), "of no credential");
+    record(store, &[]).await;
+    assert_eq!(usage(store, of(&laptop)).await, None, "after no usage");
+}
+
+/// Counts of several batches, and of one batch, are added.
+pub async fn counts_are_added(store: &impl KeyStore) {
+    let id = of(&key("laptop").create(store).await);
+    let at = Some(later(60));
+    record(store, &[seen(id, at, 1, 0)]).await;
+    assert_eq!(usage(store, id).await, Some(seen(id, at, 1, 0)), "first");
+    record(store, &[seen(id, at, 20, 300), seen(id, at, 4000, 0)]).await;
+    let expected = seen(id, at, 4021, 300);
+    assert_eq!(usage(store, id).await, Some(expected), "three batches");
+    let many = 1 << 40;
+    record(store, &[seen(id, at, many, many)]).await;
+    let expected = seen(id, at, many + 4021, many + 300);
+    assert_eq!(usage(store, id).await, Some(expected), "large counts");
+}
+
+/// Last use only moves forward, whatever the order of the batches.
+pub async fn last_use_only_moves_forward(store: &impl KeyStore) {
+    let id = of(&key("laptop").create(store).await);
+    let steps = [(60, 60), (180, 180), (120, 180), (0, 180), (240, 240)];
+    for (n, (at, expected)) in (1..).zip(steps) {
+        record(store, &[seen(id, Some(later(at)), 1, 0)]).await;
+        let expected = seen(id, Some(later(expected)), n, 0);
+        assert_eq!(usage(store, id).await, Some(expected), "at {at}");
+    }
+}
+
+/// A refused use is counted and is no use: it neither sets nor moves nor removes the last use.
+pub async fn a_refused_use_is_no_use(store: &impl KeyStore) {
+    let id = of(&key("laptop").create(store).await);
+    record(store, &[Usage::refused(id)]).await;
+    assert_eq!(usage(store, id).await, Some(seen(id, None, 0, 1)));
+    record(store, &[Usage::accepted(id, later(60))]).await;
+    record(store, &[Usage::refused(id)]).await;
+    let expected = seen(id, Some(later(60)), 1, 2);
+    assert_eq!(usage(store, id).await, Some(expected));
+}
+
+/// Usage before the epoch is a use like any other, and earlier than any at the epoch.
+pub async fn usage_before_the_epoch_is_kept(store: &impl KeyStore) {
+    let id = of(&key("laptop").create(store).await);
+    let early = Timestamp::from_unix(-120);
+    record(store, &[seen(id, Some(early), 1, 0)]).await;
+    assert_eq!(usage(store, id).await, Some(seen(id, Some(early), 1, 0)));
+    let epoch = Some(Timestamp::UNIX_EPOCH);
+    record(store, &[seen(id, epoch, 1, 0)]).await;
+    record(store, &[seen(id, Some(early), 1, 0)]).await;
+    assert_eq!(usage(store, id).await, Some(seen(id, epoch, 3, 0)));
+}
+
+/// Usage of unknown credentials is passed over, and the rest of the batch is kept.
+pub async fn unknown_credentials_are_passed_over(store: &impl KeyStore) {
+    let known = of(&key("laptop").create(store).await);
+    let gone = key("gone").create(store).await;
+    record(store, &[seen(of(&gone), Some(NOW), 5, 5)]).await;
+    kept(store, deletion(&gone.record)).await;
+    let unknown = of(&key("unknown"));
+    let old = CredentialId::Legacy(legacy("unknown").record.id);
+    let batch = [unknown, of(&gone), known, old].map(|id| seen(id, Some(NOW), 1, 0));
+    record(store, &batch).await;
+    for id in [unknown, of(&gone), old] {
+        assert_eq!(usage(store, id).await, None, "of {id}");
+    }
+    assert_eq!(
+        usage(store, known).await,
+        Some(seen(known, Some(NOW), 1, 0))
+    );
+}
+
+/// A key and a legacy credential of the same number have usage of their own.
+pub async fn keys_and_legacy_credentials_are_counted_apart(store: &impl KeyStore) {
+    let guest = legacy("guest").create(store).await;
+    let twin = key("twin").with(|record| {
+        record.id = keyfob::KeyId::from_bytes(guest.record.id.to_bytes());
+    });
+    let twin = twin.create(store).await;
+    let (old, new) = (CredentialId::Legacy(guest.record.id), of(&twin));
+    record(store, &[seen(old, Some(NOW), 3, 0), seen(new, None, 0, 4)]).await;
+    assert_eq!(usage(store, old).await, Some(seen(old, Some(NOW), 3, 0)));
+    assert_eq!(usage(store, new).await, Some(seen(new, None, 0, 4)));
+    let mut both = sound(store.usage(&[new, old]).await);
+    both.sort_by_key(|usage| usage.credential);
+    assert_eq!(both.len(), 2, "both at once: {both:?}");
+}
+
+/// Usage survives every change of the key but its deletion, and no change is needed to keep it:
+/// revision, feed and audit trail stay as they are.
+pub async fn usage_outlives_changes_and_makes_none(store: &impl KeyStore) {
+    let laptop = key("laptop").create(store).await;
+    let id = of(&laptop);
+    let before = everything(store).await;
+    record(store, &[seen(id, Some(NOW), 1, 2)]).await;
+    assert_eq!(everything(store).await, before, "usage is no commit");
+    let mut rotated = laptop.rotated(100, NOW);
+    rotated.record.revision = kept(store, replacement(&rotated.record)).await;
+    assert_eq!(usage(store, id).await, Some(seen(id, Some(NOW), 1, 2)));
+    kept(store, replacement(&rotated.revoked(NOW))).await;
+    kept(store, cut(Realm::Namespace(home()))).await;
+    kept(store, removal(Realm::Team(home().team))).await;
+    record(store, &[Usage::refused(id)]).await;
+    assert_eq!(usage(store, id).await, Some(seen(id, Some(NOW), 1, 3)));
+}

@@ -1,0 +1,129 @@
+//! The suite is proven by stores that it must fail: each has one defect, and each behaviour
+//! catches some of them.
+
+mod changing;
+mod counting;
+mod realms;
+mod recording;
+mod showing;
+mod store;
+mod telling;
+
+use std::{
+    cell::Cell,
+    collections::{BTreeMap, BTreeSet},
+    panic::{self, AssertUnwindSafe},
+    sync::{LazyLock, Mutex, Once},
+    thread,
+};
+
+use keyfob::wait;
+use keyfob_conformance::behaviours;
+
+use store::{Broken, Hooks};
+
+/// A store with one defect, and behaviours that must fail on it.
+struct Defect {
+    name: &'static str,
+    hooks: fn() -> Hooks,
+    caught_by: &'static [&'static str],
+}
+
+fn defects() -> impl Iterator<Item = &'static Defect> + Send {
+    [
+        changing::DEFECTS,
+        counting::DEFECTS,
+        realms::DEFECTS,
+        recording::DEFECTS,
+        showing::DEFECTS,
+        telling::DEFECTS,
+    ]
+    .into_iter()
+    .flatten()
+}
+
+/// The behaviours that a store does not show.
+fn failing(hooks: fn() -> Hooks) -> BTreeSet<&'static str> {
+    behaviours::<Broken>()
+        .iter()
+        .filter(|behaviour| {
+            let store = Broken::new(hooks());
+            quietly(|| wait(behaviour.play(&store))).is_err()
+        })
+        .map(keyfob_conformance::Behaviour::name)
+        .collect()
+}
+
+/// Runs something that may panic, and keeps its message to itself.
+fn quietly(run: impl FnOnce()) -> thread::Result<()> {
+    thread_local! {
+        static QUIET: Cell<bool> = const { Cell::new(false) };
+    }
+    static HOOK: Once = Once::new();
+    HOOK.call_once(|| {
+        let loud = panic::take_hook();
+        panic::set_hook(Box::new(move |info| {
+            if !QUIET.get() {
+                loud(info);
+            }
+        }));
+    });
+    QUIET.set(true);
+    let result = panic::catch_unwind(AssertUnwindSafe(run));
+    QUIET.set(false);
+    result
+}
+
+/// What fails on each broken store, found out once for all tests.
+static FAILING: LazyLock<BTreeMap<&'static str, BTreeSet<&'static str>>> = LazyLock::new(|| {
+    let waiting = Mutex::new(defects());
+    let work = || {
+        let next = || waiting.lock().unwrap().next();
+        let play = |defect: &Defect| (defect.name, failing(defect.hooks));
+        std::iter::from_fn(next).map(play).collect::<Vec<_>>()
+    };
+    let workers = thread::available_parallelism().map_or(1, usize::from);
+    thread::scope(|scope| {
+        let workers: Vec<_> = (0..workers).map(|_| scope.spawn(work)).collect();
+        workers
+            .into_iter()
+            .flat_map(|worker| worker.join().unwrap())
+            .collect()
+    })
+});
+
+#[test]
+fn a_store_without_defect_shows_every_behaviour() {
+    let failing = failing(Hooks::default);
+    assert!(failing.is_empty(), "on a sound store: {failing:?}");
+}
+
+#[test]
+fn every_defect_is_caught_by_the_behaviours_that_are_about_it() {
+    let missed: Vec<String> = defects()
+        .filter_map(|defect| {
+            let failing = &FAILING[defect.name];
+            let mut missed = defect.caught_by.to_vec();
+            missed.retain(|behaviour| !failing.contains(behaviour));
+            let caught = missed.is_empty() && !defect.caught_by.is_empty();
+            (!caught).then(|| format!("{}: not {missed:?} but {failing:?}", defect.name))
+        })
+        .collect();
+    assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+#[test]
+fn every_defect_has_a_name_of_its_own() {
+    assert_eq!(FAILING.len(), defects().count());
+}
+
+#[test]
+fn every_behaviour_catches_some_defect() {
+    let caught: BTreeSet<&str> = FAILING.values().flatten().copied().collect();
+    let idle: Vec<&str> = behaviours::<Broken>()
+        .iter()
+        .map(keyfob_conformance::Behaviour::name)
+        .filter(|name| !caught.contains(name))
+        .collect();
+    assert!(idle.is_empty(), "behaviours that no store fails: {idle:#?}");
+}

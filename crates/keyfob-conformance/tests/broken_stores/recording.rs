@@ -1,0 +1,337 @@
+//! Defects in the audit trail, in policies, and fields that are lost.
+
+use keyfob::{
+    Labels, Policy, Revision, Scopes, Timestamp,
+    audit::{AuditEvent, ChainHash},
+    legacy::LegacyPolicy,
+    store::{AuditQuery, Change, Commit, StoreState},
+};
+
+use crate::{
+    Defect,
+    store::{Hooks, auditing, rewriting},
+};
+
+pub(crate) const DEFECTS: &[Defect] = &[
+    Defect {
+        name: "an audit event is dropped",
+        hooks: || {
+            auditing(|events| {
+                events.retain(|event| event.revision.get() % 4 != 3);
+                chain_anew(events);
+            })
+        },
+        caught_by: &["every_commit_leaves_one_event"],
+    },
+    Defect {
+        name: "an audit event without a change",
+        hooks: with_refused_events,
+        caught_by: &[
+            "a_refused_commit_changes_nothing",
+            "a_stale_replacement_is_refused",
+        ],
+    },
+    Defect {
+        name: "the hash chain is broken",
+        hooks: || {
+            auditing(|events| {
+                for event in events.iter_mut().filter(|event| event.revision.get() == 2) {
+                    event.hash = ChainHash::START;
+                }
+            })
+        },
+        caught_by: &["the_trail_is_one_chain"],
+    },
+    Defect {
+        name: "a deletion takes the key's events with it",
+        hooks: || {
+            auditing(|events| {
+                let deleted =
+                    |event: &AuditEvent| event.entry.action == keyfob::audit::Action::KeyDeleted;
+                if events.iter().any(deleted) {
+                    events.retain(deleted);
+                }
+            })
+        },
+        caught_by: &["a_deletion_keeps_the_trail"],
+    },
+    Defect {
+        name: "an event loses its request",
+        hooks: || rewriting(|_, commit| commit.event.request_id = None),
+        caught_by: &["every_field_of_an_event_is_kept"],
+    },
+    Defect {
+        name: "an event loses the actor's key",
+        hooks: || rewriting(|_, commit| commit.event.actor.key = None),
+        caught_by: &["every_field_of_an_event_is_kept"],
+    },
+    Defect {
+        name: "the trail has one page only",
+        hooks: || Hooks {
+            audit: Box::new(|state, query| {
+                let mut page = state.audit(query);
+                page.next = None;
+                page
+            }),
+            ..Hooks::default()
+        },
+        caught_by: &["pages_of_the_trail_join_up"],
+    },
+    Defect {
+        name: "the trail is not selected by credential",
+        hooks: || selecting(|query| query.credential = None),
+        caught_by: &["the_trail_is_selected_by_what_it_says"],
+    },
+    Defect {
+        name: "the trail is not selected by team",
+        hooks: || selecting(|query| query.team = None),
+        caught_by: &["the_trail_is_selected_by_what_it_says"],
+    },
+    Defect {
+        name: "an override leaks to other namespaces",
+        hooks: || {
+            rewriting(|_, commit| {
+                if let Change::SetPolicy { tenant, .. } = &mut commit.change {
+                    *tenant = None;
+                }
+            })
+        },
+        caught_by: &["an_override_holds_for_its_namespace_alone"],
+    },
+    Defect {
+        name: "a legacy override leaks to other namespaces",
+        hooks: || {
+            rewriting(|_, commit| {
+                if let Change::SetLegacyPolicy { tenant, .. } = &mut commit.change {
+                    *tenant = None;
+                }
+            })
+        },
+        caught_by: &["a_legacy_policy_has_its_own_overrides"],
+    },
+    Defect {
+        name: "a policy cannot be taken back",
+        hooks: || {
+            rewriting(|_, commit| match &mut commit.change {
+                Change::SetPolicy { policy, .. } => {
+                    policy.get_or_insert_with(Policy::default);
+                }
+                Change::SetLegacyPolicy { policy, .. } => {
+                    policy.get_or_insert(LegacyPolicy::Off);
+                }
+                _ => {}
+            })
+        },
+        caught_by: &["a_policy_can_be_taken_back", "the_feed_tells_of_policies"],
+    },
+    Defect {
+        name: "a policy loses its longest life",
+        hooks: || {
+            rewriting(|_, commit| {
+                if let Change::SetPolicy {
+                    policy: Some(policy),
+                    ..
+                } = &mut commit.change
+                {
+                    policy.max_ttl = None;
+                }
+            })
+        },
+        caught_by: &[
+            "every_field_of_a_policy_is_kept",
+            "a_lowered_maximum_ends_existing_keys",
+        ],
+    },
+    Defect {
+        name: "a legacy policy loses its brownouts",
+        hooks: || {
+            rewriting(|_, commit| {
+                if let Change::SetLegacyPolicy {
+                    policy: Some(LegacyPolicy::Until { brownouts, .. }),
+                    ..
+                } = &mut commit.change
+                {
+                    brownouts.clear();
+                }
+            })
+        },
+        caught_by: &["a_sunset_can_be_put_off"],
+    },
+    Defect {
+        name: "without a policy there is a limit of the store's own",
+        hooks: || Hooks {
+            policy: Box::new(|state, namespace| {
+                let mut policy = state.policy(namespace);
+                policy.keys_per_owner = policy.keys_per_owner.or(Some(100));
+                policy
+            }),
+            ..Hooks::default()
+        },
+        caught_by: &["without_a_policy_the_default_holds"],
+    },
+    Defect {
+        name: "labels are lost",
+        hooks: || losing(|record| record.labels = Labels::new()),
+        caught_by: &[
+            "every_field_of_a_key_is_kept",
+            "filters_select_what_they_say",
+        ],
+    },
+    Defect {
+        name: "no scopes are read as every scope",
+        hooks: || {
+            losing(|record| {
+                if record.scopes == Scopes::Only([].into()) {
+                    record.scopes = Scopes::All;
+                }
+            })
+        },
+        caught_by: &["empty_and_full_sets_are_kept_apart"],
+    },
+    Defect {
+        name: "moments are kept as 32 bits",
+        hooks: || {
+            losing(|record| {
+                let narrow = |at: Timestamp| {
+                    Timestamp::from_unix(at.as_unix().clamp(0, i64::from(i32::MAX)))
+                };
+                record.expires_at = record.expires_at.map(narrow);
+                record.created_at = narrow(record.created_at);
+            })
+        },
+        caught_by: &["extreme_moments_are_kept"],
+    },
+    Defect {
+        name: "the beginning of a key is lost",
+        hooks: || losing(|record| record.not_before = None),
+        caught_by: &["a_key_begins_at_the_exact_second"],
+    },
+    Defect {
+        name: "an end is kept one second late",
+        hooks: || {
+            losing(|record| record.expires_at = record.expires_at.map(|at| at.plus_seconds(1)))
+        },
+        caught_by: &[
+            "a_key_expires_at_the_exact_second",
+            "an_earlier_end_ends_both_secrets",
+        ],
+    },
+    Defect {
+        name: "a rotation lengthens a life",
+        hooks: || {
+            losing(|record| {
+                if let Some(previous) = &mut record.previous {
+                    previous.until = previous.until.plus_seconds(1);
+                }
+            })
+        },
+        caught_by: &[
+            "a_rotation_never_lengthens_a_life",
+            "a_replaced_secret_ends_with_its_grace",
+        ],
+    },
+    Defect {
+        name: "a rotation without grace keeps the old secret",
+        hooks: keeping_old_secrets,
+        caught_by: &["a_rotation_without_grace_ends_the_old_secret"],
+    },
+    Defect {
+        name: "a disabled key is kept as active",
+        hooks: || {
+            losing(|record| {
+                if record.status == keyfob::Status::Disabled {
+                    record.status = keyfob::Status::Active;
+                }
+            })
+        },
+        caught_by: &["a_disabled_key_can_be_enabled"],
+    },
+    Defect {
+        name: "the block on a legacy credential is lost",
+        hooks: || {
+            rewriting(|_, commit| {
+                if let Change::ImportLegacy { record } = &mut commit.change {
+                    record.blocked = false;
+                }
+            })
+        },
+        caught_by: &[
+            "a_blocked_credential_is_refused",
+            "every_field_of_a_legacy_credential_is_kept",
+        ],
+    },
+];
+
+fn chain_anew(events: &mut [AuditEvent]) {
+    let mut last = ChainHash::START;
+    for event in events {
+        *event = AuditEvent::chained(event.entry.clone(), event.revision, last);
+        last = event.hash;
+    }
+}
+
+fn selecting(change: fn(&mut AuditQuery)) -> Hooks {
+    Hooks {
+        audit: Box::new(move |state, query| {
+            let mut query = query.clone();
+            change(&mut query);
+            state.audit(&query)
+        }),
+        ..Hooks::default()
+    }
+}
+
+/// A store that keeps records otherwise than it was told.
+fn losing(lose: fn(&mut keyfob::KeyRecord)) -> Hooks {
+    rewriting(move |_, commit| {
+        if let Change::CreateKey { record, .. } | Change::ReplaceKey { record, .. } =
+            &mut commit.change
+        {
+            lose(record);
+        }
+    })
+}
+
+fn keeping_old_secrets() -> Hooks {
+    rewriting(|state: &StoreState, commit: &mut Commit| {
+        if let Change::ReplaceKey { record, .. } = &mut commit.change {
+            let known = state.key(&record.tenant, record.id);
+            let changed = known.filter(|known| known.digest.to_text() != record.digest.to_text());
+            if let (None, Some(known)) = (&record.previous, changed) {
+                record.previous = Some(keyfob::PreviousSecret {
+                    digest: known.digest,
+                    until: Timestamp::MAX,
+                });
+            }
+        }
+    })
+}
+
+/// A store that writes its audit trail before it judges.
+fn with_refused_events() -> Hooks {
+    let refused = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
+    let told = std::sync::Arc::clone(&refused);
+    Hooks {
+        commit: Box::new(move |state, commit| {
+            let answer = state.commit(commit);
+            if answer.is_err() {
+                refused.lock().unwrap().push(commit.event.clone());
+            }
+            answer
+        }),
+        audit: Box::new(move |state, query| {
+            let mut page = state.audit(query);
+            if page.next.is_none() {
+                for entry in told.lock().unwrap().iter() {
+                    let last = page.items.last();
+                    let hash = last.map_or(ChainHash::START, |last| last.hash);
+                    let revision = last.map_or(Revision::ZERO, |last| last.revision);
+                    let event = AuditEvent::chained(entry.clone(), revision, hash);
+                    page.items.push(event);
+                }
+            }
+            page
+        }),
+        ..Hooks::default()
+    }
+}

@@ -1,0 +1,242 @@
+//! A sound store whose every call can be replaced.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use keyfob::{
+    CredentialId, KeyId, KeyRecord, NamespaceId, Policy, Revision, Tenant, Usage,
+    audit::AuditEvent,
+    legacy::{LegacyPolicy, LegacyRecord},
+    store::{
+        AuditQuery, Changes, Commit, CommitError, Conflict, Cursor, Item, KeyQuery, KeyStore,
+        LegacyQuery, Page, StoreError, StoreState,
+    },
+};
+
+type Commits = Box<dyn FnMut(&mut StoreState, &Commit) -> Result<Revision, Conflict> + Send>;
+type Finds = Box<dyn FnMut(&StoreState, &Tenant, KeyId) -> Option<KeyRecord> + Send>;
+type Answers<Q, A> = Box<dyn FnMut(&StoreState, &Q) -> A + Send>;
+type Tells = Box<dyn FnMut(&StoreState, Revision, usize) -> Changes + Send>;
+type Records = Box<dyn FnMut(&mut StoreState, &[Usage]) + Send>;
+type Counts = Box<dyn FnMut(&StoreState, &[CredentialId]) -> Vec<Usage> + Send>;
+
+/// What a store does on each call: at first what the contract says.
+pub(crate) struct Hooks {
+    pub(crate) commit: Commits,
+    pub(crate) key: Finds,
+    pub(crate) keys: Answers<KeyQuery, Page<KeyRecord>>,
+    pub(crate) legacy: Answers<LegacyQuery, Page<LegacyRecord>>,
+    pub(crate) policy: Answers<NamespaceId, Policy>,
+    pub(crate) legacy_policy: Answers<NamespaceId, LegacyPolicy>,
+    pub(crate) audit: Answers<AuditQuery, Page<AuditEvent>>,
+    pub(crate) changes: Tells,
+    pub(crate) record_usage: Records,
+    pub(crate) usage: Counts,
+}
+
+impl Default for Hooks {
+    fn default() -> Self {
+        Self {
+            commit: Box::new(StoreState::commit),
+            key: Box::new(StoreState::key),
+            keys: Box::new(StoreState::keys),
+            legacy: Box::new(StoreState::legacy),
+            policy: Box::new(StoreState::policy),
+            legacy_policy: Box::new(StoreState::legacy_policy),
+            audit: Box::new(StoreState::audit),
+            changes: Box::new(StoreState::changes),
+            record_usage: Box::new(StoreState::record_usage),
+            usage: Box::new(StoreState::usage),
+        }
+    }
+}
+
+/// A store with a defect.
+pub(crate) struct Broken(Mutex<(StoreState, Hooks)>);
+
+impl Broken {
+    pub(crate) fn new(hooks: Hooks) -> Self {
+        Self(Mutex::new((StoreState::new(), hooks)))
+    }
+
+    fn parts(&self) -> MutexGuard<'_, (StoreState, Hooks)> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl KeyStore for Broken {
+    async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
+        let (state, hooks) = &mut *self.parts();
+        Ok((hooks.commit)(state, commit)?)
+    }
+
+    async fn key(&self, tenant: &Tenant, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        let (state, hooks) = &mut *self.parts();
+        Ok((hooks.key)(state, tenant, id))
+    }
+
+    async fn keys(&self, query: &KeyQuery) -> Result<Page<KeyRecord>, StoreError> {
+        let (state, hooks) = &mut *self.parts();
+        Ok((hooks.keys)(state, query))
+    }
+
+    async fn legacy(&self, query: &LegacyQuery) -> Result<Page<LegacyRecord>, StoreError> {
+        let (state, hooks) = &mut *self.parts();
+        Ok((hooks.legacy)(state, query))
+    }
+
+    async fn policy(&self, namespace: &NamespaceId) -> Result<Policy, StoreError> {
+        let (state, hooks) = &mut *self.parts();
+        Ok((hooks.policy)(state, namespace))
+    }
+
+    async fn legacy_policy(&self, namespace: &NamespaceId) -> Result<LegacyPolicy, StoreError> {
+        let (state, hooks) = &mut *self.parts();
+        Ok((hooks.legacy_policy)(state, namespace))
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
+        let (state, hooks) = &mut *self.parts();
+        Ok((hooks.audit)(state, query))
+    }
+
+    async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
+        let (state, hooks) = &mut *self.parts();
+        Ok((hooks.changes)(state, after, limit))
+    }
+
+    async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {
+        let (state, hooks) = &mut *self.parts();
+        (hooks.record_usage)(state, batch);
+        Ok(())
+    }
+
+    async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {
+        let (state, hooks) = &mut *self.parts();
+        Ok((hooks.usage)(state, credentials))
+    }
+}
+
+/// A store that changes every commit before it judges it.
+pub(crate) fn rewriting(
+    mut rewrite: impl FnMut(&StoreState, &mut Commit) + Send + 'static,
+) -> Hooks {
+    committing(move |state, mut commit| {
+        rewrite(state, &mut commit);
+        state.commit(&commit)
+    })
+}
+
+pub(crate) fn committing(
+    mut commit: impl FnMut(&mut StoreState, Commit) -> Result<Revision, Conflict> + Send + 'static,
+) -> Hooks {
+    Hooks {
+        commit: Box::new(move |state, told| commit(state, told.clone())),
+        ..Hooks::default()
+    }
+}
+
+/// A store that acknowledges commits that it refused.
+pub(crate) fn acknowledging(of: fn(&Commit, &Conflict) -> bool) -> Hooks {
+    committing(move |state, commit| match state.commit(&commit) {
+        Err(conflict) if of(&commit, &conflict) => Ok(state.revision()),
+        answer => answer,
+    })
+}
+
+/// A store that changes what its feed tells.
+pub(crate) fn telling(
+    mut tell: impl FnMut(&StoreState, usize, &mut Changes) + Send + 'static,
+) -> Hooks {
+    Hooks {
+        changes: Box::new(move |state, after, limit| {
+            let mut changes = state.changes(after, limit);
+            tell(state, limit, &mut changes);
+            changes
+        }),
+        ..Hooks::default()
+    }
+}
+
+/// A store that changes what its lists are asked.
+pub(crate) fn asking(ask: fn(&mut KeyQuery)) -> Hooks {
+    Hooks {
+        keys: Box::new(move |state, query| {
+            let mut query = query.clone();
+            ask(&mut query);
+            state.keys(&query)
+        }),
+        ..Hooks::default()
+    }
+}
+
+/// A store that lists by a selection and an order of its own.
+pub(crate) fn listing(
+    selects: fn(&KeyQuery, &KeyRecord) -> bool,
+    place: fn(&KeyRecord) -> Revision,
+) -> Hooks {
+    Hooks {
+        keys: Box::new(move |state, query| {
+            let mut items = every_key(state);
+            items.retain(|record| selects(query, record));
+            items.sort_by_key(place);
+            page(items, query, place)
+        }),
+        ..Hooks::default()
+    }
+}
+
+/// A store that changes its audit trail and chains it anew.
+pub(crate) fn auditing(mut change: impl FnMut(&mut Vec<AuditEvent>) + Send + 'static) -> Hooks {
+    Hooks {
+        audit: Box::new(move |state, query| {
+            let mut found = state.audit(query);
+            change(&mut found.items);
+            found
+        }),
+        ..Hooks::default()
+    }
+}
+
+/// Every key as it was kept, without its boundaries.
+pub(crate) fn every_raw_key(state: &StoreState) -> Vec<KeyRecord> {
+    let entries = state.changes(Revision::ZERO, usize::MAX).entries;
+    entries
+        .into_iter()
+        .filter_map(|entry| match entry.item {
+            Item::Key(record) => Some(record),
+            _ => None,
+        })
+        .collect()
+}
+
+/// Every key behind its boundaries.
+pub(crate) fn every_key(state: &StoreState) -> Vec<KeyRecord> {
+    every_raw_key(state)
+        .iter()
+        .filter_map(|record| state.key(&record.tenant, record.id))
+        .collect()
+}
+
+/// The key of this identifier, whoever's it is.
+pub(crate) fn whosever(state: &StoreState, id: KeyId) -> Option<KeyRecord> {
+    let mut keys = every_key(state).into_iter();
+    keys.find(|record| record.id == id)
+}
+
+pub(crate) fn page(
+    items: Vec<KeyRecord>,
+    query: &KeyQuery,
+    place: fn(&KeyRecord) -> Revision,
+) -> Page<KeyRecord> {
+    let after = query.after.map_or(Revision::ZERO, Cursor::revision);
+    let mut items: Vec<_> = items
+        .into_iter()
+        .filter(|record| place(record) > after)
+        .collect();
+    let limit = query.limit.clamp(1, KeyQuery::LIMIT_MAX);
+    let more = items.len() > limit;
+    items.truncate(limit);
+    let last = items.last().filter(|_| more);
+    let next = last.map(|record| Cursor::behind(place(record)));
+    Page { items, next }
+}

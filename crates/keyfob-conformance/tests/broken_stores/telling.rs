@@ -1,0 +1,137 @@
+//! Defects in the change feed.
+
+use keyfob::{
+    Revision,
+    store::{Entry, Item},
+};
+
+use crate::{
+    Defect,
+    store::{Hooks, telling},
+};
+
+pub(crate) const DEFECTS: &[Defect] = &[
+    Defect {
+        name: "the feed has a gap where a part begins",
+        hooks: || {
+            telling(|_, _, changes| {
+                if changes.after > Revision::ZERO && changes.entries.len() > 1 {
+                    changes.entries.remove(0);
+                }
+            })
+        },
+        caught_by: &["the_feed_goes_on_from_every_revision"],
+    },
+    Defect {
+        name: "the feed is out of order",
+        hooks: || telling(|_, _, changes| changes.entries.reverse()),
+        caught_by: &["the_feed_tells_each_subject_once"],
+    },
+    Defect {
+        name: "the feed misses deletions",
+        hooks: || {
+            telling(|_, _, changes| {
+                let is_deleted = |item: &Item| matches!(item, Item::KeyDeleted(_));
+                changes.entries.retain(|entry| !is_deleted(&entry.item));
+            })
+        },
+        caught_by: &[
+            "a_deleted_key_is_gone_everywhere",
+            "the_feed_tells_each_subject_once",
+            "indexes_agree_wherever_they_began",
+        ],
+    },
+    Defect {
+        name: "the feed misses policies",
+        hooks: || {
+            telling(|_, _, changes| {
+                changes.entries.retain(|entry| {
+                    !matches!(entry.item, Item::Policy(..) | Item::LegacyPolicy(..))
+                });
+            })
+        },
+        caught_by: &[
+            "the_feed_tells_of_policies",
+            "a_lowered_maximum_ends_existing_keys",
+            "a_sunset_can_be_put_off",
+        ],
+    },
+    Defect {
+        name: "the feed misses legacy credentials",
+        hooks: || {
+            telling(|_, _, changes| {
+                let is_legacy = |item: &Item| matches!(item, Item::Legacy(_));
+                changes.entries.retain(|entry| !is_legacy(&entry.item));
+            })
+        },
+        caught_by: &["an_imported_credential_works_until_the_sunset"],
+    },
+    Defect {
+        name: "the feed tells an entry twice",
+        hooks: || {
+            telling(|_, _, changes| {
+                if let Some(first) = changes.entries.first().cloned() {
+                    changes.entries.insert(0, first);
+                }
+            })
+        },
+        caught_by: &["the_feed_tells_each_subject_once"],
+    },
+    Defect {
+        name: "the feed tells replaced keys at their birth",
+        hooks: telling_at_birth,
+        caught_by: &["a_change_moves_its_subject_to_the_end"],
+    },
+    Defect {
+        name: "a part promises more than it told",
+        hooks: || telling(|state, _, changes| changes.upto = state.revision()),
+        caught_by: &[
+            "parts_of_the_feed_join_to_the_whole",
+            "the_feed_moves_on_at_a_limit_of_zero",
+        ],
+    },
+    Defect {
+        name: "every part says that it is the last",
+        hooks: || telling(|_, _, changes| changes.more = false),
+        caught_by: &["parts_of_the_feed_join_to_the_whole"],
+    },
+    Defect {
+        name: "the end of the feed is the last entry of the last part",
+        hooks: || {
+            telling(|_, _, changes| {
+                let last = changes.entries.last();
+                changes.upto = last.map_or(Revision::ZERO, |last| last.revision);
+            })
+        },
+        caught_by: &["an_empty_feed_is_at_its_end"],
+    },
+    Defect {
+        name: "a reader ahead of the store is told that all is well",
+        hooks: || telling(|_, _, changes| changes.upto = changes.upto.max(changes.after)),
+        caught_by: &["a_reader_ahead_of_the_store_is_told"],
+    },
+    Defect {
+        name: "an opening is told as another cut",
+        hooks: || {
+            telling(|_, _, changes| {
+                for Entry { revision, item } in &mut changes.entries {
+                    if let Item::Boundary(boundary) = item {
+                        boundary.cut = *revision;
+                    }
+                }
+            })
+        },
+        caught_by: &["the_feed_tells_of_cuts_and_openings"],
+    },
+];
+
+fn telling_at_birth() -> Hooks {
+    telling(|_, _, changes| {
+        for Entry { revision, item } in &mut changes.entries {
+            if let Item::Key(record) = item {
+                *revision = record.born;
+            }
+        }
+        changes.entries.sort_by_key(|entry| entry.revision);
+    })
+}
