@@ -122,10 +122,14 @@ impl Index {
     /// - the feed does not fit the index -> [`FollowError::Index`]
     pub async fn follow<S: KeyStore>(&self, store: &S) -> Result<Revision, FollowError> {
         loop {
-            let changes = store.changes(self.as_of(), Self::PAGE).await?;
+            let as_of = self.as_of();
+            let changes = store.changes(as_of, Self::PAGE).await?;
             self.apply(&changes)?;
             if !changes.more {
                 return Ok(self.as_of());
+            }
+            if self.as_of() == as_of {
+                return Err(IndexError::Stalled { as_of }.into());
             }
         }
     }

@@ -54,16 +54,28 @@ impl KeyId {
     }
 
     /// Reads 32 lower-case hexadecimal digits; none if one of them is something else.
+    ///
+    /// Plain loops without a branch, which the compiler turns into vector code.
     #[inline]
     pub(crate) fn from_digits(digits: &[u8; Self::DIGITS]) -> Option<Self> {
-        let mut faults = 0;
-        let mut both = 0;
-        for eight in digits.chunks_exact(8) {
-            let (word, fault) = eight_digits(eight.first_chunk().copied().unwrap_or_default());
-            both = (both << 32) | u128::from(word);
-            faults |= fault;
+        let mut values = [0; Self::DIGITS];
+        let mut all_fit = true;
+        for (value, digit) in values.iter_mut().zip(digits) {
+            let (number, letter) = (digit.wrapping_sub(b'0'), digit.wrapping_sub(b'a'));
+            all_fit &= number < 10 || letter < 6;
+            *value = if number < 10 {
+                number
+            } else {
+                letter.wrapping_add(10)
+            };
         }
-        (faults == 0).then(|| Self::from_bytes(both.to_be_bytes()))
+        let mut bytes = [0; 16];
+        for (byte, pair) in bytes.iter_mut().zip(values.chunks_exact(2)) {
+            if let [high, low] = pair {
+                *byte = (high << 4) | low;
+            }
+        }
+        all_fit.then(|| Self::from_bytes(bytes))
     }
 
     /// The 32 digits, as text on the stack.
@@ -124,29 +136,6 @@ fn first_non_digit(digits: &[u8]) -> usize {
         .iter()
         .position(|byte| !matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
         .unwrap_or(digits.len())
-}
-
-/// Reads eight lower-case hexadecimal digits at once, a byte lane each. The second value is
-/// zero if they are that.
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "packed to 32 bits")]
-fn eight_digits(digits: [u8; 8]) -> (u32, u64) {
-    const ONES: u64 = 0x0101_0101_0101_0101;
-    const HIGH: u64 = 0xf0f0_f0f0_f0f0_f0f0;
-    let text = u64::from_be_bytes(digits);
-    // One where a lane may be a letter (0x61 to 0x66), zero where a digit (0x30 to 0x39).
-    let letters = (text >> 6) & ONES;
-    // The value of a lane: at most 15 + 9, so no lane runs over, here and below.
-    let values = (text & !HIGH).wrapping_add(letters.wrapping_mul(9));
-    // The first half of a lane is that of a letter or of a digit, and nothing else.
-    let halves = (text & HIGH) ^ letters.wrapping_add(ONES).wrapping_mul(0x30);
-    // Letters are worth 10 to 15, digits 0 to 9: past nine exactly where there is a letter.
-    let past_nine = (values.wrapping_add(ONES.wrapping_mul(6)) & HIGH) ^ (letters << 4);
-    let faults = halves | past_nine | (values & HIGH);
-
-    let bytes = (values | (values >> 4)) & 0x00ff_00ff_00ff_00ff;
-    let pairs = (bytes | (bytes >> 8)) & 0x0000_ffff_0000_ffff;
-    ((pairs | (pairs >> 16)) as u32, faults)
 }
 
 #[cfg(test)]

@@ -32,8 +32,8 @@ use crate::{
 ///
 /// The contract, which `keyfob-conformance` tests clause by clause:
 ///
-/// - **One order.** Every commit gets the next [`Revision`]; whoever sees a revision sees all
-///   before it. A reader that starts after a commit returned sees that commit.
+/// - **One order.** The first commit gets [`Revision`] 1 and every other the next, without gaps;
+///   whoever sees a revision sees all before it. A reader that starts after a commit returned sees that commit.
 /// - **All or nothing.** A change, its audit event and its entry in the change feed are kept
 ///   together, durably, before `commit` returns `Ok`, or not at all.
 /// - **Judged inside.** A commit's conditions ([`Change`]) are judged in the same step that
@@ -112,6 +112,7 @@ pub trait KeyStore: Send + Sync {
     /// - start at [`Revision::ZERO`] -> the whole state
     /// - something changed several times -> it appears once, at its last change
     /// - something was deleted -> its deletion appears
+    /// - a limit of zero -> read as one
     fn changes(
         &self,
         after: Revision,

@@ -20,6 +20,12 @@ pub enum IndexError {
         /// Where the index is.
         as_of: Revision,
     },
+    /// The store says that there is more, and gives nothing.
+    #[error("the change feed does not go on behind revision {as_of}")]
+    Stalled {
+        /// Where the index is.
+        as_of: Revision,
+    },
     /// There is no room for more keys.
     #[error("the index has no room for more keys")]
     Full,

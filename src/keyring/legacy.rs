@@ -10,7 +10,7 @@ use crate::{
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
     name::NamespaceId,
     record::{Revocation, RevocationCause},
-    store::{Change, KeyQuery, KeyStore, LegacyQuery, Page},
+    store::{Change, KeyStore, LegacyQuery, Page},
     usage::Usage,
 };
 
@@ -76,21 +76,14 @@ impl<S: KeyStore> Keyring<S> {
         tenant: &Tenant,
         id: LegacyId,
     ) -> Result<(), ManageError> {
-        let mut query = LegacyQuery {
+        let query = LegacyQuery {
             team: Some(tenant.team.clone()),
             namespace: Some(tenant.namespace.clone()),
-            limit: KeyQuery::LIMIT_MAX,
+            id: Some(id),
             ..LegacyQuery::default()
         };
-        let record = loop {
-            let page = self.store.legacy(&query).await?;
-            let found = page.items.into_iter().find(|record| record.id == id);
-            match (found, page.next) {
-                (Some(record), _) => break record,
-                (None, None) => return Err(ManageError::NotFound),
-                (None, next) => query.after = next,
-            }
-        };
+        let found = self.store.legacy(&query).await?.items.into_iter().next();
+        let record = found.ok_or(ManageError::NotFound)?;
         if record.revoked.is_some() {
             return Ok(());
         }

@@ -26,8 +26,10 @@ pub struct Commit {
 
 /// A change with the conditions under which it may be kept.
 ///
-/// Every change of a namespace is refused with [`Conflict::ForeignNamespace`] if the namespace
-/// belongs to another team; the first change of a namespace binds it to its team.
+/// A change that would bring something into a namespace of another team, or set or end something
+/// for the whole of it, is refused with [`Conflict::ForeignNamespace`]; the first such change binds
+/// a namespace to its team. What changes one credential finds none in the wrong tenant:
+/// [`Conflict::NotFound`].
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -51,6 +53,7 @@ pub enum Change {
     /// - no such key in the tenant -> [`Conflict::NotFound`]
     /// - it is revoked, by itself or by a boundary -> [`Conflict::Revoked`]
     /// - it changed since -> [`Conflict::Stale`]
+    /// - the record names another owner -> [`Conflict::OtherOwner`]
     /// - another live key of the namespace has the name, and names are unique ->
     ///   [`Conflict::NameTaken`]
     ReplaceKey {
@@ -61,7 +64,7 @@ pub enum Change {
         /// Whether names are unique.
         unique_name: bool,
     },
-    /// Removes a key's record; its identifier stays taken.
+    /// Removes a key's record and what is known of its use; its identifier stays taken.
     ///
     /// - no such key in the tenant -> [`Conflict::NotFound`]
     DeleteKey {
@@ -71,7 +74,7 @@ pub enum Change {
         id: KeyId,
     },
     /// Revokes whatever was created in a realm so far; with `close`, nothing can be created in
-    /// it until it is opened.
+    /// it until it is opened. Without, a realm that is closed stays so.
     CutRealm {
         /// What to cut.
         realm: Realm,
@@ -152,6 +155,9 @@ pub enum Conflict {
     /// It is revoked.
     #[error("the key is revoked")]
     Revoked,
+    /// A key does not change hands.
+    #[error("the owner of a key cannot change")]
+    OtherOwner,
     /// The identifier was used before.
     #[error("the identifier is taken")]
     IdTaken,

@@ -5,7 +5,8 @@ use core::{fmt, str::FromStr};
 
 use crate::{
     credential::CredentialId,
-    identity::Owner,
+    identity::{Owner, Tenant},
+    legacy::{LegacyId, LegacyRecord},
     name::{KeyName, LabelName, LabelValue, NamespaceId, TeamId},
     record::{KeyRecord, Status},
     revision::Revision,
@@ -51,7 +52,7 @@ impl KeyQuery {
     }
 
     /// All keys of a namespace.
-    pub fn namespace(tenant: &crate::Tenant) -> Self {
+    pub fn namespace(tenant: &Tenant) -> Self {
         Self {
             namespace: Some(tenant.namespace.clone()),
             ..Self::team(tenant.team.clone())
@@ -60,9 +61,6 @@ impl KeyQuery {
 
     /// Whether `record`, as it reads behind its boundaries, is asked for, wherever it stands.
     pub fn selects(&self, record: &KeyRecord) -> bool {
-        fn fits<T: PartialEq>(wanted: Option<&T>, value: &T) -> bool {
-            wanted.is_none_or(|wanted| wanted == value)
-        }
         record.tenant.team == self.team
             && fits(self.namespace.as_ref(), &record.tenant.namespace)
             && fits(self.owner.as_ref(), &record.owner)
@@ -75,6 +73,10 @@ impl KeyQuery {
                 .status
                 .is_none_or(|status| status == StatusFilter::of(&record.status))
     }
+}
+
+fn fits<T: PartialEq>(wanted: Option<&T>, value: &T) -> bool {
+    wanted.is_none_or(|wanted| wanted == value)
 }
 
 /// Which status to list.
@@ -106,10 +108,22 @@ pub struct LegacyQuery {
     pub team: Option<TeamId>,
     /// Only those of this namespace.
     pub namespace: Option<NamespaceId>,
+    /// Only the one with this identifier.
+    pub id: Option<LegacyId>,
     /// Only what comes after this place.
     pub after: Option<Cursor>,
     /// How many to give at most, 1 to [`KeyQuery::LIMIT_MAX`]; more is read as that.
     pub limit: usize,
+}
+
+impl LegacyQuery {
+    /// Whether `record` is asked for, wherever it stands.
+    pub fn selects(&self, record: &LegacyRecord) -> bool {
+        let Tenant { team, namespace } = &record.tenant;
+        fits(self.team.as_ref(), team)
+            && fits(self.namespace.as_ref(), namespace)
+            && fits(self.id.as_ref(), &record.id)
+    }
 }
 
 impl Default for LegacyQuery {
@@ -117,6 +131,7 @@ impl Default for LegacyQuery {
         Self {
             team: None,
             namespace: None,
+            id: None,
             after: None,
             limit: 100,
         }

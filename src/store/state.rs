@@ -127,14 +127,7 @@ impl StoreState {
             .legacy_by_birth
             .range(after(query.after))
             .filter_map(|(_, id)| self.legacy.get(id))
-            .filter(|record| {
-                let Tenant { team, namespace } = &record.tenant;
-                query.team.as_ref().is_none_or(|wanted| wanted == team)
-                    && query
-                        .namespace
-                        .as_ref()
-                        .is_none_or(|wanted| wanted == namespace)
-            })
+            .filter(|record| query.selects(record))
             .map(|record| self.read_legacy(record));
         page(records, query.limit, |record| record.born)
     }
@@ -155,10 +148,11 @@ impl StoreState {
             wanted.is_none() || wanted == value
         }
         let start = query.after.map_or(Revision::ZERO, Cursor::revision);
+        let first = self.audit.partition_point(|event| event.revision <= start);
         let events = self
             .audit
             .iter()
-            .skip_while(|event| event.revision <= start)
+            .skip(first)
             .filter(|event| {
                 let entry = &event.entry;
                 fits(query.team.as_ref(), entry.team.as_ref())

@@ -137,7 +137,7 @@ pub async fn a_stale_legacy_replacement_is_refused(store: &impl KeyStore) {
     assert_eq!(listed, [fields(&blocked)]);
 }
 
-/// Legacy credentials are listed in the order of their import, by team and namespace, in pages
+/// Legacy credentials are listed in the order of their import, by team, namespace and identifier, in pages
 /// of any size, and a change does not move them.
 pub async fn legacy_credentials_are_listed_page_by_page(store: &impl KeyStore) {
     let (second, abroad) = (tenant("acme", "fn-2"), tenant("globex", "fn-3"));
@@ -159,12 +159,22 @@ pub async fn legacy_credentials_are_listed_page_by_page(store: &impl KeyStore) {
         namespace,
         ..LegacyQuery::default()
     };
+    let id = imported.get(1).map(|second| second.record.id);
+    let one = |namespace| LegacyQuery {
+        id,
+        ..query(Some(home().team), namespace)
+    };
     for (base, expected) in [
         (query(None, None), &["z", "a", "m", "b", "c"][..]),
         (query(Some(home().team), None), &["z", "a", "b", "c"]),
         (query(None, Some(home().namespace)), &["z", "b", "c"]),
         (query(Some(abroad.team), None), &["m"]),
-        (query(Some(home().team), Some(abroad.namespace)), &[]),
+        (
+            query(Some(home().team), Some(abroad.namespace.clone())),
+            &[],
+        ),
+        (one(None), &["a"]),
+        (one(Some(abroad.namespace)), &[]),
     ] {
         for limit in [0, 1, 2, 3, 100, usize::MAX] {
             let query = LegacyQuery {

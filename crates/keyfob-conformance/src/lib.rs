@@ -117,6 +117,7 @@ macro_rules! for_each_behaviour {
             tenants {
                 a_key_of_another_tenant_is_not_found
                 a_key_of_another_tenant_is_not_replaced
+                a_key_keeps_its_owner
                 a_key_of_another_tenant_is_not_deleted
                 a_legacy_credential_of_another_tenant_is_not_replaced
                 a_namespace_belongs_to_its_first_team

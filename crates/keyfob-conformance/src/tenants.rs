@@ -9,7 +9,7 @@ use keyfob::{
 use crate::{
     fixture::{
         NOW, cut, deletion, fields, home, kept, key, later, legacy, legacy_replacement, name,
-        refused, removal, replacement, tenant, user,
+        refused, removal, replacement, service, tenant, user,
     },
     reading::{Gate, find, list_legacy, names, read},
 };
@@ -51,6 +51,18 @@ pub async fn a_key_of_another_tenant_is_not_replaced(store: &impl KeyStore) {
         stolen.tenant = place;
         stolen.name = name("stolen");
         refused(store, replacement(&stolen), Conflict::NotFound).await;
+    }
+    let found = read(store, &laptop.record).await;
+    assert_eq!(fields(&found), fields(&laptop.record));
+}
+
+/// A key does not change hands: a record that names another owner is refused.
+pub async fn a_key_keeps_its_owner(store: &impl KeyStore) {
+    let laptop = key("laptop").create(store).await;
+    for owner in [user("mallory"), service(laptop.record.owner.as_str())] {
+        let mut taken = laptop.record.clone();
+        taken.owner = owner;
+        refused(store, replacement(&taken), Conflict::OtherOwner).await;
     }
     let found = read(store, &laptop.record).await;
     assert_eq!(fields(&found), fields(&laptop.record));

@@ -43,6 +43,9 @@ impl StoreState {
                 if known.revision != *expected {
                     return Err(Conflict::Stale);
                 }
+                if known.owner != record.owner {
+                    return Err(Conflict::OtherOwner);
+                }
                 let limits = Limits {
                     unique_name: *unique_name && !record.is_revoked(),
                     keys_per_owner: None,

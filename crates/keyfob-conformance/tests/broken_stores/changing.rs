@@ -107,6 +107,16 @@ pub(crate) const DEFECTS: &[Defect] = &[
         caught_by: &["a_key_of_another_tenant_is_not_replaced"],
     },
     Defect {
+        name: "a key can be given to another owner",
+        hooks: || {
+            acknowledging(|commit, conflict| {
+                matches!(commit.change, Change::ReplaceKey { .. })
+                    && *conflict == Conflict::OtherOwner
+            })
+        },
+        caught_by: &["a_key_keeps_its_owner"],
+    },
+    Defect {
         name: "a legacy replacement by a foreign tenant is accepted",
         hooks: || {
             rewriting(|state, commit| {

@@ -262,6 +262,19 @@ pub(crate) const DEFECTS: &[Defect] = &[
         caught_by: &["a_created_key_is_found_everywhere"],
     },
     Defect {
+        name: "legacy credentials are not selected by identifier",
+        hooks: || Hooks {
+            legacy: Box::new(|state, query| {
+                state.legacy(&LegacyQuery {
+                    id: None,
+                    ..query.clone()
+                })
+            }),
+            ..Hooks::default()
+        },
+        caught_by: &["legacy_credentials_are_listed_page_by_page"],
+    },
+    Defect {
         name: "legacy credentials are not selected by namespace",
         hooks: || Hooks {
             legacy: Box::new(|state, query| {

@@ -23,6 +23,11 @@ pub(crate) const DEFECTS: &[Defect] = &[
         caught_by: &["the_feed_goes_on_from_every_revision"],
     },
     Defect {
+        name: "the feed says for ever that there is more",
+        hooks: || telling(|_, _, changes| changes.more = true),
+        caught_by: &["an_empty_feed_is_at_its_end"],
+    },
+    Defect {
         name: "the feed is out of order",
         hooks: || telling(|_, _, changes| changes.entries.reverse()),
         caught_by: &["the_feed_tells_each_subject_once"],
