@@ -32,7 +32,7 @@ impl<S: KeyStore> Keyring<S> {
     ///
     /// # Errors
     ///
-    /// The namespace is another team's -> [`Conflict::ForeignNamespace`].
+    /// The namespace is another team's -> [`Conflict::ForeignNamespace`](crate::store::Conflict::ForeignNamespace).
     pub async fn set_legacy_policy(
         &self,
         context: &Context,
@@ -52,8 +52,8 @@ impl<S: KeyStore> Keyring<S> {
     ///
     /// # Errors
     ///
-    /// - it is kept already -> [`Conflict::IdTaken`]: an import can be run again
-    /// - the namespace or team was removed -> [`Conflict::Closed`]
+    /// - it is kept already -> [`Conflict::IdTaken`](crate::store::Conflict::IdTaken): an import can be run again
+    /// - the namespace or team was removed -> [`Conflict::Closed`](crate::store::Conflict::Closed)
     pub async fn import_legacy(
         &self,
         context: &Context,

@@ -34,7 +34,7 @@ impl<S: KeyStore> Keyring<S> {
     ///
     /// # Errors
     ///
-    /// The person was not removed -> [`Conflict::NotClosed`].
+    /// The person was not removed -> [`Conflict::NotClosed`](crate::store::Conflict::NotClosed).
     pub async fn restore_member(
         &self,
         context: &Context,
@@ -68,7 +68,7 @@ impl<S: KeyStore> Keyring<S> {
     ///
     /// # Errors
     ///
-    /// The service was not removed -> [`Conflict::NotClosed`].
+    /// The service was not removed -> [`Conflict::NotClosed`](crate::store::Conflict::NotClosed).
     pub async fn restore_service(
         &self,
         context: &Context,
@@ -84,7 +84,7 @@ impl<S: KeyStore> Keyring<S> {
     ///
     /// # Errors
     ///
-    /// The namespace is another team's -> [`Conflict::ForeignNamespace`].
+    /// The namespace is another team's -> [`Conflict::ForeignNamespace`](crate::store::Conflict::ForeignNamespace).
     pub async fn remove_namespace(
         &self,
         context: &Context,
@@ -98,7 +98,7 @@ impl<S: KeyStore> Keyring<S> {
     ///
     /// # Errors
     ///
-    /// The namespace was not removed -> [`Conflict::NotClosed`].
+    /// The namespace was not removed -> [`Conflict::NotClosed`](crate::store::Conflict::NotClosed).
     pub async fn restore_namespace(
         &self,
         context: &Context,
@@ -120,7 +120,7 @@ impl<S: KeyStore> Keyring<S> {
     ///
     /// # Errors
     ///
-    /// The team was not removed -> [`Conflict::NotClosed`].
+    /// The team was not removed -> [`Conflict::NotClosed`](crate::store::Conflict::NotClosed).
     pub async fn restore_team(&self, context: &Context, team: &TeamId) -> Result<(), ManageError> {
         self.open(context, Realm::Team(team.clone())).await
     }
@@ -129,7 +129,7 @@ impl<S: KeyStore> Keyring<S> {
     ///
     /// # Errors
     ///
-    /// The namespace is another team's -> [`Conflict::ForeignNamespace`].
+    /// The namespace is another team's -> [`Conflict::ForeignNamespace`](crate::store::Conflict::ForeignNamespace).
     pub async fn revoke_all(&self, context: &Context, realm: Realm) -> Result<(), ManageError> {
         self.cut(context, realm, false).await
     }
