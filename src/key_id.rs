@@ -55,19 +55,22 @@ impl KeyId {
 
     /// Reads 32 lower-case hexadecimal digits; none if one of them is something else.
     ///
-    /// Plain loops without a branch, which the compiler turns into vector code.
+    /// Arithmetic without a choice, for the compiler to make vector code of: the digits of an id
+    /// are random, and no branch on one of them can be foretold.
     #[inline]
     pub(crate) fn from_digits(digits: &[u8; Self::DIGITS]) -> Option<Self> {
         let mut values = [0; Self::DIGITS];
-        let mut all_fit = true;
-        for (value, digit) in values.iter_mut().zip(digits) {
-            let (number, letter) = (digit.wrapping_sub(b'0'), digit.wrapping_sub(b'a'));
-            all_fit &= number < 10 || letter < 6;
-            *value = if number < 10 {
-                number
-            } else {
-                letter.wrapping_add(10)
-            };
+        let mut faults = 0;
+        for (place, digit) in values.iter_mut().zip(digits) {
+            // One for what may be a letter (0x61 to 0x66), zero for a digit (0x30 to 0x39).
+            let letter = digit >> 6;
+            let value = (digit & 0x0f).wrapping_add((letter << 3).wrapping_add(letter));
+            // The first half of the byte is that of a letter or of a digit, and nothing else.
+            let half = (digit & 0xf0) ^ 0x30u8.wrapping_add((letter << 5) | (letter << 4));
+            // Letters are worth 10 to 15, digits 0 to 9: past nine just where there is a letter.
+            let past_nine = (value.wrapping_add(6) & 0xf0) ^ (letter << 4);
+            faults |= half | past_nine | (value & 0xf0);
+            *place = value;
         }
         let mut bytes = [0; 16];
         for (byte, pair) in bytes.iter_mut().zip(values.chunks_exact(2)) {
@@ -75,7 +78,7 @@ impl KeyId {
                 *byte = (high << 4) | low;
             }
         }
-        all_fit.then(|| Self::from_bytes(bytes))
+        (faults == 0).then(|| Self::from_bytes(bytes))
     }
 
     /// The 32 digits, as text on the stack.

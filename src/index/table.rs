@@ -101,7 +101,8 @@ impl Table {
     }
 
     /// Finds an entry. Never waits.
-    #[inline]
+    #[expect(clippy::inline_always, reason = "a row that is returned through memory stalls")]
+    #[inline(always)]
     pub(super) fn find(&self, high: u64, low: u64) -> Option<Row> {
         let hash = spread(high, low);
         loop {
@@ -432,7 +433,8 @@ enum Probe {
     Missed,
 }
 
-#[inline]
+#[expect(clippy::inline_always, reason = "as `Table::find`")]
+#[inline(always)]
 fn probe(lines: &[Line; SLOTS], hash: u64, high: u64, low: u64) -> Probe {
     for at in probe_order(hash) {
         let Some(line) = lines.get(at) else {
