@@ -25,13 +25,17 @@ impl<'a> Credential<'a> {
     /// # Errors
     ///
     /// Text that is of neither shape gets the [`KeyError`] that [`PresentedKey::parse`] gives.
+    #[inline]
     pub fn parse(format: &KeyFormat, text: &'a [u8]) -> Result<Self, KeyError> {
-        PresentedKey::parse(format, text)
-            .map(Self::Key)
-            .or_else(|error| match PresentedLegacy::parse(text) {
-                Ok(legacy) => Ok(Self::Legacy(legacy)),
-                Err(_) => Err(error),
-            })
+        match PresentedKey::parse(format, text) {
+            Ok(key) => Ok(Self::Key(key)),
+            Err(error) => Self::parse_legacy(text).ok_or(error),
+        }
+    }
+
+    #[cold]
+    fn parse_legacy(text: &'a [u8]) -> Option<Self> {
+        PresentedLegacy::parse(text).ok().map(Self::Legacy)
     }
 
     /// The credential's public identifier.

@@ -1,0 +1,83 @@
+//! The target `record_serde`.
+
+use keyfob::{
+    Boundary, CredentialId, Index, KeyInfo, KeyRecord, Policy, Revision, Timestamp, Usage,
+    audit::AuditEvent,
+    legacy::{LegacyPolicy, LegacyRecord},
+    store::{Changes, Commit, StoreState},
+};
+use serde::{Serialize, de::DeserializeOwned};
+
+/// Reads arbitrary bytes as the JSON of everything that a store keeps or passes on.
+///
+/// # Panics
+///
+/// What was accepted is written in a form that is not accepted, or that does not stay the same;
+/// or a store or an index panics over it.
+pub fn record_serde(data: &[u8]) {
+    if let Some(record) = settled::<KeyRecord>(data) {
+        judge(&record);
+    }
+    if let Some(policy) = settled::<LegacyPolicy>(data) {
+        let sunset = policy.sunset().unwrap_or(Timestamp::MIN);
+        assert!(!policy.accepts(sunset) && !policy.accepts(Timestamp::MAX));
+    }
+    if let Some(event) = settled::<AuditEvent>(data) {
+        let again = AuditEvent::chained(event.entry.clone(), event.revision, event.hash);
+        assert!(AuditEvent::verify(event.hash, [&again]).is_ok());
+    }
+    if let Some(commit) = settled::<Commit>(data) {
+        keep(&commit);
+    }
+    if let Some(changes) = settled::<Changes>(data) {
+        let index = Index::new();
+        if index.apply(&changes).is_ok() {
+            assert!(index.as_of() >= changes.upto);
+            assert_eq!(index.is_ready(), !changes.more);
+        }
+    }
+    settled::<LegacyRecord>(data);
+    settled::<Policy>(data);
+    settled::<Boundary>(data);
+    settled::<CredentialId>(data);
+    settled::<Usage>(data);
+}
+
+/// The value, if the JSON is accepted; it then reads back from its own JSON, which stays.
+fn settled<T: Serialize + DeserializeOwned>(data: &[u8]) -> Option<T> {
+    let value: T = serde_json::from_slice(data).ok()?;
+    let json = serde_json::to_string(&value).expect("every value has a JSON form");
+    let again: T = serde_json::from_str(&json).expect("what is written is accepted");
+    let json_again = serde_json::to_string(&again).expect("every value has a JSON form");
+    assert_eq!(json, json_again);
+    Some(value)
+}
+
+/// The functions of a record take any record, and people never see its digest.
+fn judge(record: &KeyRecord) {
+    let policy = Policy::default();
+    for now in [Timestamp::MIN, record.issued_at, Timestamp::MAX] {
+        record.standing(now, &policy);
+        assert!(!(record.is_revoked() && record.is_live(now)));
+    }
+    assert!(record.expires_under(&policy) == record.expires_at);
+    let info = serde_json::to_value(KeyInfo::from(record)).expect("every value has a JSON form");
+    assert!(info.get("digest").is_none() && info.get("previous").is_none());
+}
+
+/// An empty store keeps the commit or does not; what it keeps is in its feed and its trail, and
+/// an index takes it.
+fn keep(commit: &Commit) {
+    let mut state = StoreState::new();
+    let kept = state.commit(commit).is_ok();
+    let revision = Revision::new(kept.into());
+    assert_eq!(state.revision(), revision);
+    let changes = state.changes(Revision::ZERO, 10);
+    assert_eq!(changes.entries.len(), usize::from(kept));
+    assert_eq!((changes.upto, changes.more), (revision, false));
+    let index = Index::new();
+    index
+        .apply(&changes)
+        .expect("an index takes what a store kept");
+    assert_eq!(index.as_of(), revision);
+}

@@ -1,0 +1,917 @@
+//! The library beside the model: each operation is done on both, and the two must agree.
+
+use std::sync::Arc;
+
+use keyfob::{
+    Access, Actor, Context, CredentialId, Denied, Expiry, Index, IssuedKey, KeyDigest, KeyFormat,
+    KeyInfo, KeyName, KeyUpdate, Keyring, ManageError, NamespaceId, NewKey, Owner, Peppers, Policy,
+    Principal, Realm, Revision, Rotation, Scope, Scopes, ServiceId, Status, TeamId, Tenant,
+    Timestamp, Ttl, UsageRecorder, UserId, Verifier,
+    legacy::{LegacyPolicy, LegacyRecord, PresentedLegacy},
+    store::{AuditQuery, Changes, KeyQuery, KeyStore, LegacyQuery, MemoryStore},
+    wait,
+};
+
+use super::{
+    Area, Done, End, KEYS_MAX, Key, LEGACY, Legacy, Model, Moments, NAMES, NAMESPACES, OWNERS,
+    Operation, PLACES, Place, Refusal, Rules, START, Saw, Secret, State, Sunset, Uses, Verdict,
+    Which, covers, life, pick, same_area,
+};
+
+/// Does the operations on the library and on the model.
+///
+/// # Panics
+///
+/// The two differ.
+pub fn run(operations: &[Operation]) {
+    let mut world = World::new();
+    for operation in operations {
+        world.perform(operation);
+    }
+    world.check();
+    world.check_trail();
+    world.check_usage();
+    world.check_other_indexes();
+}
+
+struct World {
+    model: Model,
+    format: KeyFormat,
+    store: Arc<MemoryStore>,
+    keyring: Keyring<Arc<MemoryStore>>,
+    index: Arc<Index>,
+    verifier: Verifier,
+    usage: Arc<UsageRecorder>,
+    /// An index that is behind.
+    replica: Arc<Index>,
+    /// The feed as it was some time ago.
+    late: Changes,
+}
+
+impl World {
+    fn new() -> Self {
+        let format = KeyFormat::new("dof").expect("a good prefix");
+        let store = Arc::new(MemoryStore::new());
+        let usage = Arc::new(UsageRecorder::with_stripes(64, 1));
+        let (keyring, index, verifier) = process(&store, format, &usage);
+        Self {
+            model: Model {
+                now: START,
+                seen: i64::MIN,
+                keys: Vec::new(),
+                legacy: Vec::new(),
+                closed: Vec::new(),
+                bound: Vec::new(),
+                policies: Vec::new(),
+                sunsets: Vec::new(),
+                changes: 0,
+            },
+            format,
+            store,
+            keyring,
+            index,
+            verifier,
+            usage,
+            replica: Arc::new(Index::new()),
+            late: Changes::default(),
+        }
+    }
+
+    fn perform(&mut self, operation: &Operation) {
+        match *operation {
+            Operation::Pass { seconds } => self.model.now += i64::from(seconds),
+            Operation::JumpBack { seconds } => self.model.now -= i64::from(seconds),
+            Operation::Create {
+                place,
+                owner,
+                name,
+                scoped,
+                starts,
+                end,
+            } => {
+                self.create(
+                    pick(place, PLACES.len()),
+                    pick(owner, OWNERS),
+                    name % NAMES,
+                    scoped,
+                    starts,
+                    end,
+                );
+            }
+            Operation::Update {
+                key,
+                place,
+                saw,
+                name,
+                scoped,
+                ends,
+            } => {
+                self.update(key, place, saw, name.map(|name| name % NAMES), scoped, ends);
+            }
+            Operation::Rotate {
+                key,
+                place,
+                saw,
+                grace,
+                renew,
+            } => {
+                self.rotate(key, place, saw, grace, renew);
+            }
+            Operation::Disable { key, place } => self.switch(key, place, false),
+            Operation::Enable { key, place } => self.switch(key, place, true),
+            Operation::Revoke { key, place } => self.revoke(key, place),
+            Operation::Delete { key, place } => self.delete(key, place),
+            Operation::Cut { area, close } => self.cut(area, close),
+            Operation::Open { area } => self.open(area),
+            Operation::SetPolicy { place, rules } => self.set_policy(place, rules),
+            Operation::Import {
+                legacy,
+                place,
+                blocked,
+            } => {
+                self.import(legacy % LEGACY, pick(place, PLACES.len()), blocked);
+            }
+            Operation::RevokeLegacy { legacy, place } => {
+                self.revoke_legacy(legacy % LEGACY, pick(place, PLACES.len()));
+            }
+            Operation::SetLegacyPolicy { place, sunset } => self.set_legacy_policy(place, sunset),
+            Operation::Verify {
+                key,
+                secret,
+                namespace,
+                writes,
+            } => {
+                self.verify(key, secret, namespace, writes);
+            }
+            Operation::VerifyLegacy {
+                legacy,
+                right,
+                namespace,
+            } => {
+                self.verify_legacy(legacy % LEGACY, right, namespace.map(namespace_of));
+            }
+            Operation::LateFeed => self.late_feed(),
+            Operation::Replicate { entries } => {
+                let after = self.replica.as_of();
+                let page = wait(self.store.changes(after, entries.into())).expect("no I/O");
+                self.replica
+                    .apply(&page)
+                    .expect("the feed goes on from there");
+            }
+            Operation::Restart => {
+                (self.keyring, self.index, self.verifier) =
+                    process(&self.store, self.format, &self.usage);
+                self.model.seen = i64::MIN;
+            }
+            Operation::Check => self.check(),
+        }
+    }
+
+    fn create(
+        &mut self,
+        place: usize,
+        owner: usize,
+        name: u8,
+        scoped: bool,
+        starts: Option<i64>,
+        end: End,
+    ) {
+        if self.model.keys.len() == KEYS_MAX {
+            return;
+        }
+        let now = self.model.now;
+        let starts = starts.map(|seconds| now + seconds);
+        let expected = self.model.may_create(place, owner, name, starts, end);
+        let mut new = NewKey::new(tenant(place), owner_of(owner), name_of(name))
+            .with_scopes(scopes(scoped))
+            .with_expiry(expiry(end, now));
+        new.not_before = starts.map(Timestamp::from_unix);
+        let made = wait(self.keyring.create(&self.context(), new));
+        let ends = expected.map(|_| Done::Kept);
+        let Some((key, info)) = self.agree(made, ends) else {
+            return;
+        };
+        self.model.bind(place);
+        self.model.keys.push(Key {
+            id: key.id(),
+            place,
+            owner,
+            name,
+            scoped,
+            starts,
+            ends: expected.expect("made"),
+            state: State::On,
+            secrets: vec![secret(&key, now)],
+            revision: info.revision,
+            uses: Uses::default(),
+        });
+    }
+
+    fn update(
+        &mut self,
+        key: u8,
+        place: Place,
+        saw: Saw,
+        name: Option<u8>,
+        scoped: Option<bool>,
+        ends: Option<i64>,
+    ) {
+        let Some((at, place)) = self.locate(key, place) else {
+            return;
+        };
+        let ends = ends.map(|seconds| self.model.now + seconds);
+        let expected = self.model.may_update(at, place, saw, name, ends);
+        let update = KeyUpdate {
+            name: name.map(name_of),
+            scopes: scoped.map(scopes),
+            expires_at: ends.map(Timestamp::from_unix),
+            ..KeyUpdate::default()
+        };
+        let key = &self.model.keys[at];
+        let (context, tenant, expect) = (self.context(), tenant(place), key.expect(saw));
+        let changed = wait(
+            self.keyring
+                .update(&context, &tenant, key.id, update, expect),
+        );
+        if let Some(info) = self.agree(changed, expected.map(|()| Done::Kept)) {
+            let key = &mut self.model.keys[at];
+            key.revision = info.revision;
+            key.name = name.unwrap_or(key.name);
+            key.scoped = scoped.unwrap_or(key.scoped);
+            key.ends = ends.or(key.ends);
+            let until = key
+                .secrets
+                .iter_mut()
+                .filter_map(|secret| secret.until.as_mut());
+            until.for_each(|until| *until = ends.map_or(*until, |ends| ends.min(*until)));
+        }
+    }
+
+    fn rotate(&mut self, key: u8, place: Place, saw: Saw, grace: u64, renew: Option<End>) {
+        let Some((at, place)) = self.locate(key, place) else {
+            return;
+        };
+        let now = self.model.now;
+        let expected = self.model.may_rotate(at, place, saw, grace, renew);
+        let rotation = Rotation {
+            grace_seconds: grace,
+            renew: renew.map(|end| expiry(end, now)),
+        };
+        let key = &self.model.keys[at];
+        let (context, tenant, expect) = (self.context(), tenant(place), key.expect(saw));
+        let changed = wait(
+            self.keyring
+                .rotate(&context, &tenant, key.id, rotation, expect),
+        );
+        if let Some((issued, info)) = self.agree(changed, expected.map(|_| Done::Kept)) {
+            let (until, ends) = expected.expect("changed");
+            let key = &mut self.model.keys[at];
+            assert_eq!(issued.id(), key.id);
+            // Without any grace the replaced secret is dead, whatever the clock says later.
+            let until = if until <= now { i64::MIN } else { until };
+            key.secrets
+                .last_mut()
+                .expect("every key has a secret")
+                .until = Some(until);
+            key.secrets.push(secret(&issued, now));
+            key.ends = ends;
+            key.revision = info.revision;
+        }
+    }
+
+    fn switch(&mut self, key: u8, place: Place, on: bool) {
+        let Some((at, place)) = self.locate(key, place) else {
+            return;
+        };
+        let found = self.model.find_alive(at, place, Saw::Anything);
+        let expected = found.map(|key| {
+            if (key.state == State::On) == on {
+                Done::Nothing
+            } else {
+                Done::Kept
+            }
+        });
+        let (context, tenant, id) = (self.context(), tenant(place), self.model.keys[at].id);
+        let changed = if on {
+            wait(self.keyring.enable(&context, &tenant, id))
+        } else {
+            wait(self.keyring.disable(&context, &tenant, id))
+        };
+        if let Some(info) = self.agree(changed, expected) {
+            self.model.keys[at].state = if on { State::On } else { State::Off };
+            self.model.keys[at].revision = info.revision;
+        }
+    }
+
+    fn revoke(&mut self, key: u8, place: Place) {
+        let Some((at, place)) = self.locate(key, place) else {
+            return;
+        };
+        let found = self.model.find(at, place);
+        let expected = found.map(|key| {
+            if key.state == State::Revoked {
+                Done::Nothing
+            } else {
+                Done::Kept
+            }
+        });
+        let id = self.model.keys[at].id;
+        let changed = wait(self.keyring.revoke(&self.context(), &tenant(place), id));
+        if let Some(info) = self.agree(changed, expected) {
+            self.model.keys[at].state = State::Revoked;
+            self.model.keys[at].revision = info.revision;
+        }
+    }
+
+    fn delete(&mut self, key: u8, place: Place) {
+        let Some((at, place)) = self.locate(key, place) else {
+            return;
+        };
+        let expected = self.model.find(at, place).map(|_| Done::Kept);
+        let id = self.model.keys[at].id;
+        let changed = wait(self.keyring.delete(&self.context(), &tenant(place), id));
+        if self.agree(changed, expected).is_some() {
+            self.model.keys[at].state = State::Deleted;
+        }
+    }
+
+    fn cut(&mut self, area: Area, close: bool) {
+        let expected = match area {
+            Area::Namespace(place) => self.model.own(pick(place, PLACES.len())),
+            Area::Team(_) | Area::Owner(..) => Ok(()),
+        };
+        let (context, realm) = (self.context(), realm(area));
+        let changed = match &realm {
+            _ if !close => wait(self.keyring.revoke_all(&context, realm)),
+            Realm::Team(team) => wait(self.keyring.remove_team(&context, team)),
+            Realm::Namespace(tenant) => wait(self.keyring.remove_namespace(&context, tenant)),
+            Realm::Owner(team, Owner::User(user)) => {
+                wait(self.keyring.remove_member(&context, team, user))
+            }
+            Realm::Owner(team, Owner::Service(service)) => {
+                wait(self.keyring.remove_service(&context, team, service))
+            }
+        };
+        if self.agree(changed, expected.map(|()| Done::Kept)).is_some() {
+            self.model.cut(area);
+            if close {
+                self.model.closed.push(area);
+            }
+            if let Area::Namespace(place) = area {
+                self.model.bind(pick(place, PLACES.len()));
+            }
+        }
+    }
+
+    fn open(&mut self, area: Area) {
+        let foreign = match area {
+            Area::Namespace(place) => self.model.own(pick(place, PLACES.len())).is_err(),
+            Area::Team(_) | Area::Owner(..) => false,
+        };
+        let closed = self
+            .model
+            .closed
+            .iter()
+            .any(|other| same_area(*other, area));
+        let expected = if closed && !foreign {
+            Ok(Done::Kept)
+        } else {
+            Err(Refusal::Other)
+        };
+        let context = self.context();
+        let changed = match realm(area) {
+            Realm::Team(team) => wait(self.keyring.restore_team(&context, &team)),
+            Realm::Namespace(tenant) => wait(self.keyring.restore_namespace(&context, &tenant)),
+            Realm::Owner(team, Owner::User(user)) => {
+                wait(self.keyring.restore_member(&context, &team, &user))
+            }
+            Realm::Owner(team, Owner::Service(service)) => {
+                wait(self.keyring.restore_service(&context, &team, &service))
+            }
+        };
+        if self.agree(changed, expected).is_some() {
+            self.model.closed.retain(|other| !same_area(*other, area));
+        }
+    }
+
+    fn set_policy(&mut self, place: Option<u8>, rules: Option<Rules>) {
+        let rules = rules.map(|rules| Rules {
+            min: life(rules.min),
+            max: rules.max.map(life),
+            ..rules
+        });
+        let policy = rules.map(|rules| Policy {
+            min_ttl: ttl(rules.min),
+            max_ttl: rules.max.map(ttl),
+            expiry_required: rules.end_required,
+            keys_per_owner: rules.keys_per_owner,
+            unique_names: rules.unique_names,
+            max_grace_seconds: rules.grace,
+        });
+        let place = place.map(|place| pick(place, PLACES.len()));
+        let expected = place.map_or(Ok(()), |place| self.model.own(place));
+        let tenant = place.map(tenant);
+        let changed = wait(
+            self.keyring
+                .set_policy(&self.context(), tenant.as_ref(), policy),
+        );
+        if self.agree(changed, expected.map(|()| Done::Kept)).is_some() {
+            let namespace = place.map(|place| PLACES[place].1);
+            self.model.policies.retain(|(other, _)| *other != namespace);
+            self.model
+                .policies
+                .extend(rules.map(|rules| (namespace, rules)));
+            if let Some(place) = place {
+                self.model.bind(place);
+            }
+        }
+    }
+
+    fn import(&mut self, number: u8, place: usize, blocked: bool) {
+        let known = self
+            .model
+            .legacy
+            .iter()
+            .any(|legacy| legacy.number == number);
+        let closed = self
+            .model
+            .closed
+            .iter()
+            .any(|area| covers(*area, place, None));
+        let expected = match self.model.own(place) {
+            Ok(()) if !known && !closed => Ok(Done::Kept),
+            _ => Err(Refusal::Other),
+        };
+        let text = legacy_text(number, true);
+        let presented = PresentedLegacy::parse(text.as_bytes()).expect("of the form");
+        let record = LegacyRecord {
+            id: presented.id(),
+            tenant: tenant(place),
+            subject: UserId::new("guest").expect("a name"),
+            digest: KeyDigest::of_legacy(&presented, &Peppers::none()),
+            blocked,
+            imported_at: Timestamp::from_unix(self.model.now),
+            imported_by: Actor::system(),
+            revoked: None,
+            born: Revision::ZERO,
+            revision: Revision::ZERO,
+        };
+        let kept = wait(self.keyring.import_legacy(&self.context(), record));
+        if self.agree(kept, expected).is_some() {
+            self.model.bind(place);
+            let uses = Uses::default();
+            self.model.legacy.push(Legacy {
+                number,
+                place,
+                blocked,
+                revoked: false,
+                uses,
+            });
+        }
+    }
+
+    fn revoke_legacy(&mut self, number: u8, place: usize) {
+        let mut known = self.model.legacy.iter_mut();
+        let known = known.find(|legacy| legacy.number == number && legacy.place == place);
+        let expected = match known {
+            Some(Legacy { revoked: true, .. }) => Ok(Done::Nothing),
+            Some(legacy) => {
+                legacy.revoked = true;
+                Ok(Done::Kept)
+            }
+            None => Err(Refusal::NotFound),
+        };
+        let text = legacy_text(number, true);
+        let id = PresentedLegacy::parse(text.as_bytes())
+            .expect("of the form")
+            .id();
+        let changed = wait(
+            self.keyring
+                .revoke_legacy(&self.context(), &tenant(place), id),
+        );
+        self.agree(changed, expected);
+    }
+
+    fn set_legacy_policy(&mut self, place: Option<u8>, sunset: Option<Sunset>) {
+        let now = self.model.now;
+        let moments = sunset.map(|sunset| Moments {
+            sunset: now + i64::from(sunset.lasts),
+            dark: now + i64::from(sunset.dark),
+            light: now + i64::from(sunset.dark) + i64::from(sunset.length),
+        });
+        let policy = moments.map(|moments| {
+            let policy = LegacyPolicy::until(Timestamp::from_unix(moments.sunset));
+            let dark = Timestamp::from_unix(moments.dark);
+            let light = Timestamp::from_unix(moments.light);
+            policy.clone().with_brownout(dark, light).unwrap_or(policy)
+        });
+        let place = place.map(|place| pick(place, PLACES.len()));
+        let expected = place.map_or(Ok(()), |place| self.model.own(place));
+        let tenant = place.map(tenant);
+        let changed = wait(self.keyring.set_legacy_policy(
+            &self.context(),
+            tenant.as_ref(),
+            policy,
+        ));
+        if self.agree(changed, expected.map(|()| Done::Kept)).is_some() {
+            let namespace = place.map(|place| PLACES[place].1);
+            self.model.sunsets.retain(|(other, _)| *other != namespace);
+            self.model
+                .sunsets
+                .extend(moments.map(|moments| (namespace, moments)));
+            if let Some(place) = place {
+                self.model.bind(place);
+            }
+        }
+    }
+
+    fn verify(&mut self, key: u8, secret: Which, namespace: Option<u8>, writes: bool) {
+        let Some((at, _)) = self.locate(key, Place::Own) else {
+            return;
+        };
+        let key = &self.model.keys[at];
+        let (first, current) = (&key.secrets[0], &key.secrets[key.secrets.len() - 1]);
+        let text = match secret {
+            Which::Current => current.text.clone(),
+            Which::Replaced => key.secrets[key.secrets.len().saturating_sub(2)]
+                .text
+                .clone(),
+            Which::First => first.text.clone(),
+            Which::Foreign(other) => {
+                let other = &self.model.keys[pick(other, self.model.keys.len())].secrets[0].text;
+                let (id, _) = current.text.split_once(':').expect("of the form");
+                let (_, secret) = other.split_once(':').expect("of the form");
+                format!("{id}:{secret}")
+            }
+            Which::Garbled(place) => {
+                let mut text = current.text.clone();
+                let place = text.len() - 36 + pick(place, 36);
+                let other = if &text[place..=place] == "A" {
+                    "B"
+                } else {
+                    "A"
+                };
+                text.replace_range(place..=place, other);
+                text
+            }
+        };
+        self.try_key(at, &text, namespace.map(namespace_of), writes);
+    }
+
+    fn try_key(&mut self, at: usize, text: &str, namespace: Option<&str>, writes: bool) {
+        self.model.seen = self.model.seen.max(self.model.now);
+        let key = &self.model.keys[at];
+        let expected = self.model.verdict(key, text, namespace, writes);
+        let now = Timestamp::from_unix(self.model.now);
+        let found = judge(&self.verifier, text, namespace, writes, now, |principal| {
+            is_key(principal, key);
+        });
+        assert_eq!(found, expected, "key {at}");
+        let seen = self.model.seen;
+        self.model.keys[at].uses.count(expected, seen);
+    }
+
+    fn verify_legacy(&mut self, number: u8, right: bool, namespace: Option<&str>) {
+        self.model.seen = self.model.seen.max(self.model.now);
+        let expected = self.model.legacy_verdict(number, right, namespace);
+        let now = Timestamp::from_unix(self.model.now);
+        let text = legacy_text(number, right);
+        let found = judge(&self.verifier, &text, namespace, true, now, is_guest);
+        assert_eq!(found, expected, "legacy credential {number}");
+        let seen = self.model.seen;
+        let mut known = self.model.legacy.iter_mut();
+        if let Some(legacy) = known.find(|legacy| legacy.number == number) {
+            legacy.uses.count(expected, seen);
+        }
+    }
+
+    fn late_feed(&mut self) {
+        self.index.apply(&self.late).expect("known already");
+        self.replica
+            .apply(&self.late)
+            .expect("known already, or goes on from there");
+        self.late = wait(self.store.changes(Revision::ZERO, 1000)).expect("no I/O");
+    }
+
+    /// Tries every secret of every key and every legacy credential, and lists everything.
+    fn check(&mut self) {
+        for at in 0..self.model.keys.len() {
+            for nth in 0..self.model.keys[at].secrets.len() {
+                let text = self.model.keys[at].secrets[nth].text.clone();
+                self.try_key(at, &text, Some(PLACES[self.model.keys[at].place].1), false);
+            }
+            for place in 0..PLACES.len() {
+                let key = &self.model.keys[at];
+                match (
+                    wait(self.keyring.get(&tenant(place), key.id)),
+                    self.model.find(at, place),
+                ) {
+                    (Ok(info), Ok(key)) => reads_as(&info, key),
+                    (Err(ManageError::NotFound), Err(Refusal::NotFound)) => {}
+                    (found, expected) => panic!("{found:?}, expected {}", expected.is_ok()),
+                }
+            }
+        }
+        for number in 0..LEGACY {
+            self.verify_legacy(number, true, None);
+        }
+        for place in 0..PLACES.len() {
+            self.check_list(KeyQuery::namespace(&tenant(place)), |key| {
+                key.place == place
+            });
+        }
+        self.check_list(KeyQuery::team(tenant(0).team), |key| {
+            PLACES[key.place].0 == PLACES[0].0
+        });
+    }
+
+    /// The list is the keys in the order in which they were made, page by page.
+    fn check_list(&self, mut query: KeyQuery, wanted: impl Fn(&Key) -> bool) {
+        query.limit = 3;
+        let mut listed = Vec::new();
+        loop {
+            let page = wait(self.keyring.list(&query)).expect("no I/O");
+            assert!(page.items.len() == 3 || page.next.is_none());
+            listed.extend(page.items);
+            query.after = page.next;
+            if query.after.is_none() {
+                break;
+            }
+        }
+        let keys = self
+            .model
+            .keys
+            .iter()
+            .filter(|key| key.state != State::Deleted && wanted(key));
+        let keys: Vec<_> = keys.collect();
+        assert_eq!(listed.len(), keys.len());
+        listed
+            .iter()
+            .zip(keys)
+            .for_each(|(info, key)| reads_as(info, key));
+    }
+
+    /// Every change has its event, in one chain.
+    fn check_trail(&self) {
+        wait(self.keyring.verify_audit()).expect("an unbroken chain");
+        let query = AuditQuery {
+            limit: 1000,
+            ..AuditQuery::default()
+        };
+        let events = wait(self.keyring.audit(&query)).expect("no I/O").items;
+        assert_eq!(events.len(), self.model.changes.min(1000));
+    }
+
+    /// What was accepted is counted, and nothing else is.
+    fn check_usage(&self) {
+        assert_eq!(
+            wait(self.keyring.flush_usage(&self.usage)).expect("no I/O"),
+            0
+        );
+        let keys = self
+            .model
+            .keys
+            .iter()
+            .filter(|key| key.state != State::Deleted);
+        let keys = keys.map(|key| (CredentialId::Key(key.id), &key.uses));
+        let report = wait(self.keyring.legacy_report(&LegacyQuery::default())).expect("no I/O");
+        assert_eq!(report.items.len(), self.model.legacy.len());
+        let legacy = report
+            .items
+            .iter()
+            .map(|item| CredentialId::Legacy(item.record.id));
+        let legacy = legacy.zip(self.model.legacy.iter().map(|legacy| &legacy.uses));
+        for (credential, uses) in keys.chain(legacy) {
+            let found = wait(self.keyring.usage(&[credential])).expect("no I/O");
+            let accepted = found.first().map_or(0, |usage| usage.accepted);
+            let last = found.first().and_then(|usage| usage.last_used);
+            assert_eq!(accepted, uses.accepted);
+            assert_eq!(last.map(Timestamp::as_unix), uses.last);
+        }
+    }
+
+    /// The replica, brought up to date, and an index that is built anew decide alike.
+    fn check_other_indexes(&self) {
+        let new = Arc::new(Index::new());
+        let now = Timestamp::from_unix(self.model.seen);
+        for index in [&self.replica, &new] {
+            wait(index.follow(&self.store)).expect("the feed goes on from there");
+            let verifier = Verifier::new(Arc::clone(index), self.format);
+            for key in &self.model.keys {
+                for Secret { text, .. } in &key.secrets {
+                    let found = judge(&verifier, text, None, false, now, |principal| {
+                        is_key(principal, key);
+                    });
+                    assert_eq!(found, self.model.verdict(key, text, None, false));
+                }
+            }
+            for number in 0..LEGACY {
+                let text = legacy_text(number, true);
+                let found = judge(&verifier, &text, None, false, now, is_guest);
+                assert_eq!(found, self.model.legacy_verdict(number, true, None));
+            }
+        }
+    }
+
+    /// The library did what the model expects; gives what it gave, if it was not refused.
+    fn agree<T>(
+        &mut self,
+        found: Result<T, ManageError>,
+        expected: Result<Done, Refusal>,
+    ) -> Option<T> {
+        match (found, expected) {
+            (Ok(found), Ok(done)) => {
+                self.model.changes += usize::from(done == Done::Kept);
+                Some(found)
+            }
+            (Err(ManageError::NotFound), Err(Refusal::NotFound))
+            | (Err(ManageError::Conflict(_) | ManageError::Lifecycle(_)), Err(Refusal::Other)) => {
+                None
+            }
+            (found, expected) => panic!("{:?}, expected {expected:?}", found.map(drop)),
+        }
+    }
+
+    /// One of the keys there are, and the place that somebody names.
+    fn locate(&self, key: u8, place: Place) -> Option<(usize, usize)> {
+        let at = usize::from(key).checked_rem(self.model.keys.len())?;
+        Some(match place {
+            Place::Own => (at, self.model.keys[at].place),
+            Place::Some(place) => (at, pick(place, PLACES.len())),
+        })
+    }
+
+    fn context(&self) -> Context {
+        Context::new(Actor::system(), Timestamp::from_unix(self.model.now))
+    }
+}
+
+impl Key {
+    fn expect(&self, saw: Saw) -> Option<Revision> {
+        match saw {
+            Saw::Anything => None,
+            Saw::Last => Some(self.revision),
+            Saw::Older => Some(Revision::new(self.revision.get() - 1)),
+        }
+    }
+}
+
+/// What a process holds beside the store.
+fn process(
+    store: &Arc<MemoryStore>,
+    format: KeyFormat,
+    usage: &Arc<UsageRecorder>,
+) -> (Keyring<Arc<MemoryStore>>, Arc<Index>, Verifier) {
+    let index = Arc::new(Index::new());
+    wait(index.follow(store)).expect("an index takes what a store kept");
+    let keyring = Keyring::new(Arc::clone(store), format).with_index(Arc::clone(&index));
+    let verifier = Verifier::new(Arc::clone(&index), format).with_usage(Arc::clone(usage));
+    (keyring, index, verifier)
+}
+
+/// What the verifier decides; whoever is accepted is shown to `check`.
+fn judge(
+    verifier: &Verifier,
+    text: &str,
+    namespace: Option<&str>,
+    writes: bool,
+    now: Timestamp,
+    check: impl Fn(&Principal<'_>),
+) -> Verdict {
+    let access = namespace.map_or(Access::to_own_namespace(), Access::to);
+    let write = [Scope::new("write").expect("a scope")];
+    let access = if writes {
+        access.requiring(&write)
+    } else {
+        access
+    };
+    match verifier.verify_text(text.as_bytes(), &access, now) {
+        Ok(principal) => {
+            check(&principal);
+            Verdict::Accepted {
+                ends: principal.expires_at().map(Timestamp::as_unix),
+                replaced: principal.used_replaced_secret(),
+            }
+        }
+        Err(denied) => refused(denied),
+    }
+}
+
+fn refused(denied: Denied) -> Verdict {
+    assert_eq!(denied.to_string(), "access denied");
+    match denied.status() {
+        401 => Verdict::Unauthenticated,
+        403 => Verdict::Forbidden,
+        status => panic!("{status}: {}", denied.reason()),
+    }
+}
+
+fn is_key(principal: &Principal<'_>, key: &Key) {
+    assert_eq!(principal.key_id(), Some(key.id));
+    assert_eq!(principal.team().as_str(), PLACES[key.place].0);
+    assert_eq!(principal.namespace().as_str(), PLACES[key.place].1);
+    assert_eq!(principal.owner(), Some(&owner_of(key.owner)));
+}
+
+fn is_guest(principal: &Principal<'_>) {
+    assert_eq!(principal.key_id(), None);
+    assert_eq!(principal.owner(), None);
+    assert_eq!(
+        principal.legacy_subject().map(UserId::as_str),
+        Some("guest")
+    );
+}
+
+fn reads_as(info: &KeyInfo, key: &Key) {
+    assert_eq!(info.id, key.id);
+    assert_eq!(info.tenant, tenant(key.place));
+    assert_eq!(info.owner, owner_of(key.owner));
+    assert_eq!(info.name, name_of(key.name));
+    assert_eq!(info.scopes, scopes(key.scoped));
+    assert_eq!(info.not_before.map(Timestamp::as_unix), key.starts);
+    assert_eq!(info.expires_at.map(Timestamp::as_unix), key.ends);
+    assert_eq!(info.revision, key.revision);
+    let state = match info.status {
+        Status::Active => State::On,
+        Status::Disabled => State::Off,
+        Status::Revoked(_) => State::Revoked,
+    };
+    assert_eq!(state, key.state);
+    if state != State::Revoked {
+        let replaced = key.secrets.iter().rev().nth(1);
+        let until = replaced.and_then(|replaced| replaced.until);
+        let until = until.filter(|until| *until != i64::MIN);
+        assert_eq!(info.previous_until.map(Timestamp::as_unix), until);
+    }
+}
+
+fn tenant(place: usize) -> Tenant {
+    let (team, namespace) = PLACES[place];
+    let team = TeamId::new(team).expect("a name");
+    Tenant::new(team, NamespaceId::new(namespace).expect("a name"))
+}
+
+fn namespace_of(number: u8) -> &'static str {
+    NAMESPACES[pick(number, NAMESPACES.len())]
+}
+
+fn owner_of(owner: usize) -> Owner {
+    match owner {
+        0 => Owner::User(UserId::new("ann").expect("a name")),
+        1 => Owner::User(UserId::new("bob").expect("a name")),
+        _ => Owner::Service(ServiceId::new("ann").expect("a name")),
+    }
+}
+
+fn name_of(name: u8) -> KeyName {
+    KeyName::new(&format!("key {name}")).expect("a name")
+}
+
+fn scopes(scoped: bool) -> Scopes {
+    let read = Scope::new("read").expect("a scope");
+    if scoped {
+        Scopes::only([read]).expect("one scope")
+    } else {
+        Scopes::All
+    }
+}
+
+fn realm(area: Area) -> Realm {
+    match area {
+        Area::Team(place) => Realm::Team(tenant(pick(place, PLACES.len())).team),
+        Area::Namespace(place) => Realm::Namespace(tenant(pick(place, PLACES.len()))),
+        Area::Owner(place, owner) => Realm::Owner(
+            tenant(pick(place, PLACES.len())).team,
+            owner_of(pick(owner, OWNERS)),
+        ),
+    }
+}
+
+fn ttl(seconds: u64) -> Ttl {
+    Ttl::from_seconds(life(seconds)).expect("in bounds")
+}
+
+fn expiry(end: End, now: i64) -> Expiry {
+    match end {
+        End::Never => Expiry::Never,
+        End::In(seconds) => Expiry::In(ttl(seconds)),
+        End::At(seconds) => Expiry::At(Timestamp::from_unix(now + seconds)),
+    }
+}
+
+fn secret(key: &IssuedKey, made_at: i64) -> Secret {
+    let text = key.expose().to_owned();
+    Secret {
+        text,
+        made_at,
+        until: None,
+    }
+}
+
+fn legacy_text(number: u8, right: bool) -> String {
+    let last = if right { 'A' } else { 'B' };
+    format!(
+        "23bc46b1-71f6-4ed5-8c54-816aa4f8c50{number}:{}{last}",
+        "k".repeat(63)
+    )
+}
