@@ -118,12 +118,12 @@ impl KeyStore for FileStore {
         Ok(self.kept().state.legacy(query))
     }
 
-    async fn policy(&self, namespace: &NamespaceId) -> Result<Policy, StoreError> {
-        Ok(self.kept().state.policy(namespace))
+    async fn policy(&self, tenant: &Tenant) -> Result<Policy, StoreError> {
+        Ok(self.kept().state.policy(tenant))
     }
 
-    async fn legacy_policy(&self, namespace: &NamespaceId) -> Result<LegacyPolicy, StoreError> {
-        Ok(self.kept().state.legacy_policy(namespace))
+    async fn legacy_policy(&self, tenant: &Tenant) -> Result<LegacyPolicy, StoreError> {
+        Ok(self.kept().state.legacy_policy(tenant))
     }
 
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {

@@ -72,19 +72,37 @@ pub struct Index {
 
 /// What the writer knows beside the tables.
 struct Writer {
+    /// Where in the feed the index is.
+    cursor: Revision,
+    /// Up to where it knows everything: the cursor, at the last end of the feed.
     as_of: Revision,
     keys: TableWriter<Life>,
-    extras: TableWriter<()>,
+    /// With the number of the key's grant.
+    extras: TableWriter<(Life, u64)>,
     legacy: TableWriter<()>,
     boundaries: BTreeMap<Realm, Boundary>,
     policies: BTreeMap<Option<NamespaceId>, Policy>,
 }
 
-/// What a key's end is worked out from when the policy changes.
+/// What a secret's end is worked out from when the policy changes.
 #[derive(Clone, Copy, Default)]
 struct Life {
     issued_at: i64,
     expires_at: i64,
+}
+
+impl Life {
+    fn new(issued_at: Timestamp, expires_at: Option<Timestamp>) -> Self {
+        Self {
+            issued_at: issued_at.as_unix(),
+            expires_at: expires_at.map_or(i64::MAX, Timestamp::as_unix),
+        }
+    }
+
+    fn end_under(&self, policy: &Policy) -> Option<Timestamp> {
+        let own = (self.expires_at != i64::MAX).then(|| Timestamp::from_unix(self.expires_at));
+        policy.end_of_life(Timestamp::from_unix(self.issued_at), own)
+    }
 }
 
 impl Index {
@@ -102,6 +120,7 @@ impl Index {
             ready: AtomicBool::new(false),
             clock: AtomicI64::new(i64::MIN),
             writer: Mutex::new(Writer {
+                cursor: Revision::ZERO,
                 as_of: Revision::ZERO,
                 keys: keys_writer,
                 extras: extras_writer,
@@ -122,14 +141,14 @@ impl Index {
     /// - the feed does not fit the index -> [`FollowError::Index`]
     pub async fn follow<S: KeyStore>(&self, store: &S) -> Result<Revision, FollowError> {
         loop {
-            let as_of = self.as_of();
-            let changes = store.changes(as_of, Self::PAGE).await?;
+            let cursor = self.writer().cursor;
+            let changes = store.changes(cursor, Self::PAGE).await?;
             self.apply(&changes)?;
             if !changes.more {
                 return Ok(self.as_of());
             }
-            if self.as_of() == as_of {
-                return Err(IndexError::Stalled { as_of }.into());
+            if self.writer().cursor == cursor {
+                return Err(IndexError::Stalled { at: cursor }.into());
             }
         }
     }
@@ -147,30 +166,32 @@ impl Index {
     /// - there is no room -> [`IndexError::Full`]
     pub fn apply(&self, changes: &Changes) -> Result<(), IndexError> {
         let mut writer = self.writer();
-        let as_of = writer.as_of;
-        if changes.after > as_of {
-            return Err(IndexError::Gap { as_of });
+        let at = writer.cursor;
+        if changes.after > at {
+            return Err(IndexError::Gap { at });
         }
         if changes.upto < changes.after {
             return Err(IndexError::Regressed {
                 upto: changes.upto,
-                as_of,
+                at,
             });
         }
         for entry in &changes.entries {
-            if entry.revision > writer.as_of {
+            if entry.revision > writer.cursor {
                 self.apply_entry(&mut writer, entry)?;
-                writer.as_of = entry.revision;
+                writer.cursor = entry.revision;
             }
         }
-        writer.as_of = writer.as_of.max(changes.upto);
+        writer.cursor = writer.cursor.max(changes.upto);
         if !changes.more {
+            writer.as_of = writer.cursor;
             self.ready.store(true, Ordering::Release);
         }
         Ok(())
     }
 
-    /// The revision up to which the index knows everything.
+    /// The revision up to which the index knows everything: the last end of the feed that it came
+    /// to. In the midst of a feed it knows parts of what came later, and may lack parts of it.
     pub fn as_of(&self) -> Revision {
         self.writer().as_of
     }
@@ -208,7 +229,7 @@ impl Index {
 
     #[inline]
     pub(crate) fn grant(&self, row: &Row) -> Option<&Grant> {
-        self.grants.get(row)
+        self.grants.get(row.payload)
     }
 
     pub(crate) fn legacy_policy(&self, namespace: &NamespaceId) -> &LegacyPolicy {
@@ -278,23 +299,26 @@ impl Index {
             .number(&record.tenant, &holder, &record.scopes, ended)
             .ok_or(IndexError::Full)?;
 
-        let extra = match (&record.previous, record.not_before) {
-            (None, None) => None,
-            (previous, start) => Some(Row {
-                high,
-                low,
-                digest: previous.as_ref().map_or([0; 4], |p| *p.digest.lanes()),
-                payload: Tail::pack_time(start.unwrap_or(Timestamp::MIN)),
-                tail: previous.as_ref().map_or(0, |previous| {
-                    Tail::new(Some(previous.until), &previous.digest).with(Tail::PREVIOUS)
-                }),
+        let policy = policy_of(&writer.policies, &record.tenant.namespace);
+        let previous = record.previous.as_ref();
+        let extra = (previous.is_some() || record.not_before.is_some()).then(|| Row {
+            high,
+            low,
+            digest: previous.map_or([0; 4], |previous| *previous.digest.lanes()),
+            payload: Tail::pack_time(record.not_before.unwrap_or(Timestamp::MIN)),
+            tail: previous.map_or(0, |previous| {
+                let end = previous.expires_under(&policy);
+                Tail::new(Some(end), &previous.digest).with(Tail::PREVIOUS)
             }),
-        };
+        });
         // What the extra allows comes into force before what needs it goes, and leaves after.
         if let Some(extra) = &extra {
-            self.extras.upsert(&mut writer.extras, extra, ())?;
+            let life = previous.map_or(Life::default(), |previous| {
+                Life::new(previous.issued_at, Some(previous.until))
+            });
+            self.extras
+                .upsert(&mut writer.extras, extra, (life, payload))?;
         }
-        let policy = policy_of(&writer.policies, &record.tenant.namespace);
         let mut tail = Tail::new(record.expires_under(&policy), &record.digest);
         tail = match record.status {
             Status::Active => tail,
@@ -311,10 +335,7 @@ impl Index {
             payload,
             tail: tail.0,
         };
-        let life = Life {
-            issued_at: record.issued_at.as_unix(),
-            expires_at: record.expires_at.map_or(i64::MAX, Timestamp::as_unix),
-        };
+        let life = Life::new(record.issued_at, record.expires_at);
         self.keys.upsert(&mut writer.keys, &row, life)?;
         if extra.is_none() {
             self.extras.remove(&mut writer.extras, high, low);
@@ -352,18 +373,26 @@ impl Index {
         Ok(())
     }
 
-    /// Works out every key's end anew: one pass over all keys, for the rare change of policy.
+    /// Works out every secret's end anew: one pass over all keys, for the rare change of policy.
     fn apply_policies(&self, writer: &Writer) {
-        let policies = &writer.policies;
+        let retimed = |tail: u64, life: &Life, grant: u64| match self.grants.get(grant) {
+            Some(grant) => {
+                let policy = policy_of(&writer.policies, &grant.tenant.namespace);
+                Tail(tail).with_end(life.end_under(&policy)).0
+            }
+            None => tail,
+        };
         self.keys.update_tails(&writer.keys, |row, life| {
-            let Some(grant) = self.grant(row) else {
-                return row.tail;
-            };
-            let policy = policy_of(policies, &grant.tenant.namespace);
-            let own = (life.expires_at != i64::MAX).then(|| Timestamp::from_unix(life.expires_at));
-            let end = policy.end_of_life(Timestamp::from_unix(life.issued_at), own);
-            Tail(row.tail).with_end(end).0
+            retimed(row.tail, life, row.payload)
         });
+        self.extras
+            .update_tails(&writer.extras, |row, (life, grant)| {
+                if Tail(row.tail).has(Tail::PREVIOUS) {
+                    retimed(row.tail, life, *grant)
+                } else {
+                    row.tail
+                }
+            });
     }
 }
 

@@ -22,7 +22,6 @@ use crate::{
     issued::IssuedKey,
     key_id::KeyId,
     lifecycle::{KeyUpdate, LifecycleError, NewKey, Rotation},
-    name::NamespaceId,
     policy::Policy,
     presented::PresentedKey,
     record::{KeyInfo, KeyRecord, Status},
@@ -111,7 +110,7 @@ impl<S: KeyStore> Keyring<S> {
         new: NewKey,
         rng: &(dyn SecureRandom + Sync),
     ) -> Result<(IssuedKey, KeyInfo), ManageError> {
-        let policy = self.store.policy(&new.tenant.namespace).await?;
+        let policy = self.store.policy(&new.tenant).await?;
         let (mut record, key) = new.issue(context, &policy, &self.format, &self.peppers, rng)?;
         let change = Change::CreateKey {
             record: record.clone(),
@@ -161,7 +160,7 @@ impl<S: KeyStore> Keyring<S> {
         expected: Option<Revision>,
     ) -> Result<KeyInfo, ManageError> {
         let renames = update.name.is_some();
-        let policy = self.store.policy(&tenant.namespace).await?;
+        let policy = self.store.policy(tenant).await?;
         self.change(
             context,
             (tenant, id, expected),
@@ -263,7 +262,7 @@ impl<S: KeyStore> Keyring<S> {
         rotation: Rotation,
         expected: Option<Revision>,
     ) -> Result<(IssuedKey, KeyInfo), ManageError> {
-        let policy = self.store.policy(&tenant.namespace).await?;
+        let policy = self.store.policy(tenant).await?;
         let record = self.record_at(tenant, id, expected).await?;
         let before = record.revision;
         let (mut record, key) = record.rotated(
@@ -333,8 +332,8 @@ impl<S: KeyStore> Keyring<S> {
     /// # Errors
     ///
     /// The store failed -> [`ManageError::Store`].
-    pub async fn policy(&self, namespace: &NamespaceId) -> Result<Policy, ManageError> {
-        Ok(self.store.policy(namespace).await?)
+    pub async fn policy(&self, tenant: &Tenant) -> Result<Policy, ManageError> {
+        Ok(self.store.policy(tenant).await?)
     }
 
     /// Sets the policy for keys of a namespace, or the default; `None` takes it back.

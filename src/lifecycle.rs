@@ -297,6 +297,7 @@ impl KeyRecord {
         let key = IssuedKey::with_id(format, self.id, rng)?;
         self.previous = (now < until).then_some(PreviousSecret {
             digest: self.digest,
+            issued_at: self.issued_at,
             until,
         });
         self.digest = KeyDigest::of(&key, peppers);

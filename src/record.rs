@@ -111,8 +111,19 @@ impl KeyRecord {
 pub struct PreviousSecret {
     /// The digest of the secret.
     pub digest: KeyDigest,
-    /// The first moment at which it no longer works.
+    /// When the secret was made.
+    pub issued_at: Timestamp,
+    /// The first moment at which it no longer works; earlier under a lowered maximum.
     pub until: Timestamp,
+}
+
+impl PreviousSecret {
+    /// The first moment at which the secret no longer works under `policy`.
+    pub fn expires_under(&self, policy: &Policy) -> Timestamp {
+        policy
+            .end_of_life(self.issued_at, Some(self.until))
+            .unwrap_or(self.until)
+    }
 }
 
 /// What has been decided about a key.

@@ -21,7 +21,6 @@ use crate::{
     identity::Tenant,
     key_id::KeyId,
     legacy::{LegacyPolicy, LegacyRecord},
-    name::NamespaceId,
     policy::Policy,
     record::KeyRecord,
     revision::Revision,
@@ -86,18 +85,17 @@ pub trait KeyStore: Send + Sync {
 
     /// The policy for keys of a namespace.
     ///
-    /// - no override -> the default that was set; none was -> [`Policy::default`]
-    fn policy(
-        &self,
-        namespace: &NamespaceId,
-    ) -> impl Future<Output = Result<Policy, StoreError>> + Send;
+    /// - no override, or the namespace is another team's -> the default that was set; none was ->
+    ///   [`Policy::default`]
+    fn policy(&self, tenant: &Tenant) -> impl Future<Output = Result<Policy, StoreError>> + Send;
 
     /// The policy for legacy credentials of a namespace.
     ///
-    /// - no override -> the default that was set; none was -> [`LegacyPolicy::Off`]
+    /// - no override, or the namespace is another team's -> the default that was set; none was ->
+    ///   [`LegacyPolicy::Off`]
     fn legacy_policy(
         &self,
-        namespace: &NamespaceId,
+        tenant: &Tenant,
     ) -> impl Future<Output = Result<LegacyPolicy, StoreError>> + Send;
 
     /// A page of the audit trail, oldest first.
@@ -161,18 +159,15 @@ impl<S: KeyStore + ?Sized> KeyStore for alloc::sync::Arc<S> {
         (**self).legacy(query)
     }
 
-    fn policy(
-        &self,
-        namespace: &NamespaceId,
-    ) -> impl Future<Output = Result<Policy, StoreError>> + Send {
-        (**self).policy(namespace)
+    fn policy(&self, tenant: &Tenant) -> impl Future<Output = Result<Policy, StoreError>> + Send {
+        (**self).policy(tenant)
     }
 
     fn legacy_policy(
         &self,
-        namespace: &NamespaceId,
+        tenant: &Tenant,
     ) -> impl Future<Output = Result<LegacyPolicy, StoreError>> + Send {
-        (**self).legacy_policy(namespace)
+        (**self).legacy_policy(tenant)
     }
 
     fn audit(

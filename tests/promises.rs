@@ -419,6 +419,85 @@ fn rotation_never_lengthens_a_life() {
 }
 
 #[test]
+fn a_lowered_maximum_bites_a_replaced_secret_too() {
+    let house = House::new();
+    let old = house.create(key_of("alice"));
+    let rotation = Rotation {
+        grace_seconds: 20 * HOUR,
+        renew: None,
+    };
+    let middle = START.plus_seconds(10 * HOUR);
+    let (new, _) =
+        wait(
+            house
+                .keyring
+                .rotate(&at(middle), &tenant("fn-a"), old.id(), rotation, None),
+        )
+        .unwrap();
+    assert_eq!(house.judge(old.expose(), middle), Ok(()));
+    let policy = Policy {
+        max_ttl: Some(Ttl::hours(12)),
+        ..Policy::default()
+    };
+    wait(house.keyring.set_policy(&at(middle), None, Some(policy))).unwrap();
+    let end = START.plus_seconds(12 * HOUR);
+    let before = Timestamp::from_unix(end.as_unix() - 1);
+    assert_eq!(house.judge(old.expose(), before), Ok(()));
+    assert_eq!(house.judge(old.expose(), end), Err(DenyReason::Replaced));
+    assert_eq!(house.judge(new.expose(), end), Ok(()));
+}
+
+#[test]
+fn another_team_learns_no_policy() {
+    let house = House::new();
+    let policy = Policy {
+        max_ttl: Some(Ttl::days(17)),
+        ..Policy::default()
+    };
+    wait(
+        house
+            .keyring
+            .set_policy(&at(START), Some(&tenant("fn-a")), Some(policy)),
+    )
+    .unwrap();
+    let rival = Tenant::new(
+        TeamId::new("rival").unwrap(),
+        NamespaceId::new("fn-a").unwrap(),
+    );
+    assert_eq!(
+        wait(house.keyring.policy(&rival)).unwrap(),
+        Policy::default()
+    );
+    let new = NewKey {
+        tenant: rival,
+        ..key_of("mallory").with_expiry(Expiry::In(Ttl::days(90)))
+    };
+    assert!(matches!(
+        wait(house.keyring.create(&at(START), new)),
+        Err(ManageError::Conflict(Conflict::ForeignNamespace))
+    ));
+}
+
+#[test]
+fn an_index_claims_no_more_than_it_knows() {
+    let house = House::new();
+    house.create(key_of("alice"));
+    let store = house.keyring.store();
+    let (context, team, bob) = (at(START), team(), user("bob"));
+    wait(house.keyring.remove_member(&context, &team, &bob)).unwrap();
+    house.create(key_of("carol"));
+    wait(house.keyring.restore_member(&context, &team, &bob)).unwrap();
+    let index = Index::new();
+    let mut last = keyfob::Revision::ZERO;
+    for expected in [(0, false), (0, false), (4, true)] {
+        let part = wait(store.changes(last, 1)).unwrap();
+        last = part.upto;
+        index.apply(&part).unwrap();
+        assert_eq!((index.as_of().get(), index.is_ready()), expected);
+    }
+}
+
+#[test]
 fn a_second_rotation_ends_the_first_secret() {
     let house = House::new();
     let first = house.create(key_of("alice"));

@@ -64,12 +64,12 @@ async fn legacy_report(
         let page = gateway.keyring.legacy_report(&query).await;
         let page = page.map_err(|error| failed(&error))?;
         for item in page.items {
-            let namespace = &item.record.tenant.namespace;
-            let policy = gateway.keyring.legacy_policy(namespace).await;
+            let tenant = &item.record.tenant;
+            let policy = gateway.keyring.legacy_policy(tenant).await;
             let policy = policy.map_err(|error| failed(&error))?;
             let usage = item.usage.as_ref();
             rows.push(json!({
-                "namespace": namespace,
+                "namespace": tenant.namespace,
                 "credential": item.record.id,
                 "accepted": usage.map_or(0, |usage| usage.accepted),
                 "refused": usage.map_or(0, |usage| usage.refused),

@@ -472,7 +472,11 @@ impl Model {
             .filter(|replaced| replaced.text == secret);
         let until = match replaced {
             _ if current => None,
-            Some(replaced) => replaced.until,
+            Some(replaced) => {
+                let longest = self.rules(PLACES[key.place].1).max;
+                let own = longest.map(|longest| later(replaced.made_at, longest));
+                [replaced.until, own].into_iter().flatten().min()
+            }
             None => return Verdict::Unauthenticated,
         };
         let ends = [self.end_of(key), until].into_iter().flatten().min();

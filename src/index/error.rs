@@ -7,24 +7,24 @@ use crate::{index::table::Full, revision::Revision, store::StoreError};
 #[non_exhaustive]
 pub enum IndexError {
     /// The part begins behind where the index is: something is missing between.
-    #[error("the change feed has a gap behind revision {as_of}")]
+    #[error("the change feed has a gap behind revision {at}")]
     Gap {
         /// Where the index is.
-        as_of: Revision,
+        at: Revision,
     },
     /// The store is behind where it was: it is another one, or was restored from a backup.
-    #[error("the store went back to revision {upto}, the index is at {as_of}")]
+    #[error("the store went back to revision {upto}, the index is at {at}")]
     Regressed {
         /// Where the store is.
         upto: Revision,
         /// Where the index is.
-        as_of: Revision,
+        at: Revision,
     },
     /// The store says that there is more, and gives nothing.
-    #[error("the change feed does not go on behind revision {as_of}")]
+    #[error("the change feed does not go on behind revision {at}")]
     Stalled {
         /// Where the index is.
-        as_of: Revision,
+        at: Revision,
     },
     /// There is no room for more keys.
     #[error("the index has no room for more keys")]

@@ -10,7 +10,7 @@ use alloc::{collections::BTreeMap, vec::Vec};
 use crate::{
     boundary::Realm,
     identity::{Owner, Tenant},
-    index::{line::Row, slab::Slab},
+    index::slab::Slab,
     name::UserId,
     scope::Scopes,
 };
@@ -64,8 +64,8 @@ impl Grants {
     }
 
     #[inline]
-    pub(super) fn get(&self, row: &Row) -> Option<&Grant> {
-        self.grants.get(u32::try_from(row.payload).ok()?)
+    pub(super) fn get(&self, number: u64) -> Option<&Grant> {
+        self.grants.get(u32::try_from(number).ok()?)
     }
 
     /// The number of a grant, made if there is none.

@@ -101,7 +101,10 @@ impl Table {
     }
 
     /// Finds an entry. Never waits.
-    #[expect(clippy::inline_always, reason = "a row that is returned through memory stalls")]
+    #[expect(
+        clippy::inline_always,
+        reason = "a row that is returned through memory stalls"
+    )]
     #[inline(always)]
     pub(super) fn find(&self, high: u64, low: u64) -> Option<Row> {
         let hash = spread(high, low);

@@ -8,7 +8,6 @@ use crate::{
     identity::{Context, Tenant},
     keyring::{Keyring, ManageError, about_namespace},
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
-    name::NamespaceId,
     record::{Revocation, RevocationCause},
     store::{Change, KeyStore, LegacyQuery, Page},
     usage::Usage,
@@ -20,11 +19,8 @@ impl<S: KeyStore> Keyring<S> {
     /// # Errors
     ///
     /// The store failed -> [`ManageError::Store`].
-    pub async fn legacy_policy(
-        &self,
-        namespace: &NamespaceId,
-    ) -> Result<LegacyPolicy, ManageError> {
-        Ok(self.store.legacy_policy(namespace).await?)
+    pub async fn legacy_policy(&self, tenant: &Tenant) -> Result<LegacyPolicy, ManageError> {
+        Ok(self.store.legacy_policy(tenant).await?)
     }
 
     /// Sets how long legacy credentials of a namespace, or of all, are accepted; `None` takes it

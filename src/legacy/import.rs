@@ -114,6 +114,11 @@ pub fn read_subjects(
                 fault,
             });
         };
+        // Serde would take an array of the fields, too.
+        if !text.trim_start().starts_with('{') {
+            problem(None, ImportFault::Document { column: 1 });
+            continue;
+        }
         let document: Document<'_> = match serde_json::from_str(text) {
             Ok(document) => document,
             Err(error) => {

@@ -8,7 +8,7 @@ use crate::timestamp::Timestamp;
 ///
 /// There is no "for ever" in this type. A cut-off is undone by setting the policy again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum LegacyPolicy {
@@ -84,6 +84,30 @@ impl LegacyPolicy {
     }
 }
 
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for LegacyPolicy {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        #[derive(serde::Deserialize)]
+        #[serde(rename = "LegacyPolicy", rename_all = "snake_case")]
+        enum Stored {
+            Off,
+            Until {
+                sunset: Timestamp,
+                brownouts: Vec<Brownout>,
+            },
+        }
+        match Stored::deserialize(deserializer)? {
+            Stored::Off => Ok(Self::Off),
+            Stored::Until { sunset, brownouts } => brownouts
+                .into_iter()
+                .try_fold(Self::until(sunset), |policy, brownout| {
+                    policy.with_brownout(brownout.start, brownout.end)
+                })
+                .map_err(serde::de::Error::custom),
+        }
+    }
+}
+
 /// A time of rehearsal: legacy credentials are refused from `start` on, until `end`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -134,6 +158,16 @@ mod tests {
             .unwrap();
         let refused: Vec<i64> = (0..100).filter(|s| !policy.accepts(at(*s))).collect();
         assert_eq!(refused, [10, 11, 12, 13, 14, 15, 16, 17, 18, 19, 30]);
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn what_cannot_be_made_cannot_be_read() {
+        let empty = r#"{"until":{"sunset":9,"brownouts":[{"start":5,"end":5}]}}"#;
+        assert!(serde_json::from_str::<LegacyPolicy>(empty).is_err());
+        let spans = alloc::vec![r#"{"start":1,"end":2}"#; 65].join(",");
+        let many = alloc::format!(r#"{{"until":{{"sunset":9,"brownouts":[{spans}]}}}}"#);
+        assert!(serde_json::from_str::<LegacyPolicy>(&many).is_err());
     }
 
     #[test]

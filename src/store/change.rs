@@ -194,8 +194,9 @@ pub struct Changes {
     pub after: Revision,
     /// What changed, in the order of the changes.
     pub entries: Vec<Entry>,
-    /// Up to where the reader now knows everything: where to go on from. Before `after` only
-    /// if the store itself is: it is another one, or was restored from a backup.
+    /// Where to go on from; at the end of the feed, up to where the reader now knows everything.
+    /// Before `after` only if the store itself is: it is another one, or was restored from a
+    /// backup.
     pub upto: Revision,
     /// Whether there is more already.
     pub more: bool,

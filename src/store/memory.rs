@@ -10,7 +10,6 @@ use crate::{
     identity::Tenant,
     key_id::KeyId,
     legacy::{LegacyPolicy, LegacyRecord},
-    name::NamespaceId,
     policy::Policy,
     record::KeyRecord,
     revision::Revision,
@@ -63,12 +62,12 @@ impl KeyStore for MemoryStore {
         Ok(self.read(|state| state.legacy(query)))
     }
 
-    async fn policy(&self, namespace: &NamespaceId) -> Result<Policy, StoreError> {
-        Ok(self.read(|state| state.policy(namespace)))
+    async fn policy(&self, tenant: &Tenant) -> Result<Policy, StoreError> {
+        Ok(self.read(|state| state.policy(tenant)))
     }
 
-    async fn legacy_policy(&self, namespace: &NamespaceId) -> Result<LegacyPolicy, StoreError> {
-        Ok(self.read(|state| state.legacy_policy(namespace)))
+    async fn legacy_policy(&self, tenant: &Tenant) -> Result<LegacyPolicy, StoreError> {
+        Ok(self.read(|state| state.legacy_policy(tenant)))
     }
 
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {

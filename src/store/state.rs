@@ -133,13 +133,13 @@ impl StoreState {
     }
 
     /// See [`KeyStore::policy`](super::KeyStore::policy).
-    pub fn policy(&self, namespace: &NamespaceId) -> Policy {
-        effective(&self.policies, namespace)
+    pub fn policy(&self, tenant: &Tenant) -> Policy {
+        self.effective(&self.policies, tenant)
     }
 
     /// See [`KeyStore::legacy_policy`](super::KeyStore::legacy_policy).
-    pub fn legacy_policy(&self, namespace: &NamespaceId) -> LegacyPolicy {
-        effective(&self.legacy_policies, namespace)
+    pub fn legacy_policy(&self, tenant: &Tenant) -> LegacyPolicy {
+        self.effective(&self.legacy_policies, tenant)
     }
 
     /// See [`KeyStore::audit`](super::KeyStore::audit).
@@ -367,6 +367,23 @@ impl StoreState {
             .behind(realms.iter().filter_map(|realm| self.boundaries.get(realm)))
     }
 
+    /// The policy of a namespace: its own, the default that was set, or the default of the type.
+    fn effective<P: Clone + Default>(
+        &self,
+        policies: &BTreeMap<Option<NamespaceId>, P>,
+        tenant: &Tenant,
+    ) -> P {
+        let own = match self.namespaces.get(&tenant.namespace) {
+            Some(known) if known.team == tenant.team => {
+                policies.get(&Some(tenant.namespace.clone()))
+            }
+            _ => None,
+        };
+        own.or_else(|| policies.get(&None))
+            .cloned()
+            .unwrap_or_default()
+    }
+
     fn item(&self, subject: &Subject) -> Option<Item> {
         Some(match subject {
             Subject::Key(id) => match self.keys.get(id)? {
@@ -407,18 +424,6 @@ fn page<T>(
         _ => None,
     };
     Page { items, next }
-}
-
-/// The policy of a namespace: its own, the default that was set, or the default of the type.
-fn effective<P: Clone + Default>(
-    policies: &BTreeMap<Option<NamespaceId>, P>,
-    namespace: &NamespaceId,
-) -> P {
-    policies
-        .get(&Some(namespace.clone()))
-        .or_else(|| policies.get(&None))
-        .cloned()
-        .unwrap_or_default()
 }
 
 fn set<P: Clone>(

@@ -357,14 +357,19 @@ fn failed(error: &StoreError) -> ! {
 }
 
 /// Everything that a key's record holds, in a form that can be compared.
-pub(crate) type Fields = (KeyInfo, String, Option<(String, Timestamp)>, Revision);
+pub(crate) type Fields = (
+    KeyInfo,
+    String,
+    Option<(String, Timestamp, Timestamp)>,
+    Revision,
+);
 
 pub(crate) fn fields(record: &KeyRecord) -> Fields {
     let previous = record.previous.as_ref();
     (
         KeyInfo::from(record),
         record.digest.to_text(),
-        previous.map(|previous| (previous.digest.to_text(), previous.until)),
+        previous.map(|old| (old.digest.to_text(), old.issued_at, old.until)),
         record.born,
     )
 }

@@ -106,6 +106,7 @@ fn full(called: &str, seed: u8) -> fixture::Key {
                 .expect("there are few scopes");
             record.previous = Some(PreviousSecret {
                 digest: key("before").record.digest,
+                issued_at: later(9),
                 until: later(u64::from(seed)),
             });
             record.created_at = later(10);
@@ -158,6 +159,7 @@ pub async fn extreme_moments_are_kept(store: &impl KeyStore) {
             record.expires_at = Some(moment);
             record.previous = Some(PreviousSecret {
                 digest: record.digest,
+                issued_at: moment,
                 until: moment,
             });
         });

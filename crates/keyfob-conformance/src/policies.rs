@@ -16,11 +16,11 @@ fn second() -> Tenant {
 }
 
 async fn policy(store: &impl KeyStore, tenant: &Tenant) -> Policy {
-    sound(store.policy(&tenant.namespace).await)
+    sound(store.policy(tenant).await)
 }
 
 async fn legacy_policy(store: &impl KeyStore, tenant: &Tenant) -> LegacyPolicy {
-    sound(store.legacy_policy(&tenant.namespace).await)
+    sound(store.legacy_policy(tenant).await)
 }
 
 async fn set(store: &impl KeyStore, tenant: Option<Tenant>, policy: Option<Policy>) {

@@ -300,6 +300,7 @@ fn keeping_old_secrets() -> Hooks {
             if let (None, Some(known)) = (&record.previous, changed) {
                 record.previous = Some(keyfob::PreviousSecret {
                     digest: known.digest,
+                    issued_at: known.issued_at,
                     until: Timestamp::MAX,
                 });
             }

@@ -3,7 +3,7 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use keyfob::{
-    CredentialId, KeyId, KeyRecord, NamespaceId, Policy, Revision, Tenant, Usage,
+    CredentialId, KeyId, KeyRecord, Policy, Revision, Tenant, Usage,
     audit::AuditEvent,
     legacy::{LegacyPolicy, LegacyRecord},
     store::{
@@ -25,8 +25,8 @@ pub(crate) struct Hooks {
     pub(crate) key: Finds,
     pub(crate) keys: Answers<KeyQuery, Page<KeyRecord>>,
     pub(crate) legacy: Answers<LegacyQuery, Page<LegacyRecord>>,
-    pub(crate) policy: Answers<NamespaceId, Policy>,
-    pub(crate) legacy_policy: Answers<NamespaceId, LegacyPolicy>,
+    pub(crate) policy: Answers<Tenant, Policy>,
+    pub(crate) legacy_policy: Answers<Tenant, LegacyPolicy>,
     pub(crate) audit: Answers<AuditQuery, Page<AuditEvent>>,
     pub(crate) changes: Tells,
     pub(crate) record_usage: Records,
@@ -84,14 +84,14 @@ impl KeyStore for Broken {
         Ok((hooks.legacy)(state, query))
     }
 
-    async fn policy(&self, namespace: &NamespaceId) -> Result<Policy, StoreError> {
+    async fn policy(&self, tenant: &Tenant) -> Result<Policy, StoreError> {
         let (state, hooks) = &mut *self.parts();
-        Ok((hooks.policy)(state, namespace))
+        Ok((hooks.policy)(state, tenant))
     }
 
-    async fn legacy_policy(&self, namespace: &NamespaceId) -> Result<LegacyPolicy, StoreError> {
+    async fn legacy_policy(&self, tenant: &Tenant) -> Result<LegacyPolicy, StoreError> {
         let (state, hooks) = &mut *self.parts();
-        Ok((hooks.legacy_policy)(state, namespace))
+        Ok((hooks.legacy_policy)(state, tenant))
     }
 
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
