@@ -287,12 +287,7 @@ impl Index {
 
     fn apply_key(&self, writer: &mut Writer, record: &KeyRecord) -> Result<(), IndexError> {
         let (high, low) = record.id.halves();
-        let realms = [
-            Realm::Team(record.tenant.team.clone()),
-            Realm::Namespace(record.tenant.clone()),
-            Realm::Owner(record.tenant.team.clone(), record.owner.clone()),
-        ];
-        let ended = writer.is_behind(&realms, record.born);
+        let ended = writer.is_behind(&record.realms(), record.born);
         let holder = Holder::Owner(record.owner.clone());
         let payload = self
             .grants
@@ -345,11 +340,7 @@ impl Index {
 
     fn apply_legacy(&self, writer: &mut Writer, record: &LegacyRecord) -> Result<(), IndexError> {
         let (high, low) = record.id.halves();
-        let realms = [
-            Realm::Team(record.tenant.team.clone()),
-            Realm::Namespace(record.tenant.clone()),
-        ];
-        let ended = writer.is_behind(&realms, record.born);
+        let ended = writer.is_behind(&record.realms(), record.born);
         let holder = Holder::Subject(record.subject.clone());
         let payload = self
             .grants

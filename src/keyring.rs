@@ -183,16 +183,11 @@ impl<S: KeyStore> Keyring<S> {
         tenant: &Tenant,
         id: KeyId,
     ) -> Result<KeyInfo, ManageError> {
-        self.change(
-            context,
-            (tenant, id, None),
-            Action::KeyDisabled,
-            false,
-            |record| match record.status {
-                Status::Disabled => Ok(None),
-                _ => Ok(Some(record.disabled(context)?)),
-            },
-        )
+        let target = (tenant, id, None);
+        self.change(context, target, Action::KeyDisabled, false, |record| {
+            let is_so = matches!(record.status, Status::Disabled);
+            (!is_so).then(|| record.disabled(context)).transpose()
+        })
         .await
     }
 
@@ -207,16 +202,11 @@ impl<S: KeyStore> Keyring<S> {
         tenant: &Tenant,
         id: KeyId,
     ) -> Result<KeyInfo, ManageError> {
-        self.change(
-            context,
-            (tenant, id, None),
-            Action::KeyEnabled,
-            false,
-            |record| match record.status {
-                Status::Active => Ok(None),
-                _ => Ok(Some(record.enabled(context)?)),
-            },
-        )
+        let target = (tenant, id, None);
+        self.change(context, target, Action::KeyEnabled, false, |record| {
+            let is_so = matches!(record.status, Status::Active);
+            (!is_so).then(|| record.enabled(context)).transpose()
+        })
         .await
     }
 
@@ -231,16 +221,11 @@ impl<S: KeyStore> Keyring<S> {
         tenant: &Tenant,
         id: KeyId,
     ) -> Result<KeyInfo, ManageError> {
-        self.change(
-            context,
-            (tenant, id, None),
-            Action::KeyRevoked,
-            false,
-            |record| match record.status {
-                Status::Revoked(_) => Ok(None),
-                _ => Ok(Some(record.revoked(context)?)),
-            },
-        )
+        let target = (tenant, id, None);
+        self.change(context, target, Action::KeyRevoked, false, |record| {
+            let is_so = matches!(record.status, Status::Revoked(_));
+            (!is_so).then(|| record.revoked(context)).transpose()
+        })
         .await
     }
 

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 
 use crate::{
-    boundary::Boundary,
+    boundary::{Boundary, Realm},
     digest::KeyDigest,
     identity::{Actor, Owner, Tenant},
     key_id::KeyId,
@@ -86,6 +86,16 @@ impl KeyRecord {
     /// Whether the key is revoked.
     pub fn is_revoked(&self) -> bool {
         matches!(self.status, Status::Revoked(_))
+    }
+
+    /// The realms whose cuts revoke the key.
+    pub fn realms(&self) -> [Realm; 3] {
+        let Tenant { team, .. } = &self.tenant;
+        [
+            Realm::Team(team.clone()),
+            Realm::Namespace(self.tenant.clone()),
+            Realm::Owner(team.clone(), self.owner.clone()),
+        ]
     }
 
     /// The record as it reads behind these boundaries: revoked by the first cut after it was

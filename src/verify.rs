@@ -184,15 +184,7 @@ impl Verifier {
         // From here on the secret has matched, and its holder may be told apart from others.
         let credential = CredentialId::Key(key.id());
         let deny = |reason| Err(Denied::known(reason, credential));
-        let Some(grant) = self.index.grant(&row) else {
-            return deny(DenyReason::Revoked);
-        };
-        if tail.has(Tail::REVOKED) || grant.is_ended() {
-            return deny(DenyReason::Revoked);
-        }
-        if tail.has(Tail::DISABLED) {
-            return deny(DenyReason::Disabled);
-        }
+        let grant = self.grant(&row, credential)?;
         if tail.has(Tail::NOT_BEFORE) {
             let extra = self.index.extra(key.id());
             let start = extra.map(|extra| Tail::unpack_time(extra.payload));
@@ -266,22 +258,29 @@ impl Verifier {
             }));
         }
         let credential = CredentialId::Legacy(legacy.id());
-        let deny = |reason| Err(Denied::known(reason, credential));
-        let Some(grant) = self.index.grant(&row) else {
-            return deny(DenyReason::Revoked);
-        };
-        if tail.has(Tail::REVOKED) || grant.is_ended() {
-            return deny(DenyReason::Revoked);
-        }
-        if tail.has(Tail::DISABLED) {
-            return deny(DenyReason::Disabled);
-        }
+        let grant = self.grant(&row, credential)?;
         let policy = self.index.legacy_policy(&grant.tenant.namespace);
         if !policy.accepts(now) {
-            return deny(DenyReason::LegacyOff);
+            return Err(Denied::known(DenyReason::LegacyOff, credential));
         }
         access.check(grant, credential)?;
         Ok(Principal::new(credential, grant, policy.sunset()))
+    }
+
+    /// What a row grants, unless it was revoked or switched off.
+    #[inline]
+    fn grant(&self, row: &Row, credential: CredentialId) -> Result<&Grant, Denied> {
+        let tail = Tail(row.tail);
+        match self.index.grant(row) {
+            Some(grant) if !tail.has(Tail::REVOKED) && !grant.is_ended() => {
+                if tail.has(Tail::DISABLED) {
+                    Err(Denied::known(DenyReason::Disabled, credential))
+                } else {
+                    Ok(grant)
+                }
+            }
+            _ => Err(Denied::known(DenyReason::Revoked, credential)),
+        }
     }
 
     /// What stands in for a key that does not exist, so that it costs the same.

@@ -1,7 +1,7 @@
 //! What a store keeps of a legacy credential.
 
 use crate::{
-    boundary::Boundary,
+    boundary::{Boundary, Realm},
     digest::KeyDigest,
     identity::{Actor, Tenant},
     legacy::LegacyId,
@@ -38,6 +38,14 @@ pub struct LegacyRecord {
 }
 
 impl LegacyRecord {
+    /// The realms whose cuts revoke the credential.
+    pub fn realms(&self) -> [Realm; 2] {
+        [
+            Realm::Team(self.tenant.team.clone()),
+            Realm::Namespace(self.tenant.clone()),
+        ]
+    }
+
     /// The record as it reads behind these boundaries, as [`KeyRecord::behind`]. The boundaries
     /// are those of its team and its namespace.
     ///

@@ -346,25 +346,15 @@ impl StoreState {
 
     /// A key as it reads behind its boundaries.
     fn read(&self, record: &KeyRecord) -> KeyRecord {
-        let Tenant { team, .. } = &record.tenant;
-        let realms = [
-            Realm::Team(team.clone()),
-            Realm::Namespace(record.tenant.clone()),
-            Realm::Owner(team.clone(), record.owner.clone()),
-        ];
-        record
-            .clone()
-            .behind(realms.iter().filter_map(|realm| self.boundaries.get(realm)))
+        record.clone().behind(self.boundaries(&record.realms()))
     }
 
     fn read_legacy(&self, record: &LegacyRecord) -> LegacyRecord {
-        let realms = [
-            Realm::Team(record.tenant.team.clone()),
-            Realm::Namespace(record.tenant.clone()),
-        ];
-        record
-            .clone()
-            .behind(realms.iter().filter_map(|realm| self.boundaries.get(realm)))
+        record.clone().behind(self.boundaries(&record.realms()))
+    }
+
+    fn boundaries(&self, realms: &[Realm]) -> impl Iterator<Item = &Boundary> {
+        realms.iter().filter_map(|realm| self.boundaries.get(realm))
     }
 
     /// The policy of a namespace: its own, the default that was set, or the default of the type.
