@@ -19,7 +19,7 @@ test:
 
 # The core in every combination of its features
 features:
-    cargo hack check --feature-powerset --no-dev-deps --package keyfob --locked
+    cargo hack check --feature-powerset --package keyfob --locked
 
 # Documentation without warnings
 doc:
@@ -41,6 +41,9 @@ fuzz seconds="20":
 bench:
     cargo bench --bench verify --locked
 
-# The job of the README
-quickstart:
+# The job of the README, and the examples that fail if a promise is broken
+examples:
     cargo run --release --locked --example quickstart
+    cargo run --release --locked --example rotate
+    cargo run --release --locked --example leaver
+    cargo run --release --locked --example custom_store

@@ -154,7 +154,11 @@ fn main() -> Result<(), Box<dyn Error>> {
     let keyring = Keyring::new(FileStore::open(&path)?, format);
     let new = NewKey::new(tenant, Owner::User(alice.clone()), KeyName::new("laptop")?);
     let (key, info) = wait(keyring.create(&Context::new(Actor::user(alice), now), new))?;
-    println!("created {} at revision {}", info.id, info.revision);
+    println!(
+        "created {} at revision {}",
+        format.key_id(info.id),
+        info.revision
+    );
     drop(keyring);
 
     let length = fs::metadata(&path)?.len();
@@ -166,7 +170,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let verifier = Verifier::new(index, format);
     let header = format!("Bearer {}", key.expose());
     let principal = verifier.verify_header(header.as_bytes(), &Access::to("fn-7c2d"), now)?;
-    println!("verified {} after opening anew", principal.credential());
+    let id = format.credential_id(principal.credential());
+    println!("verified {id} after opening anew");
     fs::remove_file(&path)?;
     Ok(())
 }
@@ -262,7 +267,7 @@ mod tests {
     fn everything(store: &FileStore) -> String {
         let state = &store.kept().state;
         let changes = state.changes(Revision::ZERO, usize::MAX);
-        let mut query = AuditQuery::default();
+        let mut query = AuditQuery::every_team();
         loop {
             let page = state.audit(&query);
             match page.next {

@@ -10,7 +10,7 @@ use std::{error::Error, sync::Arc};
 use keyfob::{
     Access, Actor, Context, Denied, Expiry, Index, IssuedKey, KeyFormat, KeyName, Keyring,
     NamespaceId, NewKey, Owner, Peppers, Principal, Reason, Rotation, Scope, Scopes, ServiceId,
-    TeamId, Tenant, Timestamp, Ttl, UserId, Verifier,
+    TeamId, Tenant, Timestamp, Ttl, UserId,
     audit::ChainHash,
     legacy::{self, LegacyPolicy},
     store::{AuditQuery, KeyQuery, LegacyQuery, MemoryStore},
@@ -28,7 +28,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let format = KeyFormat::new("dof")?;
     let index = Arc::new(Index::new());
     let keyring = Keyring::new(MemoryStore::new(), format).with_index(Arc::clone(&index));
-    let verifier = Verifier::new(index, format);
+    let verifier = keyring.verifier(index);
 
     let start = Timestamp::from_unix(1_780_000_000);
     let team = TeamId::new("acme")?;
@@ -134,22 +134,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     enter(rotated.expose().as_bytes(), "fn-orders", later);
 
     title(later, "What the team sees");
+    let policy = wait(keyring.policy(&orders))?;
     for key in wait(keyring.list(&KeyQuery::team(team.clone())))?.items {
-        println!(
-            "   {:<13} {:<15} {}",
-            key.name,
-            key.owner.to_string(),
-            status(&key.status)
-        );
+        let owner = key.owner.to_string();
+        let standing = key.standing(later, &policy);
+        println!("   {:<13} {owner:<15} {standing:?}", key.name);
     }
-    let report = wait(keyring.legacy_report(&LegacyQuery::default()))?;
+    let report = wait(keyring.legacy_report(&LegacyQuery::every_team()))?;
     println!("   {} legacy credential(s) to migrate", report.items.len());
 
     title(
         later,
         "What the audit trail says, in a chain that cannot be changed unnoticed",
     );
-    for event in wait(keyring.audit(&AuditQuery::default()))?.items {
+    for event in wait(keyring.audit(&AuditQuery::every_team()))?.items {
         let entry = &event.entry;
         let whose = entry
             .owner
@@ -175,14 +173,6 @@ fn title(now: Timestamp, text: &str) {
 /// A real service shows the whole text, once; this one is for reading.
 fn shorten(key: &IssuedKey) -> String {
     format!("{}…", &key.expose()[..47])
-}
-
-fn status(status: &keyfob::Status) -> &'static str {
-    match status {
-        keyfob::Status::Active => "active",
-        keyfob::Status::Disabled => "disabled",
-        keyfob::Status::Revoked(_) => "revoked",
-    }
 }
 
 fn tell(verdict: Result<Principal<'_>, Denied>) {

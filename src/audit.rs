@@ -251,7 +251,7 @@ fn chain(entry: &AuditEntry, revision: Revision, before: ChainHash) -> ChainHash
     let fields: [Option<String>; 9] = [
         Some(entry.action.as_str().into()),
         entry.actor.owner.as_ref().map(owner),
-        entry.actor.key.map(String::from),
+        entry.actor.credential.map(|id| alloc::format!("{id}")),
         entry.team.as_ref().map(|text| text.as_str().into()),
         entry.namespace.as_ref().map(|text| text.as_str().into()),
         entry.owner.as_ref().map(owner),

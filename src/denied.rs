@@ -4,7 +4,7 @@ use crate::{authorization::HeaderError, credential::CredentialId};
 
 /// A credential was refused.
 ///
-/// What it displays is one text for every reason.
+/// What it displays is one text for every reason; its `Debug` form, for logs, has the reason.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("access denied")]
 pub struct Denied {
@@ -42,8 +42,19 @@ impl Denied {
     pub fn status(&self) -> u16 {
         match self.reason {
             DenyReason::WrongNamespace | DenyReason::MissingScope => 403,
-            DenyReason::NotReady => 503,
-            _ => 401,
+            DenyReason::NotReady | DenyReason::PepperMissing => 503,
+            DenyReason::NoCredential
+            | DenyReason::RepeatedHeader
+            | DenyReason::Malformed
+            | DenyReason::Mistyped
+            | DenyReason::UnknownKey
+            | DenyReason::WrongSecret
+            | DenyReason::Replaced
+            | DenyReason::Revoked
+            | DenyReason::Disabled
+            | DenyReason::NotYetValid
+            | DenyReason::Expired
+            | DenyReason::LegacyOff => 401,
         }
     }
 }
@@ -92,6 +103,9 @@ pub enum DenyReason {
     MissingScope,
     /// The index has not yet followed its store.
     NotReady,
+    /// The key's digest was made under a pepper that the verifier was not given: a fault of the
+    /// configuration, not of the caller.
+    PepperMissing,
 }
 
 impl DenyReason {
@@ -113,6 +127,7 @@ impl DenyReason {
             Self::WrongNamespace => "wrong_namespace",
             Self::MissingScope => "missing_scope",
             Self::NotReady => "not_ready",
+            Self::PepperMissing => "pepper_missing",
         }
     }
 }

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::{
-    key_id::KeyId,
+    credential::CredentialId,
     name::{NamespaceId, Reason, RequestId, ServiceId, TeamId, UserId},
     timestamp::Timestamp,
 };
@@ -60,10 +60,11 @@ impl fmt::Display for Owner {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Actor {
-    /// The person or service; none for the embedding program itself.
+    /// The person or service; none for the embedding program itself, and for whoever uses a
+    /// legacy credential.
     pub owner: Option<Owner>,
-    /// The key that the action was authenticated with, if it was one.
-    pub key: Option<KeyId>,
+    /// The credential that the action was authenticated with, if it was one.
+    pub credential: Option<CredentialId>,
 }
 
 impl Actor {
@@ -71,7 +72,7 @@ impl Actor {
     pub fn user(user: UserId) -> Self {
         Self {
             owner: Some(Owner::User(user)),
-            key: None,
+            credential: None,
         }
     }
 
@@ -79,7 +80,7 @@ impl Actor {
     pub fn service(service: ServiceId) -> Self {
         Self {
             owner: Some(Owner::Service(service)),
-            key: None,
+            credential: None,
         }
     }
 
@@ -87,27 +88,29 @@ impl Actor {
     pub const fn system() -> Self {
         Self {
             owner: None,
-            key: None,
+            credential: None,
         }
     }
 
-    /// The same, acting with this key.
+    /// The same, acting with this credential.
     #[must_use]
-    pub fn with_key(mut self, key: KeyId) -> Self {
-        self.key = Some(key);
+    pub fn with_credential(mut self, credential: CredentialId) -> Self {
+        self.credential = Some(credential);
         self
     }
 }
 
-/// `user alice`, `service deploy-bot with key 4f…`, `system`.
+/// `user alice`, `service deploy-bot with key 4f…`, `system`; `somebody with legacy 23bc…` for a
+/// credential that is everybody's.
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.owner {
             Some(owner) => write!(f, "{owner}")?,
+            None if self.credential.is_some() => f.write_str("somebody")?,
             None => f.write_str("system")?,
         }
-        match self.key {
-            Some(key) => write!(f, " with key {key}"),
+        match self.credential {
+            Some(credential) => write!(f, " with {credential}"),
             None => Ok(()),
         }
     }

@@ -2,7 +2,6 @@
 
 mod error;
 mod grant;
-mod legacy_policies;
 mod line;
 mod slab;
 mod table;
@@ -35,7 +34,7 @@ use crate::{
 };
 
 use grant::Grants;
-use legacy_policies::LegacyPolicies;
+use slab::Slab;
 use table::{Table, TableWriter};
 
 /// Every key of a store, shaped for verification: one cache line a key, read without lock,
@@ -64,7 +63,8 @@ pub struct Index {
     extras: Table,
     legacy: Table,
     grants: Grants,
-    legacy_policies: LegacyPolicies,
+    /// Every policy for legacy credentials that there was. They are few.
+    legacy_policies: Slab<LegacyPolicy>,
     ready: AtomicBool,
     clock: AtomicI64,
     writer: Mutex<Writer>,
@@ -76,12 +76,17 @@ struct Writer {
     cursor: Revision,
     /// Up to where it knows everything: the cursor, at the last end of the feed.
     as_of: Revision,
+    /// The latest revision at which a part of the feed was read.
+    newest: Revision,
     keys: TableWriter<Life>,
     /// With the number of the key's grant.
     extras: TableWriter<(Life, u64)>,
     legacy: TableWriter<()>,
     boundaries: BTreeMap<Realm, Boundary>,
     policies: BTreeMap<Option<NamespaceId>, Policy>,
+    /// The numbers of the policies for legacy credentials.
+    legacy_policies: BTreeMap<Option<NamespaceId>, u32>,
+    policies_changed: bool,
 }
 
 /// What a secret's end is worked out from when the policy changes.
@@ -116,17 +121,20 @@ impl Index {
             extras,
             legacy,
             grants: Grants::new(),
-            legacy_policies: LegacyPolicies::new(),
+            legacy_policies: Slab::new(),
             ready: AtomicBool::new(false),
             clock: AtomicI64::new(i64::MIN),
             writer: Mutex::new(Writer {
                 cursor: Revision::ZERO,
                 as_of: Revision::ZERO,
+                newest: Revision::ZERO,
                 keys: keys_writer,
                 extras: extras_writer,
                 legacy: legacy_writer,
                 boundaries: BTreeMap::new(),
                 policies: BTreeMap::new(),
+                legacy_policies: BTreeMap::new(),
+                policies_changed: false,
             }),
         }
     }
@@ -143,8 +151,7 @@ impl Index {
         loop {
             let cursor = self.writer().cursor;
             let changes = store.changes(cursor, Self::PAGE).await?;
-            self.apply(&changes)?;
-            if !changes.more {
+            if self.take(&changes)? {
                 return Ok(self.as_of());
             }
             if self.writer().cursor == cursor {
@@ -165,6 +172,14 @@ impl Index {
     ///   another store, or a backup; build a new index
     /// - there is no room -> [`IndexError::Full`]
     pub fn apply(&self, changes: &Changes) -> Result<(), IndexError> {
+        self.take(changes).map(drop)
+    }
+
+    /// As [`Index::apply`]; says whether this was the end of the feed.
+    ///
+    /// The end is only believed of a part that was read no earlier than any other: while an older
+    /// one was on its way, something in it may have moved on to where the index has not been yet.
+    fn take(&self, changes: &Changes) -> Result<bool, IndexError> {
         let mut writer = self.writer();
         let at = writer.cursor;
         if changes.after > at {
@@ -176,18 +191,29 @@ impl Index {
                 at,
             });
         }
+        let mut applied = Ok(());
         for entry in &changes.entries {
             if entry.revision > writer.cursor {
-                self.apply_entry(&mut writer, entry)?;
+                applied = self.apply_entry(&mut writer, entry);
+                if applied.is_err() {
+                    break;
+                }
                 writer.cursor = entry.revision;
             }
         }
+        // Policies come into force together, once for the whole part.
+        if core::mem::take(&mut writer.policies_changed) {
+            self.apply_policies(&writer);
+        }
+        applied?;
         writer.cursor = writer.cursor.max(changes.upto);
-        if !changes.more {
+        writer.newest = writer.newest.max(changes.head);
+        let ended = !changes.more && changes.head >= writer.newest;
+        if ended {
             writer.as_of = writer.cursor;
             self.ready.store(true, Ordering::Release);
         }
-        Ok(())
+        Ok(ended)
     }
 
     /// The revision up to which the index knows everything: the last end of the feed that it came
@@ -199,6 +225,12 @@ impl Index {
     /// Whether the index has followed a store to its end once.
     pub fn is_ready(&self) -> bool {
         self.ready.load(Ordering::Acquire)
+    }
+
+    /// The latest time that a verification was given, for a metric: far ahead of the real time, it
+    /// says that somebody passed a wrong one.
+    pub fn clock(&self) -> Timestamp {
+        Timestamp::from_unix(self.clock.load(Ordering::Relaxed))
     }
 
     /// Bytes that the tables of the index take, without names and grants.
@@ -232,8 +264,12 @@ impl Index {
         self.grants.get(row.payload)
     }
 
-    pub(crate) fn legacy_policy(&self, namespace: &NamespaceId) -> &LegacyPolicy {
-        self.legacy_policies.of(namespace)
+    pub(crate) fn legacy_policy(&self, grant: &Grant) -> &LegacyPolicy {
+        static OFF: LegacyPolicy = LegacyPolicy::Off;
+        let number = grant.legacy_policy();
+        number
+            .and_then(|number| self.legacy_policies.get(number))
+            .unwrap_or(&OFF)
     }
 
     /// The time to judge by: `now`, or a later one that was seen before.
@@ -275,13 +311,21 @@ impl Index {
                     Some(policy) => writer.policies.insert(namespace.clone(), policy.clone()),
                     None => writer.policies.remove(namespace),
                 };
-                self.apply_policies(writer);
+                writer.policies_changed = true;
                 Ok(())
             }
-            Item::LegacyPolicy(namespace, policy) => self
-                .legacy_policies
-                .set(namespace.as_ref(), policy.as_ref())
-                .ok_or(IndexError::Full),
+            Item::LegacyPolicy(namespace, policy) => {
+                match policy {
+                    Some(policy) => {
+                        let number = self.legacy_policies.push(policy.clone());
+                        let number = number.ok_or(IndexError::Full)?;
+                        writer.legacy_policies.insert(namespace.clone(), number)
+                    }
+                    None => writer.legacy_policies.remove(namespace),
+                };
+                writer.policies_changed = true;
+                Ok(())
+            }
         }
     }
 
@@ -360,12 +404,21 @@ impl Index {
             payload,
             tail: tail.0,
         };
+        let policy = own_or_default(&writer.legacy_policies, &record.tenant.namespace);
+        if let Some(grant) = self.grants.get(payload) {
+            grant.set_legacy_policy(policy.copied());
+        }
         self.legacy.upsert(&mut writer.legacy, &row, ())?;
         Ok(())
     }
 
-    /// Works out every secret's end anew: one pass over all keys, for the rare change of policy.
+    /// Works out every secret's end and every legacy credential's policy anew: one pass over all
+    /// keys, for the rare change of policy.
     fn apply_policies(&self, writer: &Writer) {
+        for grant in self.grants.of_subjects() {
+            let policy = own_or_default(&writer.legacy_policies, &grant.tenant.namespace);
+            grant.set_legacy_policy(policy.copied());
+        }
         let retimed = |tail: u64, life: &Life, grant: u64| match self.grants.get(grant) {
             Some(grant) => {
                 let policy = policy_of(&writer.policies, &grant.tenant.namespace);
@@ -412,9 +465,16 @@ impl Writer {
 }
 
 fn policy_of(policies: &BTreeMap<Option<NamespaceId>, Policy>, namespace: &NamespaceId) -> Policy {
+    own_or_default(policies, namespace)
+        .cloned()
+        .unwrap_or_default()
+}
+
+fn own_or_default<'a, P>(
+    policies: &'a BTreeMap<Option<NamespaceId>, P>,
+    namespace: &NamespaceId,
+) -> Option<&'a P> {
     policies
         .get(&Some(namespace.clone()))
         .or_else(|| policies.get(&None))
-        .cloned()
-        .unwrap_or_default()
 }

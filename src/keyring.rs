@@ -10,7 +10,7 @@ use alloc::sync::Arc;
 use ring::rand::{SecureRandom, SystemRandom};
 
 pub use error::ManageError;
-pub use legacy::LegacyUse;
+pub use legacy::{LegacyUse, NamespaceUse};
 
 use crate::{
     audit::{Action, AuditEntry},
@@ -27,13 +27,16 @@ use crate::{
     record::{KeyInfo, KeyRecord, Status},
     revision::Revision,
     store::{Change, Commit, Conflict, KeyQuery, KeyStore, Limits, Page},
+    verify::Verifier,
 };
 
 /// Creates, lists, changes and ends keys in a [`KeyStore`].
 ///
 /// Every call that changes something takes a [`Context`]: who acts, when and why. It commits the
 /// change with its audit event, and returns after both are kept and, if there is an
-/// [index](Keyring::with_index), after they are in force in it.
+/// [index](Keyring::with_index), after they are in force in it: else it says so with
+/// [`ManageError::Follow`], and calling again is safe. Calls that only read take no context, since
+/// nothing is recorded of them.
 ///
 /// The calls are `async` and need no runtime: over a store that never waits, such as
 /// [`MemoryStore`](crate::store::MemoryStore), [`wait`](crate::wait) makes a plain call of each.
@@ -67,10 +70,19 @@ impl<S: KeyStore> Keyring<S> {
     }
 
     /// Bringing this index up to date after every change, before the call returns.
+    ///
+    /// At the start of a program over a store that has keys already, call
+    /// [`index.follow(keyring.store())`](Index::follow) once: until the first call of either kind
+    /// the index is not ready.
     #[must_use]
     pub fn with_index(mut self, index: Arc<Index>) -> Self {
         self.index = Some(index);
         self
+    }
+
+    /// A verifier over an index, for keys of the same format under the same peppers.
+    pub fn verifier(&self, index: Arc<Index>) -> Verifier {
+        Verifier::new(index, self.format).with_peppers(self.peppers.clone())
     }
 
     /// The store.
@@ -84,7 +96,7 @@ impl<S: KeyStore> Keyring<S> {
     }
 
     /// Makes a key, with randomness of the operating system; its plain text is in the answer and
-    /// nowhere else.
+    /// nowhere else. Should the index not be able to follow just now, the key works once it can.
     ///
     /// # Errors
     ///
@@ -117,7 +129,8 @@ impl<S: KeyStore> Keyring<S> {
             limits: Limits::from(&policy),
         };
         let event = about_key(Action::KeyCreated, context, &record);
-        record.revision = self.commit(change, event).await?;
+        record.revision = self.keep(change, event).await?;
+        self.follow_if_possible().await;
         Ok((key, KeyInfo::from(&record)))
     }
 
@@ -247,20 +260,44 @@ impl<S: KeyStore> Keyring<S> {
         rotation: Rotation,
         expected: Option<Revision>,
     ) -> Result<(IssuedKey, KeyInfo), ManageError> {
+        let rng = SystemRandom::new();
+        self.rotate_with(context, tenant, id, rotation, expected, &rng)
+            .await
+    }
+
+    /// Rotates a key as [`Keyring::rotate`], with another source of randomness.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyring::rotate`].
+    pub async fn rotate_with(
+        &self,
+        context: &Context,
+        tenant: &Tenant,
+        id: KeyId,
+        rotation: Rotation,
+        expected: Option<Revision>,
+        rng: &(dyn SecureRandom + Sync),
+    ) -> Result<(IssuedKey, KeyInfo), ManageError> {
         let policy = self.store.policy(tenant).await?;
         let record = self.record_at(tenant, id, expected).await?;
-        let before = record.revision;
+        let expected = record.revision;
         let (mut record, key) = record.rotated(
             &rotation,
             context,
             &policy,
             &self.format,
             &self.peppers,
-            &SystemRandom::new(),
+            rng,
         )?;
-        record.revision = self
-            .replace(context, &record, before, Action::KeyRotated, false)
-            .await?;
+        let event = about_key(Action::KeyRotated, context, &record);
+        let change = Change::ReplaceKey {
+            record: record.clone(),
+            expected,
+            unique_name: false,
+        };
+        record.revision = self.keep(change, event).await?;
+        self.follow_if_possible().await;
         Ok((key, KeyInfo::from(&record)))
     }
 
@@ -411,12 +448,25 @@ impl<S: KeyStore> Keyring<S> {
             .await
     }
 
+    /// Keeps a change, and brings the index up to date.
     async fn commit(&self, change: Change, event: AuditEntry) -> Result<Revision, ManageError> {
-        let revision = self.store.commit(&Commit { change, event }).await?;
+        let revision = self.keep(change, event).await?;
         if let Some(index) = &self.index {
             index.follow(&self.store).await?;
         }
         Ok(revision)
+    }
+
+    async fn keep(&self, change: Change, event: AuditEntry) -> Result<Revision, ManageError> {
+        Ok(self.store.commit(&Commit { change, event }).await?)
+    }
+
+    /// Brings the index up to date, for a change whose answer must not be lost: a new secret is
+    /// known to nobody else. What the index misses now it reads when it follows again.
+    async fn follow_if_possible(&self) {
+        if let Some(index) = &self.index {
+            let _ = index.follow(&self.store).await;
+        }
     }
 }
 

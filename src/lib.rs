@@ -29,14 +29,13 @@
 //! |---|---|---|
 //! | `std` | yes | [`Index`], [`Verifier`], [`Keyring`], [`MemoryStore`](store::MemoryStore), [`UsageRecorder`], [`wait`] |
 //! | `serde` | yes | `Serialize` and `Deserialize` for what is kept or shown |
-//! | `import` | no | [`legacy::read_subjects`], for `OpenWhisk`'s database |
+//! | `import` | no | `legacy::read_subjects`, for `OpenWhisk`'s database |
 //!
 //! Without `std` the crate is `no_std` with `alloc`: format, parser, digests, records, lifecycle,
 //! policies, audit chain and the store contract.
 
 #![no_std]
 #![forbid(unsafe_code)]
-#![cfg_attr(docsrs, feature(doc_cfg))]
 #![cfg_attr(
     not(test),
     deny(
@@ -113,7 +112,7 @@ pub use usage::{Usage, UsageTable};
 pub use {
     denied::{Denied, DenyReason},
     index::{FollowError, Index, IndexError},
-    keyring::{Keyring, LegacyUse, ManageError},
+    keyring::{Keyring, LegacyUse, ManageError, NamespaceUse},
     principal::{Principal, PrincipalKind},
     usage::UsageRecorder,
     verify::{Access, Verifier},

@@ -107,11 +107,6 @@ impl NewKey {
     ) -> Result<(KeyRecord, IssuedKey), LifecycleError> {
         let now = context.now;
         let expires_at = self.expiry.end(now, policy)?;
-        if let (Some(start), Some(end)) = (self.not_before, expires_at) {
-            if start >= end {
-                return Err(LifecycleError::NeverValid);
-            }
-        }
         let key = IssuedKey::generate(format, rng)?;
         let record = KeyRecord {
             id: key.id(),
@@ -132,6 +127,7 @@ impl NewKey {
             born: Revision::ZERO,
             revision: Revision::ZERO,
         };
+        record.refuse_never_valid()?;
         Ok((record, key))
     }
 }
@@ -200,6 +196,7 @@ impl KeyRecord {
     ///
     /// - the key is revoked -> [`LifecycleError::Revoked`]
     /// - a later end than it has -> [`LifecycleError::ExpiryExtended`]
+    /// - an end before its beginning -> [`LifecycleError::NeverValid`]
     pub fn updated(mut self, update: KeyUpdate, context: &Context) -> Result<Self, LifecycleError> {
         self.refuse_revoked()?;
         if let Some(end) = update.expires_at {
@@ -207,6 +204,7 @@ impl KeyRecord {
                 return Err(LifecycleError::ExpiryExtended);
             }
             self.expires_at = Some(end);
+            self.refuse_never_valid()?;
             if let Some(previous) = &mut self.previous {
                 previous.until = previous.until.min(end);
             }
@@ -288,11 +286,7 @@ impl KeyRecord {
         let until = now.plus_seconds(rotation.grace_seconds).min(old_end);
         if let Some(expiry) = rotation.renew {
             self.expires_at = expiry.end(now, policy)?;
-            if let (Some(start), Some(end)) = (self.not_before, self.expires_at) {
-                if start >= end {
-                    return Err(LifecycleError::NeverValid);
-                }
-            }
+            self.refuse_never_valid()?;
         }
         let key = IssuedKey::with_id(format, self.id, rng)?;
         self.previous = (now < until).then_some(PreviousSecret {
@@ -335,6 +329,13 @@ impl KeyRecord {
         self.status = status;
         self.updated_at = context.now;
         Ok(self)
+    }
+
+    fn refuse_never_valid(&self) -> Result<(), LifecycleError> {
+        match (self.not_before, self.expires_at) {
+            (Some(start), Some(end)) if end <= start => Err(LifecycleError::NeverValid),
+            _ => Ok(()),
+        }
     }
 
     fn refuse_revoked(&self) -> Result<(), LifecycleError> {

@@ -128,7 +128,7 @@ impl<'a> Principal<'a> {
     pub fn to_actor(&self) -> Actor {
         Actor {
             owner: self.owner().cloned(),
-            key: self.key_id(),
+            credential: Some(self.credential),
         }
     }
 }

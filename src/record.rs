@@ -65,15 +65,12 @@ impl KeyRecord {
 
     /// What the key is good for at `now` under `policy`.
     pub fn standing(&self, now: Timestamp, policy: &Policy) -> Standing {
-        match &self.status {
-            Status::Revoked(_) => Standing::Revoked,
-            _ if self.expires_under(policy).is_some_and(|end| end <= now) => Standing::Expired,
-            Status::Disabled => Standing::Disabled,
-            Status::Active if self.not_before.is_some_and(|start| now < start) => {
-                Standing::NotYetValid
-            }
-            Status::Active => Standing::Active,
-        }
+        Standing::of(
+            &self.status,
+            self.not_before,
+            self.expires_under(policy),
+            now,
+        )
     }
 
     /// Whether the key still takes a name and a place: neither revoked nor past its own end.
@@ -197,6 +194,23 @@ pub enum Standing {
     Revoked,
 }
 
+impl Standing {
+    fn of(
+        status: &Status,
+        not_before: Option<Timestamp>,
+        end: Option<Timestamp>,
+        now: Timestamp,
+    ) -> Self {
+        match status {
+            Status::Revoked(_) => Self::Revoked,
+            _ if end.is_some_and(|end| end <= now) => Self::Expired,
+            Status::Disabled => Self::Disabled,
+            Status::Active if not_before.is_some_and(|start| now < start) => Self::NotYetValid,
+            Status::Active => Self::Active,
+        }
+    }
+}
+
 /// Up to 32 labels of a key.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
@@ -291,6 +305,24 @@ pub struct KeyInfo {
     pub status: Status,
     /// The store's revision at which it last changed, for compare-and-swap.
     pub revision: Revision,
+}
+
+impl KeyInfo {
+    /// The first moment at which the key no longer works under `policy`.
+    pub fn expires_under(&self, policy: &Policy) -> Option<Timestamp> {
+        policy.end_of_life(self.issued_at, self.expires_at)
+    }
+
+    /// What the key is good for at `now` under `policy`, as
+    /// [`Keyring::policy`](crate::Keyring::policy) gives it.
+    pub fn standing(&self, now: Timestamp, policy: &Policy) -> Standing {
+        Standing::of(
+            &self.status,
+            self.not_before,
+            self.expires_under(policy),
+            now,
+        )
+    }
 }
 
 impl From<&KeyRecord> for KeyInfo {

@@ -190,7 +190,8 @@ mod recorder {
                     return table.record(usage);
                 }
             }
-            self.lost.fetch_add(1, Ordering::Relaxed);
+            let uses = usage.accepted.saturating_add(usage.refused);
+            self.lost.fetch_add(uses, Ordering::Relaxed);
         }
 
         /// Takes out what all threads recorded, merged by credential, and the number of uses

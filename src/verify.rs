@@ -22,7 +22,8 @@ use crate::{
 ///
 /// # Security
 ///
-/// - Digests are compared in constant time. An unknown key costs the same work as a wrong secret.
+/// - Digests are compared in constant time. An unknown key costs the same work as a wrong secret
+///   (but while keys are moved from one pepper to another, or to the first).
 /// - What is wrong with a key (revoked, expired, another namespace) is only decided after its
 ///   secret matched.
 /// - [`Denied`] reads the same whatever the reason was; [`Denied::reason`] is for logs.
@@ -34,13 +35,13 @@ use crate::{
 ///
 /// use keyfob::{
 ///     Access, Actor, Context, Index, KeyFormat, KeyName, Keyring, NamespaceId, NewKey, Owner,
-///     TeamId, Tenant, Timestamp, UserId, Verifier, store::MemoryStore, wait,
+///     TeamId, Tenant, Timestamp, UserId, store::MemoryStore, wait,
 /// };
 ///
 /// let format = KeyFormat::new("dof")?;
 /// let index = Arc::new(Index::new());
 /// let keyring = Keyring::new(MemoryStore::new(), format).with_index(Arc::clone(&index));
-/// let verifier = Verifier::new(index, format);
+/// let verifier = keyring.verifier(index);
 ///
 /// let now = Timestamp::from_unix(1_800_000_000);
 /// let alice = UserId::new("alice")?;
@@ -49,9 +50,10 @@ use crate::{
 /// let (key, _info) = wait(keyring.create(&Context::new(Actor::user(alice), now), new))?;
 ///
 /// let header = format!("Bearer {}", key.expose());
-/// let principal = verifier.verify_header(header.as_bytes(), &Access::to("fn-7c2d"), now)?;
+/// let fields = [header.as_bytes()]; // all `Authorization` fields of the request
+/// let principal = verifier.verify_fields(fields, &Access::to("fn-7c2d"), now)?;
 /// assert_eq!(principal.owner().map(Owner::as_str), Some("alice"));
-/// assert!(verifier.verify_header(header.as_bytes(), &Access::to("other"), now).is_err());
+/// assert!(verifier.verify_fields(fields, &Access::to("other"), now).is_err());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug)]
@@ -89,6 +91,11 @@ impl Verifier {
 
     /// Judges the value of an `Authorization` header field.
     ///
+    /// # Security
+    ///
+    /// For a caller who knows that the request has the field once. Taking the first of several
+    /// lets a proxy in front judge another one: [`Verifier::verify_fields`] refuses them.
+    ///
     /// # Errors
     ///
     /// [`Denied`], for whatever reason.
@@ -104,7 +111,8 @@ impl Verifier {
         self.verify(&credential, access, now)
     }
 
-    /// Judges all values of a request's `Authorization` header field: there must be one.
+    /// Judges all values of a request's `Authorization` header field, of which there must be one:
+    /// the way in for a gateway.
     ///
     /// # Errors
     ///
@@ -177,7 +185,11 @@ impl Verifier {
         let (end, replaced) = if current {
             (tail.end(), false)
         } else {
-            let until = self.previous_secret(key, &row, &lanes, found.is_some())?;
+            let previous = self.previous_secret(key, &row, &lanes, found.is_some());
+            let until = previous.map_err(|denied| match pepper {
+                Ok(_) => denied,
+                Err(_) => Denied::unknown(DenyReason::PepperMissing),
+            })?;
             (Some(tail.end().map_or(until, |end| end.min(until))), true)
         };
 
@@ -249,8 +261,10 @@ impl Verifier {
         let tail = Tail(row.tail);
         let pepper = self.peppers.find(tail.pepper());
         let lanes = legacy_lanes(legacy, pepper.unwrap_or_default());
-        let matches = bool::from(same(&lanes, &row.digest));
-        if !(matches && found.is_some() && pepper.is_ok()) {
+        if pepper.is_err() {
+            return Err(Denied::unknown(DenyReason::PepperMissing));
+        }
+        if !(bool::from(same(&lanes, &row.digest)) && found.is_some()) {
             return Err(Denied::unknown(if found.is_some() {
                 DenyReason::WrongSecret
             } else {
@@ -259,7 +273,7 @@ impl Verifier {
         }
         let credential = CredentialId::Legacy(legacy.id());
         let grant = self.grant(&row, credential)?;
-        let policy = self.index.legacy_policy(&grant.tenant.namespace);
+        let policy = self.index.legacy_policy(grant);
         if !policy.accepts(now) {
             return Err(Denied::known(DenyReason::LegacyOff, credential));
         }
@@ -308,7 +322,7 @@ pub struct Access<'a> {
 }
 
 impl<'a> Access<'a> {
-    /// Access to a namespace.
+    /// Access to a namespace, whatever the key's scopes: see [`Access::requiring`].
     #[inline]
     pub const fn to(namespace: &'a str) -> Self {
         Self {

@@ -877,6 +877,16 @@ fn peppers_are_rotated_as_keys_are_used() {
     assert_eq!(verdicts(&both), [Some(true), Some(true), Some(false)]);
     assert_eq!(verdicts(&new), [Some(true), None, Some(false)]);
 
+    // A pepper that is not at hand is nobody's fault but ours.
+    let verifier = Verifier::new(Arc::clone(&index), dof()).with_peppers(new.clone());
+    let denied = verifier
+        .verify_text(keys[1].expose().as_bytes(), &Access::to("fn-a"), START)
+        .unwrap_err();
+    assert_eq!(
+        (denied.status(), denied.reason()),
+        (503, DenyReason::PepperMissing)
+    );
+
     // A rotation in the middle leaves the two secrets of a key under different peppers.
     let rotation = Rotation {
         grace_seconds: HOUR,
@@ -930,7 +940,11 @@ fn last_use_is_known_without_a_write_per_call() {
         "a refused attempt is no use"
     );
     assert_eq!((known[0].accepted, known[0].refused), (2, 1));
-    let report = wait(house.keyring.legacy_report(&LegacyQuery::default())).unwrap();
+    let all = wait(house.keyring.legacy_use(&tenant("fn-a"))).unwrap();
+    assert_eq!((all.credentials, all.accepted), (1, 1));
+    let none = wait(house.keyring.legacy_use(&tenant("fn-b"))).unwrap();
+    assert_eq!((none.credentials, none.accepted), (0, 0));
+    let report = wait(house.keyring.legacy_report(&LegacyQuery::every_team())).unwrap();
     assert_eq!(report.items[0].record.tenant, tenant("fn-a"));
     assert_eq!(
         report.items[0].usage.as_ref().map(|usage| usage.accepted),
@@ -980,6 +994,36 @@ fn an_index_takes_no_feed_with_a_gap_and_none_that_went_back() {
 }
 
 #[test]
+fn an_old_end_of_the_feed_is_not_believed() {
+    let house = House::new();
+    let store = house.keyring.store();
+    let key = house.create(key_of("alice"));
+    let tenant = tenant("fn-a");
+    wait(house.keyring.disable(&at(START), &tenant, key.id())).unwrap();
+    let index = Arc::new(Index::new());
+    let verifier = house.keyring.verifier(Arc::clone(&index));
+    // One follower reads the end of the feed, and is slow to hand it on. Meanwhile the key moves
+    // in the feed, and another follower reads a part that does not reach it.
+    let late = wait(store.changes(keyfob::Revision::ZERO, 10)).unwrap();
+    for name in ["b", "c"] {
+        house.create(key_of(name));
+    }
+    wait(
+        house
+            .keyring
+            .update(&at(START), &tenant, key.id(), KeyUpdate::default(), None),
+    )
+    .unwrap();
+    let part = wait(store.changes(keyfob::Revision::ZERO, 1)).unwrap();
+    index.apply(&part).unwrap();
+    index.apply(&late).unwrap();
+    assert!(!index.is_ready(), "what moved on was not read yet");
+    wait(index.follow(store)).unwrap();
+    let verdict = verifier.verify_text(key.expose().as_bytes(), &Access::to("fn-a"), START);
+    assert_eq!(verdict.unwrap_err().reason(), DenyReason::Disabled);
+}
+
+#[test]
 fn every_refusal_reads_the_same() {
     let house = House::new();
     let key = house.create(key_of("alice"));
@@ -1006,6 +1050,41 @@ fn every_refusal_reads_the_same() {
 }
 
 #[test]
+fn whoever_uses_a_legacy_credential_is_not_the_system() {
+    let house = House::new();
+    house.import_guest(LegacyPolicy::until(START.plus_seconds(HOUR)));
+    let access = Access::to("fn-a");
+    let principal = house.verifier.verify_text(GUEST.as_bytes(), &access, START);
+    let actor = principal.unwrap().to_actor();
+    assert_ne!(actor, Actor::system());
+    assert_eq!(
+        actor.to_string(),
+        "somebody with legacy 23bc46b1-71f6-4ed5-8c54-816aa4f8c502"
+    );
+}
+
+#[test]
+fn an_end_is_not_moved_before_the_beginning() {
+    let house = House::new();
+    let begin = START.plus_seconds(HOUR);
+    let key = house.create(key_of("alice").with_not_before(begin));
+    let update = KeyUpdate {
+        expires_at: Some(begin),
+        ..KeyUpdate::default()
+    };
+    let (context, tenant) = (at(START), tenant("fn-a"));
+    let outcome = wait(
+        house
+            .keyring
+            .update(&context, &tenant, key.id(), update, None),
+    );
+    assert!(matches!(
+        outcome,
+        Err(ManageError::Lifecycle(keyfob::LifecycleError::NeverValid))
+    ));
+}
+
+#[test]
 fn every_change_has_its_event() {
     let house = House::new();
     let key = house.create(key_of("alice"));
@@ -1015,7 +1094,7 @@ fn every_change_has_its_event() {
     wait(ring.revoke(&at(START), &tenant, id)).unwrap();
     assert!(wait(ring.enable(&at(START), &tenant, id)).is_err());
     wait(ring.delete(&at(START), &tenant, id)).unwrap();
-    let events = wait(ring.audit(&keyfob::store::AuditQuery::default()))
+    let events = wait(ring.audit(&keyfob::store::AuditQuery::every_team()))
         .unwrap()
         .items;
     let actions: Vec<&str> = events

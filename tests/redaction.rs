@@ -179,9 +179,9 @@ fn nothing_that_ever_held_a_secret_tells_it() {
 
     // What comes out.
     let changes = wait(store.changes(keyfob::Revision::ZERO, 100)).unwrap();
-    let events = wait(ring.audit(&AuditQuery::default())).unwrap();
+    let events = wait(ring.audit(&AuditQuery::every_team())).unwrap();
     let keys = wait(ring.list(&KeyQuery::team(tenant.team.clone()))).unwrap();
-    let report = wait(ring.legacy_report(&LegacyQuery::default())).unwrap();
+    let report = wait(ring.legacy_report(&LegacyQuery::every_team())).unwrap();
     scan.printed(&record);
     scan.printed(&info);
     scan.printed(&changes);
@@ -211,7 +211,7 @@ const RECORD: &str = r#"{
     "owner": {"user": "alice"}, "name": "laptop", "labels": {}, "scopes": "all",
     "digest": "sha256:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
     "previous": null, "created_at": 1800000000,
-    "created_by": {"owner": {"user": "alice"}, "key": null},
+    "created_by": {"owner": {"user": "alice"}, "credential": null},
     "updated_at": 1800000000, "issued_at": 1800000000, "not_before": null, "expires_at": null,
     "status": "active", "born": 1, "revision": 1
 }"#;

@@ -1,7 +1,7 @@
 //! An HTTP gateway that serves `OpenWhisk`'s invocation interface and lets keys of Keyfob in.
 //!
 //! ```text
-//! cargo run --example gateway --features import -- [--port N] [--sunset RFC3339] [--json]
+//! cargo run --example gateway -- [--port N] [--sunset RFC3339] [--json]
 //! ```
 //!
 //! - `main.rs`: what every request needs, and how the gateway starts, counts and stops

@@ -59,7 +59,7 @@ async fn legacy_report(
 
     gateway.flush_usage().await;
     let mut rows = Vec::new();
-    let mut query = LegacyQuery::default();
+    let mut query = LegacyQuery::every_team();
     loop {
         let page = gateway.keyring.legacy_report(&query).await;
         let page = page.map_err(|error| failed(&error))?;

@@ -417,7 +417,8 @@ impl Model {
         let unique = self.rules(PLACES[place].1).unique_names;
         let taken =
             name.is_some_and(|name| unique && !self.name_is_free(place, name, Some(key.id)));
-        if put_back || taken {
+        let never = ends.is_some_and(|ends| key.starts.is_some_and(|starts| ends <= starts));
+        if put_back || taken || never {
             Err(Refusal::Other)
         } else {
             Ok(())

@@ -656,7 +656,7 @@ impl World {
         wait(self.keyring.verify_audit()).expect("an unbroken chain");
         let query = AuditQuery {
             limit: 1000,
-            ..AuditQuery::default()
+            ..AuditQuery::every_team()
         };
         let events = wait(self.keyring.audit(&query)).expect("no I/O").items;
         assert_eq!(events.len(), self.model.changes.min(1000));
@@ -674,7 +674,7 @@ impl World {
             .iter()
             .filter(|key| key.state != State::Deleted);
         let keys = keys.map(|key| (CredentialId::Key(key.id), &key.uses));
-        let report = wait(self.keyring.legacy_report(&LegacyQuery::default())).expect("no I/O");
+        let report = wait(self.keyring.legacy_report(&LegacyQuery::every_team())).expect("no I/O");
         assert_eq!(report.items.len(), self.model.legacy.len());
         let legacy = report
             .items

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Mutex, PoisonError,
-    atomic::{AtomicBool, Ordering},
+    atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
 use alloc::{collections::BTreeMap, vec::Vec};
@@ -23,6 +23,8 @@ pub(crate) struct Grant {
     pub(crate) scopes: Scopes,
     /// Whether a cut has ended all keys with this grant.
     ended: AtomicBool,
+    /// The number of the policy for legacy credentials that holds, or [`NO_POLICY`].
+    legacy_policy: AtomicU32,
 }
 
 /// Who holds a credential.
@@ -38,6 +40,16 @@ impl Grant {
     #[inline]
     pub(crate) fn is_ended(&self) -> bool {
         self.ended.load(Ordering::Acquire)
+    }
+
+    pub(super) fn legacy_policy(&self) -> Option<u32> {
+        let number = self.legacy_policy.load(Ordering::Acquire);
+        (number != NO_POLICY).then_some(number)
+    }
+
+    pub(super) fn set_legacy_policy(&self, number: Option<u32>) {
+        let number = number.unwrap_or(NO_POLICY);
+        self.legacy_policy.store(number, Ordering::Release);
     }
 }
 
@@ -68,6 +80,13 @@ impl Grants {
         self.grants.get(u32::try_from(number).ok()?)
     }
 
+    /// The grants of legacy credentials.
+    pub(super) fn of_subjects(&self) -> impl Iterator<Item = &Grant> {
+        (0..self.grants.len())
+            .filter_map(|number| self.grants.get(number))
+            .filter(|grant| matches!(grant.holder, Holder::Subject(_)))
+    }
+
     /// The number of a grant, made if there is none.
     pub(super) fn number(
         &self,
@@ -88,6 +107,7 @@ impl Grants {
             holder: holder.clone(),
             scopes: scopes.clone(),
             ended: AtomicBool::new(ended),
+            legacy_policy: AtomicU32::new(NO_POLICY),
         })?;
         *number = Some(new);
         if !ended {
@@ -122,6 +142,8 @@ impl Grants {
         }
     }
 }
+
+const NO_POLICY: u32 = u32::MAX;
 
 /// The realms whose end is the end of a grant.
 fn realms(tenant: &Tenant, holder: &Holder) -> impl Iterator<Item = Realm> {

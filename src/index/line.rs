@@ -46,8 +46,9 @@ impl Line {
 
     /// Fills a slot that is not live, and makes it live.
     pub(super) fn write(&self, row: &Row) {
+        // Not before the slot was taken out, and before everything that follows.
         self.head
-            .store(self.next_head(row.payload), Ordering::Relaxed);
+            .store(self.next_head(row.payload), Ordering::Release);
         fence(Ordering::Release);
         self.high.store(row.high, Ordering::Relaxed);
         self.low.store(row.low, Ordering::Relaxed);

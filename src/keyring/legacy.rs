@@ -10,6 +10,7 @@ use crate::{
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
     record::{Revocation, RevocationCause},
     store::{Change, KeyStore, LegacyQuery, Page},
+    timestamp::Timestamp,
     usage::Usage,
 };
 
@@ -76,7 +77,7 @@ impl<S: KeyStore> Keyring<S> {
             team: Some(tenant.team.clone()),
             namespace: Some(tenant.namespace.clone()),
             id: Some(id),
-            ..LegacyQuery::default()
+            ..LegacyQuery::every_team()
         };
         let found = self.store.legacy(&query).await?.items.into_iter().next();
         let record = found.ok_or(ManageError::NotFound)?;
@@ -99,7 +100,32 @@ impl<S: KeyStore> Keyring<S> {
             .map(drop)
     }
 
-    /// A page of legacy credentials with what is known of their use: who must still migrate.
+    /// What is known of the use of all legacy credentials of a namespace together: whether it must
+    /// still migrate.
+    ///
+    /// # Errors
+    ///
+    /// The store failed -> [`ManageError::Store`].
+    pub async fn legacy_use(&self, tenant: &Tenant) -> Result<NamespaceUse, ManageError> {
+        let mut all = NamespaceUse::default();
+        let mut query = LegacyQuery {
+            namespace: Some(tenant.namespace.clone()),
+            ..LegacyQuery::team(tenant.team.clone())
+        };
+        loop {
+            let page = self.legacy_report(&query).await?;
+            for credential in page.items {
+                all.add(&credential);
+            }
+            match page.next {
+                Some(next) => query.after = Some(next),
+                None => return Ok(all),
+            }
+        }
+    }
+
+    /// A page of legacy credentials, each with what is known of its use. A namespace may have
+    /// several: [`Keyring::legacy_use`] adds them up.
     ///
     /// # Errors
     ///
@@ -129,6 +155,32 @@ pub struct LegacyUse {
     pub record: LegacyRecord,
     /// Its use; none if it was never used since it was imported.
     pub usage: Option<Usage>,
+}
+
+/// The use of all legacy credentials of a namespace.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NamespaceUse {
+    /// How many legacy credentials it has that are not revoked.
+    pub credentials: u64,
+    /// The minute of the last accepted use.
+    pub last_used: Option<Timestamp>,
+    /// How many uses were accepted.
+    pub accepted: u64,
+    /// How many uses were refused although the secret was right.
+    pub refused: u64,
+}
+
+impl NamespaceUse {
+    fn add(&mut self, credential: &LegacyUse) {
+        let live = credential.record.revoked.is_none();
+        self.credentials = self.credentials.saturating_add(u64::from(live));
+        if let Some(usage) = &credential.usage {
+            self.last_used = self.last_used.max(usage.last_used);
+            self.accepted = self.accepted.saturating_add(usage.accepted);
+            self.refused = self.refused.saturating_add(usage.refused);
+        }
+    }
 }
 
 fn about_legacy(action: Action, context: &Context, record: &LegacyRecord) -> AuditEntry {

@@ -54,7 +54,7 @@ impl<S: KeyStore> Keyring<S> {
     pub async fn verify_audit(&self) -> Result<ChainHash, ManageError> {
         let mut query = AuditQuery {
             limit: KeyQuery::LIMIT_MAX,
-            ..AuditQuery::default()
+            ..AuditQuery::every_team()
         };
         let mut last = ChainHash::START;
         loop {

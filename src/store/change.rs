@@ -200,6 +200,8 @@ pub struct Changes {
     pub upto: Revision,
     /// Whether there is more already.
     pub more: bool,
+    /// The store's revision when this was read: what tells a reader which of two parts is older.
+    pub head: Revision,
 }
 
 /// The state of something at its last change.

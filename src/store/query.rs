@@ -126,8 +126,17 @@ impl LegacyQuery {
     }
 }
 
-impl Default for LegacyQuery {
-    fn default() -> Self {
+impl LegacyQuery {
+    /// All legacy credentials of a team.
+    pub fn team(team: TeamId) -> Self {
+        Self {
+            team: Some(team),
+            ..Self::every_team()
+        }
+    }
+
+    /// All legacy credentials of every team: for operators.
+    pub fn every_team() -> Self {
         Self {
             team: None,
             namespace: None,
@@ -155,8 +164,17 @@ pub struct AuditQuery {
     pub limit: usize,
 }
 
-impl Default for AuditQuery {
-    fn default() -> Self {
+impl AuditQuery {
+    /// The trail of a team.
+    pub fn team(team: TeamId) -> Self {
+        Self {
+            team: Some(team),
+            ..Self::every_team()
+        }
+    }
+
+    /// The trail of every team: for operators.
+    pub fn every_team() -> Self {
         Self {
             team: None,
             namespace: None,
@@ -189,8 +207,8 @@ impl<T> Page<T> {
 
 /// A place in a list: behind the item that came to be at a revision.
 ///
-/// A cursor holds no right and no filter. It can be made up without harm, since every query
-/// names the team that it stays within.
+/// A cursor holds no right and no filter. It can be made up without harm: what a query gives is
+/// decided by the team that the query names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor(Revision);
 

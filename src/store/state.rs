@@ -186,6 +186,7 @@ impl StoreState {
             entries,
             upto,
             more,
+            head: self.revision,
         }
     }
 

@@ -16,7 +16,7 @@ use crate::{
 };
 
 fn all() -> AuditQuery {
-    AuditQuery::default()
+    AuditQuery::every_team()
 }
 
 /// Every commit leaves one event: at its revision, in its order, saying what it was told.
@@ -68,7 +68,8 @@ pub async fn every_field_of_an_event_is_kept(store: &impl KeyStore) {
     let (laptop, guest) = (key("laptop"), legacy("guest"));
     let reason = Reason::new("ключ утёк; 'DROP' \"%\" 🔥").expect("the reason is valid");
     let request = RequestId::new("req-1' OR 1=1").expect("the request is valid");
-    let by_key = Actor::user(UserId::new("root").expect("valid")).with_key(laptop.record.id);
+    let by_key = Actor::user(UserId::new("root").expect("valid"))
+        .with_credential(CredentialId::Key(laptop.record.id));
     let full = AuditEntry {
         at: later(123),
         actor: by_key,
@@ -183,7 +184,7 @@ async fn selectable(store: &impl KeyStore) -> Vec<CredentialId> {
     };
     let robot = Actor {
         owner: Some(service("admin")),
-        key: None,
+        credential: None,
     };
     let admin = context(NOW).actor;
     let (home, near, far) = (

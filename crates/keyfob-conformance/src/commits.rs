@@ -41,7 +41,7 @@ pub async fn a_commit_has_one_revision_everywhere(store: &impl KeyStore) {
         "the record in the feed: {:?}",
         last.item
     );
-    let events = trail(store, &AuditQuery::default()).await;
+    let events = trail(store, &AuditQuery::every_team()).await;
     let of_events: Vec<Revision> = events.iter().map(|event| event.revision).collect();
     let expected: Vec<Revision> = (1..=3).map(Revision::new).collect();
     assert_eq!(of_events, expected, "the revisions of the audit trail");

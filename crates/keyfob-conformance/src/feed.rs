@@ -91,6 +91,7 @@ pub async fn parts_of_the_feed_join_to_the_whole(store: &impl KeyStore) {
         loop {
             let part = changes(store, after, limit).await;
             assert_part(&part, after, limit);
+            assert_eq!(part.head, end, "when a part was read");
             joined.extend(part.entries);
             after = part.upto;
             if !part.more {

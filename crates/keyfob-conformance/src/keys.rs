@@ -1,9 +1,9 @@
 //! Records: born, kept whole, found by their tenant alone.
 
 use keyfob::{
-    Actor, KeyInfo, KeyRecord, LabelName, LabelValue, Labels, PepperId, Peppers, PreviousSecret,
-    Realm, Reason, Revision, Revocation, RevocationCause, Scope, Scopes, ServiceId, Status,
-    Timestamp,
+    Actor, CredentialId, KeyInfo, KeyRecord, LabelName, LabelValue, Labels, PepperId, Peppers,
+    PreviousSecret, Realm, Reason, Revision, Revocation, RevocationCause, Scope, Scopes, ServiceId,
+    Status, Timestamp,
     store::{Conflict, Item, KeyQuery, KeyStore},
 };
 
@@ -65,7 +65,7 @@ pub async fn every_field_of_a_key_is_kept(store: &impl KeyStore) {
     replaced.revision = created.record.revision;
     replaced.status = Status::Revoked(Revocation {
         at: later(7),
-        by: Actor::system().with_key(created.record.id),
+        by: Actor::system().with_credential(CredentialId::Key(created.record.id)),
         cause: RevocationCause::Key,
         reason: Some(Reason::new("verloren; 'weg'").expect("the reason is valid")),
     });
@@ -110,7 +110,8 @@ fn full(called: &str, seed: u8) -> fixture::Key {
                 until: later(u64::from(seed)),
             });
             record.created_at = later(10);
-            record.created_by = Actor::service(robot).with_key(key("tool").record.id);
+            record.created_by =
+                Actor::service(robot).with_credential(CredentialId::Key(key("tool").record.id));
             record.updated_at = later(11);
             record.issued_at = later(12);
             record.not_before = Some(later(13));
@@ -256,7 +257,7 @@ pub async fn keys_and_legacy_credentials_do_not_mix(store: &impl KeyStore) {
     let guest = legacy("guest").create(store).await;
     let found = list(store, &KeyQuery::namespace(&home())).await;
     assert_eq!(found.len(), 1, "one key is listed");
-    let found = crate::reading::list_legacy(store, &keyfob::store::LegacyQuery::default()).await;
+    let found = crate::reading::list_legacy(store, &keyfob::store::LegacyQuery::every_team()).await;
     assert_eq!(found.len(), 1, "one legacy credential is listed");
     let twin = key("twin").with(|record| {
         record.id = keyfob::KeyId::from_bytes(guest.record.id.to_bytes());

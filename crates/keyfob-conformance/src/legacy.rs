@@ -23,7 +23,7 @@ fn fields(record: &LegacyRecord) -> Fields {
 }
 
 async fn all(store: &impl KeyStore) -> Vec<LegacyRecord> {
-    list_legacy(store, &LegacyQuery::default()).await
+    list_legacy(store, &LegacyQuery::every_team()).await
 }
 
 async fn accept_until(store: &impl KeyStore, sunset: Timestamp) {
@@ -157,7 +157,7 @@ pub async fn legacy_credentials_are_listed_page_by_page(store: &impl KeyStore) {
     let query = |team, namespace| LegacyQuery {
         team,
         namespace,
-        ..LegacyQuery::default()
+        ..LegacyQuery::every_team()
     };
     let id = imported.get(1).map(|second| second.record.id);
     let one = |namespace| LegacyQuery {

@@ -153,7 +153,7 @@ pub async fn no_page_is_larger_than_the_maximum(store: &impl KeyStore) {
     assert_eq!(list(store, &keys).await.len(), KeyQuery::LIMIT_MAX + 1);
     let events = keyfob::store::AuditQuery {
         limit: usize::MAX,
-        ..keyfob::store::AuditQuery::default()
+        ..keyfob::store::AuditQuery::every_team()
     };
     let page = sound(store.audit(&events).await);
     assert_eq!(page.items.len(), KeyQuery::LIMIT_MAX, "events on a page");

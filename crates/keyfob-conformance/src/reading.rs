@@ -141,7 +141,7 @@ pub(crate) async fn everything(
     (
         head(store).await,
         entries.iter().map(state).collect(),
-        trail(store, &AuditQuery::default()).await,
+        trail(store, &AuditQuery::every_team()).await,
     )
 }
 

@@ -286,7 +286,7 @@ pub async fn legacy_credentials_end_with_their_realm(store: &impl KeyStore) {
     let guest = legacy("alice").create(store).await;
     kept(store, removal(part_of(user("alice")))).await;
     let status = async || {
-        let found = list_legacy(store, &LegacyQuery::default()).await;
+        let found = list_legacy(store, &LegacyQuery::every_team()).await;
         let found = found.into_iter().find(|found| found.id == guest.record.id);
         found.expect("the credential is listed").revoked
     };

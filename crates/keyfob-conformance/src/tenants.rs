@@ -91,7 +91,7 @@ pub async fn a_legacy_credential_of_another_tenant_is_not_replaced(store: &impl 
         let change = legacy_replacement(&foreign);
         refused(store, change, Conflict::NotFound).await;
     }
-    let found = list_legacy(store, &LegacyQuery::default()).await;
+    let found = list_legacy(store, &LegacyQuery::every_team()).await;
     assert!(found.iter().all(|record| record.revoked.is_none()));
 }
 

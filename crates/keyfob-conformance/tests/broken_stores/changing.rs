@@ -24,7 +24,9 @@ pub(crate) const DEFECTS: &[Defect] = &[
                     *expected = known.map_or(*expected, |known| known.revision);
                 }
                 Change::ReplaceLegacy { record, expected } => {
-                    let known = state.legacy(&keyfob::store::LegacyQuery::default()).items;
+                    let known = state
+                        .legacy(&keyfob::store::LegacyQuery::every_team())
+                        .items;
                     let known = known.iter().find(|known| known.id == record.id);
                     *expected = known.map_or(*expected, |known| known.revision);
                 }
@@ -72,7 +74,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
         hooks: || {
             committing(|state, commit| {
                 if let Change::CreateKey { record, .. } = &commit.change {
-                    let legacy = state.legacy(&keyfob::store::LegacyQuery::default());
+                    let legacy = state.legacy(&keyfob::store::LegacyQuery::every_team());
                     let mut taken = legacy.items.iter();
                     if taken.any(|other| other.id.to_bytes() == record.id.to_bytes()) {
                         return Err(Conflict::IdTaken);
@@ -121,7 +123,9 @@ pub(crate) const DEFECTS: &[Defect] = &[
         hooks: || {
             rewriting(|state, commit| {
                 if let Change::ReplaceLegacy { record, .. } = &mut commit.change {
-                    let known = state.legacy(&keyfob::store::LegacyQuery::default()).items;
+                    let known = state
+                        .legacy(&keyfob::store::LegacyQuery::every_team())
+                        .items;
                     let known = known.into_iter().find(|known| known.id == record.id);
                     record.tenant = known.map_or(record.tenant.clone(), |known| known.tenant);
                 }

@@ -62,7 +62,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
     },
     Defect {
         name: "an event loses the actor's key",
-        hooks: || rewriting(|_, commit| commit.event.actor.key = None),
+        hooks: || rewriting(|_, commit| commit.event.actor.credential = None),
         caught_by: &["every_field_of_an_event_is_kept"],
     },
     Defect {

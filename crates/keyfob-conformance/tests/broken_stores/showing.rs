@@ -310,7 +310,7 @@ fn turning(turn: fn(&KeyQuery, Revision) -> Revision) -> Hooks {
 fn dropping_expired() -> Hooks {
     Hooks {
         keys: Box::new(|state, query| {
-            let events = state.audit(&keyfob::store::AuditQuery::default()).items;
+            let events = state.audit(&keyfob::store::AuditQuery::every_team()).items;
             let now = events.iter().map(|event| event.entry.at).max();
             let ended = |record: &KeyRecord| record.expires_at.is_some_and(|end| Some(end) <= now);
             let mut items = every_key(state);

@@ -28,6 +28,11 @@ pub(crate) const DEFECTS: &[Defect] = &[
         caught_by: &["an_empty_feed_is_at_its_end"],
     },
     Defect {
+        name: "the feed does not tell when a part was read",
+        hooks: || telling(|_, _, changes| changes.head = changes.upto),
+        caught_by: &["parts_of_the_feed_join_to_the_whole"],
+    },
+    Defect {
         name: "the feed is out of order",
         hooks: || telling(|_, _, changes| changes.entries.reverse()),
         caught_by: &["the_feed_tells_each_subject_once"],
