@@ -17,10 +17,7 @@ use keyfob::{Access, KeyFormat, Principal};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
-use crate::{
-    Gateway,
-    refusal::{Refusal, public_id},
-};
+use crate::{Gateway, refusal::Refusal};
 
 /// The longest request body that is read, in bytes.
 const BODY_MAX: usize = 1024 * 1024;
@@ -145,7 +142,7 @@ fn whoami(caller: &Principal<'_>, _: &Value, format: &KeyFormat) -> Value {
         "namespace": caller.namespace(),
         // Nobody knows whose a legacy credential is.
         "owner": caller.owner().map(ToString::to_string),
-        "credential": public_id(caller.credential(), format),
+        "credential": format.credential_id(caller.credential()),
         "expires_at": caller.expires_at().map(|end| end.to_string()),
     })
 }

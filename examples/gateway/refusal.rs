@@ -13,7 +13,7 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
-use keyfob::{CredentialId, Denied, KeyFormat};
+use keyfob::{Denied, KeyFormat};
 use serde_json::json;
 
 /// A request was refused. All that its sender learns is the status.
@@ -38,7 +38,7 @@ impl Refusal {
     pub(crate) fn denied(denied: &Denied, format: &KeyFormat) -> Self {
         let credential = denied
             .credential()
-            .map_or_else(|| "-".to_owned(), |id| public_id(id, format));
+            .map_or_else(|| "-".to_owned(), |id| format.credential_id(id));
         log(format_args!(
             "refused status={} reason={} credential={credential}",
             denied.status(),
@@ -75,15 +75,6 @@ impl IntoResponse for Refusal {
             .headers_mut()
             .insert(header.0, HeaderValue::from_static(header.1));
         response
-    }
-}
-
-/// The public text of a credential's identifier, as its owner knows it.
-pub(crate) fn public_id(id: CredentialId, format: &KeyFormat) -> String {
-    match id {
-        CredentialId::Key(id) => format.key_id(id),
-        CredentialId::Legacy(id) => id.to_string(),
-        other => other.to_string(),
     }
 }
 
