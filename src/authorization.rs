@@ -64,6 +64,27 @@ pub fn parse<'a>(
     value: &'a [u8],
     buffer: &'a mut HeaderBuffer,
 ) -> Result<Credential<'a>, HeaderError> {
+    let (scheme, text) = text(value, buffer)?;
+    match scheme {
+        Scheme::Basic => Credential::parse(format, text),
+        Scheme::Bearer => PresentedKey::parse(format, text).map(Credential::Key),
+    }
+    .map_err(HeaderError::Credential)
+}
+
+/// How a credential's text was sent.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Scheme {
+    Basic,
+    Bearer,
+}
+
+/// The text of the credential in a header, whatever it is.
+#[inline]
+pub(crate) fn text<'a>(
+    value: &'a [u8],
+    buffer: &'a mut HeaderBuffer,
+) -> Result<(Scheme, &'a [u8]), HeaderError> {
     if value.len() > HEADER_MAX {
         return Err(HeaderError::TooLong);
     }
@@ -71,13 +92,10 @@ pub fn parse<'a>(
         let length = STANDARD
             .decode_slice(encoded, &mut buffer.0)
             .map_err(|_| HeaderError::Base64)?;
-        let text = buffer.0.get(..length).unwrap_or_default();
-        return Credential::parse(format, text).map_err(HeaderError::Credential);
+        return Ok((Scheme::Basic, buffer.0.get(..length).unwrap_or_default()));
     }
     match after_scheme(value, b"bearer ") {
-        Some(text) => PresentedKey::parse(format, text)
-            .map(Credential::Key)
-            .map_err(HeaderError::Credential),
+        Some(text) => Ok((Scheme::Bearer, text)),
         None => Err(HeaderError::Scheme),
     }
 }

@@ -3,7 +3,7 @@
 use alloc::sync::Arc;
 
 use crate::{
-    authorization::{self, HeaderBuffer},
+    authorization::{self, HeaderBuffer, Scheme},
     credential::{Credential, CredentialId},
     denied::{Denied, DenyReason},
     digest::{Lanes, Peppers, key_lanes, legacy_lanes, same},
@@ -107,8 +107,12 @@ impl Verifier {
         now: impl Into<Timestamp>,
     ) -> Result<Principal<'_>, Denied> {
         let mut buffer = HeaderBuffer::new();
-        let credential = authorization::parse(&self.format, value, &mut buffer)?;
-        self.verify(&credential, access, now)
+        let (scheme, text) = authorization::text(value, &mut buffer)?;
+        match PresentedKey::read(&self.format, text) {
+            Some(key) => self.judge(now.into(), |now| self.verify_key(&key, access, now)),
+            None if scheme == Scheme::Basic => self.verify_other(text, access, now.into()),
+            None => Err(Denied::unknown(DenyReason::Malformed)),
+        }
     }
 
     /// Judges all values of a request's `Authorization` header field, of which there must be one:
@@ -138,9 +142,10 @@ impl Verifier {
         access: &Access<'_>,
         now: impl Into<Timestamp>,
     ) -> Result<Principal<'_>, Denied> {
-        let credential = Credential::parse(&self.format, text)
-            .map_err(|_| Denied::unknown(DenyReason::Malformed))?;
-        self.verify(&credential, access, now)
+        match PresentedKey::read(&self.format, text) {
+            Some(key) => self.judge(now.into(), |now| self.verify_key(&key, access, now)),
+            None => self.verify_other(text, access, now.into()),
+        }
     }
 
     /// Judges a credential that was read before.
@@ -155,14 +160,38 @@ impl Verifier {
         access: &Access<'_>,
         now: impl Into<Timestamp>,
     ) -> Result<Principal<'_>, Denied> {
+        self.judge(now.into(), |now| match credential {
+            Credential::Key(key) => self.verify_key(key, access, now),
+            Credential::Legacy(legacy) => self.verify_legacy(legacy, access, now),
+        })
+    }
+
+    /// Judges a text that has not the shape of a key.
+    #[cold]
+    fn verify_other(
+        &self,
+        text: &[u8],
+        access: &Access<'_>,
+        now: Timestamp,
+    ) -> Result<Principal<'_>, Denied> {
+        match PresentedLegacy::parse(text) {
+            Ok(legacy) => self.judge(now, |now| self.verify_legacy(&legacy, access, now)),
+            Err(_) => Err(Denied::unknown(DenyReason::Malformed)),
+        }
+    }
+
+    /// What comes before and after every verdict: the clock, and the count.
+    #[inline]
+    fn judge<'i>(
+        &'i self,
+        now: Timestamp,
+        verdict: impl FnOnce(Timestamp) -> Result<Principal<'i>, Denied>,
+    ) -> Result<Principal<'i>, Denied> {
         if !self.index.is_ready() {
             return Err(Denied::unknown(DenyReason::NotReady));
         }
-        let now = self.index.ratchet(now.into());
-        let verdict = match credential {
-            Credential::Key(key) => self.verify_key(key, access, now),
-            Credential::Legacy(legacy) => self.verify_legacy(legacy, access, now),
-        };
+        let now = self.index.ratchet(now);
+        let verdict = verdict(now);
         if let Some(usage) = &self.usage {
             record(usage, &verdict, now);
         }
