@@ -87,6 +87,7 @@ struct Writer {
     /// The numbers of the policies for legacy credentials.
     legacy_policies: BTreeMap<Option<NamespaceId>, u32>,
     policies_changed: bool,
+    legacy_policies_changed: bool,
 }
 
 /// What a secret's end is worked out from when the policy changes.
@@ -135,6 +136,7 @@ impl Index {
                 policies: BTreeMap::new(),
                 legacy_policies: BTreeMap::new(),
                 policies_changed: false,
+                legacy_policies_changed: false,
             }),
         }
     }
@@ -204,6 +206,9 @@ impl Index {
         // Policies come into force together, once for the whole part.
         if core::mem::take(&mut writer.policies_changed) {
             self.apply_policies(&writer);
+        }
+        if core::mem::take(&mut writer.legacy_policies_changed) {
+            self.apply_legacy_policies(&writer);
         }
         applied?;
         writer.cursor = writer.cursor.max(changes.upto);
@@ -323,7 +328,7 @@ impl Index {
                     }
                     None => writer.legacy_policies.remove(namespace),
                 };
-                writer.policies_changed = true;
+                writer.legacy_policies_changed = true;
                 Ok(())
             }
         }
@@ -331,11 +336,12 @@ impl Index {
 
     fn apply_key(&self, writer: &mut Writer, record: &KeyRecord) -> Result<(), IndexError> {
         let (high, low) = record.id.halves();
-        let ended = writer.is_behind(&record.realms(), record.born);
+        let realms = record.realms();
+        let ended = writer.is_behind(&realms, record.born);
         let holder = Holder::Owner(record.owner.clone());
         let payload = self
             .grants
-            .number(&record.tenant, &holder, &record.scopes, ended)
+            .number(&record.tenant, &holder, &record.scopes, &realms, ended)
             .ok_or(IndexError::Full)?;
 
         let policy = policy_of(&writer.policies, &record.tenant.namespace);
@@ -347,7 +353,8 @@ impl Index {
             payload: Tail::pack_time(record.not_before.unwrap_or(Timestamp::MIN)),
             tail: previous.map_or(0, |previous| {
                 let end = previous.expires_under(&policy);
-                Tail::new(Some(end), &previous.digest).with(Tail::PREVIOUS)
+                let tail = Tail::new(Some(end), &previous.digest);
+                tail.with(Tail::PREVIOUS).0
             }),
         });
         // What the extra allows comes into force before what needs it goes, and leaves after.
@@ -361,11 +368,11 @@ impl Index {
         let mut tail = Tail::new(record.expires_under(&policy), &record.digest);
         tail = match record.status {
             Status::Active => tail,
-            Status::Disabled => Tail(tail.with(Tail::DISABLED)),
-            Status::Revoked(_) => Tail(tail.with(Tail::REVOKED)),
+            Status::Disabled => tail.with(Tail::DISABLED),
+            Status::Revoked(_) => tail.with(Tail::REVOKED),
         };
         if record.not_before.is_some() {
-            tail = Tail(tail.with(Tail::NOT_BEFORE));
+            tail = tail.with(Tail::NOT_BEFORE);
         }
         let row = Row {
             high,
@@ -384,18 +391,19 @@ impl Index {
 
     fn apply_legacy(&self, writer: &mut Writer, record: &LegacyRecord) -> Result<(), IndexError> {
         let (high, low) = record.id.halves();
-        let ended = writer.is_behind(&record.realms(), record.born);
+        let realms = record.realms();
+        let ended = writer.is_behind(&realms, record.born);
         let holder = Holder::Subject(record.subject.clone());
         let payload = self
             .grants
-            .number(&record.tenant, &holder, &Scopes::All, ended)
+            .number(&record.tenant, &holder, &Scopes::All, &realms, ended)
             .ok_or(IndexError::Full)?;
         let mut tail = Tail::new(None, &record.digest);
         if record.blocked {
-            tail = Tail(tail.with(Tail::DISABLED));
+            tail = tail.with(Tail::DISABLED);
         }
         if record.revoked.is_some() {
-            tail = Tail(tail.with(Tail::REVOKED));
+            tail = tail.with(Tail::REVOKED);
         }
         let row = Row {
             high,
@@ -412,13 +420,16 @@ impl Index {
         Ok(())
     }
 
-    /// Works out every secret's end and every legacy credential's policy anew: one pass over all
-    /// keys, for the rare change of policy.
-    fn apply_policies(&self, writer: &Writer) {
+    /// Tells every grant of a legacy credential its policy.
+    fn apply_legacy_policies(&self, writer: &Writer) {
         for grant in self.grants.of_subjects() {
             let policy = own_or_default(&writer.legacy_policies, &grant.tenant.namespace);
             grant.set_legacy_policy(policy.copied());
         }
+    }
+
+    /// Works out every secret's end anew: one pass over all keys, for the rare change of policy.
+    fn apply_policies(&self, writer: &Writer) {
         let retimed = |tail: u64, life: &Life, grant: u64| match self.grants.get(grant) {
             Some(grant) => {
                 let policy = policy_of(&writer.policies, &grant.tenant.namespace);

@@ -172,13 +172,12 @@ impl<S: KeyStore> Keyring<S> {
         update: KeyUpdate,
         expected: Option<Revision>,
     ) -> Result<KeyInfo, ManageError> {
-        let renames = update.name.is_some();
-        let policy = self.store.policy(tenant).await?;
+        let unique_name = update.name.is_some() && self.store.policy(tenant).await?.unique_names;
         self.change(
             context,
             (tenant, id, expected),
             Action::KeyUpdated,
-            renames && policy.unique_names,
+            unique_name,
             |record| Ok(Some(record.updated(update.clone(), context)?)),
         )
         .await
@@ -413,10 +412,13 @@ impl<S: KeyStore> Keyring<S> {
             let Some(mut after) = change(before)? else {
                 return Ok(info);
             };
-            let kept = self
-                .replace(context, &after, revision, action, unique_name)
-                .await;
-            match kept {
+            let event = about_key(action, context, &after);
+            let change = Change::ReplaceKey {
+                record: after.clone(),
+                expected: revision,
+                unique_name,
+            };
+            match self.commit(change, event).await {
                 Ok(revision) => {
                     after.revision = revision;
                     return Ok(KeyInfo::from(&after));
@@ -430,23 +432,6 @@ impl<S: KeyStore> Keyring<S> {
     }
 
     const TRIES: usize = 16;
-
-    async fn replace(
-        &self,
-        context: &Context,
-        record: &KeyRecord,
-        expected: Revision,
-        action: Action,
-        unique_name: bool,
-    ) -> Result<Revision, ManageError> {
-        let change = Change::ReplaceKey {
-            record: record.clone(),
-            expected,
-            unique_name,
-        };
-        self.commit(change, about_key(action, context, record))
-            .await
-    }
 
     /// Keeps a change, and brings the index up to date.
     async fn commit(&self, change: Change, event: AuditEntry) -> Result<Revision, ManageError> {

@@ -87,12 +87,13 @@ impl Grants {
             .filter(|grant| matches!(grant.holder, Holder::Subject(_)))
     }
 
-    /// The number of a grant, made if there is none.
+    /// The number of a grant, made if there is none. `realms` are those whose end is its end.
     pub(super) fn number(
         &self,
         tenant: &Tenant,
         holder: &Holder,
         scopes: &Scopes,
+        realms: &[Realm],
         ended: bool,
     ) -> Option<u64> {
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,8 +112,8 @@ impl Grants {
         })?;
         *number = Some(new);
         if !ended {
-            for realm in realms(tenant, holder) {
-                book.by_realm.entry(realm).or_default().push(new);
+            for realm in realms {
+                book.by_realm.entry(realm.clone()).or_default().push(new);
             }
         }
         Some(new.into())
@@ -144,17 +145,3 @@ impl Grants {
 }
 
 const NO_POLICY: u32 = u32::MAX;
-
-/// The realms whose end is the end of a grant.
-fn realms(tenant: &Tenant, holder: &Holder) -> impl Iterator<Item = Realm> {
-    let owner = match holder {
-        Holder::Owner(owner) => Some(Realm::Owner(tenant.team.clone(), owner.clone())),
-        Holder::Subject(_) => None,
-    };
-    [
-        Realm::Team(tenant.team.clone()),
-        Realm::Namespace(tenant.clone()),
-    ]
-    .into_iter()
-    .chain(owner)
-}

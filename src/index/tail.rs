@@ -28,8 +28,8 @@ impl Tail {
         self.0 & flag != 0
     }
 
-    pub(super) fn with(self, flag: u64) -> u64 {
-        self.0 | flag
+    pub(super) fn with(self, flag: u64) -> Self {
+        Self(self.0 | flag)
     }
 
     pub(super) fn with_end(self, end: Option<Timestamp>) -> Self {
@@ -88,7 +88,7 @@ mod tests {
             ];
             for flag in flags {
                 assert!(!tail.has(flag));
-                let flagged = Tail(tail.with(flag));
+                let flagged = tail.with(flag);
                 assert!(flagged.has(flag) && flagged.0 <= Row::TAIL_MAX);
                 assert_eq!((flagged.end(), flagged.pepper()), (end, digest.pepper()));
             }

@@ -74,10 +74,9 @@ impl<S: KeyStore> Keyring<S> {
         id: LegacyId,
     ) -> Result<(), ManageError> {
         let query = LegacyQuery {
-            team: Some(tenant.team.clone()),
             namespace: Some(tenant.namespace.clone()),
             id: Some(id),
-            ..LegacyQuery::every_team()
+            ..LegacyQuery::team(tenant.team.clone())
         };
         let found = self.store.legacy(&query).await?.items.into_iter().next();
         let record = found.ok_or(ManageError::NotFound)?;
