@@ -16,13 +16,13 @@ use crate::{
 pub const HEADER_MAX: usize = 256;
 
 /// The room in which a header is decoded, on the caller's stack; wiped when it goes.
-pub struct HeaderBuffer([u8; HEADER_MAX]);
+pub struct HeaderBuffer([u8; HEADER_MAX / 4 * 3]);
 
 impl HeaderBuffer {
     /// An empty buffer.
     #[inline]
     pub const fn new() -> Self {
-        Self([0; HEADER_MAX])
+        Self([0; HEADER_MAX / 4 * 3])
     }
 }
 
@@ -64,10 +64,9 @@ pub fn parse<'a>(
     value: &'a [u8],
     buffer: &'a mut HeaderBuffer,
 ) -> Result<Credential<'a>, HeaderError> {
-    let (scheme, text) = text(value, buffer)?;
-    match scheme {
-        Scheme::Basic => Credential::parse(format, text),
-        Scheme::Bearer => PresentedKey::parse(format, text).map(Credential::Key),
+    match split(value)? {
+        (Scheme::Basic, encoded) => Credential::parse(format, decode(&STANDARD, encoded, buffer)?),
+        (Scheme::Bearer, text) => PresentedKey::parse(format, text).map(Credential::Key),
     }
     .map_err(HeaderError::Credential)
 }
@@ -79,25 +78,65 @@ pub(crate) enum Scheme {
     Bearer,
 }
 
-/// The text of the credential in a header, whatever it is.
+/// The scheme of a header value, and what follows it.
 #[inline]
-pub(crate) fn text<'a>(
-    value: &'a [u8],
-    buffer: &'a mut HeaderBuffer,
-) -> Result<(Scheme, &'a [u8]), HeaderError> {
+pub(crate) fn split(value: &[u8]) -> Result<(Scheme, &[u8]), HeaderError> {
     if value.len() > HEADER_MAX {
         return Err(HeaderError::TooLong);
     }
     if let Some(encoded) = after_scheme(value, b"basic ") {
-        let length = STANDARD
-            .decode_slice(encoded, &mut buffer.0)
-            .map_err(|_| HeaderError::Base64)?;
-        return Ok((Scheme::Basic, buffer.0.get(..length).unwrap_or_default()));
+        return Ok((Scheme::Basic, encoded));
     }
     match after_scheme(value, b"bearer ") {
         Some(text) => Ok((Scheme::Bearer, text)),
         None => Err(HeaderError::Scheme),
     }
+}
+
+/// The text of the credential that follows `Basic`.
+#[inline]
+pub(crate) fn decode<'a>(
+    engine: &impl Engine,
+    encoded: &[u8],
+    buffer: &'a mut HeaderBuffer,
+) -> Result<&'a [u8], HeaderError> {
+    let length = engine
+        .decode_slice(encoded, &mut buffer.0)
+        .map_err(|_| HeaderError::Base64)?;
+    Ok(buffer.0.get(..length).unwrap_or_default())
+}
+
+/// The standard alphabet, padded and canonical, as fast as the processor can: a credential is long
+/// enough for vectors to pay.
+#[cfg(all(feature = "std", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(crate) type FastEngine = base64::engine::Simd;
+#[cfg(all(
+    feature = "std",
+    not(any(target_arch = "x86_64", target_arch = "aarch64"))
+))]
+pub(crate) type FastEngine = base64::engine::GeneralPurpose;
+
+#[cfg(all(feature = "std", any(target_arch = "x86_64", target_arch = "aarch64")))]
+pub(crate) fn fast_engine() -> FastEngine {
+    FastEngine::standard(base64::engine::general_purpose::PAD)
+}
+
+#[cfg(all(
+    feature = "std",
+    not(any(target_arch = "x86_64", target_arch = "aarch64"))
+))]
+pub(crate) fn fast_engine() -> FastEngine {
+    STANDARD
+}
+
+/// Whether what follows `Basic` is as long as a credential: what is not need not be decoded.
+#[cfg(feature = "std")]
+#[inline]
+pub(crate) fn has_length_of_credential(format: &KeyFormat, encoded: &[u8]) -> bool {
+    let encoded_len = |len: usize| len.div_ceil(3).saturating_mul(4);
+    [format.credential_len(), crate::legacy::PresentedLegacy::LEN]
+        .into_iter()
+        .any(|len| encoded.len() == encoded_len(len))
 }
 
 /// The one value of a header field that must be there once.

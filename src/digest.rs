@@ -69,7 +69,7 @@ impl KeyDigest {
     /// The form that a store keeps: `sha256:<64 digits>` or `hmac-sha256:<pepper>:<64 digits>`,
     /// digits in lower-case hexadecimal.
     pub fn to_text(&self) -> String {
-        let [a, b, c, d] = self.lanes;
+        let [a, b, c, d] = self.lanes.map(u64::swap_bytes);
         let digits = format!("{a:016x}{b:016x}{c:016x}{d:016x}");
         match self.pepper {
             None => format!("sha256:{digits}"),
@@ -98,7 +98,8 @@ impl KeyDigest {
             let digits = digits
                 .get(start..start.saturating_add(16))
                 .ok_or(DigestError)?;
-            *lane = u64::from_str_radix(digits, 16).map_err(|_| DigestError)?;
+            let word = u64::from_str_radix(digits, 16).map_err(|_| DigestError)?;
+            *lane = word.swap_bytes();
         }
         let digest = Self { pepper, lanes };
         // Signs, upper case, leading zeros of the pepper, a tail: whatever is not written so.
@@ -227,8 +228,23 @@ impl Peppers {
         self.current
     }
 
-    fn current(&self) -> Option<&hmac::Key> {
-        self.find(self.current).unwrap_or_default()
+    /// [`PepperId::get`] of the current one; zero for none.
+    #[cfg(feature = "std")]
+    #[inline]
+    pub(crate) fn current_number(&self) -> u8 {
+        self.current.map_or(0, PepperId::get)
+    }
+
+    #[inline]
+    pub(crate) fn current(&self) -> Option<&hmac::Key> {
+        match self.current {
+            None => None,
+            Some(id) => self
+                .keys
+                .iter()
+                .find(|(known, _)| *known == id)
+                .map(|(_, key)| key),
+        }
     }
 
     /// The key for `id`; no key for no pepper.
@@ -278,19 +294,41 @@ pub(crate) fn same(a: &Lanes, b: &Lanes) -> Choice {
     ((a0 ^ b0) | (a1 ^ b1) | (a2 ^ b2) | (a3 ^ b3)).ct_eq(&0)
 }
 
+/// What the digest of a key is made of: `kf1`, the 16 bytes of its id and the 36 characters of
+/// its secret. One block of SHA-256; wiped when it goes.
+pub(crate) struct KeyBlock([u8; Self::LEN]);
+
+impl KeyBlock {
+    const LEN: usize = 3 + 16 + KeyFormat::SECRET_CHARS;
+
+    #[inline]
+    pub(crate) fn new(key: &PresentedKey<'_>) -> Self {
+        let mut block = [0; Self::LEN];
+        let (tag, rest) = block.split_at_mut(3);
+        let (id, secret) = rest.split_at_mut(16);
+        tag.copy_from_slice(b"kf1");
+        id.copy_from_slice(&key.id().to_bytes());
+        secret.copy_from_slice(key.secret());
+        Self(block)
+    }
+
+    #[inline]
+    pub(crate) fn lanes(&self, pepper: Option<&hmac::Key>) -> Lanes {
+        lanes(&self.0, pepper)
+    }
+}
+
+impl Drop for KeyBlock {
+    #[inline]
+    fn drop(&mut self) {
+        self.0.as_mut_slice().zeroize();
+    }
+}
+
 /// The digest of a presented key.
 #[inline]
 pub(crate) fn key_lanes(key: &PresentedKey<'_>, pepper: Option<&hmac::Key>) -> Lanes {
-    const LEN: usize = 3 + 16 + KeyFormat::SECRET_CHARS;
-    let mut block = [0; LEN];
-    let (tag, rest) = block.split_at_mut(3);
-    let (id, secret) = rest.split_at_mut(16);
-    tag.copy_from_slice(b"kf1");
-    id.copy_from_slice(&key.id().to_bytes());
-    secret.copy_from_slice(key.secret());
-    let lanes = lanes(&block, pepper);
-    block.as_mut_slice().zeroize();
-    lanes
+    KeyBlock::new(key).lanes(pepper)
 }
 
 /// The digest of a presented legacy credential.
@@ -322,9 +360,11 @@ fn lanes(block: &[u8], pepper: Option<&hmac::Key>) -> Lanes {
 
 #[inline]
 fn to_lanes(digest: &[u8]) -> Lanes {
+    let mut bytes = [0; 32];
+    bytes.copy_from_slice(digest);
     let mut lanes = [0; 4];
-    for (lane, bytes) in lanes.iter_mut().zip(digest.chunks_exact(8)) {
-        *lane = u64::from_be_bytes(bytes.first_chunk().copied().unwrap_or_default());
+    for (lane, bytes) in lanes.iter_mut().zip(bytes.chunks_exact(8)) {
+        *lane = u64::from_le_bytes(bytes.first_chunk().copied().unwrap_or_default());
     }
     lanes
 }

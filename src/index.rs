@@ -8,7 +8,7 @@ mod table;
 mod tail;
 
 use std::sync::{
-    Mutex, PoisonError,
+    Mutex, OnceLock, PoisonError,
     atomic::{AtomicBool, AtomicI64, Ordering},
 };
 
@@ -16,9 +16,10 @@ use alloc::collections::BTreeMap;
 use core::fmt;
 
 pub use error::{FollowError, IndexError};
-pub(crate) use grant::{Grant, Holder};
+pub(crate) use grant::{Grant, Granted, Head, Holder, Namespace};
 pub(crate) use line::Row;
-pub(crate) use tail::Tail;
+pub(crate) use table::Place;
+pub(crate) use tail::{End, Tail};
 
 use crate::{
     boundary::{Boundary, Realm},
@@ -64,7 +65,7 @@ pub struct Index {
     legacy: Table,
     grants: Grants,
     /// Every policy for legacy credentials that there was. They are few.
-    legacy_policies: Slab<LegacyPolicy>,
+    legacy_policies: Slab<OnceLock<LegacyPolicy>>,
     ready: AtomicBool,
     clock: AtomicI64,
     writer: Mutex<Writer>,
@@ -79,7 +80,7 @@ struct Writer {
     /// The latest revision at which a part of the feed was read.
     newest: Revision,
     keys: TableWriter<Life>,
-    /// With the number of the key's grant.
+    /// With what the key is granted.
     extras: TableWriter<(Life, u64)>,
     legacy: TableWriter<()>,
     boundaries: BTreeMap<Realm, Boundary>,
@@ -247,33 +248,43 @@ impl Index {
 
     const PAGE: usize = 1000;
 
+    /// Where the key is, if it is there. The line is on its way to the processor from now on.
     #[inline]
-    pub(crate) fn key(&self, id: KeyId) -> Option<Row> {
+    pub(crate) fn place_of_key(&self, id: KeyId) -> Place<'_> {
         let (high, low) = id.halves();
-        self.keys.find(high, low)
+        self.keys.locate(high, low)
     }
 
     #[inline]
     pub(crate) fn extra(&self, id: KeyId) -> Option<Row> {
         let (high, low) = id.halves();
-        self.extras.find(high, low)
+        self.extras.locate(high, low).find()
     }
 
     pub(crate) fn legacy(&self, id: LegacyId) -> Option<Row> {
         let (high, low) = id.halves();
-        self.legacy.find(high, low)
+        self.legacy.locate(high, low).find()
     }
 
     #[inline]
-    pub(crate) fn grant(&self, row: &Row) -> Option<&Grant> {
-        self.grants.get(row.payload)
+    pub(crate) fn head(&self, granted: Granted) -> Option<Head> {
+        self.grants.head(granted)
     }
 
-    pub(crate) fn legacy_policy(&self, grant: &Grant) -> &LegacyPolicy {
+    #[inline]
+    pub(crate) fn namespace(&self, granted: Granted) -> Option<&Namespace> {
+        self.grants.namespace(granted)
+    }
+
+    pub(crate) fn grant(&self, granted: Granted) -> Option<&Grant> {
+        self.grants.get(granted)
+    }
+
+    pub(crate) fn legacy_policy(&self, granted: Granted) -> &LegacyPolicy {
         static OFF: LegacyPolicy = LegacyPolicy::Off;
-        let number = grant.legacy_policy();
-        number
-            .and_then(|number| self.legacy_policies.get(number))
+        self.grants
+            .legacy_policy(granted)
+            .and_then(|number| self.legacy_policies.value(number))
             .unwrap_or(&OFF)
     }
 
@@ -339,7 +350,7 @@ impl Index {
         let realms = record.realms();
         let ended = writer.is_behind(&realms, record.born);
         let holder = Holder::Owner(record.owner.clone());
-        let payload = self
+        let granted = self
             .grants
             .number(&record.tenant, &holder, &record.scopes, &realms, ended)
             .ok_or(IndexError::Full)?;
@@ -363,7 +374,7 @@ impl Index {
                 Life::new(previous.issued_at, Some(previous.until))
             });
             self.extras
-                .upsert(&mut writer.extras, extra, (life, payload))?;
+                .upsert(&mut writer.extras, extra, (life, granted.0))?;
         }
         let mut tail = Tail::new(record.expires_under(&policy), &record.digest);
         tail = match record.status {
@@ -378,7 +389,7 @@ impl Index {
             high,
             low,
             digest: *record.digest.lanes(),
-            payload,
+            payload: granted.0,
             tail: tail.0,
         };
         let life = Life::new(record.issued_at, record.expires_at);
@@ -394,7 +405,7 @@ impl Index {
         let realms = record.realms();
         let ended = writer.is_behind(&realms, record.born);
         let holder = Holder::Subject(record.subject.clone());
-        let payload = self
+        let granted = self
             .grants
             .number(&record.tenant, &holder, &Scopes::All, &realms, ended)
             .ok_or(IndexError::Full)?;
@@ -409,28 +420,26 @@ impl Index {
             high,
             low,
             digest: *record.digest.lanes(),
-            payload,
+            payload: granted.0,
             tail: tail.0,
         };
         let policy = own_or_default(&writer.legacy_policies, &record.tenant.namespace);
-        if let Some(grant) = self.grants.get(payload) {
-            grant.set_legacy_policy(policy.copied());
-        }
+        self.grants.set_legacy_policy(granted, policy.copied());
         self.legacy.upsert(&mut writer.legacy, &row, ())?;
         Ok(())
     }
 
-    /// Tells every grant of a legacy credential its policy.
+    /// Tells every namespace its policy for legacy credentials.
     fn apply_legacy_policies(&self, writer: &Writer) {
-        for grant in self.grants.of_subjects() {
-            let policy = own_or_default(&writer.legacy_policies, &grant.tenant.namespace);
-            grant.set_legacy_policy(policy.copied());
-        }
+        self.grants.set_legacy_policies(|namespace| {
+            own_or_default(&writer.legacy_policies, namespace).copied()
+        });
     }
 
     /// Works out every secret's end anew: one pass over all keys, for the rare change of policy.
     fn apply_policies(&self, writer: &Writer) {
-        let retimed = |tail: u64, life: &Life, grant: u64| match self.grants.get(grant) {
+        let retimed = |tail: u64, life: &Life, granted: u64| match self.grants.get(Granted(granted))
+        {
             Some(grant) => {
                 let policy = policy_of(&writer.policies, &grant.tenant.namespace);
                 Tail(tail).with_end(life.end_under(&policy)).0
@@ -441,9 +450,9 @@ impl Index {
             retimed(row.tail, life, row.payload)
         });
         self.extras
-            .update_tails(&writer.extras, |row, (life, grant)| {
+            .update_tails(&writer.extras, |row, (life, granted)| {
                 if Tail(row.tail).has(Tail::PREVIOUS) {
-                    retimed(row.tail, life, *grant)
+                    retimed(row.tail, life, *granted)
                 } else {
                     row.tail
                 }

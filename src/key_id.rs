@@ -54,12 +54,28 @@ impl KeyId {
     }
 
     /// Reads 32 lower-case hexadecimal digits; none if one of them is something else.
-    #[inline]
+    ///
+    /// Arithmetic without a choice, for the compiler to make vector code of: the digits of an id
+    /// are random, and no branch on one of them can be foretold.
+    #[expect(
+        clippy::inline_always,
+        reason = "an id that is returned through memory stalls the call"
+    )]
+    #[inline(always)]
     pub(crate) fn from_digits(digits: &[u8; Self::DIGITS]) -> Option<Self> {
-        let (first, last) = digits.split_at(Self::DIGITS / 2);
-        let (high, high_faults) = sixteen_digits(first.first_chunk()?);
-        let (low, low_faults) = sixteen_digits(last.first_chunk()?);
-        (high_faults | low_faults == 0).then_some(Self { high, low })
+        let mut values = [0; Self::DIGITS];
+        let mut valid = true;
+        for (value, digit) in values.iter_mut().zip(digits) {
+            let number = digit.wrapping_sub(b'0');
+            let letter = digit.wrapping_sub(b'a');
+            valid &= number < 10 || letter < 6;
+            // From '9' to 'a' there are 39 characters that are no digits.
+            *value = number.wrapping_sub(if letter < 6 { 39 } else { 0 });
+        }
+        let (first, last) = values.split_at(Self::DIGITS / 2);
+        let high = squeeze(first.first_chunk()?);
+        let low = squeeze(last.first_chunk()?);
+        valid.then_some(Self { high, low })
     }
 
     /// The 32 digits, as text on the stack.
@@ -122,35 +138,19 @@ fn first_non_digit(digits: &[u8]) -> usize {
         .unwrap_or(digits.len())
 }
 
-/// Reads 16 lower-case hexadecimal digits. The second value is zero if they are that.
-///
-/// Arithmetic without a choice, for the compiler to make vector code of: the digits of an id are
-/// random, and no branch on one of them can be foretold.
+/// Puts the values of 16 digits together, the first of them highest.
 #[inline]
-fn sixteen_digits(digits: &[u8; 16]) -> (u64, u8) {
-    let mut values = [0; 16];
-    let mut faults = 0;
-    for (place, digit) in values.iter_mut().zip(digits) {
-        // One for what may be a letter (0x61 to 0x66), zero for a digit (0x30 to 0x39).
-        let letter = digit >> 6;
-        let value = (digit & 0x0f).wrapping_add((letter << 3).wrapping_add(letter));
-        // The first half of the byte is that of a letter or of a digit, and nothing else.
-        let half = (digit & 0xf0) ^ 0x30u8.wrapping_add((letter << 5) | (letter << 4));
-        // Letters are worth 10 to 15, digits 0 to 9: past nine just where there is a letter.
-        let past_nine = (value.wrapping_add(6) & 0xf0) ^ (letter << 4);
-        faults |= half | past_nine | (value & 0xf0);
-        *place = value;
-    }
+fn squeeze(values: &[u8; 16]) -> u64 {
     // Two digits a byte, as numbers: no bytes go through memory.
-    let packed = u128::from_be_bytes(values);
+    let packed = u128::from_be_bytes(*values);
     let pairs = (packed | (packed >> 4)) & 0x00ff_00ff_00ff_00ff_00ff_00ff_00ff_00ff;
-    let squeeze = |half: u64| {
+    let half = |half: u64| {
         let fours = (half | (half >> 8)) & 0x0000_ffff_0000_ffff;
         (fours | (fours >> 16)) & 0xffff_ffff
     };
     #[expect(clippy::cast_possible_truncation, reason = "takes the two halves")]
     let (high, low) = ((pairs >> 64) as u64, pairs as u64);
-    ((squeeze(high) << 32) | squeeze(low), faults)
+    (half(high) << 32) | half(low)
 }
 
 #[cfg(test)]

@@ -5,7 +5,7 @@ use core::fmt;
 use crate::{
     credential::CredentialId,
     identity::{Actor, Owner},
-    index::{Grant, Holder},
+    index::{End, Grant, Granted, Holder, Index},
     key_id::KeyId,
     name::{NamespaceId, Scope, TeamId, UserId},
     scope::Scopes,
@@ -20,32 +20,31 @@ use crate::{
 #[derive(Clone, Copy)]
 #[must_use]
 pub struct Principal<'a> {
-    credential: CredentialId,
-    grant: &'a Grant,
-    expires_at: Option<Timestamp>,
-    replaced: bool,
-    outdated: bool,
+    pub(crate) credential: CredentialId,
+    /// What the names are read from when somebody asks: most calls never do.
+    pub(crate) index: &'a Index,
+    pub(crate) granted: Granted,
+    pub(crate) namespace: &'a NamespaceId,
+    pub(crate) end: End,
+    pub(crate) standing: SecretStanding,
+}
+
+/// What is to be said of the secret that was presented.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum SecretStanding {
+    Current,
+    /// The current secret, digested under a pepper that is not the current one.
+    Outdated,
+    /// One that a rotation replaced.
+    Replaced,
 }
 
 impl<'a> Principal<'a> {
-    pub(crate) fn new(
-        credential: CredentialId,
-        grant: &'a Grant,
-        expires_at: Option<Timestamp>,
-    ) -> Self {
-        Self {
-            credential,
-            grant,
-            expires_at,
-            replaced: false,
-            outdated: false,
+    fn grant(&self) -> &'a Grant {
+        match self.index.grant(self.granted) {
+            Some(grant) => grant,
+            None => unreachable!("a line names a grant after it is there"),
         }
-    }
-
-    pub(crate) fn with_flags(mut self, replaced: bool, outdated: bool) -> Self {
-        self.replaced = replaced;
-        self.outdated = outdated;
-        self
     }
 
     /// The credential that was verified.
@@ -63,7 +62,7 @@ impl<'a> Principal<'a> {
 
     /// Which kind of credential it was.
     pub fn kind(&self) -> PrincipalKind {
-        match &self.grant.holder {
+        match &self.grant().holder {
             Holder::Owner(Owner::User(_)) => PrincipalKind::Personal,
             Holder::Owner(Owner::Service(_)) => PrincipalKind::Service,
             Holder::Subject(_) => PrincipalKind::Legacy,
@@ -72,17 +71,17 @@ impl<'a> Principal<'a> {
 
     /// The namespace that the credential opens. It is the one that was asked for.
     pub fn namespace(&self) -> &'a NamespaceId {
-        &self.grant.tenant.namespace
+        self.namespace
     }
 
     /// The team of the namespace.
     pub fn team(&self) -> &'a TeamId {
-        &self.grant.tenant.team
+        &self.grant().tenant.team
     }
 
     /// Whose key it is; none for a legacy credential, which is everybody's.
     pub fn owner(&self) -> Option<&'a Owner> {
-        match &self.grant.holder {
+        match &self.grant().holder {
             Holder::Owner(owner) => Some(owner),
             Holder::Subject(_) => None,
         }
@@ -90,7 +89,7 @@ impl<'a> Principal<'a> {
 
     /// The subject that a legacy credential was issued to.
     pub fn legacy_subject(&self) -> Option<&'a UserId> {
-        match &self.grant.holder {
+        match &self.grant().holder {
             Holder::Owner(_) => None,
             Holder::Subject(subject) => Some(subject),
         }
@@ -98,30 +97,30 @@ impl<'a> Principal<'a> {
 
     /// What the key may be used for.
     pub fn scopes(&self) -> &'a Scopes {
-        &self.grant.scopes
+        &self.grant().scopes
     }
 
     /// Whether the key has every one of these scopes.
     pub fn may(&self, required: &[Scope]) -> bool {
-        self.grant.scopes.contain(required)
+        self.grant().scopes.contain(required)
     }
 
     /// The first moment at which the credential no longer works: the key's end, or that of a
     /// replaced secret's grace.
     pub fn expires_at(&self) -> Option<Timestamp> {
-        self.expires_at
+        self.end.moment()
     }
 
     /// Whether the secret is one that a rotation replaced, still within its grace: its user must
     /// move on.
     pub fn used_replaced_secret(&self) -> bool {
-        self.replaced
+        self.standing == SecretStanding::Replaced
     }
 
     /// Whether the key's digest was made under another pepper than the current one: see
     /// [`Keyring::repepper`](crate::Keyring::repepper).
     pub fn needs_repepper(&self) -> bool {
-        self.outdated
+        self.standing == SecretStanding::Outdated
     }
 
     /// The principal as the one who acts in management calls.
@@ -137,10 +136,10 @@ impl fmt::Debug for Principal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Principal")
             .field("credential", &self.credential)
-            .field("tenant", &self.grant.tenant)
-            .field("holder", &self.grant.holder)
-            .field("scopes", &self.grant.scopes)
-            .field("expires_at", &self.expires_at)
+            .field("tenant", &self.grant().tenant)
+            .field("holder", &self.grant().holder)
+            .field("scopes", &self.grant().scopes)
+            .field("expires_at", &self.end.moment())
             .finish_non_exhaustive()
     }
 }

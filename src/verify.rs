@@ -3,16 +3,17 @@
 use alloc::sync::Arc;
 
 use crate::{
-    authorization::{self, HeaderBuffer, Scheme},
+    authorization::{self, FastEngine, HeaderBuffer, Scheme},
     credential::{Credential, CredentialId},
     denied::{Denied, DenyReason},
-    digest::{Lanes, Peppers, key_lanes, legacy_lanes, same},
+    digest::{KeyBlock, Lanes, Peppers, key_lanes, legacy_lanes, same},
     format::KeyFormat,
-    index::{Grant, Index, Row, Tail},
+    index::{End, Granted, Head, Index, Row, Tail},
+    key_id::KeyId,
     legacy::PresentedLegacy,
     name::Scope,
     presented::PresentedKey,
-    principal::Principal,
+    principal::{Principal, SecretStanding},
     timestamp::Timestamp,
     usage::{Usage, UsageRecorder},
 };
@@ -62,6 +63,7 @@ pub struct Verifier {
     format: KeyFormat,
     peppers: Peppers,
     usage: Option<Arc<UsageRecorder>>,
+    engine: FastEngine,
 }
 
 impl Verifier {
@@ -72,6 +74,7 @@ impl Verifier {
             format,
             peppers: Peppers::none(),
             usage: None,
+            engine: authorization::fast_engine(),
         }
     }
 
@@ -106,13 +109,27 @@ impl Verifier {
         access: &Access<'_>,
         now: impl Into<Timestamp>,
     ) -> Result<Principal<'_>, Denied> {
-        let mut buffer = HeaderBuffer::new();
-        let (scheme, text) = authorization::text(value, &mut buffer)?;
-        match PresentedKey::read(&self.format, text) {
-            Some(key) => self.judge(now.into(), |now| self.verify_key(&key, access, now)),
-            None if scheme == Scheme::Basic => self.verify_other(text, access, now.into()),
-            None => Err(Denied::unknown(DenyReason::Malformed)),
+        match authorization::split(value)? {
+            (Scheme::Basic, encoded) => self.verify_basic(encoded, access, now.into()),
+            (Scheme::Bearer, text) => match PresentedKey::read(&self.format, text) {
+                Some(key) => self.verify_key(&key, access, now.into()),
+                None => Err(Denied::unknown(DenyReason::Malformed)),
+            },
         }
+    }
+
+    fn verify_basic(
+        &self,
+        encoded: &[u8],
+        access: &Access<'_>,
+        now: Timestamp,
+    ) -> Result<Principal<'_>, Denied> {
+        if !authorization::has_length_of_credential(&self.format, encoded) {
+            return Err(Denied::unknown(DenyReason::Malformed));
+        }
+        let mut buffer = HeaderBuffer::new();
+        let text = authorization::decode(&self.engine, encoded, &mut buffer)?;
+        self.verify_text(text, access, now)
     }
 
     /// Judges all values of a request's `Authorization` header field, of which there must be one:
@@ -143,7 +160,7 @@ impl Verifier {
         now: impl Into<Timestamp>,
     ) -> Result<Principal<'_>, Denied> {
         match PresentedKey::read(&self.format, text) {
-            Some(key) => self.judge(now.into(), |now| self.verify_key(&key, access, now)),
+            Some(key) => self.verify_key(&key, access, now.into()),
             None => self.verify_other(text, access, now.into()),
         }
     }
@@ -160,10 +177,10 @@ impl Verifier {
         access: &Access<'_>,
         now: impl Into<Timestamp>,
     ) -> Result<Principal<'_>, Denied> {
-        self.judge(now.into(), |now| match credential {
-            Credential::Key(key) => self.verify_key(key, access, now),
-            Credential::Legacy(legacy) => self.verify_legacy(legacy, access, now),
-        })
+        match credential {
+            Credential::Key(key) => self.verify_key(key, access, now.into()),
+            Credential::Legacy(legacy) => self.verify_legacy(legacy, access, now.into()),
+        }
     }
 
     /// Judges a text that has not the shape of a key.
@@ -175,108 +192,123 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
         match PresentedLegacy::parse(text) {
-            Ok(legacy) => self.judge(now, |now| self.verify_legacy(&legacy, access, now)),
+            Ok(legacy) => self.verify_legacy(&legacy, access, now),
             Err(_) => Err(Denied::unknown(DenyReason::Malformed)),
         }
     }
 
-    /// What comes before and after every verdict: the clock, and the count.
+    /// The time to judge by, once there is something to judge by.
     #[inline]
-    fn judge<'i>(
-        &'i self,
-        now: Timestamp,
-        verdict: impl FnOnce(Timestamp) -> Result<Principal<'i>, Denied>,
-    ) -> Result<Principal<'i>, Denied> {
-        if !self.index.is_ready() {
-            return Err(Denied::unknown(DenyReason::NotReady));
+    fn begin(&self, now: Timestamp) -> Result<Timestamp, Denied> {
+        if self.index.is_ready() {
+            Ok(self.index.ratchet(now))
+        } else {
+            Err(Denied::unknown(DenyReason::NotReady))
         }
-        let now = self.index.ratchet(now);
-        let verdict = verdict(now);
-        if let Some(usage) = &self.usage {
-            record(usage, &verdict, now);
-        }
-        verdict
     }
 
-    #[inline]
+    /// The digest comes first, the line of the key after it: the line was asked for early and is
+    /// there by then, and the digest's inputs need not wait until it has come.
+    #[expect(
+        clippy::inline_always,
+        reason = "a verdict that is returned through memory stalls"
+    )]
+    #[inline(always)]
     fn verify_key(
         &self,
         key: &PresentedKey<'_>,
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
-        let found = self.index.key(key.id());
-        let row = found.unwrap_or_else(|| self.nobody());
-        let tail = Tail(row.tail);
-        let pepper = self.peppers.find(tail.pepper());
-        let lanes = key_lanes(key, pepper.unwrap_or_default());
-        let current = bool::from(same(&lanes, &row.digest)) && found.is_some() && pepper.is_ok();
-        let (end, replaced) = if current {
-            (tail.end(), false)
-        } else {
-            let previous = self.previous_secret(key, &row, &lanes, found.is_some());
-            let until = previous.map_err(|denied| match pepper {
-                Ok(_) => denied,
-                Err(_) => Denied::unknown(DenyReason::PepperMissing),
-            })?;
-            (Some(tail.end().map_or(until, |end| end.min(until))), true)
+        let now = self.begin(now)?;
+        let (place, lanes) = {
+            let block = KeyBlock::new(key);
+            let place = self.index.place_of_key(key.id());
+            (place, block.lanes(self.peppers.current()))
         };
-
-        // From here on the secret has matched, and its holder may be told apart from others.
-        let credential = CredentialId::Key(key.id());
-        let deny = |reason| Err(Denied::known(reason, credential));
-        let grant = self.grant(&row, credential)?;
-        if tail.has(Tail::NOT_BEFORE) {
-            let extra = self.index.extra(key.id());
-            let start = extra.map(|extra| Tail::unpack_time(extra.payload));
-            if start.is_none_or(|start| now < start) {
-                return deny(DenyReason::NotYetValid);
+        if let Ok(Some(row)) = place.look() {
+            let tail = Tail(row.tail);
+            if tail.pepper_number() == self.peppers.current_number() {
+                // The verdict, public from here on.
+                if bool::from(same(&lanes, &row.digest)) {
+                    let standing = SecretStanding::Current;
+                    return self.admit(key.id(), &row, (tail.end(), standing), access, now);
+                }
             }
         }
-        if end.is_some_and(|end| end <= now) {
-            return deny(if replaced && tail.end().is_none_or(|end| now < end) {
-                DenyReason::Replaced
-            } else {
-                DenyReason::Expired
-            });
-        }
-        access.check(grant, credential)?;
-        let outdated = !replaced && tail.pepper() != self.peppers.current_id();
-        Ok(Principal::new(credential, grant, end).with_flags(replaced, outdated))
+        self.verify_otherwise(key, in_registers(lanes), access, now)
     }
 
-    /// When the previous secret of a key ends, if that is what was presented.
+    /// Judges what is not the current secret under the current pepper.
     ///
     /// An unknown key, a wrong secret and a key that was never rotated take the same way.
     #[cold]
-    fn previous_secret(
+    fn verify_otherwise(
         &self,
         key: &PresentedKey<'_>,
-        row: &Row,
-        lanes: &Lanes,
-        known: bool,
-    ) -> Result<Timestamp, Denied> {
+        lanes: (u128, u128),
+        access: &Access<'_>,
+        now: Timestamp,
+    ) -> Result<Principal<'_>, Denied> {
+        let found = self.index.place_of_key(key.id()).find();
+        let row = found.unwrap_or_else(|| self.nobody());
+        let tail = Tail(row.tail);
+        let mut lanes = in_memory(lanes);
+        let mut failure = match found {
+            Some(_) => DenyReason::WrongSecret,
+            None => DenyReason::UnknownKey,
+        };
+        if tail.pepper_number() != self.peppers.current_number() {
+            match self.lanes_under(key, tail) {
+                Some(outdated) => lanes = outdated,
+                None => failure = DenyReason::PepperMissing,
+            }
+        }
+        let matches = same(&lanes, &row.digest);
+        let previous = self.previous_secret(key, tail, &lanes);
+        // Looked at for every refusal alike, or its absence would tell which keys exist.
+        let well_formed = self.format.checksum_fits(key.secret());
+        // The verdict, public from here on.
+        let (end, standing) =
+            if found.is_some() && failure != DenyReason::PepperMissing && bool::from(matches) {
+                let current = tail.pepper_number() == self.peppers.current_number();
+                let standing = if current {
+                    SecretStanding::Current
+                } else {
+                    SecretStanding::Outdated
+                };
+                (tail.end(), standing)
+            } else if let (Some(until), true) = (previous, found.is_some()) {
+                (tail.end().min(until), SecretStanding::Replaced)
+            } else if failure != DenyReason::PepperMissing && !well_formed {
+                return Err(Denied::unknown(DenyReason::Mistyped));
+            } else {
+                return Err(Denied::unknown(failure));
+            };
+        self.admit(key.id(), &row, (end, standing), access, now)
+    }
+
+    /// The digest under the pepper of a row; none if that is not at hand.
+    fn lanes_under(&self, key: &PresentedKey<'_>, tail: Tail) -> Option<Lanes> {
+        let pepper = self.peppers.find(tail.pepper()).ok()?;
+        Some(key_lanes(key, pepper))
+    }
+
+    /// When the previous secret of a key ends, if that is what was presented. `lanes` is its
+    /// digest under the pepper of the current secret's.
+    fn previous_secret(&self, key: &PresentedKey<'_>, current: Tail, lanes: &Lanes) -> Option<End> {
         let found = self.index.extra(key.id());
         let extra = found.unwrap_or_else(|| self.nobody());
         let tail = Tail(extra.tail);
         let has_previous = found.is_some() && tail.has(Tail::PREVIOUS);
-        let matches = if !has_previous || tail.pepper() == Tail(row.tail).pepper() {
-            bool::from(same(lanes, &extra.digest))
+        let matches = if !has_previous || tail.pepper() == current.pepper() {
+            same(lanes, &extra.digest)
         } else {
             // While peppers change, the two secrets of a rotated key may be under different ones.
-            match self.peppers.find(tail.pepper()) {
-                Ok(pepper) => bool::from(same(&key_lanes(key, pepper), &extra.digest)),
-                Err(_) => false,
-            }
+            same(&self.lanes_under(key, tail)?, &extra.digest)
         };
-        // Looked at for every refusal alike, or its absence would tell which keys exist.
-        let well_formed = self.format.checksum_fits(key.secret());
-        match tail.end() {
-            Some(until) if matches && has_previous && known => Ok(until),
-            _ if !well_formed => Err(Denied::unknown(DenyReason::Mistyped)),
-            _ if known => Err(Denied::unknown(DenyReason::WrongSecret)),
-            _ => Err(Denied::unknown(DenyReason::UnknownKey)),
-        }
+        // The verdict, public from here on.
+        (bool::from(matches) && has_previous).then(|| tail.end())
     }
 
     fn verify_legacy(
@@ -285,14 +317,15 @@ impl Verifier {
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
+        let now = self.begin(now)?;
         let found = self.index.legacy(legacy.id());
         let row = found.unwrap_or_else(|| self.nobody());
-        let tail = Tail(row.tail);
-        let pepper = self.peppers.find(tail.pepper());
+        let pepper = self.peppers.find(Tail(row.tail).pepper());
         let lanes = legacy_lanes(legacy, pepper.unwrap_or_default());
         if pepper.is_err() {
             return Err(Denied::unknown(DenyReason::PepperMissing));
         }
+        // The verdict, public from here on.
         if !(bool::from(same(&lanes, &row.digest)) && found.is_some()) {
             return Err(Denied::unknown(if found.is_some() {
                 DenyReason::WrongSecret
@@ -301,29 +334,114 @@ impl Verifier {
             }));
         }
         let credential = CredentialId::Legacy(legacy.id());
-        let grant = self.grant(&row, credential)?;
-        let policy = self.index.legacy_policy(grant);
+        let head = self.head(&row, credential)?;
+        let policy = self.index.legacy_policy(Granted(row.payload));
         if !policy.accepts(now) {
-            return Err(Denied::known(DenyReason::LegacyOff, credential));
+            return Err(self.refuse(DenyReason::LegacyOff, credential));
         }
-        access.check(grant, credential)?;
-        Ok(Principal::new(credential, grant, policy.sunset()))
+        let secret = (policy.sunset().into(), SecretStanding::Current);
+        self.enter(credential, head, &row, secret, access, now)
     }
 
-    /// What a row grants, unless it was revoked or switched off.
-    #[inline]
-    fn grant(&self, row: &Row, credential: CredentialId) -> Result<&Grant, Denied> {
+    /// Whether a key whose secret has matched works now, and opens what its holder wants. From
+    /// here on its holder may be told apart from others.
+    #[expect(clippy::inline_always, reason = "as `verify_key`")]
+    #[inline(always)]
+    fn admit(
+        &self,
+        id: KeyId,
+        row: &Row,
+        (end, standing): (End, SecretStanding),
+        access: &Access<'_>,
+        now: Timestamp,
+    ) -> Result<Principal<'_>, Denied> {
+        let credential = CredentialId::Key(id);
         let tail = Tail(row.tail);
-        match self.index.grant(row) {
-            Some(grant) if !tail.has(Tail::REVOKED) && !grant.is_ended() => {
+        let head = self.head(row, credential)?;
+        if tail.has(Tail::NOT_BEFORE) && !self.has_begun(id, now) {
+            return Err(self.refuse(DenyReason::NotYetValid, credential));
+        }
+        if end.is_past(now) {
+            let reason = if tail.end().is_past(now) {
+                DenyReason::Expired
+            } else {
+                DenyReason::Replaced
+            };
+            return Err(self.refuse(reason, credential));
+        }
+        self.enter(credential, head, row, (end, standing), access, now)
+    }
+
+    #[cold]
+    fn has_begun(&self, id: KeyId, now: Timestamp) -> bool {
+        let extra = self.index.extra(id);
+        let start = extra.map(|extra| Tail::unpack_time(extra.payload));
+        start.is_some_and(|start| start <= now)
+    }
+
+    /// The head of what a row grants, unless it was revoked or switched off.
+    #[inline]
+    fn head(&self, row: &Row, credential: CredentialId) -> Result<Head, Denied> {
+        let tail = Tail(row.tail);
+        match self.index.head(Granted(row.payload)) {
+            Some(head) if !tail.has(Tail::REVOKED) && !head.is_ended() => {
                 if tail.has(Tail::DISABLED) {
-                    Err(Denied::known(DenyReason::Disabled, credential))
+                    Err(self.refuse(DenyReason::Disabled, credential))
                 } else {
-                    Ok(grant)
+                    Ok(head)
                 }
             }
-            _ => Err(Denied::known(DenyReason::Revoked, credential)),
+            _ => Err(self.refuse(DenyReason::Revoked, credential)),
         }
+    }
+
+    /// Refuses somebody who holds the right secret.
+    #[cold]
+    fn refuse(&self, reason: DenyReason, credential: CredentialId) -> Denied {
+        if let Some(usage) = &self.usage {
+            usage.record(&Usage::refused(credential));
+        }
+        Denied::known(reason, credential)
+    }
+
+    /// Whether the credential opens what its holder wants.
+    #[expect(clippy::inline_always, reason = "as `verify_key`")]
+    #[inline(always)]
+    fn enter(
+        &self,
+        credential: CredentialId,
+        head: Head,
+        row: &Row,
+        (end, standing): (End, SecretStanding),
+        access: &Access<'_>,
+        now: Timestamp,
+    ) -> Result<Principal<'_>, Denied> {
+        let granted = Granted(row.payload);
+        let Some(namespace) = self.index.namespace(granted) else {
+            return Err(self.refuse(DenyReason::Revoked, credential));
+        };
+        let wanted = access.namespace;
+        if wanted.is_some_and(|wanted| !namespace.is(wanted)) {
+            return Err(self.refuse(DenyReason::WrongNamespace, credential));
+        }
+        // Most keys have all scopes, or none is asked for: no need to look them up.
+        if !access.scopes.is_empty() && !head.has_all_scopes() {
+            let grant = self.index.grant(granted);
+            if !grant.is_some_and(|grant| grant.scopes.contain(access.scopes)) {
+                return Err(self.refuse(DenyReason::MissingScope, credential));
+            }
+        }
+        if let Some(usage) = &self.usage {
+            usage.record(&Usage::accepted(credential, now));
+        }
+        Ok(Principal {
+            credential,
+            index: &self.index,
+            granted,
+            namespace: &namespace.id,
+            end,
+            standing,
+        })
     }
 
     /// What stands in for a key that does not exist, so that it costs the same.
@@ -377,29 +495,22 @@ impl<'a> Access<'a> {
         self.scopes = scopes;
         self
     }
-
-    #[inline]
-    fn check(&self, grant: &Grant, credential: CredentialId) -> Result<(), Denied> {
-        if self
-            .namespace
-            .is_some_and(|wanted| wanted != grant.tenant.namespace.as_str())
-        {
-            return Err(Denied::known(DenyReason::WrongNamespace, credential));
-        }
-        if !grant.scopes.contain(self.scopes) {
-            return Err(Denied::known(DenyReason::MissingScope, credential));
-        }
-        Ok(())
-    }
 }
 
-fn record(recorder: &UsageRecorder, verdict: &Result<Principal<'_>, Denied>, now: Timestamp) {
-    match verdict {
-        Ok(principal) => recorder.record(&Usage::accepted(principal.credential(), now)),
-        Err(denied) => {
-            if let Some(credential) = denied.credential() {
-                recorder.record(&Usage::refused(credential));
-            }
-        }
-    }
+/// A digest as numbers that calls pass in registers: the 8-byte words that `ring` writes are
+/// read one by one then, and no wider load has to wait for them.
+#[inline]
+fn in_registers([a, b, c, d]: Lanes) -> (u128, u128) {
+    let pair = |high: u64, low: u64| (u128::from(high) << 64) | u128::from(low);
+    (pair(a, b), pair(c, d))
+}
+
+#[expect(clippy::cast_possible_truncation, reason = "takes the halves")]
+fn in_memory((first, last): (u128, u128)) -> Lanes {
+    [
+        (first >> 64) as u64,
+        first as u64,
+        (last >> 64) as u64,
+        last as u64,
+    ]
 }

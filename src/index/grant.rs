@@ -1,8 +1,8 @@
 //! What keys have in common: namespace, holder and scopes, kept once.
 
 use std::sync::{
-    Mutex, PoisonError,
-    atomic::{AtomicBool, AtomicU32, Ordering},
+    Mutex, OnceLock, PoisonError,
+    atomic::{AtomicU8, AtomicU32, Ordering},
 };
 
 use alloc::{collections::BTreeMap, vec::Vec};
@@ -11,7 +11,7 @@ use crate::{
     boundary::Realm,
     identity::{Owner, Tenant},
     index::slab::Slab,
-    name::UserId,
+    name::{NamespaceId, UserId},
     scope::Scopes,
 };
 
@@ -21,10 +21,6 @@ pub(crate) struct Grant {
     pub(crate) tenant: Tenant,
     pub(crate) holder: Holder,
     pub(crate) scopes: Scopes,
-    /// Whether a cut has ended all keys with this grant.
-    ended: AtomicBool,
-    /// The number of the policy for legacy credentials that holds, or [`NO_POLICY`].
-    legacy_policy: AtomicU32,
 }
 
 /// Who holds a credential.
@@ -36,26 +32,109 @@ pub(crate) enum Holder {
     Subject(UserId),
 }
 
-impl Grant {
+/// What every decision reads of a grant, apart from the names that only some of its readers want
+/// to see.
+///
+/// A head that is not zero says that the grant is there.
+#[derive(Clone, Copy)]
+pub(crate) struct Head(u8);
+
+impl Head {
+    const THERE: u8 = 1;
+    /// A cut has ended all keys with this grant.
+    const ENDED: u8 = 2;
+    /// The grant is not limited by scopes.
+    const ALL_SCOPES: u8 = 4;
+
     #[inline]
-    pub(crate) fn is_ended(&self) -> bool {
-        self.ended.load(Ordering::Acquire)
+    pub(crate) fn is_ended(self) -> bool {
+        self.0 & Self::ENDED != 0
     }
 
-    pub(super) fn legacy_policy(&self) -> Option<u32> {
-        let number = self.legacy_policy.load(Ordering::Acquire);
-        (number != NO_POLICY).then_some(number)
+    #[inline]
+    pub(crate) fn has_all_scopes(self) -> bool {
+        self.0 & Self::ALL_SCOPES != 0
+    }
+}
+
+/// What a key's line says of its grant: the number of the grant, and that of its namespace.
+#[derive(Clone, Copy)]
+pub(crate) struct Granted(pub(crate) u64);
+
+impl Granted {
+    const NAMESPACE_BITS: u32 = 23;
+    const NAMESPACE_MAX: u32 = (1 << Self::NAMESPACE_BITS) - 1;
+    const GRANT_MAX: u32 = (1 << 27) - 1;
+
+    /// None if one of the numbers is too large for a line.
+    fn new(grant: u32, namespace: u32) -> Option<Self> {
+        let fits = grant <= Self::GRANT_MAX && namespace <= Self::NAMESPACE_MAX;
+        fits.then_some(Self(
+            (u64::from(grant) << Self::NAMESPACE_BITS) | u64::from(namespace),
+        ))
     }
 
-    pub(super) fn set_legacy_policy(&self, number: Option<u32>) {
-        let number = number.unwrap_or(NO_POLICY);
-        self.legacy_policy.store(number, Ordering::Release);
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "27 bits")]
+    fn grant(self) -> u32 {
+        (self.0 >> Self::NAMESPACE_BITS) as u32 & Self::GRANT_MAX
+    }
+
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "23 bits")]
+    fn namespace(self) -> u32 {
+        self.0 as u32 & Self::NAMESPACE_MAX
+    }
+}
+
+/// A namespace that keys open.
+pub(crate) struct Namespace {
+    pub(crate) id: NamespaceId,
+    /// The text of `id` if there is room for it, where it is read in one go with the rest.
+    text: [u8; Self::TEXT],
+}
+
+/// A namespace, on a cache line of its own.
+#[derive(Default)]
+#[repr(align(64))]
+struct NamespaceCell(OnceLock<Namespace>);
+
+const _: () = assert!(
+    size_of::<NamespaceCell>() == 64,
+    "a namespace takes one line"
+);
+
+impl Namespace {
+    /// What is left of a line: enough for `fn-` and a UUID.
+    const TEXT: usize = 39;
+
+    fn new(id: NamespaceId) -> Self {
+        let mut text = [0; Self::TEXT];
+        if let Some(room) = text.get_mut(..id.as_str().len()) {
+            room.copy_from_slice(id.as_str().as_bytes());
+        }
+        Self { id, text }
+    }
+
+    /// Whether this is the namespace with the name `wanted`.
+    #[inline]
+    pub(crate) fn is(&self, wanted: &str) -> bool {
+        let len = self.id.as_str().len();
+        match self.text.get(..len) {
+            Some(text) => text == wanted.as_bytes(),
+            None => self.id.as_str() == wanted,
+        }
     }
 }
 
 /// All grants. Readers find one by its number; the writer finds the number of one.
 pub(super) struct Grants {
-    grants: Slab<Grant>,
+    heads: Slab<AtomicU8>,
+    all: Slab<OnceLock<Grant>>,
+    namespaces: Slab<NamespaceCell>,
+    /// For each namespace, one more than the number of the policy for legacy credentials that
+    /// holds; zero for none.
+    legacy_policies: Slab<AtomicU32>,
     book: Mutex<Book>,
 }
 
@@ -63,6 +142,7 @@ pub(super) struct Grants {
 struct Book {
     /// The grant of the keys that a cut has not ended, and the one of those that it has.
     numbers: BTreeMap<(Tenant, Holder, Scopes), [Option<u32>; 2]>,
+    namespaces: BTreeMap<NamespaceId, u32>,
     /// The grants that a cut through a realm ends.
     by_realm: BTreeMap<Realm, Vec<u32>>,
 }
@@ -70,21 +150,56 @@ struct Book {
 impl Grants {
     pub(super) fn new() -> Self {
         Self {
-            grants: Slab::new(),
+            heads: Slab::new(),
+            all: Slab::new(),
+            namespaces: Slab::new(),
+            legacy_policies: Slab::new(),
             book: Mutex::default(),
         }
     }
 
+    /// The head of a grant that is there.
     #[inline]
-    pub(super) fn get(&self, number: u64) -> Option<&Grant> {
-        self.grants.get(u32::try_from(number).ok()?)
+    pub(super) fn head(&self, granted: Granted) -> Option<Head> {
+        let head = self.heads.get(granted.grant())?.load(Ordering::Acquire);
+        (head != 0).then_some(Head(head))
     }
 
-    /// The grants of legacy credentials.
-    pub(super) fn of_subjects(&self) -> impl Iterator<Item = &Grant> {
-        (0..self.grants.len())
-            .filter_map(|number| self.grants.get(number))
-            .filter(|grant| matches!(grant.holder, Holder::Subject(_)))
+    #[inline]
+    pub(super) fn namespace(&self, granted: Granted) -> Option<&Namespace> {
+        self.namespaces.get(granted.namespace())?.0.get()
+    }
+
+    pub(super) fn get(&self, granted: Granted) -> Option<&Grant> {
+        self.all.value(granted.grant())
+    }
+
+    /// The number of the policy for legacy credentials.
+    pub(super) fn legacy_policy(&self, granted: Granted) -> Option<u32> {
+        let policy = self.legacy_policies.get(granted.namespace())?;
+        policy.load(Ordering::Acquire).checked_sub(1)
+    }
+
+    pub(super) fn set_legacy_policy(&self, granted: Granted, number: Option<u32>) {
+        self.set_policy(granted.namespace(), number);
+    }
+
+    /// Sets every namespace's policy for legacy credentials to the number that `policy` gives.
+    pub(super) fn set_legacy_policies(&self, policy: impl Fn(&NamespaceId) -> Option<u32>) {
+        for number in 0..self.namespaces.len() {
+            let namespace = self.namespaces.get(number).and_then(|cell| cell.0.get());
+            self.set_policy(
+                number,
+                namespace.and_then(|namespace| policy(&namespace.id)),
+            );
+        }
+    }
+
+    fn set_policy(&self, namespace: u32, number: Option<u32>) {
+        if let Some(policy) = self.legacy_policies.get(namespace) {
+            let number = number.map_or(0, |number| number.saturating_add(1));
+            policy.store(number, Ordering::Release);
+        }
     }
 
     /// The number of a grant, made if there is none. `realms` are those whose end is its end.
@@ -95,28 +210,51 @@ impl Grants {
         scopes: &Scopes,
         realms: &[Realm],
         ended: bool,
-    ) -> Option<u64> {
+    ) -> Option<Granted> {
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (tenant.clone(), holder.clone(), scopes.clone());
-        let [live, dead] = book.numbers.entry(key).or_default();
-        let number = if ended { dead } else { live };
-        if let Some(number) = number {
-            return Some((*number).into());
+        let namespace = self.namespace_number(&mut book, &tenant.namespace)?;
+        let [live, dead] = book.numbers.get(&key).copied().unwrap_or_default();
+        if let Some(number) = if ended { dead } else { live } {
+            return Granted::new(number, namespace);
         }
-        let new = self.grants.push(Grant {
-            tenant: tenant.clone(),
-            holder: holder.clone(),
-            scopes: scopes.clone(),
-            ended: AtomicBool::new(ended),
-            legacy_policy: AtomicU32::new(NO_POLICY),
+        // The head comes last: it says that the rest is there.
+        let (number, head) = self.heads.extend()?;
+        let (tenant, holder, scopes) = key.clone();
+        let mut flags = Head::THERE;
+        if scopes == Scopes::All {
+            flags |= Head::ALL_SCOPES;
+        }
+        if ended {
+            flags |= Head::ENDED;
+        }
+        self.all.push(Grant {
+            tenant,
+            holder,
+            scopes,
         })?;
-        *number = Some(new);
-        if !ended {
+        head.store(flags, Ordering::Release);
+        let [live, dead] = book.numbers.entry(key).or_default();
+        if ended {
+            *dead = Some(number);
+        } else {
+            *live = Some(number);
             for realm in realms {
-                book.by_realm.entry(realm.clone()).or_default().push(new);
+                book.by_realm.entry(realm.clone()).or_default().push(number);
             }
         }
-        Some(new.into())
+        Granted::new(number, namespace)
+    }
+
+    fn namespace_number(&self, book: &mut Book, id: &NamespaceId) -> Option<u32> {
+        if let Some(number) = book.namespaces.get(id) {
+            return Some(*number);
+        }
+        let (number, cell) = self.namespaces.extend()?;
+        cell.0.set(Namespace::new(id.clone())).ok()?;
+        self.legacy_policies.extend()?;
+        book.namespaces.insert(id.clone(), number);
+        Some(number)
     }
 
     /// Ends every grant in a realm: their keys fail from now on, and later keys get grants of
@@ -124,10 +262,10 @@ impl Grants {
     pub(super) fn end(&self, realm: &Realm) {
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         for number in book.by_realm.remove(realm).unwrap_or_default() {
-            let Some(grant) = self.grants.get(number) else {
+            let (Some(head), Some(grant)) = (self.heads.get(number), self.all.value(number)) else {
                 continue;
             };
-            grant.ended.store(true, Ordering::Release);
+            head.fetch_or(Head::ENDED, Ordering::Release);
             let key = (
                 grant.tenant.clone(),
                 grant.holder.clone(),
@@ -143,5 +281,3 @@ impl Grants {
         }
     }
 }
-
-const NO_POLICY: u32 = u32::MAX;

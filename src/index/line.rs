@@ -10,26 +10,42 @@ pub(crate) struct Row {
     pub(crate) high: u64,
     pub(crate) low: u64,
     pub(crate) digest: Lanes,
-    /// 40 bits of the user's.
+    /// 50 bits of the user's.
     pub(crate) payload: u64,
-    /// 62 bits of the user's.
+    /// 52 bits of the user's.
     pub(crate) tail: u64,
 }
 
 impl Row {
-    pub(crate) const PAYLOAD_MAX: u64 = (1 << 40) - 1;
-    pub(crate) const TAIL_MAX: u64 = (1 << 62) - 1;
+    pub(crate) const TAIL_MAX: u64 = (1 << 52) - 1;
+
+    /// A row by its identifier and the words of its line.
+    #[inline]
+    pub(super) fn unpack(high: u64, low: u64, digest: Lanes, head: u64, tail: u64) -> Self {
+        Self {
+            high,
+            low,
+            digest,
+            payload: (head & HEAD_PAYLOAD) | ((tail & TAIL_PAYLOAD) >> 12),
+            tail: tail & Self::TAIL_MAX,
+        }
+    }
+
+    /// The tail word of a live line with this row.
+    pub(super) fn live_tail(&self) -> u64 {
+        LIVE | ((self.payload << 12) & TAIL_PAYLOAD) | (self.tail & Self::TAIL_MAX)
+    }
 }
 
 /// One entry, one cache line.
 #[repr(align(64))]
 pub(super) struct Line {
-    /// Version in the first 24 bits, payload in the last 40.
+    /// Version in the first 24 bits, most of the payload in the last 40.
     pub(super) head: AtomicU64,
     pub(super) high: AtomicU64,
     pub(super) low: AtomicU64,
     pub(super) digest: [AtomicU64; 4],
-    /// State in the first two bits.
+    /// State in the first two bits, the rest of the payload in the next ten.
     pub(super) tail: AtomicU64,
 }
 
@@ -55,24 +71,23 @@ impl Line {
         for (word, lane) in self.digest.iter().zip(row.digest) {
             word.store(lane, Ordering::Relaxed);
         }
-        self.tail
-            .store(LIVE | (row.tail & Row::TAIL_MAX), Ordering::Release);
+        self.tail.store(row.live_tail(), Ordering::Release);
     }
 
     pub(super) fn next_head(&self, payload: u64) -> u64 {
         let version = (self.head.load(Ordering::Relaxed) >> 40).wrapping_add(1);
-        (version << 40) | (payload & Row::PAYLOAD_MAX)
+        (version << 40) | (payload & HEAD_PAYLOAD)
     }
 
     /// The entry, for the writer: nobody changes it meanwhile.
     pub(super) fn row(&self) -> Row {
-        Row {
-            high: self.high.load(Ordering::Relaxed),
-            low: self.low.load(Ordering::Relaxed),
-            digest: self.digest(),
-            payload: self.head.load(Ordering::Relaxed) & Row::PAYLOAD_MAX,
-            tail: self.tail.load(Ordering::Relaxed) & Row::TAIL_MAX,
-        }
+        Row::unpack(
+            self.high.load(Ordering::Relaxed),
+            self.low.load(Ordering::Relaxed),
+            self.digest(),
+            self.head.load(Ordering::Relaxed),
+            self.tail.load(Ordering::Relaxed),
+        )
     }
 
     #[inline]
@@ -103,6 +118,8 @@ impl Line {
     }
 }
 
+const HEAD_PAYLOAD: u64 = (1 << 40) - 1;
+const TAIL_PAYLOAD: u64 = ((1 << 10) - 1) << 52;
 pub(super) const STATE: u64 = 3 << 62;
 pub(super) const VACANT: u64 = 0;
 pub(super) const GONE: u64 = 1 << 62;

@@ -7,11 +7,11 @@ use std::sync::{
 
 use alloc::boxed::Box;
 
-/// Values that never move and never go, found by number: readers borrow them for as long as the
-/// slab lives, while one writer adds more.
+/// Cells that never move and never go, found by number: readers borrow them for as long as the
+/// slab lives, while one writer takes more of them into use.
 pub(super) struct Slab<T> {
-    /// Chunk `n` has room for `FIRST << n` values.
-    chunks: [OnceLock<Box<[OnceLock<T>]>>; CHUNKS],
+    /// Chunk `n` has room for `FIRST << n` cells.
+    chunks: [OnceLock<Box<[T]>>; CHUNKS],
     len: AtomicU32,
 }
 
@@ -25,39 +25,56 @@ impl<T> Slab<T> {
 
     #[inline]
     pub(super) fn get(&self, number: u32) -> Option<&T> {
-        let (chunk, place) = Self::locate(number)?;
-        self.chunks.get(chunk)?.get()?.get(place)?.get()
-    }
-
-    /// Adds a value and gives its number; none if there is no room left. For one writer at a
-    /// time.
-    pub(super) fn push(&self, value: T) -> Option<u32> {
-        let number = self.len.load(Ordering::Relaxed);
-        let (chunk, place) = Self::locate(number)?;
-        let room = FIRST.checked_shl(u32::try_from(chunk).ok()?)?;
-        let chunk = self
-            .chunks
-            .get(chunk)?
-            .get_or_init(|| (0..room).map(|_| OnceLock::new()).collect());
-        chunk.get(place)?.set(value).ok()?;
-        self.len.store(number.checked_add(1)?, Ordering::Relaxed);
-        Some(number)
+        let (chunk, place) = locate(number);
+        self.chunks.get(chunk)?.get()?.get(place)
     }
 
     pub(super) fn len(&self) -> u32 {
         self.len.load(Ordering::Relaxed)
     }
+}
 
-    #[inline]
-    fn locate(number: u32) -> Option<(usize, usize)> {
-        let shifted = number.checked_add(FIRST)?;
-        let chunk = shifted.ilog2().wrapping_sub(FIRST.ilog2());
-        let start = FIRST << chunk;
-        Some((chunk as usize, shifted.wrapping_sub(start) as usize))
+impl<T: Default> Slab<T> {
+    /// Takes the next cell into use; none if there is no room left. For one writer at a time.
+    pub(super) fn extend(&self) -> Option<(u32, &T)> {
+        let number = self.len.load(Ordering::Relaxed);
+        let (chunk, place) = locate(number);
+        let room = FIRST.checked_shl(u32::try_from(chunk).ok()?)?;
+        let cells = self
+            .chunks
+            .get(chunk)?
+            .get_or_init(|| (0..room).map(|_| T::default()).collect());
+        let cell = cells.get(place)?;
+        self.len.store(number.checked_add(1)?, Ordering::Relaxed);
+        Some((number, cell))
     }
 }
 
-/// Room for 2^31 values.
+impl<T> Slab<OnceLock<T>> {
+    /// Adds a value and gives its number; none if there is no room left. For one writer at a
+    /// time.
+    pub(super) fn push(&self, value: T) -> Option<u32> {
+        let (number, cell) = self.extend()?;
+        cell.set(value).ok()?;
+        Some(number)
+    }
+
+    #[inline]
+    pub(super) fn value(&self, number: u32) -> Option<&T> {
+        self.get(number)?.get()
+    }
+}
+
+/// The chunk of a number, and its place there.
+#[inline]
+fn locate(number: u32) -> (usize, usize) {
+    let shifted = number.saturating_add(FIRST);
+    let top = shifted.ilog2();
+    let chunk = top.wrapping_sub(FIRST.ilog2());
+    (chunk as usize, (shifted ^ (1 << top)) as usize)
+}
+
+/// Room for 2^31 cells.
 const CHUNKS: usize = 27;
 const FIRST: u32 = 16;
 
@@ -68,13 +85,25 @@ mod tests {
     #[test]
     fn numbers_find_their_values() {
         let slab = Slab::new();
-        assert_eq!(slab.get(0), None);
+        assert_eq!(slab.value(0), None);
         for value in 0..10_000u32 {
             assert_eq!(slab.push(value), Some(value));
         }
-        assert!((0..10_000).all(|number| slab.get(number) == Some(&number)));
-        assert_eq!(slab.get(10_000), None);
-        assert_eq!(slab.get(u32::MAX), None);
+        assert!((0..10_000).all(|number| slab.value(number) == Some(&number)));
+        assert_eq!(slab.value(10_000), None);
+        assert_eq!(slab.value(u32::MAX), None);
         assert_eq!(slab.len(), 10_000);
+    }
+
+    #[test]
+    fn every_number_has_a_place_of_its_own() {
+        let mut next = (0, 0);
+        for number in 0..100_000 {
+            assert_eq!(locate(number), next);
+            next.1 += 1;
+            if next.1 == (FIRST as usize) << next.0 {
+                next = (next.0 + 1, 0);
+            }
+        }
     }
 }

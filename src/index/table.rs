@@ -4,7 +4,7 @@
 //! # How it works
 //!
 //! An entry is a [`Line`] of 64 bytes, one cache line: identifier, digest and the two words that
-//! a decision needs. Lines stand in [`Segment`]s of [`SLOTS`] slots, open addressing, linear. A
+//! a decision needs. Lines stand in segments of [`SLOTS`] slots, open addressing, linear. A
 //! directory, indexed by the first bits of the identifier's hash, names the segment (extendible
 //! hashing): a segment that fills up is split in two, and nothing else moves.
 //!
@@ -54,7 +54,18 @@ pub(super) struct Table {
     control: AtomicU64,
     /// The directory of depth `n` has 2^n places, each the number of a segment.
     directories: [OnceLock<Box<[AtomicU32]>>; DEPTH_MAX + 1],
-    segments: Slab<Segment>,
+    segments: Slab<OnceLock<Box<[Line; SLOTS]>>>,
+}
+
+/// Where an entry is, if it is there.
+#[derive(Clone, Copy)]
+pub(crate) struct Place<'a> {
+    table: &'a Table,
+    high: u64,
+    low: u64,
+    hash: u64,
+    control: u64,
+    lines: Option<&'a [Line; SLOTS]>,
 }
 
 /// The writer's side of a table. Whoever holds it may write.
@@ -74,10 +85,6 @@ struct Book<C> {
     used: usize,
     /// What it keeps for the entry in each slot.
     cold: Box<[C]>,
-}
-
-struct Segment {
-    lines: Box<[Line]>,
 }
 
 /// Where the writer found an entry.
@@ -101,37 +108,40 @@ impl Table {
         (table, writer)
     }
 
-    /// Finds an entry. Never waits.
+    /// Where an entry is, if it is there. Its line is on its way from memory from now on.
     #[expect(
         clippy::inline_always,
-        reason = "a row that is returned through memory stalls"
+        reason = "a place that is returned through memory stalls"
     )]
     #[inline(always)]
-    pub(super) fn find(&self, high: u64, low: u64) -> Option<Row> {
+    pub(super) fn locate(&self, high: u64, low: u64) -> Place<'_> {
         let hash = spread(high, low);
-        loop {
-            let control = self.control.load(Ordering::Acquire);
-            if let Some(lines) = self.lines_of(hash, depth_of(control)) {
-                match probe(lines, hash, high, low) {
-                    Probe::Found(row) => return Some(row),
-                    Probe::Changed => continue,
-                    Probe::Missed => {}
-                }
-            }
-            // What was read of other entries' words comes before the move count.
-            fence(Ordering::Acquire);
-            if self.control.load(Ordering::Acquire) == control {
-                return None;
-            }
+        let control = self.control.load(Ordering::Acquire);
+        let lines = self.lines_of(hash, depth_of(control));
+        if let Some(lines) = lines {
+            prefetch_index::prefetch_index(lines, home_of(hash));
         }
+        Place {
+            table: self,
+            high,
+            low,
+            hash,
+            control,
+            lines,
+        }
+    }
+
+    #[cfg(test)]
+    fn found(&self, high: u64, low: u64) -> Option<Row> {
+        self.locate(high, low).find()
     }
 
     #[inline]
     fn lines_of(&self, hash: u64, depth: usize) -> Option<&[Line; SLOTS]> {
         let directory = self.directories.get(depth)?.get()?;
         let number = directory.get(place_of(hash, depth))?;
-        let segment = self.segments.get(number.load(Ordering::Acquire))?;
-        segment.lines.first_chunk()
+        let lines = self.segments.value(number.load(Ordering::Acquire))?;
+        Some(lines)
     }
 
     /// Bytes that the lines take.
@@ -155,9 +165,10 @@ impl Table {
         if let Some(kept) = writer.cold_mut(slot.segment, slot.at) {
             *kept = cold;
         }
-        if old.digest == row.digest && old.payload == row.payload {
-            line.tail.store(LIVE | row.tail, Ordering::Release);
-        } else if old.digest == row.digest && old.tail == row.tail {
+        let same_digest = old.digest == row.digest;
+        if same_digest && old.payload == row.payload {
+            line.tail.store(row.live_tail(), Ordering::Release);
+        } else if same_digest && old.live_tail() == row.live_tail() {
             line.head
                 .store(line.next_head(row.payload), Ordering::Release);
         } else {
@@ -185,11 +196,15 @@ impl Table {
         mut change: impl FnMut(&Row, &C) -> u64,
     ) {
         for (number, book) in (0..).zip(&writer.books) {
-            let lines = self.segments.get(number).into_iter().flat_map(|s| &s.lines);
+            let lines = self
+                .segments
+                .value(number)
+                .into_iter()
+                .flat_map(|lines| lines.iter());
             for (line, cold) in lines.zip(&book.cold).filter(|(line, _)| line.is_live()) {
-                let tail = change(&line.row(), cold);
-                line.tail
-                    .store(LIVE | (tail & Row::TAIL_MAX), Ordering::Release);
+                let mut row = line.row();
+                row.tail = change(&row, cold);
+                line.tail.store(row.live_tail(), Ordering::Release);
             }
         }
     }
@@ -198,7 +213,7 @@ impl Table {
     fn slot_of(&self, high: u64, low: u64, wanted: impl Fn(&Line) -> bool) -> Option<Slot<'_>> {
         let hash = spread(high, low);
         let segment = self.segment_number(hash)?;
-        let lines = &self.segments.get(segment)?.lines;
+        let lines = self.segments.value(segment)?;
         probe_order(hash)
             .filter_map(|at| {
                 let line = lines.get(at)?;
@@ -245,10 +260,10 @@ impl Table {
         row: &Row,
         cold: C,
     ) -> Result<(), Full> {
-        let segment = self.segments.get(number).ok_or(Full)?;
+        let lines = self.segments.value(number).ok_or(Full)?;
         let book = writer.books.get_mut(number as usize).ok_or(Full)?;
         let (at, line) = probe_order(spread(row.high, row.low))
-            .filter_map(|at| Some((at, segment.lines.get(at)?)))
+            .filter_map(|at| Some((at, lines.get(at)?)))
             .find(|(_, line)| !line.is_live())
             .ok_or(Full)?;
         *book.cold.get_mut(at).ok_or(Full)? = cold;
@@ -261,13 +276,13 @@ impl Table {
     }
 
     fn take_out<C>(&self, writer: &mut TableWriter<C>, number: u32, at: usize) {
-        let Some(segment) = self.segments.get(number) else {
+        let Some(lines) = self.segments.value(number) else {
             return;
         };
         let Some(book) = writer.books.get_mut(number as usize) else {
             return;
         };
-        let line = |at: usize| segment.lines.get(at % SLOTS);
+        let line = |at: usize| lines.get(at % SLOTS);
         if let Some(line) = line(at) {
             line.tail.store(GONE, Ordering::Release);
             book.live = book.live.saturating_sub(1);
@@ -304,8 +319,9 @@ impl Table {
             (book.depth, book.live, book.used) = (depth, 0, 0);
             return Ok(number);
         }
-        let lines = (0..SLOTS).map(|_| Line::vacant()).collect();
-        let number = self.segments.push(Segment { lines }).ok_or(Full)?;
+        let lines: Box<[Line]> = (0..SLOTS).map(|_| Line::vacant()).collect();
+        let lines = lines.try_into().map_err(|_| Full)?;
+        let number = self.segments.push(lines).ok_or(Full)?;
         writer.books.push(Book {
             depth,
             live: 0,
@@ -332,12 +348,12 @@ impl Table {
         }
         let depth = old_depth.saturating_add(1);
         let other = self.new_segment(writer, depth)?;
-        let segment = self.segments.get(number).ok_or(Full)?;
+        let lines = self.segments.value(number).ok_or(Full)?;
         let moves = |line: &Line| {
             let row = line.row();
             place_of(spread(row.high, row.low), depth as usize) & 1 == 1
         };
-        for (at, line) in segment.lines.iter().enumerate() {
+        for (at, line) in lines.iter().enumerate() {
             if line.is_live() && moves(line) {
                 let cold = writer.cold_mut(number, at).copied().unwrap_or_default();
                 self.place(writer, other, &line.row(), cold)?;
@@ -347,7 +363,7 @@ impl Table {
             book.depth = depth;
         }
         self.point(hash, old_depth, |half| if half { other } else { number })?;
-        for (at, line) in segment.lines.iter().enumerate() {
+        for (at, line) in lines.iter().enumerate() {
             if line.is_live() && moves(line) {
                 self.take_out(writer, number, at);
             }
@@ -363,15 +379,15 @@ impl Table {
         depth: u32,
     ) -> Result<(), Full> {
         let other = self.new_segment(writer, depth)?;
-        let segment = self.segments.get(number).ok_or(Full)?;
-        for (at, line) in segment.lines.iter().enumerate() {
+        let lines = self.segments.value(number).ok_or(Full)?;
+        for (at, line) in lines.iter().enumerate() {
             if line.is_live() {
                 let cold = writer.cold_mut(number, at).copied().unwrap_or_default();
                 self.place(writer, other, &line.row(), cold)?;
             }
         }
         self.point(hash, depth, |_| other)?;
-        for line in &segment.lines {
+        for line in lines.iter() {
             line.tail.store(VACANT, Ordering::Release);
         }
         if let Some(book) = writer.books.get_mut(number as usize) {
@@ -422,6 +438,44 @@ impl Table {
     }
 }
 
+impl Place<'_> {
+    /// Finds the entry. Never waits.
+    pub(crate) fn find(self) -> Option<Row> {
+        let mut place = self;
+        loop {
+            match place.look() {
+                Ok(found) => return found,
+                Err(Changed) => place = self.table.locate(self.high, self.low),
+            }
+        }
+    }
+
+    /// Finds the entry, unless something changes while it looks.
+    #[expect(
+        clippy::inline_always,
+        reason = "a row that is returned through memory stalls"
+    )]
+    #[inline(always)]
+    pub(crate) fn look(self) -> Result<Option<Row>, Changed> {
+        let lines = self.lines;
+        match lines.map(|lines| probe(lines, self.hash, self.high, self.low)) {
+            Some(Probe::Found(row)) => return Ok(Some(row)),
+            Some(Probe::Changed) => return Err(Changed),
+            Some(Probe::Missed) | None => {}
+        }
+        // What was read of other entries' words comes before the move count.
+        fence(Ordering::Acquire);
+        if self.table.control.load(Ordering::Acquire) == self.control {
+            Ok(None)
+        } else {
+            Err(Changed)
+        }
+    }
+}
+
+/// Something that the reader read changed meanwhile.
+pub(crate) struct Changed;
+
 impl<C> TableWriter<C> {
     fn cold_mut(&mut self, segment: u32, at: usize) -> Option<&mut C> {
         self.books.get_mut(segment as usize)?.cold.get_mut(at)
@@ -463,23 +517,22 @@ fn probe(lines: &[Line; SLOTS], hash: u64, high: u64, low: u64) -> Probe {
         if !same_head || line.tail.load(Ordering::Relaxed) != tail {
             return Probe::Changed;
         }
-        return Probe::Found(Row {
-            high,
-            low,
-            digest,
-            payload: head & Row::PAYLOAD_MAX,
-            tail: tail & Row::TAIL_MAX,
-        });
+        return Probe::Found(Row::unpack(high, low, digest, head, tail));
     }
     Probe::Missed
 }
 
 /// The slots in which an entry may stand, the likeliest first.
 #[inline]
-#[expect(clippy::cast_possible_truncation, reason = "only the last bits count")]
 fn probe_order(hash: u64) -> impl Iterator<Item = usize> {
-    let home = hash as usize;
+    let home = home_of(hash);
     (0..SLOTS).map(move |step| home.wrapping_add(step) % SLOTS)
+}
+
+#[inline]
+#[expect(clippy::cast_possible_truncation, reason = "only the last bits count")]
+fn home_of(hash: u64) -> usize {
+    hash as usize % SLOTS
 }
 
 /// Spreads identifiers that need not be random: those of keys are, those of legacy credentials
@@ -520,7 +573,7 @@ mod tests {
             high: id,
             low: !id,
             digest: [id ^ generation, generation, id, id.wrapping_add(generation)],
-            payload: (id ^ generation) & Row::PAYLOAD_MAX,
+            payload: (id ^ generation) & ((1 << 50) - 1),
             // Alike for all, as it is for most keys: nothing may depend on it.
             tail: 5,
         }
@@ -557,10 +610,10 @@ mod tests {
                 model.remove(&id);
             }
             let asked = next() % 20_000;
-            assert_eq!(table.find(asked, !asked), model.get(&asked).copied());
+            assert_eq!(table.found(asked, !asked), model.get(&asked).copied());
         }
         for id in 0..20_000 {
-            assert_eq!(table.find(id, !id), model.get(&id).copied());
+            assert_eq!(table.found(id, !id), model.get(&id).copied());
         }
         let live: usize = writer.books.iter().map(|book| book.live).sum();
         assert_eq!(live, model.len());
@@ -607,10 +660,10 @@ mod tests {
             },
         ] {
             table.upsert(&mut writer, &changed, ()).unwrap();
-            assert_eq!(table.find(1, !1), Some(changed));
+            assert_eq!(table.found(1, !1), Some(changed));
         }
         table.update_tails(&writer, |_, ()| 77);
-        assert_eq!(table.find(1, !1).unwrap().tail, 77);
+        assert_eq!(table.found(1, !1).unwrap().tail, 77);
         assert_eq!(writer.books[0].live, 1);
     }
 
@@ -652,7 +705,7 @@ mod tests {
                     let mut seen = 0;
                     while !done.load(Ordering::Relaxed) {
                         for id in [one, two] {
-                            if let Some(found) = table.find(id, !id) {
+                            if let Some(found) = table.found(id, !id) {
                                 assert_eq!(found, row(id, 0));
                                 seen += 1;
                             }
@@ -693,14 +746,14 @@ mod tests {
                     let mut seen = [0; MOVING as usize];
                     while !done.load(Ordering::Relaxed) {
                         let id = next() % STABLE;
-                        let found = table.find(id, !id).expect("a stable entry is missing");
+                        let found = table.found(id, !id).expect("a stable entry is missing");
                         assert_eq!(found, row(id, generation(&found)));
                         if let Some(last) = seen.get_mut(usize::try_from(id).unwrap()) {
                             assert!(generation(&found) >= *last, "an old generation came back");
                             *last = generation(&found);
                         }
                         let strange = (next() % 512) | (1 << 40);
-                        if let Some(found) = table.find(strange, !strange) {
+                        if let Some(found) = table.found(strange, !strange) {
                             assert_eq!(found, row(strange, 0));
                         }
                     }

@@ -33,31 +33,58 @@ impl Tail {
     }
 
     pub(super) fn with_end(self, end: Option<Timestamp>) -> Self {
-        let time = end.map_or(Self::TIME, Self::pack_time);
-        Self((self.0 & !Self::TIME) | time)
+        Self((self.0 & !Self::TIME) | End::from(end).0)
+    }
+
+    /// [`PepperId::get`] of the digest's pepper; zero for none.
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "eight bits")]
+    pub(crate) fn pepper_number(self) -> u8 {
+        (self.0 >> 40) as u8
     }
 
     #[inline]
     pub(crate) fn pepper(self) -> Option<PepperId> {
-        #[expect(clippy::cast_possible_truncation, reason = "eight bits")]
-        PepperId::new((self.0 >> 40) as u8)
+        PepperId::new(self.pepper_number())
     }
 
-    /// The first moment after the end; none for never.
+    /// When the secret ends.
     #[inline]
-    pub(crate) fn end(self) -> Option<Timestamp> {
-        let time = self.0 & Self::TIME;
-        (time != Self::TIME).then(|| Self::unpack_time(time))
+    pub(crate) fn end(self) -> End {
+        End(self.0 & Self::TIME)
     }
 
     /// Seconds since the first moment that there is: 39 bits, for the whole range.
-    pub(super) fn pack_time(moment: Timestamp) -> u64 {
+    #[inline]
+    pub(crate) fn pack_time(moment: Timestamp) -> u64 {
         moment.seconds_since(Timestamp::MIN)
     }
 
     #[inline]
     pub(crate) fn unpack_time(time: u64) -> Timestamp {
         Timestamp::MIN.plus_seconds(time)
+    }
+}
+
+/// The first moment after an end, or never, as a row keeps it.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct End(u64);
+
+impl End {
+    #[inline]
+    pub(crate) fn is_past(self, now: Timestamp) -> bool {
+        self.0 <= Tail::pack_time(now)
+    }
+
+    /// None for never.
+    pub(crate) fn moment(self) -> Option<Timestamp> {
+        (self.0 != Tail::TIME).then(|| Tail::unpack_time(self.0))
+    }
+}
+
+impl From<Option<Timestamp>> for End {
+    fn from(end: Option<Timestamp>) -> Self {
+        Self(end.map_or(Tail::TIME, Tail::pack_time))
     }
 }
 
@@ -78,7 +105,7 @@ mod tests {
         ];
         for end in moments.map(Some).into_iter().chain([None]) {
             let tail = Tail::new(end, &digest);
-            assert_eq!(tail.end(), end);
+            assert_eq!(tail.end().moment(), end);
             assert_eq!(tail.pepper(), digest.pepper());
             let flags = [
                 Tail::DISABLED,
@@ -90,7 +117,10 @@ mod tests {
                 assert!(!tail.has(flag));
                 let flagged = tail.with(flag);
                 assert!(flagged.has(flag) && flagged.0 <= Row::TAIL_MAX);
-                assert_eq!((flagged.end(), flagged.pepper()), (end, digest.pepper()));
+                assert_eq!(
+                    (flagged.end().moment(), flagged.pepper()),
+                    (end, digest.pepper())
+                );
             }
         }
     }
