@@ -1,45 +1,60 @@
 # The recipes that CI runs. `just` without a name lists them.
 
+set shell := ["bash", "-euc"]
+
+# One folder for everything compiled: the workspaces beside the library's share much with it.
+export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", justfile_directory() / "target")
+
 _list:
     @just --list
 
-# Formatting of the workspace and of the fuzz targets
+# Formatting of every workspace
 fmt:
     cargo fmt --all --check
-    cargo fmt --check --manifest-path fuzz/Cargo.toml
+    for manifest in */Cargo.toml; do cargo fmt --check --manifest-path "$manifest"; done
 
-# Lints, with every feature and with none
+# Scripts
+scripts:
+    shellcheck .ci/run .ci/minimal-versions api/run api/rustdoc fuzz/run-all
+
+# Spelling, but for the names that other packages chose
+typos:
+    typos --exclude 'api/*.txt'
+
+# Licences, bans and sources of what we build on; of our tools' packages all but the licences
+deny:
+    cargo deny check bans licenses sources
+    for manifest in */Cargo.toml; do cargo deny --manifest-path "$manifest" check --allow duplicate bans sources; done
+
+# Lints, with every feature
 clippy:
     cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
-    cargo clippy --no-default-features --locked -- -D warnings
+    cargo clippy --manifest-path api/Cargo.toml --all-targets --locked -- -D warnings
+    cargo clippy --manifest-path fuzz/Cargo.toml --all-targets --locked -- -D warnings
 
-# All tests, as the README says
-test:
-    cargo test --workspace --locked
-
-# The core in every combination of its features
+# Lints, with every combination of the core's features
 features:
-    cargo hack check --feature-powerset --package keyfob --locked
+    cargo hack clippy --feature-powerset --package keyfob --locked -- -D warnings
+
+# The public API is the one listed in api/
+api:
+    api/run
+
+# List the public API anew
+api-update:
+    api/run --update
 
 # Documentation without warnings
 doc:
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps --locked
 
-# Licences, bans and sources of what we build on
-deny:
-    cargo deny check bans licenses sources
+# All tests, as the README says
+test:
+    cargo test --workspace --locked
 
-# Spelling
-typos:
-    typos
-
-# Every fuzz target for this many seconds
-fuzz seconds="20":
-    fuzz/run-all {{seconds}}
-
-# What a verification costs, as ratios
-bench:
-    cargo bench --bench verify --locked
+# The oldest versions that the libraries ask for are enough
+minimal-versions:
+    .ci/minimal-versions
 
 # The job of the README, and the examples that fail if a promise is broken
 examples:
@@ -47,3 +62,11 @@ examples:
     cargo run --release --locked --example rotate
     cargo run --release --locked --example leaver
     cargo run --release --locked --example custom_store
+
+# What a verification costs, as ratios
+bench:
+    cargo bench --bench verify --locked
+
+# Every fuzz target for this many seconds
+fuzz seconds="20":
+    fuzz/run-all {{seconds}}
