@@ -35,6 +35,7 @@ clippy:
 # Lints, with every combination of the core's features
 features:
     cargo hack clippy --feature-powerset --package keyfob --locked -- -D warnings
+    cargo test --locked --features rustcrypto --lib --test zero_alloc
 
 # The public API is the one listed in api/
 api:
@@ -63,9 +64,15 @@ examples:
     cargo run --release --locked --example leaver
     cargo run --release --locked --example custom_store
 
-# What a verification costs, as ratios
+# Both benchmarks, for a look
 bench:
-    cargo bench --bench verify --locked
+    cargo bench --bench verify --locked -- --quick
+    cargo bench --bench table --locked -- --quick
+    cargo bench --bench table --locked --features rustcrypto -- --quick
+
+# The figures of the README, measured anew: on a machine that does nothing else
+figures:
+    cargo bench --bench table --locked -- --write README.md
 
 # Every fuzz target for this many seconds
 fuzz seconds="20":

@@ -5,7 +5,7 @@ use core::fmt;
 
 use crate::{
     credential::CredentialId,
-    digest::sha256,
+    hash::sha256,
     identity::{Actor, Context, Owner},
     name::{NamespaceId, Reason, RequestId, TeamId},
     revision::Revision,

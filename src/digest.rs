@@ -3,12 +3,15 @@
 use alloc::{format, string::String, vec::Vec};
 use core::{fmt, num::NonZeroU8};
 
-use ring::{digest, hmac};
 use subtle::{Choice, ConstantTimeEq};
 use zeroize::Zeroize;
 
 use crate::{
-    format::KeyFormat, issued::IssuedKey, legacy::PresentedLegacy, presented::PresentedKey,
+    format::KeyFormat,
+    hash::{self, EMPTY_BLOCK, MacKey, ONE_BLOCK_LEN, OneBlock},
+    issued::IssuedKey,
+    legacy::PresentedLegacy,
+    presented::PresentedKey,
 };
 
 /// The digest of a key's secret: SHA-256, or HMAC-SHA-256 under a pepper.
@@ -179,7 +182,7 @@ impl fmt::Display for PepperId {
 /// searched for.
 #[derive(Clone, Default)]
 pub struct Peppers {
-    keys: Vec<(PepperId, hmac::Key)>,
+    keys: Vec<(PepperId, MacKey)>,
     current: Option<PepperId>,
 }
 
@@ -207,8 +210,7 @@ impl Peppers {
         if self.find(Some(id)).is_ok() {
             return Err(PepperError::Repeated(id));
         }
-        self.keys
-            .push((id, hmac::Key::new(hmac::HMAC_SHA256, pepper)));
+        self.keys.push((id, MacKey::new(pepper)));
         Ok(self)
     }
 
@@ -236,7 +238,7 @@ impl Peppers {
     }
 
     #[inline]
-    pub(crate) fn current(&self) -> Option<&hmac::Key> {
+    pub(crate) fn current(&self) -> Option<&MacKey> {
         match self.current {
             None => None,
             Some(id) => self
@@ -248,7 +250,7 @@ impl Peppers {
     }
 
     /// The key for `id`; no key for no pepper.
-    pub(crate) fn find(&self, id: Option<PepperId>) -> Result<Option<&hmac::Key>, UnknownPepper> {
+    pub(crate) fn find(&self, id: Option<PepperId>) -> Result<Option<&MacKey>, UnknownPepper> {
         let Some(id) = id else { return Ok(None) };
         self.keys
             .iter()
@@ -296,16 +298,20 @@ pub(crate) fn same(a: &Lanes, b: &Lanes) -> Choice {
 
 /// What the digest of a key is made of: `kf1`, the 16 bytes of its id and the 36 characters of
 /// its secret. One block of SHA-256; wiped when it goes.
-pub(crate) struct KeyBlock([u8; Self::LEN]);
+pub(crate) struct KeyBlock(OneBlock);
+
+const _: () = assert!(
+    3 + 16 + KeyFormat::SECRET_CHARS == ONE_BLOCK_LEN,
+    "one block"
+);
 
 impl KeyBlock {
-    const LEN: usize = 3 + 16 + KeyFormat::SECRET_CHARS;
-
     #[inline]
     pub(crate) fn new(key: &PresentedKey<'_>) -> Self {
-        let mut block = [0; Self::LEN];
+        let mut block = EMPTY_BLOCK;
         let (tag, rest) = block.split_at_mut(3);
-        let (id, secret) = rest.split_at_mut(16);
+        let (id, rest) = rest.split_at_mut(16);
+        let (secret, _) = rest.split_at_mut(KeyFormat::SECRET_CHARS);
         tag.copy_from_slice(b"kf1");
         id.copy_from_slice(&key.id().to_bytes());
         secret.copy_from_slice(key.secret());
@@ -313,8 +319,15 @@ impl KeyBlock {
     }
 
     #[inline]
-    pub(crate) fn lanes(&self, pepper: Option<&hmac::Key>) -> Lanes {
-        lanes(&self.0, pepper)
+    pub(crate) fn lanes(&self, pepper: Option<&MacKey>) -> Lanes {
+        to_lanes(&match pepper {
+            None => hash::sha256_block(&self.0),
+            Some(key) => key.sign(
+                self.0
+                    .first_chunk::<ONE_BLOCK_LEN>()
+                    .map_or(&[], |message| message),
+            ),
+        })
     }
 }
 
@@ -327,43 +340,29 @@ impl Drop for KeyBlock {
 
 /// The digest of a presented key.
 #[inline]
-pub(crate) fn key_lanes(key: &PresentedKey<'_>, pepper: Option<&hmac::Key>) -> Lanes {
+pub(crate) fn key_lanes(key: &PresentedKey<'_>, pepper: Option<&MacKey>) -> Lanes {
     KeyBlock::new(key).lanes(pepper)
 }
 
 /// The digest of a presented legacy credential.
-pub(crate) fn legacy_lanes(key: &PresentedLegacy<'_>, pepper: Option<&hmac::Key>) -> Lanes {
+pub(crate) fn legacy_lanes(key: &PresentedLegacy<'_>, pepper: Option<&MacKey>) -> Lanes {
     const LEN: usize = 3 + PresentedLegacy::LEN;
     let mut block = [0; LEN];
     let (tag, text) = block.split_at_mut(3);
     tag.copy_from_slice(b"kl1");
     text.copy_from_slice(key.text());
-    let lanes = lanes(&block, pepper);
+    let lanes = to_lanes(&match pepper {
+        None => hash::sha256(&block),
+        Some(key) => key.sign(&block),
+    });
     block.as_mut_slice().zeroize();
     lanes
 }
 
-/// Plain SHA-256 of `bytes`, for the audit chain.
-pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
-    let mut out = [0; 32];
-    out.copy_from_slice(digest::digest(&digest::SHA256, bytes).as_ref());
-    out
-}
-
 #[inline]
-fn lanes(block: &[u8], pepper: Option<&hmac::Key>) -> Lanes {
-    match pepper {
-        None => to_lanes(digest::digest(&digest::SHA256, block).as_ref()),
-        Some(key) => to_lanes(hmac::sign(key, block).as_ref()),
-    }
-}
-
-#[inline]
-fn to_lanes(digest: &[u8]) -> Lanes {
-    let mut bytes = [0; 32];
-    bytes.copy_from_slice(digest);
+fn to_lanes(digest: &[u8; 32]) -> Lanes {
     let mut lanes = [0; 4];
-    for (lane, bytes) in lanes.iter_mut().zip(bytes.chunks_exact(8)) {
+    for (lane, bytes) in lanes.iter_mut().zip(digest.chunks_exact(8)) {
         *lane = u64::from_le_bytes(bytes.first_chunk().copied().unwrap_or_default());
     }
     lanes

@@ -30,6 +30,7 @@
 //! | `std` | yes | [`Index`], [`Verifier`], [`Keyring`], [`MemoryStore`](store::MemoryStore), [`UsageRecorder`], [`wait`] |
 //! | `serde` | yes | `Serialize` and `Deserialize` for what is kept or shown |
 //! | `import` | no | `legacy::read_subjects`, for `OpenWhisk`'s database |
+//! | `rustcrypto` | no | SHA-256 and HMAC by `sha2` and `hmac` in place of `ring`: the same digests, sooner |
 //!
 //! Without `std` the crate is `no_std` with `alloc`: format, parser, digests, records, lifecycle,
 //! policies, audit chain and the store contract.
@@ -59,6 +60,7 @@ mod credential;
 mod denied;
 mod digest;
 mod format;
+mod hash;
 mod identity;
 #[cfg(feature = "std")]
 mod index;

@@ -1,0 +1,219 @@
+//! A population of keys, as an index has it, and the texts that their owners present.
+
+use std::sync::Arc;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use keyfob::{
+    Actor, Index, IssuedKey, KeyDigest, KeyFormat, KeyName, KeyRecord, Labels, NamespaceId, Owner,
+    Peppers, Revision, Scopes, Status, TeamId, Tenant, Timestamp, UserId, Verifier,
+    store::{Changes, Entry, Item},
+};
+use ring::rand::SystemRandom;
+
+pub(crate) const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+/// Keys with a namespace in common.
+const PER_NAMESPACE: usize = 100;
+/// Keys with an owner in common.
+const PER_OWNER: usize = 10;
+
+/// An index, and where its feed is.
+#[derive(Clone)]
+pub(crate) struct Feed {
+    pub(crate) index: Arc<Index>,
+    revision: Revision,
+}
+
+impl Feed {
+    pub(crate) fn new() -> Self {
+        Self {
+            index: Arc::new(Index::new()),
+            revision: Revision::ZERO,
+        }
+    }
+
+    /// Brings the index what a store would tell it next.
+    pub(crate) fn apply(&mut self, items: impl IntoIterator<Item = Item>, more: bool) {
+        let changes = self.changes(items, more);
+        let applied = self.index.apply(&changes);
+        applied.expect("the feed fits the index");
+    }
+
+    /// What a store would tell the index next.
+    pub(crate) fn changes(&mut self, items: impl IntoIterator<Item = Item>, more: bool) -> Changes {
+        let after = self.revision;
+        let entries = items
+            .into_iter()
+            .map(|mut item| {
+                self.revision = self.revision.next();
+                if let Item::Key(record) = &mut item {
+                    record.born = self.revision;
+                    record.revision = self.revision;
+                }
+                Entry {
+                    revision: self.revision,
+                    item,
+                }
+            })
+            .collect();
+        Changes {
+            after,
+            entries,
+            upto: self.revision,
+            more,
+            head: self.revision,
+        }
+    }
+}
+
+/// Keys, and what verifies them.
+pub(crate) struct Population {
+    pub(crate) format: KeyFormat,
+    pub(crate) verifier: Verifier,
+    pub(crate) feed: Feed,
+    /// All texts, one after the other: a `String` for each would take as much again.
+    texts: String,
+    namespaces: Vec<NamespaceId>,
+}
+
+impl Population {
+    /// This many keys that work.
+    pub(crate) fn new(keys: usize) -> Self {
+        Self::with(keys, &Peppers::none(), |_| ())
+    }
+
+    /// This many keys, digested under the current one of these peppers, each as `change` makes it.
+    pub(crate) fn with(keys: usize, peppers: &Peppers, change: impl Fn(&mut KeyRecord)) -> Self {
+        let format = KeyFormat::new("dof").expect("the prefix keeps the rule");
+        let mut feed = Feed::new();
+        let mut texts = String::with_capacity(keys * format.credential_len());
+        let mut namespaces = Vec::new();
+        let mut records = Vec::new();
+        for (n, (key, mut record)) in issue(&format, peppers).take(keys).enumerate() {
+            if n % PER_NAMESPACE == 0 {
+                namespaces.push(record.tenant.namespace.clone());
+            }
+            texts.push_str(key.expose());
+            change(&mut record);
+            records.push(Item::Key(record));
+            if records.len() == 1_000 {
+                feed.apply(records.drain(..), true);
+            }
+        }
+        feed.apply(records, false);
+        Self {
+            format,
+            verifier: Verifier::new(Arc::clone(&feed.index), format).with_peppers(peppers.clone()),
+            feed,
+            texts,
+            namespaces,
+        }
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.texts.len() / self.format.credential_len()
+    }
+
+    pub(crate) fn text(&self, n: usize) -> &str {
+        let len = self.format.credential_len();
+        &self.texts[n * len..(n + 1) * len]
+    }
+
+    pub(crate) fn namespace(&self, n: usize) -> &str {
+        self.namespaces[n / PER_NAMESPACE].as_str()
+    }
+}
+
+/// Keys without end, and what a store would keep of them.
+pub(crate) fn issue(
+    format: &KeyFormat,
+    peppers: &Peppers,
+) -> impl Iterator<Item = (IssuedKey, KeyRecord)> {
+    let rng = SystemRandom::new();
+    let team = TeamId::new("acme").expect("a name");
+    let mut tenant = Tenant::new(team.clone(), namespace(0));
+    let mut owner = owner(0);
+    (0_usize..).map(move |n| {
+        if n % PER_NAMESPACE == 0 {
+            tenant = Tenant::new(team.clone(), namespace(n));
+        }
+        if n % PER_OWNER == 0 {
+            owner = self::owner(n);
+        }
+        let key = IssuedKey::generate(format, &rng).expect("the system has random bytes");
+        let record = KeyRecord {
+            id: key.id(),
+            tenant: tenant.clone(),
+            owner: owner.clone(),
+            name: KeyName::new("key").expect("a name"),
+            labels: Labels::new(),
+            scopes: Scopes::All,
+            digest: KeyDigest::of(&key, peppers),
+            previous: None,
+            created_at: NOW,
+            created_by: Actor::system(),
+            updated_at: NOW,
+            issued_at: NOW,
+            not_before: None,
+            expires_at: None,
+            status: Status::Active,
+            born: Revision::ZERO,
+            revision: Revision::ZERO,
+        };
+        (key, record)
+    })
+}
+
+/// As long as the namespaces of real platforms: `fn-` and a UUID.
+fn namespace(n: usize) -> NamespaceId {
+    NamespaceId::new(&format!("fn-{:036}", n / PER_NAMESPACE)).expect("a name")
+}
+
+fn owner(n: usize) -> Owner {
+    Owner::User(UserId::new(&format!("user-{}", n / PER_OWNER)).expect("a name"))
+}
+
+pub(crate) fn basic(text: &str) -> String {
+    format!("Basic {}", STANDARD.encode(text))
+}
+
+/// The text of a key that does not exist.
+pub(crate) fn unknown(format: &KeyFormat) -> String {
+    let key = IssuedKey::generate(format, &SystemRandom::new());
+    key.expect("the system has random bytes")
+        .expose()
+        .to_owned()
+}
+
+/// The id of one key with the secret of another.
+pub(crate) fn wrong(id: &str, secret: &str) -> String {
+    let (id, _) = id.split_once(':').expect("a key has a colon");
+    let (_, secret) = secret.split_once(':').expect("a key has a colon");
+    format!("{id}:{secret}")
+}
+
+/// A sequence without an order that a processor could foretell: xorshift (Marsaglia, 2003).
+pub(crate) struct Sequence(u64);
+
+impl Sequence {
+    pub(crate) fn new(seed: u64) -> Self {
+        Self(seed | 1)
+    }
+
+    /// A number below `end`.
+    pub(crate) fn below(&mut self, end: usize) -> usize {
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % end as u64).expect("fits")
+    }
+
+    /// A number below `end`, nine times of ten from the first hundredth.
+    pub(crate) fn skewed_below(&mut self, end: usize) -> usize {
+        let end = if self.below(10) > 0 {
+            end.div_ceil(100)
+        } else {
+            end
+        };
+        self.below(end)
+    }
+}

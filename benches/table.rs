@@ -1,0 +1,542 @@
+//! The figures that the README quotes: `cargo bench --bench table`.
+//!
+//! Everything is measured in turns in one run, and told as a ratio to the one hash that a
+//! verification cannot do without: absolute times are the machine's, ratios are the library's.
+//!
+//! - `-- --keys N`: another population size beside the usual ones; 10,000,000 take 5 GB
+//! - `-- --quick`: few rounds, for a look
+//! - `-- --write README.md`: puts the table between the file's `<!-- figures -->` marks
+
+#![expect(
+    clippy::print_stdout,
+    reason = "the table is what the benchmark is for"
+)]
+#![expect(clippy::expect_used, clippy::panic, reason = "a benchmark may stop")]
+#![expect(unsafe_code, reason = "an allocator that counts is unsafe to write")]
+#![expect(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_possible_wrap,
+    clippy::cast_sign_loss,
+    reason = "figures for people"
+)]
+
+mod common;
+
+use std::{
+    alloc::{GlobalAlloc, Layout, System},
+    env,
+    fmt::Write as _,
+    fs,
+    hint::black_box,
+    sync::{
+        Barrier,
+        atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use common::{Feed, NOW, Population, Sequence, basic, issue, unknown, wrong};
+use keyfob::{Access, PepperId, Peppers, PresentedKey, Timestamp, store::Item};
+use ring::{digest, hmac};
+
+/// Calls that are timed together. Their texts and names fit the first-level cache, as those of a
+/// request that has just arrived do.
+const BATCH: usize = 128;
+
+fn main() {
+    let options = Options::read();
+    let mut table = String::new();
+    single_thread(&options, &mut table);
+    threads(&options, &mut table);
+    memory(&options, &mut table);
+    println!("{table}");
+    if let Some(path) = &options.write {
+        write_between_marks(path, &table);
+    }
+}
+
+struct Options {
+    sizes: Vec<usize>,
+    rounds: usize,
+    write: Option<String>,
+}
+
+impl Options {
+    fn read() -> Self {
+        let mut options = Self {
+            sizes: vec![1_000, 100_000, 1_000_000],
+            rounds: 4_000,
+            write: None,
+        };
+        let mut arguments = env::args().skip(1);
+        while let Some(argument) = arguments.next() {
+            match argument.as_str() {
+                "--quick" => {
+                    options.rounds = 400;
+                    options.sizes.truncate(1);
+                }
+                "--keys" => {
+                    let keys = arguments.next().and_then(|keys| keys.parse().ok());
+                    options.sizes.push(keys.expect("--keys takes a number"));
+                }
+                "--write" => options.write = Some(arguments.next().expect("--write takes a path")),
+                // What cargo adds.
+                "--bench" => {}
+                other => panic!("{other}: there are --quick, --keys N and --write FILE"),
+            }
+        }
+        options
+    }
+}
+
+/// What a batch of calls is made of: texts and names side by side.
+#[derive(Default)]
+struct Batch {
+    bytes: String,
+    /// Where a text ends, and the name after it.
+    ends: Vec<(usize, usize)>,
+}
+
+impl Batch {
+    fn fill(&mut self, mut next: impl FnMut(&mut String) -> String) {
+        self.bytes.clear();
+        self.ends.clear();
+        for _ in 0..BATCH {
+            let name = next(&mut self.bytes);
+            let middle = self.bytes.len();
+            self.bytes.push_str(&name);
+            self.ends.push((middle, self.bytes.len()));
+        }
+    }
+
+    fn time(&self, mut call: impl FnMut(&[u8], &str)) -> Duration {
+        black_box(self);
+        let start = Instant::now();
+        let mut at = 0;
+        for &(middle, end) in &self.ends {
+            call(&self.bytes.as_bytes()[at..middle], &self.bytes[middle..end]);
+            at = end;
+        }
+        start.elapsed()
+    }
+}
+
+/// A case: fills a batch, and times it.
+struct Case<'a> {
+    name: String,
+    unit: usize,
+    run: Box<dyn FnMut(&mut Batch) -> Duration + 'a>,
+    times: Vec<Duration>,
+}
+
+const SHA: usize = 0;
+const HMAC: usize = 1;
+
+fn single_thread(options: &Options, table: &mut String) {
+    let smallest = Population::new(options.sizes[0]);
+    let larger: Vec<_> = options.sizes[1..]
+        .iter()
+        .map(|size| Population::new(*size))
+        .collect();
+    let pepper = PepperId::new(1).expect("not zero");
+    let peppers = Peppers::none()
+        .with_current(pepper, &[9; 32])
+        .expect("long enough");
+    let peppered = Population::with(options.sizes[0], &peppers, |_| ());
+    let expired = Population::with(options.sizes[0], &Peppers::none(), |record| {
+        record.expires_at = Some(Timestamp::from_unix(NOW.as_unix() - 1));
+    });
+    let block = [7; 55];
+    let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
+    let mut cases = Vec::new();
+    let mut add = |name: String, unit, run| {
+        cases.push(Case {
+            name,
+            unit,
+            run,
+            times: Vec::new(),
+        });
+    };
+    add(
+        "bare `ring` SHA-256 of 55 bytes".into(),
+        SHA,
+        Box::new(move |batch: &mut Batch| {
+            batch.fill(|_| String::new());
+            batch.time(|_, _| {
+                black_box(digest::digest(&digest::SHA256, black_box(&block)));
+            })
+        }) as Box<dyn FnMut(&mut Batch) -> Duration>,
+    );
+    add(
+        "bare `ring` HMAC-SHA-256 of 55 bytes".into(),
+        HMAC,
+        Box::new(move |batch: &mut Batch| {
+            batch.fill(|_| String::new());
+            batch.time(|_, _| {
+                black_box(hmac::sign(&key, black_box(&block)));
+            })
+        }),
+    );
+    cases_of_one_size(&smallest, &expired, &mut add);
+    add(
+        "valid key under a pepper, to bare HMAC".into(),
+        HMAC,
+        verify(
+            &peppered,
+            Distribution::Uniform,
+            |_, text| text.to_owned(),
+            Way::Text,
+        ),
+    );
+    for population in &larger {
+        let keys = population.len();
+        for (name, distribution) in [
+            ("uniform", Distribution::Uniform),
+            (
+                "nine calls of ten to one key of a hundred",
+                Distribution::Skewed,
+            ),
+        ] {
+            add(
+                format!("valid key, {} keys, {name}", grouped(keys)),
+                SHA,
+                verify(
+                    population,
+                    distribution,
+                    |_, text| text.to_owned(),
+                    Way::Text,
+                ),
+            );
+        }
+    }
+    let mut batch = Batch::default();
+    for _ in 0..options.rounds {
+        for case in &mut cases {
+            case.times.push((case.run)(&mut batch));
+        }
+    }
+    let medians: Vec<f64> = cases
+        .iter_mut()
+        .map(|case| {
+            case.times.sort_unstable();
+            case.times[case.times.len() / 2].as_secs_f64() * 1e9 / BATCH as f64
+        })
+        .collect();
+    let size = grouped(options.sizes[0]);
+    let _ = writeln!(
+        table,
+        "| one thread, {size} keys | ns | ratio |\n|---|---:|---:|"
+    );
+    for (case, median) in cases.iter().zip(&medians) {
+        let ratio = median / medians[case.unit];
+        let _ = writeln!(table, "| {} | {median:.0} | {ratio:.2} |", case.name);
+    }
+}
+
+type Add<'a, 'b> = &'b mut dyn FnMut(String, usize, Box<dyn FnMut(&mut Batch) -> Duration + 'a>);
+
+fn cases_of_one_size<'a>(population: &'a Population, expired: &'a Population, add: Add<'a, '_>) {
+    use Distribution::Uniform;
+    let format = population.format;
+    add(
+        "reading a text as a key".into(),
+        SHA,
+        Box::new(move |batch| {
+            let mut sequence = Sequence::new(5);
+            batch.fill(|bytes| {
+                bytes.push_str(population.text(sequence.below(population.len())));
+                String::new()
+            });
+            batch.time(|text, _| {
+                black_box(PresentedKey::parse(&format, black_box(text)).is_ok());
+            })
+        }),
+    );
+    let plain = |_, text: &str| text.to_owned();
+    add(
+        "valid key".into(),
+        SHA,
+        verify(population, Uniform, plain, Way::Text),
+    );
+    add(
+        "valid key, `Bearer` header".into(),
+        SHA,
+        verify(
+            population,
+            Uniform,
+            |_, text| format!("Bearer {text}"),
+            Way::Header,
+        ),
+    );
+    add(
+        "valid key, `Basic` header".into(),
+        SHA,
+        verify(population, Uniform, |_, text| basic(text), Way::Header),
+    );
+    let unknown: Vec<String> = (0..BATCH).map(|_| unknown(&format)).collect();
+    let strangers = unknown.clone();
+    add(
+        "unknown key".into(),
+        SHA,
+        verify(
+            population,
+            Uniform,
+            move |n, _| strangers[n % BATCH].clone(),
+            Way::Text,
+        ),
+    );
+    add(
+        "wrong secret".into(),
+        SHA,
+        verify(
+            population,
+            Uniform,
+            move |n, text| wrong(text, &unknown[n % BATCH]),
+            Way::Text,
+        ),
+    );
+    add(
+        "expired key".into(),
+        SHA,
+        verify(expired, Uniform, plain, Way::Text),
+    );
+    add(
+        "key of another namespace".into(),
+        SHA,
+        Box::new(move |batch| {
+            let mut sequence = Sequence::new(6);
+            batch.fill(|bytes| {
+                bytes.push_str(population.text(sequence.below(population.len())));
+                "fn-somebody-else's".into()
+            });
+            batch.time(|text, name| call(population, text, name, Way::Text))
+        }),
+    );
+    add(
+        "garbage text".into(),
+        SHA,
+        verify(population, Uniform, |_, _| "not a key".into(), Way::Text),
+    );
+    add(
+        "garbage header".into(),
+        SHA,
+        verify(
+            population,
+            Uniform,
+            |_, _| "Basic bm90IGEga2V5".into(),
+            Way::Header,
+        ),
+    );
+}
+
+#[derive(Clone, Copy)]
+enum Distribution {
+    Uniform,
+    Skewed,
+}
+
+#[derive(Clone, Copy)]
+enum Way {
+    Text,
+    Header,
+}
+
+fn call(population: &Population, text: &[u8], namespace: &str, way: Way) {
+    let (verifier, access) = (&population.verifier, Access::to(namespace));
+    let verdict = match way {
+        Way::Text => verifier.verify_text(black_box(text), &access, NOW),
+        Way::Header => verifier.verify_header(black_box(text), &access, NOW),
+    };
+    black_box(verdict.is_ok());
+}
+
+/// Verifies what `present` makes of the number and the text of keys.
+fn verify<'a>(
+    population: &'a Population,
+    distribution: Distribution,
+    mut present: impl FnMut(usize, &str) -> String + 'a,
+    way: Way,
+) -> Box<dyn FnMut(&mut Batch) -> Duration + 'a> {
+    let mut sequence = Sequence::new(7);
+    Box::new(move |batch| {
+        batch.fill(|bytes| {
+            let n = match distribution {
+                Distribution::Uniform => sequence.below(population.len()),
+                Distribution::Skewed => sequence.skewed_below(population.len()),
+            };
+            bytes.push_str(&present(n, population.text(n)));
+            population.namespace(n).to_owned()
+        });
+        batch.time(|text, name| call(population, text, name, way))
+    })
+}
+
+/// Throughput of two threads against one.
+fn threads(options: &Options, table: &mut String) {
+    let population = Population::new(1_000);
+    let slice = Duration::from_millis(if options.sizes.len() > 1 { 200 } else { 50 });
+    let _ = writeln!(table, "\n| two threads against one | ratio |\n|---|---:|");
+    for (name, one_key) in [("all keys", false), ("one and the same key", true)] {
+        let ratio = best_of_rounds(&population, slice, one_key);
+        let _ = writeln!(table, "| {name} | {ratio:.2} |");
+    }
+    let (ratio, changes) = with_writer(&population, slice);
+    let _ = writeln!(
+        table,
+        "| one and the same key, while {} keys a second are created and revoked | {ratio:.2} |",
+        grouped(changes)
+    );
+}
+
+fn best_of_rounds(population: &Population, slice: Duration, one_key: bool) -> f64 {
+    let mut best = [0_usize; 2];
+    for _ in 0..10 {
+        for (best, threads) in best.iter_mut().zip([1, 2]) {
+            *best = throughput(population, threads, slice, one_key).max(*best);
+        }
+    }
+    best[1] as f64 / best[0] as f64
+}
+
+/// How many calls this many threads make together in a slice of time.
+fn throughput(population: &Population, threads: usize, slice: Duration, one_key: bool) -> usize {
+    let (done, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
+    let start = Barrier::new(threads + 1);
+    thread::scope(|scope| {
+        for seed in 0..threads {
+            let (done, calls, start) = (&done, &calls, &start);
+            scope.spawn(move || {
+                let mut sequence = Sequence::new(seed as u64 * 2 + 1);
+                let mut batch = Batch::default();
+                batch.fill(|bytes| {
+                    let n = if one_key {
+                        0
+                    } else {
+                        sequence.below(population.len())
+                    };
+                    bytes.push_str(population.text(n));
+                    population.namespace(n).to_owned()
+                });
+                start.wait();
+                let mut own = 0;
+                while !done.load(Ordering::Relaxed) {
+                    batch.time(|text, name| call(population, text, name, Way::Text));
+                    own += BATCH;
+                }
+                calls.fetch_add(own, Ordering::Relaxed);
+            });
+        }
+        start.wait();
+        thread::sleep(slice);
+        done.store(true, Ordering::Relaxed);
+    });
+    calls.into_inner()
+}
+
+/// As [`best_of_rounds`], while a third thread creates and deletes keys: so many a second. It rests
+/// between changes, or it would take a reader's processor where there are two.
+fn with_writer(population: &Population, slice: Duration) -> (f64, usize) {
+    let done = AtomicBool::new(false);
+    let mut feed = population.feed.clone();
+    let started = Instant::now();
+    thread::scope(|scope| {
+        let done = &done;
+        let writer = scope.spawn(move || {
+            let mut changes = 0;
+            for (_, record) in issue(&population.format, &Peppers::none()) {
+                let id = record.id;
+                feed.apply([Item::Key(record)], false);
+                feed.apply([Item::KeyDeleted(id)], false);
+                changes += 2;
+                if done.load(Ordering::Relaxed) {
+                    break;
+                }
+                thread::sleep(Duration::from_micros(500));
+            }
+            changes
+        });
+        let ratio = best_of_rounds(population, slice, true);
+        done.store(true, Ordering::Relaxed);
+        let changes = writer.join().expect("the writer ends");
+        (
+            ratio,
+            (f64::from(changes) / started.elapsed().as_secs_f64()) as usize,
+        )
+    })
+}
+
+/// What an index takes for a key, beside the text of names, which it shares with whoever made them.
+fn memory(options: &Options, table: &mut String) {
+    let _ = writeln!(table, "\n| memory of an index | bytes a key |\n|---|---:|");
+    let format = Population::new(0).format;
+    for size in &options.sizes {
+        let before = live_bytes();
+        let mut feed = Feed::new();
+        let mut taken = live_bytes() - before;
+        let none = Peppers::none();
+        let mut records = issue(&format, &none).map(|(_, record)| Item::Key(record));
+        for _ in 0..size.div_ceil(1_000) {
+            let part: Vec<_> = records.by_ref().take(1_000).collect();
+            let changes = feed.changes(part, false);
+            let before = live_bytes();
+            feed.index.apply(&changes).expect("the feed fits the index");
+            taken += live_bytes() - before;
+        }
+        let _ = writeln!(
+            table,
+            "| {} keys | {} |",
+            grouped(*size),
+            taken / *size as isize
+        );
+    }
+}
+
+/// An allocator that knows how much it has given out.
+struct Counting;
+
+static LIVE: AtomicIsize = AtomicIsize::new(0);
+
+fn live_bytes() -> isize {
+    LIVE.load(Ordering::Relaxed)
+}
+
+// SAFETY: every call goes on to the system's allocator as it came.
+unsafe impl GlobalAlloc for Counting {
+    unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
+        LIVE.fetch_add(layout.size() as isize, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of `GlobalAlloc::alloc`.
+        unsafe { System.alloc(layout) }
+    }
+
+    unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
+        LIVE.fetch_sub(layout.size() as isize, Ordering::Relaxed);
+        // SAFETY: the caller keeps the contract of `GlobalAlloc::dealloc`.
+        unsafe { System.dealloc(pointer, layout) }
+    }
+}
+
+#[global_allocator]
+static ALLOCATOR: Counting = Counting;
+
+/// `1,000,000`
+fn grouped(number: usize) -> String {
+    let digits = number.to_string();
+    let mut text = String::new();
+    for (at, digit) in digits.chars().enumerate() {
+        if at > 0 && (digits.len() - at) % 3 == 0 {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+fn write_between_marks(path: &str, table: &str) {
+    let text = fs::read_to_string(path).expect("the file can be read");
+    let (head, rest) = text.split_once("<!-- figures -->\n").expect("a mark");
+    let (_, tail) = rest.split_once("<!-- /figures -->").expect("another mark");
+    let text = format!("{head}<!-- figures -->\n{table}<!-- /figures -->{tail}");
+    fs::write(path, text).expect("the file can be written");
+}

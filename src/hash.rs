@@ -1,0 +1,138 @@
+//! SHA-256 and HMAC-SHA-256: by `ring`, or with the feature `rustcrypto` by `sha2` and `hmac`.
+//! Digests are the same.
+
+/// SHA-256 of `bytes`.
+#[inline]
+pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
+    provider::sha256(bytes)
+}
+
+/// A message of 55 bytes, the longest that SHA-256 takes in one block, with its padding
+/// (FIPS 180-4, section 5.1.1).
+pub(crate) type OneBlock = [u8; 64];
+
+/// How long the message of a [`OneBlock`] is.
+pub(crate) const ONE_BLOCK_LEN: usize = 55;
+
+/// A block to write the message into: its padding is there already.
+pub(crate) const EMPTY_BLOCK: OneBlock = {
+    let mut block = [0; 64];
+    block[ONE_BLOCK_LEN] = 0x80;
+    // 440 bits.
+    block[62] = 1;
+    block[63] = 184;
+    block
+};
+
+/// SHA-256 of the message in `block`.
+#[inline]
+pub(crate) fn sha256_block(block: &OneBlock) -> [u8; 32] {
+    provider::sha256_block(block)
+}
+
+/// A key for HMAC-SHA-256 (RFC 2104), ready for use.
+#[derive(Clone)]
+pub(crate) struct MacKey(provider::MacKey);
+
+impl MacKey {
+    pub(crate) fn new(key: &[u8]) -> Self {
+        Self(provider::mac_key(key))
+    }
+
+    #[inline]
+    pub(crate) fn sign(&self, bytes: &[u8]) -> [u8; 32] {
+        provider::sign(&self.0, bytes)
+    }
+}
+
+#[cfg(not(feature = "rustcrypto"))]
+mod provider {
+    use ring::{digest, hmac};
+
+    use super::{ONE_BLOCK_LEN, OneBlock};
+
+    pub(super) type MacKey = hmac::Key;
+
+    #[inline]
+    pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+        array(digest::digest(&digest::SHA256, bytes).as_ref())
+    }
+
+    #[inline]
+    pub(super) fn sha256_block(block: &OneBlock) -> [u8; 32] {
+        sha256(
+            block
+                .first_chunk::<ONE_BLOCK_LEN>()
+                .map_or(&[], |message| message),
+        )
+    }
+
+    pub(super) fn mac_key(key: &[u8]) -> MacKey {
+        hmac::Key::new(hmac::HMAC_SHA256, key)
+    }
+
+    #[inline]
+    pub(super) fn sign(key: &MacKey, bytes: &[u8]) -> [u8; 32] {
+        array(hmac::sign(key, bytes).as_ref())
+    }
+
+    #[inline]
+    fn array(digest: &[u8]) -> [u8; 32] {
+        let mut array = [0; 32];
+        array.copy_from_slice(digest);
+        array
+    }
+}
+
+#[cfg(feature = "rustcrypto")]
+mod provider {
+    use hmac::{Hmac, KeyInit, Mac};
+    use sha2::{Digest, Sha256, block_api::compress256};
+
+    use super::OneBlock;
+
+    pub(super) type MacKey = Hmac<Sha256>;
+
+    #[inline]
+    pub(super) fn sha256(bytes: &[u8]) -> [u8; 32] {
+        Sha256::digest(bytes).into()
+    }
+
+    /// The block is padded already: no need of the buffer, which costs as much as the rounds.
+    #[inline]
+    pub(super) fn sha256_block(block: &OneBlock) -> [u8; 32] {
+        let mut state = INITIAL;
+        compress256(&mut state, core::slice::from_ref(block));
+        let mut digest = [0; 32];
+        for (bytes, word) in digest.chunks_exact_mut(4).zip(state) {
+            bytes.copy_from_slice(&word.to_be_bytes());
+        }
+        digest
+    }
+
+    /// The initial hash value (FIPS 180-4, section 5.3.3).
+    const INITIAL: [u32; 8] = [
+        0x6a09_e667,
+        0xbb67_ae85,
+        0x3c6e_f372,
+        0xa54f_f53a,
+        0x510e_527f,
+        0x9b05_688c,
+        0x1f83_d9ab,
+        0x5be0_cd19,
+    ];
+
+    pub(super) fn mac_key(key: &[u8]) -> MacKey {
+        // A key of any length will do, says RFC 2104, and so says the crate.
+        MacKey::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes any key"))
+    }
+
+    #[inline]
+    pub(super) fn sign(key: &MacKey, bytes: &[u8]) -> [u8; 32] {
+        key.clone()
+            .chain_update(bytes)
+            .finalize()
+            .into_bytes()
+            .into()
+    }
+}
