@@ -15,7 +15,7 @@ fmt:
 
 # Scripts
 scripts:
-    shellcheck .ci/run .ci/minimal-versions api/run api/rustdoc fuzz/run-all
+    shellcheck .ci/run .ci/minimal-versions api/run api/rustdoc constant-time/run fuzz/run-all
 
 # Spelling, but for the names that other packages chose
 typos:
@@ -30,6 +30,7 @@ deny:
 clippy:
     cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
     cargo clippy --manifest-path api/Cargo.toml --all-targets --locked -- -D warnings
+    cargo clippy --manifest-path constant-time/Cargo.toml --release --all-targets --locked -- -D warnings
     cargo clippy --manifest-path fuzz/Cargo.toml --all-targets --locked -- -D warnings
 
 # Lints, with every combination of the core's features
@@ -73,6 +74,10 @@ bench:
 # The figures of the README, measured anew: on a machine that does nothing else
 figures:
     cargo bench --bench table --locked -- --write README.md
+
+# No jump, no address and no time depends on a secret; `--long` takes minutes
+constant-time *arguments:
+    constant-time/run {{arguments}}
 
 # Every fuzz target for this many seconds
 fuzz seconds="20":
