@@ -21,7 +21,7 @@
     reason = "figures for people"
 )]
 
-mod common;
+mod population;
 
 use std::{
     alloc::{GlobalAlloc, Layout, System},
@@ -37,8 +37,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use common::{Feed, NOW, Population, Sequence, basic, issue, unknown, wrong};
 use keyfob::{Access, PepperId, Peppers, PresentedKey, Timestamp, store::Item};
+use population::{Feed, NOW, Population, Sequence, basic, issue, unknown, wrong};
 use ring::{digest, hmac};
 
 /// Calls that are timed together. Their texts and names fit the first-level cache, as those of a

@@ -5,11 +5,10 @@
 #![expect(clippy::expect_used, reason = "a benchmark may stop")]
 
 #[expect(dead_code, reason = "the other benchmark uses the rest")]
-mod common;
+mod population;
 
 use std::{hint::black_box, sync::Arc, time::Duration};
 
-use common::{NOW, Population, Sequence, basic, issue, unknown, wrong};
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use keyfob::{
     Access, Actor, Context, Index, IssuedKey, KeyDigest, KeyFormat, KeyName, Keyring, NamespaceId,
@@ -18,6 +17,7 @@ use keyfob::{
     store::{KeyQuery, MemoryStore},
     wait,
 };
+use population::{NOW, Population, Sequence, basic, issue, unknown, wrong};
 use ring::{digest, rand::SystemRandom};
 
 /// The digests, and what stands before and after them.
