@@ -102,3 +102,64 @@ impl Boundary {
             .map(|boundary| &boundary.revocation)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        audit::Action,
+        identity::{Actor, Context},
+        name::UserId,
+        timestamp::Timestamp,
+    };
+
+    fn team() -> TeamId {
+        TeamId::new("acme").unwrap()
+    }
+
+    /// A cut at this revision that closes the realm, at as many seconds.
+    fn cut(realm: &Realm, revision: i64) -> Boundary {
+        let context = Context::new(Actor::system(), Timestamp::from_unix(revision));
+        let event = AuditEntry::new(Action::RealmClosed, &context);
+        Boundary::new(realm, true, at(revision), &event)
+    }
+
+    fn at(revision: i64) -> Revision {
+        Revision::new(revision.unsigned_abs())
+    }
+
+    #[test]
+    fn whatever_was_born_at_the_cut_or_before_is_behind_it() {
+        let boundary = cut(&Realm::Team(team()), 5);
+        let behind = [4, 5, 6].map(|born| boundary.cuts(at(born)));
+        assert_eq!(behind, [true, true, false]);
+    }
+
+    #[test]
+    fn opening_moves_no_cut() {
+        let closed = cut(&Realm::Team(team()), 5);
+        let opened = closed.clone().reopened(at(7));
+        let expected = Boundary {
+            closed: false,
+            revision: at(7),
+            ..closed
+        };
+        assert_eq!(opened, expected);
+    }
+
+    #[test]
+    fn the_first_cut_after_a_birth_tells_why() {
+        let alice = Owner::User(UserId::new("alice").unwrap());
+        let boundaries = [
+            cut(&Realm::Owner(team(), alice), 9),
+            cut(&Realm::Team(team()), 5),
+        ];
+        let cause = |born| {
+            let revocation = Boundary::first_cut(&boundaries, at(born));
+            revocation.map(|revocation| (revocation.cause, revocation.at.as_unix()))
+        };
+        assert_eq!(cause(5), Some((RevocationCause::Team, 5)));
+        assert_eq!(cause(6), Some((RevocationCause::Owner, 9)));
+        assert_eq!(cause(10), None);
+    }
+}

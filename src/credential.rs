@@ -68,3 +68,21 @@ impl fmt::Display for CredentialId {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+
+    #[test]
+    fn an_id_says_of_which_kind_it_is() {
+        let key = CredentialId::Key(KeyId::from_bytes([0x4f; 16]));
+        assert_eq!(key.to_string(), "key 4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f");
+        let legacy = CredentialId::Legacy(LegacyId::from_bytes([0x23; 16]));
+        assert_eq!(
+            legacy.to_string(),
+            "legacy 23232323-2323-2323-2323-232323232323"
+        );
+    }
+}

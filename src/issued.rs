@@ -149,6 +149,14 @@ mod tests {
     }
 
     #[test]
+    fn prints_its_id_and_no_more() {
+        let format = KeyFormat::new("dof").unwrap();
+        let key = IssuedKey::generate(&format, &SystemRandom::new()).unwrap();
+        let expected = format!("IssuedKey {{ id: {}, .. }}", key.id());
+        assert_eq!(format!("{key:?}"), expected);
+    }
+
+    #[test]
     fn no_two_keys_are_alike() {
         let format = KeyFormat::new("dof").unwrap();
         let rng = SystemRandom::new();

@@ -68,9 +68,10 @@ impl KeyId {
         for (value, digit) in values.iter_mut().zip(digits) {
             let number = digit.wrapping_sub(b'0');
             let letter = digit.wrapping_sub(b'a');
-            valid &= number < 10 || letter < 6;
+            let is_letter = letter < 6;
+            valid &= number < 10 || is_letter;
             // From '9' to 'a' there are 39 characters that are no digits.
-            *value = number.wrapping_sub(if letter < 6 { 39 } else { 0 });
+            *value = number.wrapping_sub(if is_letter { 39 } else { 0 });
         }
         let (first, last) = values.split_at(Self::DIGITS / 2);
         let high = squeeze(first.first_chunk()?);
@@ -155,6 +156,8 @@ fn squeeze(values: &[u8; 16]) -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use alloc::format;
+
     use super::*;
 
     #[test]
@@ -163,6 +166,20 @@ mod tests {
         let id = KeyId::from_hex(text.as_bytes()).unwrap();
         assert_eq!(id.to_string(), text);
         assert_eq!(KeyId::from_bytes(id.to_bytes()), id);
+        assert_eq!(String::from(id), text);
+        assert_eq!(format!("{id:?}"), text);
+        assert_eq!(id.halves(), (0xd79e_8aeb_42e5_4768, 0x93c7_d4c5_9a16_6264));
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn an_id_is_kept_as_its_digits() {
+        let digits = "d79e8aeb42e5476893c7d4c59a166264";
+        let id = KeyId::from_hex(digits.as_bytes()).unwrap();
+        let text = format!("\"{digits}\"");
+        assert_eq!(serde_json::to_string(&id).unwrap(), text);
+        assert_eq!(serde_json::from_str::<KeyId>(&text).unwrap(), id);
+        assert!(serde_json::from_str::<KeyId>(&text.to_uppercase()).is_err());
     }
 
     #[test]
@@ -180,6 +197,15 @@ mod tests {
                     Err(position) => assert_eq!(position, at),
                 }
             }
+        }
+    }
+
+    #[test]
+    fn faults_do_not_make_up_for_each_other() {
+        for byte in 0..=255u8 {
+            let parsed = KeyId::from_hex(&[byte; 32]);
+            let fits = byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
+            assert_eq!(parsed.err(), (!fits).then_some(0), "byte {byte:#x}");
         }
     }
 

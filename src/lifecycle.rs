@@ -391,3 +391,369 @@ pub enum LifecycleError {
     #[error(transparent)]
     Random(#[from] RandomError),
 }
+
+#[cfg(test)]
+mod tests {
+    use ring::rand::SystemRandom;
+
+    use super::*;
+    use crate::{
+        digest::PepperId,
+        identity::Actor,
+        name::{LabelName, LabelValue, NamespaceId, Reason, Scope, TeamId, UserId},
+    };
+
+    const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+    const HOUR: u64 = 3_600;
+
+    fn after(seconds: u64) -> Timestamp {
+        NOW.plus_seconds(seconds)
+    }
+
+    /// Alice acts this many seconds after the key was made.
+    fn at(seconds: u64) -> Context {
+        Context::new(
+            Actor::user(UserId::new("alice").unwrap()),
+            NOW.plus_seconds(seconds),
+        )
+    }
+
+    fn format() -> KeyFormat {
+        KeyFormat::new("dof").unwrap()
+    }
+
+    fn new_key() -> NewKey {
+        let tenant = Tenant::new(
+            TeamId::new("acme").unwrap(),
+            NamespaceId::new("fn-a").unwrap(),
+        );
+        let owner = Owner::User(UserId::new("alice").unwrap());
+        NewKey::new(tenant, owner, KeyName::new("laptop").unwrap())
+    }
+
+    fn issue(new: NewKey, policy: &Policy) -> Result<KeyRecord, LifecycleError> {
+        let issued = new.issue(
+            &at(0),
+            policy,
+            &format(),
+            &Peppers::none(),
+            &SystemRandom::new(),
+        );
+        issued.map(|(record, _)| record)
+    }
+
+    /// A record whose key ends this many seconds after it was made.
+    fn ending(seconds: u64) -> KeyRecord {
+        let new = new_key().with_expiry(Expiry::At(after(seconds)));
+        issue(new, &Policy::default()).unwrap()
+    }
+
+    fn rotate(
+        record: KeyRecord,
+        seconds: u64,
+        rotation: &Rotation,
+        policy: &Policy,
+    ) -> Result<KeyRecord, LifecycleError> {
+        let rotated = record.rotated(
+            rotation,
+            &at(seconds),
+            policy,
+            &format(),
+            &Peppers::none(),
+            &SystemRandom::new(),
+        );
+        rotated.map(|(record, _)| record)
+    }
+
+    fn with_grace(grace_seconds: u64) -> Rotation {
+        Rotation {
+            grace_seconds,
+            renew: None,
+        }
+    }
+
+    fn one_label() -> Labels {
+        let (name, value) = (LabelName::new("env"), LabelValue::new("test"));
+        Labels::new().with(name.unwrap(), value.unwrap()).unwrap()
+    }
+
+    fn one_scope() -> Scopes {
+        Scopes::only([Scope::new("read").unwrap()]).unwrap()
+    }
+
+    #[test]
+    fn a_record_says_what_was_asked_for() {
+        let new = new_key()
+            .with_labels(one_label())
+            .with_scopes(one_scope())
+            .with_not_before(after(5))
+            .with_expiry(Expiry::In(Ttl::hours(2)));
+        let record = issue(new.clone(), &Policy::default()).unwrap();
+        assert_eq!(
+            (&record.tenant, &record.owner, &record.name),
+            (&new.tenant, &new.owner, &new.name)
+        );
+        assert_eq!((record.labels, record.scopes), (one_label(), one_scope()));
+        assert_eq!(
+            (record.not_before, record.expires_at),
+            (Some(after(5)), Some(after(2 * HOUR)))
+        );
+        assert_eq!(
+            [record.created_at, record.updated_at, record.issued_at],
+            [NOW; 3]
+        );
+        assert_eq!(record.created_by, at(0).actor);
+        assert_eq!(record.status, Status::Active);
+        assert!(record.previous.is_none());
+    }
+
+    #[test]
+    fn a_life_is_judged_to_the_second() {
+        let (min, max) = (Ttl::hours(2), Ttl::hours(4));
+        let policy = Policy {
+            min_ttl: min,
+            max_ttl: Some(max),
+            expiry_required: true,
+            ..Policy::default()
+        };
+        let end = |expiry| {
+            let record = issue(new_key().with_expiry(expiry), &policy);
+            record.map(|record| record.expires_at)
+        };
+        for (life, expected) in [
+            (0, Err(LifecycleError::TtlTooShort { min })),
+            (2 * HOUR - 1, Err(LifecycleError::TtlTooShort { min })),
+            (2 * HOUR, Ok(Some(after(2 * HOUR)))),
+            (4 * HOUR, Ok(Some(after(4 * HOUR)))),
+            (4 * HOUR + 1, Err(LifecycleError::TtlTooLong { max })),
+        ] {
+            assert_eq!(end(Expiry::At(after(life))), expected);
+        }
+        assert_eq!(end(Expiry::In(max)), Ok(Some(after(4 * HOUR))));
+        assert_eq!(end(Expiry::Never), Err(LifecycleError::ExpiryRequired));
+        let free = issue(new_key(), &Policy::default()).unwrap();
+        assert_eq!(free.expires_at, None);
+    }
+
+    #[test]
+    fn a_key_begins_before_it_ends() {
+        let policy = Policy::default();
+        let from = |start| {
+            let expiry = Expiry::In(Ttl::hours(2));
+            issue(
+                new_key().with_not_before(after(start)).with_expiry(expiry),
+                &policy,
+            )
+        };
+        assert!(matches!(from(2 * HOUR), Err(LifecycleError::NeverValid)));
+        let record = from(2 * HOUR - 1).unwrap();
+        let renewed = |life| {
+            let rotation = Rotation {
+                grace_seconds: 0,
+                renew: Some(Expiry::At(after(life))),
+            };
+            rotate(record.clone(), 0, &rotation, &policy).map(|record| record.expires_at)
+        };
+        assert_eq!(
+            renewed(2 * HOUR - 1),
+            Err(LifecycleError::NeverValid),
+            "nor is it renewed so"
+        );
+        assert_eq!(renewed(3 * HOUR), Ok(Some(after(3 * HOUR))));
+    }
+
+    #[test]
+    fn an_update_changes_what_it_names_and_no_more() {
+        let old = ending(9 * HOUR);
+        let same = old.clone().updated(KeyUpdate::default(), &at(1)).unwrap();
+        assert_eq!(
+            (same.name, same.labels, same.scopes, same.expires_at),
+            (
+                old.name.clone(),
+                old.labels.clone(),
+                old.scopes.clone(),
+                old.expires_at
+            )
+        );
+        assert_eq!((same.created_at, same.updated_at), (NOW, after(1)));
+        let update = KeyUpdate {
+            name: Some(KeyName::new("phone").unwrap()),
+            labels: Some(one_label()),
+            scopes: Some(one_scope()),
+            expires_at: Some(after(8 * HOUR)),
+        };
+        let new = old.updated(update, &at(1)).unwrap();
+        assert_eq!(
+            (new.name.as_str(), new.labels, new.scopes, new.expires_at),
+            ("phone", one_label(), one_scope(), Some(after(8 * HOUR)))
+        );
+    }
+
+    #[test]
+    fn an_end_comes_forward_and_takes_a_replaced_secret_with_it() {
+        let policy = Policy::default();
+        let record = rotate(ending(9 * HOUR), 0, &with_grace(5 * HOUR), &policy).unwrap();
+        let ends = |record: &KeyRecord, end| {
+            let update = KeyUpdate {
+                expires_at: Some(after(end)),
+                ..KeyUpdate::default()
+            };
+            let updated = record.clone().updated(update, &at(0));
+            updated.map(|record| (record.expires_at, record.previous.map(|old| old.until)))
+        };
+        assert_eq!(
+            ends(&record, 9 * HOUR + 1),
+            Err(LifecycleError::ExpiryExtended)
+        );
+        for (end, until) in [(9, 5), (6, 5), (3, 3)] {
+            assert_eq!(
+                ends(&record, end * HOUR),
+                Ok((Some(after(end * HOUR)), Some(after(until * HOUR))))
+            );
+        }
+        let endless = issue(new_key(), &policy).unwrap();
+        assert_eq!(
+            ends(&endless, HOUR),
+            Ok((Some(after(HOUR)), None)),
+            "whatever has no end can be given one"
+        );
+    }
+
+    #[test]
+    fn a_replaced_secret_ends_with_its_grace_or_before() {
+        let policy = Policy {
+            max_ttl: Some(Ttl::hours(12)),
+            max_grace_seconds: 10 * HOUR,
+            ..Policy::default()
+        };
+        let until = |record: &KeyRecord, seconds, grace| {
+            let rotated = rotate(record.clone(), seconds, &with_grace(grace), &policy);
+            rotated.map(|record| {
+                assert_eq!([record.issued_at, record.updated_at], [after(seconds); 2]);
+                record.previous.map(|previous| {
+                    assert_eq!(previous.issued_at, NOW);
+                    previous.until
+                })
+            })
+        };
+        let record = ending(11 * HOUR);
+        assert_eq!(until(&record, 5, 0), Ok(None));
+        assert_eq!(until(&record, 5, 1), Ok(Some(after(6))));
+        assert_eq!(until(&record, 0, 10 * HOUR), Ok(Some(after(10 * HOUR))));
+        assert_eq!(
+            until(&record, 0, 10 * HOUR + 1),
+            Err(LifecycleError::GraceTooLong {
+                max_seconds: 10 * HOUR
+            })
+        );
+        assert_eq!(
+            until(&record, 2 * HOUR, 10 * HOUR),
+            Ok(Some(after(11 * HOUR))),
+            "its own end"
+        );
+        let endless = issue(new_key(), &Policy::default()).unwrap();
+        assert_eq!(
+            until(&endless, 3 * HOUR, 10 * HOUR),
+            Ok(Some(after(12 * HOUR))),
+            "the end that the policy sets"
+        );
+    }
+
+    #[test]
+    fn what_is_over_gets_no_new_secret() {
+        let policy = Policy::default();
+        let rotated = |seconds| {
+            let rotation = Rotation {
+                grace_seconds: HOUR,
+                renew: Some(Expiry::Never),
+            };
+            rotate(ending(2 * HOUR), seconds, &rotation, &policy).map(|record| record.expires_at)
+        };
+        assert_eq!(rotated(2 * HOUR - 1), Ok(None));
+        assert_eq!(rotated(2 * HOUR), Err(LifecycleError::Expired));
+    }
+
+    #[test]
+    fn a_revocation_is_the_last_change() {
+        let policy = Policy::default();
+        let record = rotate(ending(9 * HOUR), 0, &with_grace(HOUR), &policy).unwrap();
+        let reason = Reason::new("lost").unwrap();
+        let revoked = record
+            .disabled(&at(1))
+            .and_then(|record| record.revoked(&at(2).with_reason(reason.clone())))
+            .unwrap();
+        assert_eq!(
+            revoked.status,
+            Status::Revoked(Revocation {
+                at: after(2),
+                by: at(0).actor,
+                cause: RevocationCause::Key,
+                reason: Some(reason),
+            })
+        );
+        assert!(revoked.previous.is_none());
+        assert_eq!(revoked.updated_at, after(2));
+        let record = || revoked.clone();
+        for outcome in [
+            record().updated(KeyUpdate::default(), &at(3)),
+            record().disabled(&at(3)),
+            record().enabled(&at(3)),
+            record().revoked(&at(3)),
+            rotate(record(), 3, &Rotation::default(), &policy),
+        ] {
+            assert!(matches!(outcome, Err(LifecycleError::Revoked)));
+        }
+    }
+
+    #[test]
+    fn a_key_rests_until_it_is_enabled() {
+        let disabled = ending(HOUR).disabled(&at(1)).unwrap();
+        assert_eq!(
+            (&disabled.status, disabled.updated_at),
+            (&Status::Disabled, after(1))
+        );
+        let enabled = disabled.enabled(&at(2)).unwrap();
+        assert_eq!(
+            (enabled.status, enabled.updated_at),
+            (Status::Active, after(2))
+        );
+    }
+
+    #[test]
+    fn only_the_secret_itself_moves_under_another_pepper() {
+        let peppers = Peppers::none()
+            .with_current(PepperId::new(1).unwrap(), &[1; 32])
+            .unwrap();
+        let rng = SystemRandom::new();
+        let (record, key) = new_key()
+            .issue(
+                &at(0),
+                &Policy::default(),
+                &format(),
+                &Peppers::none(),
+                &rng,
+            )
+            .unwrap();
+        let repeppered = |key: &IssuedKey| {
+            let record = record.clone();
+            record.repeppered(&key.presented(), &peppers, &at(1))
+        };
+        let wrong_secret = IssuedKey::with_id(&format(), key.id(), &rng).unwrap();
+        let stranger = IssuedKey::generate(&format(), &rng).unwrap();
+        for other in [wrong_secret, stranger] {
+            assert!(matches!(
+                repeppered(&other),
+                Err(LifecycleError::OtherSecret)
+            ));
+        }
+        let moved = repeppered(&key).unwrap();
+        assert_eq!(moved.digest.pepper(), PepperId::new(1));
+        assert!(moved.digest.matches(&key.presented(), &peppers));
+        assert_eq!((moved.issued_at, moved.updated_at), (NOW, after(1)));
+        let revoked = record.clone().revoked(&at(1)).unwrap();
+        assert!(matches!(
+            revoked.repeppered(&key.presented(), &peppers, &at(2)),
+            Err(LifecycleError::Revoked)
+        ));
+    }
+}

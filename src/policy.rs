@@ -65,3 +65,26 @@ impl Default for Policy {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_earlier_of_two_ends_counts() {
+        let at = Timestamp::from_unix;
+        let end = |max_ttl, own| {
+            let policy = Policy {
+                max_ttl,
+                ..Policy::default()
+            };
+            policy.end_of_life(at(1_000), own)
+        };
+        let hour = Some(Ttl::hours(1));
+        assert_eq!(end(None, None), None);
+        assert_eq!(end(None, Some(at(2_000))), Some(at(2_000)));
+        assert_eq!(end(hour, None), Some(at(4_600)));
+        assert_eq!(end(hour, Some(at(4_599))), Some(at(4_599)));
+        assert_eq!(end(hour, Some(at(4_601))), Some(at(4_600)));
+    }
+}

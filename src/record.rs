@@ -346,3 +346,173 @@ impl From<&KeyRecord> for KeyInfo {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::{format, vec::Vec};
+
+    use ring::rand::SystemRandom;
+
+    use super::*;
+    use crate::{
+        digest::Peppers,
+        format::KeyFormat,
+        identity::Context,
+        lifecycle::NewKey,
+        name::{NamespaceId, TeamId, UserId},
+        ttl::Ttl,
+    };
+
+    fn at(seconds: i64) -> Timestamp {
+        Timestamp::from_unix(seconds)
+    }
+
+    fn context(seconds: i64) -> Context {
+        Context::new(Actor::system(), at(seconds))
+    }
+
+    /// A key that was made at 0, begins at 10 and ends at 20.
+    fn record() -> KeyRecord {
+        let tenant = Tenant::new(
+            TeamId::new("acme").unwrap(),
+            NamespaceId::new("fn-a").unwrap(),
+        );
+        let owner = Owner::User(UserId::new("alice").unwrap());
+        let new = NewKey::new(tenant, owner, KeyName::new("laptop").unwrap());
+        let (record, _) = new
+            .issue(
+                &context(0),
+                &Policy::default(),
+                &KeyFormat::new("dof").unwrap(),
+                &Peppers::none(),
+                &SystemRandom::new(),
+            )
+            .unwrap();
+        KeyRecord {
+            not_before: Some(at(10)),
+            expires_at: Some(at(20)),
+            ..record
+        }
+    }
+
+    fn labels(count: usize) -> Result<Labels, TooManyLabels> {
+        (0..count).try_fold(Labels::new(), |labels, n| {
+            let name = LabelName::new(&format!("l{n}")).unwrap();
+            labels.with(name, LabelValue::new("old").unwrap())
+        })
+    }
+
+    #[test]
+    fn a_key_has_its_times() {
+        use Standing::{Active, Disabled, Expired, NotYetValid, Revoked};
+
+        let policy = Policy::default();
+        for (record, expected) in [
+            (record(), [NotYetValid, Active, Active, Expired]),
+            (
+                record().disabled(&context(0)).unwrap(),
+                [Disabled, Disabled, Disabled, Expired],
+            ),
+            (record().revoked(&context(0)).unwrap(), [Revoked; 4]),
+        ] {
+            let moments = [9, 10, 19, 20].map(at);
+            assert_eq!(moments.map(|now| record.standing(now, &policy)), expected);
+            let info = KeyInfo::from(&record);
+            assert_eq!(moments.map(|now| info.standing(now, &policy)), expected);
+        }
+    }
+
+    #[test]
+    fn a_lowered_maximum_ends_a_key_earlier() {
+        let policy = Policy {
+            max_ttl: Some(Ttl::hours(1)),
+            ..Policy::default()
+        };
+        for (own, expected) in [(None, 3_600), (Some(at(3_599)), 3_599)] {
+            let record = KeyRecord {
+                expires_at: own,
+                ..record()
+            };
+            let end = Some(at(expected));
+            assert_eq!(record.expires_under(&policy), end);
+            assert_eq!(KeyInfo::from(&record).expires_under(&policy), end);
+        }
+        for (until, expected) in [(3_599, 3_599), (3_601, 3_600)] {
+            let previous = PreviousSecret {
+                digest: record().digest,
+                issued_at: at(0),
+                until: at(until),
+            };
+            assert_eq!(previous.expires_under(&policy), at(expected));
+        }
+    }
+
+    #[test]
+    fn a_key_takes_its_place_until_it_ends() {
+        let live = |record: &KeyRecord| [0, 19, 20, 21].map(|now| record.is_live(at(now)));
+        assert_eq!(live(&record()), [true, true, false, false]);
+        let endless = KeyRecord {
+            expires_at: None,
+            ..record()
+        };
+        assert_eq!(live(&endless), [true; 4]);
+        assert_eq!(live(&endless.disabled(&context(0)).unwrap()), [true; 4]);
+        assert_eq!(live(&record().revoked(&context(0)).unwrap()), [false; 4]);
+    }
+
+    #[test]
+    fn the_first_revocation_stands() {
+        let cut = |at: i64| {
+            use crate::audit::{Action, AuditEntry};
+
+            let event = AuditEntry::new(Action::RealmCut, &context(at));
+            let revision = Revision::new(at.unsigned_abs());
+            Boundary::new(&record().realms()[0], false, revision, &event)
+        };
+        let boundaries = [cut(9), cut(7)];
+        let read = |record: KeyRecord| match record.behind(&boundaries).status {
+            Status::Revoked(revocation) => Some((revocation.cause, revocation.at)),
+            Status::Active | Status::Disabled => None,
+        };
+        let born = |revision| KeyRecord {
+            born: Revision::new(revision),
+            ..record()
+        };
+        assert_eq!(read(born(7)), Some((RevocationCause::Team, at(7))));
+        assert_eq!(read(born(10)), None);
+        let revoked = born(7).revoked(&context(8)).unwrap();
+        assert_eq!(read(revoked), Some((RevocationCause::Key, at(8))));
+    }
+
+    #[test]
+    fn labels_are_bounded_and_sorted_and_take_a_new_value() {
+        assert_eq!(labels(33), Err(TooManyLabels));
+        let full = labels(32).unwrap();
+        let [first, new] = ["l0", "new"].map(|text| LabelName::new(text).unwrap());
+        let value = LabelValue::new("new").unwrap();
+        let full = full.with(first, value.clone()).unwrap();
+        assert_eq!(full.value("l0"), Some(&value));
+        assert_eq!(full.value("l1").map(LabelValue::as_str), Some("old"));
+        assert_eq!(full.value("new"), None);
+        let names: Vec<&str> = full.iter().map(|(name, _)| name.as_str()).collect();
+        assert_eq!((names.len(), &names[..3]), (32, &["l0", "l1", "l10"][..]));
+        assert_eq!(full.with(new, value), Err(TooManyLabels));
+        assert!(Labels::new().is_empty());
+        assert!(!labels(1).unwrap().is_empty());
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn as_many_labels_are_read_as_can_be_made() {
+        for count in [0, 31, 32] {
+            let labels = labels(count).unwrap();
+            let json = serde_json::to_string(&labels).unwrap();
+            assert_eq!(serde_json::from_str::<Labels>(&json).unwrap(), labels);
+        }
+        let mut many = labels(32).unwrap();
+        let name = LabelName::new("one-more").unwrap();
+        many.0.insert(name, LabelValue::new("x").unwrap());
+        let json = serde_json::to_string(&many).unwrap();
+        assert!(serde_json::from_str::<Labels>(&json).is_err());
+    }
+}

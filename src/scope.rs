@@ -117,4 +117,17 @@ mod tests {
         assert_eq!(Scopes::only(many(65)), Err(TooManyScopes));
         assert!(Scopes::only(many(64).chain(many(64))).is_ok());
     }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn what_is_kept_is_read_back() {
+        for (scopes, text) in [
+            (Scopes::All, r#""all""#),
+            (scopes(&[]), r#"{"only":[]}"#),
+            (scopes(&["b", "a"]), r#"{"only":["a","b"]}"#),
+        ] {
+            assert_eq!(serde_json::to_string(&scopes).unwrap(), text);
+            assert_eq!(serde_json::from_str::<Scopes>(text).unwrap(), scopes);
+        }
+    }
 }

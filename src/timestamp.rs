@@ -98,7 +98,7 @@ impl<'de> serde::Deserialize<'de> for Timestamp {
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString;
+    use alloc::{format, string::ToString};
 
     use super::*;
 
@@ -110,6 +110,10 @@ mod tests {
         );
         assert_eq!(Timestamp::MAX.to_string(), "9999-12-31T23:59:59Z");
         assert_eq!(Timestamp::MIN.to_string(), "0000-01-01T00:00:00Z");
+        assert_eq!(
+            format!("{:?}", Timestamp::UNIX_EPOCH),
+            "1970-01-01T00:00:00Z"
+        );
     }
 
     #[test]
@@ -128,7 +132,20 @@ mod tests {
     fn round_trips_through_datetime() {
         for seconds in [Timestamp::MIN.as_unix(), -1, 0, 1, Timestamp::MAX.as_unix()] {
             let moment = Timestamp::from_unix(seconds);
-            assert_eq!(Timestamp::from(moment.to_datetime()), moment);
+            assert_eq!(moment.to_datetime().unix_timestamp(), seconds);
+            assert_eq!(Timestamp::from(OffsetDateTime::from(moment)), moment);
+        }
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn a_kept_moment_stops_at_the_ends_too() {
+        for (text, moment) in [
+            ("1766140200", Timestamp::from_unix(1_766_140_200)),
+            ("-9223372036854775808", Timestamp::MIN),
+            ("9223372036854775807", Timestamp::MAX),
+        ] {
+            assert_eq!(serde_json::from_str::<Timestamp>(text).unwrap(), moment);
         }
     }
 }

@@ -179,6 +179,34 @@ mod tests {
     }
 
     #[test]
+    fn the_bounds_are_exact() {
+        let (min, max) = (Ttl::MIN.as_seconds(), Ttl::MAX.as_seconds());
+        assert_eq!(Ttl::from_seconds(min - 1), Err(TtlError::TooShort));
+        assert_eq!(Ttl::from_seconds(min), Ok(Ttl::MIN));
+        assert_eq!(Ttl::from_seconds(max), Ok(Ttl::MAX));
+        assert_eq!(Ttl::from_seconds(max + 1), Err(TtlError::TooLong));
+        assert_eq!(Ttl::days(0), Ttl::MIN);
+        assert_eq!(Ttl::hours(0), Ttl::MIN);
+        assert_eq!(Ttl::days(u32::MAX), Ttl::MAX);
+        assert_eq!(Ttl::hours(u32::MAX), Ttl::MAX);
+    }
+
+    #[test]
+    fn a_length_between_hours_prints_its_seconds() {
+        let ttl = Ttl::from_seconds(3_601).unwrap();
+        assert_eq!(ttl.to_string(), "3601s");
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn a_kept_length_is_within_the_bounds_too() {
+        let read = |text| serde_json::from_str::<Ttl>(text);
+        assert_eq!(read("7200").unwrap(), Ttl::hours(2));
+        assert!(read("3599").is_err());
+        assert!(read("315360000001").is_err());
+    }
+
+    #[test]
     fn no_size_overflows() {
         for digits in 1..400 {
             let text = "9".repeat(digits) + "d";

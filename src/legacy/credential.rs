@@ -190,7 +190,7 @@ const TEXT_LEN: usize = UUID_LEN + 1 + KEY_LEN;
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString;
+    use alloc::{format, string::ToString};
 
     use super::*;
 
@@ -205,6 +205,37 @@ mod tests {
             "23bc46b1-71f6-4ed5-8c54-816aa4f8c502"
         );
         assert_eq!(LegacyId::from_bytes(guest.id().to_bytes()), guest.id());
+        assert_eq!(guest.text(), GUEST.as_bytes());
+    }
+
+    #[test]
+    fn an_id_keeps_all_its_bytes() {
+        let bytes: [u8; 16] = core::array::from_fn(|at| u8::try_from(at * 16 + 1).unwrap());
+        let id = LegacyId::from_bytes(bytes);
+        assert_eq!(id.to_bytes(), bytes);
+        assert_eq!(id.to_string(), "01112131-4151-6171-8191-a1b1c1d1e1f1");
+        assert_eq!(id.halves(), (0x0111_2131_4151_6171, 0x8191_a1b1_c1d1_e1f1));
+        let upper = id.to_string().to_uppercase();
+        assert_eq!(LegacyId::parse(upper.as_bytes()), Ok(id));
+    }
+
+    #[test]
+    fn prints_its_id_and_no_more() {
+        let guest = PresentedLegacy::parse(GUEST.as_bytes()).unwrap();
+        assert_eq!(
+            format!("{guest:?}"),
+            "PresentedLegacy { id: 23bc46b1-71f6-4ed5-8c54-816aa4f8c502, .. }"
+        );
+    }
+
+    #[cfg(feature = "serde")]
+    #[test]
+    fn an_id_is_kept_as_its_text() {
+        let id = PresentedLegacy::parse(GUEST.as_bytes()).unwrap().id();
+        let text = format!("\"{id}\"");
+        assert_eq!(serde_json::to_string(&id).unwrap(), text);
+        assert_eq!(serde_json::from_str::<LegacyId>(&text).unwrap(), id);
+        assert!(serde_json::from_str::<LegacyId>(&text.replace('-', "")).is_err());
     }
 
     #[test]

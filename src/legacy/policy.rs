@@ -148,6 +148,8 @@ mod tests {
         assert!(!policy.accepts(at(100)));
         assert!(!policy.accepts(at(101)));
         assert!(!LegacyPolicy::default().accepts(at(0)));
+        assert_eq!(policy.sunset(), Some(at(100)));
+        assert_eq!(LegacyPolicy::Off.sunset(), None);
     }
 
     #[test]
@@ -162,7 +164,12 @@ mod tests {
 
     #[cfg(feature = "serde")]
     #[test]
-    fn what_cannot_be_made_cannot_be_read() {
+    fn what_can_be_made_and_nothing_else_can_be_read() {
+        let policy = LegacyPolicy::until(at(100)).with_brownout(at(10), at(20));
+        for policy in [policy.unwrap(), LegacyPolicy::Off] {
+            let json = serde_json::to_string(&policy).unwrap();
+            assert_eq!(serde_json::from_str::<LegacyPolicy>(&json).unwrap(), policy);
+        }
         let empty = r#"{"until":{"sunset":9,"brownouts":[{"start":5,"end":5}]}}"#;
         assert!(serde_json::from_str::<LegacyPolicy>(empty).is_err());
         let spans = alloc::vec![r#"{"start":1,"end":2}"#; 65].join(",");
