@@ -17,9 +17,9 @@ fmt:
 scripts:
     shellcheck .ci/run .ci/minimal-versions api/run api/rustdoc constant-time/run fuzz/run-all
 
-# Spelling, but for the names that other packages chose
+# Spelling
 typos:
-    typos --exclude 'api/*.txt'
+    typos
 
 # Licences, bans and sources of what we build on; of our tools' packages all but the licences
 deny:
@@ -32,6 +32,7 @@ clippy:
     cargo clippy --manifest-path api/Cargo.toml --all-targets --locked -- -D warnings
     cargo clippy --manifest-path constant-time/Cargo.toml --release --all-targets --locked -- -D warnings
     cargo clippy --manifest-path fuzz/Cargo.toml --all-targets --locked -- -D warnings
+    cargo clippy --manifest-path models/Cargo.toml --release --all-targets --locked -- -D warnings
 
 # Lints, with every combination of the core's features
 features:
@@ -79,6 +80,19 @@ figures:
 constant-time *arguments:
     constant-time/run {{arguments}}
 
+# Keyfob beside what one would take in its place; by hand, it compiles much
+compare *arguments:
+    cargo test --release --locked --manifest-path compare/Cargo.toml
+    cargo run --release --locked --manifest-path compare/Cargo.toml -- {{arguments}}
+
+# The orders in which readers of the table and its writer can meet
+models:
+    cargo run --release --locked --manifest-path models/Cargo.toml
+
 # Every fuzz target for this many seconds
 fuzz seconds="20":
     fuzz/run-all {{seconds}}
+
+# Mutants of the part that decides; by hand, most of an hour
+mutants *arguments:
+    CARGO_PROFILE_DEV_DEBUG=0 cargo mutants {{arguments}}

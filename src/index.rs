@@ -4,6 +4,7 @@ mod error;
 mod grant;
 mod line;
 mod slab;
+mod sync;
 mod table;
 mod tail;
 

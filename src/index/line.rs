@@ -1,8 +1,9 @@
 //! One entry of a table, as atomic words on one cache line.
 
-use std::sync::atomic::{AtomicU64, Ordering, fence};
-
-use crate::digest::Lanes;
+use crate::{
+    digest::Lanes,
+    index::sync::{AtomicU64, Ordering, fence},
+};
 
 /// What a table keeps of an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -55,7 +56,7 @@ impl Line {
             head: AtomicU64::new(0),
             high: AtomicU64::new(0),
             low: AtomicU64::new(0),
-            digest: [const { AtomicU64::new(0) }; 4],
+            digest: [0; 4].map(AtomicU64::new),
             tail: AtomicU64::new(VACANT),
         }
     }

@@ -22,28 +22,26 @@
 //!   place is taken out. A reader that did not find its identifier looks whether the move count
 //!   changed since it began, and starts over if it did.
 //!
+//! `models/` tries the orders in which a reader and the writer can meet.
+//!
 //! So a reader never waits for a writer that was suspended half-way: it starts over only if a
 //! writer finished something. Segments are never freed, only used again; what a late reader finds
 //! in one is judged by the same rules.
 
-use std::sync::{
-    OnceLock,
-    atomic::{AtomicU32, AtomicU64, Ordering, fence},
-};
+use std::sync::OnceLock;
 
 use alloc::{boxed::Box, vec::Vec};
 
 use crate::index::{
     line::{GONE, LIVE, Line, Row, STATE, VACANT},
     slab::Slab,
+    sync::{AtomicU32, AtomicU64, Ordering, SLOTS, fence},
 };
 
-/// Slots of a segment.
-const SLOTS: usize = 1024;
 /// What the lines of a segment take.
 const SEGMENT_BYTES: usize = SLOTS * size_of::<Line>();
 /// A segment with more slots in use than this is split, or copied if most of them are gone.
-const SLOTS_USED_MAX: usize = SLOTS / 10 * 7;
+const SLOTS_USED_MAX: usize = SLOTS * 7 / 10;
 /// A full segment with fewer live entries than this is copied, not split.
 const SLOTS_LIVE_SPLIT: usize = SLOTS / 2;
 /// A directory of 2^22 places, for 2^22 segments: about two thousand million entries.
@@ -531,14 +529,14 @@ fn probe_order(hash: u64) -> impl Iterator<Item = usize> {
 
 #[inline]
 #[expect(clippy::cast_possible_truncation, reason = "only the last bits count")]
-fn home_of(hash: u64) -> usize {
+pub(super) fn home_of(hash: u64) -> usize {
     hash as usize % SLOTS
 }
 
 /// Spreads identifiers that need not be random: those of keys are, those of legacy credentials
 /// nearly. Strangers cannot choose what is in a table.
 #[inline]
-fn spread(high: u64, low: u64) -> u64 {
+pub(super) fn spread(high: u64, low: u64) -> u64 {
     let product = u128::from(high ^ 0x9e37_79b9_7f4a_7c15)
         .wrapping_mul(u128::from(low ^ 0xd1b5_4a32_d192_ed03));
     #[expect(clippy::cast_possible_truncation, reason = "folds the two halves")]
@@ -548,7 +546,7 @@ fn spread(high: u64, low: u64) -> u64 {
 
 /// The place of a hash in a directory: its first bits.
 #[inline]
-fn place_of(hash: u64, depth: usize) -> usize {
+pub(super) fn place_of(hash: u64, depth: usize) -> usize {
     (hash >> 1 >> 63usize.wrapping_sub(depth)) as usize
 }
 

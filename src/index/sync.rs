@@ -1,0 +1,6 @@
+//! What the models in `models/` put others in the place of: the atomics of the table, and its size.
+
+pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+
+/// Slots of a segment.
+pub(super) const SLOTS: usize = 1024;
