@@ -92,24 +92,28 @@ struct Writer {
     legacy_policies_changed: bool,
 }
 
-/// What a secret's end is worked out from when the policy changes.
+/// What a secret's end is worked out from when the policy changes: when it was issued and when it
+/// ends by itself, in the five bytes that a row takes for a time. There is one for each slot.
 #[derive(Clone, Copy, Default)]
 struct Life {
-    issued_at: i64,
-    expires_at: i64,
+    issued_at: [u8; 5],
+    expires_at: [u8; 5],
 }
 
 impl Life {
     fn new(issued_at: Timestamp, expires_at: Option<Timestamp>) -> Self {
         Self {
-            issued_at: issued_at.as_unix(),
-            expires_at: expires_at.map_or(i64::MAX, Timestamp::as_unix),
+            issued_at: End::from(Some(issued_at)).to_bytes(),
+            expires_at: End::from(expires_at).to_bytes(),
         }
     }
 
     fn end_under(&self, policy: &Policy) -> Option<Timestamp> {
-        let own = (self.expires_at != i64::MAX).then(|| Timestamp::from_unix(self.expires_at));
-        policy.end_of_life(Timestamp::from_unix(self.issued_at), own)
+        let own = End::from_bytes(self.expires_at).moment();
+        match End::from_bytes(self.issued_at).moment() {
+            Some(issued_at) => policy.end_of_life(issued_at, own),
+            None => own,
+        }
     }
 }
 

@@ -11,7 +11,7 @@ use crate::{
     boundary::Realm,
     identity::{Owner, Tenant},
     index::slab::Slab,
-    name::{NamespaceId, UserId},
+    name::{NamespaceId, TeamId, UserId},
     scope::Scopes,
 };
 
@@ -127,6 +127,15 @@ impl Namespace {
     }
 }
 
+/// The numbers of two grants, or [`NONE`].
+#[derive(Clone, Copy)]
+struct Numbers {
+    live: u32,
+    dead: u32,
+}
+
+const NONE: u32 = u32::MAX;
+
 /// All grants. Readers find one by its number; the writer finds the number of one.
 pub(super) struct Grants {
     heads: Slab<AtomicU8>,
@@ -141,7 +150,7 @@ pub(super) struct Grants {
 #[derive(Default)]
 struct Book {
     /// The grant of the keys that a cut has not ended, and the one of those that it has.
-    numbers: BTreeMap<(Tenant, Holder, Scopes), [Option<u32>; 2]>,
+    numbers: BTreeMap<(TeamId, u32, Holder, Scopes), Numbers>,
     namespaces: BTreeMap<NamespaceId, u32>,
     /// The grants that a cut through a realm ends.
     by_realm: BTreeMap<Realm, Vec<u32>>,
@@ -212,33 +221,42 @@ impl Grants {
         ended: bool,
     ) -> Option<Granted> {
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
-        let key = (tenant.clone(), holder.clone(), scopes.clone());
         let namespace = self.namespace_number(&mut book, &tenant.namespace)?;
-        let [live, dead] = book.numbers.get(&key).copied().unwrap_or_default();
-        if let Some(number) = if ended { dead } else { live } {
+        let key = (
+            tenant.team.clone(),
+            namespace,
+            holder.clone(),
+            scopes.clone(),
+        );
+        let none = Numbers {
+            live: NONE,
+            dead: NONE,
+        };
+        let numbers = *book.numbers.entry(key.clone()).or_insert(none);
+        let number = if ended { numbers.dead } else { numbers.live };
+        if number != NONE {
             return Granted::new(number, namespace);
         }
         // The head comes last: it says that the rest is there.
         let (number, head) = self.heads.extend()?;
-        let (tenant, holder, scopes) = key.clone();
         let mut flags = Head::THERE;
-        if scopes == Scopes::All {
+        if *scopes == Scopes::All {
             flags |= Head::ALL_SCOPES;
         }
         if ended {
             flags |= Head::ENDED;
         }
         self.all.push(Grant {
-            tenant,
-            holder,
-            scopes,
+            tenant: tenant.clone(),
+            holder: holder.clone(),
+            scopes: scopes.clone(),
         })?;
         head.store(flags, Ordering::Release);
-        let [live, dead] = book.numbers.entry(key).or_default();
+        let numbers = book.numbers.entry(key).or_insert(none);
         if ended {
-            *dead = Some(number);
+            numbers.dead = number;
         } else {
-            *live = Some(number);
+            numbers.live = number;
             for realm in realms {
                 book.by_realm.entry(realm.clone()).or_default().push(number);
             }
@@ -266,16 +284,20 @@ impl Grants {
                 continue;
             };
             head.fetch_or(Head::ENDED, Ordering::Release);
+            let Some(namespace) = book.namespaces.get(&grant.tenant.namespace).copied() else {
+                continue;
+            };
             let key = (
-                grant.tenant.clone(),
+                grant.tenant.team.clone(),
+                namespace,
                 grant.holder.clone(),
                 grant.scopes.clone(),
             );
-            if let Some([live, dead]) = book.numbers.get_mut(&key) {
+            if let Some(numbers) = book.numbers.get_mut(&key) {
                 // A grant that an earlier cut ended stands in the lists of other realms still.
-                if *live == Some(number) {
-                    *live = None;
-                    *dead = Some(number);
+                if numbers.live == number {
+                    numbers.live = NONE;
+                    numbers.dead = number;
                 }
             }
         }

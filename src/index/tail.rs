@@ -76,6 +76,19 @@ impl End {
         self.0 <= Tail::pack_time(now)
     }
 
+    pub(super) fn to_bytes(self) -> [u8; 5] {
+        let bytes = self.0.to_le_bytes();
+        bytes.first_chunk().copied().unwrap_or_default()
+    }
+
+    pub(super) fn from_bytes(bytes: [u8; 5]) -> Self {
+        let mut word = [0; 8];
+        for (place, byte) in word.iter_mut().zip(bytes) {
+            *place = byte;
+        }
+        Self(u64::from_le_bytes(word))
+    }
+
     /// None for never.
     pub(crate) fn moment(self) -> Option<Timestamp> {
         (self.0 != Tail::TIME).then(|| Tail::unpack_time(self.0))
@@ -106,6 +119,7 @@ mod tests {
         for end in moments.map(Some).into_iter().chain([None]) {
             let tail = Tail::new(end, &digest);
             assert_eq!(tail.end().moment(), end);
+            assert!(End::from_bytes(tail.end().to_bytes()) == tail.end());
             assert_eq!(tail.pepper(), digest.pepper());
             let flags = [
                 Tail::DISABLED,
