@@ -213,24 +213,7 @@ fn single_thread(options: &Options, table: &mut String) {
             );
         }
     }
-    let mut batch = Batch::default();
-    for _ in 0..options.rounds {
-        for case in &mut cases {
-            // The other cases' keys and code have taken the cache meanwhile.
-            for _ in 0..WARM_UP {
-                (case.run)(&mut batch);
-            }
-            let times = (0..WARM_UP).map(|_| (case.run)(&mut batch));
-            case.times.extend(times);
-        }
-    }
-    let medians: Vec<f64> = cases
-        .iter_mut()
-        .map(|case| {
-            case.times.sort_unstable();
-            case.times[case.times.len() / 2].as_secs_f64() * 1e9 / BATCH as f64
-        })
-        .collect();
+    let medians = take_turns(&mut cases, options.rounds);
     let size = grouped(options.sizes[0]);
     let _ = writeln!(
         table,
@@ -240,6 +223,28 @@ fn single_thread(options: &Options, table: &mut String) {
         let ratio = median / medians[case.unit];
         let _ = writeln!(table, "| {} | {median:.0} | {ratio:.2} |", case.name);
     }
+}
+
+/// Times every case in every round; gives the median of each, in nanoseconds a call.
+fn take_turns(cases: &mut [Case<'_>], rounds: usize) -> Vec<f64> {
+    let mut batch = Batch::default();
+    for _ in 0..rounds {
+        for case in &mut *cases {
+            // The other cases' keys and code have taken the cache meanwhile.
+            for _ in 0..WARM_UP {
+                (case.run)(&mut batch);
+            }
+            let times = (0..WARM_UP).map(|_| (case.run)(&mut batch));
+            case.times.extend(times);
+        }
+    }
+    cases
+        .iter_mut()
+        .map(|case| {
+            case.times.sort_unstable();
+            case.times[case.times.len() / 2].as_secs_f64() * 1e9 / BATCH as f64
+        })
+        .collect()
 }
 
 type Add<'a, 'b> = &'b mut dyn FnMut(String, usize, Box<dyn FnMut(&mut Batch) -> Duration + 'a>);
