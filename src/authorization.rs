@@ -311,4 +311,39 @@ mod tests {
         assert_eq!(value.len(), 154);
         assert!(parse(&format, value.as_bytes(), &mut HeaderBuffer::new()).is_ok());
     }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn what_has_the_length_of_a_credential_is_decoded_whatever_the_prefix() {
+        // A prefix of 12 characters makes keys as long as legacy credentials.
+        for prefix in 1..=KeyFormat::PREFIX_MAX {
+            let format = KeyFormat::new(&"p".repeat(prefix)).unwrap();
+            let lengths = [format.credential_len(), GUEST.len()]
+                .map(|len| STANDARD.encode("x".repeat(len)).len());
+            for len in 0..=HEADER_MAX {
+                let decoded = has_length_of_credential(&format, &[b'A'; HEADER_MAX][..len]);
+                assert_eq!(decoded, lengths.contains(&len), "{len} for {prefix}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_longest_header_is_looked_at_and_no_longer_one() {
+        let header = |len: usize| format!("Bearer {}", "A".repeat(len - "Bearer ".len()));
+        assert!(matches!(
+            read(header(HEADER_MAX).as_bytes()),
+            Err(HeaderError::Credential(_))
+        ));
+        assert_eq!(
+            read(header(HEADER_MAX + 1).as_bytes()),
+            Err(HeaderError::TooLong)
+        );
+    }
+
+    #[test]
+    fn a_buffer_is_printed_as_its_name() {
+        let mut buffer = HeaderBuffer::new();
+        decode(&STANDARD, STANDARD.encode(TEXT).as_bytes(), &mut buffer).unwrap();
+        assert_eq!(format!("{buffer:?}"), "HeaderBuffer");
+    }
 }

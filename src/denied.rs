@@ -137,3 +137,48 @@ impl core::fmt::Display for DenyReason {
         f.pad(self.as_str())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    #[test]
+    fn a_reason_has_a_lasting_name_and_a_status() {
+        for (reason, name, status) in [
+            (DenyReason::NoCredential, "no_credential", 401),
+            (DenyReason::RepeatedHeader, "repeated_header", 401),
+            (DenyReason::Malformed, "malformed", 401),
+            (DenyReason::Mistyped, "mistyped", 401),
+            (DenyReason::UnknownKey, "unknown_key", 401),
+            (DenyReason::WrongSecret, "wrong_secret", 401),
+            (DenyReason::Replaced, "replaced", 401),
+            (DenyReason::Revoked, "revoked", 401),
+            (DenyReason::Disabled, "disabled", 401),
+            (DenyReason::NotYetValid, "not_yet_valid", 401),
+            (DenyReason::Expired, "expired", 401),
+            (DenyReason::LegacyOff, "legacy_off", 401),
+            (DenyReason::WrongNamespace, "wrong_namespace", 403),
+            (DenyReason::MissingScope, "missing_scope", 403),
+            (DenyReason::NotReady, "not_ready", 503),
+            (DenyReason::PepperMissing, "pepper_missing", 503),
+        ] {
+            assert_eq!(reason.as_str(), name);
+            assert_eq!(format!("{reason:>16}"), format!("{name:>16}"));
+            assert_eq!(Denied::unknown(reason).status(), status, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_header_that_is_missing_or_repeated_is_not_a_malformed_one() {
+        for (error, reason) in [
+            (HeaderError::Missing, DenyReason::NoCredential),
+            (HeaderError::Repeated, DenyReason::RepeatedHeader),
+            (HeaderError::Scheme, DenyReason::Malformed),
+        ] {
+            let denied = Denied::from(error);
+            assert_eq!((denied.reason(), denied.credential()), (reason, None));
+        }
+    }
+}

@@ -401,6 +401,44 @@ mod tests {
         "hmac-sha256:7:b5b8689d61a751f476d186b31c8018a98a55cf60db91612a17c46d75b1bf6c83";
 
     #[test]
+    fn digests_of_a_legacy_credential_by_an_independent_implementation() {
+        // As above, of m = b"kl1" + GUEST.
+        let guest = PresentedLegacy::parse(GUEST).unwrap();
+        let plain = KeyDigest::of_legacy(&guest, &Peppers::none());
+        assert_eq!(
+            plain.to_text(),
+            "sha256:d850709b72f0d95e6473bf66fc2be6cf84c1c3ca6c1da0bc7eb36c208bcae1fa"
+        );
+        let peppers = Peppers::none().with_current(pepper(7), &[7; 32]).unwrap();
+        let keyed = KeyDigest::of_legacy(&guest, &peppers);
+        assert_eq!(
+            keyed.to_text(),
+            "hmac-sha256:7:be171668bc5a034b908948d5627c621236a66c8dff2986d013f019a3a829d92c"
+        );
+    }
+
+    const GUEST: &[u8] = b"23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
+
+    #[test]
+    fn the_number_of_the_current_pepper_is_known() {
+        let peppers = Peppers::none().with(pepper(3), &[3; 32]).unwrap();
+        assert_eq!(peppers.current_id(), None);
+        let peppers = peppers.with_current(pepper(7), &[7; 32]).unwrap();
+        assert_eq!(peppers.current_id(), Some(pepper(7)));
+    }
+
+    #[test]
+    fn what_is_printed_names_peppers_and_no_more() {
+        let digest = KeyDigest::from_text(KEYED).unwrap();
+        let printed = "KeyDigest { pepper: Some(PepperId(7)), .. }";
+        assert_eq!(format!("{digest:?}"), printed);
+        let peppers = Peppers::none().with(pepper(3), &[3; 32]).unwrap();
+        let peppers = peppers.with_current(pepper(7), &[7; 32]).unwrap();
+        let printed = "Peppers { ids: [3, 7], current: Some(7) }";
+        assert_eq!(format!("{peppers:?}"), printed);
+    }
+
+    #[test]
     fn several_peppers_verify_side_by_side() {
         let old = Peppers::none().with_current(pepper(1), &[1; 32]).unwrap();
         let both = old.clone().with_current(pepper(2), &[2; 40]).unwrap();
@@ -455,11 +493,14 @@ mod tests {
     fn any_difference_is_seen() {
         let a = [1, 2, 3, 4];
         assert!(bool::from(same(&a, &a)));
-        for lane in 0..4 {
+        // In every set of lanes: what differs in one must not cancel what differs in another.
+        for lanes in 1..16 {
             for bit in 0..64 {
                 let mut b = a;
-                b[lane] ^= 1 << bit;
-                assert!(!bool::from(same(&a, &b)));
+                for (at, lane) in b.iter_mut().enumerate() {
+                    *lane ^= ((lanes >> at) & 1) << bit;
+                }
+                assert!(!bool::from(same(&a, &b)), "bit {bit} of {lanes:04b}");
             }
         }
     }

@@ -293,7 +293,9 @@ mod tests {
     #[test]
     fn prefixes_keep_the_rule() {
         for good in ["a", "dof", "a0", "abcdefghijklmnop"] {
-            assert_eq!(KeyFormat::new(good).unwrap().prefix(), good);
+            let format = KeyFormat::new(good).unwrap();
+            assert_eq!(format.prefix(), good);
+            assert_eq!(format!("{format:?}"), format!("KeyFormat({good:?})"));
         }
         assert_eq!(KeyFormat::new(""), Err(FormatError::Empty));
         assert_eq!(
@@ -329,5 +331,46 @@ mod tests {
         dof.encode_secret(&[7; 23], &mut characters);
         assert!(dof.checksum_fits(&characters));
         assert!(!abc.checksum_fits(&characters));
+    }
+
+    #[test]
+    fn texts_and_patterns_are_those_of_the_table() {
+        let format = KeyFormat::new("dof").unwrap();
+        let id = "d79e8aeb42e5476893c7d4c59a166264";
+        let public = format!("dof_v1_{id}");
+        let key = CredentialId::Key(KeyId::from_hex(id.as_bytes()).unwrap());
+        assert_eq!(format.credential_id(key), public);
+        let uuid = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502";
+        let text = format!("{uuid}:{}", "x".repeat(64));
+        let legacy = crate::legacy::PresentedLegacy::parse(text.as_bytes()).unwrap();
+        assert_eq!(
+            format.credential_id(CredentialId::Legacy(legacy.id())),
+            uuid
+        );
+
+        assert_eq!(format.key_id_pattern(), "dof_v1_[0-9a-f]{32}");
+        assert_eq!(format.secret_pattern(), "dof_sk_[A-Za-z0-9_-]{36}");
+        assert_eq!(
+            format.credential_pattern(),
+            "dof_v1_[0-9a-f]{32}:dof_sk_[A-Za-z0-9_-]{36}"
+        );
+    }
+
+    #[test]
+    fn a_scanner_tells_secrets_from_what_only_looks_like_them() {
+        let format = KeyFormat::new("dof").unwrap();
+        let secret = "dof_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI";
+        assert!(format.is_well_formed_secret(secret));
+        for other in [
+            "dof_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQJ",
+            "dof_sk_BAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI",
+            "dof_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQ",
+            "dof_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXL+I",
+            "abc_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI",
+            "AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI",
+            "",
+        ] {
+            assert!(!format.is_well_formed_secret(other), "{other}");
+        }
     }
 }

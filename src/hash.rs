@@ -136,3 +136,29 @@ mod provider {
             .into()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn published_digests() {
+        // FIPS 180-4's example, and RFC 4231, section 4.3.
+        let abc = *b"\xba\x78\x16\xbf\x8f\x01\xcf\xea\x41\x41\x40\xde\x5d\xae\x22\x23\
+                     \xb0\x03\x61\xa3\x96\x17\x7a\x9c\xb4\x10\xff\x61\xf2\x00\x15\xad";
+        assert_eq!(sha256(b"abc"), abc);
+        let jefe = *b"\x5b\xdc\xc1\x46\xbf\x60\x75\x4e\x6a\x04\x24\x26\x08\x95\x75\xc7\
+                      \x5a\x00\x3f\x08\x9d\x27\x39\x83\x9d\xec\x58\xb9\x64\xec\x38\x43";
+        let signed = MacKey::new(b"Jefe").sign(b"what do ya want for nothing?");
+        assert_eq!(signed, jefe);
+    }
+
+    #[test]
+    fn a_padded_block_has_the_digest_of_its_message() {
+        let mut block = EMPTY_BLOCK;
+        for (place, byte) in block[..ONE_BLOCK_LEN].iter_mut().zip(1..) {
+            *place = byte;
+        }
+        assert_eq!(sha256_block(&block), sha256(&block[..ONE_BLOCK_LEN]));
+    }
+}

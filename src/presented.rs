@@ -222,7 +222,8 @@ mod tests {
             (40, KeyPart::Marker),
             (46, KeyPart::Marker),
         ] {
-            assert_eq!(change(at), KeyError::new(part, at));
+            let error = change(at);
+            assert_eq!((error.part(), error.position()), (part, at));
         }
         assert_eq!(
             PresentedKey::parse(&dof(), &TEXT.as_bytes()[1..]).unwrap_err(),
@@ -249,5 +250,14 @@ mod tests {
                 error
             );
         }
+    }
+
+    #[test]
+    fn what_is_printed_names_the_key_and_no_more() {
+        let key = PresentedKey::parse(&dof(), TEXT.as_bytes()).unwrap();
+        assert_eq!(
+            alloc::format!("{key:?}"),
+            alloc::format!("PresentedKey {{ id: {:?}, .. }}", key.id())
+        );
     }
 }

@@ -303,3 +303,47 @@ impl Grants {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::format;
+
+    use super::*;
+
+    fn namespace(name: &str) -> Namespace {
+        Namespace::new(NamespaceId::new(name).unwrap())
+    }
+
+    #[test]
+    fn a_namespace_is_known_by_its_whole_name_however_long() {
+        for len in [1, 38, 39, 40, 128] {
+            let name = "n".repeat(len);
+            let own = namespace(&name);
+            assert!(own.is(&name), "{len} bytes");
+            let (shorter, longer) = (&name[1..], format!("{name}n"));
+            let other = format!("{shorter}x");
+            for wanted in [shorter, &longer, &other, ""] {
+                assert!(!own.is(wanted), "{wanted:?} is not {name:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_line_has_room_for_every_number_that_is_given() {
+        let (grant, namespace) = (Granted::GRANT_MAX, Granted::NAMESPACE_MAX);
+        for numbers in [
+            (0, 0),
+            (1, 0),
+            (0, 1),
+            (grant, 0),
+            (0, namespace),
+            (grant, namespace),
+        ] {
+            let granted = Granted::new(numbers.0, numbers.1).unwrap();
+            assert_eq!((granted.grant(), granted.namespace()), numbers);
+            assert!(granted.0 < 1 << 50, "what a line has of a payload");
+        }
+        assert!(Granted::new(grant + 1, 0).is_none());
+        assert!(Granted::new(0, namespace + 1).is_none());
+    }
+}

@@ -107,6 +107,16 @@ mod tests {
     use crate::index::Row;
 
     #[test]
+    fn an_end_is_past_from_its_moment_on() {
+        let end = Timestamp::from_unix(1_800_000_000);
+        let past = |end: Option<Timestamp>, now| End::from(end).is_past(Timestamp::from_unix(now));
+        assert!(!past(Some(end), end.as_unix() - 1));
+        assert!(past(Some(end), end.as_unix()));
+        assert!(past(Some(end), end.as_unix() + 1));
+        assert!(!past(None, Timestamp::MAX.as_unix()));
+    }
+
+    #[test]
     fn a_row_keeps_every_moment_and_every_flag() {
         let digest = KeyDigest::from_text(&alloc::format!("hmac-sha256:255:{:064x}", 1)).unwrap();
         let moments = [
@@ -131,6 +141,7 @@ mod tests {
                 assert!(!tail.has(flag));
                 let flagged = tail.with(flag);
                 assert!(flagged.has(flag) && flagged.0 <= Row::TAIL_MAX);
+                assert_eq!(flagged.with(flag).0, flagged.0, "twice is once");
                 assert_eq!(
                     (flagged.end().moment(), flagged.pepper()),
                     (end, digest.pepper())
