@@ -1,0 +1,283 @@
+//! What a verification tells of whoever is let in, and of whoever is not.
+
+use std::sync::Arc;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use keyfob::{
+    Access, Actor, Context, Credential, CredentialId, Denied, DenyReason, Expiry, Index, IssuedKey,
+    KeyFormat, KeyName, Keyring, NamespaceId, NewKey, Owner, PepperId, Peppers, Principal,
+    PrincipalKind, Rotation, Scope, Scopes, ServiceId, TeamId, Tenant, Timestamp, UserId, Verifier,
+    legacy::{LegacyPolicy, PresentedLegacy, read_subjects},
+    store::MemoryStore,
+    wait,
+};
+
+/// `OpenWhisk`'s public example.
+const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
+const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+const HOUR: u64 = 3_600;
+
+/// A keyring and the index that follows it.
+struct House {
+    keyring: Keyring<MemoryStore>,
+    index: Arc<Index>,
+    peppers: Peppers,
+}
+
+impl House {
+    fn new(peppers: Peppers) -> Self {
+        let index = Arc::new(Index::new());
+        Self {
+            keyring: Keyring::new(MemoryStore::new(), dof())
+                .with_peppers(peppers.clone())
+                .with_index(Arc::clone(&index)),
+            index,
+            peppers,
+        }
+    }
+
+    fn verifier(&self) -> Verifier {
+        self.keyring.verifier(Arc::clone(&self.index))
+    }
+
+    fn create(&self, new: NewKey) -> IssuedKey {
+        wait(self.keyring.create(&admin(), new)).unwrap().0
+    }
+
+    /// Imports the guest's credential.
+    fn import_guest(&self) {
+        let (uuid, key) = GUEST.split_once(':').unwrap();
+        let line = format!(
+            r#"{{"subject":"guest","namespaces":[{{"name":"fn-a","uuid":"{uuid}","key":"{key}"}}]}}"#
+        );
+        let team = |_: &_| Some(tenant("fn-a").team);
+        for record in read_subjects(&line, &admin(), &self.peppers, team).records {
+            wait(self.keyring.import_legacy(&admin(), record)).unwrap();
+        }
+    }
+
+    /// Accepts legacy credentials for an hour.
+    fn accept_legacy(&self) {
+        let policy = LegacyPolicy::until(NOW.plus_seconds(HOUR));
+        wait(self.keyring.set_legacy_policy(&admin(), None, Some(policy))).unwrap();
+    }
+}
+
+fn dof() -> KeyFormat {
+    KeyFormat::new("dof").unwrap()
+}
+
+fn admin() -> Context {
+    Context::new(Actor::user(UserId::new("admin").unwrap()), NOW)
+}
+
+fn tenant(namespace: &str) -> Tenant {
+    let team = TeamId::new("acme").unwrap();
+    Tenant::new(team, NamespaceId::new(namespace).unwrap())
+}
+
+fn alice() -> Owner {
+    Owner::User(UserId::new("alice").unwrap())
+}
+
+fn new_key(owner: Owner) -> NewKey {
+    let name = KeyName::new(owner.as_str()).unwrap();
+    NewKey::new(tenant("fn-a"), owner, name)
+}
+
+fn pepper(id: u8) -> Peppers {
+    let number = PepperId::new(id).unwrap();
+    Peppers::none().with_current(number, &[id; 32]).unwrap()
+}
+
+fn refusal(verdict: Result<Principal<'_>, Denied>) -> (DenyReason, Option<CredentialId>) {
+    let denied = verdict.unwrap_err();
+    (denied.reason(), denied.credential())
+}
+
+#[test]
+fn a_principal_says_who_calls() {
+    let house = House::new(Peppers::none());
+    let (verifier, access) = (house.verifier(), Access::to("fn-a"));
+    let verify = |text: &str| verifier.verify_text(text.as_bytes(), &access, NOW).unwrap();
+    let both = ["read", "write"].map(|name| Scope::new(name).unwrap());
+    let (read, write) = both.split_at(1);
+
+    let key = house.create(new_key(alice()));
+    let principal = verify(key.expose());
+    assert_eq!(principal.credential(), CredentialId::Key(key.id()));
+    assert_eq!(principal.key_id(), Some(key.id()));
+    assert_eq!(principal.kind(), PrincipalKind::Personal);
+    assert_eq!(principal.team(), &tenant("fn-a").team);
+    assert_eq!(principal.namespace(), &tenant("fn-a").namespace);
+    assert_eq!(principal.owner(), Some(&alice()));
+    assert_eq!(principal.legacy_subject(), None);
+    assert_eq!(principal.scopes(), &Scopes::All);
+    assert!(principal.may(&both));
+    assert_eq!(principal.expires_at(), None);
+    assert_eq!(principal.to_actor().owner, Some(alice()));
+    assert_eq!(
+        principal.to_actor().credential,
+        Some(principal.credential())
+    );
+    let printed = format!("{principal:?}");
+    for part in [&key.id().to_string(), "acme", "fn-a", "alice", "All"] {
+        assert!(printed.contains(part), "no {part} in {printed}");
+    }
+
+    let robot = Owner::Service(ServiceId::new("deploy").unwrap());
+    let end = NOW.plus_seconds(HOUR);
+    let scopes = Scopes::only(read.iter().cloned()).unwrap();
+    let new = new_key(robot.clone()).with_expiry(Expiry::At(end));
+    let key = house.create(new.with_scopes(scopes.clone()));
+    let principal = verify(key.expose());
+    assert_eq!(principal.kind(), PrincipalKind::Service);
+    assert_eq!(principal.owner(), Some(&robot));
+    assert_eq!(principal.scopes(), &scopes);
+    assert!(principal.may(&[]) && principal.may(read));
+    assert!(!principal.may(write) && !principal.may(&both));
+    assert_eq!(principal.expires_at(), Some(end));
+
+    house.accept_legacy();
+    house.import_guest();
+    let principal = verify(GUEST);
+    let id = PresentedLegacy::parse(GUEST.as_bytes()).unwrap().id();
+    assert_eq!(principal.credential(), CredentialId::Legacy(id));
+    assert_eq!(principal.key_id(), None);
+    assert_eq!(principal.kind(), PrincipalKind::Legacy);
+    assert_eq!(principal.owner(), None);
+    let subject = principal.legacy_subject().map(UserId::as_str);
+    assert_eq!(subject, Some("guest"));
+    assert!(principal.may(write));
+    assert_eq!(principal.expires_at(), Some(NOW.plus_seconds(HOUR)));
+    assert!(!principal.used_replaced_secret() && !principal.needs_repepper());
+}
+
+#[test]
+fn a_secret_says_how_it_stands() {
+    let house = House::new(pepper(1));
+    let old = house.create(new_key(alice()));
+    let rotation = Rotation {
+        grace_seconds: HOUR,
+        renew: None,
+    };
+    let (by, tenant) = (admin(), tenant("fn-a"));
+    let rotated = house.keyring.rotate(&by, &tenant, old.id(), rotation, None);
+    let (new, _) = wait(rotated).unwrap();
+
+    let two = PepperId::new(2).unwrap();
+    let both = pepper(1).with_current(two, &[2; 32]).unwrap();
+    for (peppers, outdated) in [(pepper(1), false), (both, true)] {
+        let verifier = house.verifier().with_peppers(peppers);
+        let standing = |key: &IssuedKey| {
+            let text = key.expose().as_bytes();
+            let principal = verifier.verify_text(text, &Access::to("fn-a"), NOW);
+            let principal = principal.unwrap();
+            (
+                principal.used_replaced_secret(),
+                principal.needs_repepper(),
+                principal.expires_at(),
+            )
+        };
+        let grace = Some(NOW.plus_seconds(HOUR));
+        assert_eq!(standing(&old), (true, false, grace));
+        assert_eq!(standing(&new), (false, outdated, None));
+    }
+}
+
+#[test]
+fn a_legacy_credential_is_its_whole_text() {
+    let wrong_key = GUEST.replacen("123z", "124z", 1);
+    let wrong_case = GUEST.replacen("23bc", "23BC", 1);
+    let unknown = GUEST.replacen("23bc", "23bd", 1);
+    for peppers in [Peppers::none(), pepper(1)] {
+        let house = House::new(peppers);
+        house.accept_legacy();
+        house.import_guest();
+        let (verifier, access) = (house.verifier(), Access::to("fn-a"));
+        let verify = |text: &str| verifier.verify_text(text.as_bytes(), &access, NOW);
+        assert!(verify(GUEST).is_ok());
+        for (text, reason) in [
+            (&wrong_key, DenyReason::WrongSecret),
+            (&wrong_case, DenyReason::WrongSecret),
+            (&unknown, DenyReason::UnknownKey),
+        ] {
+            assert_eq!(refusal(verify(text)), (reason, None), "{text}");
+        }
+    }
+
+    let house = House::new(pepper(1));
+    house.accept_legacy();
+    house.import_guest();
+    let verifier = house.verifier().with_peppers(pepper(2));
+    let verdict = verifier.verify_text(GUEST.as_bytes(), &Access::to("fn-a"), NOW);
+    assert_eq!(refusal(verdict), (DenyReason::PepperMissing, None));
+}
+
+#[test]
+fn every_way_in_comes_to_one_verdict() {
+    let house = House::new(Peppers::none());
+    house.accept_legacy();
+    house.import_guest();
+    let key = house.create(new_key(alice()));
+    let stranger = IssuedKey::generate(&dof(), &ring::rand::SystemRandom::new()).unwrap();
+    let verifier = house.verifier();
+    for (text, namespace, reason) in [
+        (key.expose(), "fn-a", None),
+        (key.expose(), "fn-b", Some(DenyReason::WrongNamespace)),
+        (stranger.expose(), "fn-a", Some(DenyReason::UnknownKey)),
+        (GUEST, "fn-a", None),
+        (GUEST, "fn-b", Some(DenyReason::WrongNamespace)),
+    ] {
+        let access = Access::to(namespace);
+        let credential = Credential::parse(&dof(), text.as_bytes()).unwrap();
+        let id = Some(credential.id()).filter(|_| reason != Some(DenyReason::UnknownKey));
+        let basic = format!("Basic {}", STANDARD.encode(text));
+        let bearer = format!("Bearer {text}");
+        // A legacy credential is no bearer token.
+        let bearer = if text == GUEST { &basic } else { &bearer };
+        for verdict in [
+            verifier.verify(&credential, &access, NOW),
+            verifier.verify_text(text.as_bytes(), &access, NOW),
+            verifier.verify_header(basic.as_bytes(), &access, NOW),
+            verifier.verify_header(bearer.as_bytes(), &access, NOW),
+            verifier.verify_fields([basic.as_bytes()], &access, NOW),
+        ] {
+            let told = match &verdict {
+                Ok(principal) => (None, Some(principal.credential())),
+                Err(denied) => (Some(denied.reason()), denied.credential()),
+            };
+            assert_eq!(told, (reason, id));
+        }
+    }
+
+    let (access, header) = (Access::to("fn-a"), format!("Bearer {}", key.expose()));
+    let one = header.as_bytes();
+    let twice = verifier.verify_fields([one, one], &access, NOW);
+    assert_eq!(refusal(twice), (DenyReason::RepeatedHeader, None));
+    let missing = verifier.verify_fields([], &access, NOW);
+    assert_eq!(refusal(missing), (DenyReason::NoCredential, None));
+    for garbage in ["", "Bearer x", "Basic x", "Basic eDp5", "Token x"] {
+        let verdict = verifier.verify_header(garbage.as_bytes(), &access, NOW);
+        assert_eq!(refusal(verdict), (DenyReason::Malformed, None));
+    }
+}
+
+#[test]
+fn what_is_imported_comes_under_the_policy_that_is_there() {
+    let judge = |house: &House| {
+        let verifier = house.verifier();
+        let verdict = verifier.verify_text(GUEST.as_bytes(), &Access::to("fn-a"), NOW);
+        verdict.map(drop).map_err(|denied| denied.reason())
+    };
+    let house = House::new(Peppers::none());
+    house.import_guest();
+    assert_eq!(judge(&house), Err(DenyReason::LegacyOff));
+    house.accept_legacy();
+    assert_eq!(judge(&house), Ok(()));
+
+    let house = House::new(Peppers::none());
+    house.accept_legacy();
+    house.import_guest();
+    assert_eq!(judge(&house), Ok(()));
+}
