@@ -398,7 +398,7 @@ fn threads(options: &Options, table: &mut String) {
     let (ratio, changes) = with_writer(&population, slice);
     let _ = writeln!(
         table,
-        "| one and the same key, while {} keys a second are created and revoked | {ratio:.2} |",
+        "| one and the same key, while {} keys a second are created and deleted | {ratio:.2} |",
         grouped(changes)
     );
 }

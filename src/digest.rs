@@ -239,24 +239,21 @@ impl Peppers {
 
     #[inline]
     pub(crate) fn current(&self) -> Option<&MacKey> {
-        match self.current {
-            None => None,
-            Some(id) => self
-                .keys
-                .iter()
-                .find(|(known, _)| *known == id)
-                .map(|(_, key)| key),
-        }
+        self.key(self.current?)
+    }
+
+    #[inline]
+    fn key(&self, id: PepperId) -> Option<&MacKey> {
+        let found = self.keys.iter().find(|(known, _)| *known == id);
+        found.map(|(_, key)| key)
     }
 
     /// The key for `id`; no key for no pepper.
     pub(crate) fn find(&self, id: Option<PepperId>) -> Result<Option<&MacKey>, UnknownPepper> {
-        let Some(id) = id else { return Ok(None) };
-        self.keys
-            .iter()
-            .find(|(known, _)| *known == id)
-            .map(|(_, key)| Some(key))
-            .ok_or(UnknownPepper)
+        match id {
+            None => Ok(None),
+            Some(id) => self.key(id).map(Some).ok_or(UnknownPepper),
+        }
     }
 }
 
@@ -322,11 +319,7 @@ impl KeyBlock {
     pub(crate) fn lanes(&self, pepper: Option<&MacKey>) -> Lanes {
         to_lanes(&match pepper {
             None => hash::sha256_block(&self.0),
-            Some(key) => key.sign(
-                self.0
-                    .first_chunk::<ONE_BLOCK_LEN>()
-                    .map_or(&[], |message| message),
-            ),
+            Some(key) => key.sign(hash::message(&self.0)),
         })
     }
 }

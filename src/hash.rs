@@ -24,6 +24,12 @@ pub(crate) const EMPTY_BLOCK: OneBlock = {
     block
 };
 
+/// The message in `block`.
+#[inline]
+pub(crate) fn message(block: &OneBlock) -> &[u8] {
+    block.split_at(ONE_BLOCK_LEN).0
+}
+
 /// SHA-256 of the message in `block`.
 #[inline]
 pub(crate) fn sha256_block(block: &OneBlock) -> [u8; 32] {
@@ -49,7 +55,7 @@ impl MacKey {
 mod provider {
     use ring::{digest, hmac};
 
-    use super::{ONE_BLOCK_LEN, OneBlock};
+    use super::{OneBlock, message};
 
     pub(super) type MacKey = hmac::Key;
 
@@ -60,11 +66,7 @@ mod provider {
 
     #[inline]
     pub(super) fn sha256_block(block: &OneBlock) -> [u8; 32] {
-        sha256(
-            block
-                .first_chunk::<ONE_BLOCK_LEN>()
-                .map_or(&[], |message| message),
-        )
+        sha256(message(block))
     }
 
     pub(super) fn mac_key(key: &[u8]) -> MacKey {
