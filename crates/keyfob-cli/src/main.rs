@@ -1,0 +1,2 @@
+//! See the package's description.
+fn main() {}
