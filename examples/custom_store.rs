@@ -26,8 +26,8 @@ use keyfob::{
     audit::AuditEvent,
     legacy::{LegacyPolicy, LegacyRecord},
     store::{
-        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyStore, LegacyQuery, Page,
-        StoreError, StoreState,
+        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyStore, LegacyQuery, NamespaceQuery,
+        NamespaceRecord, Page, StoreError, StoreState,
     },
     wait,
 };
@@ -112,6 +112,13 @@ impl KeyStore for FileStore {
 
     async fn keys(&self, query: &KeyQuery) -> Result<Page<KeyRecord>, StoreError> {
         Ok(self.kept().state.keys(query))
+    }
+
+    async fn namespaces(
+        &self,
+        query: &NamespaceQuery,
+    ) -> Result<Page<NamespaceRecord>, StoreError> {
+        Ok(self.kept().state.namespaces(query))
     }
 
     async fn legacy(&self, query: &LegacyQuery) -> Result<Page<LegacyRecord>, StoreError> {

@@ -141,6 +141,8 @@ pub enum Action {
     LegacyPolicySet,
     /// The policy for keys was set.
     PolicySet,
+    /// A namespace was bound to its team.
+    NamespaceCreated,
 }
 
 impl Action {
@@ -162,6 +164,7 @@ impl Action {
             Self::LegacyRevoked => "legacy_revoked",
             Self::LegacyPolicySet => "legacy_policy_set",
             Self::PolicySet => "policy_set",
+            Self::NamespaceCreated => "namespace_created",
         }
     }
 }
@@ -173,7 +176,7 @@ impl fmt::Display for Action {
 }
 
 /// A link of the audit chain: a SHA-256 value, printed as 64 lower-case hexadecimal digits.
-#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct ChainHash([u8; 32]);
 
 impl ChainHash {

@@ -2,6 +2,8 @@
 
 mod error;
 mod legacy;
+mod namespaces;
+mod purge;
 mod realms;
 mod trail;
 

@@ -1,6 +1,7 @@
 //! Where keys are kept: the contract that every store fulfils.
 
 mod change;
+mod judge;
 #[cfg(feature = "std")]
 mod memory;
 mod query;
@@ -10,9 +11,13 @@ use alloc::{boxed::Box, vec::Vec};
 use core::{error::Error, fmt, future::Future};
 
 pub use change::{Change, Changes, Commit, Conflict, Entry, Item, Limits};
+pub use judge::{Facts, Known, NameQuestion, OwnerQuestion, Questions, Write};
 #[cfg(feature = "std")]
 pub use memory::MemoryStore;
-pub use query::{AuditQuery, Cursor, CursorError, KeyQuery, LegacyQuery, Page, StatusFilter};
+pub use query::{
+    AuditQuery, Cursor, CursorError, KeyQuery, LegacyQuery, NamespaceQuery, NamespaceRecord, Page,
+    StatusFilter,
+};
 pub use state::StoreState;
 
 use crate::{
@@ -43,8 +48,9 @@ use crate::{
 /// - **Nothing comes back.** A revoked key stays revoked, a deleted key's identifier stays taken.
 ///
 /// [`StoreState`] is this contract as plain code without I/O. A store for one process can wrap
-/// it, as [`MemoryStore`] and `examples/custom_store.rs` do; a store with another engine can be
-/// read against it.
+/// it, as [`MemoryStore`] and `examples/custom_store.rs` do. A store with an engine of its own
+/// answers a commit's [questions](Commit::questions), lets [`Commit::judge`] decide, and writes
+/// the [`Write`], in one transaction: so the conditions are judged by the same code everywhere.
 ///
 /// The futures of a store without I/O are ready at once, and [`wait`](crate::wait) turns any of
 /// them into a plain call.
@@ -82,6 +88,12 @@ pub trait KeyStore: Send + Sync {
         &self,
         query: &LegacyQuery,
     ) -> impl Future<Output = Result<Page<LegacyRecord>, StoreError>> + Send;
+
+    /// A page of namespaces in the order in which they were bound to their teams.
+    fn namespaces(
+        &self,
+        query: &NamespaceQuery,
+    ) -> impl Future<Output = Result<Page<NamespaceRecord>, StoreError>> + Send;
 
     /// The policy for keys of a namespace.
     ///
@@ -157,6 +169,13 @@ impl<S: KeyStore + ?Sized> KeyStore for alloc::sync::Arc<S> {
         query: &LegacyQuery,
     ) -> impl Future<Output = Result<Page<LegacyRecord>, StoreError>> + Send {
         (**self).legacy(query)
+    }
+
+    fn namespaces(
+        &self,
+        query: &NamespaceQuery,
+    ) -> impl Future<Output = Result<Page<NamespaceRecord>, StoreError>> + Send {
+        (**self).namespaces(query)
     }
 
     fn policy(&self, tenant: &Tenant) -> impl Future<Output = Result<Policy, StoreError>> + Send {

@@ -121,6 +121,15 @@ pub enum Change {
         /// The policy; none to go back to the default.
         policy: Option<LegacyPolicy>,
     },
+    /// Binds a namespace to its team before anything is in it. The change feed does not tell of
+    /// it: there is nothing to verify yet.
+    ///
+    /// - it is bound already -> [`Conflict::IdTaken`]
+    /// - the team is closed -> [`Conflict::Closed`]
+    CreateNamespace {
+        /// The namespace and its team.
+        tenant: Tenant,
+    },
 }
 
 /// What the policy allows of the keys in a namespace.

@@ -14,8 +14,8 @@ use crate::{
     record::KeyRecord,
     revision::Revision,
     store::{
-        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyStore, LegacyQuery, Page,
-        StoreError, StoreState,
+        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyStore, LegacyQuery, NamespaceQuery,
+        NamespaceRecord, Page, StoreError, StoreState,
     },
     usage::Usage,
 };
@@ -56,6 +56,13 @@ impl KeyStore for MemoryStore {
 
     async fn keys(&self, query: &KeyQuery) -> Result<Page<KeyRecord>, StoreError> {
         Ok(self.read(|state| state.keys(query)))
+    }
+
+    async fn namespaces(
+        &self,
+        query: &NamespaceQuery,
+    ) -> Result<Page<NamespaceRecord>, StoreError> {
+        Ok(self.read(|state| state.namespaces(query)))
     }
 
     async fn legacy(&self, query: &LegacyQuery) -> Result<Page<LegacyRecord>, StoreError> {

@@ -4,12 +4,15 @@ use alloc::vec::Vec;
 use core::{fmt, str::FromStr};
 
 use crate::{
+    audit::AuditEntry,
+    boundary::{Boundary, Realm},
     credential::CredentialId,
     identity::{Owner, Tenant},
     legacy::{LegacyId, LegacyRecord},
     name::{KeyName, LabelName, LabelValue, NamespaceId, TeamId},
     record::{KeyRecord, Status},
     revision::Revision,
+    timestamp::Timestamp,
 };
 
 /// Which of a team's keys to list.
@@ -77,6 +80,10 @@ impl KeyQuery {
 
 fn fits<T: PartialEq>(wanted: Option<&T>, value: &T) -> bool {
     wanted.is_none_or(|wanted| wanted == value)
+}
+
+fn fits_some<T: PartialEq>(wanted: Option<&T>, value: Option<&T>) -> bool {
+    wanted.is_none() || wanted == value
 }
 
 /// Which status to list.
@@ -147,6 +154,79 @@ impl LegacyQuery {
     }
 }
 
+/// Which namespaces to list.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamespaceQuery {
+    /// Only those of this team; none for every team, which is for operators.
+    pub team: Option<TeamId>,
+    /// Only this one.
+    pub namespace: Option<NamespaceId>,
+    /// Only what comes after this place.
+    pub after: Option<Cursor>,
+    /// How many to give at most, 1 to [`KeyQuery::LIMIT_MAX`]; more is read as that.
+    pub limit: usize,
+}
+
+impl NamespaceQuery {
+    /// All namespaces of a team.
+    pub fn team(team: TeamId) -> Self {
+        Self {
+            team: Some(team),
+            ..Self::every_team()
+        }
+    }
+
+    /// All namespaces of every team: for operators.
+    pub fn every_team() -> Self {
+        Self {
+            team: None,
+            namespace: None,
+            after: None,
+            limit: 100,
+        }
+    }
+
+    /// Whether `record` is asked for, wherever it stands.
+    pub fn selects(&self, record: &NamespaceRecord) -> bool {
+        fits(self.team.as_ref(), &record.tenant.team)
+            && fits(self.namespace.as_ref(), &record.tenant.namespace)
+    }
+}
+
+/// A namespace, as a store knows it: bound to a team by [`Change::CreateNamespace`] or by the
+/// first thing that was kept in it.
+///
+/// [`Change::CreateNamespace`]: crate::store::Change::CreateNamespace
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct NamespaceRecord {
+    /// The namespace and its team.
+    pub tenant: Tenant,
+    /// When it was bound to the team.
+    pub created_at: Timestamp,
+    /// Whether it or its team was removed, and not admitted again.
+    pub removed: bool,
+    /// The store's revision at which it was bound.
+    pub born: Revision,
+}
+
+impl NamespaceRecord {
+    /// The realms whose closing removes the namespace.
+    pub fn realms(&self) -> [Realm; 2] {
+        [
+            Realm::Team(self.tenant.team.clone()),
+            Realm::Namespace(self.tenant.clone()),
+        ]
+    }
+
+    /// The record as it reads behind the boundaries of its realms.
+    #[must_use]
+    pub fn behind<'a>(self, boundaries: impl IntoIterator<Item = &'a Boundary>) -> Self {
+        let removed = boundaries.into_iter().any(|boundary| boundary.closed);
+        Self { removed, ..self }
+    }
+}
+
 /// Which events of the audit trail to list.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditQuery {
@@ -158,6 +238,10 @@ pub struct AuditQuery {
     pub credential: Option<CredentialId>,
     /// Only those of this actor.
     pub actor: Option<Owner>,
+    /// Only what was done at this time or later.
+    pub since: Option<Timestamp>,
+    /// Only what was done before this time.
+    pub until: Option<Timestamp>,
     /// Only what comes after this place.
     pub after: Option<Cursor>,
     /// How many to give at most, 1 to [`KeyQuery::LIMIT_MAX`]; more is read as that.
@@ -180,9 +264,21 @@ impl AuditQuery {
             namespace: None,
             credential: None,
             actor: None,
+            since: None,
+            until: None,
             after: None,
             limit: 100,
         }
+    }
+
+    /// Whether `entry` is asked for, wherever it stands.
+    pub fn selects(&self, entry: &AuditEntry) -> bool {
+        fits_some(self.team.as_ref(), entry.team.as_ref())
+            && fits_some(self.namespace.as_ref(), entry.namespace.as_ref())
+            && fits_some(self.credential.as_ref(), entry.credential.as_ref())
+            && fits_some(self.actor.as_ref(), entry.actor.owner.as_ref())
+            && self.since.is_none_or(|since| since <= entry.at)
+            && self.until.is_none_or(|until| entry.at < until)
     }
 }
 

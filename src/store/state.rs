@@ -1,7 +1,5 @@
 //! The store's contract as plain code.
 
-mod judge;
-
 use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
@@ -20,9 +18,10 @@ use crate::{
     record::KeyRecord,
     revision::Revision,
     store::{
-        AuditQuery, Change, Changes, Commit, Conflict, Cursor, Entry, Item, KeyQuery, LegacyQuery,
-        Page,
+        AuditQuery, Changes, Commit, Conflict, Cursor, Entry, Facts, Item, KeyQuery, Known,
+        LegacyQuery, NamespaceQuery, NamespaceRecord, Page, Write,
     },
+    timestamp::Timestamp,
     usage::Usage,
 };
 
@@ -39,6 +38,7 @@ pub struct StoreState {
     keys: BTreeMap<KeyId, Option<KeyRecord>>,
     teams: BTreeMap<TeamId, BTreeMap<Revision, KeyId>>,
     namespaces: BTreeMap<NamespaceId, NamespaceState>,
+    namespaces_by_birth: BTreeMap<Revision, NamespaceId>,
     legacy: BTreeMap<LegacyId, LegacyRecord>,
     legacy_by_birth: BTreeMap<Revision, LegacyId>,
     boundaries: BTreeMap<Realm, Boundary>,
@@ -54,6 +54,9 @@ pub struct StoreState {
 #[derive(Debug)]
 struct NamespaceState {
     team: TeamId,
+    /// The revision that bound it to the team.
+    born: Revision,
+    created_at: Timestamp,
     by_birth: BTreeMap<Revision, KeyId>,
     by_name: BTreeMap<KeyName, BTreeSet<KeyId>>,
     by_owner: BTreeMap<Owner, BTreeSet<KeyId>>,
@@ -86,18 +89,65 @@ impl StoreState {
     ///
     /// The condition that was broken, as [`Change`] lists them.
     pub fn commit(&mut self, commit: &Commit) -> Result<Revision, Conflict> {
-        self.judge(commit)?;
-        let revision = self.revision.next();
-        let subject = self.keep(commit, revision);
-        if let Some(before) = self.last_change.insert(subject.clone(), revision) {
-            self.feed.remove(&before);
+        let write = commit.judge(&self.facts(commit))?;
+        self.keep(write);
+        Ok(self.revision)
+    }
+
+    /// Judges a commit's conditions, and keeps nothing: for a store that must make a commit
+    /// durable before it keeps it here.
+    ///
+    /// # Errors
+    ///
+    /// The condition that is broken, as [`Change`](super::Change) lists them.
+    pub fn judge(&self, commit: &Commit) -> Result<(), Conflict> {
+        commit.judge(&self.facts(commit)).map(drop)
+    }
+
+    /// The answers to a commit's questions.
+    fn facts(&self, commit: &Commit) -> Facts {
+        let questions = commit.questions();
+        let live = |id: &KeyId| {
+            let record = self.keys.get(id).and_then(Option::as_ref);
+            record.is_some_and(|record| self.read(record).is_live(commit.event.at))
+        };
+        let namespace = |id: &NamespaceId| self.namespaces.get(id);
+        let name_is_taken = questions.name.is_some_and(|asked| {
+            namespace(asked.namespace)
+                .and_then(|known| known.by_name.get(asked.name))
+                .is_some_and(|ids| ids.iter().any(|id| *id != asked.except && live(id)))
+        });
+        let live_keys = questions
+            .owner
+            .and_then(|asked| namespace(asked.namespace)?.by_owner.get(asked.owner))
+            .map_or(0, |ids| ids.iter().filter(|id| live(id)).count());
+        Facts {
+            head: self.revision,
+            last_hash: self.audit.last().map_or(ChainHash::START, |last| last.hash),
+            team: questions
+                .namespace
+                .and_then(namespace)
+                .map(|known| known.team.clone()),
+            known: questions
+                .credential
+                .map_or(Known::Nothing, |id| self.known(id)),
+            boundaries: self.boundaries(&questions.realms).cloned().collect(),
+            name_is_taken,
+            live_keys: live_keys.try_into().unwrap_or(u64::MAX),
         }
-        self.feed.insert(revision, subject);
-        let last = self.audit.last().map_or(ChainHash::START, |last| last.hash);
-        self.audit
-            .push(AuditEvent::chained(commit.event.clone(), revision, last));
-        self.revision = revision;
-        Ok(revision)
+    }
+
+    fn known(&self, credential: CredentialId) -> Known {
+        match credential {
+            CredentialId::Key(id) => match self.keys.get(&id) {
+                Some(Some(record)) => Known::Key(self.read(record)),
+                Some(None) => Known::Deleted,
+                None => Known::Nothing,
+            },
+            CredentialId::Legacy(id) => self.legacy.get(&id).map_or(Known::Nothing, |record| {
+                Known::Legacy(self.read_legacy(record))
+            }),
+        }
     }
 
     /// See [`KeyStore::key`](super::KeyStore::key).
@@ -132,6 +182,28 @@ impl StoreState {
         page(records, query.limit, |record| record.born)
     }
 
+    /// See [`KeyStore::namespaces`](super::KeyStore::namespaces).
+    pub fn namespaces(&self, query: &NamespaceQuery) -> Page<NamespaceRecord> {
+        let records = self
+            .namespaces_by_birth
+            .range(after(query.after))
+            .filter_map(|(_, id)| {
+                let known = self.namespaces.get(id)?;
+                Some(NamespaceRecord {
+                    tenant: Tenant::new(known.team.clone(), id.clone()),
+                    created_at: known.created_at,
+                    removed: false,
+                    born: known.born,
+                })
+            })
+            .filter(|record| query.selects(record))
+            .map(|record| {
+                let realms = record.realms();
+                record.behind(self.boundaries(&realms))
+            });
+        page(records, query.limit, |record| record.born)
+    }
+
     /// See [`KeyStore::policy`](super::KeyStore::policy).
     pub fn policy(&self, tenant: &Tenant) -> Policy {
         self.effective(&self.policies, tenant)
@@ -144,22 +216,13 @@ impl StoreState {
 
     /// See [`KeyStore::audit`](super::KeyStore::audit).
     pub fn audit(&self, query: &AuditQuery) -> Page<AuditEvent> {
-        fn fits<T: PartialEq>(wanted: Option<&T>, value: Option<&T>) -> bool {
-            wanted.is_none() || wanted == value
-        }
         let start = query.after.map_or(Revision::ZERO, Cursor::revision);
         let first = self.audit.partition_point(|event| event.revision <= start);
         let events = self
             .audit
             .iter()
             .skip(first)
-            .filter(|event| {
-                let entry = &event.entry;
-                fits(query.team.as_ref(), entry.team.as_ref())
-                    && fits(query.namespace.as_ref(), entry.namespace.as_ref())
-                    && fits(query.credential.as_ref(), entry.credential.as_ref())
-                    && fits(query.actor.as_ref(), entry.actor.owner.as_ref())
-            })
+            .filter(|event| query.selects(&event.entry))
             .cloned();
         page(events, query.limit, |event| event.revision)
     }
@@ -215,110 +278,83 @@ impl StoreState {
             .collect()
     }
 
-    /// Keeps a commit that was judged.
-    fn keep(&mut self, commit: &Commit, revision: Revision) -> Subject {
-        match &commit.change {
-            Change::CreateKey { record, .. } => {
-                self.insert(KeyRecord {
-                    born: revision,
-                    revision,
-                    ..record.clone()
-                });
-                Subject::Key(record.id)
+    /// Writes what was judged.
+    fn keep(&mut self, write: Write) {
+        if let Some(tenant) = &write.binds {
+            self.bind(tenant, &write.event);
+        }
+        if let Some(item) = write.item {
+            let subject = self.put(item);
+            if let Some(before) = self.last_change.insert(subject.clone(), write.revision) {
+                self.feed.remove(&before);
             }
-            Change::ReplaceKey { record, .. } => {
-                let born = self.take(record.id).map_or(revision, |known| known.born);
-                self.insert(KeyRecord {
-                    born,
-                    revision,
-                    ..record.clone()
-                });
-                Subject::Key(record.id)
+            self.feed.insert(write.revision, subject);
+        }
+        self.audit.push(write.event);
+        self.revision = write.revision;
+    }
+
+    fn put(&mut self, item: Item) -> Subject {
+        match item {
+            Item::Key(record) => {
+                let id = record.id;
+                self.take(id);
+                self.insert(record);
+                Subject::Key(id)
             }
-            Change::DeleteKey { id, .. } => {
-                self.take(*id);
-                self.keys.insert(*id, None);
-                self.usage.remove(&CredentialId::Key(*id));
-                Subject::Key(*id)
+            Item::KeyDeleted(id) => {
+                self.take(id);
+                self.keys.insert(id, None);
+                self.usage.remove(&CredentialId::Key(id));
+                Subject::Key(id)
             }
-            Change::CutRealm { realm, close } => {
-                if let Realm::Namespace(tenant) = realm {
-                    self.bind(tenant);
-                }
-                let closed = self.boundaries.get(realm).is_some_and(|known| known.closed);
-                let boundary = Boundary::new(realm, *close || closed, revision, &commit.event);
+            Item::Boundary(boundary) => {
+                let realm = boundary.realm.clone();
                 self.boundaries.insert(realm.clone(), boundary);
-                Subject::Boundary(realm.clone())
+                Subject::Boundary(realm)
             }
-            Change::OpenRealm { realm } => {
-                if let Some(boundary) = self.boundaries.get_mut(realm) {
-                    *boundary = boundary.clone().reopened(revision);
-                }
-                Subject::Boundary(realm.clone())
+            Item::Legacy(record) => {
+                let id = record.id;
+                self.legacy_by_birth.insert(record.born, id);
+                self.legacy.insert(id, record);
+                Subject::Legacy(id)
             }
-            Change::ImportLegacy { record } => {
-                self.bind(&record.tenant);
-                self.legacy_by_birth.insert(revision, record.id);
-                self.legacy.insert(
-                    record.id,
-                    LegacyRecord {
-                        born: revision,
-                        revision,
-                        ..record.clone()
-                    },
-                );
-                Subject::Legacy(record.id)
-            }
-            Change::ReplaceLegacy { record, .. } => {
-                if let Some(known) = self.legacy.get_mut(&record.id) {
-                    *known = LegacyRecord {
-                        born: known.born,
-                        revision,
-                        ..record.clone()
-                    };
-                }
-                Subject::Legacy(record.id)
-            }
-            Change::SetPolicy { tenant, policy } => {
-                let place = self.place(tenant.as_ref());
-                set(&mut self.policies, place.clone(), policy.as_ref());
+            Item::Policy(place, policy) => {
+                set(&mut self.policies, place.clone(), policy);
                 Subject::Policy(place)
             }
-            Change::SetLegacyPolicy { tenant, policy } => {
-                let place = self.place(tenant.as_ref());
-                set(&mut self.legacy_policies, place.clone(), policy.as_ref());
+            Item::LegacyPolicy(place, policy) => {
+                set(&mut self.legacy_policies, place.clone(), policy);
                 Subject::LegacyPolicy(place)
             }
         }
     }
 
-    /// The namespace that a policy is for, bound to its team.
-    fn place(&mut self, tenant: Option<&Tenant>) -> Option<NamespaceId> {
-        tenant.map(|tenant| {
-            self.bind(tenant);
-            tenant.namespace.clone()
-        })
-    }
-
-    fn bind(&mut self, tenant: &Tenant) -> &mut NamespaceState {
-        self.namespaces
-            .entry(tenant.namespace.clone())
-            .or_insert_with(|| NamespaceState {
+    fn bind(&mut self, tenant: &Tenant, event: &AuditEvent) {
+        self.namespaces_by_birth
+            .insert(event.revision, tenant.namespace.clone());
+        self.namespaces.insert(
+            tenant.namespace.clone(),
+            NamespaceState {
                 team: tenant.team.clone(),
+                born: event.revision,
+                created_at: event.entry.at,
                 by_birth: BTreeMap::new(),
                 by_name: BTreeMap::new(),
                 by_owner: BTreeMap::new(),
-            })
+            },
+        );
     }
 
     fn insert(&mut self, record: KeyRecord) {
         let (id, born) = (record.id, record.born);
-        let namespace = self.bind(&record.tenant);
-        namespace.by_birth.insert(born, id);
-        let same_name = namespace.by_name.entry(record.name.clone());
-        same_name.or_default().insert(id);
-        let same_owner = namespace.by_owner.entry(record.owner.clone());
-        same_owner.or_default().insert(id);
+        if let Some(namespace) = self.namespaces.get_mut(&record.tenant.namespace) {
+            namespace.by_birth.insert(born, id);
+            let same_name = namespace.by_name.entry(record.name.clone());
+            same_name.or_default().insert(id);
+            let same_owner = namespace.by_owner.entry(record.owner.clone());
+            same_owner.or_default().insert(id);
+        }
         let team = self.teams.entry(record.tenant.team.clone());
         team.or_default().insert(born, id);
         self.keys.insert(id, Some(record));
@@ -417,13 +453,13 @@ fn page<T>(
     Page { items, next }
 }
 
-fn set<P: Clone>(
+fn set<P>(
     policies: &mut BTreeMap<Option<NamespaceId>, P>,
     place: Option<NamespaceId>,
-    policy: Option<&P>,
+    policy: Option<P>,
 ) {
     match policy {
-        Some(policy) => policies.insert(place, policy.clone()),
+        Some(policy) => policies.insert(place, policy),
         None => policies.remove(&place),
     };
 }

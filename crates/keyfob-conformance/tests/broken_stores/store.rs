@@ -8,7 +8,7 @@ use keyfob::{
     legacy::{LegacyPolicy, LegacyRecord},
     store::{
         AuditQuery, Changes, Commit, CommitError, Conflict, Cursor, Item, KeyQuery, KeyStore,
-        LegacyQuery, Page, StoreError, StoreState,
+        LegacyQuery, NamespaceQuery, NamespaceRecord, Page, StoreError, StoreState,
     },
 };
 
@@ -25,6 +25,7 @@ pub(crate) struct Hooks {
     pub(crate) key: Finds,
     pub(crate) keys: Answers<KeyQuery, Page<KeyRecord>>,
     pub(crate) legacy: Answers<LegacyQuery, Page<LegacyRecord>>,
+    pub(crate) namespaces: Answers<NamespaceQuery, Page<NamespaceRecord>>,
     pub(crate) policy: Answers<Tenant, Policy>,
     pub(crate) legacy_policy: Answers<Tenant, LegacyPolicy>,
     pub(crate) audit: Answers<AuditQuery, Page<AuditEvent>>,
@@ -40,6 +41,7 @@ impl Default for Hooks {
             key: Box::new(StoreState::key),
             keys: Box::new(StoreState::keys),
             legacy: Box::new(StoreState::legacy),
+            namespaces: Box::new(StoreState::namespaces),
             policy: Box::new(StoreState::policy),
             legacy_policy: Box::new(StoreState::legacy_policy),
             audit: Box::new(StoreState::audit),
@@ -77,6 +79,14 @@ impl KeyStore for Broken {
     async fn keys(&self, query: &KeyQuery) -> Result<Page<KeyRecord>, StoreError> {
         let (state, hooks) = &mut *self.parts();
         Ok((hooks.keys)(state, query))
+    }
+
+    async fn namespaces(
+        &self,
+        query: &NamespaceQuery,
+    ) -> Result<Page<NamespaceRecord>, StoreError> {
+        let (state, hooks) = &mut *self.parts();
+        Ok((hooks.namespaces)(state, query))
     }
 
     async fn legacy(&self, query: &LegacyQuery) -> Result<Page<LegacyRecord>, StoreError> {
