@@ -167,24 +167,14 @@ impl Commit {
     /// The first condition that is broken, as [`Change`] lists them.
     pub fn judge(&self, facts: &Facts) -> Result<Write, Conflict> {
         let tenant = self.change.tenant();
-        match (tenant, &facts.team) {
-            (Some(tenant), Some(team)) if tenant.team != *team => {
-                return Err(Conflict::ForeignNamespace);
-            }
-            _ => {}
-        }
+        facts.judge_tenant(tenant)?;
         let revision = facts.head.next();
         let item = match &self.change {
             Change::CreateKey { record, limits } => {
                 facts.judge_unused()?;
                 facts.judge_open()?;
                 facts.judge_name(limits.unique_name)?;
-                match limits.keys_per_owner {
-                    Some(most) if facts.live_keys >= u64::from(most) => {
-                        return Err(Conflict::TooManyKeys);
-                    }
-                    _ => {}
-                }
+                facts.judge_number(limits.keys_per_owner)?;
                 Some(Item::Key(KeyRecord {
                     born: revision,
                     revision,
@@ -197,12 +187,7 @@ impl Commit {
                 unique_name,
             } => {
                 let known = facts.key(&record.tenant)?;
-                if known.is_revoked() {
-                    return Err(Conflict::Revoked);
-                }
-                if known.revision != *expected {
-                    return Err(Conflict::Stale);
-                }
+                judge_replacement(known.is_revoked(), known.revision, *expected)?;
                 if known.owner != record.owner {
                     return Err(Conflict::OtherOwner);
                 }
@@ -239,12 +224,7 @@ impl Commit {
             }
             Change::ReplaceLegacy { record, expected } => {
                 let known = facts.legacy(&record.tenant)?;
-                if known.revoked.is_some() {
-                    return Err(Conflict::Revoked);
-                }
-                if known.revision != *expected {
-                    return Err(Conflict::Stale);
-                }
+                judge_replacement(known.revoked.is_some(), known.revision, *expected)?;
                 Some(Item::Legacy(LegacyRecord {
                     born: known.born,
                     revision,
@@ -315,6 +295,14 @@ impl<'a> OwnerQuestion<'a> {
 }
 
 impl Facts {
+    /// A namespace belongs to the team that used it first.
+    fn judge_tenant(&self, tenant: Option<&Tenant>) -> Result<(), Conflict> {
+        match (tenant, &self.team) {
+            (Some(tenant), Some(team)) if tenant.team != *team => Err(Conflict::ForeignNamespace),
+            _ => Ok(()),
+        }
+    }
+
     fn judge_unused(&self) -> Result<(), Conflict> {
         match self.known {
             Known::Nothing => Ok(()),
@@ -337,6 +325,13 @@ impl Facts {
         Ok(())
     }
 
+    fn judge_number(&self, most: Option<u32>) -> Result<(), Conflict> {
+        match most {
+            Some(most) if self.live_keys >= u64::from(most) => Err(Conflict::TooManyKeys),
+            _ => Ok(()),
+        }
+    }
+
     fn key(&self, tenant: &Tenant) -> Result<&KeyRecord, Conflict> {
         match &self.known {
             Known::Key(record) if record.tenant == *tenant => Ok(record),
@@ -354,6 +349,17 @@ impl Facts {
     fn boundary(&self, realm: &Realm) -> Option<&Boundary> {
         self.boundaries.iter().find(|known| known.realm == *realm)
     }
+}
+
+/// Revoked is for ever, and of two who change the same, the second must look again.
+fn judge_replacement(revoked: bool, known: Revision, expected: Revision) -> Result<(), Conflict> {
+    if revoked {
+        return Err(Conflict::Revoked);
+    }
+    if known != expected {
+        return Err(Conflict::Stale);
+    }
+    Ok(())
 }
 
 /// A key that is being revoked needs its name no longer.

@@ -159,6 +159,39 @@ pub async fn the_trail_is_selected_by_what_it_says(store: &impl KeyStore) {
     }
 }
 
+/// The trail is selected by time: from the first moment on, up to the last without it. Events
+/// need not be in the order of their times, and keep the order of their revisions.
+pub async fn the_trail_is_selected_by_time(store: &impl KeyStore) {
+    for (n, seconds) in [20, 10, 30, 20].into_iter().enumerate() {
+        let change = key(&format!("{n}")).creation();
+        let event = told(&change, later(seconds));
+        let answer = commit_telling(store, change, event).await;
+        assert!(answer.is_ok(), "{answer:?}");
+    }
+    for (since, until, expected) in [
+        (None, None, &[1, 2, 3, 4][..]),
+        (Some(20), None, &[1, 3, 4]),
+        (Some(21), None, &[3]),
+        (None, Some(20), &[2]),
+        (None, Some(21), &[1, 2, 4]),
+        (Some(20), Some(30), &[1, 4]),
+        (Some(20), Some(20), &[]),
+        (Some(31), Some(0), &[]),
+    ] {
+        for limit in [1, 100] {
+            let query = AuditQuery {
+                since: since.map(later),
+                until: until.map(later),
+                limit,
+                ..all()
+            };
+            let events = trail(store, &query).await;
+            let found: Vec<u64> = events.iter().map(|event| event.revision.get()).collect();
+            assert_eq!(found, expected, "from {since:?} to {until:?}");
+        }
+    }
+}
+
 fn with(change: impl FnOnce(&mut AuditQuery)) -> AuditQuery {
     let mut query = all();
     change(&mut query);

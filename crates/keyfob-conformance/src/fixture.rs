@@ -286,6 +286,7 @@ pub(crate) fn told(change: &Change, at: Timestamp) -> AuditEntry {
         Change::ImportLegacy { .. } => Action::LegacyImported,
         Change::ReplaceLegacy { .. } => Action::LegacyRevoked,
         Change::SetPolicy { .. } => Action::PolicySet,
+        Change::CreateNamespace { .. } => Action::NamespaceCreated,
         _ => Action::LegacyPolicySet,
     };
     AuditEntry::new(action, &context(at))

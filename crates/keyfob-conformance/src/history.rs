@@ -98,6 +98,9 @@ impl History {
             self.credentials
                 .push((key.text().to_owned(), place.clone()));
         }
+        self.add(Change::CreateNamespace {
+            tenant: tenant("acme", "fn-5"),
+        });
         self.add(before.creation());
         self.add(cut(Realm::Team(abroad.team.clone())));
         self.add(after.creation());

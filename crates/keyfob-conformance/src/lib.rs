@@ -39,6 +39,7 @@ pub mod legacy;
 pub mod listing;
 pub mod lives;
 pub mod names;
+pub mod namespaces;
 pub mod policies;
 mod reading;
 pub mod realms;
@@ -126,6 +127,15 @@ macro_rules! for_each_behaviour {
                 a_key_opens_its_own_namespace_only
                 hostile_names_stay_apart
             }
+            namespaces {
+                a_namespace_is_listed_from_its_first_change_on
+                a_namespace_is_listed_while_its_keys_come_and_go
+                a_namespace_is_created_once
+                no_namespace_is_created_in_a_closed_team
+                the_feed_passes_over_a_created_namespace
+                a_removed_namespace_says_so
+                namespaces_are_listed_page_by_page
+            }
             realms {
                 no_key_outlives_its_owner
                 a_service_is_removed_alone
@@ -176,6 +186,7 @@ macro_rules! for_each_behaviour {
                 every_field_of_an_event_is_kept
                 a_deletion_keeps_the_trail
                 the_trail_is_selected_by_what_it_says
+                the_trail_is_selected_by_time
             }
             usage {
                 a_key_that_was_never_used_has_no_usage

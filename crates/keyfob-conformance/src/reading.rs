@@ -11,7 +11,10 @@ use keyfob::{
     Access, DenyReason, Index, KeyName, KeyRecord, Revision, Tenant, Timestamp, Verifier,
     audit::AuditEvent,
     legacy::LegacyRecord,
-    store::{AuditQuery, Changes, Entry, Item, KeyQuery, KeyStore, LegacyQuery},
+    store::{
+        AuditQuery, Changes, Entry, Item, KeyQuery, KeyStore, LegacyQuery, NamespaceQuery,
+        NamespaceRecord,
+    },
 };
 
 use crate::fixture::{format, sound};
@@ -79,6 +82,24 @@ pub(crate) async fn list_legacy(store: &impl KeyStore, query: &LegacyQuery) -> V
         }
     }
     panic!("the list of legacy credentials has no end")
+}
+
+/// All pages of a list of namespaces.
+pub(crate) async fn list_namespaces(
+    store: &impl KeyStore,
+    query: &NamespaceQuery,
+) -> Vec<NamespaceRecord> {
+    let mut query = query.clone();
+    let mut found = Vec::new();
+    for _ in 0..PAGES_MAX {
+        let page = sound(store.namespaces(&query).await);
+        found.extend(page.items);
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return found,
+        }
+    }
+    panic!("the list of namespaces has no end")
 }
 
 /// All pages of the audit trail.

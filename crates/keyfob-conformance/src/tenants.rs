@@ -122,7 +122,7 @@ pub async fn the_first_change_binds_a_namespace(store: &impl KeyStore) {
 }
 
 /// One change of each kind that can be a namespace's first.
-fn changes_of(place: &Tenant) -> Vec<Change> {
+pub(crate) fn changes_of(place: &Tenant) -> Vec<Change> {
     vec![
         key("laptop").within(place).creation(),
         legacy("guest").within(place).import(),
@@ -135,6 +135,9 @@ fn changes_of(place: &Tenant) -> Vec<Change> {
         Change::SetLegacyPolicy {
             tenant: Some(place.clone()),
             policy: Some(LegacyPolicy::until(later(10))),
+        },
+        Change::CreateNamespace {
+            tenant: place.clone(),
         },
     ]
 }

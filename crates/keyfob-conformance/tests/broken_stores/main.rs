@@ -3,6 +3,7 @@
 
 mod changing;
 mod counting;
+mod namespaces;
 mod realms;
 mod recording;
 mod showing;
@@ -33,6 +34,7 @@ fn defects() -> impl Iterator<Item = &'static Defect> + Send {
     [
         changing::DEFECTS,
         counting::DEFECTS,
+        namespaces::DEFECTS,
         realms::DEFECTS,
         recording::DEFECTS,
         showing::DEFECTS,

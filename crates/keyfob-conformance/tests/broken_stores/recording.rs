@@ -88,6 +88,16 @@ pub(crate) const DEFECTS: &[Defect] = &[
         caught_by: &["the_trail_is_selected_by_what_it_says"],
     },
     Defect {
+        name: "the trail is not selected by its beginning",
+        hooks: || selecting(|query| query.since = None),
+        caught_by: &["the_trail_is_selected_by_time"],
+    },
+    Defect {
+        name: "the trail is selected up to and with its end",
+        hooks: || selecting(|query| query.until = query.until.map(|until| until.plus_seconds(1))),
+        caught_by: &["the_trail_is_selected_by_time"],
+    },
+    Defect {
         name: "an override leaks to other namespaces",
         hooks: || {
             rewriting(|_, commit| {

@@ -1,0 +1,133 @@
+//! Namespaces before their keys, and the purge of what has been dead for long.
+
+use keyfob::{
+    Actor, Context, Expiry, KeyFormat, KeyId, KeyName, Keyring, ManageError, NamespaceId, NewKey,
+    Owner, Policy, TeamId, Tenant, Timestamp, Ttl, UserId,
+    audit::Action,
+    store::{AuditQuery, Conflict, KeyQuery, MemoryStore, NamespaceQuery},
+    wait,
+};
+
+const START: Timestamp = Timestamp::from_unix(1_800_000_000);
+const DAY: u64 = 86_400;
+
+fn keyring() -> Keyring<MemoryStore> {
+    Keyring::new(MemoryStore::new(), KeyFormat::new("dof").unwrap())
+}
+
+fn team(name: &str) -> TeamId {
+    TeamId::new(name).unwrap()
+}
+
+fn tenant(team: &str, namespace: &str) -> Tenant {
+    Tenant::new(self::team(team), NamespaceId::new(namespace).unwrap())
+}
+
+fn after(days: u64) -> Context {
+    Context::new(Actor::system(), START.plus_seconds(days * DAY))
+}
+
+/// Makes alice's key of this name at `START`.
+fn create(keyring: &Keyring<MemoryStore>, tenant: &Tenant, name: &str, expiry: Expiry) -> KeyId {
+    let owner = Owner::User(UserId::new("alice").unwrap());
+    let new = NewKey::new(tenant.clone(), owner, KeyName::new(name).unwrap());
+    let (_, info) = wait(keyring.create(&after(0), new.with_expiry(expiry))).unwrap();
+    info.id
+}
+
+fn names(keyring: &Keyring<MemoryStore>, team: &str) -> Vec<String> {
+    let page = wait(keyring.list(&KeyQuery::team(self::team(team)))).unwrap();
+    page.items
+        .iter()
+        .map(|info| info.name.to_string())
+        .collect()
+}
+
+#[test]
+fn a_namespace_can_exist_before_its_first_key() {
+    let keyring = keyring();
+    let (home, theirs) = (tenant("acme", "fn-a"), tenant("globex", "fn-a"));
+    wait(keyring.create_namespace(&after(0), home.clone())).unwrap();
+
+    let again = wait(keyring.create_namespace(&after(0), home.clone()));
+    assert!(matches!(
+        again,
+        Err(ManageError::Conflict(Conflict::IdTaken))
+    ));
+    let foreign = wait(keyring.create_namespace(&after(0), theirs));
+    assert!(matches!(
+        foreign,
+        Err(ManageError::Conflict(Conflict::ForeignNamespace))
+    ));
+
+    let list = |team: &str| {
+        let query = NamespaceQuery::team(self::team(team));
+        wait(keyring.namespaces(&query)).unwrap().items
+    };
+    let records = list("acme");
+    assert_eq!(records.len(), 1);
+    assert_eq!((&records[0].tenant, records[0].created_at), (&home, START));
+    assert_eq!(list("globex"), []);
+
+    let trail = wait(keyring.audit(&AuditQuery::team(team("acme")))).unwrap();
+    assert_eq!(trail.items[0].entry.action, Action::NamespaceCreated);
+    assert_eq!(trail.items[0].entry.namespace, Some(home.namespace));
+}
+
+#[test]
+fn a_purge_takes_what_has_been_dead_for_long_and_keeps_its_trail() {
+    let keyring = keyring();
+    let home = tenant("acme", "fn-a");
+    let within = |days| Expiry::In(Ttl::days(days));
+    let expired = create(&keyring, &home, "expired", within(10));
+    let revoked = create(&keyring, &home, "revoked", Expiry::Never);
+    create(&keyring, &home, "late", within(30));
+    create(&keyring, &home, "live", Expiry::Never);
+    create(&keyring, &tenant("globex", "fn-b"), "theirs", within(1));
+    let dead_for_a_policy = Policy {
+        max_ttl: Some(Ttl::days(1)),
+        ..Policy::default()
+    };
+    wait(keyring.set_policy(&after(0), None, Some(dead_for_a_policy))).unwrap();
+    wait(keyring.revoke(&after(9), &home, revoked)).unwrap();
+
+    let purge = |days| {
+        let before = START.plus_seconds(days * DAY);
+        wait(keyring.purge(&after(100), &team("acme"), before)).unwrap()
+    };
+    // The end itself is not before the end.
+    assert_eq!(purge(9), 0);
+    assert_eq!(purge(10), 1);
+    assert_eq!(names(&keyring, "acme"), ["expired", "late", "live"]);
+    assert_eq!(purge(11), 1);
+    assert_eq!(purge(11), 0);
+    assert_eq!(names(&keyring, "acme"), ["late", "live"]);
+    assert_eq!(names(&keyring, "globex"), ["theirs"]);
+
+    for id in [expired, revoked] {
+        let trail = wait(keyring.audit(&AuditQuery {
+            credential: Some(keyfob::CredentialId::Key(id)),
+            ..AuditQuery::team(team("acme"))
+        }))
+        .unwrap();
+        let actions: Vec<Action> = trail.items.iter().map(|e| e.entry.action).collect();
+        assert_eq!(actions.first(), Some(&Action::KeyCreated));
+        assert_eq!(actions.last(), Some(&Action::KeyDeleted));
+    }
+    assert!(wait(keyring.verify_audit()).is_ok());
+}
+
+#[test]
+fn a_purge_takes_what_a_cut_revoked() {
+    let keyring = keyring();
+    let home = tenant("acme", "fn-a");
+    for n in 0..3 {
+        create(&keyring, &home, &format!("{n}"), Expiry::Never);
+    }
+    let alice = UserId::new("alice").unwrap();
+    wait(keyring.remove_member(&after(1), &team("acme"), &alice)).unwrap();
+    let purge = |before| wait(keyring.purge(&after(9), &team("acme"), before)).unwrap();
+    assert_eq!(purge(START.plus_seconds(DAY)), 0);
+    assert_eq!(purge(START.plus_seconds(DAY + 1)), 3);
+    assert_eq!(names(&keyring, "acme"), [""; 0]);
+}
