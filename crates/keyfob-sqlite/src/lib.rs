@@ -1,1 +1,47 @@
-//! See the package's description.
+//! Keyfob's embedded store: keys, audit trail and change feed in one `SQLite` file.
+//!
+//! ```
+//! use keyfob::{KeyFormat, Keyring};
+//! use keyfob_sqlite::SqliteStore;
+//!
+//! # let folder = tempfile::tempdir()?;
+//! # let path = folder.path().join("keys.db");
+//! let store = SqliteStore::open(path)?;
+//! let keyring = Keyring::new(store, KeyFormat::new("acme")?);
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! What a commit says is judged and kept in one transaction, and lasts before it is answered:
+//! also if the process is killed or the machine loses power at that moment. Commits that come
+//! while the disk is busy are kept together. Several processes on one machine may have the file
+//! open; on a file system that is shared over a network `SQLite`'s locks do not hold, so it must be
+//! a local one.
+//!
+//! The futures need no runtime: [`keyfob::wait`] makes plain calls of them.
+
+#![forbid(unsafe_code)]
+
+mod backup;
+mod bell;
+mod boundaries;
+mod check;
+mod error;
+mod facts;
+mod feed;
+mod keep;
+mod lists;
+mod migrate;
+mod open;
+mod options;
+mod readers;
+mod row;
+mod sql;
+mod store;
+mod usage;
+mod watch;
+mod writer;
+
+pub use error::{BackupError, CheckError, OpenError};
+pub use options::Options;
+pub use store::SqliteStore;
+pub use watch::Watch;

@@ -1,0 +1,90 @@
+//! What goes wrong outside the contract's own words.
+
+use std::{error::Error, io};
+
+use rusqlite::ErrorCode;
+
+/// What the database, or what keeps its schema, said.
+type Source = Box<dyn Error + Send + Sync>;
+
+/// A store could not be opened.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum OpenError {
+    /// There is no file, and none was to be made.
+    #[error("there is no such file")]
+    Missing,
+    /// The file is something else: not a database, or not one of keys.
+    #[error("the file is not a store of keys")]
+    Foreign,
+    /// The file was written by a later version of this library.
+    #[error("the store has schema {found}; this program knows schemas up to {known}")]
+    Newer {
+        /// The file's schema.
+        found: i32,
+        /// The latest schema that this version knows.
+        known: i32,
+    },
+    /// The file's schema could not be brought up to date, or has another history.
+    #[error("the store's schema could not be brought up to date")]
+    Schema(#[source] Source),
+    /// The file could not be read or written.
+    #[error("the store could not be opened")]
+    Io(#[from] io::Error),
+    /// The database refused, or was busy for too long.
+    #[error("the database could not be opened")]
+    Database(#[source] Source),
+}
+
+impl OpenError {
+    pub(crate) fn database(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(ErrorCode::NotADatabase) => Self::Foreign,
+            _ => Self::Database(error.into()),
+        }
+    }
+}
+
+/// A backup could not be made. There is no file then.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum BackupError {
+    /// There is something at the path already.
+    #[error("the path is taken")]
+    Taken,
+    /// The file could not be written.
+    #[error("the backup could not be written")]
+    Io(#[from] io::Error),
+    /// The database could not be read, or its copy not be written.
+    #[error("the database could not be copied")]
+    Database(#[source] Source),
+}
+
+impl BackupError {
+    pub(crate) fn database(error: impl Into<Source>) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// A store is damaged, or could not be checked.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum CheckError {
+    /// What is wrong first.
+    #[error("the store is damaged: {0}")]
+    Damaged(String),
+    /// The database could not be read.
+    #[error("the store could not be read")]
+    Database(#[source] Source),
+}
+
+impl CheckError {
+    pub(crate) fn database(error: impl Into<Source>) -> Self {
+        Self::Database(error.into())
+    }
+}
+
+/// A thread of the store has ended, by a panic.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("a thread of the store has ended")]
+pub(crate) struct Gone;

@@ -1,0 +1,131 @@
+//! Opening a file: who may read it, and how the database is to treat it.
+
+use std::{
+    fs, io,
+    path::{Path, PathBuf},
+    sync::{Mutex, PoisonError},
+    thread,
+    time::{Duration, Instant},
+};
+
+use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
+
+use crate::{error::OpenError, migrate::migrate, sql};
+
+/// A file that is a store, from which connections can be had.
+#[derive(Clone, Debug)]
+pub(crate) struct Source {
+    path: PathBuf,
+    busy_timeout: Duration,
+}
+
+impl Source {
+    /// Makes the file if there is none and `create` says so, and brings its schema up to date.
+    pub(crate) fn prepare(
+        path: &Path,
+        create: bool,
+        busy_timeout: Duration,
+    ) -> Result<Self, OpenError> {
+        // One at a time: to close a file that is being made takes the locks of every connection
+        // that the process has to it.
+        static PREPARING: Mutex<()> = Mutex::new(());
+        let _alone = PREPARING.lock().unwrap_or_else(PoisonError::into_inner);
+        if create {
+            make(path)?;
+        }
+        let source = Self {
+            // A path that SQLite cannot take for a name of its own, as `:memory:`.
+            path: fs::canonicalize(path).map_err(|error| match error.kind() {
+                io::ErrorKind::NotFound => OpenError::Missing,
+                _ => OpenError::Io(error),
+            })?,
+            busy_timeout,
+        };
+        let connection = source.connect().map_err(OpenError::database)?;
+        migrate(&connection)?;
+        source
+            .keep_a_log(&connection)
+            .map_err(OpenError::database)?;
+        Ok(source)
+    }
+
+    fn connect(&self) -> rusqlite::Result<Connection> {
+        let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+        let connection = Connection::open_with_flags(&self.path, flags)?;
+        connection.busy_timeout(self.busy_timeout)?;
+        connection.set_db_config(DbConfig::SQLITE_DBCONFIG_DEFENSIVE, true)?;
+        connection.execute_batch(PRAGMAS)?;
+        connection.set_prepared_statement_cache_capacity(sql::COUNT);
+        Ok(connection)
+    }
+
+    /// A connection that writes.
+    pub(crate) fn writer(&self) -> Result<Connection, OpenError> {
+        self.connect().map_err(OpenError::database)
+    }
+
+    /// A connection that cannot write.
+    pub(crate) fn reader(&self) -> rusqlite::Result<Connection> {
+        let connection = self.connect()?;
+        connection.execute_batch("PRAGMA query_only = ON")?;
+        Ok(connection)
+    }
+
+    /// Switches to a write-ahead log, which the file remembers: readers and the writer do not
+    /// wait for each other. While another process does the same, `SQLite` says that the file is
+    /// busy without waiting.
+    fn keep_a_log(&self, connection: &Connection) -> rusqlite::Result<()> {
+        let give_up = Instant::now() + self.busy_timeout;
+        loop {
+            let mode = connection.pragma_update_and_check(None, "journal_mode", "WAL", |row| {
+                row.get::<_, String>(0)
+            });
+            match mode {
+                Ok(mode) if mode == "wal" => return Ok(()),
+                Err(error)
+                    if !matches!(
+                        error.sqlite_error_code(),
+                        Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked)
+                    ) =>
+                {
+                    return Err(error);
+                }
+                Err(error) if give_up <= Instant::now() => return Err(error),
+                Ok(_) if give_up <= Instant::now() => {
+                    return Err(rusqlite::Error::SqliteFailure(
+                        rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
+                        Some("no write-ahead log can be kept beside the file".into()),
+                    ));
+                }
+                _ => thread::sleep(Duration::from_millis(5)),
+            }
+        }
+    }
+}
+
+/// Makes a file that nobody but its owner can read, if there is none. `SQLite` gives the same
+/// rights to the files beside it.
+fn make(path: &Path) -> Result<(), OpenError> {
+    match create_private(path) {
+        Ok(_) => Ok(()),
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => Ok(()),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Creates a file that was not there, for its owner alone.
+pub(crate) fn create_private(path: &Path) -> io::Result<fs::File> {
+    let mut options = fs::File::options();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
+}
+
+/// A commit lasts before it is answered; nothing that stands in the file is run as code.
+const PRAGMAS: &str = "PRAGMA synchronous = FULL;
+    PRAGMA foreign_keys = ON;
+    PRAGMA trusted_schema = OFF;
+    PRAGMA cell_size_check = ON;
+    PRAGMA temp_store = MEMORY;
+    PRAGMA journal_size_limit = 67108864;";

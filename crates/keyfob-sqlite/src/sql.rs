@@ -1,0 +1,318 @@
+//! Every statement that the store runs, in one list.
+//!
+//! A [`Sql`] can be made here alone, so none escapes the test of the plans, which goes over the
+//! list. Values are bound; no statement is put together at run time.
+
+use rusqlite::{CachedStatement, Connection};
+
+/// The text of a statement.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Sql(&'static str);
+
+impl Sql {
+    /// The statement, ready to run on `connection`.
+    pub(crate) fn on(self, connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
+        connection.prepare_cached(self.0)
+    }
+}
+
+macro_rules! statements {
+    ($($name:ident = $($text:expr),+;)*) => {
+        $(pub(crate) const $name: Sql = Sql(concat!($($text),+));)*
+
+        /// Each statement with its name.
+        #[cfg(test)]
+        const ALL: &[(&str, Sql)] = &[$((stringify!($name), $name)),*];
+
+        /// How many statements a connection keeps ready: all.
+        pub(crate) const COUNT: usize = [$($name),*].len();
+    };
+}
+
+macro_rules! keys {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, team, namespace, owner_kind, owner, name, labels, scopes, digest, \
+             previous_digest, previous_issued_at, previous_until, created_at, created_by, \
+             updated_at, issued_at, not_before, expires_at, status, revocation, born, revision \
+             FROM keys WHERE ",
+            $rest
+        )
+    };
+}
+
+macro_rules! legacy {
+    ($rest:literal) => {
+        concat!(
+            "SELECT id, team, namespace, subject, digest, blocked, imported_at, imported_by, \
+             revocation, born, revision FROM legacy WHERE ",
+            $rest
+        )
+    };
+}
+
+macro_rules! namespaces {
+    ($rest:literal) => {
+        concat!(
+            "SELECT team, namespace, created_at, born FROM namespaces WHERE ",
+            $rest
+        )
+    };
+}
+
+macro_rules! audit {
+    ($rest:literal) => {
+        concat!(
+            "SELECT revision, at, actor_kind, actor, actor_credential, action, team, namespace, \
+             owner_kind, owner, credential_kind, credential, reason, request_id, hash FROM audit \
+             WHERE ",
+            $rest
+        )
+    };
+}
+
+macro_rules! merge_usage {
+    ($kept:literal) => {
+        concat!(
+            "INSERT INTO usage (kind, id, last_used, accepted, refused) \
+             SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM ",
+            $kept,
+            " WHERE id = ?2) \
+             ON CONFLICT (kind, id) DO UPDATE SET \
+             last_used = coalesce(max(last_used, excluded.last_used), last_used, \
+             excluded.last_used), \
+             accepted = CASE WHEN accepted > 9223372036854775807 - excluded.accepted \
+             THEN 9223372036854775807 ELSE accepted + excluded.accepted END, \
+             refused = CASE WHEN refused > 9223372036854775807 - excluded.refused \
+             THEN 9223372036854775807 ELSE refused + excluded.refused END"
+        )
+    };
+}
+
+statements! {
+    // What a commit is judged by.
+    HEAD = "SELECT revision, hash FROM head WHERE one = 1";
+    TEAM_OF_NAMESPACE = "SELECT team FROM namespaces WHERE namespace = ?1";
+    KEY = keys!("id = ?1");
+    DELETED_KEY = "SELECT 1 FROM deleted_keys WHERE id = ?1";
+    LEGACY = legacy!("id = ?1");
+    BOUNDARY = "SELECT cut, closed, revocation, revision FROM boundaries \
+                WHERE team = ?1 AND kind = ?2 AND name = ?3";
+    // Keys that nothing known so far has ended: their owners' cuts are worked in afterwards.
+    SAME_NAME = keys!("namespace = ?1 AND name = ?2 AND status <> 'revoked' AND born > ?3 \
+                       AND id <> ?4 AND (expires_at IS NULL OR expires_at > ?5)");
+    COUNT_OF_OWNER = "SELECT count(*) FROM (SELECT 1 FROM keys WHERE namespace = ?1 \
+                      AND owner = ?2 AND owner_kind = ?3 AND status <> 'revoked' AND born > ?4 \
+                      AND (expires_at IS NULL OR expires_at > ?5) LIMIT ?6)";
+
+    // What a commit writes.
+    ADVANCE = "UPDATE head SET revision = ?1, hash = ?2 WHERE one = 1 AND revision = ?1 - 1";
+    INSERT_EVENT = "INSERT INTO audit (revision, at, latest, actor_kind, actor, actor_credential, \
+                    action, team, namespace, owner_kind, owner, credential_kind, credential, \
+                    reason, request_id, hash) \
+                    VALUES (?1, ?2, max(?2, coalesce((SELECT latest FROM audit \
+                    WHERE revision = ?1 - 1), ?2)), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, \
+                    ?13, ?14, ?15)";
+    BIND_NAMESPACE = "INSERT INTO namespaces (born, namespace, team, created_at) \
+                      VALUES (?1, ?2, ?3, ?4)";
+    INSERT_KEY = "INSERT INTO keys (id, team, namespace, owner_kind, owner, name, labels, scopes, \
+                  digest, previous_digest, previous_issued_at, previous_until, created_at, \
+                  created_by, updated_at, issued_at, not_before, expires_at, status, revocation, \
+                  born, revision) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, \
+                  ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)";
+    REPLACE_KEY = "UPDATE keys SET name = ?6, labels = ?7, scopes = ?8, digest = ?9, \
+                   previous_digest = ?10, previous_issued_at = ?11, previous_until = ?12, \
+                   created_at = ?13, created_by = ?14, updated_at = ?15, issued_at = ?16, \
+                   not_before = ?17, expires_at = ?18, status = ?19, revocation = ?20, \
+                   revision = ?22 \
+                   WHERE id = ?1 AND team = ?2 AND namespace = ?3 AND owner_kind = ?4 \
+                   AND owner = ?5 AND born = ?21 AND revision = ?23";
+    MARK_DELETED = "INSERT INTO deleted_keys (revision, id) VALUES (?1, ?2)";
+    DELETE_KEY = "DELETE FROM keys WHERE id = ?1";
+    DELETE_USAGE = "DELETE FROM usage WHERE kind = ?1 AND id = ?2";
+    PUT_BOUNDARY = "INSERT INTO boundaries (team, kind, name, cut, closed, revocation, revision) \
+                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
+                    ON CONFLICT (team, kind, name) DO UPDATE SET cut = excluded.cut, \
+                    closed = excluded.closed, revocation = excluded.revocation, \
+                    revision = excluded.revision";
+    INSERT_LEGACY = "INSERT INTO legacy (id, team, namespace, subject, digest, blocked, \
+                     imported_at, imported_by, revocation, born, revision) \
+                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
+    REPLACE_LEGACY = "UPDATE legacy SET subject = ?4, digest = ?5, blocked = ?6, \
+                      imported_at = ?7, imported_by = ?8, revocation = ?9, revision = ?11 \
+                      WHERE id = ?1 AND team = ?2 AND namespace = ?3 AND born = ?10 \
+                      AND revision = ?12";
+    PUT_POLICY = "INSERT INTO policies (kind, namespace, policy, revision) \
+                  VALUES (?1, ?2, ?3, ?4) \
+                  ON CONFLICT (kind, namespace) DO UPDATE SET policy = excluded.policy, \
+                  revision = excluded.revision";
+
+    // Lists, in the order of creation. What the index does not decide, the row does.
+    KEY_OF_TENANT = keys!("id = ?1 AND team = ?2 AND namespace = ?3");
+    KEYS_OF_TEAM = keys!("team = ?1 AND born > ?2 ORDER BY born");
+    KEYS_OF_NAMESPACE = keys!("namespace = ?3 AND +team = ?1 AND born > ?2 ORDER BY born");
+    KEYS_OF_OWNER = keys!("team = ?1 AND owner = ?3 AND owner_kind = ?4 AND born > ?2 \
+                           ORDER BY born");
+    KEYS_OF_NAME = keys!("team = ?1 AND name = ?3 AND born > ?2 ORDER BY born");
+    LEGACY_OF_ALL = legacy!("born > ?1 ORDER BY born");
+    LEGACY_OF_TEAM = legacy!("team = ?2 AND born > ?1 ORDER BY born");
+    LEGACY_OF_NAMESPACE = legacy!("namespace = ?2 AND born > ?1 ORDER BY born");
+    LEGACY_BY_ID = legacy!("id = ?2 AND born > ?1");
+    NAMESPACES_OF_ALL = namespaces!("born > ?1 ORDER BY born");
+    NAMESPACES_OF_TEAM = namespaces!("team = ?2 AND born > ?1 ORDER BY born");
+    NAMESPACES_OF_NAME = namespaces!("namespace = ?2 AND born > ?1");
+    POLICY = "SELECT policy FROM policies WHERE kind = ?1 AND namespace = ?2";
+
+    // The trail.
+    AUDIT_OF_ALL = audit!("revision > ?1 ORDER BY revision");
+    AUDIT_OF_TEAM = audit!("team = ?2 AND revision > ?1 ORDER BY revision");
+    AUDIT_OF_NAMESPACE = audit!("namespace = ?2 AND revision > ?1 ORDER BY revision");
+    AUDIT_OF_ACTOR = audit!("actor = ?2 AND actor_kind = ?3 AND revision > ?1 ORDER BY revision");
+    AUDIT_OF_CREDENTIAL = audit!("credential = ?2 AND credential_kind = ?3 AND revision > ?1 \
+                                  ORDER BY revision");
+    FIRST_SINCE = "SELECT revision FROM audit WHERE latest >= ?1 ORDER BY latest, revision LIMIT 1";
+
+    // The feed: what is at which revision, then the thing itself.
+    CHANGED = "SELECT revision, 'key' FROM keys WHERE revision > ?1 \
+               UNION ALL SELECT revision, 'deleted' FROM deleted_keys WHERE revision > ?1 \
+               UNION ALL SELECT revision, 'boundary' FROM boundaries WHERE revision > ?1 \
+               UNION ALL SELECT revision, 'legacy' FROM legacy WHERE revision > ?1 \
+               UNION ALL SELECT revision, 'policy' FROM policies WHERE revision > ?1 \
+               ORDER BY 1 LIMIT ?2";
+    KEY_AT = keys!("revision = ?1");
+    DELETED_AT = "SELECT id FROM deleted_keys WHERE revision = ?1";
+    BOUNDARY_AT = "SELECT cut, closed, revocation, revision, team, kind, name FROM boundaries \
+                   WHERE revision = ?1";
+    LEGACY_AT = legacy!("revision = ?1");
+    POLICY_AT = "SELECT kind, namespace, policy FROM policies WHERE revision = ?1";
+
+    // Usage.
+    MERGE_KEY_USAGE = merge_usage!("keys");
+    MERGE_LEGACY_USAGE = merge_usage!("legacy");
+    USAGE = "SELECT last_used, accepted, refused FROM usage WHERE kind = ?1 AND id = ?2";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::migrate::migrate;
+
+    fn plan(connection: &Connection, statement: &str) -> Vec<String> {
+        let mut explained = connection
+            .prepare(&["EXPLAIN QUERY PLAN ", statement].concat())
+            .unwrap();
+        let steps = explained.raw_query().mapped(|row| row.get(3));
+        steps.collect::<rusqlite::Result<_>>().unwrap()
+    }
+
+    /// What of a plan grows with the table.
+    fn fault(statement: &str, plan: &[String]) -> Option<String> {
+        let found_by_index = |step: &&String| step.starts_with("SEARCH ");
+        let scans = |step: &&String| {
+            step.starts_with("SCAN ") && !matches!(step.as_str(), "SCAN CONSTANT ROW")
+                // Of the rows that an index has found.
+                && !step.starts_with("SCAN (subquery-")
+        };
+        let pages = statement.contains("ORDER BY born") || statement.contains("ORDER BY revision");
+        let begins_at_the_cursor = |step: &&String| step.contains("rowid>?");
+        if let Some(step) = plan.iter().find(scans) {
+            return Some(step.clone());
+        }
+        if let Some(step) = plan.iter().find(|step| step.contains("TEMP B-TREE")) {
+            return Some(step.clone());
+        }
+        if !statement.starts_with("INSERT") && plan.iter().find(found_by_index).is_none() {
+            return Some("no index".into());
+        }
+        if pages && plan.iter().find(begins_at_the_cursor).is_none() {
+            return Some("a page does not begin at its cursor".into());
+        }
+        None
+    }
+
+    fn database() -> Connection {
+        let connection = Connection::open_in_memory().unwrap();
+        migrate(&connection).unwrap();
+        connection
+    }
+
+    #[test]
+    fn every_statement_finds_its_rows_by_an_index() {
+        let connection = database();
+        assert!(ALL.len() >= 40, "the list has {} statements", ALL.len());
+        for (name, Sql(statement)) in ALL {
+            let plan = plan(&connection, statement);
+            let fault = fault(statement, &plan);
+            assert_eq!(fault, None, "{name}: {plan:#?}");
+        }
+    }
+
+    #[test]
+    fn a_list_uses_the_index_that_was_made_for_it() {
+        let connection = database();
+        for (statement, expected) in [
+            (KEYS_OF_TEAM, "keys_by_team (team=? AND rowid>?)"),
+            (
+                KEYS_OF_NAMESPACE,
+                "keys_by_namespace (namespace=? AND rowid>?)",
+            ),
+            (
+                KEYS_OF_OWNER,
+                "keys_by_owner (team=? AND owner=? AND owner_kind=? AND rowid>?)",
+            ),
+            (KEYS_OF_NAME, "keys_by_name (team=? AND name=? AND rowid>?)"),
+            (
+                SAME_NAME,
+                "keys_unrevoked_by_name (namespace=? AND name=? AND rowid>?)",
+            ),
+            (
+                COUNT_OF_OWNER,
+                "keys_unrevoked_by_owner (namespace=? AND owner=? AND owner_kind=? AND rowid>?)",
+            ),
+            (LEGACY_OF_TEAM, "legacy_by_team (team=? AND rowid>?)"),
+            (AUDIT_OF_TEAM, "audit_by_team (team=? AND rowid>?)"),
+            (
+                AUDIT_OF_NAMESPACE,
+                "audit_by_namespace (namespace=? AND rowid>?)",
+            ),
+            (
+                AUDIT_OF_ACTOR,
+                "audit_by_actor (actor=? AND actor_kind=? AND rowid>?)",
+            ),
+            (
+                AUDIT_OF_CREDENTIAL,
+                "audit_by_credential (credential=? AND credential_kind=? AND rowid>?)",
+            ),
+            (FIRST_SINCE, "audit_by_latest (latest>?)"),
+        ] {
+            let plan = plan(&connection, statement.0);
+            let uses = plan.iter().any(|step| step.contains(expected));
+            assert!(uses, "{}: {plan:#?}", statement.0);
+        }
+    }
+
+    #[test]
+    fn the_feed_is_merged_and_not_sorted() {
+        let plan = plan(&database(), CHANGED.0);
+        let searches = plan.iter().filter(|step| step.starts_with("SEARCH "));
+        assert_eq!(searches.count(), 5, "{plan:#?}");
+        let merges = plan.iter().filter(|step| *step == "MERGE (UNION ALL)");
+        assert_eq!(merges.count(), 4, "{plan:#?}");
+    }
+
+    #[test]
+    fn statements_that_grow_with_a_table_are_noticed() {
+        let connection = database();
+        for statement in [
+            "SELECT * FROM keys WHERE digest = ?1",
+            "SELECT * FROM keys WHERE team = ?1 ORDER BY digest",
+            "SELECT * FROM keys WHERE team = ?1 ORDER BY born",
+            "UPDATE keys SET name = ?1",
+            "DELETE FROM usage WHERE last_used < ?1",
+            "SELECT * FROM audit WHERE at >= ?1 ORDER BY revision",
+        ] {
+            let plan = plan(&connection, statement);
+            assert!(fault(statement, &plan).is_some(), "{statement}: {plan:#?}");
+        }
+    }
+}

@@ -1,0 +1,202 @@
+//! The store.
+
+use std::{path::Path, sync::Arc};
+
+use futures_channel::oneshot;
+use keyfob::{
+    CredentialId, KeyId, KeyRecord, Policy, Revision, Tenant, Usage,
+    audit::AuditEvent,
+    legacy::{LegacyPolicy, LegacyRecord},
+    store::{
+        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyStore, LegacyQuery, NamespaceQuery,
+        NamespaceRecord, Page, StoreError,
+    },
+};
+
+use crate::{
+    BackupError, CheckError, OpenError, Options, Watch, backup::back_up, bell::Bell, check::check,
+    error::Gone, facts::head, feed, lists, open::Source, readers::Readers, usage, watch::Watcher,
+    writer::Writer,
+};
+
+/// Keys, audit trail and change feed in one `SQLite` file.
+///
+/// Clones are handles to the same store. Several processes may have the file open, on one
+/// machine. The futures need no runtime and block no thread: the work is done by threads of the
+/// store's own. A call whose future is dropped may have been carried out or not.
+///
+/// When the last clone goes, it waits for what was asked to be done, and ends the threads.
+#[derive(Clone, Debug)]
+pub struct SqliteStore(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    writer: Writer,
+    readers: Readers,
+    watcher: Arc<Watcher>,
+    source: Source,
+}
+
+impl SqliteStore {
+    /// Opens the store in this file, makes it if there is none, and brings its schema up to date.
+    ///
+    /// This reads and writes the file before it returns.
+    ///
+    /// # Errors
+    ///
+    /// - the file is no store of keys -> [`OpenError::Foreign`]
+    /// - a later version of this library wrote it -> [`OpenError::Newer`]
+    /// - it cannot be read or written -> [`OpenError::Io`], [`OpenError::Database`]
+    pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
+        Self::options().open(path)
+    }
+
+    /// The ways in which a store can be opened.
+    pub fn options() -> Options {
+        Options::default()
+    }
+
+    pub(crate) fn open_with(path: &Path, options: &Options) -> Result<Self, OpenError> {
+        let source = Source::prepare(path, options.create, options.busy_timeout)?;
+        let reader = || source.reader().map_err(OpenError::database);
+        let connections = (0..options.readers).map(|_| reader());
+        let readers = Readers::start(connections.collect::<Result<_, _>>()?)?;
+        let watching = reader()?;
+        let (head, _) = head(&watching).map_err(OpenError::database)?;
+        let bell = Arc::new(Bell::new(head));
+        let watcher = Watcher::start(watching, Arc::clone(&bell), options.interval)?;
+        Ok(Self(Arc::new(Inner {
+            writer: Writer::start(source.writer()?, bell)?,
+            readers,
+            watcher: Arc::new(watcher),
+            source,
+        })))
+    }
+
+    /// Waits for changes from now on, whoever makes them.
+    pub fn watch(&self) -> Watch {
+        self.0.watcher.watch()
+    }
+
+    /// Copies the store to a new file, while it works on. The copy is of one moment; it is a
+    /// store that can be opened.
+    ///
+    /// An index that follows the store notices if the copy takes the store's place:
+    /// [`IndexError::Regressed`](keyfob::IndexError::Regressed). Then build a new one.
+    ///
+    /// # Security
+    ///
+    /// The file is for its owner alone, as the store's is. It holds no secret, but digests and
+    /// names.
+    ///
+    /// # Errors
+    ///
+    /// - there is something at the path -> [`BackupError::Taken`]
+    /// - otherwise it cannot be written -> [`BackupError::Io`], [`BackupError::Database`]
+    pub async fn backup(&self, to: &Path) -> Result<(), BackupError> {
+        let (source, to) = (self.0.source.clone(), to.to_owned());
+        aside("keyfob-sqlite-backup", move || {
+            let from = source.reader().map_err(BackupError::database)?;
+            back_up(&from, &to)
+        })
+        .await
+        .map_err(BackupError::database)?
+    }
+
+    /// Looks for damage: of the file's structure, of what refers to what, and of the audit trail
+    /// from its start to its end. It reads the whole file.
+    ///
+    /// # Errors
+    ///
+    /// - there is damage -> [`CheckError::Damaged`]
+    /// - it cannot be read -> [`CheckError::Database`]
+    pub async fn check(&self) -> Result<(), CheckError> {
+        let source = self.0.source.clone();
+        aside("keyfob-sqlite-check", move || {
+            let mut connection = source.reader().map_err(CheckError::database)?;
+            let moment = connection.transaction().map_err(CheckError::database)?;
+            check(&moment)
+        })
+        .await
+        .map_err(CheckError::database)?
+    }
+}
+
+/// Does something long on a thread of its own.
+async fn aside<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Box<dyn std::error::Error + Send + Sync>> {
+    let (answer, answered) = oneshot::channel();
+    std::thread::Builder::new().name(name.into()).spawn(|| {
+        // Nobody waits if the future was dropped.
+        let _ = answer.send(work());
+    })?;
+    Ok(answered.await.map_err(|_| Gone)?)
+}
+
+impl KeyStore for SqliteStore {
+    async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
+        self.0.writer.commit(commit.clone()).await
+    }
+
+    async fn key(&self, tenant: &Tenant, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        let tenant = tenant.clone();
+        let read = move |connection: &_| lists::key(connection, &tenant, id);
+        self.0.readers.read(read).await
+    }
+
+    async fn keys(&self, query: &KeyQuery) -> Result<Page<KeyRecord>, StoreError> {
+        let query = query.clone();
+        let read = move |connection: &_| lists::keys(connection, &query);
+        self.0.readers.read(read).await
+    }
+
+    async fn legacy(&self, query: &LegacyQuery) -> Result<Page<LegacyRecord>, StoreError> {
+        let query = query.clone();
+        let read = move |connection: &_| lists::legacy(connection, &query);
+        self.0.readers.read(read).await
+    }
+
+    async fn namespaces(
+        &self,
+        query: &NamespaceQuery,
+    ) -> Result<Page<NamespaceRecord>, StoreError> {
+        let query = query.clone();
+        let read = move |connection: &_| lists::namespaces(connection, &query);
+        self.0.readers.read(read).await
+    }
+
+    async fn policy(&self, tenant: &Tenant) -> Result<Policy, StoreError> {
+        let tenant = tenant.clone();
+        let read = move |connection: &_| lists::policy(connection, &tenant);
+        self.0.readers.read(read).await
+    }
+
+    async fn legacy_policy(&self, tenant: &Tenant) -> Result<LegacyPolicy, StoreError> {
+        let tenant = tenant.clone();
+        let read = move |connection: &_| lists::legacy_policy(connection, &tenant);
+        self.0.readers.read(read).await
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
+        let query = query.clone();
+        let read = move |connection: &_| lists::audit(connection, &query);
+        self.0.readers.read(read).await
+    }
+
+    async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
+        let read = move |connection: &_| feed::changes(connection, after, limit);
+        self.0.readers.read(read).await
+    }
+
+    async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {
+        self.0.writer.record_usage(batch.to_vec()).await
+    }
+
+    async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {
+        let credentials = credentials.to_vec();
+        let read = move |connection: &_| usage::usage(connection, &credentials);
+        self.0.readers.read(read).await
+    }
+}

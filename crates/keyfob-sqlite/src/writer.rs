@@ -1,0 +1,281 @@
+//! The one thread that writes: it takes what is waiting, keeps all of it in one transaction with
+//! one synchronisation of the disk, and answers.
+
+use std::{
+    sync::{Arc, mpsc},
+    thread,
+};
+
+use futures_channel::oneshot;
+use keyfob::{
+    Revision, Usage,
+    store::{Commit, CommitError, Conflict, StoreError},
+};
+use rusqlite::{Connection, ErrorCode};
+
+use crate::{bell::Bell, error::Gone, keep::keep, usage};
+
+/// What the writer is asked to do.
+#[derive(Debug)]
+pub(crate) enum Task {
+    Commit(Box<Commit>, Answer<Result<Revision, CommitError>>),
+    Usage(Vec<Usage>, Answer<Result<(), StoreError>>),
+}
+
+pub(crate) type Answer<T> = oneshot::Sender<T>;
+
+/// The writer's thread, for as long as this value lives.
+#[derive(Debug)]
+pub(crate) struct Writer {
+    tasks: Option<mpsc::Sender<Task>>,
+    thread: Option<thread::JoinHandle<()>>,
+}
+
+impl Writer {
+    pub(crate) fn start(connection: Connection, bell: Arc<Bell>) -> std::io::Result<Self> {
+        let (tasks, inbox) = mpsc::channel();
+        let thread = thread::Builder::new()
+            .name("keyfob-sqlite-writer".into())
+            .spawn(move || Desk { connection, bell }.work(&inbox))?;
+        Ok(Self {
+            tasks: Some(tasks),
+            thread: Some(thread),
+        })
+    }
+
+    /// Keeps a commit. Once this future was polled, the commit may be kept even if the future is
+    /// dropped.
+    pub(crate) async fn commit(&self, commit: Commit) -> Result<Revision, CommitError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Task::Commit(Box::new(commit), answer))?;
+        answered
+            .await
+            .unwrap_or_else(|_| Err(StoreError::unknown(Gone).into()))
+    }
+
+    pub(crate) async fn record_usage(&self, batch: Vec<Usage>) -> Result<(), StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Task::Usage(batch, answer))?;
+        answered
+            .await
+            .unwrap_or_else(|_| Err(StoreError::unknown(Gone)))
+    }
+
+    fn send(&self, task: Task) -> Result<(), StoreError> {
+        let sent = self.tasks.as_ref().map(|tasks| tasks.send(task));
+        match sent {
+            Some(Ok(())) => Ok(()),
+            _ => Err(StoreError::definite(Gone)),
+        }
+    }
+}
+
+/// Waits until everything that was sent is done.
+impl Drop for Writer {
+    fn drop(&mut self) {
+        drop(self.tasks.take());
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been told to those who waited for it.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// What the writer's thread works with.
+pub(crate) struct Desk {
+    pub(crate) connection: Connection,
+    pub(crate) bell: Arc<Bell>,
+}
+
+impl Desk {
+    fn work(mut self, inbox: &mpsc::Receiver<Task>) {
+        while let Ok(first) = inbox.recv() {
+            let waiting = inbox.try_iter().take(BATCH_MAX - 1);
+            let tasks = [first].into_iter().chain(waiting);
+            self.do_all(tasks.filter(Task::is_awaited).collect());
+        }
+    }
+
+    /// Does these tasks in one transaction. If one of them fails, each gets one of its own, so
+    /// that it fails alone.
+    pub(crate) fn do_all(&mut self, tasks: Vec<Task>) {
+        match self.transact(&tasks) {
+            Ok(outcomes) => {
+                let kept = outcomes.iter().filter_map(Outcome::revision).max();
+                for (task, outcome) in tasks.into_iter().zip(outcomes) {
+                    task.answer(Ok(outcome));
+                }
+                if let Some(revision) = kept {
+                    self.bell.ring(revision);
+                }
+            }
+            Err(Failure {
+                stage: Stage::Inside,
+                ..
+            }) if tasks.len() > 1 => {
+                for task in tasks {
+                    self.do_all(vec![task]);
+                }
+            }
+            Err(failure) => {
+                let failure = Arc::new(failure);
+                for task in tasks {
+                    task.answer(Err(Arc::clone(&failure)));
+                }
+            }
+        }
+    }
+
+    fn transact(&mut self, tasks: &[Task]) -> Result<Vec<Outcome>, Failure> {
+        let connection = &self.connection;
+        connection
+            .execute_batch("BEGIN IMMEDIATE")
+            .map_err(|error| Failure::new(error, Stage::Begin))?;
+        let outcomes: rusqlite::Result<Vec<Outcome>> =
+            tasks.iter().map(|task| task.run(connection)).collect();
+        let outcomes = outcomes.map_err(|error| {
+            roll_back(connection);
+            Failure::new(error, Stage::Inside)
+        })?;
+        connection.execute_batch("COMMIT").map_err(|error| {
+            roll_back(connection);
+            Failure::new(error, Stage::Commit)
+        })?;
+        Ok(outcomes)
+    }
+}
+
+impl Task {
+    /// Whether somebody still waits for the answer: what nobody waits for and was not begun is
+    /// not done.
+    fn is_awaited(&self) -> bool {
+        match self {
+            Self::Commit(_, answer) => !answer.is_canceled(),
+            Self::Usage(_, answer) => !answer.is_canceled(),
+        }
+    }
+
+    fn run(&self, connection: &Connection) -> rusqlite::Result<Outcome> {
+        match self {
+            Self::Commit(commit, _) => Ok(match keep(connection, commit)? {
+                Ok(revision) => Outcome::Kept(revision),
+                Err(conflict) => Outcome::Refused(conflict),
+            }),
+            Self::Usage(batch, _) => {
+                usage::merge(connection, batch)?;
+                Ok(Outcome::Merged)
+            }
+        }
+    }
+
+    /// Tells whoever waits; if nobody does any more, there is nobody to tell.
+    fn answer(self, outcome: Result<Outcome, Arc<Failure>>) {
+        match self {
+            Self::Commit(_, answer) => {
+                let _ = answer.send(match outcome {
+                    Ok(Outcome::Kept(revision)) => Ok(revision),
+                    Ok(Outcome::Refused(conflict)) => Err(conflict.into()),
+                    Ok(Outcome::Merged) => Err(StoreError::unknown(Gone).into()),
+                    Err(failure) => Err(failure.told().into()),
+                });
+            }
+            Self::Usage(_, answer) => {
+                let _ = answer.send(outcome.map(drop).map_err(Failure::told));
+            }
+        }
+    }
+}
+
+/// What became of a task, if its transaction is kept.
+#[derive(Debug)]
+enum Outcome {
+    Kept(Revision),
+    Refused(Conflict),
+    Merged,
+}
+
+impl Outcome {
+    fn revision(&self) -> Option<Revision> {
+        match self {
+            Self::Kept(revision) => Some(*revision),
+            Self::Refused(_) | Self::Merged => None,
+        }
+    }
+}
+
+/// Why a transaction was not kept, or may not have been.
+#[derive(Debug)]
+struct Failure {
+    error: rusqlite::Error,
+    stage: Stage,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Stage {
+    Begin,
+    Inside,
+    Commit,
+}
+
+impl Failure {
+    fn new(error: rusqlite::Error, stage: Stage) -> Self {
+        Self { error, stage }
+    }
+
+    /// Nothing is kept before COMMIT. At COMMIT, what has found no room, no lock or no permission
+    /// was not written; after any other fault the last page may have reached the disk, and would
+    /// be found there by whoever opens the file before the next commit overwrites it.
+    fn is_definite(&self) -> bool {
+        self.stage != Stage::Commit
+            || matches!(
+                self.error.sqlite_error_code(),
+                Some(
+                    ErrorCode::DiskFull
+                        | ErrorCode::DatabaseBusy
+                        | ErrorCode::DatabaseLocked
+                        | ErrorCode::OperationInterrupted
+                        | ErrorCode::ConstraintViolation
+                        | ErrorCode::ReadOnly
+                )
+            )
+    }
+
+    fn told(self: Arc<Self>) -> StoreError {
+        if self.is_definite() {
+            StoreError::definite(Shared(self))
+        } else {
+            StoreError::unknown(Shared(self))
+        }
+    }
+}
+
+/// One failure, told to everybody whose task was in the transaction.
+#[derive(Debug)]
+struct Shared(Arc<Failure>);
+
+impl std::fmt::Display for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self.0.stage {
+            Stage::Begin => "the database could not be locked for writing",
+            Stage::Inside => "the transaction failed",
+            Stage::Commit => "the transaction could not be committed",
+        })
+    }
+}
+
+impl std::error::Error for Shared {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        Some(&self.0.error)
+    }
+}
+
+/// Ends a transaction that failed; `SQLite` has done so itself after the gravest faults.
+fn roll_back(connection: &Connection) {
+    if !connection.is_autocommit() {
+        // Should this fail too, the next BEGIN says so, and nothing is kept meanwhile.
+        let _ = connection.execute_batch("ROLLBACK");
+    }
+}
+
+/// How many tasks one transaction takes.
+const BATCH_MAX: usize = 256;
