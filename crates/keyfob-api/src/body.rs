@@ -1,0 +1,160 @@
+//! Reading what a request carries: JSON, and the parameters of a query.
+
+use std::error::Error;
+
+use axum::{
+    body::{Bytes, to_bytes},
+    extract::{FromRequest, FromRequestParts, Request},
+    http::{HeaderMap, header, request::Parts},
+};
+use http_body_util::LengthLimitError;
+use serde::de::DeserializeOwned;
+use utoipa::{
+    PartialSchema,
+    openapi::{RefOr, schema::Schema},
+};
+
+use crate::{frame::Facts, refusal::Refusal};
+
+/// A body of JSON.
+///
+/// What does not fit is refused with its field, if that is one of ours, and its place; what stood
+/// there is never repeated.
+pub(crate) struct Json<T>(pub(crate) T);
+
+impl<T, S> FromRequest<S> for Json<T>
+where
+    T: DeserializeOwned + PartialSchema,
+    S: Send + Sync,
+{
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        if !is_json(request.headers()) {
+            return Err(Refusal::UNSUPPORTED_MEDIA_TYPE);
+        }
+        parse(&read(request).await?).map(Self)
+    }
+}
+
+/// A body of JSON that may be left out.
+pub(crate) struct OptionalJson<T>(pub(crate) T);
+
+impl<T, S> FromRequest<S> for OptionalJson<T>
+where
+    T: DeserializeOwned + PartialSchema + Default,
+    S: Send + Sync,
+{
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        let is_json = is_json(request.headers());
+        let body = read(request).await?;
+        match (body.is_empty(), is_json) {
+            (true, _) => Ok(Self(T::default())),
+            (false, true) => parse(&body).map(Self),
+            (false, false) => Err(Refusal::UNSUPPORTED_MEDIA_TYPE),
+        }
+    }
+}
+
+/// The parameters of a query. Those that are not known are passed over.
+pub(crate) struct Query<T>(pub(crate) T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Refusal;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
+        let query = parts.uri.query().unwrap_or_default();
+        serde_urlencoded::from_str(query)
+            .map(Self)
+            .map_err(|_| Refusal::bad_request("query: a parameter is malformed or there twice"))
+    }
+}
+
+/// Reads a whole body, within the limit.
+pub(crate) async fn read(request: Request) -> Result<Bytes, Refusal> {
+    let facts = request.extensions().get::<Facts>();
+    let limit = facts.map(|facts| facts.body).ok_or(Refusal::SERVER_ERROR)?;
+    to_bytes(request.into_body(), limit).await.map_err(|error| {
+        if is_too_long(&error) {
+            Refusal::PAYLOAD_TOO_LARGE
+        } else {
+            Refusal::bad_request("the body broke off")
+        }
+    })
+}
+
+fn is_too_long(error: &(dyn Error + 'static)) -> bool {
+    let mut cause = Some(error);
+    while let Some(error) = cause {
+        if error.is::<LengthLimitError>() {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
+}
+
+/// `application/json`, or a type of the same syntax (RFC 6839).
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok());
+    let Some(value) = value else { return false };
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    let essence = essence.to_ascii_lowercase();
+    essence == "application/json"
+        || (essence.starts_with("application/") && essence.ends_with("+json"))
+}
+
+fn parse<T: DeserializeOwned + PartialSchema>(body: &[u8]) -> Result<T, Refusal> {
+    let mut deserializer = serde_json::Deserializer::from_slice(body);
+    let read = serde_path_to_error::deserialize(&mut deserializer);
+    let value = read.map_err(|error| fault::<T>(&error))?;
+    let end = deserializer.end();
+    end.map_err(|error| Refusal::bad_request(format!("body: more than one value {}", At(&error))))?;
+    Ok(value)
+}
+
+/// Says what does not fit. The words of the parser are not used: they may repeat what stood there.
+fn fault<T: PartialSchema>(error: &serde_path_to_error::Error<serde_json::Error>) -> Refusal {
+    let inner = error.inner();
+    let at = At(inner);
+    if !inner.is_data() {
+        return Refusal::bad_request(format!("body: not JSON {at}"));
+    }
+    let fields = fields::<T>();
+    let text = inner.to_string();
+    // "missing field `name`" and the like: the name is quoted, and only one of ours is repeated.
+    let quoted = text.split('`').nth(1).unwrap_or_default();
+    let quoted = fields.iter().find(|field| *field == quoted);
+    let path = error.path().to_string();
+    let first = path.split(['.', '[']).next().unwrap_or_default();
+    let first = fields.iter().find(|field| *field == first);
+    Refusal::bad_request(match (quoted, first) {
+        (Some(field), _) if text.starts_with("missing field") => format!("{field}: missing"),
+        (Some(field), _) if text.starts_with("duplicate field") => {
+            format!("{field}: there twice {at}")
+        }
+        (_, Some(field)) => format!("{field}: not what is expected {at}"),
+        _ if text.starts_with("unknown field") => format!("body: an unknown field {at}"),
+        _ => format!("body: not what is expected {at}"),
+    })
+}
+
+/// The fields that a body of this type has.
+fn fields<T: PartialSchema>() -> Vec<String> {
+    match T::schema() {
+        RefOr::T(Schema::Object(object)) => object.properties.keys().cloned().collect(),
+        _ => Vec::new(),
+    }
+}
+
+struct At<'a>(&'a serde_json::Error);
+
+impl std::fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "(line {}, column {})", self.0.line(), self.0.column())
+    }
+}

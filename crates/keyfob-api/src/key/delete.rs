@@ -1,0 +1,45 @@
+//! `DELETE …/keys/{key_id}`
+
+use std::sync::Arc;
+
+use axum::{
+    Json as Answer,
+    extract::{Path, State},
+};
+use keyfob::store::KeyStore;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::{admission::Admitted, authority::Call, control_plane::Plane, refusal::Refusal};
+
+/// Deletes an access key
+///
+/// It ends at once; only the audit trail remembers it. To keep it in lists, revoke it.
+#[utoipa::path(
+    delete,
+    path = "/v2/functions/namespaces/{namespace_id}/keys/{key_id}",
+    operation_id = "delete_key",
+    tag = "Access keys",
+    params(
+        ("namespace_id" = String, Path, description = "The namespace."),
+        ("key_id" = String, Path, description = "The key's public identifier."),
+    ),
+    responses((status = 200, description = "It is gone.", body = Done)),
+)]
+pub(crate) async fn handle<S: KeyStore + 'static>(
+    State(plane): State<Arc<Plane<S>>>,
+    asked: Admitted,
+    Path((namespace, key)): Path<(String, String)>,
+) -> Result<Answer<Done>, Refusal> {
+    let info = plane.key(&asked, Call::DeleteKey, &namespace, &key).await?;
+    let context = asked.context();
+    plane
+        .keyring
+        .delete(&context, &info.tenant, info.id)
+        .await?;
+    Ok(Answer(Done {}))
+}
+
+/// `{}`: it was done.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct Done {}

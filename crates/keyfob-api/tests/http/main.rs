@@ -1,0 +1,4 @@
+//! The control plane over a store in memory, asked as its clients ask it.
+
+mod fixture;
+mod keys;
