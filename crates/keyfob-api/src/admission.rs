@@ -8,7 +8,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use keyfob::{Actor, Context, Owner, Reason, RequestId, TeamId, Timestamp};
+use keyfob::{Actor, Context, Owner, Reason, TeamId, Timestamp};
 
 use crate::{
     authenticate::Unauthenticated,
@@ -120,10 +120,6 @@ pub(crate) struct Admitted {
 impl Admitted {
     pub(crate) fn now(&self) -> Timestamp {
         self.facts.now
-    }
-
-    pub(crate) fn request_id(&self) -> &RequestId {
-        &self.facts.request_id
     }
 
     /// What accompanies a change: the audit trail names the caller, the key and the request.

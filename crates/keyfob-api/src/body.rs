@@ -108,7 +108,8 @@ fn is_json(headers: &HeaderMap) -> bool {
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-fn parse<T: DeserializeOwned + PartialSchema>(body: &[u8]) -> Result<T, Refusal> {
+/// Reads JSON.
+pub(crate) fn parse<T: DeserializeOwned + PartialSchema>(body: &[u8]) -> Result<T, Refusal> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let read = serde_path_to_error::deserialize(&mut deserializer);
     let value = read.map_err(|error| fault::<T>(&error))?;

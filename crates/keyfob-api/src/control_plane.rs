@@ -6,17 +6,18 @@ use axum::{Router, middleware::from_fn_with_state, response::IntoResponse};
 use keyfob::{KeyFormat, Keyring, Timestamp, Verifier, store::KeyStore};
 use time::OffsetDateTime;
 use tower_http::catch_panic::CatchPanicLayer;
-use utoipa_axum::router::OpenApiRouter;
 
 use crate::{
     admission::{RateKey, admit},
     authenticate::Authenticate,
+    calls,
     control_keys::ControlKeys,
     directory::{Directory, OneRegion},
+    docs,
     frame::frame,
     key::single_flight::SingleFlight,
     limits::Limits,
-    operation::call,
+    openapi,
     rate::{Rate, Source},
     refusal::Refusal,
 };
@@ -100,27 +101,30 @@ impl<S: KeyStore + 'static> ControlPlane<S> {
             creations: SingleFlight::default(),
             gate: Arc::clone(&gate),
         });
-        let (admitted, _) = admitted::<S>().split_for_parts();
-        admitted
-            .with_state(plane)
+        let (admitted, public) = (calls::admitted::<S>(), calls::public::<S>());
+        let document =
+            openapi::complete(admitted.get_openapi().clone(), public.get_openapi().clone());
+        let admitted = Router::from(admitted)
+            .with_state(Arc::clone(&plane))
             .fallback(|| async { Refusal::NOT_FOUND })
             .method_not_allowed_fallback(|| async { Refusal::METHOD_NOT_ALLOWED })
-            .layer(from_fn_with_state(Arc::clone(&gate), admit))
+            .layer(from_fn_with_state(Arc::clone(&gate), admit));
+        Router::from(public)
+            .with_state(plane)
+            .merge(docs::routes(&document))
+            .method_not_allowed_fallback(|| async { Refusal::METHOD_NOT_ALLOWED })
+            .merge(admitted)
             .layer(CatchPanicLayer::custom(|_| {
                 Refusal::SERVER_ERROR.into_response()
             }))
             .layer(from_fn_with_state(gate, frame))
     }
-}
 
-/// The calls for which one must be let in.
-fn admitted<S: KeyStore + 'static>() -> OpenApiRouter<Arc<Plane<S>>> {
-    OpenApiRouter::new()
-        .routes(call!(S, key::create))
-        .routes(call!(S, key::list))
-        .routes(call!(S, key::show))
-        .routes(call!(S, key::update))
-        .routes(call!(S, key::delete))
+    /// The `OpenAPI` document of the router, which also serves it at `/openapi.json`.
+    pub fn openapi() -> utoipa::openapi::OpenApi {
+        let (admitted, public) = (calls::admitted::<S>(), calls::public::<S>());
+        openapi::complete(admitted.into_openapi(), public.into_openapi())
+    }
 }
 
 /// What the handlers work with.

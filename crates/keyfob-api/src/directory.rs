@@ -4,6 +4,8 @@ use std::{future::Future, pin::Pin};
 
 use keyfob::Tenant;
 
+use crate::refusal::{Chain, Refusal};
+
 /// Knows what the published interface tells of a namespace and a key store does not: how it is
 /// called, where it runs, and under which address.
 ///
@@ -110,5 +112,17 @@ impl Directory for OneRegion {
             Err(DirectoryError::Region)
         };
         Box::pin(std::future::ready(answer))
+    }
+}
+
+impl From<DirectoryError> for Refusal {
+    fn from(error: DirectoryError) -> Self {
+        match &error {
+            DirectoryError::Unavailable(cause) => {
+                tracing::error!(error = %Chain(&**cause), "the directory of namespaces failed");
+                Self::UNAVAILABLE
+            }
+            _ => Self::bad_request(error.to_string()),
+        }
     }
 }

@@ -8,8 +8,8 @@ use std::{
 };
 
 use axum::{
-    extract::ConnectInfo,
-    http::{Extensions, HeaderMap, HeaderName, HeaderValue},
+    extract::{ConnectInfo, FromRequestParts},
+    http::{Extensions, HeaderMap, HeaderName, HeaderValue, request::Parts},
 };
 use governor::{
     NotUntil, RateLimiter,
@@ -119,6 +119,14 @@ impl Source {
             Some(ConnectInfo(address)) => Self::Network(network(address.ip())),
             None => Self::Unknown,
         }
+    }
+}
+
+impl<S: Sync> FromRequestParts<S> for Source {
+    type Rejection = std::convert::Infallible;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Self::Rejection> {
+        Ok(Self::of(&parts.extensions))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use keyfob::{LabelName, LabelValue, Labels, Owner, ServiceId, UserId};
+use keyfob::{Expiry, LabelName, LabelValue, Labels, Owner, ServiceId, UserId};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -11,6 +11,7 @@ use crate::{
         repeat::is_reserved,
         view::{OwnerKind, OwnerView},
     },
+    moment::Moment,
     refusal::Refusal,
 };
 
@@ -45,6 +46,24 @@ pub(crate) fn parse_labels(labels: &BTreeMap<String, String>) -> Result<Labels, 
             }
             Ok(labels.with(name, LabelValue::new(value)?)?)
         })
+}
+
+/// Reads the end of a key: how long it works, or until when.
+pub(crate) fn parse_expiry(
+    expires_in: Option<&str>,
+    expires_at: Option<&str>,
+) -> Result<Option<Expiry>, Refusal> {
+    match (expires_in, expires_at) {
+        (None, None) => Ok(None),
+        (Some(text), None) => Ok(Some(Expiry::In(text.parse()?))),
+        (None, Some(text)) => match Moment::parse(text) {
+            Some(end) => Ok(Some(Expiry::At(end))),
+            None => Err(Refusal::bad_request("expires_at: not RFC 3339")),
+        },
+        (Some(_), Some(_)) => Err(Refusal::bad_request(
+            "expires_at: not together with expires_in",
+        )),
+    }
 }
 
 /// Why something is done.

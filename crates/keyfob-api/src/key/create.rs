@@ -8,7 +8,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use keyfob::{Expiry, IssuedKey, KeyInfo, KeyName, NewKey, Scopes, Tenant, Ttl, store::KeyStore};
+use keyfob::{Expiry, IssuedKey, KeyInfo, KeyName, NewKey, Scopes, Tenant, store::KeyStore};
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 
@@ -20,7 +20,7 @@ use crate::{
     control_plane::Plane,
     key::{
         AccessKey, OwnerView,
-        asked::parse_labels,
+        asked::{parse_expiry, parse_labels},
         precondition::etag,
         repeat::{Creation, IdempotencyKey},
         scopes::{parse_scopes, refuse_escalation},
@@ -140,29 +140,17 @@ impl CreateKey {
         asked.may_to(Call::CreateKey, &owner)?;
         refuse_escalation(asked, &tenant, &scopes)?;
         let labels = self.labels.as_ref().map(parse_labels).transpose()?;
+        let expiry = parse_expiry(self.expires_in.as_deref(), self.expires_at.as_deref())?;
         let new = NewKey::new(tenant, owner, name)
             .with_scopes(scopes)
             .with_labels(labels.unwrap_or_default())
-            .with_expiry(self.expiry()?);
+            .with_expiry(expiry.unwrap_or(Expiry::Never));
         Ok(match &self.not_before {
             Some(text) => new.with_not_before(
                 Moment::parse(text).ok_or(Refusal::bad_request("not_before: not RFC 3339"))?,
             ),
             None => new,
         })
-    }
-
-    fn expiry(&self) -> Result<Expiry, Refusal> {
-        match (&self.expires_in, &self.expires_at) {
-            (None, None) => Ok(Expiry::Never),
-            (Some(text), None) => Ok(Expiry::In(text.parse::<Ttl>()?)),
-            (None, Some(text)) => Moment::parse(text)
-                .map(Expiry::At)
-                .ok_or(Refusal::bad_request("expires_at: not RFC 3339")),
-            (Some(_), Some(_)) => Err(Refusal::bad_request(
-                "expires_at: not together with expires_in",
-            )),
-        }
     }
 }
 

@@ -11,14 +11,17 @@ use axum::{
     http::{HeaderName, request::Parts},
 };
 use keyfob::{
-    Context, CredentialId, IssuedKey, KeyInfo, LabelName, LabelValue, Labels, ManageError, NewKey,
-    Owner, Rotation, Status, Tenant,
+    Context, CredentialId, IssuedKey, KeyInfo, KeyUpdate, LabelName, LabelValue, Labels,
+    ManageError, NewKey, Owner, Revision, Rotation, Status, Tenant,
     store::{Conflict, KeyQuery, KeyStore},
 };
 use ring::digest::{SHA256, digest};
 
 use crate::{
-    admission::Admitted, control_plane::Plane, key::single_flight::Digest, refusal::Refusal,
+    admission::Admitted,
+    control_plane::Plane,
+    key::{precondition::IfMatch, single_flight::Digest},
+    refusal::Refusal,
     request_id::hex,
 };
 
@@ -150,6 +153,37 @@ impl<S: KeyStore> Plane<S> {
             ..KeyQuery::namespace(tenant)
         };
         Ok(self.keyring.list(&query).await?.items.pop())
+    }
+
+    /// Takes the marks of its creation from a key that is about to be rotated on purpose, so that
+    /// no late repetition of the creation takes the new secret away. Gives the revision that the
+    /// rotation must then find.
+    pub(crate) async fn forget_creation(
+        &self,
+        context: &Context,
+        info: &KeyInfo,
+        if_match: IfMatch,
+    ) -> Result<Option<Revision>, Refusal> {
+        let age = context.now.seconds_since(info.created_at);
+        if age > self.gate.limits.repeat.as_secs() || info.labels.value(ASKED_UNDER).is_none() {
+            return Ok(if_match.0);
+        }
+        let expected = if_match.0.unwrap_or(info.revision);
+        let kept = info.labels.iter().filter(|(name, _)| !is_reserved(name));
+        let labels = kept
+            .into_iter()
+            .try_fold(Labels::new(), |labels, (name, value)| {
+                labels.with(name.clone(), value.clone())
+            })?;
+        let update = KeyUpdate {
+            labels: Some(labels),
+            ..KeyUpdate::default()
+        };
+        let update = self
+            .keyring
+            .update(context, &info.tenant, info.id, update, Some(expected));
+        let updated = update.await.map_err(|error| if_match.judge(error))?;
+        Ok(Some(updated.revision))
     }
 
     async fn create_again(

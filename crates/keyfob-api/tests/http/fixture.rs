@@ -16,7 +16,7 @@ use keyfob::{
     NewKey, Owner, Scope, Scopes, ServiceId, TeamId, Tenant, Timestamp, UserId, Verifier,
     store::{KeyStore, MemoryStore},
 };
-use keyfob_api::{ControlPlane, Limits, OneRegion, Right, control_namespace, first_credential};
+use keyfob_api::{ControlPlane, Limits, OneRegion, Right, control_namespace};
 use serde_json::Value;
 use tower::ServiceExt as _;
 

@@ -1,4 +1,5 @@
 //! The control plane over a store in memory, asked as its clients ask it.
 
+mod document;
 mod fixture;
 mod keys;

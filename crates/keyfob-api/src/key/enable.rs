@@ -1,0 +1,52 @@
+//! `POST …/keys/{key_id}/enable`
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+use keyfob::store::KeyStore;
+
+use crate::{
+    admission::Admitted,
+    authority::Call,
+    body::OptionalJson,
+    control_plane::Plane,
+    key::{asked::Because, scopes::refuse_takeover, show::ShownKey},
+    refusal::Refusal,
+};
+
+/// Switches an access key on again
+///
+/// One that is on stays so.
+#[utoipa::path(
+    post,
+    path = "/v2/functions/namespaces/{namespace_id}/keys/{key_id}/enable",
+    operation_id = "enable_key",
+    tag = "Access keys",
+    params(
+        ("namespace_id" = String, Path, description = "The namespace."),
+        ("key_id" = String, Path, description = "The key's public identifier."),
+    ),
+    request_body = Option<Because>,
+    responses(
+        (status = 200, description = "It is on.", body = ShownKey),
+        (status = 409, description = "The key is revoked."),
+    ),
+)]
+pub(crate) async fn handle<S: KeyStore + 'static>(
+    State(plane): State<Arc<Plane<S>>>,
+    asked: Admitted,
+    Path((namespace, key)): Path<(String, String)>,
+    OptionalJson(why): OptionalJson<Because>,
+) -> Result<Response, Refusal> {
+    let info = plane.key(&asked, Call::EnableKey, &namespace, &key).await?;
+    refuse_takeover(&asked, &info.tenant, &info.scopes)?;
+    let context = asked.context_because(why.reason.as_deref())?;
+    let info = plane
+        .keyring
+        .enable(&context, &info.tenant, info.id)
+        .await?;
+    plane.answer(&asked, &info).await
+}

@@ -1,0 +1,50 @@
+//! `POST …/keys/{key_id}/revoke`
+
+use std::sync::Arc;
+
+use axum::{
+    extract::{Path, State},
+    response::Response,
+};
+use keyfob::store::KeyStore;
+
+use crate::{
+    admission::Admitted,
+    authority::Call,
+    body::OptionalJson,
+    control_plane::Plane,
+    key::{asked::Because, show::ShownKey},
+    refusal::Refusal,
+};
+
+/// Revokes an access key
+///
+/// It never works again, and stays in lists. One that is revoked stays as it is.
+#[utoipa::path(
+    post,
+    path = "/v2/functions/namespaces/{namespace_id}/keys/{key_id}/revoke",
+    operation_id = "revoke_key",
+    tag = "Access keys",
+    params(
+        ("namespace_id" = String, Path, description = "The namespace."),
+        ("key_id" = String, Path, description = "The key's public identifier."),
+    ),
+    request_body = Option<Because>,
+    responses(
+        (status = 200, description = "It is revoked.", body = ShownKey),
+    ),
+)]
+pub(crate) async fn handle<S: KeyStore + 'static>(
+    State(plane): State<Arc<Plane<S>>>,
+    asked: Admitted,
+    Path((namespace, key)): Path<(String, String)>,
+    OptionalJson(why): OptionalJson<Because>,
+) -> Result<Response, Refusal> {
+    let info = plane.key(&asked, Call::RevokeKey, &namespace, &key).await?;
+    let context = asked.context_because(why.reason.as_deref())?;
+    let info = plane
+        .keyring
+        .revoke(&context, &info.tenant, info.id)
+        .await?;
+    plane.answer(&asked, &info).await
+}

@@ -1,0 +1,4 @@
+//! Whole teams.
+
+pub(crate) mod remove;
+pub(crate) mod restore;

@@ -1,0 +1,45 @@
+//! `POST /v1/teams/{team_id}/restore`
+
+use std::sync::Arc;
+
+use axum::{
+    Json as Answer,
+    extract::{Path, State},
+};
+use keyfob::store::KeyStore;
+
+use crate::{
+    admission::Admitted,
+    authority::Call,
+    body::OptionalJson,
+    control_plane::Plane,
+    key::{Because, Done},
+    refusal::Refusal,
+};
+
+/// Admits a team again
+///
+/// Keys can be made in it again. Those that were cut off stay so. For operators.
+#[utoipa::path(
+    post,
+    path = "/v1/teams/{team_id}/restore",
+    operation_id = "restore_team",
+    tag = "Teams",
+    params(("team_id" = String, Path, description = "The team.")),
+    request_body = Option<Because>,
+    responses(
+        (status = 200, description = "It is in force.", body = Done),
+        (status = 409, description = "The team was not removed."),
+    ),
+)]
+pub(crate) async fn handle<S: KeyStore + 'static>(
+    State(plane): State<Arc<Plane<S>>>,
+    asked: Admitted,
+    Path(team): Path<String>,
+    OptionalJson(why): OptionalJson<Because>,
+) -> Result<Answer<Done>, Refusal> {
+    let team = asked.team(Call::Operate, &team)?;
+    let context = asked.context_because(why.reason.as_deref())?;
+    plane.keyring.restore_team(&context, &team).await?;
+    Ok(Answer(Done {}))
+}

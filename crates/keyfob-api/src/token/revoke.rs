@@ -1,0 +1,65 @@
+//! `POST /v1/revoke`
+
+use std::sync::Arc;
+
+use axum::{
+    Json as Answer,
+    extract::{Extension, State},
+    response::{IntoResponse, Response},
+};
+use keyfob::{Actor, Context, Reason, store::KeyStore};
+
+use crate::{
+    control_plane::Plane,
+    frame::Facts,
+    key::Done,
+    rate::Source,
+    refusal::Refusal,
+    token::{
+        end::{By, Found},
+        presented::Presented,
+    },
+};
+
+/// Revokes a key by its own text
+///
+/// As RFC 7009 has it: whoever holds a key may end it, and needs no other. The answer is the same
+/// for a text that is no key. A legacy credential is shared, and is not ended by one of those who
+/// hold it.
+#[utoipa::path(
+    post,
+    path = "/v1/revoke",
+    operation_id = "revoke_by_holder",
+    tag = "Credentials at hand",
+    security(()),
+    request_body(content(
+        (Presented = "application/x-www-form-urlencoded"),
+        (Presented = "application/json"),
+    )),
+    responses((status = 200, description = "If it was a key, it is revoked.", body = Done)),
+)]
+pub(crate) async fn handle<S: KeyStore + 'static>(
+    State(plane): State<Arc<Plane<S>>>,
+    Extension(facts): Extension<Facts>,
+    source: Source,
+    presented: Presented,
+) -> Result<Response, Refusal> {
+    let mut response = Answer(Done {}).into_response();
+    let context = Context::new(Actor::system(), facts.now)
+        .with_request_id(facts.request_id)
+        .with_reason(Reason::new("revoked by its holder")?);
+    match plane.end(presented.as_bytes(), context, By::Holder).await? {
+        Found::Credential(_) => Ok(response),
+        Found::Nothing => match plane.gate.attempt(source) {
+            Ok(allowance) => {
+                response.extensions_mut().insert(allowance);
+                Ok(response)
+            }
+            Err((refusal, allowance)) => {
+                let mut response = refusal.into_response();
+                response.extensions_mut().insert(allowance);
+                Ok(response)
+            }
+        },
+    }
+}
