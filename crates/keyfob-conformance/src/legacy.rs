@@ -1,15 +1,15 @@
 //! Legacy credentials: imported once, listed, revoked for ever.
 
 use keyfob::{
-    Actor, DenyReason, PepperId, Peppers, Revision, Timestamp, UserId,
+    Actor, DenyReason, PepperId, Peppers, Realm, Revision, Timestamp, UserId,
     legacy::{LegacyPolicy, LegacyRecord},
     store::{Change, Conflict, Item, KeyStore, LegacyQuery},
 };
 
 use crate::{
     fixture::{
-        Legacy, NOW, home, kept, later, legacy, legacy_replacement, legacy_under, refused, sound,
-        tenant,
+        Legacy, NOW, cut, home, kept, later, legacy, legacy_replacement, legacy_under, refused,
+        sound, tenant,
     },
     reading::{Gate, feed, list_legacy},
 };
@@ -75,6 +75,22 @@ pub async fn every_field_of_a_legacy_credential_is_kept(store: &impl KeyStore) {
     guest.record.revision = kept(store, legacy_replacement(&guest.record)).await;
     let listed: Vec<Fields> = all(store).await.iter().map(fields).collect();
     assert_eq!(listed, [fields(&guest.record)], "replaced");
+}
+
+/// Whatever birth a replacement claims, the credential keeps its own, and so stays behind a cut.
+pub async fn a_replaced_legacy_credential_keeps_its_birth(store: &impl KeyStore) {
+    let guest = legacy("guest").create(store).await;
+    let mut young = guest.record.clone();
+    young.born = Revision::new(u64::from(u32::MAX));
+    kept(store, legacy_replacement(&young)).await;
+    let births: Vec<Revision> = all(store).await.iter().map(|record| record.born).collect();
+    assert_eq!(births, [guest.record.born]);
+    kept(store, cut(Realm::Namespace(home()))).await;
+    let revoked = all(store)
+        .await
+        .iter()
+        .all(|record| record.revoked.is_some());
+    assert!(revoked, "behind the cut");
 }
 
 /// A credential is imported once: its identifier is refused to a second import, into any

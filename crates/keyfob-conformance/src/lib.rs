@@ -102,6 +102,7 @@ macro_rules! for_each_behaviour {
             }
             lives {
                 a_replaced_key_keeps_its_birth
+                a_replacement_does_not_choose_its_birth
                 a_stale_replacement_is_refused
                 an_unknown_key_cannot_be_changed
                 a_revoked_key_is_revoked_everywhere
@@ -201,6 +202,7 @@ macro_rules! for_each_behaviour {
             legacy {
                 an_imported_credential_works_until_the_sunset
                 every_field_of_a_legacy_credential_is_kept
+                a_replaced_legacy_credential_keeps_its_birth
                 an_import_can_run_again
                 a_blocked_credential_is_refused
                 a_revoked_legacy_credential_never_comes_back

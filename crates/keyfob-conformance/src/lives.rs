@@ -7,8 +7,8 @@ use keyfob::{
 
 use crate::{
     fixture::{
-        NOW, commit_at, context, deletion, fields, home, kept, key, later, name, refused,
-        replacement,
+        NOW, commit_at, context, cut, deletion, fields, home, kept, key, later, name, part_of,
+        refused, replacement, user,
     },
     reading::{Gate, feed, listed, names, read, text, verdict},
 };
@@ -24,6 +24,21 @@ pub async fn a_replaced_key_keeps_its_birth(store: &impl KeyStore) {
     assert_eq!(fields(&found), fields(&renamed), "the replaced record");
     assert_eq!(found.born, laptop.record.born, "its birth");
     assert!(found.revision > laptop.record.revision, "its revision");
+}
+
+/// Whatever birth a replacement claims, the key keeps its own, and so stays behind a cut.
+pub async fn a_replacement_does_not_choose_its_birth(store: &impl KeyStore) {
+    let laptop = key("laptop").create(store).await;
+    let mut young = laptop.record.clone();
+    young.born = Revision::new(u64::from(u32::MAX));
+    kept(store, replacement(&young)).await;
+    let found = read(store, &laptop.record).await;
+    assert_eq!(found.born, laptop.record.born, "its birth");
+    kept(store, cut(part_of(user("alice")))).await;
+    let found = read(store, &laptop.record).await;
+    assert!(found.is_revoked(), "behind the cut: {:?}", found.status);
+    let verdict = verdict(store, laptop.text(), &home(), NOW).await;
+    assert_eq!(verdict, Err(DenyReason::Revoked));
 }
 
 /// A record made from an older revision is refused, and nothing of it is kept.

@@ -190,6 +190,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
         hooks: || showing_keys(|record| record.born = record.revision),
         caught_by: &[
             "a_replaced_key_keeps_its_birth",
+            "a_replacement_does_not_choose_its_birth",
             "the_store_sets_birth_and_revision",
         ],
     },

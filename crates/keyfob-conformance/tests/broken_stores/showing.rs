@@ -275,6 +275,20 @@ pub(crate) const DEFECTS: &[Defect] = &[
         caught_by: &["legacy_credentials_are_listed_page_by_page"],
     },
     Defect {
+        name: "a replaced legacy credential is born again",
+        hooks: || Hooks {
+            legacy: Box::new(|state, query| {
+                let mut page = state.legacy(query);
+                for record in &mut page.items {
+                    record.born = record.revision;
+                }
+                page
+            }),
+            ..Hooks::default()
+        },
+        caught_by: &["a_replaced_legacy_credential_keeps_its_birth"],
+    },
+    Defect {
         name: "legacy credentials are not selected by namespace",
         hooks: || Hooks {
             legacy: Box::new(|state, query| {
