@@ -69,9 +69,15 @@ fn a_namespace_can_exist_before_its_first_key() {
     assert_eq!((&records[0].tenant, records[0].created_at), (&home, START));
     assert_eq!(list("globex"), []);
 
-    let trail = wait(keyring.audit(&AuditQuery::team(team("acme")))).unwrap();
-    assert_eq!(trail.items[0].entry.action, Action::NamespaceCreated);
-    assert_eq!(trail.items[0].entry.namespace, Some(home.namespace));
+    let trail = |team: &str| {
+        let query = AuditQuery::team(self::team(team));
+        wait(keyring.audit(&query)).unwrap().items
+    };
+    let events = trail("acme");
+    assert_eq!(events.len(), 1);
+    assert_eq!(events[0].entry.action, Action::NamespaceCreated);
+    assert_eq!(events[0].entry.namespace, Some(home.namespace));
+    assert_eq!(trail("globex"), []);
 }
 
 #[test]

@@ -242,3 +242,31 @@ pub enum Item {
     /// The policy for legacy credentials of a namespace, or the default.
     LegacyPolicy(Option<NamespaceId>, Option<LegacyPolicy>),
 }
+
+#[cfg(test)]
+mod tests {
+    use alloc::string::ToString;
+
+    use super::*;
+    use crate::{
+        identity::Owner,
+        name::{TeamId, UserId},
+    };
+
+    #[test]
+    fn a_conflict_names_what_was_removed() {
+        let team = || TeamId::new("acme").unwrap();
+        let place = Tenant::new(team(), NamespaceId::new("fn-a").unwrap());
+        let alice = Owner::User(UserId::new("alice").unwrap());
+        for (realm, called) in [
+            (Realm::Team(team()), "team"),
+            (Realm::Namespace(place), "namespace"),
+            (Realm::Owner(team(), alice), "owner"),
+        ] {
+            let closed = Conflict::Closed(realm.clone()).to_string();
+            assert_eq!(closed, alloc::format!("the {called} was removed"));
+            let open = Conflict::NotClosed(realm).to_string();
+            assert_eq!(open, alloc::format!("the {called} was not removed"));
+        }
+    }
+}

@@ -353,6 +353,14 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_query_for_a_team_reaches_no_other() {
+        let team = || TeamId::new("acme").unwrap();
+        assert_eq!(LegacyQuery::team(team()).team, Some(team()));
+        assert_eq!(NamespaceQuery::team(team()).team, Some(team()));
+        assert_eq!(AuditQuery::team(team()).team, Some(team()));
+    }
+
+    #[test]
     fn cursors_have_one_text() {
         for revision in [0, 1, 255, u64::MAX] {
             let cursor = Cursor::behind(Revision::new(revision));
