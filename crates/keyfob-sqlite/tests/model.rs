@@ -32,7 +32,10 @@ struct Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let people = (0..26u8, 0..7u8, 0..5u8, 0..4u8);
+    // Most of it at one place, so that the steps meet.
+    let somewhere = prop_oneof![3 => Just(0), 1 => 0..5u8];
+    let somebody = prop_oneof![2 => Just(0), 1 => 0..4u8];
+    let people = (0..26u8, 0..7u8, somewhere, somebody);
     let forms = (0..4u8, any::<u8>(), 0..12u8, -3..20i8);
     let choices = (any::<bool>(), prop::bool::weighted(0.1));
     (people, forms, choices).prop_map(|(people, forms, choices)| {
@@ -461,13 +464,11 @@ fn key_queries() -> Vec<KeyQuery> {
                     limit: 2,
                     ..base.clone()
                 });
-                for n in 0..4 {
-                    queries.push(KeyQuery {
-                        status,
-                        owner: Some(owner(n)),
-                        ..base.clone()
-                    });
-                }
+                queries.push(KeyQuery {
+                    status,
+                    owner: Some(owner(at)),
+                    ..base.clone()
+                });
             }
             for n in 0..4 {
                 queries.push(KeyQuery {
@@ -562,7 +563,6 @@ proptest! {
         for step in &steps[..half] {
             pair.play(step);
         }
-        pair.compare();
         drop(pair.store);
         pair.store = SqliteStore::open(&path).unwrap();
         for step in &steps[half..] {
