@@ -31,7 +31,7 @@ pub(crate) fn keep(
     }
 }
 
-fn write(connection: &Connection, facts: &Facts, write: &Write) -> Result<()> {
+pub(crate) fn write(connection: &Connection, facts: &Facts, write: &Write) -> Result<()> {
     insert_event(connection, &write.event)?;
     if let Some(tenant) = &write.binds {
         one(

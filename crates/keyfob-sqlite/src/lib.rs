@@ -45,3 +45,11 @@ pub use error::{BackupError, CheckError, OpenError};
 pub use options::Options;
 pub use store::SqliteStore;
 pub use watch::Watch;
+
+#[cfg(test)]
+mod faults;
+#[cfg(test)]
+#[path = "../tests/play/process.rs"]
+mod process;
+#[cfg(test)]
+mod race;

@@ -68,7 +68,8 @@ fn next(inbox: &Mutex<mpsc::Receiver<Question>>) -> Result<Question, mpsc::RecvE
     inbox.lock().unwrap_or_else(PoisonError::into_inner).recv()
 }
 
-fn read_at_once<T>(
+/// Reads within one transaction.
+pub(crate) fn read_at_once<T>(
     connection: &mut Connection,
     read: impl FnOnce(&Connection) -> rusqlite::Result<T>,
 ) -> Result<T, StoreError> {

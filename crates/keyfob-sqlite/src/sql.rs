@@ -12,7 +12,34 @@ pub(crate) struct Sql(&'static str);
 impl Sql {
     /// The statement, ready to run on `connection`.
     pub(crate) fn on(self, connection: &Connection) -> rusqlite::Result<CachedStatement<'_>> {
+        #[cfg(test)]
+        crate::faults::pass()?;
         connection.prepare_cached(self.0)
+    }
+}
+
+/// The ends of a transaction that writes.
+#[derive(Clone, Copy, Debug)]
+pub(crate) enum Transaction {
+    /// Takes the lock of the one writer at once: a transaction that begins by reading could not
+    /// take it later if another had written meanwhile.
+    Begin,
+    Commit,
+    Rollback,
+}
+
+impl Transaction {
+    pub(crate) fn on(self, connection: &Connection) -> rusqlite::Result<()> {
+        #[cfg(test)]
+        crate::faults::pass()?;
+        connection.execute_batch(match self {
+            Self::Begin => "BEGIN IMMEDIATE",
+            Self::Commit => "COMMIT",
+            Self::Rollback => "ROLLBACK",
+        })?;
+        #[cfg(test)]
+        crate::faults::pass()?;
+        Ok(())
     }
 }
 

@@ -11,9 +11,9 @@ use keyfob::{
     Revision, Usage,
     store::{Commit, CommitError, Conflict, StoreError},
 };
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, ffi};
 
-use crate::{bell::Bell, error::Gone, keep::keep, usage};
+use crate::{bell::Bell, error::Gone, keep::keep, sql::Transaction, usage};
 
 /// What the writer is asked to do.
 #[derive(Debug)]
@@ -101,12 +101,11 @@ impl Desk {
     pub(crate) fn do_all(&mut self, tasks: Vec<Task>) {
         match self.transact(&tasks) {
             Ok(outcomes) => {
-                let kept = outcomes.iter().filter_map(Outcome::revision).max();
+                if let Some(revision) = outcomes.iter().filter_map(Outcome::revision).max() {
+                    self.bell.ring(revision);
+                }
                 for (task, outcome) in tasks.into_iter().zip(outcomes) {
                     task.answer(Ok(outcome));
-                }
-                if let Some(revision) = kept {
-                    self.bell.ring(revision);
                 }
             }
             Err(Failure {
@@ -128,16 +127,17 @@ impl Desk {
 
     fn transact(&mut self, tasks: &[Task]) -> Result<Vec<Outcome>, Failure> {
         let connection = &self.connection;
-        connection
-            .execute_batch("BEGIN IMMEDIATE")
-            .map_err(|error| Failure::new(error, Stage::Begin))?;
+        Transaction::Begin.on(connection).map_err(|error| {
+            roll_back(connection);
+            Failure::new(error, Stage::Begin)
+        })?;
         let outcomes: rusqlite::Result<Vec<Outcome>> =
             tasks.iter().map(|task| task.run(connection)).collect();
         let outcomes = outcomes.map_err(|error| {
             roll_back(connection);
             Failure::new(error, Stage::Inside)
         })?;
-        connection.execute_batch("COMMIT").map_err(|error| {
+        Transaction::Commit.on(connection).map_err(|error| {
             roll_back(connection);
             Failure::new(error, Stage::Commit)
         })?;
@@ -222,21 +222,24 @@ impl Failure {
         Self { error, stage }
     }
 
-    /// Nothing is kept before COMMIT. At COMMIT, what has found no room, no lock or no permission
-    /// was not written; after any other fault the last page may have reached the disk, and would
-    /// be found there by whoever opens the file before the next commit overwrites it.
+    /// Nothing is kept before COMMIT. At COMMIT, what found no lock or no room, or could not be
+    /// written, is not there: only a last page that is written whole makes a transaction. If it
+    /// could not be synchronised, the disk may have it, and whoever opens the file before the
+    /// next commit overwrites it would find it.
     fn is_definite(&self) -> bool {
+        let Some(error) = self.error.sqlite_error() else {
+            return self.stage != Stage::Commit;
+        };
         self.stage != Stage::Commit
+            || error.extended_code == ffi::SQLITE_IOERR_WRITE
             || matches!(
-                self.error.sqlite_error_code(),
-                Some(
-                    ErrorCode::DiskFull
-                        | ErrorCode::DatabaseBusy
-                        | ErrorCode::DatabaseLocked
-                        | ErrorCode::OperationInterrupted
-                        | ErrorCode::ConstraintViolation
-                        | ErrorCode::ReadOnly
-                )
+                error.code,
+                ErrorCode::DiskFull
+                    | ErrorCode::DatabaseBusy
+                    | ErrorCode::DatabaseLocked
+                    | ErrorCode::OperationInterrupted
+                    | ErrorCode::ConstraintViolation
+                    | ErrorCode::ReadOnly
             )
     }
 
@@ -273,7 +276,7 @@ impl std::error::Error for Shared {
 fn roll_back(connection: &Connection) {
     if !connection.is_autocommit() {
         // Should this fail too, the next BEGIN says so, and nothing is kept meanwhile.
-        let _ = connection.execute_batch("ROLLBACK");
+        let _ = Transaction::Rollback.on(connection);
     }
 }
 

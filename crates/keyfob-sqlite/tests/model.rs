@@ -328,7 +328,7 @@ impl Pair {
             }
             (answer, expected) => panic!("{answer:?} in place of {expected:?}: {commit:?}"),
         }
-        if step.kind % 4 == 0 {
+        if step.kind.is_multiple_of(4) {
             let batch = usage(step, context.now);
             wait(self.store.record_usage(&batch)).unwrap();
             self.state.record_usage(&batch);

@@ -1,0 +1,346 @@
+//! Two processes race on one file. The parts are played by this test program, started anew.
+
+use std::{fs, path::Path};
+
+use keyfob::{
+    Actor, Context, KeyDigest, KeyId, KeyName, KeyRecord, Labels, NamespaceId, Owner, Realm,
+    Revision, Scopes, Status, TeamId, Tenant, Timestamp, UserId,
+    audit::{Action, AuditEntry},
+    store::{Change, Commit, CommitError, Conflict, KeyQuery, KeyStore, Limits, StatusFilter},
+    wait,
+};
+use rusqlite::Connection;
+
+use crate::{
+    SqliteStore,
+    facts::{facts, head},
+    keep::write,
+    open::Source,
+    process::{Process, say, told},
+};
+
+/// How many rounds each race has; as many as `KEYFOB_RACE_ROUNDS` says.
+fn rounds() -> u64 {
+    let asked = std::env::var("KEYFOB_RACE_ROUNDS").ok();
+    asked
+        .and_then(|rounds| rounds.parse().ok())
+        .unwrap_or(3_400)
+}
+
+pub(crate) fn home() -> Tenant {
+    Tenant::new(
+        TeamId::new("acme").unwrap(),
+        NamespaceId::new("fn-1").unwrap(),
+    )
+}
+
+fn person(n: u64) -> Owner {
+    Owner::User(UserId::new(&format!("user {n}")).unwrap())
+}
+
+pub(crate) fn context() -> Context {
+    Context::new(Actor::system(), Timestamp::from_unix(1_800_000_000))
+}
+
+pub(crate) fn new_record(of: u64) -> KeyRecord {
+    let now = context().now;
+    KeyRecord {
+        id: KeyId::from_bytes(u128::from(of + 1).to_be_bytes()),
+        tenant: home(),
+        owner: person(of),
+        name: KeyName::new("laptop").unwrap(),
+        labels: Labels::new(),
+        scopes: Scopes::All,
+        digest: digest('0'),
+        previous: None,
+        created_at: now,
+        created_by: Actor::system(),
+        updated_at: now,
+        issued_at: now,
+        not_before: None,
+        expires_at: None,
+        status: Status::Active,
+        born: Revision::ZERO,
+        revision: Revision::ZERO,
+    }
+}
+
+pub(crate) fn digest(digit: char) -> KeyDigest {
+    let digits: String = std::iter::repeat_n(digit, 64).collect();
+    KeyDigest::from_text(&["sha256:", &digits].concat()).unwrap()
+}
+
+fn commit(change: Change) -> Commit {
+    let event = AuditEntry::new(Action::KeyUpdated, &context());
+    Commit { change, event }
+}
+
+fn creation(of: u64) -> Commit {
+    commit(Change::CreateKey {
+        record: new_record(of),
+        limits: Limits::default(),
+    })
+}
+
+fn cut(of: u64, close: bool) -> Commit {
+    let realm = Realm::Owner(home().team, person(of));
+    commit(Change::CutRealm { realm, close })
+}
+
+fn rotation(record: &KeyRecord) -> Commit {
+    let mut rotated = record.clone();
+    rotated.digest = digest('1');
+    commit(Change::ReplaceKey {
+        record: rotated,
+        expected: record.revision,
+        unique_name: false,
+    })
+}
+
+/// How a part keeps a commit: as the store does, or as it must not be done.
+enum Keeper {
+    Store(SqliteStore),
+    /// Asks before the transaction, and writes in it what was judged by those answers.
+    Hasty(Connection),
+}
+
+impl Keeper {
+    fn open(path: &Path, kind: &str) -> Self {
+        match kind {
+            "hasty" => {
+                let source = Source::prepare(path, false, std::time::Duration::from_secs(5));
+                Self::Hasty(source.unwrap().writer().unwrap())
+            }
+            _ => Self::Store(SqliteStore::open(path).unwrap()),
+        }
+    }
+
+    fn keep(&self, commit: &Commit) -> Result<Revision, Conflict> {
+        match self {
+            Self::Store(store) => match wait(store.commit(commit)) {
+                Ok(revision) => Ok(revision),
+                Err(CommitError::Conflict(conflict)) => Err(conflict),
+                Err(error) => panic!("{error:?}"),
+            },
+            Self::Hasty(connection) => {
+                let mut facts = facts(connection, commit).unwrap();
+                connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+                (facts.head, facts.last_hash) = head(connection).unwrap();
+                let judged = commit.judge(&facts);
+                let kept = judged.map(|judged| {
+                    write(connection, &facts, &judged).unwrap();
+                    judged.revision
+                });
+                connection.execute_batch("COMMIT").unwrap();
+                kept
+            }
+        }
+    }
+
+    fn record(&self, of: u64) -> KeyRecord {
+        let Self::Store(store) = self else {
+            unreachable!("who rotates is never hasty");
+        };
+        let query = KeyQuery {
+            owner: Some(person(of)),
+            ..KeyQuery::namespace(&home())
+        };
+        wait(store.keys(&query)).unwrap().items.remove(0)
+    }
+}
+
+/// What a part does in a round.
+fn act(keeper: &Keeper, part: &str, round: u64) -> Result<Revision, Conflict> {
+    match part {
+        "create" => keeper.keep(&creation(round)),
+        "remove" => keeper.keep(&cut(round, true)),
+        "revoke all" => keeper.keep(&cut(round, false)),
+        "rotate" => keeper.keep(&rotation(&keeper.record(round))),
+        _ => panic!("{part} is no part"),
+    }
+}
+
+#[test]
+#[ignore = "a part that another test starts"]
+fn part() {
+    let keeper = Keeper::open(Path::new(&told("PLAY_PATH")), &told("PLAY_KEEPER"));
+    let part = told("PLAY_PART");
+    say("ready");
+    let mut line = String::new();
+    while std::io::stdin().read_line(&mut line).unwrap() > 0 {
+        let round = line.trim().parse().unwrap();
+        match act(&keeper, &part, round) {
+            Ok(revision) => say(revision),
+            Err(conflict) => say(conflict),
+        }
+        line.clear();
+    }
+}
+
+/// A file with two processes at it.
+struct Race {
+    folder: std::path::PathBuf,
+    parts: [Process; 2],
+}
+
+impl Race {
+    fn start(
+        name: &str,
+        keeper: &str,
+        parts: [&str; 2],
+        prepare: impl FnOnce(&SqliteStore),
+    ) -> Self {
+        let folder = format!("keyfob-race-{name}-{keeper}-{}", std::process::id());
+        let folder = std::env::temp_dir().join(folder);
+        fs::create_dir(&folder).unwrap();
+        let path = folder.join("keys.db");
+        prepare(&SqliteStore::open(&path).unwrap());
+        let parts = parts.map(|part| {
+            let words = [
+                ("PLAY_PATH", path.to_str().unwrap()),
+                ("PLAY_KEEPER", keeper),
+                ("PLAY_PART", part),
+            ];
+            let mut process = Process::start("race::part", &words);
+            assert_eq!(process.heard().as_deref(), Some("ready"));
+            process
+        });
+        Self { folder, parts }
+    }
+
+    /// One round: both are told, then both are heard. A revision if it was kept.
+    fn round(&mut self, round: u64) -> [Result<u64, String>; 2] {
+        for part in &mut self.parts {
+            part.tell(&round.to_string());
+        }
+        let heard = self.parts.each_mut().map(|part| part.heard().unwrap());
+        heard.map(|said| said.parse().map_err(|_| said))
+    }
+
+    fn store(&self) -> SqliteStore {
+        SqliteStore::open(self.folder.join("keys.db")).unwrap()
+    }
+}
+
+impl Drop for Race {
+    fn drop(&mut self) {
+        for part in &mut self.parts {
+            part.kill();
+        }
+        fs::remove_dir_all(&self.folder).unwrap();
+    }
+}
+
+/// Who still has a key that works.
+fn survivors(store: &SqliteStore) -> Vec<Owner> {
+    let mut query = KeyQuery {
+        status: Some(StatusFilter::Active),
+        limit: KeyQuery::LIMIT_MAX,
+        ..KeyQuery::namespace(&home())
+    };
+    let mut survivors = Vec::new();
+    loop {
+        let page = wait(store.keys(&query)).unwrap();
+        survivors.extend(page.items.into_iter().map(|record| record.owner));
+        query.after = page.next;
+        if query.after.is_none() {
+            return survivors;
+        }
+    }
+}
+
+/// Creates keys of people who are removed at that moment; gives how many creations came before
+/// the removal, how many after it, and who is left with a key.
+fn create_against_removal(keeper: &str, rounds: u64) -> (u64, u64, Vec<Owner>) {
+    let mut race = Race::start("removal", keeper, ["create", "remove"], |_| {});
+    let (mut before, mut after) = (0, 0);
+    for round in 0..rounds {
+        match race.round(round) {
+            [Ok(created), Ok(removed)] if created < removed => before += 1,
+            [Ok(_) | Err(_), Ok(_)] => after += 1,
+            said => panic!("round {round}: {said:?}"),
+        }
+    }
+    (before, after, survivors(&race.store()))
+}
+
+#[test]
+fn no_key_outlives_an_owner_who_is_removed_by_another_process() {
+    let (before, after, survivors) = create_against_removal("store", rounds());
+    assert!(survivors.is_empty(), "{survivors:?}");
+    assert!(before > 0 && after > 0, "{before} before, {after} after");
+}
+
+/// The same race must catch a store that asks before its transaction, or it would prove nothing.
+#[test]
+fn a_store_that_asks_too_early_is_caught() {
+    for attempt in 1..=20 {
+        let (_, _, survivors) = create_against_removal("hasty", 200);
+        if !survivors.is_empty() {
+            return;
+        }
+        assert!(attempt < 20, "nobody survived in 4000 rounds");
+    }
+}
+
+#[test]
+fn of_rotations_by_two_processes_one_wins() {
+    let rounds = rounds();
+    let mut race = Race::start("rotation", "store", ["rotate", "rotate"], |store| {
+        for round in 0..rounds {
+            wait(store.commit(&creation(round))).unwrap();
+        }
+    });
+    let mut winners = [0, 0];
+    let mut stale = 0;
+    for round in 0..rounds {
+        match race.round(round) {
+            [Ok(_), Err(said)] if said == Conflict::Stale.to_string() => {
+                winners[0] += 1;
+                stale += 1;
+            }
+            [Err(said), Ok(_)] if said == Conflict::Stale.to_string() => {
+                winners[1] += 1;
+                stale += 1;
+            }
+            // One had read what the other had written already.
+            [Ok(first), Ok(second)] => assert_ne!(first, second),
+            said => panic!("round {round}: {said:?}"),
+        }
+    }
+    assert!(stale > 0, "they never met: {winners:?}");
+    let store = race.store();
+    wait(store.check()).unwrap();
+}
+
+#[test]
+fn revoke_all_revokes_what_came_before_it_and_nothing_else() {
+    let rounds = rounds();
+    let mut race = Race::start("revocation", "store", ["create", "revoke all"], |_| {});
+    let mut expected = Vec::new();
+    for round in 0..rounds {
+        match race.round(round) {
+            [Ok(created), Ok(cut)] if created < cut => {}
+            [Ok(_), Ok(_)] => expected.push(person(round)),
+            said => panic!("round {round}: {said:?}"),
+        }
+    }
+    let store = race.store();
+    let mut found = survivors(&store);
+    found.sort();
+    expected.sort();
+    assert_eq!(found, expected);
+    let met = expected.len() as u64;
+    assert!(
+        0 < met && met < rounds,
+        "{met} of {rounds} came after the cut"
+    );
+    wait(store.check()).unwrap();
+    for record in wait(store.keys(&KeyQuery::namespace(&home())))
+        .unwrap()
+        .items
+    {
+        let is_expected = expected.contains(&record.owner);
+        assert_eq!(record.status == Status::Active, is_expected);
+    }
+}

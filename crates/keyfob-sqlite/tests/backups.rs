@@ -1,0 +1,112 @@
+//! Copies that are made while the store works on, and what takes the store's place.
+
+mod play;
+
+use std::{
+    fs,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    thread,
+};
+
+use keyfob::{FollowError, Index, IndexError, Revision, store::KeyStore, wait};
+use keyfob_sqlite::{BackupError, SqliteStore};
+use play::{create, keyring};
+
+#[test]
+fn a_copy_that_is_made_during_writes_is_of_one_moment() {
+    let folder = tempfile::tempdir().unwrap();
+    let keyring = Arc::new(keyring(&folder.path().join("keys.db")));
+    let ended = AtomicBool::new(false);
+    thread::scope(|scope| {
+        let writers: Vec<_> = (0..4)
+            .map(|writer| {
+                let (keyring, ended) = (Arc::clone(&keyring), &ended);
+                scope.spawn(move || {
+                    let mut made = 0;
+                    while !ended.load(Ordering::Relaxed) {
+                        create(&keyring, "alice", &format!("{writer} {made}")).unwrap();
+                        made += 1;
+                    }
+                    made
+                })
+            })
+            .collect();
+        let mut heads = Vec::new();
+        for n in 0..10 {
+            let copy = folder.path().join(format!("copy {n}.db"));
+            let before = head(keyring.store());
+            wait(keyring.store().backup(&copy)).unwrap();
+            let copy = SqliteStore::open(copy).unwrap();
+            // The trail to the head, and nothing but what it tells of.
+            wait(copy.check()).unwrap();
+            let changes = wait(copy.changes(Revision::ZERO, usize::MAX)).unwrap();
+            assert_eq!(changes.entries.len() as u64, changes.head.get());
+            assert!(before <= changes.head, "an older moment");
+            heads.push(changes.head);
+        }
+        ended.store(true, Ordering::Relaxed);
+        let made: u64 = writers.into_iter().map(|w| w.join().unwrap()).sum();
+        assert!(heads.is_sorted(), "{heads:?}");
+        assert!(heads.last() > heads.first(), "writes went on: {heads:?}");
+        assert_eq!(head(keyring.store()), Revision::new(made));
+    });
+}
+
+fn head(store: &SqliteStore) -> Revision {
+    wait(store.changes(Revision::ZERO, 1)).unwrap().head
+}
+
+#[test]
+fn an_index_notices_that_a_backup_took_the_stores_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("keys.db"), folder.path().join("copy.db"));
+    let first = keyring(&path);
+    let (_, info) = create(&first, "alice", "laptop").unwrap();
+    wait(first.store().backup(&copy)).unwrap();
+    wait(first.revoke(&play::system(), &play::home(), info.id)).unwrap();
+    let index = Index::new();
+    wait(index.follow(first.store())).unwrap();
+    drop(first);
+
+    fs::copy(&copy, &path).unwrap();
+    let restored = keyring(&path);
+    wait(restored.store().check()).unwrap();
+    let followed = wait(index.follow(restored.store()));
+    let error = followed.unwrap_err();
+    assert!(
+        matches!(&error, FollowError::Index(IndexError::Regressed { .. })),
+        "{error:?}"
+    );
+    let anew = Index::new();
+    assert_eq!(
+        wait(anew.follow(restored.store())).unwrap(),
+        Revision::new(1)
+    );
+}
+
+#[test]
+fn nothing_is_overwritten_by_a_backup() {
+    let folder = tempfile::tempdir().unwrap();
+    let keyring = keyring(&folder.path().join("keys.db"));
+    create(&keyring, "alice", "laptop").unwrap();
+    let taken = folder.path().join("taken");
+    fs::write(&taken, "precious").unwrap();
+    for path in [&taken, &folder.path().join("keys.db")] {
+        let error = wait(keyring.store().backup(path)).unwrap_err();
+        assert!(matches!(error, BackupError::Taken), "{error:?}");
+    }
+    assert_eq!(fs::read_to_string(&taken).unwrap(), "precious");
+    let nowhere = folder.path().join("no folder").join("copy.db");
+    let error = wait(keyring.store().backup(&nowhere)).unwrap_err();
+    assert!(matches!(error, BackupError::Io(_)), "{error:?}");
+    let left = fs::read_dir(folder.path()).unwrap().flatten();
+    let left: Vec<_> = left.map(|file| file.file_name()).collect();
+    assert!(
+        left.iter()
+            .all(|name| !name.to_string_lossy().contains("partial")),
+        "{left:?}"
+    );
+}
