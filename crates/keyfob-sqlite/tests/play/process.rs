@@ -8,6 +8,7 @@
 
 use std::{
     io::{BufRead, BufReader, Lines},
+    path::PathBuf,
     process::{Child, ChildStdout, Command, Stdio},
 };
 
@@ -20,7 +21,18 @@ pub(crate) struct Process {
 impl Process {
     /// `part` is a test that is ignored but for this; `words` are what it is told.
     pub(crate) fn start(part: &str, words: &[(&str, &str)]) -> Self {
-        let mut child = Command::new(std::env::current_exe().unwrap())
+        Self::spawn(Command::new(program()), part, words)
+    }
+
+    /// As `start`, by another program that is told what to start.
+    pub(crate) fn start_by(by: &str, how: &[&str], part: &str, words: &[(&str, &str)]) -> Self {
+        let mut command = Command::new(by);
+        command.args(how).arg(program());
+        Self::spawn(command, part, words)
+    }
+
+    fn spawn(mut command: Command, part: &str, words: &[(&str, &str)]) -> Self {
+        let mut child = command
             .args(["--ignored", "--exact", "--nocapture", part])
             .envs(words.iter().copied())
             .stdin(Stdio::piped())
@@ -48,6 +60,7 @@ impl Process {
 
     /// Waits for the end; whether it was a good one.
     pub(crate) fn end(mut self) -> bool {
+        drop(self.child.stdin.take());
         while self.heard().is_some() {}
         self.child.wait().unwrap().success()
     }
@@ -67,6 +80,10 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+fn program() -> PathBuf {
+    std::env::current_exe().unwrap()
 }
 
 /// What the part was told under this name.

@@ -1,0 +1,155 @@
+//! Handles, threads and futures that nobody waits for.
+
+mod play;
+
+use std::{
+    path::Path,
+    pin::pin,
+    task::{Context, Poll, Waker},
+    thread,
+};
+
+use keyfob::{
+    CredentialId, Keyring, Revision, Usage,
+    store::{KeyQuery, KeyStore},
+    wait,
+};
+use keyfob_sqlite::SqliteStore;
+use play::{Process, create, format, home, keyring, new_key, now, say, system, told};
+
+#[test]
+fn a_store_can_be_shared_and_sent() {
+    fn is_shared<T: Clone + Send + Sync + KeyStore + 'static>(_: &T) {}
+    fn is_sent<T: Send>(future: T) -> T {
+        future
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.db");
+    let store = SqliteStore::open(&path).unwrap();
+    is_shared(&store);
+    wait(is_sent(store.watch().changed(std::time::Duration::ZERO)));
+    wait(is_sent(store.check())).unwrap();
+    wait(is_sent(store.backup(&folder.path().join("copy.db")))).unwrap();
+    let keyring = Keyring::new(store.clone(), format());
+    drop(store);
+    let context = system();
+    wait(is_sent(
+        keyring.create(&context, new_key("alice", "laptop")),
+    ))
+    .unwrap();
+}
+
+#[test]
+fn a_future_that_is_dropped_is_kept_whole_or_not_at_all() {
+    let folder = tempfile::tempdir().unwrap();
+    let keyring = keyring(&folder.path().join("keys.db"));
+    let mut context = Context::from_waker(Waker::noop());
+    let mut begun = 0;
+    for n in 0..200 {
+        let context_of_call = system();
+        let name = format!("{n}");
+        let future = keyring.create(&context_of_call, new_key("alice", &name));
+        let mut future = pin!(future);
+        for _ in 0..n % 20 {
+            match future.as_mut().poll(&mut context) {
+                Poll::Pending => thread::yield_now(),
+                Poll::Ready(created) => {
+                    created.unwrap();
+                    break;
+                }
+            }
+        }
+        begun += u64::from(n % 20 > 0);
+        // Here it is dropped.
+    }
+    create(&keyring, "alice", "last").unwrap();
+    wait(keyring.store().check()).unwrap();
+    let changes = wait(keyring.store().changes(Revision::ZERO, 1000)).unwrap();
+    assert_eq!(changes.entries.len() as u64, changes.head.get());
+    let kept = changes.head.get();
+    assert!((1..=begun + 1).contains(&kept), "{kept} of {begun}");
+}
+
+/// What nobody waits for goes on being done where it was begun, and holds up nobody.
+#[test]
+fn readers_go_on_after_dropped_futures() {
+    let folder = tempfile::tempdir().unwrap();
+    let keyring = keyring(&folder.path().join("keys.db"));
+    create(&keyring, "alice", "laptop").unwrap();
+    let mut context = Context::from_waker(Waker::noop());
+    let query = KeyQuery::namespace(&home());
+    for _ in 0..500 {
+        let mut future = pin!(keyring.list(&query));
+        let _ = future.as_mut().poll(&mut context);
+    }
+    assert_eq!(wait(keyring.list(&query)).unwrap().items.len(), 1);
+}
+
+#[test]
+fn many_commits_at_once_are_kept_in_one_order() {
+    let folder = tempfile::tempdir().unwrap();
+    let keyring = keyring(&folder.path().join("keys.db"));
+    thread::scope(|scope| {
+        for thread in 0..16 {
+            let keyring = &keyring;
+            scope.spawn(move || {
+                for n in 0..25 {
+                    let (_, info) = create(keyring, "alice", &format!("{thread} {n}")).unwrap();
+                    let usage = Usage::accepted(CredentialId::Key(info.id), now());
+                    wait(keyring.store().record_usage(&[usage])).unwrap();
+                    // Its own change is seen by whoever was told of it.
+                    let found = wait(keyring.get(&home(), info.id)).unwrap();
+                    assert_eq!(found.revision, info.revision);
+                }
+            });
+        }
+    });
+    wait(keyring.store().check()).unwrap();
+    let changes = wait(keyring.store().changes(Revision::ZERO, 1000)).unwrap();
+    assert_eq!(changes.head, Revision::new(400));
+    let credentials: Vec<CredentialId> = changes
+        .entries
+        .iter()
+        .filter_map(|entry| match &entry.item {
+            keyfob::store::Item::Key(record) => Some(CredentialId::Key(record.id)),
+            _ => None,
+        })
+        .collect();
+    let usage = wait(keyring.usage(&credentials)).unwrap();
+    assert_eq!(usage.len(), 400);
+    assert!(usage.iter().all(|usage| usage.accepted == 1));
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn the_last_handle_takes_threads_and_files_with_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.db");
+    let words = [("PLAY_PATH", path.to_str().unwrap())];
+    let mut process = Process::start("part_of_one_that_opens_and_drops", &words);
+    assert_eq!(process.heard().as_deref(), Some("nothing is left"));
+    assert!(process.end());
+}
+
+#[test]
+#[ignore = "a part that another test starts"]
+fn part_of_one_that_opens_and_drops() {
+    let count = |of: &str| std::fs::read_dir(of).unwrap().count();
+    let all = || (count("/proc/self/task"), count("/proc/self/fd"));
+    let path = told("PLAY_PATH");
+    let before = all();
+    for n in 0..10 {
+        let keyring = keyring(Path::new(&path));
+        create(&keyring, "alice", &format!("{n}")).unwrap();
+        let mut watch = keyring.store().watch();
+        wait(watch.changed(std::time::Duration::ZERO));
+        let other = keyring.store().clone();
+        assert!(all().0 >= before.0 + 4, "a writer, readers, a watcher");
+        drop(keyring);
+        create(&Keyring::new(other, format()), "alice", &format!("{n} too")).unwrap();
+    }
+    assert_eq!(all(), before);
+    // The log went with the last connection.
+    assert!(!Path::new(&[&path, "-wal"].concat()).exists());
+    say("nothing is left");
+}
