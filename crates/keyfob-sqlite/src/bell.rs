@@ -1,6 +1,7 @@
 //! Who waits for changes, and who tells them.
 
 use std::{
+    mem,
     sync::{Condvar, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -34,7 +35,7 @@ impl Bell {
         }
     }
 
-    /// No code that can panic runs under the lock.
+    /// Nothing of anybody else's runs under the lock: who is to be woken is woken after it.
     fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -46,12 +47,15 @@ impl Bell {
     /// Tells everybody of a new head.
     pub(crate) fn ring(&self, head: Revision) {
         let mut state = self.state();
-        if state.head < head {
-            state.head = head;
-            for (_, waiting) in state.waiting.drain(..) {
-                // Whoever does not wait any more need not be told.
-                let _ = waiting.send(());
-            }
+        if head <= state.head {
+            return;
+        }
+        state.head = head;
+        let waiting = mem::take(&mut state.waiting);
+        drop(state);
+        for (_, waiting) in waiting {
+            // Whoever does not wait any more need not be told.
+            let _ = waiting.send(());
         }
     }
 
@@ -62,7 +66,6 @@ impl Bell {
             return None;
         }
         let (sender, receiver) = oneshot::channel();
-        state.waiting.retain(|(_, other)| !other.is_canceled());
         state.waiting.push((until, sender));
         self.stirred.notify_one();
         Some(receiver)
@@ -73,42 +76,45 @@ impl Bell {
         self.stirred.notify_one();
     }
 
-    /// Sends away those whose time is over, then sleeps until it is time to look again: after
-    /// `interval` or when the next one's time is over; for as long as nobody waits. `false` once
-    /// the bell is closed.
+    /// Sleeps until it is time to look again: after `interval`, or for as long as nobody waits.
+    /// Those whose time is over are sent away meanwhile. `false` once the bell is closed.
     pub(crate) fn sleep(&self, interval: Duration) -> bool {
-        let mut state = self.state();
-        let now = Instant::now();
-        let wake_up = now + interval;
+        let wake_up = Instant::now() + interval;
         loop {
+            let mut state = self.state();
             let now = Instant::now();
-            // What is dropped here wakes its receiver.
-            state
-                .waiting
-                .retain(|(until, waiting)| *until > now && !waiting.is_canceled());
+            let is_over = |(until, waiting): &mut (Instant, oneshot::Sender<()>)| {
+                *until <= now || waiting.is_canceled()
+            };
+            let over: Vec<_> = state.waiting.extract_if(.., is_over).collect();
+            if !over.is_empty() {
+                drop(state);
+                // This wakes them.
+                drop(over);
+                continue;
+            }
             if state.closed {
                 return false;
             }
-            let next = state.waiting.iter().map(|(until, _)| *until).min();
-            let Some(next) = next else {
-                state = self
-                    .stirred
-                    .wait(state)
-                    .unwrap_or_else(PoisonError::into_inner);
-                if !state.waiting.is_empty() {
-                    return !state.closed;
-                }
-                continue;
+            let Some(next) = state.waiting.iter().map(|(until, _)| *until).min() else {
+                // Whoever comes first wants to know at once whether something has changed.
+                return self.wait_for_somebody(state);
             };
-            let pause = next.min(wake_up).saturating_duration_since(now);
             if wake_up <= now {
                 return true;
             }
-            let (guard, _) = self
-                .stirred
-                .wait_timeout(state, pause)
-                .unwrap_or_else(PoisonError::into_inner);
-            state = guard;
+            let pause = next.min(wake_up).saturating_duration_since(now);
+            let woken = self.stirred.wait_timeout(state, pause);
+            drop(woken.unwrap_or_else(PoisonError::into_inner));
         }
+    }
+
+    fn wait_for_somebody(&self, state: MutexGuard<'_, State>) -> bool {
+        let nobody = |state: &mut State| state.waiting.is_empty() && !state.closed;
+        let state = self
+            .stirred
+            .wait_while(state, nobody)
+            .unwrap_or_else(PoisonError::into_inner);
+        !state.closed
     }
 }

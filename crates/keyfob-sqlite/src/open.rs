@@ -129,3 +129,42 @@ const PRAGMAS: &str = "PRAGMA synchronous = FULL;
     PRAGMA cell_size_check = ON;
     PRAGMA temp_store = MEMORY;
     PRAGMA journal_size_limit = 67108864;";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What is lost by a wrong word in a pragma, no other test would see.
+    #[test]
+    fn every_connection_is_careful() {
+        let folder = format!("keyfob-open-{}", std::process::id());
+        let folder = std::env::temp_dir().join(folder);
+        fs::create_dir(&folder).unwrap();
+        let timeout = Duration::from_millis(1234);
+        let source = Source::prepare(&folder.join("keys.db"), true, timeout).unwrap();
+        let connections = [(source.writer().unwrap(), 0), (source.reader().unwrap(), 1)];
+        for (connection, query_only) in connections {
+            for (name, expected) in [
+                ("synchronous", 2),
+                ("foreign_keys", 1),
+                ("trusted_schema", 0),
+                ("cell_size_check", 1),
+                ("busy_timeout", 1234),
+                ("query_only", query_only),
+                ("application_id", 0x4b66_6f62),
+            ] {
+                let found = connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0));
+                assert_eq!(found.unwrap(), expected, "{name}");
+            }
+            let mode =
+                connection.pragma_query_value(None, "journal_mode", |row| row.get::<_, String>(0));
+            assert_eq!(mode.unwrap(), "wal");
+            let write = connection.execute("UPDATE head SET revision = revision + 1", []);
+            assert_eq!(write.is_err(), query_only == 1, "{write:?}");
+            let schema = connection.execute("PRAGMA writable_schema = ON", []);
+            let rewritten = connection.execute("UPDATE sqlite_schema SET sql = ''", []);
+            assert!(rewritten.is_err(), "{schema:?}");
+        }
+        fs::remove_dir_all(&folder).unwrap();
+    }
+}
