@@ -16,6 +16,7 @@ pub(crate) fn admitted<S: KeyStore + 'static>() -> OpenApiRouter<Arc<Plane<S>>> 
         .routes(call!(S, namespace::list))
         .routes(call!(S, namespace::create))
         .routes(call!(S, namespace::show))
+        .routes(call!(S, namespace::delete))
         .routes(call!(S, namespace::remove))
         .routes(call!(S, namespace::restore))
         .routes(call!(S, key::create))

@@ -1,6 +1,7 @@
 //! Namespaces: one file for each call.
 
 pub(crate) mod create;
+pub(crate) mod delete;
 pub(crate) mod list;
 pub(crate) mod remove;
 pub(crate) mod restore;

@@ -12,8 +12,8 @@ use axum::{
 };
 use http_body_util::BodyExt as _;
 use keyfob::{
-    Actor, Context, Expiry, Index, IssuedKey, KeyFormat, KeyInfo, KeyName, Keyring, NamespaceId,
-    NewKey, Owner, Scope, Scopes, ServiceId, TeamId, Tenant, Timestamp, UserId, Verifier,
+    Actor, Context, Index, IssuedKey, KeyFormat, KeyInfo, KeyName, Keyring, NamespaceId, NewKey,
+    Owner, Scope, Scopes, TeamId, Tenant, Timestamp, UserId, Verifier,
     store::{KeyStore, MemoryStore},
 };
 use keyfob_api::{ControlPlane, Limits, OneRegion, Right, control_namespace};
