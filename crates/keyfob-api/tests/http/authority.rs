@@ -1,0 +1,410 @@
+//! Who may do what: every role, every call, on one's own things, others' in the team, and another
+//! team's, asked over HTTP.
+//!
+//! The table is written out here once more, by hand, so that a change of the one in the program is
+//! seen.
+
+use keyfob::{Owner, Scopes, UserId};
+use keyfob_api::{Right, Rights};
+use serde_json::{Value, json};
+
+use crate::fixture::Plane;
+
+/// What comes of a call: for a control key without any right, with `function:read`,
+/// `function:admin`, `team:read`, `team:admin` and `operator`.
+type Row = [u16; 6];
+
+/// Somebody's thing, as Alice sees it.
+#[derive(Clone, Copy, Debug)]
+enum Of {
+    Herself,
+    Bob,
+    Rival,
+}
+
+const ROLES: [Option<Right>; 6] = [
+    None,
+    Some(Right::FunctionRead),
+    Some(Right::FunctionAdmin),
+    Some(Right::TeamRead),
+    Some(Right::TeamAdmin),
+    Some(Right::Operator),
+];
+
+/// The calls on one key.
+#[rustfmt::skip]
+const ON_A_KEY: [(&str, &str, Of, Row); 24] = [
+    //                              none  f:read f:admin t:read t:admin operator
+    ("GET", "",         Of::Herself, [403, 200,   200,    200,   200,    200]),
+    ("GET", "",         Of::Bob,     [403, 404,   404,    200,   200,    200]),
+    ("GET", "",         Of::Rival,   [403, 404,   404,    404,   404,    200]),
+    ("PUT", "",         Of::Herself, [403, 403,   200,    403,   200,    200]),
+    ("PUT", "",         Of::Bob,     [403, 403,   404,    403,   200,    200]),
+    ("PUT", "",         Of::Rival,   [403, 403,   404,    403,   404,    200]),
+    ("POST", "/rotate", Of::Herself, [403, 403,   200,    403,   200,    200]),
+    ("POST", "/rotate", Of::Bob,     [403, 403,   404,    403,   200,    200]),
+    ("POST", "/rotate", Of::Rival,   [403, 403,   404,    403,   404,    200]),
+    ("POST", "/disable", Of::Herself, [403, 403,  200,    403,   200,    200]),
+    ("POST", "/disable", Of::Bob,    [403, 403,   404,    403,   200,    200]),
+    ("POST", "/disable", Of::Rival,  [403, 403,   404,    403,   404,    200]),
+    ("POST", "/enable", Of::Herself, [403, 403,   200,    403,   200,    200]),
+    ("POST", "/enable", Of::Bob,     [403, 403,   404,    403,   200,    200]),
+    ("POST", "/enable", Of::Rival,   [403, 403,   404,    403,   404,    200]),
+    ("POST", "/revoke", Of::Herself, [403, 403,   200,    403,   200,    200]),
+    ("POST", "/revoke", Of::Bob,     [403, 403,   404,    403,   200,    200]),
+    ("POST", "/revoke", Of::Rival,   [403, 403,   404,    403,   404,    200]),
+    ("DELETE", "",      Of::Herself, [403, 403,   200,    403,   200,    200]),
+    ("DELETE", "",      Of::Bob,     [403, 403,   404,    403,   200,    200]),
+    ("DELETE", "",      Of::Rival,   [403, 403,   404,    403,   404,    200]),
+    // Making a key for somebody.
+    ("CREATE", "",      Of::Herself, [403, 403,   201,    403,   201,    201]),
+    ("CREATE", "",      Of::Bob,     [403, 403,   403,    403,   201,    201]),
+    ("CREATE", "",      Of::Rival,   [403, 403,   404,    403,   404,    201]),
+];
+
+/// The other calls: on the team's things, and on another team's.
+#[rustfmt::skip]
+const OF_A_TEAM: [(&str, &str, Row, Row); 29] = [
+    //                                                        own team                        another team
+    //                                              none f:r f:a t:r t:a op          none f:r f:a t:r t:a op
+    ("GET",    "/v2/functions/namespaces?team={t}", [403, 200, 200, 200, 200, 200], [403, 404, 404, 404, 404, 200]),
+    ("POST",   "/v2/functions/namespaces",          [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
+    ("GET",    "/v2/functions/namespaces/{n}",      [403, 200, 200, 200, 200, 200], [403, 404, 404, 404, 404, 200]),
+    ("GET",    "/v2/functions/namespaces/{n}/keys", [403, 200, 200, 200, 200, 200], [403, 404, 404, 404, 404, 200]),
+    ("GET",    "/v2/functions/namespaces/{n}/policy", [403, 200, 200, 200, 200, 200], [403, 404, 404, 404, 404, 200]),
+    ("PUT",    "/v2/functions/namespaces/{n}/policy", [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
+    ("DELETE", "/v2/functions/namespaces/{n}/policy", [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
+    ("GET",    "/v2/functions/namespaces/{n}/legacy-policy", [403, 403, 403, 200, 200, 200], [403, 403, 403, 404, 404, 200]),
+    ("PUT",    "/v2/functions/namespaces/{n}/legacy-policy", [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
+    ("DELETE", "/v2/functions/namespaces/{n}/legacy-policy", [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
+    ("POST",   "/v2/functions/namespaces/{n}/legacy-policy/cut-off", [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
+    ("POST",   "/v2/functions/namespaces/{n}/remove", [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
+    ("POST",   "/v2/functions/namespaces/{n}/restore", [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
+    ("GET",    "/v1/teams/{t}/members/{u}/keys",    [403, 403, 403, 200, 200, 200], [403, 403, 403, 404, 404, 200]),
+    ("POST",   "/v1/teams/{t}/members/{u}/remove",  [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
+    ("POST",   "/v1/teams/{t}/members/{u}/restore", [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
+    ("GET",    "/v1/teams/{t}/services/bot/keys",   [403, 403, 403, 200, 200, 200], [403, 403, 403, 404, 404, 200]),
+    ("POST",   "/v1/teams/{t}/services/bot/remove", [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
+    ("POST",   "/v1/teams/{t}/services/bot/restore", [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
+    ("POST",   "/v1/teams/{t}/revocations",         [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
+    ("GET",    "/v1/teams/{t}/audit",               [403, 403, 403, 200, 200, 200], [403, 403, 403, 404, 404, 200]),
+    ("GET",    "/v1/teams/{t}/legacy",              [403, 403, 403, 200, 200, 200], [403, 403, 403, 404, 404, 200]),
+    ("GET",    "/v1/audit",                         [403, 403, 403, 403, 403, 200], [403, 403, 403, 403, 403, 200]),
+    ("GET",    "/v1/audit/verification",            [403, 403, 403, 403, 403, 200], [403, 403, 403, 403, 403, 200]),
+    ("GET",    "/v1/legacy",                        [403, 403, 403, 403, 403, 200], [403, 403, 403, 403, 403, 200]),
+    ("GET",    "/v1/policy",                        [403, 403, 403, 403, 403, 200], [403, 403, 403, 403, 403, 200]),
+    ("PUT",    "/v1/legacy-policy",                 [403, 403, 403, 403, 403, 200], [403, 403, 403, 403, 403, 200]),
+    ("POST",   "/v1/leaks",                         [403, 403, 403, 403, 403, 200], [403, 403, 403, 403, 403, 200]),
+    ("GET",    "/v1/caller",                        [200, 200, 200, 200, 200, 200], [200, 200, 200, 200, 200, 200]),
+];
+
+/// Alice of acme, with one role, in a plane with Bob of acme and Rita of the rival.
+async fn plane_with(role: Option<Right>) -> (Plane, String) {
+    let plane = Plane::new();
+    plane.key("acme", "fn-a", "carol", "hers").await;
+    plane.key("rival", "fn-r", "rita", "hers").await;
+    let alice = match role {
+        Some(right) => plane.control_key("acme", "alice", right).await,
+        None => {
+            let owner = Owner::User(UserId::new("alice").unwrap());
+            plane
+                .control_key_of("acme", owner, Scopes::only([]).unwrap())
+                .await
+        }
+    };
+    (plane, alice)
+}
+
+#[tokio::test]
+async fn every_role_makes_every_call_on_every_key_as_the_table_says() {
+    for (method, call, of, row) in ON_A_KEY {
+        for (role, expected) in ROLES.into_iter().zip(row) {
+            let (plane, alice) = plane_with(role).await;
+            let (team, namespace, user) = match of {
+                Of::Herself => ("acme", "fn-a", "alice"),
+                Of::Bob => ("acme", "fn-a", "bob"),
+                Of::Rival => ("rival", "fn-r", "rita"),
+            };
+            let keys = format!("/v2/functions/namespaces/{namespace}/keys");
+            let answer = if method == "CREATE" {
+                let owner = json!({"type": "user", "id": user});
+                let body = json!({"name": "new", "owner": owner});
+                plane.ask(&alice, "POST", &keys, body).await
+            } else {
+                let (_, info) = plane.key(team, namespace, user, "old").await;
+                let path = format!("{keys}/{}{call}", plane.keyring.format().key_id(info.id));
+                let body = match method {
+                    "PUT" => json!({"name": "renamed"}),
+                    _ => Value::Null,
+                };
+                plane.ask(&alice, method, &path, body).await
+            };
+            assert_eq!(
+                answer.status, expected,
+                "{method} {call} of {of:?} as {role:?}: {}",
+                answer.text
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn every_role_makes_every_other_call_as_the_table_says() {
+    for (method, path, own, other) in OF_A_TEAM {
+        for (role, (own, other)) in ROLES.into_iter().zip(own.into_iter().zip(other)) {
+            for (team, namespace, user, expected) in [
+                ("acme", "fn-a", "bob", own),
+                ("rival", "fn-r", "rita", other),
+            ] {
+                let (plane, alice) = plane_with(role).await;
+                let context = plane.context();
+                let path = path
+                    .replace("{t}", team)
+                    .replace("{n}", namespace)
+                    .replace("{u}", user);
+                let keyring = &plane.keyring;
+                let tenant = crate::fixture::tenant(team, namespace);
+                if path.ends_with("/restore") {
+                    if path.contains("/namespaces/") {
+                        keyring.remove_namespace(&context, &tenant).await.unwrap();
+                    } else if path.contains("/members/") {
+                        let user = UserId::new(user).unwrap();
+                        keyring
+                            .remove_member(&context, &tenant.team, &user)
+                            .await
+                            .unwrap();
+                    } else {
+                        let bot = keyfob::ServiceId::new("bot").unwrap();
+                        keyring
+                            .remove_service(&context, &tenant.team, &bot)
+                            .await
+                            .unwrap();
+                    }
+                }
+                let body = match (method, path.rsplit('/').next().unwrap()) {
+                    ("POST", "namespaces") => {
+                        json!({"label": "new", "region": "blr1", "team": team})
+                    }
+                    ("POST", "revocations") => json!({"of": "user", "id": user}),
+                    ("POST", "leaks") => json!([]),
+                    ("PUT", "policy") => json!({}),
+                    ("PUT", "legacy-policy") => json!({"sunset": null}),
+                    _ => Value::Null,
+                };
+                let answer = plane.ask(&alice, method, &path, body).await;
+                assert_eq!(
+                    answer.status, expected,
+                    "{method} {path} as {role:?}: {}",
+                    answer.text
+                );
+            }
+        }
+    }
+}
+
+/// What no table says: every call of the document was gone through.
+#[test]
+fn every_documented_call_is_in_a_table_or_has_tests_of_its_own() {
+    use keyfob::store::MemoryStore;
+    use keyfob_api::ControlPlane;
+
+    let own_tests = [
+        // As that of a namespace, or as the other calls for operators.
+        ("DELETE", "/v2/functions/namespaces/{namespace_id}"),
+        ("PUT", "/v1/policy"),
+        ("DELETE", "/v1/policy"),
+        ("GET", "/v1/legacy-policy"),
+        ("DELETE", "/v1/legacy-policy"),
+        // Tested where they are tested.
+        (
+            "POST",
+            "/v2/functions/namespaces/{namespace_id}/legacy/{legacy_id}/revoke",
+        ),
+        ("POST", "/v1/teams/{team_id}/remove"),
+        ("POST", "/v1/teams/{team_id}/restore"),
+        ("POST", "/v1/introspect"),
+        ("POST", "/v1/revoke"),
+    ];
+    let key = "/v2/functions/namespaces/{namespace_id}/keys";
+    let mut known: Vec<(String, String)> = own_tests
+        .iter()
+        .map(|(method, path)| ((*method).to_owned(), (*path).to_owned()))
+        .collect();
+    known.extend(ON_A_KEY.iter().map(|(method, call, ..)| match *method {
+        "CREATE" => ("POST".to_owned(), key.to_owned()),
+        method => (method.to_owned(), format!("{key}/{{key_id}}{call}")),
+    }));
+    known.extend(OF_A_TEAM.iter().map(|(method, path, ..)| {
+        let path = path
+            .replace("?team={t}", "")
+            .replace("{t}", "{team_id}")
+            .replace("{n}", "{namespace_id}")
+            .replace("{u}", "{user_id}")
+            .replace("/bot/", "/{service_id}/");
+        ((*method).to_owned(), path)
+    }));
+    let document = serde_json::to_value(ControlPlane::<MemoryStore>::openapi()).unwrap();
+    for (path, calls) in document["paths"].as_object().unwrap() {
+        for method in calls.as_object().unwrap().keys() {
+            let call = (method.to_uppercase(), path.clone());
+            assert!(known.contains(&call), "{call:?} is in no table");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_list_holds_what_its_reader_may_see() {
+    for (right, expected) in [
+        (Right::FunctionRead, &["own"][..]),
+        (Right::FunctionAdmin, &["own"]),
+        (Right::TeamRead, &["hers", "own"]),
+        (Right::Operator, &["hers", "own"]),
+    ] {
+        let (plane, alice) = plane_with(Some(right)).await;
+        plane.key("acme", "fn-a", "alice", "own").await;
+        let path = "/v2/functions/namespaces/fn-a/keys";
+        let list = plane.ask(&alice, "GET", path, ()).await.expect(200);
+        let keys = list["access_keys"].as_array().unwrap();
+        let names: Vec<_> = keys
+            .iter()
+            .map(|key| key["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(names, expected, "{right:?}");
+        assert_eq!(list["count"], expected.len());
+        // Asking for others' keys by name of the owner gives no more.
+        let others = plane
+            .ask(&alice, "GET", &format!("{path}?owner=user:carol"), ())
+            .await;
+        let count = &others.expect(200)["count"];
+        let sees_all = Rights::new([right]).hold(Right::TeamRead);
+        assert_eq!(*count, u8::from(sees_all), "{right:?}");
+    }
+}
+
+#[tokio::test]
+async fn only_admins_make_control_keys_and_none_with_more_than_they_have() {
+    let keys = "/v2/functions/namespaces/control:acme/keys";
+    for (role, scopes, expected) in [
+        (Right::FunctionAdmin, json!(["function:read"]), 403),
+        (Right::TeamAdmin, json!(["team:admin"]), 201),
+        (Right::TeamAdmin, json!(["function:read", "team:read"]), 201),
+        (Right::TeamAdmin, json!([]), 201),
+        (Right::TeamAdmin, json!(["operator"]), 403),
+        (Right::TeamAdmin, json!(["function:read", "operator"]), 403),
+        (Right::Operator, json!(["operator"]), 201),
+        // Everything, or something that is no right, must not be asked for.
+        (Right::TeamAdmin, json!(["*"]), 400),
+        (Right::Operator, json!(["*"]), 400),
+        (Right::TeamAdmin, json!(["function:invoke"]), 400),
+        (Right::TeamAdmin, Value::Null, 400),
+    ] {
+        let (plane, alice) = plane_with(Some(role)).await;
+        let body = json!({"name": "new", "scopes": scopes});
+        let answer = plane.ask(&alice, "POST", keys, body).await;
+        assert_eq!(
+            answer.status, expected,
+            "{role:?} {scopes}: {}",
+            answer.text
+        );
+        // Nor can it come about by a change.
+        let (_, info) = plane.make(control_key(&["function:read"])).await;
+        let one = format!("{keys}/{}", plane.keyring.format().key_id(info.id));
+        if role != Right::FunctionAdmin && !scopes.is_null() {
+            let changed = plane
+                .ask(&alice, "PUT", &one, json!({"scopes": scopes}))
+                .await;
+            let expected = if expected == 201 { 200 } else { expected };
+            assert_eq!(
+                changed.status, expected,
+                "{role:?} {scopes}: {}",
+                changed.text
+            );
+        }
+    }
+}
+
+#[tokio::test]
+async fn nobody_takes_over_a_control_key_that_has_more_rights() {
+    for (role, held, expected) in [
+        // Her own other key, which may more than the one that she shows.
+        (Right::FunctionAdmin, "team:admin", 403),
+        (Right::FunctionAdmin, "function:admin", 200),
+        (Right::TeamAdmin, "operator", 403),
+        (Right::TeamAdmin, "team:admin", 200),
+        (Right::Operator, "operator", 200),
+    ] {
+        let (plane, alice) = plane_with(Some(role)).await;
+        let (_, info) = plane.make(control_key(&[held])).await;
+        let id = plane.keyring.format().key_id(info.id);
+        let one = format!("/v2/functions/namespaces/control:acme/keys/{id}");
+        for (method, path, body) in [
+            ("POST", format!("{one}/rotate"), Value::Null),
+            ("POST", format!("{one}/enable"), Value::Null),
+            ("PUT", one.clone(), json!({"scopes": ["function:read"]})),
+        ] {
+            let answer = plane.ask(&alice, method, &path, body).await;
+            assert_eq!(answer.status, expected, "{role:?} {held} {path}");
+        }
+        // Ending it is always allowed.
+        plane
+            .ask(&alice, "POST", &format!("{one}/revoke"), ())
+            .await
+            .expect(200);
+    }
+}
+
+/// A control key of Alice's.
+fn control_key(scopes: &[&str]) -> keyfob::NewKey {
+    let scopes = scopes
+        .iter()
+        .map(|scope| keyfob::Scope::new(scope).unwrap());
+    let owner = Owner::User(UserId::new("alice").unwrap());
+    let name = keyfob::KeyName::new("another").unwrap();
+    keyfob::NewKey::new(crate::fixture::tenant("acme", "control:acme"), owner, name)
+        .with_scopes(Scopes::only(scopes).unwrap())
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_called_as_another_teams_control_opens_nothing() {
+    let plane = Plane::new();
+    // The rival was first to take the name.
+    let squatter = plane.key("rival", "control:acme", "rita", "squatter").await;
+    let own = plane.key("rival", "control", "rita", "none").await;
+    let plain = plane.key("rival", "fn-r", "rita", "plain").await;
+    for (key, _) in [&squatter, &own, &plain] {
+        let answer = plane.ask(key.expose(), "GET", "/v1/caller", ()).await;
+        answer.refused(403, "forbidden");
+    }
+    // Every scope is every right in the team, and not beyond.
+    let (all, _) = plane.key("rival", "control:rival", "rita", "all").await;
+    let caller = plane
+        .ask(all.expose(), "GET", "/v1/caller", ())
+        .await
+        .expect(200);
+    let rights = ["function:read", "function:admin", "team:read", "team:admin"];
+    assert_eq!(caller["rights"], json!(rights));
+    assert_eq!(
+        (&caller["team"], &caller["control_namespace"]),
+        (&json!("rival"), &json!("control:rival"))
+    );
+    plane
+        .ask(all.expose(), "GET", "/v1/audit", ())
+        .await
+        .refused(403, "forbidden");
+}
+
+#[tokio::test]
+async fn a_right_that_is_taken_away_is_gone_at_once() {
+    let plane = Plane::new();
+    let alice = plane
+        .control_key("acme", "alice", Right::FunctionRead)
+        .await;
+    let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
+    plane.ask(&alice, "GET", "/v1/caller", ()).await.expect(200);
+    let remove = "/v1/teams/acme/members/alice/remove";
+    plane.ask(&admin, "POST", remove, ()).await.expect(200);
+    plane
+        .ask(&alice, "GET", "/v1/caller", ())
+        .await
+        .refused(401, "unauthorized");
+}
