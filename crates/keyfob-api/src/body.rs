@@ -1,6 +1,6 @@
 //! Reading what a request carries: JSON, and the parameters of a query.
 
-use std::error::Error;
+use std::{error::Error, fmt, marker::PhantomData};
 
 use axum::{
     body::{Bytes, to_bytes},
@@ -8,7 +8,10 @@ use axum::{
     http::{HeaderMap, header, request::Parts},
 };
 use http_body_util::LengthLimitError;
-use serde::de::DeserializeOwned;
+use serde::{
+    Deserialize, Deserializer,
+    de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
+};
 use utoipa::{
     PartialSchema,
     openapi::{RefOr, schema::Schema},
@@ -16,7 +19,7 @@ use utoipa::{
 
 use crate::{frame::Facts, refusal::Refusal};
 
-/// A body of JSON.
+/// A body that is a JSON object.
 ///
 /// What does not fit is refused with its field, if that is one of ours, and its place; what stood
 /// there is never repeated.
@@ -37,7 +40,34 @@ where
     }
 }
 
-/// A body of JSON that may be left out.
+/// A body that is a list of JSON objects.
+pub(crate) struct JsonList<T>(pub(crate) Vec<T>);
+
+impl<T, S> FromRequest<S> for JsonList<T>
+where
+    T: DeserializeOwned,
+    S: Send + Sync,
+{
+    type Rejection = Refusal;
+
+    async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
+        if !is_json(request.headers()) {
+            return Err(Refusal::UNSUPPORTED_MEDIA_TYPE);
+        }
+        let body = read(request).await?;
+        let list: Vec<Object<T>> = serde_json::from_slice(&body).map_err(|error| {
+            let what = if error.is_data() {
+                "not what is expected"
+            } else {
+                "not JSON"
+            };
+            Refusal::bad_request(format!("body: {what} {}", At(&error)))
+        })?;
+        Ok(Self(list.into_iter().map(|Object(value)| value).collect()))
+    }
+}
+
+/// A body that is a JSON object, or left out.
 pub(crate) struct OptionalJson<T>(pub(crate) T);
 
 impl<T, S> FromRequest<S> for OptionalJson<T>
@@ -108,11 +138,52 @@ fn is_json(headers: &HeaderMap) -> bool {
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// Reads JSON.
+/// What is written as an object. Structures can be read from lists as well, by the order of their
+/// fields, which no document tells of.
+#[derive(Debug)]
+pub(crate) struct Object<T>(pub(crate) T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+            type Value = T;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<T, A::Error> {
+                T::deserialize(MapAccessDeserializer::new(map))
+            }
+        }
+
+        deserializer.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
+
+/// For a field that may be left out.
+pub(crate) fn optional_object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    let object = Option::<Object<T>>::deserialize(deserializer)?;
+    Ok(object.map(|Object(value)| value))
+}
+
+/// For a field that is a list.
+pub(crate) fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
+    deserializer: D,
+) -> Result<Vec<T>, D::Error> {
+    let objects = Vec::<Object<T>>::deserialize(deserializer)?;
+    Ok(objects.into_iter().map(|Object(value)| value).collect())
+}
+
+/// Reads a JSON object.
 pub(crate) fn parse<T: DeserializeOwned + PartialSchema>(body: &[u8]) -> Result<T, Refusal> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let read = serde_path_to_error::deserialize(&mut deserializer);
-    let value = read.map_err(|error| fault::<T>(&error))?;
+    let Object(value) = read.map_err(|error| fault::<T>(&error))?;
     let end = deserializer.end();
     end.map_err(|error| Refusal::bad_request(format!("body: more than one value {}", At(&error))))?;
     Ok(value)
@@ -154,8 +225,8 @@ fn fields<T: PartialSchema>() -> Vec<String> {
 
 struct At<'a>(&'a serde_json::Error);
 
-impl std::fmt::Display for At<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for At<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "(line {}, column {})", self.0.line(), self.0.column())
     }
 }

@@ -15,7 +15,7 @@ use utoipa::ToSchema;
 use crate::{
     admission::Admitted,
     authority::Call,
-    body::Json,
+    body::{Json, optional_object},
     control_keys::controlled_team,
     control_plane::Plane,
     key::{
@@ -113,6 +113,7 @@ pub(crate) struct CreateKey {
     not_before: Option<String>,
     /// Whose key it is. Left out: the caller's. For somebody else or for a service it takes
     /// `team:admin`.
+    #[serde(default, deserialize_with = "optional_object")]
     owner: Option<OwnerView>,
     /// What it may be used for. Left out: everything; a control key must say.
     #[schema(max_items = 64)]

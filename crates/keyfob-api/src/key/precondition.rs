@@ -1,5 +1,7 @@
 //! `ETag` and `If-Match`: changing only what one has seen (RFC 9110, sections 8.8.3 and 13.1.1).
 
+use std::convert::Infallible;
+
 use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderValue, header, request::Parts},
@@ -13,23 +15,19 @@ use crate::refusal::Refusal;
 pub(crate) struct IfMatch(pub(crate) Option<Revision>);
 
 impl IfMatch {
+    /// No key has it: a tag that was not given out never matches.
+    const NEVER: Self = Self(Some(Revision::new(u64::MAX)));
+
     /// Reads the field: absent, `*`, or one strong tag that we gave out.
     ///
-    /// A list of tags or a weak one never matches, since we give out neither.
-    fn parse(headers: &HeaderMap) -> Result<Self, Refusal> {
+    /// A list of tags or a weak one never matches, since we give out neither. That is found out
+    /// when the key is changed, after everything else that can be wrong with a request.
+    fn parse(headers: &HeaderMap) -> Self {
         let mut fields = headers.get_all(header::IF_MATCH).iter();
-        let Some(field) = fields.next() else {
-            return Ok(Self(None));
-        };
-        if fields.next().is_some() {
-            return Err(Refusal::PRECONDITION_FAILED);
-        }
-        match field.as_bytes() {
-            b"*" => Ok(Self(None)),
-            tag => match revision(tag) {
-                Some(revision) => Ok(Self(Some(revision))),
-                None => Err(Refusal::PRECONDITION_FAILED),
-            },
+        match (fields.next().map(HeaderValue::as_bytes), fields.next()) {
+            (None, _) | (Some(b"*"), None) => Self(None),
+            (Some(tag), None) => revision(tag).map_or(Self::NEVER, |tag| Self(Some(tag))),
+            (Some(_), Some(_)) => Self::NEVER,
         }
     }
 
@@ -45,10 +43,10 @@ impl IfMatch {
 }
 
 impl<S: Sync> FromRequestParts<S> for IfMatch {
-    type Rejection = Refusal;
+    type Rejection = Infallible;
 
-    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Refusal> {
-        Self::parse(&parts.headers)
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Infallible> {
+        Ok(Self::parse(&parts.headers))
     }
 }
 
@@ -69,22 +67,19 @@ fn revision(tag: &[u8]) -> Option<Revision> {
 mod tests {
     use super::*;
 
-    fn parse(values: &[&'static str]) -> Result<Option<u64>, u16> {
+    fn parse(values: &[&'static str]) -> IfMatch {
         let mut headers = HeaderMap::new();
         for value in values {
             headers.append(header::IF_MATCH, HeaderValue::from_static(value));
         }
-        match IfMatch::parse(&headers) {
-            Ok(IfMatch(revision)) => Ok(revision.map(Revision::get)),
-            Err(refusal) => Err(refusal.kind().status().as_u16()),
-        }
+        IfMatch::parse(&headers)
     }
 
     #[test]
     fn only_a_tag_that_was_given_out_can_match() {
-        assert_eq!(parse(&[]), Ok(None));
-        assert_eq!(parse(&["*"]), Ok(None));
-        assert_eq!(parse(&["\"7\""]), Ok(Some(7)));
+        assert_eq!(parse(&[]), IfMatch(None));
+        assert_eq!(parse(&["*"]), IfMatch(None));
+        assert_eq!(parse(&["\"7\""]), IfMatch(Some(Revision::new(7))));
         for bad in [
             "7",
             "\"07\"",
@@ -95,8 +90,9 @@ mod tests {
             "\"x\"",
             "",
         ] {
-            assert_eq!(parse(&[bad]), Err(412), "{bad}");
+            assert_eq!(parse(&[bad]), IfMatch::NEVER, "{bad}");
         }
-        assert_eq!(parse(&["\"7\"", "\"7\""]), Err(412));
+        assert_eq!(parse(&["\"7\"", "\"7\""]), IfMatch::NEVER);
+        assert_eq!(parse(&["*", "*"]), IfMatch::NEVER);
     }
 }

@@ -4,7 +4,7 @@ use keyfob::{Timestamp, legacy::LegacyPolicy};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{moment::Moment, refusal::Refusal};
+use crate::{body::objects, moment::Moment, refusal::Refusal};
 
 /// Until when legacy credentials are accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -12,10 +12,11 @@ use crate::{moment::Moment, refusal::Refusal};
 #[schema(as = LegacyPolicy)]
 pub(crate) struct LegacyPolicyView {
     /// The first moment at which they are no longer accepted; null if they are not.
+    #[serde(deserialize_with = "Option::deserialize")]
     #[schema(required, format = DateTime, examples("2026-06-03T00:00:00Z"))]
     sunset: Option<String>,
     /// Times of rehearsal in which they are refused as if the end had come, at most 64.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "objects")]
     #[schema(max_items = 64)]
     brownouts: Vec<BrownoutView>,
 }

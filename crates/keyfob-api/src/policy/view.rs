@@ -66,10 +66,12 @@ pub(crate) struct SetPolicy {
     /// Whether a key must have an end.
     expiry_required: Option<bool>,
     /// How many live keys one owner may have in the namespace.
+    #[schema(format = Int64, maximum = 4_294_967_295_u32)]
     keys_per_owner: Option<u32>,
     /// Whether the name of a live key is unique in its namespace.
     unique_names: Option<bool>,
-    /// The longest grace of a rotation, in seconds.
+    /// The longest grace of a rotation, in seconds: ten years at most.
+    #[schema(maximum = 315_360_000)]
     max_grace_seconds: Option<u64>,
 }
 
@@ -89,6 +91,11 @@ impl SetPolicy {
                 "max_expires_in: shorter than min_expires_in",
             ));
         }
+        if self.max_grace_seconds > Some(GRACE_MAX) {
+            return Err(Refusal::bad_request(
+                "max_grace_seconds: longer than ten years",
+            ));
+        }
         Ok(Policy {
             min_ttl,
             max_ttl,
@@ -99,6 +106,9 @@ impl SetPolicy {
         })
     }
 }
+
+/// Ten years, in seconds.
+const GRACE_MAX: u64 = 315_360_000;
 
 fn parse(field: &str, text: &str) -> Result<Ttl, Refusal> {
     text.parse().map_err(|_| {

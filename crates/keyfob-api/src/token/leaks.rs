@@ -10,7 +10,7 @@ use utoipa::ToSchema;
 use crate::{
     admission::Admitted,
     authority::Call,
-    body::Json,
+    body::JsonList,
     control_plane::Plane,
     refusal::Refusal,
     token::end::{By, Found},
@@ -33,7 +33,7 @@ use crate::{
 pub(crate) async fn handle<S: KeyStore + 'static>(
     State(plane): State<Arc<Plane<S>>>,
     asked: Admitted,
-    Json(leaks): Json<Vec<Leak>>,
+    JsonList(leaks): JsonList<Leak>,
 ) -> Result<Answer<Vec<Outcome>>, Refusal> {
     asked.may(Call::Operate)?;
     if leaks.len() > LEAKS_MAX {

@@ -157,7 +157,7 @@ pub(crate) struct Answer {
 }
 
 impl Answer {
-    async fn of(router: &Router, request: Request<Body>) -> Self {
+    pub(crate) async fn of(router: &Router, request: Request<Body>) -> Self {
         let response = router.clone().oneshot(request).await.expect("an answer");
         let (head, body) = response.into_parts();
         let bytes = body.collect().await.expect("a whole body").to_bytes();

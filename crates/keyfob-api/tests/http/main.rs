@@ -2,5 +2,7 @@
 
 mod authority;
 mod document;
+mod errors;
+mod failing;
 mod fixture;
 mod keys;
