@@ -6,3 +6,7 @@ mod errors;
 mod failing;
 mod fixture;
 mod keys;
+mod lives;
+mod repeat;
+mod teams;
+mod tokens;

@@ -1,0 +1,587 @@
+//! What keys go through beyond the published interface.
+
+use keyfob::{Access, Actor, CredentialId, Usage, store::KeyStore as _};
+use keyfob_api::Right;
+use serde_json::{Value, json};
+
+use crate::fixture::{NOW, Plane};
+
+const KEYS: &str = "/v2/functions/namespaces/fn-a/keys";
+
+async fn plane() -> (Plane, String) {
+    let plane = Plane::new();
+    plane.key("acme", "fn-a", "bob", "his").await;
+    let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
+    (plane, admin)
+}
+
+fn works(plane: &Plane, credential: &str) -> bool {
+    let access = Access::to("fn-a");
+    let verdict = plane
+        .verifier
+        .verify_text(credential.as_bytes(), &access, plane.now());
+    verdict.is_ok()
+}
+
+fn credential(made: &Value) -> String {
+    let key = &made["access_key"];
+    format!(
+        "{}:{}",
+        key["id"].as_str().unwrap(),
+        key["secret"].as_str().unwrap()
+    )
+}
+
+#[tokio::test]
+async fn a_key_tells_all_about_itself_but_the_secret() {
+    let (plane, admin) = plane().await;
+    let body = json!({
+        "name": "deploy",
+        "owner": {"type": "service", "id": "deploy-bot"},
+        "scopes": ["function:invoke"],
+        "labels": {"environment": "production"},
+        "not_before": "2025-12-19T11:00:00Z",
+        "expires_at": "2026-01-01T00:00:00+01:00",
+    });
+    let made = plane.ask(&admin, "POST", KEYS, body).await;
+    let tag = made.header("etag").to_owned();
+    let made = made.expect(201);
+    let id = made["access_key"]["id"].as_str().unwrap();
+    let one = format!("{KEYS}/{id}");
+    let shown = plane.ask(&admin, "GET", &one, ()).await;
+    assert_eq!(shown.header("etag"), tag);
+    let mut shown = shown.expect(200)["access_key"].take();
+    let control = admin.split_once(':').unwrap().0;
+    assert_eq!(shown["revision"].take().to_string(), tag.trim_matches('"'));
+    assert_eq!(
+        shown,
+        json!({
+            "id": id,
+            "name": "deploy",
+            "expires_at": "2025-12-31T23:00:00Z",
+            "created_at": "2025-12-19T10:30:00Z",
+            "updated_at": "2025-12-19T10:30:00Z",
+            "last_used_at": null,
+            "namespace": "fn-a",
+            "owner": {"type": "service", "id": "deploy-bot"},
+            "creator": {"owner": {"type": "user", "id": "ada"}, "credential": control},
+            "status": "not_yet_valid",
+            "scopes": ["function:invoke"],
+            "labels": {"environment": "production"},
+            "not_before": "2025-12-19T11:00:00Z",
+            "secret_issued_at": "2025-12-19T10:30:00Z",
+            "previous_secret_until": null,
+            "revocation": null,
+            "revision": null,
+        })
+    );
+    let key = plane.keyring.format().parse_key_id(id).unwrap();
+    plane.pass(3_600);
+    let usage = [Usage::accepted(CredentialId::Key(key), plane.now())];
+    plane.keyring.store().record_usage(&usage).await.unwrap();
+    let revoke = plane
+        .ask(
+            &admin,
+            "POST",
+            &format!("{one}/revoke"),
+            json!({"reason": "over"}),
+        )
+        .await;
+    let revoked = revoke.expect(200)["access_key"].take();
+    assert_eq!(revoked["status"], "revoked");
+    assert_eq!(revoked["last_used_at"], "2025-12-19T11:30:00Z");
+    assert_eq!(
+        revoked["revocation"],
+        json!({
+            "at": "2025-12-19T11:30:00Z",
+            "by": {"owner": {"type": "user", "id": "ada"}, "credential": control},
+            "cause": "key",
+            "reason": "over",
+        })
+    );
+}
+
+#[tokio::test]
+async fn a_list_comes_in_pages_and_by_filters() {
+    let (plane, admin) = plane().await;
+    for n in 0..5 {
+        let label = if n % 2 == 0 { "even" } else { "odd" };
+        let body = json!({"name": format!("k{n}"), "labels": {"parity": label}});
+        plane.ask(&admin, "POST", KEYS, body).await.expect(201);
+    }
+    let names = |list: &Value| -> Vec<String> {
+        let keys = list["access_keys"].as_array().unwrap();
+        assert_eq!(list["count"], keys.len());
+        keys.iter()
+            .map(|key| key["name"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    let all = plane.ask(&admin, "GET", KEYS, ()).await.expect(200);
+    assert_eq!(names(&all), ["his", "k0", "k1", "k2", "k3", "k4"]);
+    assert_eq!(all["next_cursor"], Value::Null);
+    let mut paged = Vec::new();
+    let mut path = format!("{KEYS}?limit=4");
+    loop {
+        let page = plane.ask(&admin, "GET", &path, ()).await.expect(200);
+        paged.extend(names(&page));
+        match page["next_cursor"].as_str() {
+            Some(next) => path = format!("{KEYS}?limit=4&cursor={next}"),
+            None => break,
+        }
+    }
+    assert_eq!(paged, names(&all));
+    let id = all["access_keys"][3]["id"].as_str().unwrap();
+    plane
+        .ask(&admin, "POST", &format!("{KEYS}/{id}/disable"), ())
+        .await
+        .expect(200);
+    for (query, expected) in [
+        ("label=parity:even", &["k0", "k2", "k4"][..]),
+        ("label=parity:even&status=active", &["k0", "k4"]),
+        ("status=disabled", &["k2"]),
+        ("status=revoked", &[]),
+        ("owner=user:bob", &["his"]),
+        ("owner=service:bob", &[]),
+        ("name=k3", &["k3"]),
+        ("owner=user:ada&limit=1", &["k0"]),
+    ] {
+        let list = plane
+            .ask(&admin, "GET", &format!("{KEYS}?{query}"), ())
+            .await
+            .expect(200);
+        assert_eq!(names(&list), expected, "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_list_without_parameters_is_whole_however_long() {
+    let (plane, admin) = plane().await;
+    for n in 0..1_050 {
+        plane.key("acme", "fn-a", "bob", &format!("k{n}")).await;
+    }
+    let all = plane.ask(&admin, "GET", KEYS, ()).await.expect(200);
+    assert_eq!(all["count"], 1_051);
+    assert_eq!(all["access_keys"].as_array().unwrap().len(), 1_051);
+}
+
+#[tokio::test]
+async fn a_change_is_made_to_what_was_seen() {
+    let (plane, admin) = plane().await;
+    let made = plane
+        .ask(
+            &admin,
+            "POST",
+            KEYS,
+            json!({"name": "a", "expires_in": "30d"}),
+        )
+        .await;
+    let seen = made.header("etag").to_owned();
+    let made = made.expect(201);
+    let one = format!("{KEYS}/{}", made["access_key"]["id"].as_str().unwrap());
+    let put = async |tag: &str, body: Value| {
+        let request = axum::http::Request::put(&one)
+            .header("authorization", format!("Bearer {admin}"))
+            .header("content-type", "application/json")
+            .header("if-match", tag)
+            .body(axum::body::Body::from(body.to_string()));
+        plane.send(request.unwrap()).await
+    };
+    let changed = put(
+        &seen,
+        json!({"name": "b", "labels": {"x": "y"}, "scopes": ["r"]}),
+    )
+    .await;
+    let now = changed.header("etag").to_owned();
+    assert_ne!(now, seen);
+    let changed = changed.expect(200)["access_key"].take();
+    assert_eq!(
+        (&changed["name"], &changed["labels"], &changed["scopes"]),
+        (&json!("b"), &json!({"x": "y"}), &json!(["r"]))
+    );
+    for stale in [&seen, "\"0\"", "W/\"1\"", "nonsense"] {
+        put(stale, json!({"name": "c"}))
+            .await
+            .refused(412, "precondition_failed");
+    }
+    put(&now, json!({"name": "c"})).await.expect(200);
+    put("*", json!({"name": "d"})).await.expect(200);
+    // An end comes forward, and does not go back.
+    let sooner = json!({"expires_at": "2025-12-20T00:00:00Z"});
+    put("*", sooner).await.expect(200);
+    let later = put("*", json!({"expires_at": "2025-12-20T00:00:01Z"})).await;
+    assert!(
+        later
+            .refused(400, "bad_request")
+            .starts_with("expires_at: the end of a key cannot")
+    );
+    let nothing = put("*", json!({})).await.refused(400, "bad_request");
+    assert_eq!(
+        nothing,
+        "body: name, labels, scopes or expires_at must be there"
+    );
+    // What an old tag refuses is refused to a rotation as well.
+    let request = axum::http::Request::post(format!("{one}/rotate"))
+        .header("authorization", format!("Bearer {admin}"))
+        .header("if-match", &seen)
+        .body(axum::body::Body::empty());
+    plane
+        .send(request.unwrap())
+        .await
+        .refused(412, "precondition_failed");
+}
+
+#[tokio::test]
+async fn a_key_is_switched_off_and_on_and_rotated_and_revoked() {
+    let (plane, admin) = plane().await;
+    let made = plane
+        .ask(&admin, "POST", KEYS, json!({"name": "a"}))
+        .await
+        .expect(201);
+    let first = credential(&made);
+    let one = format!("{KEYS}/{}", made["access_key"]["id"].as_str().unwrap());
+    let call = async |call: &str, body: Value| {
+        plane
+            .ask(&admin, "POST", &format!("{one}/{call}"), body)
+            .await
+            .expect(200)
+    };
+    assert!(works(&plane, &first));
+    assert_eq!(
+        call("disable", json!(null)).await["access_key"]["status"],
+        "disabled"
+    );
+    assert!(!works(&plane, &first));
+    assert_eq!(
+        call("enable", json!(null)).await["access_key"]["status"],
+        "active"
+    );
+    assert!(works(&plane, &first));
+
+    let rotated = call("rotate", json!({"grace_seconds": 60, "expires_in": "1h"})).await;
+    assert_eq!(
+        rotated["access_key"]["previous_secret_until"],
+        "2025-12-19T10:31:00Z"
+    );
+    assert_eq!(rotated["access_key"]["expires_at"], "2025-12-19T11:30:00Z");
+    assert_eq!(rotated["access_key"]["id"], made["access_key"]["id"]);
+    let second = credential(&rotated);
+    assert!(works(&plane, &first) && works(&plane, &second));
+    plane.pass(60);
+    assert!(!works(&plane, &first) && works(&plane, &second));
+    // Without a grace the old secret ends at once.
+    let third = credential(&call("rotate", json!(null)).await);
+    assert!(!works(&plane, &second) && works(&plane, &third));
+    let long = plane
+        .ask(
+            &admin,
+            "POST",
+            &format!("{one}/rotate"),
+            json!({"grace_seconds": 2_592_001}),
+        )
+        .await;
+    assert!(
+        long.refused(400, "bad_request")
+            .starts_with("grace: longer than")
+    );
+
+    assert_eq!(
+        call("revoke", json!({"reason": "lost"})).await["access_key"]["status"],
+        "revoked"
+    );
+    assert!(!works(&plane, &third));
+    // Again: the first revocation stands.
+    let again = call("revoke", json!({"reason": "found"})).await;
+    assert_eq!(again["access_key"]["revocation"]["reason"], "lost");
+    let bad = plane
+        .ask(
+            &admin,
+            "POST",
+            &format!("{one}/revoke"),
+            json!({"reason": ""}),
+        )
+        .await;
+    assert_eq!(bad.refused(400, "bad_request"), "reason is empty");
+}
+
+#[tokio::test]
+async fn an_expired_key_says_so() {
+    let (plane, admin) = plane().await;
+    let made = plane
+        .ask(
+            &admin,
+            "POST",
+            KEYS,
+            json!({"name": "a", "expires_in": "1h"}),
+        )
+        .await;
+    let made = made.expect(201);
+    let one = format!("{KEYS}/{}", made["access_key"]["id"].as_str().unwrap());
+    plane.pass(3_599);
+    let shown = plane.ask(&admin, "GET", &one, ()).await.expect(200);
+    assert_eq!(shown["access_key"]["status"], "active");
+    plane.pass(1);
+    let shown = plane.ask(&admin, "GET", &one, ()).await.expect(200);
+    assert_eq!(shown["access_key"]["status"], "expired");
+    let rotated = plane
+        .ask(&admin, "POST", &format!("{one}/rotate"), ())
+        .await;
+    assert_eq!(rotated.refused(409, "conflict"), "the key is expired");
+    // Its name is free again.
+    plane
+        .ask(&admin, "POST", KEYS, json!({"name": "a"}))
+        .await
+        .expect(201);
+}
+
+#[tokio::test]
+async fn a_policy_says_what_keys_may_be() {
+    let (plane, admin) = plane().await;
+    let operator = plane.control_key("ops", "olga", Right::Operator).await;
+    let policy = "/v2/functions/namespaces/fn-a/policy";
+    let built_in = plane.ask(&admin, "GET", policy, ()).await.expect(200);
+    assert_eq!(
+        built_in["policy"],
+        json!({
+            "min_expires_in": "1h",
+            "max_expires_in": null,
+            "expiry_required": false,
+            "keys_per_owner": null,
+            "unique_names": true,
+            "max_grace_seconds": 2_592_000,
+        })
+    );
+    let default = json!({"max_expires_in": "90d", "expiry_required": true});
+    plane
+        .ask(&operator, "PUT", "/v1/policy", default)
+        .await
+        .expect(200);
+    let shown = plane
+        .ask(&operator, "GET", "/v1/policy", ())
+        .await
+        .expect(200);
+    assert_eq!(shown["policy"]["max_expires_in"], "90d");
+    let endless = plane.ask(&admin, "POST", KEYS, json!({"name": "a"})).await;
+    assert_eq!(
+        endless.refused(400, "bad_request"),
+        "expires_in: the policy requires an expiry"
+    );
+    let long = plane
+        .ask(
+            &admin,
+            "POST",
+            KEYS,
+            json!({"name": "a", "expires_in": "91d"}),
+        )
+        .await;
+    assert!(
+        long.refused(400, "bad_request")
+            .starts_with("expires_in: longer than")
+    );
+
+    let own = json!({"keys_per_owner": 1, "max_expires_in": "24h"});
+    let set = plane.ask(&admin, "PUT", policy, own).await.expect(200);
+    assert_eq!(
+        (
+            &set["policy"]["max_expires_in"],
+            &set["policy"]["expiry_required"]
+        ),
+        (&json!("1d"), &json!(false))
+    );
+    let made = plane
+        .ask(&admin, "POST", KEYS, json!({"name": "a"}))
+        .await
+        .expect(201);
+    // It bites at use too, and the answer says so.
+    assert_eq!(made["access_key"]["expires_at"], "2025-12-20T10:30:00Z");
+    let more = plane.ask(&admin, "POST", KEYS, json!({"name": "b"})).await;
+    assert!(more.refused(409, "conflict").contains("as many keys"));
+
+    plane.ask(&admin, "DELETE", policy, ()).await.expect(200);
+    let back = plane.ask(&admin, "GET", policy, ()).await.expect(200);
+    assert_eq!(back["policy"]["max_expires_in"], "90d");
+    plane
+        .ask(&operator, "DELETE", "/v1/policy", ())
+        .await
+        .expect(200);
+    let back = plane.ask(&admin, "GET", policy, ()).await.expect(200);
+    assert_eq!(back["policy"], built_in["policy"]);
+    for (bad, message) in [
+        (
+            json!({"min_expires_in": "2h", "max_expires_in": "1h"}),
+            "max_expires_in: shorter than min_expires_in",
+        ),
+        (
+            json!({"max_expires_in": "1m"}),
+            "max_expires_in: not a whole number of hours or days, 1h or more",
+        ),
+        (
+            json!({"max_grace_seconds": 315_360_001}),
+            "max_grace_seconds: longer than ten years",
+        ),
+        (
+            json!({"keys_per_owner": -1}),
+            "keys_per_owner: not what is expected (line 1, column 20)",
+        ),
+    ] {
+        let answer = plane.ask(&admin, "PUT", policy, bad).await;
+        assert_eq!(answer.refused(400, "bad_request"), message);
+    }
+}
+
+#[tokio::test]
+async fn namespaces_exist_before_their_first_key() {
+    let (plane, admin) = plane().await;
+    let spaces = "/v2/functions/namespaces";
+    let body = json!({"label": "orders", "region": "blr1"});
+    let made = plane.ask(&admin, "POST", spaces, body).await.expect(200);
+    let made = &made["namespace"];
+    let name = made["namespace"].as_str().unwrap();
+    assert!(name.len() == 39 && name.starts_with("fn-"), "{name}");
+    assert_eq!(&name[17..18], "4");
+    assert_eq!(
+        *made,
+        json!({
+            "namespace": name,
+            "label": name,
+            "region": "blr1",
+            "api_host": "https://faas.example",
+            "created_at": "2025-12-19T10:30:00Z",
+            "updated_at": "2025-12-19T10:30:00Z",
+            "team": "acme",
+        })
+    );
+    let one = format!("{spaces}/{name}");
+    plane
+        .ask(&admin, "POST", &format!("{one}/keys"), json!({"name": "a"}))
+        .await
+        .expect(201);
+    let listed = plane.ask(&admin, "GET", spaces, ()).await.expect(200);
+    let names = |list: &Value| -> Vec<String> {
+        let list = list["namespaces"].as_array().unwrap();
+        list.iter()
+            .map(|one| one["namespace"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    // Without the one of the control keys.
+    assert_eq!(names(&listed), ["fn-a", name]);
+    plane
+        .ask(
+            &admin,
+            "POST",
+            &format!("{spaces}/fn-x/keys"),
+            json!({"name": "a"}),
+        )
+        .await
+        .refused(404, "not_found");
+    let elsewhere = json!({"label": "orders", "region": "nowhere"});
+    let refused = plane
+        .ask(&admin, "POST", spaces, elsewhere)
+        .await
+        .refused(400, "bad_request");
+    assert_eq!(refused, "region: there is no such region");
+    let nameless = json!({"label": "", "region": "blr1"});
+    plane
+        .ask(&admin, "POST", spaces, nameless)
+        .await
+        .refused(400, "bad_request");
+
+    // Removed, it is gone for its users, and its keys are revoked.
+    plane.ask(&admin, "DELETE", &one, ()).await.expect(204);
+    plane
+        .ask(&admin, "DELETE", &one, ())
+        .await
+        .refused(404, "not_found");
+    plane
+        .ask(&admin, "GET", &one, ())
+        .await
+        .refused(404, "not_found");
+    assert_eq!(
+        names(&plane.ask(&admin, "GET", spaces, ()).await.expect(200)),
+        ["fn-a"]
+    );
+    let keys = plane
+        .ask(&admin, "GET", &format!("{one}/keys"), ())
+        .await
+        .expect(200);
+    assert_eq!(keys["access_keys"][0]["revocation"]["cause"], "namespace");
+    plane
+        .ask(&admin, "POST", &format!("{one}/restore"), ())
+        .await
+        .expect(200);
+    plane.ask(&admin, "GET", &one, ()).await.expect(200);
+    // The namespace of the control keys is none that could be removed.
+    for call in ["remove", "restore"] {
+        let path = format!("{spaces}/control:acme/{call}");
+        plane
+            .ask(&admin, "POST", &path, ())
+            .await
+            .refused(404, "not_found");
+    }
+    // Operators see and reach every team's.
+    let operator = plane.control_key("ops", "olga", Right::Operator).await;
+    plane.key("rival", "fn-r", "rita", "hers").await;
+    let all = plane.ask(&operator, "GET", spaces, ()).await.expect(200);
+    assert_eq!(names(&all), ["fn-a", name, "fn-r"]);
+    let one = plane
+        .ask(&operator, "GET", &format!("{spaces}?team=rival"), ())
+        .await
+        .expect(200);
+    assert_eq!(names(&one), ["fn-r"]);
+}
+
+#[tokio::test]
+async fn the_first_credential_is_where_all_others_come_from() {
+    use keyfob::{Context, Expiry, Owner, TeamId, UserId};
+    use keyfob_api::first_credential;
+
+    let plane = Plane::new();
+    let context = Context::new(Actor::system(), plane.now());
+    let owner = || Owner::User(UserId::new("olga").unwrap());
+    let first = first_credential(
+        &plane.keyring,
+        &context,
+        TeamId::new("ops").unwrap(),
+        owner(),
+        Right::Operator,
+        Expiry::Never,
+    );
+    let (first, info) = first.await.unwrap();
+    let team = TeamId::new("ops").unwrap();
+    let second = first_credential(
+        &plane.keyring,
+        &context,
+        team,
+        owner(),
+        Right::Operator,
+        Expiry::Never,
+    );
+    assert!(second.await.is_err(), "the name is taken");
+
+    // The operator makes an administrator of a team that nobody knew of.
+    let keys = "/v2/functions/namespaces/control:acme/keys";
+    let body = json!({
+        "name": "ada",
+        "owner": {"type": "user", "id": "ada"},
+        "scopes": ["team:admin"],
+        "expires_in": "30d",
+    });
+    let made = plane
+        .ask(first.expose(), "POST", keys, body)
+        .await
+        .expect(201);
+    let ada = credential(&made);
+    let caller = plane.ask(&ada, "GET", "/v1/caller", ()).await.expect(200);
+    assert_eq!(caller["team"], "acme");
+    // And ends the first one, with itself.
+    let id = plane.keyring.format().key_id(info.id);
+    let one = format!("/v2/functions/namespaces/control:ops/keys/{id}/revoke");
+    plane
+        .ask(first.expose(), "POST", &one, ())
+        .await
+        .expect(200);
+    plane
+        .ask(first.expose(), "GET", "/v1/caller", ())
+        .await
+        .refused(401, "unauthorized");
+    assert_eq!(plane.now().as_unix(), NOW);
+}

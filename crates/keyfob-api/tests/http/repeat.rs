@@ -1,0 +1,248 @@
+//! A creation that is sent again.
+
+use std::sync::Arc;
+
+use axum::{body::Body, http::Request};
+use keyfob::{
+    Access, CredentialId, Policy, Usage,
+    store::{KeyQuery, KeyStore as _},
+};
+use keyfob_api::{Limits, Right};
+use serde_json::{Value, json};
+
+use crate::{
+    failing::{Failing, Fault},
+    fixture::{Answer, Plane, tenant},
+};
+
+const KEYS: &str = "/v2/functions/namespaces/fn-a/keys";
+
+fn request(token: &str, under: &str, body: &Value) -> Request<Body> {
+    Request::post(KEYS)
+        .header("authorization", format!("Bearer {token}"))
+        .header("content-type", "application/json")
+        .header("idempotency-key", under)
+        .body(Body::from(body.to_string()))
+        .unwrap()
+}
+
+async fn plane() -> (Plane, String) {
+    let plane = Plane::new();
+    plane.key("acme", "fn-a", "bob", "his").await;
+    let alice = plane
+        .control_key("acme", "alice", Right::FunctionAdmin)
+        .await;
+    (plane, alice)
+}
+
+fn credential(made: &Value) -> String {
+    let key = &made["access_key"];
+    format!(
+        "{}:{}",
+        key["id"].as_str().unwrap(),
+        key["secret"].as_str().unwrap()
+    )
+}
+
+fn works(plane: &Plane, credential: &str) -> bool {
+    let access = Access::to("fn-a");
+    let verdict = plane
+        .verifier
+        .verify_text(credential.as_bytes(), &access, plane.now());
+    verdict.is_ok()
+}
+
+#[tokio::test]
+async fn a_repeated_creation_leaves_one_key_with_a_new_secret() {
+    let (plane, alice) = plane().await;
+    let body = json!({"name": "laptop", "expires_in": "90d", "labels": {"a": "b"}});
+    let first = plane.send(request(&alice, "one", &body)).await.expect(201);
+    plane.pass(60);
+    let second = plane.send(request(&alice, "one", &body)).await;
+    assert_eq!(second.header("cache-control"), "no-store");
+    let second = second.expect(201);
+    assert_eq!(first["access_key"]["id"], second["access_key"]["id"]);
+    assert_ne!(
+        first["access_key"]["secret"],
+        second["access_key"]["secret"]
+    );
+    // The end is that of the first: a repetition is no longer life.
+    assert_eq!(
+        first["access_key"]["expires_at"],
+        second["access_key"]["expires_at"]
+    );
+    assert!(!works(&plane, &credential(&first)) && works(&plane, &credential(&second)));
+    let list = plane.ask(&alice, "GET", KEYS, ()).await.expect(200);
+    assert_eq!(list["count"], 1);
+    // Our own labels are not shown.
+    assert_eq!(list["access_keys"][0]["labels"], json!({"a": "b"}));
+    plane.pass(1);
+    // Nor are they lost when the others are set, so that a repetition is still known.
+    let one = format!("{KEYS}/{}", first["access_key"]["id"].as_str().unwrap());
+    let updated = plane
+        .ask(&alice, "PUT", &one, json!({"labels": {"c": "d"}}))
+        .await;
+    assert_eq!(
+        updated.expect(200)["access_key"]["labels"],
+        json!({"c": "d"})
+    );
+    plane
+        .send(request(&alice, "one", &body))
+        .await
+        .refused(409, "conflict");
+}
+
+#[tokio::test]
+async fn what_cannot_be_repeated_is_a_conflict_and_changes_nothing() {
+    let body = json!({"name": "laptop"});
+    for what in [
+        "another body",
+        "used",
+        "too late",
+        "disabled",
+        "revoked",
+        "rotated",
+    ] {
+        let (plane, alice) = plane().await;
+        let made = plane.send(request(&alice, "one", &body)).await.expect(201);
+        let id = made["access_key"]["id"].as_str().unwrap().to_owned();
+        let key = plane.keyring.format().parse_key_id(&id).unwrap();
+        let one = format!("{KEYS}/{id}");
+        let mut again = body.clone();
+        let mut working = credential(&made);
+        match what {
+            "another body" => again = json!({"name": "laptop", "expires_in": "1h"}),
+            "used" => {
+                let usage = [Usage::accepted(CredentialId::Key(key), plane.now())];
+                plane.keyring.store().record_usage(&usage).await.unwrap();
+            }
+            "too late" => plane.pass(601),
+            "rotated" => {
+                let rotated = plane
+                    .ask(&alice, "POST", &format!("{one}/rotate"), ())
+                    .await;
+                working = credential(&rotated.expect(200));
+            }
+            other => {
+                let call = if other == "disabled" {
+                    "disable"
+                } else {
+                    "revoke"
+                };
+                plane
+                    .ask(&alice, "POST", &format!("{one}/{call}"), ())
+                    .await
+                    .expect(200);
+            }
+        }
+        let answer = plane.send(request(&alice, "one", &again)).await;
+        let message = answer.refused(409, "conflict");
+        match what {
+            "rotated" => assert_eq!(message, "name: a key of this name exists in the namespace"),
+            _ => assert!(
+                message.starts_with("Idempotency-Key: ") && message.contains(&id),
+                "{message}"
+            ),
+        }
+        let off = ["disabled", "revoked"].contains(&what);
+        assert_eq!(works(&plane, &working), !off, "{what}");
+    }
+}
+
+#[tokio::test]
+async fn a_repetition_is_the_same_persons_in_the_same_namespace() {
+    let (plane, alice) = plane().await;
+    plane.key("acme", "fn-b", "bob", "his").await;
+    let body = json!({"name": "laptop"});
+    let made = plane.send(request(&alice, "one", &body)).await.expect(201);
+    // Another of her keys.
+    let other = plane.control_key("acme", "alice", Right::TeamAdmin).await;
+    let again = plane.send(request(&other, "one", &body)).await.expect(201);
+    assert_eq!(made["access_key"]["id"], again["access_key"]["id"]);
+    // Somebody else under the same words.
+    let bob = plane.control_key("acme", "bob", Right::FunctionAdmin).await;
+    let message = plane
+        .send(request(&bob, "one", &body))
+        .await
+        .refused(409, "conflict");
+    assert_eq!(message, "name: a key of this name exists in the namespace");
+    // Another namespace.
+    let mut elsewhere = request(&alice, "one", &body);
+    *elsewhere.uri_mut() = "/v2/functions/namespaces/fn-b/keys".parse().unwrap();
+    let elsewhere = plane.send(elsewhere).await.expect(201);
+    assert_ne!(made["access_key"]["id"], elsewhere["access_key"]["id"]);
+}
+
+#[tokio::test]
+async fn the_word_for_a_repetition_must_be_one() {
+    let (plane, alice) = plane().await;
+    let body = json!({"name": "laptop"});
+    let long = "x".repeat(256);
+    for under in ["", "\u{e9}", &long] {
+        let message = plane
+            .send(request(&alice, under, &body))
+            .await
+            .refused(400, "bad_request");
+        assert!(
+            message.starts_with("Idempotency-Key: not 1 to 255"),
+            "{message}"
+        );
+    }
+    let mut twice = request(&alice, "one", &body);
+    twice
+        .headers_mut()
+        .append("idempotency-key", "two".parse().unwrap());
+    plane.send(twice).await.refused(400, "bad_request");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn repetitions_at_once_leave_one_key() {
+    let (plane, alice) = plane().await;
+    // Names are no help here.
+    let policy = Policy {
+        unique_names: false,
+        ..Policy::default()
+    };
+    let set = plane
+        .keyring
+        .set_policy(&plane.context(), None, Some(policy))
+        .await;
+    set.unwrap();
+    let plane = Arc::new(plane);
+    let body = json!({"name": "laptop"});
+    let tasks: Vec<_> = (0..32)
+        .map(|_| {
+            let (plane, request) = (Arc::clone(&plane), request(&alice, "one", &body));
+            tokio::spawn(async move { plane.send(request).await })
+        })
+        .collect();
+    let mut made = Vec::new();
+    for task in tasks {
+        made.push(credential(&task.await.unwrap().expect(201)));
+    }
+    let list = plane.ask(&alice, "GET", KEYS, ()).await.expect(200);
+    assert_eq!(list["count"], 1);
+    let working = made.iter().filter(|made| works(&plane, made)).count();
+    assert_eq!(working, 1);
+}
+
+#[tokio::test]
+async fn a_creation_whose_answer_got_lost_can_be_repeated() {
+    let plane = Plane::over(Failing::default(), Limits::default());
+    plane.key("acme", "fn-a", "bob", "his").await;
+    let alice = plane
+        .control_key("acme", "alice", Right::FunctionAdmin)
+        .await;
+    let body = json!({"name": "laptop"});
+    plane.keyring.store().fault.store(Fault::Unknown);
+    let lost: Answer = plane.send(request(&alice, "one", &body)).await;
+    lost.refused(503, "service_unavailable");
+    plane.keyring.store().fault.store(Fault::None);
+    plane.send(request(&alice, "one", &body)).await.expect(201);
+    let keys = KeyQuery::namespace(&tenant("acme", "fn-a"));
+    assert_eq!(plane.keyring.list(&keys).await.unwrap().items.len(), 2);
+    // Without the header it is a new request, whose name is taken.
+    let plain = plane.ask(&alice, "POST", KEYS, body).await;
+    let message = plain.refused(409, "conflict");
+    assert_eq!(message, "name: a key of this name exists in the namespace");
+}

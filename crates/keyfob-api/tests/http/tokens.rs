@@ -1,0 +1,275 @@
+//! Calls about a credential whose text is at hand.
+
+use axum::{body::Body, http::Request};
+use keyfob::{Access, Context, KeyName, NewKey, Owner, Scope, Scopes, UserId};
+use keyfob_api::Right;
+use serde_json::{Value, json};
+
+use crate::{
+    fixture::{Answer, Plane, tenant},
+    teams::{GUEST, import_guest},
+};
+
+fn works(plane: &Plane, namespace: &str, credential: &str) -> bool {
+    let access = Access::to(namespace);
+    let verdict = plane
+        .verifier
+        .verify_text(credential.as_bytes(), &access, plane.now());
+    verdict.is_ok()
+}
+
+async fn form(plane: &Plane, path: &str, token: Option<&str>, body: String) -> Answer {
+    let request = Request::post(path).header("content-type", "application/x-www-form-urlencoded");
+    let request = match token {
+        Some(token) => request.header("authorization", format!("Bearer {token}")),
+        None => request,
+    };
+    plane.send(request.body(Body::from(body)).unwrap()).await
+}
+
+#[tokio::test]
+async fn a_working_credential_is_described_and_every_other_is_not() {
+    let plane = Plane::new();
+    let reader = plane.control_key("acme", "gateway", Right::TeamRead).await;
+    let operator = plane.control_key("ops", "olga", Right::Operator).await;
+    let member = plane.control_key("acme", "bob", Right::FunctionAdmin).await;
+    let owner = Owner::User(UserId::new("alice").unwrap());
+    let scopes = ["a", "b"].map(|scope| Scope::new(scope).unwrap());
+    let end = plane.now().plus_seconds(3_600);
+    let new = NewKey::new(tenant("acme", "fn-a"), owner, KeyName::new("x").unwrap())
+        .with_scopes(Scopes::only(scopes).unwrap())
+        .with_expiry(keyfob::Expiry::At(end));
+    let (key, info) = plane.make(new).await;
+    let (rival, _) = plane.key("rival", "fn-r", "rita", "hers").await;
+    let introspect = async |caller: &str, token: &str| {
+        plane
+            .ask(caller, "POST", "/v1/introspect", json!({"token": token}))
+            .await
+    };
+    let told = introspect(&reader, key.expose()).await;
+    assert_eq!(told.header("cache-control"), "no-store");
+    assert_eq!(
+        told.expect(200),
+        json!({
+            "active": true,
+            "scope": "a b",
+            "client_id": plane.keyring.format().key_id(info.id),
+            "sub": "alice",
+            "aud": "fn-a",
+            "team": "acme",
+            "exp": end.as_unix(),
+            "owner": {"type": "user", "id": "alice"},
+        })
+    );
+    let told = form(
+        &plane,
+        "/v1/introspect",
+        Some(&reader),
+        format!("token={}&token_type_hint=access_token", key.expose()),
+    );
+    assert_eq!(told.await.expect(200)["active"], true);
+    import_guest(&plane).await;
+    let told = introspect(&reader, GUEST).await.expect(200);
+    assert_eq!(
+        told,
+        json!({
+            "active": true,
+            "client_id": GUEST.split_once(':').unwrap().0,
+            "aud": "guest",
+            "team": "acme",
+            "exp": end.as_unix(),
+        })
+    );
+    let inactive = json!({"active": false});
+    let cut = &key.expose()[..key.expose().len() - 1];
+    for token in [rival.expose(), cut, "", "nonsense"] {
+        assert_eq!(introspect(&reader, token).await.expect(200), inactive);
+    }
+    assert_eq!(
+        introspect(&operator, rival.expose()).await.expect(200)["active"],
+        true
+    );
+    plane
+        .keyring
+        .revoke(&plane.context(), &info.tenant, info.id)
+        .await
+        .unwrap();
+    assert_eq!(
+        introspect(&reader, key.expose()).await.expect(200),
+        inactive
+    );
+    introspect(&member, key.expose())
+        .await
+        .refused(403, "forbidden");
+    let unknown = form(&plane, "/v1/introspect", None, "token=x".to_owned()).await;
+    unknown.refused(401, "unauthorized");
+    let missing = form(
+        &plane,
+        "/v1/introspect",
+        Some(&reader),
+        "tokne=x".to_owned(),
+    )
+    .await;
+    assert_eq!(
+        missing.refused(400, "bad_request"),
+        "token: missing, or there twice"
+    );
+}
+
+#[tokio::test]
+async fn whoever_holds_a_key_can_end_it() {
+    let plane = Plane::new();
+    let (key, info) = plane.key("acme", "fn-a", "alice", "hers").await;
+    let (other, _) = plane.key("acme", "fn-a", "alice", "other").await;
+    let revoke = async |token: &str| {
+        let answer = form(&plane, "/v1/revoke", None, format!("token={token}")).await;
+        answer.expect(200)
+    };
+    // Nothing is told of what it was.
+    let cut = &key.expose()[..key.expose().len() - 1];
+    for token in [cut, "", "nonsense"] {
+        assert_eq!(revoke(token).await, json!({}));
+    }
+    assert!(works(&plane, "fn-a", key.expose()));
+    assert_eq!(revoke(key.expose()).await, json!({}));
+    assert!(!works(&plane, "fn-a", key.expose()) && works(&plane, "fn-a", other.expose()));
+    assert_eq!(revoke(key.expose()).await, json!({}));
+    let revoked = plane.keyring.get(&info.tenant, info.id).await.unwrap();
+    let keyfob::Status::Revoked(revocation) = revoked.status else {
+        panic!("it is revoked");
+    };
+    assert_eq!(revocation.reason.unwrap().as_str(), "revoked by its holder");
+    assert_eq!(revocation.by.owner, Some(info.owner));
+    // As JSON as well; and one that is switched off, too, lest it be switched on again.
+    let context = plane.context();
+    let (off, info) = plane.key("acme", "fn-a", "alice", "off").await;
+    plane
+        .keyring
+        .disable(&context, &info.tenant, info.id)
+        .await
+        .unwrap();
+    let request = Request::post("/v1/revoke")
+        .header("content-type", "application/json")
+        .body(Body::from(json!({"token": off.expose()}).to_string()));
+    plane.send(request.unwrap()).await.expect(200);
+    assert!(
+        plane
+            .keyring
+            .enable(&context, &info.tenant, info.id)
+            .await
+            .is_err()
+    );
+    // A shared credential is not one's own to end.
+    import_guest(&plane).await;
+    assert_eq!(revoke(GUEST).await, json!({}));
+    assert!(works(&plane, "guest", GUEST));
+}
+
+#[tokio::test]
+async fn guesses_at_keys_to_end_are_bounded() {
+    let mut limits = keyfob_api::Limits::default();
+    let five = std::num::NonZeroU32::new(5).unwrap();
+    limits.refused = keyfob_api::Quota::new(five, std::time::Duration::from_mins(1));
+    let plane = Plane::with_limits(limits);
+    let (key, _) = plane.key("acme", "fn-a", "alice", "hers").await;
+    for _ in 0..5 {
+        form(&plane, "/v1/revoke", None, "token=x".to_owned())
+            .await
+            .expect(200);
+    }
+    let refused = form(&plane, "/v1/revoke", None, "token=x".to_owned()).await;
+    refused.refused(429, "too_many_requests");
+    let token = format!("token={}", key.expose());
+    form(&plane, "/v1/revoke", None, token).await.expect(200);
+    assert!(!works(&plane, "fn-a", key.expose()));
+}
+
+#[tokio::test]
+async fn what_was_found_in_the_open_is_revoked() {
+    let plane = Plane::new();
+    let operator = plane.control_key("ops", "olga", Right::Operator).await;
+    let format = plane.keyring.format();
+    let (key, info) = plane.key("acme", "fn-a", "alice", "hers").await;
+    let (off, off_info) = plane.key("rival", "fn-r", "rita", "off").await;
+    let (gone, gone_info) = plane.key("acme", "fn-a", "alice", "gone").await;
+    let context: Context = plane.context();
+    plane
+        .keyring
+        .disable(&context, &off_info.tenant, off_info.id)
+        .await
+        .unwrap();
+    plane
+        .keyring
+        .revoke(&context, &gone_info.tenant, gone_info.id)
+        .await
+        .unwrap();
+    import_guest(&plane).await;
+    let leak =
+        |token: &str| json!({"token": token, "type": "keyfob_key", "url": "https://example.org/x"});
+    let twisted = key.expose().replace("_sk_", "_sk_x");
+    let report = json!([
+        leak(key.expose()),
+        leak(off.expose()),
+        leak(gone.expose()),
+        leak(GUEST),
+        leak(&twisted),
+        leak("nonsense"),
+        {"token": key.expose()},
+    ]);
+    let outcome = plane
+        .ask(&operator, "POST", "/v1/leaks", report)
+        .await
+        .expect(200);
+    let found = |id: String| json!({"label": "true_positive", "credential": id});
+    let nothing = json!({"label": "false_positive", "credential": null});
+    assert_eq!(
+        outcome,
+        json!([
+            found(format.key_id(info.id)),
+            found(format.key_id(off_info.id)),
+            found(format.key_id(gone_info.id)),
+            found(GUEST.split_once(':').unwrap().0.to_owned()),
+            nothing,
+            nothing,
+            found(format.key_id(info.id)),
+        ])
+    );
+    for (namespace, credential) in [("fn-a", key.expose()), ("guest", GUEST)] {
+        assert!(!works(&plane, namespace, credential));
+    }
+    assert!(
+        plane
+            .keyring
+            .enable(&context, &off_info.tenant, off_info.id)
+            .await
+            .is_err()
+    );
+    let trail = plane
+        .ask(
+            &operator,
+            "GET",
+            &format!("/v1/audit?key={}", format.key_id(info.id)),
+            (),
+        )
+        .await;
+    let last = trail.expect(200)["events"]
+        .as_array()
+        .unwrap()
+        .last()
+        .unwrap()
+        .clone();
+    assert_eq!(
+        (&last["action"], &last["reason"]),
+        (
+            &json!("key_revoked"),
+            &json!("found in the open: https://example.org/x")
+        )
+    );
+    assert_eq!(last["actor"]["owner"]["id"], "olga");
+    let many: Vec<Value> = (0..257).map(|_| leak("x")).collect();
+    let refused = plane.ask(&operator, "POST", "/v1/leaks", json!(many)).await;
+    assert_eq!(
+        refused.refused(400, "bad_request"),
+        "body: more than 256 leaks"
+    );
+}

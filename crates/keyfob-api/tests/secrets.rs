@@ -1,0 +1,171 @@
+//! A secret is in one answer, and nowhere else.
+//!
+//! In a program of its own: what is logged is gathered for the whole of it.
+
+#[path = "http/fixture.rs"]
+#[expect(dead_code, reason = "this test passes no time")]
+mod fixture;
+
+use std::{
+    io,
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use axum::{body::Body, http::Request};
+use keyfob_api::Right;
+use serde_json::json;
+use tracing_subscriber::fmt::MakeWriter;
+
+use fixture::Plane;
+
+/// Everything that was logged.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Log {
+    fn text(&self) -> String {
+        let bytes = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        String::from_utf8_lossy(&bytes).into_owned()
+    }
+}
+
+impl io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        log.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl<'a> MakeWriter<'a> for Log {
+    type Writer = Self;
+
+    fn make_writer(&'a self) -> Self {
+        self.clone()
+    }
+}
+
+/// The part of a secret that is random.
+fn characters(secret: &str) -> String {
+    secret.rsplit("_sk_").next().unwrap().to_owned()
+}
+
+#[tokio::test]
+async fn no_answer_but_one_and_no_line_of_the_log_has_a_secret() {
+    let log = Log::default();
+    let subscriber = tracing_subscriber::fmt()
+        .with_max_level(tracing::Level::TRACE)
+        .with_ansi(false)
+        .with_writer(log.clone())
+        .finish();
+    tracing::subscriber::set_global_default(subscriber).unwrap();
+
+    let plane = Plane::new();
+    plane.key("acme", "fn-a", "bob", "his").await;
+    let operator = plane.control_key("acme", "olga", Right::Operator).await;
+    let keys = "/v2/functions/namespaces/fn-a/keys";
+    let mut secrets = vec![characters(&operator)];
+    let mut answers = Vec::new();
+
+    let made = plane
+        .ask(&operator, "POST", keys, json!({"name": "laptop"}))
+        .await;
+    assert_eq!(made.header("cache-control"), "no-store");
+    let made = made.expect(201);
+    secrets.push(characters(made["access_key"]["secret"].as_str().unwrap()));
+    let id = made["access_key"]["id"].as_str().unwrap().to_owned();
+    let credential = format!("{id}:{}", made["access_key"]["secret"].as_str().unwrap());
+    let one = format!("{keys}/{id}");
+    let rotated = plane
+        .ask(
+            &operator,
+            "POST",
+            &format!("{one}/rotate"),
+            json!({"grace_seconds": 60}),
+        )
+        .await;
+    assert_eq!(rotated.header("cache-control"), "no-store");
+    let rotated = rotated.expect(200);
+    secrets.push(characters(
+        rotated["access_key"]["secret"].as_str().unwrap(),
+    ));
+
+    for (method, path, body) in [
+        ("GET", keys.to_owned(), json!(null)),
+        ("GET", one.clone(), json!(null)),
+        ("PUT", one.clone(), json!({"name": "desktop"})),
+        ("POST", format!("{one}/disable"), json!({"reason": "lost"})),
+        ("POST", format!("{one}/enable"), json!(null)),
+        (
+            "GET",
+            "/v1/teams/acme/members/olga/keys".to_owned(),
+            json!(null),
+        ),
+        ("GET", "/v1/audit".to_owned(), json!(null)),
+        ("GET", "/v1/caller".to_owned(), json!(null)),
+        // A secret where it does not belong.
+        (
+            "GET",
+            format!("{keys}/{}", credential.replace(':', "%3A")),
+            json!(null),
+        ),
+        (
+            "GET",
+            format!("{keys}?cursor={credential}&name={credential}"),
+            json!(null),
+        ),
+        ("POST", keys.to_owned(), json!({"nmae": credential})),
+        ("POST", keys.to_owned(), json!({"name": ["x", credential]})),
+        (
+            "POST",
+            keys.to_owned(),
+            json!({"name": "x", "expires_in": credential}),
+        ),
+        (
+            "POST",
+            "/v1/introspect".to_owned(),
+            json!({"token": credential}),
+        ),
+        (
+            "POST",
+            "/v1/introspect".to_owned(),
+            json!({"tokne": credential}),
+        ),
+        (
+            "POST",
+            "/v1/leaks".to_owned(),
+            json!([{"token": credential, "url": format!("https://example.org/{credential}")}]),
+        ),
+        ("POST", "/v1/leaks".to_owned(), json!([credential])),
+        ("DELETE", one.clone(), json!(null)),
+    ] {
+        answers.push(plane.ask(&operator, method, &path, body).await.text);
+    }
+    for request in [
+        Request::get(keys).header("authorization", format!("Bearer {credential}x")),
+        Request::get(keys).header("authorization", format!("{credential} Bearer")),
+        Request::get(keys).header("x-request-id", characters(&credential)),
+        Request::get(keys).header("x-request-id", credential.split(':').nth(1).unwrap()),
+    ] {
+        answers.push(plane.send(request.body(Body::empty()).unwrap()).await.text);
+    }
+    let log = log.text();
+    assert!(
+        log.contains("answered") && log.contains("refused") && log.contains("request_id="),
+        "{log}"
+    );
+    // The lone characters were sent as an identifier: nobody can know them for what they are.
+    let own = characters(&credential);
+    let log = log.replace(&format!("request_id=\"{own}\""), "");
+    for secret in &secrets {
+        for answer in &answers {
+            let answer = answer.replace(&format!("\"request_id\":\"{own}\""), "");
+            assert!(!answer.contains(secret.as_str()), "{answer}");
+        }
+        assert!(!log.contains(secret.as_str()), "{log}");
+    }
+}
