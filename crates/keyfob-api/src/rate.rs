@@ -149,7 +149,7 @@ mod tests {
 
     #[test]
     fn a_bucket_runs_dry_and_others_do_not() {
-        let quota = Quota::new(NonZeroU32::new(3).unwrap(), Duration::from_secs(3_000));
+        let quota = Quota::new(NonZeroU32::new(3).unwrap(), Duration::from_mins(50));
         let rate = Rate::new(quota);
         let left: Vec<u32> = (0..3).map(|_| rate.take(&1).unwrap().remaining).collect();
         assert_eq!(left, [2, 1, 0]);

@@ -13,7 +13,7 @@ use std::{
 
 use axum::{body::Body, http::Request};
 use keyfob_api::Right;
-use serde_json::json;
+use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
 use fixture::Plane;
@@ -54,6 +54,61 @@ fn characters(secret: &str) -> String {
     secret.rsplit("_sk_").next().unwrap().to_owned()
 }
 
+/// Calls in which a secret is, or is put where it does not belong.
+fn calls(keys: &str, credential: &str) -> Vec<(&'static str, String, Value)> {
+    let id = credential.split(':').next().unwrap();
+    let one = format!("{keys}/{id}");
+    let place = format!("https://example.org/{credential}");
+    vec![
+        ("GET", keys.to_owned(), Value::Null),
+        ("GET", one.clone(), Value::Null),
+        ("PUT", one.clone(), json!({"name": "desktop"})),
+        ("POST", format!("{one}/disable"), json!({"reason": "lost"})),
+        ("POST", format!("{one}/enable"), Value::Null),
+        (
+            "GET",
+            "/v1/teams/acme/members/olga/keys".to_owned(),
+            Value::Null,
+        ),
+        ("GET", "/v1/audit".to_owned(), Value::Null),
+        ("GET", "/v1/caller".to_owned(), Value::Null),
+        (
+            "GET",
+            format!("{keys}/{}", credential.replace(':', "%3A")),
+            Value::Null,
+        ),
+        (
+            "GET",
+            format!("{keys}?cursor={credential}&name={credential}"),
+            Value::Null,
+        ),
+        ("POST", keys.to_owned(), json!({"nmae": credential})),
+        ("POST", keys.to_owned(), json!({"name": ["x", credential]})),
+        (
+            "POST",
+            keys.to_owned(),
+            json!({"name": "x", "expires_in": credential}),
+        ),
+        (
+            "POST",
+            "/v1/introspect".to_owned(),
+            json!({"token": credential}),
+        ),
+        (
+            "POST",
+            "/v1/introspect".to_owned(),
+            json!({"tokne": credential}),
+        ),
+        (
+            "POST",
+            "/v1/leaks".to_owned(),
+            json!([{"token": credential, "url": place}]),
+        ),
+        ("POST", "/v1/leaks".to_owned(), json!([credential])),
+        ("DELETE", one, Value::Null),
+    ]
+}
+
 #[tokio::test]
 async fn no_answer_but_one_and_no_line_of_the_log_has_a_secret() {
     let log = Log::default();
@@ -79,14 +134,9 @@ async fn no_answer_but_one_and_no_line_of_the_log_has_a_secret() {
     secrets.push(characters(made["access_key"]["secret"].as_str().unwrap()));
     let id = made["access_key"]["id"].as_str().unwrap().to_owned();
     let credential = format!("{id}:{}", made["access_key"]["secret"].as_str().unwrap());
-    let one = format!("{keys}/{id}");
+    let rotate = format!("{keys}/{id}/rotate");
     let rotated = plane
-        .ask(
-            &operator,
-            "POST",
-            &format!("{one}/rotate"),
-            json!({"grace_seconds": 60}),
-        )
+        .ask(&operator, "POST", &rotate, json!({"grace_seconds": 60}))
         .await;
     assert_eq!(rotated.header("cache-control"), "no-store");
     let rotated = rotated.expect(200);
@@ -94,76 +144,22 @@ async fn no_answer_but_one_and_no_line_of_the_log_has_a_secret() {
         rotated["access_key"]["secret"].as_str().unwrap(),
     ));
 
-    for (method, path, body) in [
-        ("GET", keys.to_owned(), json!(null)),
-        ("GET", one.clone(), json!(null)),
-        ("PUT", one.clone(), json!({"name": "desktop"})),
-        ("POST", format!("{one}/disable"), json!({"reason": "lost"})),
-        ("POST", format!("{one}/enable"), json!(null)),
-        (
-            "GET",
-            "/v1/teams/acme/members/olga/keys".to_owned(),
-            json!(null),
-        ),
-        ("GET", "/v1/audit".to_owned(), json!(null)),
-        ("GET", "/v1/caller".to_owned(), json!(null)),
-        // A secret where it does not belong.
-        (
-            "GET",
-            format!("{keys}/{}", credential.replace(':', "%3A")),
-            json!(null),
-        ),
-        (
-            "GET",
-            format!("{keys}?cursor={credential}&name={credential}"),
-            json!(null),
-        ),
-        ("POST", keys.to_owned(), json!({"nmae": credential})),
-        ("POST", keys.to_owned(), json!({"name": ["x", credential]})),
-        (
-            "POST",
-            keys.to_owned(),
-            json!({"name": "x", "expires_in": credential}),
-        ),
-        (
-            "POST",
-            "/v1/introspect".to_owned(),
-            json!({"token": credential}),
-        ),
-        (
-            "POST",
-            "/v1/introspect".to_owned(),
-            json!({"tokne": credential}),
-        ),
-        (
-            "POST",
-            "/v1/leaks".to_owned(),
-            json!([{"token": credential, "url": format!("https://example.org/{credential}")}]),
-        ),
-        ("POST", "/v1/leaks".to_owned(), json!([credential])),
-        ("DELETE", one.clone(), json!(null)),
-    ] {
+    for (method, path, body) in calls(keys, &credential) {
         answers.push(plane.ask(&operator, method, &path, body).await.text);
     }
     for request in [
         Request::get(keys).header("authorization", format!("Bearer {credential}x")),
         Request::get(keys).header("authorization", format!("{credential} Bearer")),
-        Request::get(keys).header("x-request-id", characters(&credential)),
         Request::get(keys).header("x-request-id", credential.split(':').nth(1).unwrap()),
     ] {
         answers.push(plane.send(request.body(Body::empty()).unwrap()).await.text);
     }
     let log = log.text();
-    assert!(
-        log.contains("answered") && log.contains("refused") && log.contains("request_id="),
-        "{log}"
-    );
-    // The lone characters were sent as an identifier: nobody can know them for what they are.
-    let own = characters(&credential);
-    let log = log.replace(&format!("request_id=\"{own}\""), "");
+    for word in ["answered", "refused", "admitted", "request_id="] {
+        assert!(log.contains(word), "{word} in {log}");
+    }
     for secret in &secrets {
         for answer in &answers {
-            let answer = answer.replace(&format!("\"request_id\":\"{own}\""), "");
             assert!(!answer.contains(secret.as_str()), "{answer}");
         }
         assert!(!log.contains(secret.as_str()), "{log}");

@@ -103,14 +103,13 @@ async fn plane_with(role: Option<Right>) -> (Plane, String) {
     let plane = Plane::new();
     plane.key("acme", "fn-a", "carol", "hers").await;
     plane.key("rival", "fn-r", "rita", "hers").await;
-    let alice = match role {
-        Some(right) => plane.control_key("acme", "alice", right).await,
-        None => {
-            let owner = Owner::User(UserId::new("alice").unwrap());
-            plane
-                .control_key_of("acme", owner, Scopes::only([]).unwrap())
-                .await
-        }
+    let alice = if let Some(right) = role {
+        plane.control_key("acme", "alice", right).await
+    } else {
+        let owner = Owner::User(UserId::new("alice").unwrap());
+        plane
+            .control_key_of("acme", owner, Scopes::only([]).unwrap())
+            .await
     };
     (plane, alice)
 }

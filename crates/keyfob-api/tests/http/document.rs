@@ -1,13 +1,13 @@
 //! The document: committed, served, and true to what is published.
 
-use std::{env, fs, path::Path};
+use std::{collections::BTreeSet, env, fs, path::Path};
 
 use axum::{body::Body, http::Request};
 use keyfob::store::MemoryStore;
 use keyfob_api::ControlPlane;
 use serde_json::{Value, json};
 
-use crate::fixture::Plane;
+use crate::fixture::{Answer, Plane};
 
 fn document() -> Value {
     serde_json::to_value(ControlPlane::<MemoryStore>::openapi()).expect("the document is JSON")
@@ -28,11 +28,242 @@ fn the_committed_document_is_the_generated_one() {
     );
 }
 
+async fn get(plane: &Plane, path: &str) -> Answer {
+    let request = Request::get(path).body(Body::empty());
+    plane.send(request.expect("a request")).await
+}
+
 #[tokio::test]
 async fn the_document_is_served_to_anybody() {
     let plane = Plane::new();
-    let request = Request::get("/openapi.json").body(Body::empty()).unwrap();
-    let served = plane.send(request).await;
+    let served = get(&plane, "/openapi.json").await;
     assert_eq!(served.header("content-type"), "application/json");
-    assert_eq!(served.expect(200), document());
+    assert_eq!(served.header("cache-control"), "public, max-age=300");
+    let served = served.expect(200);
+    assert_eq!(served["openapi"], "3.1.0");
+    assert_eq!(served, document());
+}
+
+/// A call of the published interface: what it takes, what it answers, and which fields that has.
+struct Published {
+    method: &'static str,
+    path: &'static str,
+    required: &'static [&'static str],
+    status: &'static str,
+    /// Where the object is in the answer, and what it must have.
+    within: &'static [&'static str],
+    fields: &'static [&'static str],
+}
+
+const KEY: &[&str] = &["id", "name", "expires_at", "created_at", "updated_at"];
+const KEYS: &str = "/v2/functions/namespaces/{namespace_id}/keys";
+const ONE_KEY: &str = "/v2/functions/namespaces/{namespace_id}/keys/{key_id}";
+
+const PUBLISHED: [Published; 6] = [
+    Published {
+        method: "post",
+        path: KEYS,
+        required: &["name"],
+        status: "201",
+        within: &["access_key"],
+        fields: &[
+            "id",
+            "name",
+            "secret",
+            "expires_at",
+            "created_at",
+            "updated_at",
+        ],
+    },
+    Published {
+        method: "get",
+        path: KEYS,
+        required: &[],
+        status: "200",
+        within: &[],
+        fields: &["access_keys", "count"],
+    },
+    Published {
+        method: "get",
+        path: KEYS,
+        required: &[],
+        status: "200",
+        within: &["access_keys", "[]"],
+        fields: KEY,
+    },
+    Published {
+        method: "put",
+        path: ONE_KEY,
+        required: &[],
+        status: "200",
+        within: &["access_key"],
+        fields: KEY,
+    },
+    Published {
+        method: "delete",
+        path: ONE_KEY,
+        required: &[],
+        status: "200",
+        within: &[],
+        fields: &[],
+    },
+    Published {
+        method: "get",
+        path: "/v2/functions/namespaces",
+        required: &[],
+        status: "200",
+        within: &["namespaces", "[]"],
+        fields: &[
+            "namespace",
+            "label",
+            "region",
+            "api_host",
+            "created_at",
+            "updated_at",
+        ],
+    },
+];
+
+/// Follows references, and goes into a field or the items of a list.
+fn resolve<'d>(document: &'d Value, schema: &'d Value) -> &'d Value {
+    match schema["$ref"].as_str() {
+        Some(place) => {
+            let found = document.pointer(place.trim_start_matches('#'));
+            resolve(document, found.expect("the reference leads somewhere"))
+        }
+        None => schema,
+    }
+}
+
+/// The schemas that a schema is put together from.
+fn parts<'d>(document: &'d Value, schema: &'d Value) -> Vec<&'d Value> {
+    let schema = resolve(document, schema);
+    match schema["allOf"].as_array() {
+        Some(all) => all.iter().flat_map(|part| parts(document, part)).collect(),
+        None => vec![schema],
+    }
+}
+
+fn step<'d>(document: &'d Value, schema: &'d Value, field: &str) -> &'d Value {
+    let parts = parts(document, schema);
+    let inner = parts.iter().map(|part| match field {
+        "[]" => &part["items"],
+        field => &part["properties"][field],
+    });
+    let found = inner.into_iter().find(|inner| !inner.is_null());
+    found.unwrap_or_else(|| panic!("no {field} in {schema}"))
+}
+
+fn required<'d>(document: &'d Value, schema: &'d Value) -> BTreeSet<&'d str> {
+    let parts = parts(document, schema);
+    let lists = parts.iter().filter_map(|part| part["required"].as_array());
+    lists.flatten().filter_map(Value::as_str).collect()
+}
+
+#[test]
+fn the_document_keeps_what_is_published() {
+    let document = document();
+    for call in PUBLISHED {
+        let Published { method, path, .. } = call;
+        let operation = &document["paths"][path][method];
+        assert!(operation.is_object(), "{method} {path}");
+        if method == "post" {
+            let body = &operation["requestBody"]["content"]["application/json"]["schema"];
+            let asked: Vec<_> = required(&document, body).into_iter().collect();
+            assert_eq!(asked, call.required, "{method} {path}");
+        }
+        let answers = operation["responses"].as_object().expect("answers");
+        let good: Vec<_> = answers
+            .keys()
+            .filter(|status| status.starts_with('2'))
+            .collect();
+        assert_eq!(good, [call.status], "{method} {path}");
+        let answer = resolve(&document, &answers[call.status]);
+        let mut schema = &answer["content"]["application/json"]["schema"];
+        for field in call.within {
+            schema = step(&document, schema, field);
+        }
+        let has = required(&document, schema);
+        for field in call.fields {
+            assert!(has.contains(field), "{method} {path}: {field} in {has:?}");
+        }
+        // The secret is in one answer.
+        let creates = method == "post";
+        let told = serde_json::to_string(resolve(&document, schema)).expect("JSON");
+        assert!(creates || !told.contains("\"secret\""), "{method} {path}");
+        for status in ["400", "401", "404", "429", "500"] {
+            let refusal = resolve(&document, &answers[status]);
+            let error = &refusal["content"]["application/json"]["schema"];
+            let has = required(&document, error);
+            assert!(
+                has.contains("id") && has.contains("message"),
+                "{method} {path} {status}"
+            );
+        }
+        for answer in answers.values() {
+            let headers = resolve(&document, answer)["headers"].as_object();
+            let headers = headers.expect("headers");
+            for name in ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"] {
+                let header = resolve(&document, &headers[name]);
+                assert_eq!(
+                    header["schema"]["type"], "integer",
+                    "{method} {path} {name}"
+                );
+            }
+        }
+        // What asks for a key, beyond what was published, may be left out.
+        assert_eq!(operation["security"], json!([{"control_key": []}]));
+    }
+    for (path, method) in [(KEYS, "post"), (ONE_KEY, "put")] {
+        let answers = &document["paths"][path][method]["responses"];
+        assert!(answers["409"].is_object(), "{method} {path}");
+    }
+}
+
+#[tokio::test]
+async fn the_page_comes_from_here_alone() {
+    let plane = Plane::new();
+    let moved = get(&plane, "/docs").await;
+    assert_eq!((moved.status, moved.header("location")), (308, "/docs/"));
+    let page = get(&plane, "/docs/").await;
+    assert_eq!(page.status, 200);
+    assert_eq!(page.header("content-type"), "text/html");
+    let policy = page.header("content-security-policy");
+    assert!(
+        policy.starts_with("default-src 'none'; script-src 'self';"),
+        "{policy}"
+    );
+    assert!(
+        !policy.contains("http") && !policy.contains("unsafe-eval"),
+        "{policy}"
+    );
+    // What the page loads, it loads from where it is; and so on for what starts it.
+    let start = get(&plane, "/docs/swagger-initializer.js").await;
+    assert_eq!(start.status, 200);
+    assert!(start.text.contains("/openapi.json"));
+    for text in [&page.text, &start.text] {
+        for scheme in ["http:", "https:", "ws:", "wss:", "src=\"//", "href=\"//"] {
+            assert!(!text.contains(scheme), "{scheme} in {text}");
+        }
+        assert!(
+            !text.contains("<script>") && !text.contains(" onload="),
+            "{text}"
+        );
+    }
+    let loaded: Vec<&str> = page
+        .text
+        .split(['"', '\''])
+        .filter(|text| matches!(text.rsplit_once('.'), Some((_, "js" | "css"))))
+        .collect();
+    assert!(loaded.len() >= 3, "{loaded:?}");
+    for file in loaded {
+        let path = format!("/docs/{}", file.trim_start_matches("./"));
+        assert_eq!(get(&plane, &path).await.status, 200, "{path}");
+    }
+    get(&plane, "/docs/nothing.js")
+        .await
+        .refused(404, "not_found");
+    get(&plane, "/docs/../openapi.json")
+        .await
+        .refused(404, "not_found");
 }

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{
     fixture::{Answer, Plane, tenant},
-    teams::{GUEST, import_guest},
+    legacy::{GUEST, import_guest},
 };
 
 fn works(plane: &Plane, namespace: &str, credential: &str) -> bool {
@@ -167,9 +167,11 @@ async fn whoever_holds_a_key_can_end_it() {
 
 #[tokio::test]
 async fn guesses_at_keys_to_end_are_bounded() {
-    let mut limits = keyfob_api::Limits::default();
     let five = std::num::NonZeroU32::new(5).unwrap();
-    limits.refused = keyfob_api::Quota::new(five, std::time::Duration::from_mins(1));
+    let limits = keyfob_api::Limits {
+        refused: keyfob_api::Quota::new(five, std::time::Duration::from_mins(1)),
+        ..keyfob_api::Limits::default()
+    };
     let plane = Plane::with_limits(limits);
     let (key, _) = plane.key("acme", "fn-a", "alice", "hers").await;
     for _ in 0..5 {

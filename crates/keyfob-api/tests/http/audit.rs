@@ -1,0 +1,137 @@
+//! What was done, by whom, as the interface tells of it.
+
+use keyfob_api::Right;
+use serde_json::{Value, json};
+
+use crate::fixture::Plane;
+
+fn actions(page: &Value) -> Vec<&str> {
+    let events = page["events"].as_array().unwrap();
+    events
+        .iter()
+        .map(|event| event["action"].as_str().unwrap())
+        .collect()
+}
+
+/// Bob's key, which was made at 10:30, switched off by Ada at 10:31, and on by an operator at 10:32.
+async fn history() -> (Plane, String, String, String) {
+    let plane = Plane::new();
+    let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
+    let operator = plane.control_key("ops", "olga", Right::Operator).await;
+    plane.key("rival", "fn-r", "rita", "hers").await;
+    let (_, info) = plane.key("acme", "fn-a", "bob", "his").await;
+    let id = plane.keyring.format().key_id(info.id);
+    plane.pass(60);
+    let one = format!("/v2/functions/namespaces/fn-a/keys/{id}");
+    plane
+        .ask(
+            &admin,
+            "POST",
+            &format!("{one}/disable"),
+            json!({"reason": "holidays"}),
+        )
+        .await
+        .expect(200);
+    plane.pass(60);
+    plane
+        .ask(&operator, "POST", &format!("{one}/enable"), ())
+        .await
+        .expect(200);
+
+    (plane, admin, operator, id)
+}
+
+#[tokio::test]
+async fn what_was_done_is_told_to_those_whom_it_concerns() {
+    let (plane, admin, _, id) = history().await;
+    let trail = "/v1/teams/acme/audit";
+    let all = plane.ask(&admin, "GET", trail, ()).await.expect(200);
+    assert_eq!(
+        actions(&all),
+        ["key_created", "key_created", "key_disabled", "key_enabled"]
+    );
+    assert!(!all.to_string().contains("rival"));
+    let event = &all["events"][2];
+    assert_eq!(event["at"], "2025-12-19T10:31:00Z");
+    assert_eq!(event["actor"]["owner"]["id"], "ada");
+    assert_eq!(
+        event["actor"]["credential"],
+        admin.split_once(':').unwrap().0
+    );
+    assert_eq!(
+        (&event["credential"], &event["owner"]["id"]),
+        (&json!(id), &json!("bob"))
+    );
+    assert_eq!(
+        (&event["reason"], &event["namespace"]),
+        (&json!("holidays"), &json!("fn-a"))
+    );
+    assert_eq!(event["hash"].as_str().unwrap().len(), 64);
+}
+
+#[tokio::test]
+async fn a_trail_comes_in_pages_and_by_filters() {
+    let (plane, admin, _, id) = history().await;
+    let trail = "/v1/teams/acme/audit";
+    for (query, expected) in [
+        ("actor=user:ada", &["key_disabled"][..]),
+        ("actor=user:olga", &["key_enabled"]),
+        (
+            "namespace=fn-a",
+            &["key_created", "key_disabled", "key_enabled"],
+        ),
+        (
+            &format!("key={id}&since=2025-12-19T10:31:00Z"),
+            &["key_disabled", "key_enabled"],
+        ),
+        (
+            &format!("key={id}&until=2025-12-19T10:32:00Z"),
+            &["key_created", "key_disabled"],
+        ),
+        (
+            "since=2025-12-19T10:31:00Z&until=2025-12-19T10:31:01Z",
+            &["key_disabled"],
+        ),
+    ] {
+        let page = plane
+            .ask(&admin, "GET", &format!("{trail}?{query}"), ())
+            .await
+            .expect(200);
+        assert_eq!(actions(&page), expected, "{query}");
+    }
+    let first = plane
+        .ask(&admin, "GET", &format!("{trail}?limit=3"), ())
+        .await
+        .expect(200);
+    let next = first["next_cursor"].as_str().unwrap();
+    let rest = plane
+        .ask(&admin, "GET", &format!("{trail}?cursor={next}"), ())
+        .await
+        .expect(200);
+    assert_eq!(
+        (actions(&first).len(), actions(&rest)),
+        (3, vec!["key_enabled"])
+    );
+}
+
+#[tokio::test]
+async fn operators_see_the_whole_trail_and_check_it() {
+    let (plane, _, operator, _) = history().await;
+    let whole = plane
+        .ask(&operator, "GET", "/v1/audit", ())
+        .await
+        .expect(200);
+    assert_eq!(whole["events"].as_array().unwrap().len(), 6);
+    let verified = plane
+        .ask(&operator, "GET", "/v1/audit/verification", ())
+        .await
+        .expect(200);
+    assert_eq!(
+        verified,
+        json!({
+            "intact": true,
+            "last_hash": whole["events"][5]["hash"],
+            "broken_at": null,
+        })
+    );
+}

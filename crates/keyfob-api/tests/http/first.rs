@@ -1,0 +1,69 @@
+//! Where a service's credentials begin.
+
+use keyfob::{Actor, Context, Expiry, Owner, TeamId, UserId};
+use keyfob_api::{Right, first_credential};
+use serde_json::{Value, json};
+
+use crate::fixture::Plane;
+
+fn credential(made: &Value) -> String {
+    let key = &made["access_key"];
+    format!(
+        "{}:{}",
+        key["id"].as_str().unwrap(),
+        key["secret"].as_str().unwrap()
+    )
+}
+
+#[tokio::test]
+async fn the_first_credential_is_where_all_others_come_from() {
+    let plane = Plane::new();
+    let context = Context::new(Actor::system(), plane.now());
+    let owner = || Owner::User(UserId::new("olga").unwrap());
+    let first = first_credential(
+        &plane.keyring,
+        &context,
+        TeamId::new("ops").unwrap(),
+        owner(),
+        Right::Operator,
+        Expiry::Never,
+    );
+    let (first, info) = first.await.unwrap();
+    let team = TeamId::new("ops").unwrap();
+    let second = first_credential(
+        &plane.keyring,
+        &context,
+        team,
+        owner(),
+        Right::Operator,
+        Expiry::Never,
+    );
+    assert!(second.await.is_err(), "the name is taken");
+
+    // The operator makes an administrator of a team that nobody knew of.
+    let keys = "/v2/functions/namespaces/control:acme/keys";
+    let body = json!({
+        "name": "ada",
+        "owner": {"type": "user", "id": "ada"},
+        "scopes": ["team:admin"],
+        "expires_in": "30d",
+    });
+    let made = plane
+        .ask(first.expose(), "POST", keys, body)
+        .await
+        .expect(201);
+    let ada = credential(&made);
+    let caller = plane.ask(&ada, "GET", "/v1/caller", ()).await.expect(200);
+    assert_eq!(caller["team"], "acme");
+    // And ends the first one, with itself.
+    let id = plane.keyring.format().key_id(info.id);
+    let one = format!("/v2/functions/namespaces/control:ops/keys/{id}/revoke");
+    plane
+        .ask(first.expose(), "POST", &one, ())
+        .await
+        .expect(200);
+    plane
+        .ask(first.expose(), "GET", "/v1/caller", ())
+        .await
+        .refused(401, "unauthorized");
+}

@@ -1,0 +1,188 @@
+//! The shared credentials of the old model.
+
+use keyfob::{
+    Access, CredentialId, Peppers, Tenant, Usage,
+    legacy::{LegacyId, LegacyPolicy, read_subjects},
+    store::KeyStore as _,
+};
+use keyfob_api::Right;
+use serde_json::json;
+
+use crate::fixture::{Plane, tenant};
+
+/// `OpenWhisk`'s own public example.
+const SUBJECTS: &str = r#"{"_id": "guest", "subject": "guest", "namespaces": [{"name": "guest", "uuid": "23bc46b1-71f6-4ed5-8c54-816aa4f8c502", "key": "123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP"}]}"#;
+pub(crate) const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
+
+/// Gives acme the namespace `guest` with its legacy credential, accepted for an hour.
+pub(crate) async fn import_guest(plane: &Plane) -> Tenant {
+    let guest = tenant("acme", "guest");
+    let context = plane.context();
+    let team = guest.team.clone();
+    let import = read_subjects(SUBJECTS, &context, &Peppers::none(), |_| Some(team.clone()));
+    for record in import.records {
+        plane.keyring.import_legacy(&context, record).await.unwrap();
+    }
+    let policy = Some(LegacyPolicy::until(plane.now().plus_seconds(3_600)));
+    plane
+        .keyring
+        .set_legacy_policy(&context, Some(&guest), policy)
+        .await
+        .unwrap();
+    guest
+}
+
+#[tokio::test]
+async fn it_is_seen_who_still_uses_the_old_model() {
+    let plane = Plane::new();
+    let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
+    let operator = plane.control_key("ops", "olga", Right::Operator).await;
+    import_guest(&plane).await;
+    let uuid = GUEST.split_once(':').unwrap().0;
+    let id = CredentialId::Legacy(LegacyId::parse(uuid.as_bytes()).unwrap());
+    let used = [Usage::accepted(id, plane.now()), Usage::refused(id)];
+    plane.keyring.store().record_usage(&used).await.unwrap();
+    let report = plane
+        .ask(&admin, "GET", "/v1/teams/acme/legacy", ())
+        .await
+        .expect(200);
+    assert_eq!(
+        report["namespaces"],
+        json!([{
+            "team": "acme",
+            "namespace": "guest",
+            "last_used_at": "2025-12-19T10:30:00Z",
+            "accepted": 1,
+            "refused": 1,
+            "policy": {"sunset": "2025-12-19T11:30:00Z", "brownouts": []},
+            "credentials": [{
+                "id": uuid,
+                "subject": "guest",
+                "blocked": false,
+                "revoked": false,
+                "imported_at": "2025-12-19T10:30:00Z",
+                "last_used_at": "2025-12-19T10:30:00Z",
+            }],
+        }])
+    );
+    let every = plane
+        .ask(&operator, "GET", "/v1/legacy", ())
+        .await
+        .expect(200);
+    assert_eq!(every, report);
+}
+
+#[tokio::test]
+async fn the_old_model_is_rehearsed_cut_off_and_taken_back() {
+    let plane = Plane::new();
+    let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
+    let operator = plane.control_key("ops", "olga", Right::Operator).await;
+    import_guest(&plane).await;
+    let policy = "/v2/functions/namespaces/guest/legacy-policy";
+    let rehearsed = json!({
+        "sunset": "2026-06-03T00:00:00Z",
+        "brownouts": [{"start": "2025-12-19T10:31:00Z", "end": "2025-12-19T10:32:00Z"}],
+    });
+    let set = plane
+        .ask(&admin, "PUT", policy, rehearsed.clone())
+        .await
+        .expect(200);
+    assert_eq!(set["policy"], rehearsed);
+    let works = |plane: &Plane| {
+        let access = Access::to("guest");
+        plane
+            .verifier
+            .verify_text(GUEST.as_bytes(), &access, plane.now())
+            .is_ok()
+    };
+    assert!(works(&plane));
+    plane.pass(60);
+    assert!(!works(&plane));
+    plane.pass(60);
+    assert!(works(&plane));
+    let cut = plane
+        .ask(
+            &admin,
+            "POST",
+            &format!("{policy}/cut-off"),
+            json!({"reason": "time"}),
+        )
+        .await;
+    let cut = cut.expect(200);
+    assert_eq!(
+        cut,
+        json!({
+            "policy": {"sunset": null, "brownouts": []},
+            "previous": rehearsed,
+        })
+    );
+    assert!(!works(&plane));
+    // What the cut-off answered is what takes it back.
+    plane
+        .ask(&admin, "PUT", policy, cut["previous"].clone())
+        .await
+        .expect(200);
+    assert!(works(&plane));
+    plane.ask(&admin, "DELETE", policy, ()).await.expect(200);
+    assert!(!works(&plane), "without a policy they are off");
+    let sunset = json!({"sunset": "2026-06-03T00:00:00Z"});
+    plane
+        .ask(&operator, "PUT", "/v1/legacy-policy", sunset)
+        .await
+        .expect(200);
+    let shown = plane
+        .ask(&operator, "GET", "/v1/legacy-policy", ())
+        .await
+        .expect(200);
+    assert_eq!(shown["policy"]["sunset"], "2026-06-03T00:00:00Z");
+    assert!(works(&plane));
+    plane
+        .ask(&operator, "DELETE", "/v1/legacy-policy", ())
+        .await
+        .expect(200);
+    assert!(!works(&plane));
+}
+
+#[tokio::test]
+async fn a_legacy_policy_and_a_legacy_credential_are_what_they_must_be() {
+    let plane = Plane::new();
+    let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
+    import_guest(&plane).await;
+    let uuid = GUEST.split_once(':').unwrap().0;
+    let policy = "/v2/functions/namespaces/guest/legacy-policy";
+    for (bad, message) in [
+        (json!({}), "sunset: missing"),
+        (json!({"sunset": "soon"}), "sunset: not RFC 3339"),
+        (
+            json!({"sunset": null, "brownouts": [{"start": "x", "end": "y"}]}),
+            "brownouts: none without a sunset",
+        ),
+        (
+            json!({"sunset": "2026-06-03T00:00:00Z", "brownouts": [{"start": "2026-01-01T00:00:00Z", "end": "2026-01-01T00:00:00Z"}]}),
+            "brownouts: a brownout must end after it starts",
+        ),
+    ] {
+        let answer = plane.ask(&admin, "PUT", policy, bad).await;
+        assert_eq!(answer.refused(400, "bad_request"), message);
+    }
+    let one = format!("/v2/functions/namespaces/guest/legacy/{uuid}/revoke");
+    let member = plane.control_key("acme", "bob", Right::FunctionAdmin).await;
+    plane
+        .ask(&member, "POST", &one, ())
+        .await
+        .refused(403, "forbidden");
+    plane
+        .ask(&admin, "POST", &one, json!({"reason": "leaked"}))
+        .await
+        .expect(200);
+    let none = one.replace("23bc46b1", "00000000");
+    plane
+        .ask(&admin, "POST", &none, ())
+        .await
+        .refused(404, "not_found");
+    let report = plane
+        .ask(&admin, "GET", "/v1/teams/acme/legacy", ())
+        .await
+        .expect(200);
+    assert_eq!(report["namespaces"][0]["credentials"][0]["revoked"], true);
+}

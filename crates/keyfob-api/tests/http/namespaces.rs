@@ -1,0 +1,114 @@
+//! Namespaces, before and beside their keys.
+
+use keyfob_api::Right;
+use serde_json::{Value, json};
+
+use crate::fixture::Plane;
+
+async fn plane() -> (Plane, String) {
+    let plane = Plane::new();
+    plane.key("acme", "fn-a", "bob", "his").await;
+    let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
+    (plane, admin)
+}
+
+#[tokio::test]
+async fn namespaces_exist_before_their_first_key() {
+    let (plane, admin) = plane().await;
+    let spaces = "/v2/functions/namespaces";
+    let body = json!({"label": "orders", "region": "blr1"});
+    let made = plane.ask(&admin, "POST", spaces, body).await.expect(200);
+    let made = &made["namespace"];
+    let name = made["namespace"].as_str().unwrap();
+    assert!(name.len() == 39 && name.starts_with("fn-"), "{name}");
+    assert_eq!(&name[17..18], "4");
+    assert_eq!(
+        *made,
+        json!({
+            "namespace": name,
+            "label": name,
+            "region": "blr1",
+            "api_host": "https://faas.example",
+            "created_at": "2025-12-19T10:30:00Z",
+            "updated_at": "2025-12-19T10:30:00Z",
+            "team": "acme",
+        })
+    );
+    let one = format!("{spaces}/{name}");
+    plane
+        .ask(&admin, "POST", &format!("{one}/keys"), json!({"name": "a"}))
+        .await
+        .expect(201);
+    let listed = plane.ask(&admin, "GET", spaces, ()).await.expect(200);
+    let names = |list: &Value| -> Vec<String> {
+        let list = list["namespaces"].as_array().unwrap();
+        list.iter()
+            .map(|one| one["namespace"].as_str().unwrap().to_owned())
+            .collect()
+    };
+    // Without the one of the control keys.
+    assert_eq!(names(&listed), ["fn-a", name]);
+    plane
+        .ask(
+            &admin,
+            "POST",
+            &format!("{spaces}/fn-x/keys"),
+            json!({"name": "a"}),
+        )
+        .await
+        .refused(404, "not_found");
+    let elsewhere = json!({"label": "orders", "region": "nowhere"});
+    let refused = plane
+        .ask(&admin, "POST", spaces, elsewhere)
+        .await
+        .refused(400, "bad_request");
+    assert_eq!(refused, "region: there is no such region");
+    let nameless = json!({"label": "", "region": "blr1"});
+    plane
+        .ask(&admin, "POST", spaces, nameless)
+        .await
+        .refused(400, "bad_request");
+
+    // Removed, it is gone for its users, and its keys are revoked.
+    plane.ask(&admin, "DELETE", &one, ()).await.expect(204);
+    plane
+        .ask(&admin, "DELETE", &one, ())
+        .await
+        .refused(404, "not_found");
+    plane
+        .ask(&admin, "GET", &one, ())
+        .await
+        .refused(404, "not_found");
+    assert_eq!(
+        names(&plane.ask(&admin, "GET", spaces, ()).await.expect(200)),
+        ["fn-a"]
+    );
+    let keys = plane
+        .ask(&admin, "GET", &format!("{one}/keys"), ())
+        .await
+        .expect(200);
+    assert_eq!(keys["access_keys"][0]["revocation"]["cause"], "namespace");
+    plane
+        .ask(&admin, "POST", &format!("{one}/restore"), ())
+        .await
+        .expect(200);
+    plane.ask(&admin, "GET", &one, ()).await.expect(200);
+    // The namespace of the control keys is none that could be removed.
+    for call in ["remove", "restore"] {
+        let path = format!("{spaces}/control:acme/{call}");
+        plane
+            .ask(&admin, "POST", &path, ())
+            .await
+            .refused(404, "not_found");
+    }
+    // Operators see and reach every team's.
+    let operator = plane.control_key("ops", "olga", Right::Operator).await;
+    plane.key("rival", "fn-r", "rita", "hers").await;
+    let all = plane.ask(&operator, "GET", spaces, ()).await.expect(200);
+    assert_eq!(names(&all), ["fn-a", name, "fn-r"]);
+    let one = plane
+        .ask(&operator, "GET", &format!("{spaces}?team=rival"), ())
+        .await
+        .expect(200);
+    assert_eq!(names(&one), ["fn-r"]);
+}
