@@ -77,6 +77,11 @@ pub(crate) fn controlled_team(namespace: &NamespaceId) -> Option<&str> {
     namespace.as_str().strip_prefix(PREFIX)
 }
 
+/// Whether a namespace is that of its team's control keys.
+pub(crate) fn is_control(tenant: &Tenant) -> bool {
+    controlled_team(&tenant.namespace).is_some()
+}
+
 const PREFIX: &str = "control:";
 
 /// Makes a control key without anybody's leave: the first one of a service, from which all others

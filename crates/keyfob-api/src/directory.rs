@@ -16,7 +16,8 @@ pub trait Directory: Send + Sync {
     ///
     /// - a namespace that it does not know -> facts that fit any
     /// - it cannot be asked now -> [`DirectoryError::Unavailable`]
-    fn describe<'a>(&'a self, namespaces: &'a [Tenant]) -> Answer<'a, Vec<NamespaceFacts>>;
+    fn describe<'a>(&'a self, namespaces: &'a [Tenant])
+    -> DirectoryAnswer<'a, Vec<NamespaceFacts>>;
 
     /// Takes in a namespace that is about to be made, with the label and the region that its maker
     /// asks for. It may be asked again for one whose making failed.
@@ -29,11 +30,12 @@ pub trait Directory: Send + Sync {
         namespace: &'a Tenant,
         label: &'a str,
         region: &'a str,
-    ) -> Answer<'a, NamespaceFacts>;
+    ) -> DirectoryAnswer<'a, NamespaceFacts>;
 }
 
 /// The future of a [`Directory`]'s answer.
-pub type Answer<'a, T> = Pin<Box<dyn Future<Output = Result<T, DirectoryError>> + Send + 'a>>;
+pub type DirectoryAnswer<'a, T> =
+    Pin<Box<dyn Future<Output = Result<T, DirectoryError>> + Send + 'a>>;
 
 /// What the published interface tells of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -95,7 +97,10 @@ impl Default for OneRegion {
 }
 
 impl Directory for OneRegion {
-    fn describe<'a>(&'a self, namespaces: &'a [Tenant]) -> Answer<'a, Vec<NamespaceFacts>> {
+    fn describe<'a>(
+        &'a self,
+        namespaces: &'a [Tenant],
+    ) -> DirectoryAnswer<'a, Vec<NamespaceFacts>> {
         let facts = namespaces.iter().map(|namespace| self.facts(namespace));
         Box::pin(std::future::ready(Ok(facts.collect())))
     }
@@ -105,7 +110,7 @@ impl Directory for OneRegion {
         namespace: &'a Tenant,
         _label: &'a str,
         region: &'a str,
-    ) -> Answer<'a, NamespaceFacts> {
+    ) -> DirectoryAnswer<'a, NamespaceFacts> {
         let answer = if region == self.region {
             Ok(self.facts(namespace))
         } else {

@@ -16,7 +16,7 @@ use crate::{
     admission::Admitted,
     authority::Call,
     body::{Json, optional_object},
-    control_keys::controlled_team,
+    control_keys::is_control,
     control_plane::Plane,
     key::{
         AccessKey, OwnerView,
@@ -135,7 +135,7 @@ impl CreateKey {
             Some(names) => parse_scopes(names)?,
             None => Scopes::All,
         };
-        if controlled_team(&tenant.namespace).is_some() {
+        if is_control(&tenant) {
             asked.may(Call::CreateControlKey)?;
         }
         asked.may_to(Call::CreateKey, &owner)?;

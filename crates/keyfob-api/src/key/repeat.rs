@@ -12,7 +12,7 @@ use axum::{
 };
 use keyfob::{
     Context, CredentialId, IssuedKey, KeyInfo, KeyUpdate, LabelName, LabelValue, Labels,
-    ManageError, NewKey, Owner, Revision, Rotation, Status, Tenant,
+    ManageError, NewKey, Owner, Revision, Rotation, Scopes, Status, Tenant,
     store::{Conflict, KeyQuery, KeyStore},
 };
 use ring::digest::{SHA256, digest};
@@ -125,15 +125,18 @@ impl<S: KeyStore> Plane<S> {
         let tenant = new.tenant.clone();
         let _turn = self.creations.turn(creation.under).await;
         if let Some(info) = self.created(&tenant, creation).await? {
-            return self.create_again(&context, &info, creation).await;
+            return self
+                .create_again(&context, &info, &new.scopes, creation)
+                .await;
         }
+        let scopes = new.scopes.clone();
         let labels = creation.mark(new.labels.clone())?;
         match self.keyring.create(&context, new.with_labels(labels)).await {
             Ok(created) => Ok(created),
             // Another process may have been faster with the same request.
             Err(ManageError::Conflict(Conflict::NameTaken)) => {
                 match self.created(&tenant, creation).await? {
-                    Some(info) => self.create_again(&context, &info, creation).await,
+                    Some(info) => self.create_again(&context, &info, &scopes, creation).await,
                     None => Err(ManageError::Conflict(Conflict::NameTaken).into()),
                 }
             }
@@ -190,6 +193,7 @@ impl<S: KeyStore> Plane<S> {
         &self,
         context: &Context,
         info: &KeyInfo,
+        scopes: &Scopes,
         creation: &Creation,
     ) -> Result<(IssuedKey, KeyInfo), Refusal> {
         let refused = |why| {
@@ -208,6 +212,7 @@ impl<S: KeyStore> Plane<S> {
             || info.status != Status::Active
             || info.previous_until.is_some()
             || info.updated_at != info.issued_at
+            || info.scopes != *scopes
         {
             return Err(refused(
                 "the key is made, and its secret cannot be told again",

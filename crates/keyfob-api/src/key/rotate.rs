@@ -15,6 +15,7 @@ use crate::{
     admission::Admitted,
     authority::Call,
     body::OptionalJson,
+    control_keys::is_control,
     control_plane::Plane,
     key::{
         asked::parse_expiry, create::CreatedKey, precondition::IfMatch, scopes::refuse_takeover,
@@ -58,6 +59,8 @@ pub(crate) async fn handle<S: KeyStore + 'static>(
         renew: parse_expiry(body.expires_in.as_deref(), body.expires_at.as_deref())?,
     };
     let expected = plane.forget_creation(&context, &info, if_match).await?;
+    // Whoever was judged by what they take over must not get something else.
+    let expected = expected.or(is_control(&info.tenant).then_some(info.revision));
     let (key, info) = plane
         .keyring
         .rotate(&context, &info.tenant, info.id, rotation, expected)

@@ -5,7 +5,7 @@ use keyfob::{Scope, Scopes, Tenant};
 use crate::{
     admission::Admitted,
     caller::{Right, Rights},
-    control_keys::controlled_team,
+    control_keys::is_control,
     refusal::Refusal,
 };
 
@@ -44,7 +44,7 @@ pub(crate) fn refuse_escalation(
     tenant: &Tenant,
     scopes: &Scopes,
 ) -> Result<(), Refusal> {
-    if controlled_team(&tenant.namespace).is_none() {
+    if !is_control(tenant) {
         return Ok(());
     }
     let Scopes::Only(named) = scopes else {
@@ -76,8 +76,7 @@ pub(crate) fn refuse_takeover(
     tenant: &Tenant,
     held: &Scopes,
 ) -> Result<(), Refusal> {
-    if controlled_team(&tenant.namespace).is_none() || Rights::of(held).within(asked.caller.rights)
-    {
+    if !is_control(tenant) || Rights::of(held).within(asked.caller.rights) {
         Ok(())
     } else {
         Err(Refusal::forbidden(

@@ -1,0 +1,98 @@
+//! A control plane on loopback, over a store in memory.
+//!
+//! ```text
+//! cargo run -p keyfob-api --example control_plane -- [PORT]
+//! ```
+//!
+//! It speaks plain HTTP. Put a proxy in front that speaks TLS: keys must not cross a network in the
+//! clear.
+
+use std::{
+    error::Error,
+    io::{self, Write},
+    net::{Ipv4Addr, SocketAddr},
+    sync::Arc,
+};
+
+use keyfob::{
+    Actor, Context, Expiry, Index, IssuedKey, KeyFormat, Keyring, Owner, TeamId, Timestamp, Ttl,
+    UserId, store::MemoryStore,
+};
+use keyfob_api::{ControlPlane, OneRegion, Right, first_credential};
+use time::OffsetDateTime;
+use tokio::net::TcpListener;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let port = match std::env::args().nth(1) {
+        Some(port) => port.parse()?,
+        None => 0,
+    };
+    let index = Arc::new(Index::new());
+    let format = KeyFormat::new("dof")?;
+    let keyring = Keyring::new(MemoryStore::new(), format).with_index(Arc::clone(&index));
+    let keyring = Arc::new(keyring);
+    let verifier = keyring.verifier(index);
+
+    let now = Timestamp::from(OffsetDateTime::now_utc());
+    let (first, _) = first_credential(
+        &keyring,
+        &Context::new(Actor::system(), now),
+        TeamId::new("operators")?,
+        Owner::User(UserId::new("olga")?),
+        Right::Operator,
+        Expiry::In(Ttl::days(1)),
+    )
+    .await?;
+
+    let router = ControlPlane::new(keyring, verifier)
+        .with_directory(OneRegion::new("local", "http://127.0.0.1:8080"))
+        .into_router();
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
+    print_guide(listener.local_addr()?, &first)?;
+    // The plain text has been shown once. Dropped, it is wiped.
+    drop(first);
+
+    let service = router.into_make_service_with_connect_info::<SocketAddr>();
+    axum::serve(listener, service).await?;
+    Ok(())
+}
+
+fn print_guide(address: SocketAddr, first: &IssuedKey) -> io::Result<()> {
+    let mut out = io::stdout().lock();
+    writeln!(
+        out,
+        "The control plane listens on http://{address}; ctrl-c ends it.\n\
+         Its interface can be read at http://{address}/docs/\n\n\
+         # The first credential, shown this once. It works for a day. Paste it:\n\
+         OPERATOR='{}'\n\
+         PLANE='http://{address}'\n\
+         {GUIDE}",
+        first.expose()
+    )?;
+    out.flush()
+}
+
+const GUIDE: &str = r#"
+ask() { curl -s -H "Authorization: Bearer $1" -H 'content-type: application/json' "${@:2}"; echo; }
+
+# An administrator for the team acme; the answer holds her key, once:
+ADA=$(ask "$OPERATOR" -d '{"name": "ada", "owner": {"type": "user", "id": "ada"}, "scopes": ["team:admin"]}' \
+    "$PLANE/v2/functions/namespaces/control:acme/keys" |
+    sed -E 's/.*"id":"(dof_[^"]*)".*"secret":"([^"]*)".*/\1:\2/')
+ask "$ADA" "$PLANE/v1/caller"
+
+# She makes a namespace, and a key in it for somebody:
+ask "$ADA" -d '{"label": "orders", "region": "local"}' "$PLANE/v2/functions/namespaces"
+NAMESPACE=$(ask "$ADA" "$PLANE/v2/functions/namespaces" | grep -o 'fn-[0-9a-f-]*' | head -1)
+ask "$ADA" -H 'Idempotency-Key: first' -d '{"name": "laptop", "expires_in": "90d", "owner": {"type": "user", "id": "bob"}}' \
+    "$PLANE/v2/functions/namespaces/$NAMESPACE/keys"
+ask "$ADA" "$PLANE/v2/functions/namespaces/$NAMESPACE/keys"
+
+# He leaves: what will stop working, and the end of it.
+ask "$ADA" "$PLANE/v1/teams/acme/members/bob/keys"
+ask "$ADA" -d '{"reason": "left the team"}' "$PLANE/v1/teams/acme/members/bob/remove"
+
+# What was done, and that nobody changed the trail of it:
+ask "$ADA" "$PLANE/v1/teams/acme/audit"
+ask "$OPERATOR" "$PLANE/v1/audit/verification""#;
