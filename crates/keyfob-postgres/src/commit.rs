@@ -1,0 +1,128 @@
+//! Commits: one at a time, each in one transaction.
+
+use std::time::Instant;
+
+use keyfob::{
+    Revision,
+    store::{Commit, CommitError, Conflict, StoreError},
+};
+
+use crate::{
+    DatabaseError,
+    facts::{facts, questions, revision},
+    keep::writes,
+    retry::Backoff,
+    row::Columns,
+    session::{Kept, Step, values},
+    sql,
+    store::{Inner, TRIES},
+};
+
+/// Why one try of a commit came to nothing.
+enum Failure {
+    Conflict(Conflict),
+    /// Nothing was kept.
+    Before(DatabaseError),
+    /// The answer to `COMMIT` was lost.
+    At(Mark, DatabaseError),
+}
+
+/// What a commit is found by whose answer was lost.
+struct Mark {
+    revision: Revision,
+    attempt: [u8; 16],
+}
+
+impl From<DatabaseError> for Failure {
+    fn from(error: DatabaseError) -> Self {
+        Self::Before(error)
+    }
+}
+
+impl Inner {
+    pub(crate) async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
+        let _turn = self.turn().await.map_err(StoreError::definite)?;
+        let mut backoff = Backoff::default();
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let error = match self.try_commit(commit).await {
+                Ok(revision) => return Ok(revision),
+                Err(Failure::Conflict(conflict)) => return Err(conflict.into()),
+                Err(Failure::Before(error)) => error,
+                Err(Failure::At(mark, error)) => match self.was_kept(&mark).await {
+                    Some(true) => return Ok(mark.revision),
+                    Some(false) => error,
+                    None => return Err(StoreError::unknown(error).into()),
+                },
+            };
+            if tries == TRIES || !error.is_passing() {
+                return Err(StoreError::definite(error).into());
+            }
+            tracing::debug!(%error, tries, "a commit is tried again");
+            backoff.wait().await;
+        }
+    }
+
+    /// Two flights of statements: the first locks the log and answers the questions, the second
+    /// writes and commits.
+    async fn try_commit(&self, commit: &Commit) -> Result<Revision, Failure> {
+        let mut session = self.session().await?;
+        let asked = questions(commit);
+        let flown = session.fly(Some(sql::BEGIN), &asked, None).await?;
+        let judged = flown
+            .rows()
+            .and_then(|answers| facts(commit, answers))
+            .map_err(Failure::from)
+            .and_then(|(facts, attempt)| match commit.judge(&facts) {
+                Ok(write) => Ok((write, attempt)),
+                Err(conflict) => Err(Failure::Conflict(conflict)),
+            });
+        let (write, attempt) = match judged {
+            Ok(judged) => judged,
+            Err(failure) => {
+                session.roll_back().await;
+                return Err(failure);
+            }
+        };
+        let steps = writes(commit, &write, attempt);
+        let flown = session.fly(None, &steps, Some(sql::COMMIT)).await?;
+        let revision = write.revision;
+        match flown.kept() {
+            Kept::Yes => Ok(revision),
+            Kept::No(error) => Err(Failure::Before(error)),
+            Kept::Unknown(error) => Err(Failure::At(Mark { revision, attempt }, error)),
+        }
+    }
+
+    /// Whether the commit with this mark was kept; none if that cannot be found out in time.
+    ///
+    /// Whoever has the lock of the log knows that the transaction in question has ended: it had
+    /// the lock before.
+    async fn was_kept(&self, mark: &Mark) -> Option<bool> {
+        let until = Instant::now() + self.settling;
+        let mut backoff = Backoff::default();
+        loop {
+            match self.look_for(mark).await {
+                Ok(kept) => return Some(kept),
+                Err(error) if Instant::now() < until => {
+                    tracing::debug!(%error, "the answer to a commit is looked for");
+                    backoff.wait().await;
+                }
+                Err(_) => return None,
+            }
+        }
+    }
+
+    async fn look_for(&self, mark: &Mark) -> Result<bool, DatabaseError> {
+        let mut session = self.session().await?;
+        let steps = [
+            Step::new(sql::LOCK_LOG, values![]),
+            Step::new(sql::ATTEMPT_AT, values![revision(mark.revision)]),
+        ];
+        let flown = session.fly(Some(sql::BEGIN), &steps, Some(sql::ROLLBACK));
+        let rows = flown.await?.rows()?.nth(1).unwrap_or_default();
+        let attempt = rows.first().map(|row| Columns::of(row).attempt());
+        Ok(attempt.transpose()? == Some(mark.attempt))
+    }
+}

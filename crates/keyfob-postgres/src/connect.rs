@@ -1,0 +1,249 @@
+//! Connections: how they are made, and what holds on each of them.
+
+use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
+
+use deadpool_postgres::{
+    Connect, Manager, ManagerConfig, Pool, RecyclingMethod, Runtime, Timeouts,
+};
+use tokio::task::JoinHandle;
+use tokio_postgres::{AsyncMessage, Client, Config, Error, Socket, types::Type};
+use tokio_postgres_rustls::MakeRustlsConnect;
+
+use crate::{ConnectError, DatabaseError, Options, sql, tls};
+
+/// Makes connections to one database, each with the settings that the store relies on.
+#[derive(Clone)]
+pub(crate) struct Connector(Arc<Inner>);
+
+struct Inner {
+    config: Config,
+    tls: MakeRustlsConnect,
+    settings: [String; 4],
+    timeout: Duration,
+}
+
+impl Connector {
+    pub(crate) fn new(url: &str, options: &Options) -> Result<Self, ConnectError> {
+        if !options.schema_is_valid() {
+            return Err(ConnectError::Schema);
+        }
+        let mut config = parse(url)?;
+        config.connect_timeout(options.connect_timeout);
+        if config.get_application_name().is_none() {
+            config.application_name("keyfob");
+        }
+        // A server that is gone without a word is noticed within a minute.
+        config
+            .keepalives(true)
+            .keepalives_idle(Duration::from_secs(30))
+            .keepalives_interval(Duration::from_secs(10))
+            .keepalives_retries(3)
+            .tcp_user_timeout(Duration::from_secs(30));
+        let settings = [
+            options.schema.clone(),
+            milliseconds(options.statement_timeout),
+            milliseconds(options.lock_timeout),
+            milliseconds(options.statement_timeout),
+        ];
+        let tls = tls::connector(config.get_ssl_mode(), options)?;
+        Ok(Self(Arc::new(Inner {
+            config,
+            tls,
+            settings,
+            timeout: options.connect_timeout,
+        })))
+    }
+
+    /// A pool of connections. None is made yet.
+    pub(crate) fn pool(&self, options: &Options) -> Result<Pool, ConnectError> {
+        let recycling = ManagerConfig {
+            recycling_method: RecyclingMethod::Fast,
+        };
+        let manager = Manager::from_connect(self.0.config.clone(), self.clone(), recycling);
+        let timeout = Some(options.connect_timeout);
+        Pool::builder(manager)
+            .max_size(options.pool_size)
+            .timeouts(Timeouts {
+                wait: timeout,
+                create: timeout,
+                recycle: timeout,
+            })
+            .runtime(Runtime::Tokio1)
+            .build()
+            .map_err(|error| ConnectError::Unreachable(DatabaseError::other(error)))
+    }
+
+    /// A connection outside the pool, with a task that drives it and hands on what the server
+    /// says unasked.
+    pub(crate) async fn connect(
+        &self,
+        hear: impl FnMut(AsyncMessage) + Send + 'static,
+    ) -> Result<Alone, DatabaseError> {
+        let connecting = self.0.connect(hear);
+        match tokio::time::timeout(self.0.timeout, connecting).await {
+            Ok(connected) => {
+                let (client, task) = connected?;
+                Ok(Alone { client, task })
+            }
+            Err(_) => Err(DatabaseError::late()),
+        }
+    }
+}
+
+impl Inner {
+    async fn connect(
+        &self,
+        hear: impl FnMut(AsyncMessage) + Send + 'static,
+    ) -> Result<(Client, JoinHandle<()>), Error> {
+        let (client, connection) = self.config.connect(self.tls.clone()).await?;
+        let task = tokio::spawn(drive(connection, hear));
+        let settings = self.settings.each_ref();
+        let [schema, statement, lock, idle] = settings.map(|setting| (setting as _, Type::TEXT));
+        // It runs once a connection and is not worth a statement of its own on the server.
+        match client
+            .query_typed(sql::SETTINGS, &[schema, statement, lock, idle])
+            .await
+        {
+            Ok(_) => Ok((client, task)),
+            Err(error) => {
+                task.abort();
+                Err(error)
+            }
+        }
+    }
+}
+
+impl Connect for Connector {
+    fn connect(
+        &self,
+        _: &Config,
+    ) -> Pin<Box<dyn Future<Output = Result<(Client, JoinHandle<()>), Error>> + Send + '_>> {
+        Box::pin(self.0.connect(|_| ()))
+    }
+}
+
+/// The configuration holds a password.
+impl fmt::Debug for Connector {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connector")
+            .field("hosts", &self.0.config.get_hosts())
+            .field("ports", &self.0.config.get_ports())
+            .field("database", &self.0.config.get_dbname())
+            .finish_non_exhaustive()
+    }
+}
+
+/// A connection that is not the pool's. It ends when this goes.
+pub(crate) struct Alone {
+    pub(crate) client: Client,
+    task: JoinHandle<()>,
+}
+
+impl Drop for Alone {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn drive<T>(
+    mut connection: tokio_postgres::Connection<Socket, T>,
+    mut hear: impl FnMut(AsyncMessage),
+) where
+    T: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    loop {
+        match std::future::poll_fn(|context| connection.poll_message(context)).await {
+            Some(Ok(message)) => hear(message),
+            Some(Err(error)) => {
+                tracing::debug!(%error, "a connection to the database ended");
+                return;
+            }
+            None => return,
+        }
+    }
+}
+
+/// Reads a URL. What libpq calls `verify-ca` and `verify-full` is what `require` means here: the
+/// server's certificate and name are always verified.
+fn parse(url: &str) -> Result<Config, ConnectError> {
+    let (place, parameters) = match url.rsplit_once('?') {
+        Some((place, parameters)) => (place, Some(parameters)),
+        None => (url, None),
+    };
+    let parsed = match parameters {
+        Some(parameters) => {
+            let parameters: Vec<&str> = parameters
+                .split('&')
+                .map(|parameter| match parameter {
+                    "sslmode=verify-full" | "sslmode=verify-ca" => "sslmode=require",
+                    other => other,
+                })
+                .collect();
+            format!("{place}?{}", parameters.join("&")).parse()
+        }
+        None => place.parse(),
+    };
+    let config: Config = parsed.map_err(|_| ConnectError::Url)?;
+    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        return Err(ConnectError::Url);
+    }
+    Ok(config)
+}
+
+/// A time as the server's settings have it; zero would mean for ever.
+fn milliseconds(time: Duration) -> String {
+    time.as_millis().clamp(1, 2_147_483_647).to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio_postgres::config::SslMode;
+
+    use super::*;
+
+    fn mode(url: &str) -> SslMode {
+        parse(url).unwrap().get_ssl_mode()
+    }
+
+    #[test]
+    fn the_url_says_whether_tls_is_required() {
+        assert_eq!(mode("postgres://u@h/d"), SslMode::Prefer);
+        assert_eq!(mode("postgres://u@h/d?sslmode=disable"), SslMode::Disable);
+        for strict in ["require", "verify-ca", "verify-full"] {
+            let url = format!("postgres://u@h/d?connect_timeout=3&sslmode={strict}");
+            assert_eq!(mode(&url), SslMode::Require, "{strict}");
+        }
+    }
+
+    #[test]
+    fn no_error_repeats_what_may_be_a_password() {
+        for bad in [
+            "postgres://u:hunter2@h:port/d",
+            "postgres://u:hunt?er2=x@h/d",
+            "postgres://u:hunter2@/d",
+            "mysql://u:hunter2@h/d",
+            "",
+        ] {
+            let error = parse(bad).unwrap_err();
+            assert!(matches!(error, ConnectError::Url), "{bad}");
+            let said = format!("{error} {error:?}");
+            assert!(!said.contains("hunt") && !said.contains("er2"), "{said}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_holds_no_password() {
+        let options = Options::default();
+        let connector = Connector::new("postgres://u:hunter2@h:1/d", &options).unwrap();
+        let printed = format!("{connector:?} {:?}", connector.pool(&options).unwrap());
+        assert!(printed.contains("Connector"), "{printed}");
+        assert!(!printed.contains("hunter2"), "{printed}");
+    }
+
+    #[test]
+    fn no_time_is_for_ever() {
+        assert_eq!(milliseconds(Duration::ZERO), "1");
+        assert_eq!(milliseconds(Duration::from_millis(1500)), "1500");
+        assert_eq!(milliseconds(Duration::MAX), "2147483647");
+    }
+}

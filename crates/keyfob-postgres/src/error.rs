@@ -1,0 +1,209 @@
+//! What goes wrong outside the contract's own words.
+
+use std::{error::Error, fmt, io};
+
+use deadpool_postgres::PoolError;
+use keyfob::store::StoreError;
+use tokio_postgres::error::{Severity, SqlState};
+
+/// A store could not be connected to.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ConnectError {
+    /// The text is no URL of a database. It is not said where: it may hold a password.
+    #[error("the URL is not that of a PostgreSQL database")]
+    Url,
+    /// The name is not one that a schema can have here.
+    #[error("schema: not 1 to 63 characters of a-z, 0-9 and _, beginning with a letter")]
+    Schema,
+    /// The certificates of the authorities that servers are believed by could not be read.
+    #[error("the certificates of the authorities could not be read")]
+    Certificates(#[source] Box<dyn Error + Send + Sync>),
+    /// The server could not be reached, refused the connection, or is not who it should be.
+    #[error("the database could not be connected to")]
+    Unreachable(#[source] DatabaseError),
+    /// The database is kept in an encoding that cannot hold every name.
+    #[error("the database's encoding is {0}; it must be UTF8")]
+    Encoding(String),
+    /// A later version of this library made the schema.
+    #[error("the store has schema {found}; this program knows schemas up to {known}")]
+    Newer {
+        /// The database's schema.
+        found: i32,
+        /// The latest schema that this version knows.
+        known: i32,
+    },
+    /// The schema could not be brought up to date, or has another history.
+    #[error("the store's schema could not be brought up to date")]
+    Migration(#[source] Box<dyn Error + Send + Sync>),
+}
+
+/// Why the database did not do what it was asked.
+///
+/// It says what the server said, without the rows that the server quotes.
+#[derive(Debug)]
+pub struct DatabaseError(Fault);
+
+#[derive(Debug)]
+enum Fault {
+    /// The server refused.
+    Refused {
+        code: SqlState,
+        fatal: bool,
+        message: String,
+        constraint: Option<String>,
+    },
+    /// The way to the server failed, or what went over it was not understood.
+    Failed {
+        error: tokio_postgres::Error,
+        lost: bool,
+    },
+    /// There was no answer in time.
+    Late,
+    /// No connection became free in time.
+    Busy,
+    /// A row does not hold what it should.
+    Unfit {
+        column: String,
+        why: Box<dyn Error + Send + Sync>,
+    },
+    Other(Box<dyn Error + Send + Sync>),
+}
+
+impl DatabaseError {
+    pub(crate) const fn late() -> Self {
+        Self(Fault::Late)
+    }
+
+    pub(crate) const fn busy() -> Self {
+        Self(Fault::Busy)
+    }
+
+    pub(crate) fn unfit(column: &str, why: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(Fault::Unfit {
+            column: column.to_owned(),
+            why: why.into(),
+        })
+    }
+
+    pub(crate) fn other(why: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self(Fault::Other(why.into()))
+    }
+
+    /// The server's code for what happened (`SQLSTATE`), if the server said it.
+    pub fn code(&self) -> Option<&str> {
+        match &self.0 {
+            Fault::Refused { code, .. } => Some(code.code()),
+            _ => None,
+        }
+    }
+
+    /// Whether the connection is gone, and with it the transaction.
+    pub(crate) fn is_lost(&self) -> bool {
+        match &self.0 {
+            Fault::Refused { fatal, .. } => *fatal,
+            Fault::Failed { lost, .. } => *lost,
+            Fault::Late => true,
+            Fault::Busy | Fault::Unfit { .. } | Fault::Other(_) => false,
+        }
+    }
+
+    /// Whether the same may well succeed a moment later.
+    pub(crate) fn is_passing(&self) -> bool {
+        match &self.0 {
+            Fault::Refused { code, fatal, .. } => {
+                let passing = [
+                    SqlState::T_R_SERIALIZATION_FAILURE,
+                    SqlState::T_R_DEADLOCK_DETECTED,
+                    SqlState::ADMIN_SHUTDOWN,
+                    SqlState::CRASH_SHUTDOWN,
+                    SqlState::CANNOT_CONNECT_NOW,
+                ];
+                passing.contains(code) || (*fatal && code.code().starts_with("08"))
+            }
+            Fault::Failed { lost, .. } => *lost,
+            Fault::Late | Fault::Busy | Fault::Unfit { .. } | Fault::Other(_) => false,
+        }
+    }
+}
+
+impl From<tokio_postgres::Error> for DatabaseError {
+    fn from(error: tokio_postgres::Error) -> Self {
+        Self(match error.as_db_error() {
+            Some(said) => Fault::Refused {
+                code: said.code().clone(),
+                fatal: matches!(
+                    said.parsed_severity(),
+                    Some(Severity::Fatal | Severity::Panic)
+                ),
+                message: said.message().to_owned(),
+                constraint: said.constraint().map(ToOwned::to_owned),
+            },
+            None => Fault::Failed {
+                lost: error.is_closed()
+                    || error
+                        .source()
+                        .is_some_and(|source| source.is::<io::Error>()),
+                error,
+            },
+        })
+    }
+}
+
+impl From<PoolError> for DatabaseError {
+    fn from(error: PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => error.into(),
+            PoolError::Timeout(_) => Self::busy(),
+            other => Self::other(other),
+        }
+    }
+}
+
+impl From<DatabaseError> for StoreError {
+    /// Of a call that only reads.
+    fn from(error: DatabaseError) -> Self {
+        Self::definite(error)
+    }
+}
+
+impl fmt::Display for DatabaseError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Fault::Refused {
+                code,
+                message,
+                constraint,
+                ..
+            } => {
+                write!(f, "the database said: {message} ({})", code.code())?;
+                match constraint {
+                    Some(constraint) => write!(f, ", constraint {constraint}"),
+                    None => Ok(()),
+                }
+            }
+            Fault::Failed { lost: true, .. } => {
+                f.write_str("the connection to the database failed")
+            }
+            Fault::Failed { lost: false, .. } => {
+                f.write_str("the database was not understood, or could not be asked")
+            }
+            Fault::Late => f.write_str("the database did not answer in time"),
+            Fault::Busy => f.write_str("no connection to the database became free in time"),
+            Fault::Unfit { column, .. } => {
+                write!(f, "column {column} does not hold what it should")
+            }
+            Fault::Other(_) => f.write_str("the database could not be asked"),
+        }
+    }
+}
+
+impl Error for DatabaseError {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
+        match &self.0 {
+            Fault::Failed { error, .. } => Some(error),
+            Fault::Unfit { why, .. } | Fault::Other(why) => Some(&**why),
+            Fault::Refused { .. } | Fault::Late | Fault::Busy => None,
+        }
+    }
+}

@@ -1,0 +1,253 @@
+//! One use of a connection.
+
+use std::{future::Future, pin::Pin, task::Poll, time::Duration};
+
+use deadpool_postgres::{Object, Pool};
+use tokio::time::timeout;
+use tokio_postgres::{Row, Statement, types::ToSql};
+
+use crate::{
+    DatabaseError,
+    row::Result,
+    sql::{self, Sql},
+};
+
+/// A value for a statement.
+pub(crate) type Value<'a> = Box<dyn ToSql + Send + Sync + 'a>;
+
+/// The values for a statement, each in a box.
+macro_rules! values {
+    ($($value:expr),* $(,)?) => {
+        vec![$(Box::new($value) as $crate::session::Value<'_>),*]
+    };
+}
+pub(crate) use values;
+
+/// A connection that one call uses. One that is left in the middle of a transaction, by an error
+/// or because the future was dropped, does not go back to the pool: it is closed, which ends the
+/// transaction.
+pub(crate) struct Session {
+    client: Option<Object>,
+    /// Whether there is no transaction.
+    at_rest: bool,
+    /// How long the server may take to answer.
+    patience: Duration,
+}
+
+/// A statement with its values.
+pub(crate) struct Step<'a> {
+    pub(crate) sql: Sql,
+    pub(crate) values: Vec<Value<'a>>,
+}
+
+impl<'a> Step<'a> {
+    pub(crate) fn new(sql: Sql, values: Vec<Value<'a>>) -> Self {
+        Self { sql, values }
+    }
+}
+
+impl Session {
+    pub(crate) async fn of(pool: &Pool, patience: Duration) -> Result<Self> {
+        Ok(Self {
+            client: Some(pool.get().await?),
+            at_rest: true,
+            patience,
+        })
+    }
+
+    /// The rows that one statement gives, in a transaction of its own.
+    pub(crate) async fn rows(&mut self, step: Step<'_>) -> Result<Vec<Row>> {
+        let statement = self.prepare(step.sql).await?;
+        let client = self.client()?;
+        let answer = timeout(self.patience, async {
+            client.query(&statement, &borrowed(&step.values)).await
+        });
+        match answer.await {
+            Ok(rows) => Ok(rows?),
+            Err(_) => {
+                self.discard();
+                Err(DatabaseError::late())
+            }
+        }
+    }
+
+    /// Sends statements without waiting in between, and gives the answers to each. `before` and
+    /// `after` begin and end a transaction; without `after` it stays open.
+    ///
+    /// # Errors
+    ///
+    /// Not everything was sent, `after` not, or the transaction was not begun.
+    pub(crate) async fn fly(
+        &mut self,
+        before: Option<&'static str>,
+        steps: &[Step<'_>],
+        after: Option<&'static str>,
+    ) -> Result<Flown> {
+        let mut statements = Vec::with_capacity(steps.len());
+        for step in steps {
+            statements.push(self.prepare(step.sql).await?);
+        }
+        self.at_rest = false;
+        let patience = self.patience;
+        let client = self.client()?;
+        let mut flights: Vec<Flight<'_>> = Vec::with_capacity(steps.len() + 2);
+        flights.extend(before.map(|text| plain(client, text)));
+        for (step, statement) in steps.iter().zip(&statements) {
+            flights.push(prepared(client, statement, &step.values));
+        }
+        flights.extend(after.map(|text| plain(client, text)));
+        let mut answers = match timeout(patience, in_order(flights)).await {
+            Ok(answers) => answers?,
+            Err(_) => {
+                let (answers, ended) = (Vec::new(), Err(DatabaseError::late()));
+                return Ok(Flown { answers, ended });
+            }
+        };
+        let ended = match after.and_then(|_| answers.pop()) {
+            Some(Ok(_)) => {
+                self.at_rest = true;
+                Ok(())
+            }
+            Some(Err(error)) => Err(error.into()),
+            None => Ok(()),
+        };
+        if before.is_some() {
+            answers.remove(0)?;
+        }
+        Ok(Flown { answers, ended })
+    }
+
+    /// Ends the transaction and keeps nothing of it.
+    pub(crate) async fn roll_back(mut self) {
+        let Ok(client) = self.client() else { return };
+        let answer = timeout(self.patience, client.batch_execute(sql::ROLLBACK)).await;
+        self.at_rest = matches!(answer, Ok(Ok(())));
+    }
+
+    async fn prepare(&mut self, sql: Sql) -> Result<Statement> {
+        let patience = self.patience;
+        let preparing = self.client()?.prepare_cached(sql.text());
+        match timeout(patience, preparing).await {
+            Ok(statement) => Ok(statement?),
+            Err(_) => {
+                self.discard();
+                Err(DatabaseError::late())
+            }
+        }
+    }
+
+    fn client(&self) -> Result<&Object> {
+        self.client.as_ref().ok_or_else(DatabaseError::late)
+    }
+
+    fn discard(&mut self) {
+        drop(self.client.take().map(Object::take));
+    }
+}
+
+impl Drop for Session {
+    fn drop(&mut self) {
+        if !self.at_rest {
+            self.discard();
+        }
+    }
+}
+
+/// What came of a flight of statements.
+pub(crate) struct Flown {
+    answers: Vec<Answer>,
+    /// Whether the transaction was ended as it was to be, or stays open as it was to.
+    ended: Result<()>,
+}
+
+impl Flown {
+    /// The rows of each statement.
+    ///
+    /// # Errors
+    ///
+    /// What was met first, by a statement or by the end of the transaction.
+    pub(crate) fn rows(self) -> Result<impl Iterator<Item = Vec<Row>>> {
+        let rows: std::result::Result<Vec<_>, _> = self.answers.into_iter().collect();
+        let rows = rows?;
+        self.ended?;
+        Ok(rows.into_iter())
+    }
+
+    /// Whether a transaction that was to be kept was.
+    pub(crate) fn kept(self) -> Kept {
+        let refusal = self.answers.into_iter().find_map(std::result::Result::err);
+        match (refusal.map(DatabaseError::from), self.ended) {
+            (None, Ok(())) => Kept::Yes,
+            // The server ends a transaction that has failed by keeping nothing, and says it is done.
+            (Some(error), Ok(())) => Kept::No(error),
+            (Some(error), Err(_)) if !error.is_lost() => Kept::No(error),
+            (_, Err(error)) => Kept::Unknown(error),
+        }
+    }
+}
+
+/// Whether a transaction was kept.
+pub(crate) enum Kept {
+    Yes,
+    No(DatabaseError),
+    /// The answer was lost.
+    Unknown(DatabaseError),
+}
+
+type Answer = std::result::Result<Vec<Row>, tokio_postgres::Error>;
+
+type Flight<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+
+fn plain<'a>(client: &'a Object, text: &'static str) -> Flight<'a> {
+    Box::pin(async move {
+        client.batch_execute(text).await?;
+        Ok(Vec::new())
+    })
+}
+
+fn prepared<'a>(
+    client: &'a Object,
+    statement: &'a Statement,
+    values: &'a [Value<'a>],
+) -> Flight<'a> {
+    Box::pin(async move { client.query(statement, &borrowed(values)).await })
+}
+
+fn borrowed<'a>(values: &'a [Value<'_>]) -> Vec<&'a (dyn ToSql + Sync)> {
+    values.iter().map(|value| &**value as _).collect()
+}
+
+/// Runs futures side by side, each begun after the one before it, and gives their answers in the
+/// same order. A statement is sent when its future is first polled.
+///
+/// # Errors
+///
+/// One that could not even be sent, such as one whose values cannot be written: nothing after it is
+/// sent.
+async fn in_order(mut flights: Vec<Flight<'_>>) -> Result<Vec<Answer>> {
+    let mut answers: Vec<Option<Answer>> = Vec::with_capacity(flights.len());
+    std::future::poll_fn(|context| {
+        let begun = answers.len();
+        for (flight, answer) in flights.iter_mut().zip(&mut answers) {
+            if answer.is_none() {
+                if let Poll::Ready(value) = flight.as_mut().poll(context) {
+                    *answer = Some(value);
+                }
+            }
+        }
+        for flight in flights.iter_mut().skip(begun) {
+            match flight.as_mut().poll(context) {
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Ready(Ok(rows)) => answers.push(Some(Ok(rows))),
+                Poll::Pending => answers.push(None),
+            }
+        }
+        if answers.iter().all(Option::is_some) {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    })
+    .await?;
+    Ok(answers.into_iter().flatten().collect())
+}

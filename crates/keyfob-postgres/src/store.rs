@@ -1,0 +1,211 @@
+//! The store.
+
+use std::{fmt, future::Future, sync::Arc, time::Duration};
+
+use deadpool_postgres::Pool;
+use keyfob::{
+    CredentialId, KeyId, KeyRecord, Policy, Revision, Tenant, Usage,
+    audit::AuditEvent,
+    legacy::{LegacyPolicy, LegacyRecord},
+    store::{
+        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyStore, LegacyQuery, NamespaceQuery,
+        NamespaceRecord, Page, StoreError,
+    },
+};
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::{
+    ConnectError, DatabaseError, Options, Watch, connect::Connector, feed, lists, migrate::migrate,
+    retry::Backoff, session::Session, usage,
+};
+
+/// Keys, audit trail and change feed in a PostgreSQL database, for any number of machines.
+///
+/// Clones are handles to the same pool of connections. The futures need a Tokio runtime with time
+/// and I/O; they may be dropped at any moment, and a commit whose future is dropped may have been
+/// kept or not.
+#[derive(Clone)]
+pub struct PostgresStore(Arc<Inner>);
+
+pub(crate) struct Inner {
+    connector: Connector,
+    pool: Pool,
+    /// Commits come one after the other anyway: one is under way, and one waits at the server.
+    turns: Semaphore,
+    poll_interval: Duration,
+    /// How long to wait for a turn or for a connection.
+    waiting: Duration,
+    /// How long the server may take to answer.
+    patience: Duration,
+    /// How long to look for the outcome of a commit whose answer was lost.
+    pub(crate) settling: Duration,
+}
+
+impl PostgresStore {
+    /// Connects to the store in the database at this URL, makes it if there is none, and brings
+    /// its schema up to date.
+    ///
+    /// The URL is `postgres://user:password@host:port/database?parameters`, with libpq's names of
+    /// parameters; a list of `key=value` is taken too.
+    ///
+    /// # Security
+    ///
+    /// With `sslmode=require` nothing is sent without TLS, and the server must show a certificate
+    /// for its name by an authority that is believed, as libpq has it only with
+    /// `sslmode=verify-full` (which is taken as the same). Without it, TLS is used if the server
+    /// offers it, so somebody between may see to it that it is not: ask for it on every network
+    /// that is not your own.
+    ///
+    /// # Errors
+    ///
+    /// - the URL is none -> [`ConnectError::Url`]
+    /// - the server cannot be reached, refuses, or is not who it should be ->
+    ///   [`ConnectError::Unreachable`]
+    /// - a later version of this library made the schema -> [`ConnectError::Newer`]
+    /// - the schema cannot be made -> [`ConnectError::Migration`]
+    pub async fn connect(url: &str) -> Result<Self, ConnectError> {
+        Self::options().connect(url).await
+    }
+
+    /// The ways in which a store can be connected to.
+    pub fn options() -> Options {
+        Options::default()
+    }
+
+    pub(crate) async fn connect_with(url: &str, options: &Options) -> Result<Self, ConnectError> {
+        let connector = Connector::new(url, options)?;
+        let connecting = connector.connect(|_| ());
+        let mut alone = connecting.await.map_err(ConnectError::Unreachable)?;
+        migrate(&mut alone.client).await?;
+        drop(alone);
+        let pool = connector.pool(options)?;
+        Ok(Self(Arc::new(Inner {
+            connector,
+            pool,
+            turns: Semaphore::new(2),
+            poll_interval: options.poll_interval,
+            waiting: options.lock_timeout.max(options.connect_timeout),
+            // The server keeps to the limits that it was given, if it can.
+            patience: options.statement_timeout.saturating_add(MARGIN),
+            settling: options.lock_timeout.max(options.connect_timeout),
+        })))
+    }
+
+    /// Waits for changes from now on, whoever makes them.
+    pub fn watch(&self) -> Watch {
+        Watch::new(self.0.connector.clone(), self.0.poll_interval)
+    }
+}
+
+impl Inner {
+    /// A commit's turn.
+    pub(crate) async fn turn(&self) -> Result<SemaphorePermit<'_>, DatabaseError> {
+        match tokio::time::timeout(self.waiting, self.turns.acquire()).await {
+            Ok(Ok(turn)) => Ok(turn),
+            Ok(Err(closed)) => Err(DatabaseError::other(closed)),
+            Err(_) => Err(DatabaseError::busy()),
+        }
+    }
+
+    pub(crate) async fn session(&self) -> Result<Session, DatabaseError> {
+        Session::of(&self.pool, self.patience).await
+    }
+
+    /// Does something again if it failed for a passing reason, and nothing is kept of it then.
+    pub(crate) async fn retried<T, F>(
+        &self,
+        work: impl Fn() -> F + Send,
+    ) -> Result<T, DatabaseError>
+    where
+        F: Future<Output = Result<T, DatabaseError>> + Send,
+    {
+        let mut backoff = Backoff::default();
+        for _ in 1..TRIES {
+            match work().await {
+                Err(error) if error.is_passing() => {
+                    tracing::debug!(%error, "a call is tried again");
+                    backoff.wait().await;
+                }
+                done => return done,
+            }
+        }
+        work().await
+    }
+}
+
+/// Reads over a connection of the pool, which may turn out to be lost.
+macro_rules! read {
+    ($store:expr, |$session:ident| $read:expr) => {{
+        let inner = &$store.0;
+        let read = || async {
+            let mut session = inner.session().await?;
+            let $session = &mut session;
+            $read.await
+        };
+        Ok(inner.retried(read).await?)
+    }};
+}
+
+impl KeyStore for PostgresStore {
+    async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
+        self.0.commit(commit).await
+    }
+
+    async fn key(&self, tenant: &Tenant, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        read!(self, |session| lists::key(session, tenant, id))
+    }
+
+    async fn keys(&self, query: &KeyQuery) -> Result<Page<KeyRecord>, StoreError> {
+        read!(self, |session| lists::keys(session, query))
+    }
+
+    async fn legacy(&self, query: &LegacyQuery) -> Result<Page<LegacyRecord>, StoreError> {
+        read!(self, |session| lists::legacy(session, query))
+    }
+
+    async fn namespaces(
+        &self,
+        query: &NamespaceQuery,
+    ) -> Result<Page<NamespaceRecord>, StoreError> {
+        read!(self, |session| lists::namespaces(session, query))
+    }
+
+    async fn policy(&self, tenant: &Tenant) -> Result<Policy, StoreError> {
+        read!(self, |session| lists::policy(session, "keys", tenant))
+    }
+
+    async fn legacy_policy(&self, tenant: &Tenant) -> Result<LegacyPolicy, StoreError> {
+        read!(self, |session| lists::policy(session, "legacy", tenant))
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
+        read!(self, |session| lists::audit(session, query))
+    }
+
+    async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
+        read!(self, |session| feed::changes(session, after, limit))
+    }
+
+    async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {
+        self.0.record_usage(batch).await
+    }
+
+    async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {
+        read!(self, |session| usage::usage(session, credentials))
+    }
+}
+
+/// How often a call is tried that fails for a passing reason.
+pub(crate) const TRIES: u32 = 6;
+
+/// How much longer than the server's own limit an answer may take.
+const MARGIN: Duration = Duration::from_secs(5);
+
+/// The URL held a password; the hosts and the database are shown.
+impl fmt::Debug for PostgresStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("PostgresStore")
+            .field("connector", &self.0.connector)
+            .finish_non_exhaustive()
+    }
+}

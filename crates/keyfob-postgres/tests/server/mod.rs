@@ -1,0 +1,408 @@
+//! A private PostgreSQL server from installed binaries, with a database for each test.
+//!
+//! It is in a temporary folder, listens on a socket in it and on a free port of the loopback, runs
+//! as an unprivileged user if the test does not, and is gone when the process is, however that
+//! ends: a shell waits for the end of a pipe that this process holds, and then stops the server and
+//! removes the folder.
+
+use std::{
+    env, fs,
+    future::Future,
+    io::Write as _,
+    net::TcpListener,
+    ops::Deref,
+    os::unix::{
+        fs::{MetadataExt as _, PermissionsExt as _},
+        process::CommandExt as _,
+    },
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+    sync::{
+        OnceLock,
+        atomic::{AtomicU32, Ordering},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use keyfob_postgres::{Options, PostgresStore};
+use tokio_postgres::{Client, NoTls};
+
+/// Runs a future to its end, on a runtime of its own. Where no PostgreSQL is installed it says so
+/// and does not; with `CI=true` that is a failure.
+pub fn run<F: Future<Output = ()>>(test: F) {
+    if installed() {
+        runtime().block_on(test);
+    }
+}
+
+pub fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .expect("a runtime can be made")
+}
+
+fn installed() -> bool {
+    if binaries().is_some() {
+        return true;
+    }
+    assert!(
+        env::var("CI").as_deref() != Ok("true"),
+        "no PostgreSQL is installed: tests/install-postgres does it"
+    );
+    println!("passed over: no PostgreSQL is installed");
+    false
+}
+
+/// The server of this test binary.
+pub fn shared() -> &'static Server {
+    static SERVER: OnceLock<Server> = OnceLock::new();
+    SERVER.get_or_init(|| Server::start(&["fsync = off", "full_page_writes = off"]))
+}
+
+/// A store in a database of its own, on the server of this test binary.
+pub async fn store() -> Store {
+    let database = shared().database().await;
+    let store = PostgresStore::connect(&database.url()).await;
+    let store = store.expect("the store can be connected to");
+    Store { store, database }
+}
+
+pub struct Store {
+    store: PostgresStore,
+    pub database: Database,
+}
+
+impl Deref for Store {
+    type Target = PostgresStore;
+
+    fn deref(&self) -> &PostgresStore {
+        &self.store
+    }
+}
+
+/// A running server.
+pub struct Server {
+    folder: PathBuf,
+    port: u16,
+    password: String,
+    bin: PathBuf,
+    /// What stops the server when its standard input ends.
+    guard: Child,
+}
+
+impl Server {
+    /// Starts a server with these lines in its configuration.
+    pub fn start(settings: &[&str]) -> Self {
+        let bin = binaries().expect("PostgreSQL is installed");
+        let folder = tempfile::Builder::new()
+            .prefix("keyfob-postgres-")
+            .tempdir()
+            .expect("a temporary folder can be made")
+            .keep();
+        let password = format!("{:016x}", random());
+        fs::write(folder.join("password"), &password).expect("the folder can be written");
+        give(&folder);
+        let guard = guard(&folder);
+        let server = Self {
+            port: free_port(),
+            folder,
+            password,
+            bin,
+            guard,
+        };
+        let data = server.data();
+        let made = as_server(&server.bin.join("initdb"))
+            .arg("--pgdata")
+            .arg(&data)
+            .args(["--username=keyfob", "--auth-local=trust", "--auth-host=md5"])
+            .args(["--encoding=UTF8", "--locale=C", "--no-sync"])
+            .arg("--pwfile")
+            .arg(server.folder.join("password"))
+            .output()
+            .expect("initdb can be run");
+        assert!(
+            made.status.success(),
+            "initdb: {}",
+            String::from_utf8_lossy(&made.stderr)
+        );
+        let mut lines = vec![
+            "listen_addresses = '127.0.0.1'".to_owned(),
+            format!("port = {}", server.port),
+            format!("unix_socket_directories = '{}'", server.folder.display()),
+            "max_connections = 300".to_owned(),
+            "password_encryption = md5".to_owned(),
+            "shared_buffers = 64MB".to_owned(),
+            "autovacuum_naptime = 5s".to_owned(),
+        ];
+        lines.extend(settings.iter().map(|&line| line.to_owned()));
+        server.configure(&lines.join("\n"));
+        server.up();
+        server
+    }
+
+    /// Adds lines to the configuration, which hold from the next start on.
+    pub fn configure(&self, lines: &str) {
+        let mut file = fs::File::options()
+            .append(true)
+            .open(self.data().join("postgresql.conf"))
+            .expect("the configuration can be opened");
+        writeln!(file, "{lines}").expect("the configuration can be written");
+    }
+
+    /// Writes a file that only the server may read.
+    pub fn keep(&self, name: &str, text: &[u8]) -> PathBuf {
+        let path = self.folder.join(name);
+        fs::write(&path, text).expect("the folder can be written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).expect("it is this user's");
+        give(&path);
+        path
+    }
+
+    /// Starts the server, and waits until it answers.
+    pub fn up(&self) {
+        let until = Instant::now() + Duration::from_secs(60);
+        loop {
+            let started = self.control("start", &["--wait", "--timeout=60"]);
+            if started {
+                return;
+            }
+            assert!(
+                Instant::now() < until,
+                "the server does not start: {}",
+                fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+            );
+            thread::sleep(Duration::from_millis(100));
+        }
+    }
+
+    /// Stops the server: `smart`, `fast` or `immediate`, which is as good as a crash.
+    pub fn down(&self, mode: &str) {
+        self.control("stop", &["--wait", "--mode", mode]);
+    }
+
+    fn control(&self, what: &str, arguments: &[&str]) -> bool {
+        let status = as_server(&self.bin.join("pg_ctl"))
+            .arg(what)
+            .arg("--pgdata")
+            .arg(self.data())
+            .arg("--log")
+            .arg(self.folder.join("log"))
+            .args(arguments)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .status()
+            .expect("pg_ctl can be run");
+        status.success()
+    }
+
+    fn data(&self) -> PathBuf {
+        self.folder.join("data")
+    }
+
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The URL of a database, over the socket.
+    pub fn url(&self, database: &str) -> String {
+        let folder = self.folder.display().to_string().replace('/', "%2F");
+        format!("postgres://keyfob@{folder}:{}/{database}", self.port)
+    }
+
+    /// The URL of a database, over the loopback or something between that listens on this port.
+    pub fn url_over(&self, port: u16, database: &str) -> String {
+        format!(
+            "postgres://keyfob:{}@127.0.0.1:{port}/{database}",
+            self.password
+        )
+    }
+
+    /// A plain connection, for what a store has no words for.
+    pub async fn client(&self, database: &str) -> Client {
+        let connected = tokio_postgres::connect(&self.url(database), NoTls).await;
+        let (client, connection) = connected.expect("the server can be connected to");
+        tokio::spawn(async move {
+            // A test that ends the connection on purpose sees it by its client.
+            let _ = connection.await;
+        });
+        client
+    }
+
+    /// An empty database.
+    pub async fn database(&self) -> Database {
+        self.copy_of("template0").await
+    }
+
+    /// A copy of a database that nobody is connected to.
+    pub async fn copy_of(&self, template: &str) -> Database {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let maker = self.client("postgres").await;
+        let make = format!("CREATE DATABASE {name} TEMPLATE {template}");
+        maker.batch_execute(&make).await.expect("it can be made");
+        Database {
+            socket: self.url(&name),
+            maintenance: self.url("postgres"),
+            name,
+        }
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        drop(self.guard.stdin.take());
+        let _ = self.guard.wait();
+    }
+}
+
+/// A database, dropped with this.
+pub struct Database {
+    pub name: String,
+    socket: String,
+    maintenance: String,
+}
+
+impl Database {
+    pub fn url(&self) -> String {
+        self.socket.clone()
+    }
+
+    pub async fn client(&self) -> Client {
+        let connected = tokio_postgres::connect(&self.socket, NoTls).await;
+        let (client, connection) = connected.expect("the server can be connected to");
+        tokio::spawn(async move {
+            let _ = connection.await;
+        });
+        client
+    }
+
+    pub async fn connect(&self, options: &Options) -> PostgresStore {
+        let store = options.connect(&self.socket).await;
+        store.expect("the store can be connected to")
+    }
+}
+
+impl Drop for Database {
+    fn drop(&mut self) {
+        let drop = format!("DROP DATABASE IF EXISTS {} WITH (FORCE)", self.name);
+        let url = self.maintenance.clone();
+        let dropping = thread::spawn(move || {
+            let runtime = tokio::runtime::Builder::new_current_thread()
+                .enable_all()
+                .build()?;
+            runtime.block_on(async {
+                // The server may be down on purpose; then it takes the database with it.
+                if let Ok((client, connection)) = tokio_postgres::connect(&url, NoTls).await {
+                    let connection = tokio::spawn(connection);
+                    let _ = client.batch_execute(&drop).await;
+                    std::mem::drop(client);
+                    let _ = connection.await;
+                }
+            });
+            std::io::Result::Ok(())
+        });
+        let _ = dropping.join();
+    }
+}
+
+/// The folder of the newest PostgreSQL that is installed.
+fn binaries() -> Option<PathBuf> {
+    let mut folders: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
+        .into_iter()
+        .flatten()
+        .filter_map(|entry| {
+            let entry = entry.ok()?;
+            let version = entry.file_name().to_str()?.parse().ok()?;
+            Some((version, entry.path().join("bin")))
+        })
+        .collect();
+    folders.sort();
+    let named = Command::new("pg_config").arg("--bindir").output().ok();
+    let named = named.and_then(|output| String::from_utf8(output.stdout).ok());
+    let named = named.map(|folder| PathBuf::from(folder.trim()));
+    let path = env::var_os("PATH").unwrap_or_default();
+    folders
+        .into_iter()
+        .rev()
+        .map(|(_, folder)| folder)
+        .chain(named)
+        .chain(env::split_paths(&path))
+        .find(|folder| folder.join("initdb").is_file() && folder.join("pg_ctl").is_file())
+}
+
+/// A command as the user that the server runs as: PostgreSQL refuses to run as root.
+fn as_server(program: &Path) -> Command {
+    if !is_root() {
+        return Command::new(program);
+    }
+    let mut command = Command::new("setpriv");
+    let (user, group) = server_user();
+    command
+        .args(["--reuid", user, "--regid", group, "--clear-groups", "--"])
+        .arg(program)
+        // A folder that the user may enter.
+        .current_dir("/");
+    command
+}
+
+fn is_root() -> bool {
+    fs::metadata("/proc/self").is_ok_and(|process| process.uid() == 0)
+}
+
+fn server_user() -> (&'static str, &'static str) {
+    let users = fs::read_to_string("/etc/passwd").unwrap_or_default();
+    if users.lines().any(|line| line.starts_with("postgres:")) {
+        ("postgres", "postgres")
+    } else {
+        ("nobody", "nogroup")
+    }
+}
+
+/// Gives a file or a folder with all that is in it to the server's user.
+fn give(path: &Path) {
+    if is_root() {
+        let (user, group) = server_user();
+        let status = Command::new("chown")
+            .args(["-R", &format!("{user}:{group}")])
+            .arg(path)
+            .status();
+        assert!(status.is_ok_and(|status| status.success()), "chown");
+    }
+}
+
+/// Waits for the end of this process, then stops the server and removes its folder.
+fn guard(folder: &Path) -> Child {
+    let script = "cat >/dev/null; cd /; p=$(head -n 1 \"$1/data/postmaster.pid\" 2>/dev/null); \
+                  if [ -n \"$p\" ]; then kill -QUIT \"$p\"; \
+                  n=0; while kill -0 \"$p\" 2>/dev/null && [ $n -lt 100 ]; \
+                  do sleep 0.1; n=$((n+1)); done; fi; rm -rf \"$1\"";
+    Command::new("sh")
+        .args(["-c", script, "guard"])
+        .arg(folder)
+        .stdin(Stdio::piped())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        // What is meant for the test, such as an interrupt, is not meant for it.
+        .process_group(0)
+        .spawn()
+        .expect("a shell can be run")
+}
+
+pub fn free_port() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has a free port");
+    listener.local_addr().expect("it has an address").port()
+}
+
+/// A number that nobody else has.
+pub fn random() -> u64 {
+    use std::hash::{BuildHasher as _, RandomState};
+
+    RandomState::new().hash_one(Instant::now())
+}
