@@ -1,1 +1,48 @@
-//! See the package's description.
+//! Keyfob's audit trail in a form that log pipelines read: each [`AuditEvent`] as a line of JSON, a
+//! `CloudEvents` 1.0 envelope (structured mode) around an OCSF 1.6.0 event.
+//!
+//! | what was done | OCSF class |
+//! |---|---|
+//! | to a person or a service (removed, admitted again, all keys revoked) | 3001 Account Change |
+//! | to a key, a legacy credential, a policy, a namespace or a team | 3004 Entity Management |
+//!
+//! API Activity (6003) would fit as well, but requires an endpoint that the call came from, which
+//! the trail does not keep; and an Authentication (3002) is no change, so the trail has none.
+//!
+//! A line holds the whole event, its revision and its hash, so that a trail can be verified from
+//! what was exported alone: [`Reader`].
+//!
+//! # Examples
+//!
+//! ```
+//! use keyfob::{
+//!     Actor, Context, KeyFormat, Revision, Timestamp,
+//!     audit::{Action, AuditEntry, AuditEvent, ChainHash},
+//! };
+//! use keyfob_ocsf::{Exporter, Reader};
+//!
+//! let context = Context::new(Actor::system(), Timestamp::from_unix(1_800_000_000));
+//! let entry = AuditEntry::new(Action::PolicySet, &context);
+//! let event = AuditEvent::chained(entry, Revision::new(1), ChainHash::START);
+//!
+//! let exporter = Exporter::new(KeyFormat::new("dof")?, "urn:keyfob:example")?;
+//! let line = exporter.line(&event);
+//!
+//! let mut reader = Reader::after(ChainHash::START);
+//! reader.read(&line)?;
+//! assert_eq!(reader.hash(), event.hash);
+//! assert!(Reader::after(ChainHash::START).read(&line.replace("policy", "POLICY")).is_err());
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! ```
+//!
+//! [`AuditEvent`]: keyfob::audit::AuditEvent
+
+#![forbid(unsafe_code)]
+
+mod classification;
+mod envelope;
+mod event;
+mod reader;
+
+pub use envelope::{Exporter, SourceError};
+pub use reader::{LineFault, ReadError, Reader};

@@ -1,0 +1,250 @@
+//! Exported lines: their exact form, the rules of `CloudEvents`, and every way to tamper.
+
+use keyfob::{
+    Actor, Context, CredentialId, KeyFormat, KeyId, NamespaceId, Owner, Reason, RequestId,
+    Revision, ServiceId, TeamId, Timestamp, UserId,
+    audit::{Action, AuditEntry, AuditEvent, ChainHash},
+    legacy::LegacyId,
+};
+use keyfob_ocsf::{Exporter, LineFault, ReadError, Reader};
+use serde_json::Value;
+
+/// One event of every action, as a trail.
+fn trail() -> Vec<AuditEvent> {
+    let key = CredentialId::Key(KeyId::from_hex(b"d79e8aeb42e5476893c7d4c59a166264").unwrap());
+    let uuid = b"23bc46b1-71f6-4ed5-8c54-816aa4f8c502";
+    let legacy = CredentialId::Legacy(LegacyId::parse(uuid).unwrap());
+    let alice = Owner::User(UserId::new("alice").unwrap());
+    let bot = Owner::Service(ServiceId::new("deploy-bot").unwrap());
+    let by_alice = Actor::user(UserId::new("alice").unwrap()).with_credential(key);
+    let by_somebody = Actor::system().with_credential(legacy);
+    let about = |action, actor: &Actor, owner: Option<&Owner>, credential| {
+        let context = Context::new(actor.clone(), Timestamp::from_unix(1_800_000_000));
+        AuditEntry {
+            team: Some(TeamId::new("acme").unwrap()),
+            namespace: Some(NamespaceId::new("orders").unwrap()),
+            owner: owner.cloned(),
+            credential,
+            ..AuditEntry::new(action, &context)
+        }
+    };
+    let in_team = |entry| AuditEntry {
+        namespace: None,
+        ..entry
+    };
+    let everywhere = |entry| AuditEntry {
+        team: None,
+        namespace: None,
+        ..entry
+    };
+    let system = &Actor::system();
+    let entries = [
+        about(Action::NamespaceCreated, system, None, None),
+        about(Action::KeyCreated, &by_alice, Some(&alice), Some(key)),
+        about(Action::KeyUpdated, &by_somebody, Some(&bot), Some(key)),
+        about(Action::KeyDisabled, system, Some(&alice), Some(key)),
+        about(Action::KeyEnabled, system, Some(&alice), Some(key)),
+        about(Action::KeyRotated, system, Some(&alice), Some(key)),
+        about(Action::KeyRepeppered, system, Some(&alice), Some(key)),
+        AuditEntry {
+            reason: Some(Reason::new("it was in a log, \"leaked\"").unwrap()),
+            request_id: Some(RequestId::new("req-1").unwrap()),
+            ..about(Action::KeyRevoked, &by_alice, Some(&alice), Some(key))
+        },
+        about(Action::KeyDeleted, system, Some(&alice), Some(key)),
+        in_team(about(Action::RealmClosed, &by_alice, Some(&bot), None)),
+        in_team(about(Action::RealmOpened, system, Some(&bot), None)),
+        in_team(about(Action::RealmCut, system, Some(&alice), None)),
+        about(Action::RealmClosed, system, None, None),
+        in_team(about(Action::RealmCut, system, None, None)),
+        in_team(about(Action::RealmOpened, system, None, None)),
+        about(Action::LegacyImported, system, None, Some(legacy)),
+        about(Action::LegacyRevoked, system, None, Some(legacy)),
+        everywhere(about(Action::LegacyPolicySet, system, None, None)),
+        about(Action::PolicySet, system, None, None),
+    ];
+    let mut last = ChainHash::START;
+    (1..)
+        .zip(entries)
+        .map(|(revision, entry)| {
+            let event = AuditEvent::chained(entry, Revision::new(revision), last);
+            last = event.hash;
+            event
+        })
+        .collect()
+}
+
+fn lines() -> Vec<String> {
+    let format = KeyFormat::new("dof").unwrap();
+    let exporter = Exporter::new(format, "urn:keyfob:test").unwrap();
+    trail().iter().map(|event| exporter.line(event)).collect()
+}
+
+fn read(lines: &[String]) -> Result<ChainHash, ReadError> {
+    let mut reader = Reader::after(ChainHash::START);
+    for line in lines {
+        reader.read(line)?;
+    }
+    Ok(reader.hash())
+}
+
+#[test]
+fn lines_are_the_committed_ones() {
+    let golden: Vec<&str> = include_str!("golden.jsonl").lines().collect();
+    let lines = lines();
+    assert_eq!(lines.len(), golden.len(), "{}", lines.join("\n"));
+    for (line, golden) in lines.iter().zip(golden) {
+        assert_eq!(line, golden);
+    }
+}
+
+#[test]
+fn a_whole_export_verifies_and_gives_back_its_events() {
+    let (events, lines) = (trail(), lines());
+    assert_eq!(read(&lines), Ok(events[events.len() - 1].hash));
+    let mut reader = Reader::after(events[4].hash);
+    for (line, event) in lines.iter().zip(&events).skip(5) {
+        assert_eq!(reader.read(line).as_ref(), Ok(event));
+        assert_eq!(reader.revision(), Some(event.revision));
+    }
+    assert_eq!(reader.lines(), lines.len() as u64 - 5);
+}
+
+#[test]
+fn a_line_that_is_removed_moved_or_doubled_is_found_at_its_place() {
+    let whole = lines();
+    for at in 0..whole.len() - 1 {
+        let place = |line: usize, revision: usize, before: Option<usize>| ReadError {
+            line: line as u64,
+            fault: LineFault::DoesNotFollow {
+                revision: Revision::new(revision as u64),
+                before: before.map(|before| Revision::new(before as u64)),
+            },
+        };
+        let before = (at > 0).then_some(at);
+
+        let mut removed = whole.clone();
+        removed.remove(at);
+        assert_eq!(read(&removed), Err(place(at + 1, at + 2, before)));
+
+        let mut swapped = whole.clone();
+        swapped.swap(at, at + 1);
+        assert_eq!(read(&swapped), Err(place(at + 1, at + 2, before)));
+
+        let mut doubled = whole.clone();
+        doubled.insert(at, whole[at].clone());
+        assert_eq!(read(&doubled), Err(place(at + 2, at + 1, Some(at + 1))));
+    }
+}
+
+#[test]
+fn any_changed_character_is_found() {
+    let (events, whole) = (trail(), lines());
+    for at in (0..whole.len() - 1).step_by(3) {
+        let before = at
+            .checked_sub(1)
+            .map_or(ChainHash::START, |at| events[at].hash);
+        for (place, character) in whole[at].char_indices() {
+            let mut changed = whole[at].clone();
+            let other = if character == '7' { "8" } else { "7" };
+            changed.replace_range(place..place + character.len_utf8(), other);
+            let mut reader = Reader::after(before);
+            let first = reader.read(&changed).is_err();
+            // Another source is only one beside the next line's.
+            assert!(
+                first || reader.read(&whole[at + 1]).is_err(),
+                "{at} {place}"
+            );
+        }
+    }
+}
+
+#[test]
+fn what_was_added_to_a_line_is_found() {
+    let whole = lines();
+    for added in [
+        whole[0].replacen('{', "{\"note\":1,", 1),
+        whole[0].replacen('{', "{\"id\":\"1\",", 1),
+        format!(" {}", whole[0]),
+        format!("{} ", whole[0]),
+    ] {
+        let fault = read(&[added]).unwrap_err().fault;
+        let revision = Revision::new(1);
+        assert_eq!(fault, LineFault::Changed { revision });
+    }
+}
+
+#[test]
+fn an_export_that_was_cut_at_its_end_has_another_hash() {
+    let (events, lines) = (trail(), lines());
+    let short = read(&lines[..lines.len() - 1]).unwrap();
+    assert_ne!(short, events[events.len() - 1].hash);
+    assert_eq!(short, events[events.len() - 2].hash);
+}
+
+/// The rules of `CloudEvents` 1.0.2 (sections 3.1 and 3.2 of the specification, 2.2 and 2.4 of its
+/// JSON format), written out.
+#[test]
+fn every_line_is_a_cloud_event() {
+    for line in lines() {
+        let event: Value = serde_json::from_str(&line).unwrap();
+        let event = event.as_object().unwrap();
+        assert_eq!(event["specversion"], "1.0");
+        for required in ["id", "source", "type"] {
+            assert!(!event[required].as_str().unwrap().is_empty(), "{required}");
+        }
+        for name in event.keys() {
+            assert!(
+                name.bytes().all(|b| matches!(b, b'a'..=b'z' | b'0'..=b'9')),
+                "{name}"
+            );
+            assert!(name.len() <= 20, "{name}");
+        }
+        for (name, value) in event.iter().filter(|(name, _)| *name != "data") {
+            // A JSON number would have to fit 32 bits: ours are texts.
+            assert!(value.is_string(), "{name}");
+            assert!(!value.as_str().unwrap().is_empty(), "{name}");
+        }
+        assert_eq!(event["datacontenttype"], "application/json");
+        assert!(event["data"].is_object() && !event.contains_key("data_base64"));
+        let schema = event["dataschema"].as_str().unwrap();
+        assert!(schema.starts_with("https://schema.ocsf.io/1.6.0/classes/"));
+        assert_eq!(event["time"], "2027-01-15T08:00:00Z");
+    }
+}
+
+/// What OCSF 1.6.0 requires of every event, and of these two classes.
+#[test]
+fn every_line_holds_an_event_of_its_class() {
+    let mut ids = std::collections::BTreeSet::new();
+    for line in lines() {
+        let event: Value = serde_json::from_str(&line).unwrap();
+        let data = &event["data"];
+        let number = |name: &str| data[name].as_u64().unwrap();
+        assert_eq!(number("category_uid"), 3);
+        assert_eq!(number("class_uid") / 1000, 3);
+        assert_eq!(
+            number("type_uid"),
+            number("class_uid") * 100 + number("activity_id")
+        );
+        assert_eq!(number("severity_id"), 1);
+        assert_eq!(number("time"), 1_800_000_000_000);
+        assert_eq!(data["metadata"]["version"], "1.6.0");
+        assert!(data["metadata"]["product"]["name"].is_string());
+        assert!(data["actor"]["user"].is_object() || data["actor"]["app_name"].is_string());
+        let (target, other) = match number("class_uid") {
+            3001 => ("user", "entity"),
+            3004 => ("entity", "user"),
+            class => panic!("class {class}"),
+        };
+        assert!(data[target]["uid"].is_string());
+        assert!(data[other].is_null());
+        assert_eq!(event["sequence"], data["metadata"]["sequence"].to_string());
+        assert_eq!(event["keyfobhash"], data["unmapped"]["audit_event"]["hash"]);
+        ids.insert(number("type_uid"));
+    }
+    let expected = [
+        300_102, 300_105, 300_199, 300_401, 300_403, 300_404, 300_408, 300_409, 300_411, 300_499,
+    ];
+    assert_eq!(ids.into_iter().collect::<Vec<_>>(), expected);
+}
