@@ -1,0 +1,37 @@
+//! `keyfob audit …`
+
+mod export;
+mod list;
+mod verify;
+
+use clap::Subcommand;
+
+use crate::{desk::Desk, failure::Failure};
+
+pub(crate) use verify::VerifyFile;
+
+/// The trail of every change.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Audit {
+    List(list::List),
+    Verify(verify::Verify),
+    Export(export::Export),
+}
+
+impl Audit {
+    /// The check of an exported file, which needs no store.
+    pub(crate) fn file(&self) -> Option<VerifyFile<'_>> {
+        match self {
+            Self::Verify(command) => command.of_file(),
+            _ => None,
+        }
+    }
+
+    pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        match self {
+            Self::List(command) => command.run(desk).await,
+            Self::Verify(command) => command.run(desk).await,
+            Self::Export(command) => command.run(desk).await,
+        }
+    }
+}

@@ -1,0 +1,180 @@
+//! `keyfob audit list`
+
+use clap::Args;
+use keyfob::{
+    CredentialId, KeyFormat, Owner,
+    audit::AuditEvent,
+    legacy::LegacyId,
+    store::{AuditQuery, Cursor, KeyQuery},
+};
+use serde::Serialize;
+
+use crate::{
+    desk::Desk,
+    failure::Failure,
+    moment::{self, Moment},
+    owner,
+    terminal::{Sheet, Tone},
+};
+
+/// Show what was done, oldest first: in the team, or everywhere if none is set
+#[derive(Args, Debug)]
+pub(crate) struct List {
+    /// In all teams
+    #[arg(long)]
+    all_teams: bool,
+
+    /// Only in the namespace that is set; what concerns people or the team is in none
+    #[arg(long, conflicts_with = "all_teams")]
+    in_namespace: bool,
+
+    /// Only what was done to this key or legacy credential
+    #[arg(long, value_name = "KEY")]
+    key: Option<String>,
+
+    /// Only what this person or service did
+    #[arg(long, value_name = "WHO", value_parser = owner::parse)]
+    by: Option<Owner>,
+
+    /// Only what was done since then: `7d`, or a date
+    #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
+    since: Option<Moment>,
+
+    /// Only what was done before then
+    #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
+    until: Option<Moment>,
+
+    /// How many to show at most
+    #[arg(long, default_value_t = 200)]
+    limit: usize,
+
+    /// Go on from here, where an earlier list ended
+    #[arg(long, value_name = "PLACE")]
+    after: Option<Cursor>,
+}
+
+#[derive(Serialize)]
+struct Listed {
+    events: Vec<EventView>,
+    next: Option<String>,
+}
+
+#[derive(Serialize)]
+struct EventView {
+    revision: u64,
+    at: String,
+    actor: String,
+    actor_credential: Option<String>,
+    action: &'static str,
+    team: Option<String>,
+    namespace: Option<String>,
+    owner: Option<String>,
+    credential: Option<String>,
+    reason: Option<String>,
+    request_id: Option<String>,
+    hash: String,
+}
+
+impl List {
+    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        let credential = match &self.key {
+            Some(text) => Some(match LegacyId::parse(text.as_bytes()) {
+                Ok(legacy) => CredentialId::Legacy(legacy),
+                Err(_) => CredentialId::Key(desk.key_id(text)?),
+            }),
+            None => None,
+        };
+        let mut query = AuditQuery {
+            team: desk.any_team(self.all_teams),
+            namespace: self
+                .in_namespace
+                .then(|| desk.tenant())
+                .transpose()?
+                .map(|tenant| tenant.namespace),
+            credential,
+            actor: self.by,
+            since: self.since.map(|since| since.ago(desk.now)),
+            until: self.until.map(|until| until.ago(desk.now)),
+            after: self.after,
+            ..AuditQuery::every_team()
+        };
+        let mut events = Vec::new();
+        let next = loop {
+            let left = self.limit.saturating_sub(events.len());
+            query.limit = left.clamp(1, KeyQuery::LIMIT_MAX);
+            let page = desk.keyring.audit(&query).await?;
+            let format = desk.format();
+            events.extend(page.items.iter().map(|event| EventView::new(event, format)));
+            query.after = page.next;
+            if page.next.is_none() || events.len() >= self.limit {
+                break page.next;
+            }
+        };
+        let next = next.map(|next| next.to_string());
+        let listed = Listed { events, next };
+        desk.terminal.answer(&listed, Listed::sheet)?;
+        if let Some(next) = &listed.next {
+            desk.terminal
+                .hint(format_args!("there are more: go on with `--after {next}`"));
+        }
+        Ok(())
+    }
+}
+
+impl EventView {
+    fn new(event: &AuditEvent, format: &KeyFormat) -> Self {
+        let entry = &event.entry;
+        let credential = |id: Option<CredentialId>| id.map(|id| format.credential_id(id));
+        Self {
+            revision: event.revision.get(),
+            at: entry.at.to_string(),
+            actor: match (&entry.actor.owner, entry.actor.credential) {
+                (Some(owner), _) => owner::text(owner),
+                (None, Some(_)) => "somebody".to_owned(),
+                (None, None) => "system".to_owned(),
+            },
+            actor_credential: credential(entry.actor.credential),
+            action: entry.action.as_str(),
+            team: entry.team.as_ref().map(ToString::to_string),
+            namespace: entry.namespace.as_ref().map(ToString::to_string),
+            owner: entry.owner.as_ref().map(owner::text),
+            credential: credential(entry.credential),
+            reason: entry.reason.as_ref().map(ToString::to_string),
+            request_id: entry.request_id.as_ref().map(ToString::to_string),
+            hash: event.hash.to_string(),
+        }
+    }
+}
+
+impl Listed {
+    fn sheet(&self) -> Sheet {
+        let headings = [
+            "REVISION",
+            "AT",
+            "BY",
+            "ACTION",
+            "TEAM",
+            "NAMESPACE",
+            "OWNER",
+            "CREDENTIAL",
+            "REASON",
+        ];
+        let mut sheet = Sheet::new(headings, "nothing was done");
+        for event in &self.events {
+            let plain = |text: &str| (text.to_owned(), Tone::Plain);
+            let or_dash = |text: &Option<String>| plain(text.as_deref().unwrap_or("-"));
+            sheet.row([
+                plain(&event.revision.to_string()),
+                plain(&event.at),
+                plain(&event.actor),
+                plain(event.action),
+                or_dash(&event.team),
+                or_dash(&event.namespace),
+                or_dash(&event.owner),
+                or_dash(&event.credential),
+                or_dash(&event.reason),
+            ]);
+        }
+        sheet
+    }
+}

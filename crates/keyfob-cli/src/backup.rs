@@ -1,0 +1,32 @@
+//! `keyfob backup`
+
+use std::path::PathBuf;
+
+use clap::Args;
+use serde::Serialize;
+
+use crate::{desk::Desk, failure::Failure};
+
+/// Copy the store into a new file, while others go on working with it
+#[derive(Args, Debug)]
+pub(crate) struct Backup {
+    /// The file, which must not exist
+    to: PathBuf,
+}
+
+#[derive(Serialize)]
+struct Made {
+    backup: String,
+}
+
+impl Backup {
+    pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        desk.keyring.store().backup(&self.to).await?;
+        let backup = self.to.display().to_string();
+        let text = backup.clone();
+        desk.terminal.say(
+            &Made { backup },
+            format_args!("the store is copied to {text}"),
+        )
+    }
+}

@@ -1,0 +1,207 @@
+//! Every command, and the way from the command line to the exit code.
+
+use std::{ffi::OsString, io};
+
+use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
+
+use crate::{
+    audit::Audit,
+    backup::Backup,
+    bench::Bench,
+    completions::Completions,
+    config::Config,
+    desk::Desk,
+    exit::{self, Exit},
+    failure::Failure,
+    keys::Keys,
+    legacy::Legacy,
+    man::ManPages,
+    namespaces::Namespaces,
+    policy::PolicyCommand,
+    realms::{Members, Services, Teams},
+    redact::redact,
+    scan::Scan,
+    serve::Serve,
+    settings::{Flags, Form, Settings},
+    store::Absent,
+    terminal::{self, Terminal},
+    verify::Verify,
+};
+
+/// Access keys for services: issued to a person, for one namespace, checked on every call.
+///
+/// Commands work directly on the store, also while a server runs on it: the server follows.
+#[derive(Debug, Parser)]
+#[command(name = "keyfob", version, after_help = exit::TABLE, propagate_version = true)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    flags: Flags,
+
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Serve(Serve),
+    #[command(subcommand)]
+    Keys(Keys),
+    #[command(subcommand)]
+    Members(Members),
+    #[command(subcommand)]
+    Services(Services),
+    #[command(subcommand)]
+    Namespaces(Namespaces),
+    #[command(subcommand)]
+    Teams(Teams),
+    #[command(subcommand)]
+    Policy(PolicyCommand),
+    #[command(subcommand)]
+    Legacy(Legacy),
+    #[command(subcommand)]
+    Audit(Audit),
+    Verify(Verify),
+    Scan(Scan),
+    Backup(Backup),
+    Bench(Bench),
+    #[command(subcommand)]
+    Config(Config),
+    Completions(Completions),
+    Man(ManPages),
+}
+
+/// Runs the command line of this process.
+pub(crate) fn run() -> Exit {
+    let (cli, matches) = match read(std::env::args_os()) {
+        Ok(read) => read,
+        Err(error) => return refuse(&error),
+    };
+    let settings = match Settings::resolve(&cli.flags, &matches) {
+        Ok(settings) => settings,
+        Err(failure) => {
+            Terminal::new(wanted_form(&matches)).fail(&failure);
+            return failure.exit();
+        }
+    };
+    settings.color.value.apply();
+    let terminal = Terminal::new(settings.output.value);
+    for warning in &settings.warnings {
+        terminal::warn(format_args!("{warning}"));
+    }
+    match cli.command.run(settings, terminal) {
+        Ok(exit) => exit,
+        Err(failure) => {
+            terminal.fail(&failure);
+            failure.exit()
+        }
+    }
+}
+
+fn read(args: impl Iterator<Item = OsString>) -> Result<(Cli, clap::ArgMatches), clap::Error> {
+    let matches = Cli::command().try_get_matches_from(args)?;
+    Ok((Cli::from_arg_matches(&matches)?, matches))
+}
+
+/// Says what is wrong with the command line. A credential may be in it by mistake, and is not
+/// repeated.
+fn refuse(error: &clap::Error) -> Exit {
+    use std::io::Write;
+
+    let text = redact(&error.render().ansi().to_string());
+    let written = if error.use_stderr() {
+        write!(anstream::stderr().lock(), "{text}")
+    } else {
+        write!(anstream::stdout().lock(), "{text}")
+    };
+    match (error.use_stderr(), written) {
+        (true, _) => Exit::Usage,
+        (false, Ok(())) => Exit::Done,
+        (false, Err(_)) => Exit::Failed,
+    }
+}
+
+/// The form that was asked for, as far as that is known before anything else is.
+fn wanted_form(matches: &clap::ArgMatches) -> Form {
+    match matches.get_one::<String>("output").map(String::as_str) {
+        Some("json") => Form::Json,
+        _ => Form::Table,
+    }
+}
+
+impl Command {
+    fn run(self, settings: Settings, terminal: Terminal) -> Result<Exit, Failure> {
+        // What needs no store, and so no runtime.
+        match &self {
+            Self::Config(command) => return command.run(&settings, terminal).map(done),
+            Self::Completions(command) => return command.run().map(done),
+            Self::Man(command) => return command.run().map(done),
+            Self::Audit(audit) => {
+                if let Some(check) = audit.file() {
+                    return check.run(terminal).map(done);
+                }
+            }
+            _ => {}
+        }
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build();
+        let runtime = runtime.map_err(|error: io::Error| {
+            Failure::new(Exit::Failed, format!("no threads: {error}"))
+        })?;
+        runtime.block_on(self.run_async(settings, terminal))
+    }
+
+    async fn run_async(self, settings: Settings, terminal: Terminal) -> Result<Exit, Failure> {
+        match self {
+            Self::Serve(command) => return command.run(settings, terminal).await.map(done),
+            Self::Bench(command) => return command.run(terminal).await.map(done),
+            Self::Scan(command) => return command.run(settings, terminal).await,
+            _ => {}
+        }
+        let desk = Desk::open(settings, terminal, self.absent()).await?;
+        match self {
+            Self::Verify(command) => return command.run(&desk).await,
+            Self::Keys(command) => command.run(&desk).await?,
+            Self::Members(command) => command.run(&desk).await?,
+            Self::Services(command) => command.run(&desk).await?,
+            Self::Namespaces(command) => command.run(&desk).await?,
+            Self::Teams(command) => command.run(&desk).await?,
+            Self::Policy(command) => command.run(&desk).await?,
+            Self::Legacy(command) => command.run(&desk).await?,
+            Self::Audit(command) => command.run(&desk).await?,
+            Self::Backup(command) => command.run(&desk).await?,
+            Self::Serve(_)
+            | Self::Bench(_)
+            | Self::Scan(_)
+            | Self::Config(_)
+            | Self::Completions(_)
+            | Self::Man(_) => {}
+        }
+        Ok(Exit::Done)
+    }
+
+    /// What to do if there is no store yet: only what brings something into it makes one.
+    fn absent(&self) -> Absent {
+        match self {
+            Self::Keys(command) => command.absent(),
+            Self::Namespaces(command) => command.absent(),
+            Self::Legacy(command) => command.absent(),
+            Self::Policy(command) => command.absent(),
+            _ => Absent::Refuse,
+        }
+    }
+}
+
+fn done(_: ()) -> Exit {
+    Exit::Done
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_sound() {
+        Cli::command().debug_assert();
+    }
+}

@@ -1,0 +1,21 @@
+//! `keyfob completions`
+
+use clap::{Args, CommandFactory};
+use clap_complete::Shell;
+
+use crate::{cli::Cli, failure::Failure, terminal};
+
+/// Write the completions for a shell
+#[derive(Args, Debug)]
+pub(crate) struct Completions {
+    /// Which shell
+    shell: Shell,
+}
+
+impl Completions {
+    pub(crate) fn run(&self) -> Result<(), Failure> {
+        let mut script = Vec::new();
+        clap_complete::generate(self.shell, &mut Cli::command(), "keyfob", &mut script);
+        terminal::raw(&script)
+    }
+}

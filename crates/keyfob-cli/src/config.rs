@@ -1,0 +1,69 @@
+//! `keyfob config show`
+
+use clap::Subcommand;
+use keyfob::PepperId;
+use serde::Serialize;
+
+use crate::{
+    failure::Failure,
+    settings::{Listed, Settings},
+    terminal::{Sheet, Terminal, Tone},
+};
+
+/// What is set, and where.
+#[derive(Clone, Copy, Debug, Subcommand)]
+pub(crate) enum Config {
+    /// Show every setting, its value, and whether it comes from a flag, the environment, the file
+    /// or the defaults
+    Show,
+}
+
+#[derive(Serialize)]
+struct Shown {
+    settings: Vec<Listed>,
+    peppers: Vec<PepperView>,
+}
+
+#[derive(Serialize)]
+struct PepperView {
+    number: u8,
+    from: String,
+    current: bool,
+}
+
+impl Config {
+    pub(crate) fn run(self, settings: &Settings, terminal: Terminal) -> Result<(), Failure> {
+        let Self::Show = self;
+        let current = settings.peppers.current_id().map(PepperId::get);
+        let peppers = settings.pepper_sources.iter();
+        let shown = Shown {
+            settings: settings.listed(),
+            peppers: peppers
+                .map(|(number, from)| PepperView {
+                    number: *number,
+                    from: from.clone(),
+                    current: current == Some(*number),
+                })
+                .collect(),
+        };
+        terminal.answer(&shown, |shown| {
+            let mut sheet = Sheet::new(["SETTING", "VALUE", "FROM"], "");
+            for listed in &shown.settings {
+                sheet.row([
+                    (listed.name.to_owned(), Tone::Plain),
+                    (listed.value.clone(), Tone::Plain),
+                    (listed.origin.to_string(), Tone::Dim),
+                ]);
+            }
+            for pepper in &shown.peppers {
+                let current = if pepper.current { "current" } else { "old" };
+                sheet.row([
+                    (format!("pepper {}", pepper.number), Tone::Plain),
+                    (current.to_owned(), Tone::Plain),
+                    (pepper.from.clone(), Tone::Dim),
+                ]);
+            }
+            sheet
+        })
+    }
+}

@@ -1,0 +1,179 @@
+//! Why a command failed, and what to do next.
+
+use std::{error::Error, fmt, io, path::Path};
+
+use keyfob::{
+    LifecycleError, ManageError, NameError, TooManyLabels, TooManyScopes,
+    legacy::LegacyPolicyError,
+    store::{Conflict, CursorError, StoreError},
+};
+
+use crate::{exit::Exit, redact::redact};
+
+/// A command failed.
+#[derive(Debug)]
+pub(crate) struct Failure {
+    exit: Exit,
+    message: String,
+    hint: Option<String>,
+}
+
+impl Failure {
+    /// A failure with what it says: in lower case, without a full stop, and without anything that
+    /// might be secret.
+    pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
+        Self {
+            exit,
+            message: message.into(),
+            hint: None,
+        }
+    }
+
+    pub(crate) fn usage(message: impl Into<String>) -> Self {
+        Self::new(Exit::Usage, message)
+    }
+
+    pub(crate) fn not_found(message: impl Into<String>) -> Self {
+        Self::new(Exit::NotFound, message)
+    }
+
+    /// A file could not be read or written.
+    pub(crate) fn file(path: &Path, error: &io::Error) -> Self {
+        Self::new(Exit::Failed, format!("{}: {error}", path.display()))
+    }
+
+    /// With what to do next.
+    #[must_use]
+    pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
+        self.hint = Some(hint.into());
+        self
+    }
+
+    pub(crate) fn exit(&self) -> Exit {
+        self.exit
+    }
+
+    /// What failed. Whatever looks like a credential is blotted out, wherever it came from.
+    pub(crate) fn message(&self) -> String {
+        redact(&self.message)
+    }
+
+    pub(crate) fn next_step(&self) -> Option<String> {
+        self.hint.as_deref().map(redact)
+    }
+}
+
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message())
+    }
+}
+
+impl From<ManageError> for Failure {
+    fn from(error: ManageError) -> Self {
+        match error {
+            ManageError::NotFound => Self::not_found("no such key in this namespace")
+                .hint("`keyfob keys list` shows the keys of the namespace"),
+            ManageError::Conflict(conflict) => conflict.into(),
+            ManageError::Lifecycle(error) => error.into(),
+            ManageError::Store(error) => error.into(),
+            ManageError::Audit(error) => Self::new(Exit::Refused, error.to_string())
+                .hint("compare with a backup or an export from before that revision"),
+            error => Self::new(Exit::Store, with_sources(&error)),
+        }
+    }
+}
+
+impl From<Conflict> for Failure {
+    fn from(conflict: Conflict) -> Self {
+        let failure = Self::new(Exit::Conflict, conflict.to_string());
+        match conflict {
+            Conflict::NotFound => Self::not_found("no such credential in this namespace"),
+            Conflict::NameTaken => failure.hint("choose another name, or rotate the key that has it"),
+            Conflict::TooManyKeys => {
+                failure.hint("revoke a key of this owner, or raise `keys-per-owner` by `keyfob policy set`")
+            }
+            Conflict::Closed(_) => failure.hint(
+                "`keyfob members restore`, `services restore`, `namespaces restore` or `teams restore` lets keys be made again",
+            ),
+            Conflict::Stale => failure.hint("look at it again by `keyfob keys show`, and repeat the command"),
+            Conflict::Revoked => failure.hint("a revoked key never works again: create another"),
+            Conflict::ForeignNamespace => failure.hint("`keyfob namespaces list` shows the namespaces and their teams"),
+            _ => failure,
+        }
+    }
+}
+
+impl From<LifecycleError> for Failure {
+    fn from(error: LifecycleError) -> Self {
+        let exit = match error {
+            LifecycleError::Revoked | LifecycleError::Expired => Exit::Conflict,
+            LifecycleError::Random(_) => Exit::Failed,
+            _ => Exit::Refused,
+        };
+        let failure = Self::new(exit, error.to_string());
+        match error {
+            LifecycleError::ExpiryRequired => failure.hint("give an end, as in `--expires 90d`"),
+            LifecycleError::TtlTooShort { .. }
+            | LifecycleError::TtlTooLong { .. }
+            | LifecycleError::GraceTooLong { .. } => {
+                failure.hint("`keyfob policy show` shows what is allowed")
+            }
+            LifecycleError::Revoked | LifecycleError::Expired => {
+                failure.hint("create another key by `keyfob keys create`")
+            }
+            _ => failure,
+        }
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        let failure = Self::new(Exit::Store, with_sources(&error));
+        if error.is_definite() {
+            failure.hint("`keyfob config show` says which store is used, and where that is set")
+        } else {
+            failure.hint("look whether it was done before you repeat it")
+        }
+    }
+}
+
+/// A name that was refused says which field and where, not what.
+macro_rules! usage {
+    ($($error:ty),*) => {
+        $(impl From<$error> for Failure {
+            fn from(error: $error) -> Self {
+                Self::usage(error.to_string())
+            }
+        })*
+    };
+}
+
+usage!(
+    NameError,
+    TooManyScopes,
+    TooManyLabels,
+    CursorError,
+    LegacyPolicyError
+);
+
+/// Output that failed.
+impl From<io::Error> for Failure {
+    fn from(error: io::Error) -> Self {
+        Self::new(Exit::Failed, format!("output: {error}"))
+    }
+}
+
+/// An error with what caused it.
+pub(crate) fn with_sources(error: &dyn Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        let cause_text = cause.to_string();
+        if !text.ends_with(&cause_text) {
+            text = format!("{text}: {cause_text}");
+        }
+        source = cause.source();
+    }
+    text
+}

@@ -1,0 +1,63 @@
+//! `keyfob keys …`
+
+mod create;
+mod delete;
+mod list;
+mod purge;
+mod revoke_all;
+mod rotate;
+mod secret;
+mod show;
+mod switch;
+mod update;
+mod view;
+
+use clap::Subcommand;
+
+pub(crate) use view::{KeyView, ScopesView, read_all, views};
+
+use crate::{desk::Desk, failure::Failure, store::Absent};
+
+/// Keys of people and services.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Keys {
+    Create(create::Create),
+    List(list::List),
+    Show(show::Show),
+    Update(update::Update),
+    Rotate(rotate::Rotate),
+    /// Switch keys off, until they are enabled
+    Disable(switch::Switch),
+    /// Switch keys on again
+    Enable(switch::Switch),
+    /// End keys, for ever
+    Revoke(switch::Switch),
+    RevokeAll(revoke_all::RevokeAll),
+    Delete(delete::Delete),
+    Purge(purge::Purge),
+}
+
+impl Keys {
+    pub(crate) fn absent(&self) -> Absent {
+        match self {
+            Self::Create(_) => Absent::Create,
+            _ => Absent::Refuse,
+        }
+    }
+
+    pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        match self {
+            Self::Create(command) => command.run(desk).await,
+            Self::List(command) => command.run(desk).await,
+            Self::Show(command) => command.run(desk).await,
+            Self::Update(command) => command.run(desk).await,
+            Self::Rotate(command) => command.run(desk).await,
+            Self::Disable(command) => command.run(desk, switch::To::Disabled).await,
+            Self::Enable(command) => command.run(desk, switch::To::Enabled).await,
+            Self::Revoke(command) => command.run(desk, switch::To::Revoked).await,
+            Self::RevokeAll(command) => command.run(desk).await,
+            Self::Delete(command) => command.run(desk).await,
+            Self::Purge(command) => command.run(desk).await,
+        }
+    }
+}

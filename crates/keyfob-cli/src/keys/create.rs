@@ -1,0 +1,92 @@
+//! `keyfob keys create`
+
+use clap::Args;
+use keyfob::{
+    Expiry, KeyName, LabelName, LabelValue, Labels, NewKey, Owner, Reason, Scope, Scopes,
+};
+
+use crate::{
+    desk::Desk,
+    failure::Failure,
+    moment::{self, Moment},
+    owner,
+};
+
+use super::secret;
+
+/// Make a key, and show its credential once
+///
+/// The credential alone goes to the standard output, everything else to the standard error, so
+/// that `KEY=$(keyfob keys create laptop)` takes it into a variable.
+#[derive(Args, Debug)]
+pub(crate) struct Create {
+    /// What its owner calls it
+    name: KeyName,
+
+    /// Whose it is: `alice` or `service:deploy-bot` [default: who acts, see --as]
+    #[arg(long, value_name = "WHO", value_parser = owner::parse)]
+    owner: Option<Owner>,
+
+    /// When it ends: `90d`, `2027-01-31`, `2027-01-31T08:00:00Z` or `never`
+    #[arg(long, value_name = "WHEN", value_parser = moment::parse_expiry, default_value = "never")]
+    expires: Expiry,
+
+    /// What it may be used for; several times for several; left out, for everything
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<Scope>,
+
+    /// A label, `name=value`; several times for several
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = parse_label)]
+    labels: Vec<(LabelName, LabelValue)>,
+
+    /// From when on it works
+    #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
+    not_before: Option<Moment>,
+
+    /// Why, for the audit trail
+    #[arg(long)]
+    reason: Option<Reason>,
+}
+
+impl Create {
+    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        let tenant = desk.tenant()?;
+        let owner = self.owner.or_else(|| desk.actor().owner.clone()).ok_or_else(|| {
+            Failure::usage("whose key?").hint("give `--owner alice` or `--owner service:deploy-bot`, or say who you are by `--as`")
+        })?;
+        let mut new = NewKey::new(tenant, owner, self.name)
+            .with_expiry(self.expires)
+            .with_labels(labels(self.labels)?);
+        if !self.scopes.is_empty() {
+            new = new.with_scopes(Scopes::only(self.scopes)?);
+        }
+        if let Some(start) = self.not_before {
+            new = new.with_not_before(start.ahead(desk.now));
+        }
+        let context = desk.context(self.reason.as_ref());
+        let (credential, key) = desk.keyring.create(&context, new).await?;
+        secret::show(desk, &credential, key, "created").await
+    }
+}
+
+pub(super) fn parse_label(text: &str) -> Result<(LabelName, LabelValue), LabelError> {
+    let (name, value) = text.split_once('=').ok_or(LabelError::NoValue)?;
+    Ok((LabelName::new(name)?, LabelValue::new(value)?))
+}
+
+pub(super) fn labels(given: Vec<(LabelName, LabelValue)>) -> Result<Labels, Failure> {
+    let mut labels = Labels::new();
+    for (name, value) in given {
+        labels = labels.with(name, value)?;
+    }
+    Ok(labels)
+}
+
+/// Text is no label.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(super) enum LabelError {
+    #[error("takes name=value")]
+    NoValue,
+    #[error(transparent)]
+    Name(#[from] keyfob::NameError),
+}

@@ -1,0 +1,120 @@
+//! `keyfob keys list`
+
+use clap::{Args, ValueEnum};
+use keyfob::{
+    KeyName, LabelName, LabelValue, Owner, Standing,
+    store::{Cursor, KeyQuery, StatusFilter},
+};
+use serde::Serialize;
+
+use crate::{desk::Desk, failure::Failure, owner};
+
+use super::{KeyView, create::parse_label, views};
+
+/// List keys, oldest first
+#[derive(Args, Debug)]
+pub(crate) struct List {
+    /// Keys of all the team's namespaces
+    #[arg(long)]
+    all_namespaces: bool,
+
+    /// Only keys of this person or service
+    #[arg(long, value_name = "WHO", value_parser = owner::parse)]
+    owner: Option<Owner>,
+
+    /// Only keys of this name
+    #[arg(long)]
+    name: Option<KeyName>,
+
+    /// Only keys with this label, `name=value`
+    #[arg(long, value_name = "NAME=VALUE", value_parser = parse_label)]
+    label: Option<(LabelName, LabelValue)>,
+
+    /// Only keys that stand so
+    #[arg(long)]
+    status: Option<Wanted>,
+
+    /// About how many to show at most
+    #[arg(long, default_value_t = 500)]
+    limit: usize,
+
+    /// Go on from here, where an earlier list ended
+    #[arg(long, value_name = "PLACE")]
+    after: Option<Cursor>,
+}
+
+/// How a key stands.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Wanted {
+    Active,
+    NotYetValid,
+    Disabled,
+    Expired,
+    Revoked,
+}
+
+impl Wanted {
+    fn fits(self, standing: Standing) -> bool {
+        match self {
+            Self::Active => standing == Standing::Active,
+            Self::NotYetValid => standing == Standing::NotYetValid,
+            Self::Disabled => standing == Standing::Disabled,
+            Self::Expired => standing == Standing::Expired,
+            Self::Revoked => standing == Standing::Revoked,
+        }
+    }
+
+    /// What the store can tell of it; the rest depends on policy and time.
+    fn filter(self) -> Option<StatusFilter> {
+        match self {
+            Self::Active | Self::NotYetValid => Some(StatusFilter::Active),
+            Self::Disabled => Some(StatusFilter::Disabled),
+            Self::Revoked => Some(StatusFilter::Revoked),
+            Self::Expired => None,
+        }
+    }
+}
+
+#[derive(Serialize)]
+struct Listed {
+    keys: Vec<KeyView>,
+    next: Option<String>,
+}
+
+impl List {
+    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        let namespace = desk.any_namespace().filter(|_| !self.all_namespaces);
+        let mut query = KeyQuery {
+            namespace,
+            owner: self.owner,
+            name: self.name,
+            label: self.label,
+            status: self.status.and_then(Wanted::filter),
+            after: self.after,
+            limit: self.limit.clamp(1, KeyQuery::LIMIT_MAX),
+            ..KeyQuery::team(desk.team()?.clone())
+        };
+        let mut keys = Vec::new();
+        let next = loop {
+            let page = desk.keyring.list(&query).await?;
+            let mut found = views(desk, &page.items).await?;
+            if let Some(wanted) = self.status {
+                found.retain(|key| wanted.fits(key.status));
+            }
+            keys.extend(found);
+            query.after = page.next;
+            if page.next.is_none() || keys.len() >= self.limit {
+                break page.next;
+            }
+        };
+        let next = next.map(|next| next.to_string());
+        let listed = Listed { keys, next };
+        desk.terminal
+            .answer(&listed, |listed| KeyView::table(&listed.keys))?;
+        if let Some(next) = &listed.next {
+            desk.terminal
+                .hint(format_args!("there are more: go on with `--after {next}`"));
+        }
+        Ok(())
+    }
+}

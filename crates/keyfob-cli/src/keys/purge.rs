@@ -1,0 +1,83 @@
+//! `keyfob keys purge`
+
+use clap::Args;
+use keyfob::{KeyInfo, Reason, Status, Timestamp, store::KeyQuery};
+use serde::Serialize;
+
+use crate::{
+    desk::Desk,
+    failure::Failure,
+    moment::{self, Moment},
+    terminal::Progress,
+};
+
+use super::{KeyView, read_all, views};
+
+/// Delete the team's keys that have been revoked or expired for long
+///
+/// The audit trail of the keys stays. A key that has only outlived its policy's longest life is
+/// kept: a policy can be set anew.
+#[derive(Args, Debug)]
+pub(crate) struct Purge {
+    /// Dead for this long, as in `90d`, or since before a date
+    #[arg(long, value_name = "TIME", value_parser = moment::parse)]
+    dead_for: Moment,
+
+    /// Show what would be deleted, and delete nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Why, for the audit trail
+    #[arg(long)]
+    reason: Option<Reason>,
+}
+
+#[derive(Serialize)]
+struct Purged {
+    purged: u64,
+}
+
+#[derive(Serialize)]
+struct Planned {
+    would_purge: usize,
+    keys: Vec<KeyView>,
+}
+
+impl Purge {
+    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        let team = desk.team()?;
+        let before = self.dead_for.ago(desk.now);
+        if self.dry_run {
+            let mut keys = read_all(desk, KeyQuery::team(team.clone())).await?;
+            keys.retain(|key| is_dead(key, before));
+            let keys = views(desk, &keys).await?;
+            let planned = Planned {
+                would_purge: keys.len(),
+                keys,
+            };
+            desk.terminal
+                .answer(&planned, |planned| KeyView::table(&planned.keys))?;
+            let count = planned.would_purge;
+            desk.terminal
+                .note(format_args!("{count} would be deleted; nothing was"));
+            return Ok(());
+        }
+        let progress = Progress::open("deleting dead keys");
+        let context = desk.context(self.reason.as_ref());
+        let purged = desk.keyring.purge(&context, team, before).await;
+        drop(progress);
+        let purged = purged?;
+        desk.terminal
+            .say(&Purged { purged }, format_args!("deleted {purged}"))
+    }
+}
+
+/// What [`keyfob::Keyring::purge`] deletes.
+fn is_dead(key: &KeyInfo, before: Timestamp) -> bool {
+    let revoked = match &key.status {
+        Status::Revoked(revocation) => Some(revocation.at),
+        Status::Active | Status::Disabled => None,
+    };
+    let ends = [revoked, key.expires_at];
+    ends.into_iter().flatten().any(|end| end < before)
+}

@@ -1,0 +1,52 @@
+//! `keyfob keys revoke-all`
+
+use clap::Args;
+use keyfob::{Owner, Realm, Reason};
+
+use crate::{
+    desk::Desk,
+    failure::Failure,
+    owner,
+    realms::{Preview, say_cut},
+};
+
+/// End every key that there is now, and let new ones be made: what to do after a leak
+#[derive(Args, Debug)]
+#[group(id = "of", required = true, multiple = false, args = ["owner", "whole_namespace", "whole_team"])]
+pub(crate) struct RevokeAll {
+    /// Of this person or service, in the team
+    #[arg(long, value_name = "WHO", value_parser = owner::parse)]
+    owner: Option<Owner>,
+
+    /// Of the namespace, with its legacy credentials
+    #[arg(long)]
+    whole_namespace: bool,
+
+    /// Of the team, in all its namespaces
+    #[arg(long)]
+    whole_team: bool,
+
+    /// Show what would stop working, and change nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Why, for the audit trail
+    #[arg(long)]
+    reason: Option<Reason>,
+}
+
+impl RevokeAll {
+    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        let realm = match self.owner {
+            Some(owner) => Realm::Owner(desk.team()?.clone(), owner),
+            None if self.whole_namespace => Realm::Namespace(desk.tenant()?),
+            None => Realm::Team(desk.team()?.clone()),
+        };
+        if self.dry_run {
+            return Preview::of(desk, &realm).await?.show(desk);
+        }
+        let context = desk.context(self.reason.as_ref());
+        desk.keyring.revoke_all(&context, realm.clone()).await?;
+        say_cut(desk, &realm, "revoked")
+    }
+}

@@ -1,0 +1,53 @@
+//! `keyfob keys rotate`
+
+use std::time::Duration;
+
+use clap::Args;
+use keyfob::{Expiry, Reason, Revision, Rotation};
+
+use crate::{desk::Desk, failure::Failure, moment};
+
+use super::secret;
+
+/// Give a key a new secret, and show the credential once
+///
+/// The old secret works on for the grace, at most until its own end.
+#[derive(Args, Debug)]
+pub(crate) struct Rotate {
+    /// The key's identifier
+    key: String,
+
+    /// For how long the old secret still works
+    #[arg(long, value_name = "TIME", value_parser = moment::parse_span, default_value = "0s")]
+    grace: Duration,
+
+    /// A new end: `90d`, `2027-01-31`, `2027-01-31T08:00:00Z` or `never`; left out, the old one stays
+    #[arg(long, value_name = "WHEN", value_parser = moment::parse_expiry)]
+    expires: Option<Expiry>,
+
+    /// Only if the key is still at this revision
+    #[arg(long, value_name = "REVISION")]
+    if_revision: Option<u64>,
+
+    /// Why, for the audit trail
+    #[arg(long)]
+    reason: Option<Reason>,
+}
+
+impl Rotate {
+    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        let id = desk.key_id(&self.key)?;
+        let rotation = Rotation {
+            grace_seconds: self.grace.as_secs(),
+            renew: self.expires,
+        };
+        let expected = self.if_revision.map(Revision::new);
+        let context = desk.context(self.reason.as_ref());
+        let tenant = desk.tenant()?;
+        let (credential, key) = desk
+            .keyring
+            .rotate(&context, &tenant, id, rotation, expected)
+            .await?;
+        secret::show(desk, &credential, key, "rotated").await
+    }
+}

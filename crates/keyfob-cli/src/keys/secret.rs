@@ -1,0 +1,53 @@
+//! Showing a new key's plain text, once.
+
+use keyfob::{IssuedKey, KeyInfo};
+use serde::Serialize;
+
+use crate::{desk::Desk, failure::Failure, settings::Form, terminal};
+
+use super::{KeyView, views};
+
+/// Gives the credential on the standard output, alone on its line (`table`), as `NAME=value`
+/// (`env`) or in the one object (`json`); all else about the key goes to the standard error.
+pub(super) async fn show(
+    desk: &Desk,
+    credential: &IssuedKey,
+    key: KeyInfo,
+    done: &str,
+) -> Result<(), Failure> {
+    #[derive(Serialize)]
+    struct New<'a> {
+        credential: &'a str,
+        #[serde(flatten)]
+        key: KeyView,
+    }
+    let format = desk.format();
+    let id = format.key_id(key.id);
+    // What is said beside it must not cost the one chance to see the secret.
+    let view = views(desk, &[key])
+        .await
+        .ok()
+        .and_then(|mut keys| keys.pop());
+    let text = credential.expose();
+    match (desk.terminal.form(), view) {
+        (Form::Json, Some(key)) => terminal::json(&New {
+            credential: text,
+            key,
+        }),
+        (Form::Json, None) => terminal::json(&serde_json::json!({ "credential": text, "id": id })),
+        (Form::Env, _) => terminal::line(format_args!("KEYFOB_KEY_ID={id}\nKEYFOB_KEY={text}")),
+        (Form::Table, view) => {
+            desk.terminal.note(format_args!("{done}"));
+            if let Some(view) = view {
+                desk.terminal.note_sheet(view.sheet());
+            }
+            desk.terminal
+                .note(format_args!("the credential, shown this once:"));
+            terminal::line(format_args!("{text}"))?;
+            desk.terminal.hint(format_args!(
+                "use it as user name and password (curl -u), or whole after `Authorization: Bearer`"
+            ));
+            Ok(())
+        }
+    }
+}

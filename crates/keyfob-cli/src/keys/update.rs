@@ -1,0 +1,84 @@
+//! `keyfob keys update`
+
+use clap::Args;
+use keyfob::{KeyName, KeyUpdate, LabelName, LabelValue, Reason, Revision, Scope, Scopes};
+
+use crate::{
+    desk::Desk,
+    failure::Failure,
+    moment::{self, Moment},
+};
+
+use super::{
+    KeyView,
+    create::{labels, parse_label},
+    views,
+};
+
+/// Change a key's name, labels, scopes or end; what is left out stays
+#[derive(Args, Debug)]
+#[group(id = "changes", multiple = true, required = true, args = ["name", "labels", "no_labels", "scopes", "all_scopes", "expires"])]
+pub(crate) struct Update {
+    /// The key's identifier
+    key: String,
+
+    /// Another name
+    #[arg(long)]
+    name: Option<KeyName>,
+
+    /// Labels in place of all the old ones
+    #[arg(long = "label", value_name = "NAME=VALUE", value_parser = parse_label)]
+    labels: Vec<(LabelName, LabelValue)>,
+
+    /// Take all labels away
+    #[arg(long, conflicts_with = "labels")]
+    no_labels: bool,
+
+    /// Scopes in place of all the old ones
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<Scope>,
+
+    /// Every scope
+    #[arg(long, conflicts_with = "scopes")]
+    all_scopes: bool,
+
+    /// An earlier end; a later one takes a rotation
+    #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
+    expires: Option<Moment>,
+
+    /// Only if the key is still at this revision
+    #[arg(long, value_name = "REVISION")]
+    if_revision: Option<u64>,
+
+    /// Why, for the audit trail
+    #[arg(long)]
+    reason: Option<Reason>,
+}
+
+impl Update {
+    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        let id = desk.key_id(&self.key)?;
+        let change_labels = self.no_labels || !self.labels.is_empty();
+        let update = KeyUpdate {
+            name: self.name,
+            labels: change_labels.then(|| labels(self.labels)).transpose()?,
+            scopes: match (self.all_scopes, self.scopes.is_empty()) {
+                (true, _) => Some(Scopes::All),
+                (false, true) => None,
+                (false, false) => Some(Scopes::only(self.scopes)?),
+            },
+            expires_at: self.expires.map(|end| end.ahead(desk.now)),
+        };
+        let expected = self.if_revision.map(Revision::new);
+        let context = desk.context(self.reason.as_ref());
+        let tenant = desk.tenant()?;
+        let key = desk
+            .keyring
+            .update(&context, &tenant, id, update, expected)
+            .await?;
+        for view in views(desk, &[key]).await? {
+            desk.terminal.answer(&view, KeyView::sheet)?;
+        }
+        Ok(())
+    }
+}

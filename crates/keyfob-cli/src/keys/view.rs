@@ -1,0 +1,240 @@
+//! Keys as they are shown.
+
+use std::collections::BTreeMap;
+
+use keyfob::{
+    CredentialId, KeyFormat, KeyInfo, NamespaceId, Policy, RevocationCause, Scopes, Standing,
+    Status, Tenant, Timestamp, Usage, store::KeyQuery,
+};
+use serde::Serialize;
+
+use crate::{
+    desk::Desk,
+    failure::Failure,
+    owner,
+    terminal::{Sheet, Tone},
+};
+
+/// A key, as JSON has it.
+#[derive(Debug, Serialize)]
+pub(crate) struct KeyView {
+    pub(crate) id: String,
+    pub(crate) name: String,
+    pub(crate) team: String,
+    pub(crate) namespace: String,
+    pub(crate) owner: String,
+    pub(crate) status: Standing,
+    pub(crate) scopes: ScopesView,
+    pub(crate) labels: BTreeMap<String, String>,
+    pub(crate) created_at: String,
+    pub(crate) created_by: String,
+    pub(crate) updated_at: String,
+    pub(crate) issued_at: String,
+    pub(crate) not_before: Option<String>,
+    /// The key's own end.
+    pub(crate) expires_at: Option<String>,
+    /// The end under the policy, which is no later.
+    pub(crate) ends_at: Option<String>,
+    pub(crate) previous_secret_until: Option<String>,
+    pub(crate) revoked: Option<RevokedView>,
+    pub(crate) last_used_at: Option<String>,
+    pub(crate) uses: u64,
+    pub(crate) revision: u64,
+}
+
+/// `"all"`, or a list.
+#[derive(Debug, Serialize)]
+#[serde(untagged)]
+pub(crate) enum ScopesView {
+    All(&'static str),
+    Only(Vec<String>),
+}
+
+impl From<&Scopes> for ScopesView {
+    fn from(scopes: &Scopes) -> Self {
+        match scopes {
+            Scopes::Only(scopes) => Self::Only(scopes.iter().map(ToString::to_string).collect()),
+            _ => Self::All("all"),
+        }
+    }
+}
+
+impl std::fmt::Display for ScopesView {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::All(all) => f.write_str(all),
+            Self::Only(scopes) if scopes.is_empty() => f.write_str("none"),
+            Self::Only(scopes) => f.write_str(&scopes.join(" ")),
+        }
+    }
+}
+
+#[derive(Debug, Serialize)]
+pub(crate) struct RevokedView {
+    at: String,
+    by: String,
+    cause: RevocationCause,
+    reason: Option<String>,
+}
+
+impl KeyView {
+    fn new(
+        key: &KeyInfo,
+        policy: &Policy,
+        usage: Option<&Usage>,
+        format: &KeyFormat,
+        now: Timestamp,
+    ) -> Self {
+        let text = |moment: Option<Timestamp>| moment.map(|moment| moment.to_string());
+        let revoked = match &key.status {
+            Status::Revoked(revocation) => Some(RevokedView {
+                at: revocation.at.to_string(),
+                by: revocation.by.to_string(),
+                cause: revocation.cause,
+                reason: revocation.reason.as_ref().map(ToString::to_string),
+            }),
+            Status::Active | Status::Disabled => None,
+        };
+        let labels = key.labels.iter();
+        Self {
+            id: format.key_id(key.id),
+            name: key.name.to_string(),
+            team: key.tenant.team.to_string(),
+            namespace: key.tenant.namespace.to_string(),
+            owner: owner::text(&key.owner),
+            status: key.standing(now, policy),
+            scopes: ScopesView::from(&key.scopes),
+            labels: labels
+                .map(|(name, value)| (name.to_string(), value.to_string()))
+                .collect(),
+            created_at: key.created_at.to_string(),
+            created_by: key.created_by.to_string(),
+            updated_at: key.updated_at.to_string(),
+            issued_at: key.issued_at.to_string(),
+            not_before: text(key.not_before),
+            expires_at: text(key.expires_at),
+            ends_at: text(key.expires_under(policy)),
+            previous_secret_until: text(key.previous_until.filter(|until| now < *until)),
+            revoked,
+            last_used_at: text(usage.and_then(|usage| usage.last_used)),
+            uses: usage.map_or(0, |usage| usage.accepted),
+            revision: key.revision.get(),
+        }
+    }
+
+    pub(crate) fn standing(&self) -> (String, Tone) {
+        match self.status {
+            Standing::Active => ("active".to_owned(), Tone::Good),
+            Standing::NotYetValid => ("not yet valid".to_owned(), Tone::Warning),
+            Standing::Disabled => ("disabled".to_owned(), Tone::Warning),
+            Standing::Expired => ("expired".to_owned(), Tone::Dim),
+            Standing::Revoked => ("revoked".to_owned(), Tone::Bad),
+            _ => ("unknown".to_owned(), Tone::Bad),
+        }
+    }
+
+    /// The key with all that is known of it.
+    pub(crate) fn sheet(&self) -> Sheet {
+        let mut sheet = Sheet::pairs();
+        let (standing, tone) = self.standing();
+        sheet
+            .pair("key", &self.id)
+            .pair("name", &self.name)
+            .pair("owner", &self.owner)
+            .pair(
+                "namespace",
+                format!("{} (team {})", self.namespace, self.team),
+            )
+            .toned_pair("status", standing, tone);
+        if let Some(revoked) = &self.revoked {
+            sheet
+                .pair("revoked", format!("{} by {}", revoked.at, revoked.by))
+                .pair_if("because", revoked.reason.as_ref());
+        }
+        sheet.pair("scopes", &self.scopes);
+        for (name, value) in &self.labels {
+            sheet.pair("label", format!("{name}={value}"));
+        }
+        sheet
+            .pair(
+                "created",
+                format!("{} by {}", self.created_at, self.created_by),
+            )
+            .pair_if("works from", self.not_before.as_ref())
+            .pair("ends", self.ends_at.as_deref().unwrap_or("never"))
+            .pair_if("old secret until", self.previous_secret_until.as_ref())
+            .pair("last used", self.last_used_at.as_deref().unwrap_or("never"))
+            .pair("revision", self.revision);
+        sheet
+    }
+
+    /// A table of keys.
+    pub(crate) fn table(keys: &[Self]) -> Sheet {
+        let mut sheet = Sheet::new(
+            [
+                "KEY",
+                "NAME",
+                "OWNER",
+                "NAMESPACE",
+                "STATUS",
+                "ENDS",
+                "LAST USED",
+            ],
+            "no keys",
+        );
+        for key in keys {
+            let or_never = |text: &Option<String>| match text {
+                Some(text) => (text.clone(), Tone::Plain),
+                None => ("never".to_owned(), Tone::Dim),
+            };
+            sheet.row([
+                (key.id.clone(), Tone::Plain),
+                (key.name.clone(), Tone::Plain),
+                (key.owner.clone(), Tone::Plain),
+                (key.namespace.clone(), Tone::Plain),
+                key.standing(),
+                or_never(&key.ends_at),
+                or_never(&key.last_used_at),
+            ]);
+        }
+        sheet
+    }
+}
+
+/// Keys with their standing under their policies, and their use.
+pub(crate) async fn views(desk: &Desk, keys: &[KeyInfo]) -> Result<Vec<KeyView>, Failure> {
+    let ids: Vec<_> = keys.iter().map(|key| CredentialId::Key(key.id)).collect();
+    let usage: BTreeMap<_, _> = desk
+        .keyring
+        .usage(&ids)
+        .await?
+        .into_iter()
+        .map(|usage| (usage.credential.to_string(), usage))
+        .collect();
+    let mut policies: BTreeMap<NamespaceId, Policy> = BTreeMap::new();
+    let mut views = Vec::with_capacity(keys.len());
+    for key in keys {
+        let Tenant { namespace, .. } = &key.tenant;
+        if !policies.contains_key(namespace) {
+            policies.insert(namespace.clone(), desk.keyring.policy(&key.tenant).await?);
+        }
+        let policy = policies.get(namespace).cloned().unwrap_or_default();
+        let usage = usage.get(&CredentialId::Key(key.id).to_string());
+        views.push(KeyView::new(key, &policy, usage, desk.format(), desk.now));
+    }
+    Ok(views)
+}
+
+/// All keys that a query selects.
+pub(crate) async fn read_all(desk: &Desk, mut query: KeyQuery) -> Result<Vec<KeyInfo>, Failure> {
+    query.limit = KeyQuery::LIMIT_MAX;
+    let mut keys = Vec::new();
+    loop {
+        let page = desk.keyring.list(&query).await?;
+        keys.extend(page.items);
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(keys),
+        }
+    }
+}

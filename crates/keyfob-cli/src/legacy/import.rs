@@ -1,0 +1,190 @@
+//! `keyfob legacy import`
+
+use std::{
+    collections::BTreeMap,
+    fs,
+    io::{self, Read},
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use keyfob::{
+    ManageError, NamespaceId, Reason, TeamId,
+    legacy::{LegacyPolicy, read_subjects},
+    store::Conflict,
+};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::{
+    desk::Desk,
+    exit::Exit,
+    failure::Failure,
+    moment::{self, Moment},
+    terminal::{Progress, Sheet},
+};
+
+/// Import the credentials in `OpenWhisk`'s `subjects` documents, one JSON object a line
+///
+/// Only their hashes are kept. An import can be repeated: what is there already stays as it is.
+/// An imported credential is accepted once a policy says so: give `--until`, or use `legacy sunset`.
+#[derive(Args, Debug)]
+pub(crate) struct Import {
+    /// The file; `-` for the standard input
+    file: PathBuf,
+
+    /// A TOML file that says which namespace goes to which team (`"fn-1" = "acme"`); without it
+    /// all go to the team of --team
+    #[arg(long, value_name = "FILE")]
+    teams: Option<PathBuf>,
+
+    /// Accept the imported credentials until then, unless their namespace has a policy already
+    #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
+    until: Option<Moment>,
+
+    /// Read the documents and say what is in them, and keep nothing
+    #[arg(long)]
+    dry_run: bool,
+
+    /// Why, for the audit trail
+    #[arg(long)]
+    reason: Option<Reason>,
+}
+
+#[derive(Serialize)]
+struct Outcome {
+    read: usize,
+    imported: u64,
+    kept_already: u64,
+    /// What could not be imported: places in the file, or namespaces, with the fault.
+    problems: Vec<String>,
+    dry_run: bool,
+}
+
+impl Import {
+    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        let teams = match &self.teams {
+            Some(path) => Teams::Listed(read_teams(path)?),
+            None => Teams::One(desk.team()?.clone()),
+        };
+        let text = read(&self.file)?;
+        let context = desk.context(self.reason.as_ref());
+        let import = read_subjects(&text, &context, &desk.peppers, |namespace| {
+            teams.of(namespace)
+        });
+        drop(text);
+
+        let mut outcome = Outcome {
+            read: import.records.len(),
+            imported: 0,
+            kept_already: 0,
+            problems: import.problems.iter().map(ToString::to_string).collect(),
+            dry_run: self.dry_run,
+        };
+        let until = self.until.map(|until| until.ahead(desk.now));
+        if !self.dry_run {
+            let progress = Progress::of(outcome.read as u64, "importing");
+            for record in import.records {
+                let tenant = record.tenant.clone();
+                match desk.keyring.import_legacy(&context, record).await {
+                    Ok(()) => outcome.imported += 1,
+                    Err(ManageError::Conflict(Conflict::IdTaken)) => outcome.kept_already += 1,
+                    Err(ManageError::Conflict(conflict)) => {
+                        let namespace = &tenant.namespace;
+                        outcome
+                            .problems
+                            .push(format!("namespace {namespace}: {conflict}"));
+                        progress.step();
+                        continue;
+                    }
+                    Err(error) => return Err(error.into()),
+                }
+                if let Some(until) = until {
+                    let off = LegacyPolicy::Off;
+                    if desk.keyring.legacy_policy(&tenant).await? == off {
+                        let policy = Some(LegacyPolicy::until(until));
+                        let keyring = &desk.keyring;
+                        keyring
+                            .set_legacy_policy(&context, Some(&tenant), policy)
+                            .await?;
+                    }
+                }
+                progress.step();
+            }
+        }
+        self.tell(desk, &outcome)
+    }
+
+    fn tell(&self, desk: &Desk, outcome: &Outcome) -> Result<(), Failure> {
+        desk.terminal.answer(outcome, |outcome| {
+            let mut sheet = Sheet::pairs();
+            sheet.pair("read", outcome.read);
+            if outcome.dry_run {
+                sheet.pair("imported", "none: a dry run");
+            } else {
+                sheet
+                    .pair("imported", outcome.imported)
+                    .pair("there already", outcome.kept_already);
+            }
+            sheet.pair("problems", outcome.problems.len());
+            sheet
+        })?;
+        for problem in &outcome.problems {
+            desk.terminal.note(format_args!("{problem}"));
+        }
+        if self.until.is_none() && !outcome.dry_run && outcome.imported > 0 {
+            desk.terminal.hint(format_args!(
+                "none of them is accepted until a policy says so: `keyfob legacy sunset WHEN`"
+            ));
+        }
+        match outcome.problems.len() {
+            0 => Ok(()),
+            count => Err(
+                Failure::new(Exit::Refused, format!("{count} entries were not imported"))
+                    .hint("correct them and import the file again: what was imported stays"),
+            ),
+        }
+    }
+}
+
+/// Which team a namespace goes to.
+enum Teams {
+    One(TeamId),
+    Listed(BTreeMap<String, TeamId>),
+}
+
+impl Teams {
+    fn of(&self, namespace: &NamespaceId) -> Option<TeamId> {
+        match self {
+            Self::One(team) => Some(team.clone()),
+            Self::Listed(teams) => teams.get(namespace.as_str()).cloned(),
+        }
+    }
+}
+
+/// Reads the documents, which hold plain secrets: the memory is wiped when they go.
+fn read(path: &Path) -> Result<Zeroizing<String>, Failure> {
+    let failed = |error: io::Error| Failure::file(path, &error);
+    if path == Path::new("-") {
+        // A string that grows leaves copies behind, so there is one that is large enough for most.
+        let mut text = Zeroizing::new(String::with_capacity(1 << 24));
+        io::stdin()
+            .lock()
+            .read_to_string(&mut text)
+            .map_err(failed)?;
+        return Ok(text);
+    }
+    fs::read_to_string(path).map(Zeroizing::new).map_err(failed)
+}
+
+fn read_teams(path: &Path) -> Result<BTreeMap<String, TeamId>, Failure> {
+    let text = fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
+    let read: BTreeMap<String, String> = toml::from_str(&text).map_err(|_| {
+        Failure::usage(format!("{}: not a list of teams", path.display()))
+            .hint("a line for each namespace: \"fn-1\" = \"acme\"")
+    })?;
+    let teams = read
+        .into_iter()
+        .map(|(namespace, team)| Ok((namespace, TeamId::new(&team)?)));
+    teams.collect::<Result<_, Failure>>()
+}

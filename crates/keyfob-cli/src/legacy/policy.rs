@@ -1,0 +1,207 @@
+//! `keyfob legacy sunset`, `brownout`, `cut-off` and `restore`
+
+use std::time::Duration;
+
+use clap::Args;
+use keyfob::{Reason, Tenant, Timestamp, legacy::LegacyPolicy};
+use serde::Serialize;
+
+use crate::{
+    desk::Desk,
+    exit::Exit,
+    failure::Failure,
+    moment::{self, Moment},
+    policy::nobodys,
+    terminal::Sheet,
+};
+
+/// Whose legacy credentials.
+#[derive(Args, Debug)]
+struct Whose {
+    /// Of all namespaces that have no policy of their own
+    #[arg(long)]
+    default: bool,
+
+    /// Why, for the audit trail
+    #[arg(long)]
+    reason: Option<Reason>,
+}
+
+/// Accept the namespace's legacy credentials until then, and not a moment longer
+#[derive(Args, Debug)]
+pub(crate) struct Sunset {
+    /// `2027-01-31T08:00:00Z`, `2027-01-31` or `90d`
+    #[arg(value_parser = moment::parse)]
+    when: Moment,
+
+    #[command(flatten)]
+    whose: Whose,
+}
+
+/// Rehearse the end: refuse legacy credentials for a while, so that whoever still uses one notices
+#[derive(Args, Debug)]
+pub(crate) struct Brownout {
+    /// From when on; left out, from now on
+    #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
+    start: Option<Moment>,
+
+    /// For how long
+    #[arg(long = "for", value_name = "TIME", value_parser = moment::parse_span)]
+    length: Duration,
+
+    #[command(flatten)]
+    whose: Whose,
+}
+
+/// Accept no legacy credential of the namespace any more; `legacy restore` undoes it
+#[derive(Args, Debug)]
+pub(crate) struct CutOff {
+    #[command(flatten)]
+    whose: Whose,
+}
+
+/// Undo a cut-off: accept the namespace's legacy credentials again, until then
+#[derive(Args, Debug)]
+pub(crate) struct Restore {
+    /// `2027-01-31T08:00:00Z`, `2027-01-31` or `30d`
+    #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
+    until: Moment,
+
+    #[command(flatten)]
+    whose: Whose,
+}
+
+/// A policy as it is shown.
+#[derive(Debug, Serialize)]
+pub(super) struct PolicyView {
+    pub(super) accepted_now: bool,
+    pub(super) sunset: Option<String>,
+    brownouts: Vec<BrownoutView>,
+}
+
+#[derive(Debug, Serialize)]
+struct BrownoutView {
+    start: String,
+    end: String,
+}
+
+impl PolicyView {
+    pub(super) fn new(policy: &LegacyPolicy, now: Timestamp) -> Self {
+        let brownouts = match policy {
+            LegacyPolicy::Until { brownouts, .. } => &brownouts[..],
+            _ => &[],
+        };
+        Self {
+            accepted_now: policy.accepts(now),
+            sunset: policy.sunset().map(|sunset| sunset.to_string()),
+            brownouts: brownouts
+                .iter()
+                .map(|brownout| BrownoutView {
+                    start: brownout.start.to_string(),
+                    end: brownout.end.to_string(),
+                })
+                .collect(),
+        }
+    }
+}
+
+impl Sunset {
+    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        let sunset = self.when.ahead(desk.now);
+        let mut policy = LegacyPolicy::until(sunset);
+        if let LegacyPolicy::Until { brownouts, .. } = self.whose.policy(desk).await? {
+            for brownout in brownouts.iter().filter(|brownout| desk.now < brownout.end) {
+                policy = policy.with_brownout(brownout.start, brownout.end)?;
+            }
+        }
+        self.whose.set(desk, policy).await
+    }
+}
+
+impl Brownout {
+    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        let start = self.start.map_or(desk.now, |start| start.ahead(desk.now));
+        let end = start.plus_seconds(self.length.as_secs());
+        let LegacyPolicy::Until { sunset, brownouts } = self.whose.policy(desk).await? else {
+            return Err(Failure::new(
+                Exit::Conflict,
+                "legacy credentials are off: there is nothing to rehearse",
+            ));
+        };
+        // Those that are over count for nothing, and there is a bound on their number.
+        let mut policy = LegacyPolicy::until(sunset);
+        for brownout in brownouts.iter().filter(|brownout| desk.now < brownout.end) {
+            policy = policy.with_brownout(brownout.start, brownout.end)?;
+        }
+        let policy = policy.with_brownout(start, end)?;
+        self.whose.set(desk, policy).await
+    }
+}
+
+impl CutOff {
+    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        let before = self.whose.policy(desk).await?;
+        self.whose.set(desk, LegacyPolicy::Off).await?;
+        if let Some(sunset) = before.sunset() {
+            desk.terminal.hint(format_args!(
+                "to undo it: `keyfob legacy restore --until {sunset}`"
+            ));
+        }
+        Ok(())
+    }
+}
+
+impl Restore {
+    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        if self.whose.policy(desk).await? != LegacyPolicy::Off {
+            return Err(
+                Failure::new(Exit::Conflict, "legacy credentials are not cut off")
+                    .hint("`keyfob legacy sunset WHEN` moves the end"),
+            );
+        }
+        let policy = LegacyPolicy::until(self.until.ahead(desk.now));
+        self.whose.set(desk, policy).await
+    }
+}
+
+impl Whose {
+    /// The namespace that is meant; none for the default.
+    fn tenant(&self, desk: &Desk) -> Result<Option<Tenant>, Failure> {
+        (!self.default).then(|| desk.tenant()).transpose()
+    }
+
+    /// What is in force.
+    async fn policy(&self, desk: &Desk) -> Result<LegacyPolicy, Failure> {
+        let tenant = match self.tenant(desk)? {
+            Some(tenant) => tenant,
+            None => nobodys()?,
+        };
+        Ok(desk.keyring.legacy_policy(&tenant).await?)
+    }
+
+    /// Sets it, and says what is in force now.
+    async fn set(&self, desk: &Desk, policy: LegacyPolicy) -> Result<(), Failure> {
+        let tenant = self.tenant(desk)?;
+        let context = desk.context(self.reason.as_ref());
+        let view = PolicyView::new(&policy, desk.now);
+        desk.keyring
+            .set_legacy_policy(&context, tenant.as_ref(), Some(policy))
+            .await?;
+        desk.terminal.answer(&view, |view| {
+            let mut sheet = Sheet::pairs();
+            sheet
+                .pair("accepted now", if view.accepted_now { "yes" } else { "no" })
+                .pair(
+                    "accepted until",
+                    view.sunset.as_deref().unwrap_or("not accepted"),
+                );
+            for brownout in &view.brownouts {
+                sheet.pair(
+                    "brownout",
+                    format!("{} to {}", brownout.start, brownout.end),
+                );
+            }
+            sheet
+        })
+    }
+}

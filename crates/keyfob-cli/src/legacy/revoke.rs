@@ -1,0 +1,42 @@
+//! `keyfob legacy revoke`
+
+use clap::Args;
+use keyfob::{Reason, legacy::LegacyId};
+use serde::Serialize;
+
+use crate::{desk::Desk, failure::Failure};
+
+/// End one legacy credential of the namespace, for ever
+#[derive(Args, Debug)]
+pub(crate) struct Revoke {
+    /// Its identifier, the UUID before the colon
+    credential: String,
+
+    /// Why, for the audit trail
+    #[arg(long)]
+    reason: Option<Reason>,
+}
+
+#[derive(Serialize)]
+struct Revoked {
+    revoked: String,
+}
+
+impl Revoke {
+    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        if self.credential.contains(':') {
+            return Err(Failure::usage(
+                "an identifier has no colon: this may be a whole credential",
+            )
+            .hint("give the UUID that stands before the colon"));
+        }
+        let id = LegacyId::parse(self.credential.as_bytes())
+            .map_err(|at| Failure::usage(format!("not a UUID, at position {at}")))?;
+        let context = desk.context(self.reason.as_ref());
+        let tenant = desk.tenant()?;
+        desk.keyring.revoke_legacy(&context, &tenant, id).await?;
+        let revoked = id.to_string();
+        desk.terminal
+            .say(&Revoked { revoked }, format_args!("revoked {id}"))
+    }
+}

@@ -1,0 +1,136 @@
+//! Moments and lengths of time on the command line.
+
+use std::time::Duration;
+
+use keyfob::{Expiry, Timestamp, Ttl};
+use time::{
+    Date, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description,
+};
+
+/// The system's clock, read once for each command.
+pub(crate) fn now() -> Timestamp {
+    Timestamp::from(OffsetDateTime::now_utc())
+}
+
+/// A moment as somebody wrote it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Moment {
+    /// RFC 3339, or a date: midnight UTC.
+    At(Timestamp),
+    /// A length of time, as in `90d`: from now on, or ago, as the option says.
+    Span(Duration),
+}
+
+impl Moment {
+    /// The moment, with a length counted forward.
+    pub(crate) fn ahead(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(moment) => moment,
+            Self::Span(span) => now.plus_seconds(span.as_secs()),
+        }
+    }
+
+    /// The moment, with a length counted back.
+    pub(crate) fn ago(self, now: Timestamp) -> Timestamp {
+        match self {
+            Self::At(moment) => moment,
+            Self::Span(span) => {
+                let seconds = i64::try_from(span.as_secs()).unwrap_or(i64::MAX);
+                Timestamp::from_unix(now.as_unix().saturating_sub(seconds))
+            }
+        }
+    }
+}
+
+/// Reads `2027-01-31T08:00:00Z`, `2027-01-31` or `90d`.
+pub(crate) fn parse(text: &str) -> Result<Moment, MomentError> {
+    if let Ok(span) = humantime::parse_duration(text) {
+        return Ok(Moment::Span(span));
+    }
+    if let Ok(moment) = OffsetDateTime::parse(text, &Rfc3339) {
+        return Ok(Moment::At(moment.into()));
+    }
+    let date = Date::parse(text, format_description!("[year]-[month]-[day]"));
+    let date = date.map_err(|_| MomentError)?;
+    Ok(Moment::At(date.midnight().assume_utc().into()))
+}
+
+/// Reads `never`, or what [`parse`] reads.
+pub(crate) fn parse_expiry(text: &str) -> Result<Expiry, ExpiryError> {
+    if text == "never" {
+        return Ok(Expiry::Never);
+    }
+    match parse(text).map_err(|_| ExpiryError::Text)? {
+        Moment::At(moment) => Ok(Expiry::At(moment)),
+        Moment::Span(span) => Ttl::from_seconds(span.as_secs())
+            .map(Expiry::In)
+            .map_err(|_| ExpiryError::Length),
+    }
+}
+
+/// Reads a length of time, as in `24h`.
+pub(crate) fn parse_span(text: &str) -> Result<Duration, SpanError> {
+    humantime::parse_duration(text).map_err(|_| SpanError)
+}
+
+/// Reads a time to live of an hour at least.
+pub(crate) fn parse_ttl(text: &str) -> Result<Ttl, ExpiryError> {
+    let span = humantime::parse_duration(text).map_err(|_| ExpiryError::Text)?;
+    Ttl::from_seconds(span.as_secs()).map_err(|_| ExpiryError::Length)
+}
+
+/// Text is no moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("neither a moment (2027-01-31T08:00:00Z), a date (2027-01-31) nor a length of time (90d)")]
+pub(crate) struct MomentError;
+
+/// Text is no length of time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a length of time, as in 30s, 12h or 90d")]
+pub(crate) struct SpanError;
+
+/// Text is no end of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum ExpiryError {
+    #[error("neither `never`, a length of time (90d), a moment (2027-01-31T08:00:00Z) nor a date")]
+    Text,
+    #[error("a key lives for one hour (1h) at least")]
+    Length,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_lengths_and_dates_are_told_apart() {
+        let at = |seconds| Moment::At(Timestamp::from_unix(seconds));
+        assert_eq!(parse("2027-01-15T08:00:00Z"), Ok(at(1_800_000_000)));
+        assert_eq!(parse("2027-01-15T09:00:00+01:00"), Ok(at(1_800_000_000)));
+        assert_eq!(parse("2027-01-15"), Ok(at(1_799_971_200)));
+        assert_eq!(parse("90m"), Ok(Moment::Span(Duration::from_mins(90))));
+        for bad in ["", "soon", "90", "2027-02-30", "2027-01-15 08:00"] {
+            assert_eq!(parse(bad), Err(MomentError), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_length_counts_the_way_it_is_asked() {
+        let now = Timestamp::from_unix(1_000);
+        let hour = parse("1h").unwrap();
+        assert_eq!(hour.ahead(now).as_unix(), 4_600);
+        assert_eq!(hour.ago(now).as_unix(), -2_600);
+    }
+
+    #[test]
+    fn an_end_is_a_length_a_moment_or_never() {
+        assert_eq!(parse_expiry("never"), Ok(Expiry::Never));
+        assert_eq!(parse_expiry("90d"), Ok(Expiry::In(Ttl::days(90))));
+        assert_eq!(parse_expiry("59m"), Err(ExpiryError::Length));
+        assert_eq!(parse_expiry("Never"), Err(ExpiryError::Text));
+        assert_eq!(
+            parse_expiry("1970-01-02"),
+            Ok(Expiry::At(Timestamp::from_unix(86_400)))
+        );
+    }
+}

@@ -1,0 +1,214 @@
+//! `keyfob policy …`
+
+use clap::{Args, Subcommand};
+use keyfob::{NamespaceId, Policy, Reason, TeamId, Tenant, Ttl};
+use serde::Serialize;
+
+use crate::{desk::Desk, failure::Failure, moment, store::Absent, terminal::Sheet};
+
+/// What keys are allowed: in the namespace, or everywhere.
+#[derive(Debug, Subcommand)]
+pub(crate) enum PolicyCommand {
+    /// Show the policy of the namespace, or the default
+    Show(Where),
+    Set(Box<Set>),
+    /// Take the policy of the namespace back, so that the default is in force
+    Clear(Clear),
+}
+
+#[derive(Args, Clone, Copy, Debug)]
+pub(crate) struct Where {
+    /// The default for all namespaces that have no policy of their own
+    #[arg(long)]
+    default: bool,
+}
+
+/// Set a policy; what is left out stays as it is in force now
+///
+/// A lowered longest life also ends keys that exist, at once.
+#[derive(Args, Debug)]
+pub(crate) struct Set {
+    #[command(flatten)]
+    place: Where,
+
+    /// The shortest life of a key, an hour at least
+    #[arg(long, value_name = "TIME", value_parser = moment::parse_ttl)]
+    min_ttl: Option<Ttl>,
+
+    /// The longest life of a key, or `none`
+    #[arg(long, value_name = "TIME", value_parser = parse_max_ttl)]
+    max_ttl: Option<Limit<Ttl>>,
+
+    /// Whether a key must have an end
+    #[arg(long, value_name = "BOOL")]
+    expiry_required: Option<bool>,
+
+    /// How many keys one owner may have in one namespace, or `none`
+    #[arg(long, value_name = "NUMBER", value_parser = parse_keys_per_owner)]
+    keys_per_owner: Option<Limit<u32>>,
+
+    /// Whether a name is unique among the keys of a namespace
+    #[arg(long, value_name = "BOOL")]
+    unique_names: Option<bool>,
+
+    /// For how long an old secret may still work after a rotation
+    #[arg(long, value_name = "TIME", value_parser = moment::parse_span)]
+    max_grace: Option<std::time::Duration>,
+
+    /// Why, for the audit trail
+    #[arg(long)]
+    reason: Option<Reason>,
+}
+
+#[derive(Args, Debug)]
+pub(crate) struct Clear {
+    #[command(flatten)]
+    place: Where,
+
+    /// Why, for the audit trail
+    #[arg(long)]
+    reason: Option<Reason>,
+}
+
+/// A bound, or none.
+#[derive(Clone, Copy, Debug)]
+struct Limit<T>(Option<T>);
+
+#[derive(Serialize)]
+struct PolicyView {
+    /// The namespace; none for the default.
+    namespace: Option<String>,
+    min_ttl: String,
+    max_ttl: Option<String>,
+    expiry_required: bool,
+    keys_per_owner: Option<u32>,
+    unique_names: bool,
+    max_grace: String,
+}
+
+impl PolicyCommand {
+    pub(crate) fn absent(&self) -> Absent {
+        match self {
+            Self::Set(_) => Absent::Create,
+            Self::Show(_) | Self::Clear(_) => Absent::Refuse,
+        }
+    }
+
+    pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        match self {
+            Self::Show(place) => show(desk, place.tenant(desk)?.as_ref()).await,
+            Self::Set(set) => set.run(desk).await,
+            Self::Clear(clear) => {
+                let tenant = clear.place.tenant(desk)?;
+                let context = desk.context(clear.reason.as_ref());
+                desk.keyring
+                    .set_policy(&context, tenant.as_ref(), None)
+                    .await?;
+                show(desk, tenant.as_ref()).await
+            }
+        }
+    }
+}
+
+impl Where {
+    /// The namespace that is meant; none for the default.
+    fn tenant(self, desk: &Desk) -> Result<Option<Tenant>, Failure> {
+        (!self.default).then(|| desk.tenant()).transpose()
+    }
+}
+
+impl Set {
+    async fn run(self, desk: &Desk) -> Result<(), Failure> {
+        let tenant = self.place.tenant(desk)?;
+        let old = in_force(desk, tenant.as_ref()).await?;
+        let policy = Policy {
+            min_ttl: self.min_ttl.unwrap_or(old.min_ttl),
+            max_ttl: self.max_ttl.map_or(old.max_ttl, |limit| limit.0),
+            expiry_required: self.expiry_required.unwrap_or(old.expiry_required),
+            keys_per_owner: self
+                .keys_per_owner
+                .map_or(old.keys_per_owner, |limit| limit.0),
+            unique_names: self.unique_names.unwrap_or(old.unique_names),
+            max_grace_seconds: self
+                .max_grace
+                .map_or(old.max_grace_seconds, |grace| grace.as_secs()),
+        };
+        if policy.max_ttl.is_some_and(|max| max < policy.min_ttl) {
+            return Err(Failure::usage(
+                "max-ttl: shorter than the shortest life, so that no key could be made",
+            ));
+        }
+        let context = desk.context(self.reason.as_ref());
+        desk.keyring
+            .set_policy(&context, tenant.as_ref(), Some(policy))
+            .await?;
+        show(desk, tenant.as_ref()).await
+    }
+}
+
+async fn show(desk: &Desk, tenant: Option<&Tenant>) -> Result<(), Failure> {
+    let policy = in_force(desk, tenant).await?;
+    let view = PolicyView {
+        namespace: tenant.map(|tenant| tenant.namespace.to_string()),
+        min_ttl: policy.min_ttl.to_string(),
+        max_ttl: policy.max_ttl.map(|ttl| ttl.to_string()),
+        expiry_required: policy.expiry_required,
+        keys_per_owner: policy.keys_per_owner,
+        unique_names: policy.unique_names,
+        max_grace: humantime::format_duration(std::time::Duration::from_secs(
+            policy.max_grace_seconds,
+        ))
+        .to_string(),
+    };
+    desk.terminal.answer(&view, |view| {
+        let yes_or_no = |yes| if yes { "yes" } else { "no" };
+        let none = || "none".to_owned();
+        let mut sheet = Sheet::pairs();
+        sheet
+            .pair(
+                "policy of",
+                view.namespace
+                    .as_deref()
+                    .unwrap_or("all namespaces without their own"),
+            )
+            .pair("shortest life", &view.min_ttl)
+            .pair("longest life", view.max_ttl.clone().unwrap_or_else(none))
+            .pair("an end is required", yes_or_no(view.expiry_required))
+            .pair(
+                "keys per owner",
+                view.keys_per_owner
+                    .map_or_else(none, |most| most.to_string()),
+            )
+            .pair("names are unique", yes_or_no(view.unique_names))
+            .pair("longest grace", &view.max_grace);
+        sheet
+    })
+}
+
+async fn in_force(desk: &Desk, tenant: Option<&Tenant>) -> Result<Policy, Failure> {
+    let asked = match tenant {
+        Some(tenant) => tenant.clone(),
+        None => nobodys()?,
+    };
+    Ok(desk.keyring.policy(&asked).await?)
+}
+
+/// A namespace that has no policy of its own, so that a store tells the default.
+pub(crate) fn nobodys() -> Result<Tenant, keyfob::NameError> {
+    let nobody = "keyfob: nobody's";
+    Ok(Tenant::new(TeamId::new(nobody)?, NamespaceId::new(nobody)?))
+}
+
+fn parse_max_ttl(text: &str) -> Result<Limit<Ttl>, moment::ExpiryError> {
+    match text {
+        "none" => Ok(Limit(None)),
+        text => moment::parse_ttl(text).map(Some).map(Limit),
+    }
+}
+
+fn parse_keys_per_owner(text: &str) -> Result<Limit<u32>, std::num::ParseIntError> {
+    match text {
+        "none" => Ok(Limit(None)),
+        text => text.parse().map(Some).map(Limit),
+    }
+}

@@ -1,0 +1,233 @@
+//! `keyfob scan`
+
+mod finder;
+mod judge;
+mod pattern;
+mod walk;
+
+use std::{
+    fs::File,
+    io,
+    path::{Path, PathBuf},
+};
+
+use clap::Args;
+use keyfob::Reason;
+use serde::Serialize;
+
+use crate::{
+    desk::Desk,
+    exit::Exit,
+    failure::Failure,
+    settings::{Origin, Settings},
+    store::Absent,
+    terminal::{self, Progress, Sheet, Terminal, Tone},
+};
+
+use finder::{Find, Kind, Scanner};
+use judge::{Judge, State};
+use walk::Walk;
+
+/// Look for leaked credentials in files, folders or the standard input
+///
+/// Found are whole credentials, secrets on their own, `Basic` header fields and legacy credentials;
+/// the checksum tells keys from what only looks like one. If a store is set, each is judged against
+/// it: is it live? No secret is written. Hidden files and those that .gitignore names are looked at
+/// too, since that is where secrets are; folders of the name .git are not.
+///
+/// Exit code 0: nothing was found; 1: something was, live or not.
+#[derive(Args, Debug)]
+pub(crate) struct Scan {
+    /// Files and folders; `-` for the standard input
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+
+    /// Ask no store, even if one is set
+    #[arg(long, conflicts_with = "revoke")]
+    offline: bool,
+
+    /// Revoke what is live
+    #[arg(long)]
+    revoke: bool,
+
+    /// Pass over what .gitignore names
+    #[arg(long)]
+    respect_gitignore: bool,
+
+    /// Why, for the audit trail [default: "leaked: found by a scan"]
+    #[arg(long)]
+    reason: Option<Reason>,
+}
+
+#[derive(Serialize)]
+struct Scanned {
+    finds: Vec<FindView>,
+    files: u64,
+    /// What looks like a key, but has another checksum.
+    lookalikes: u64,
+    unreadable: Vec<String>,
+}
+
+/// A find, without what was found.
+#[derive(Serialize)]
+struct FindView {
+    path: String,
+    line: u64,
+    column: u64,
+    /// In bytes from the beginning.
+    offset: u64,
+    kind: Kind,
+    id: Option<String>,
+    state: State,
+    /// Why it is not live, in the verifier's words.
+    reason: Option<&'static str>,
+    owner: Option<String>,
+    team: Option<String>,
+    namespace: Option<String>,
+    revoked: bool,
+}
+
+impl Scan {
+    pub(crate) async fn run(self, settings: Settings, terminal: Terminal) -> Result<Exit, Failure> {
+        let patterns = pattern::Patterns::new(&settings.prefix.value);
+        let format = settings.prefix.value;
+        let desk = if self.offline || (settings.store.origin == Origin::Default && !self.revoke) {
+            None
+        } else {
+            Some(Desk::open(settings, terminal, Absent::Refuse).await?)
+        };
+        let judge = match &desk {
+            Some(desk) => Judge::over(desk).await?,
+            None => Judge::offline(format),
+        };
+        let mut scanned = Scanned {
+            finds: Vec::new(),
+            files: 0,
+            lookalikes: 0,
+            unreadable: Vec::new(),
+        };
+        let progress = Progress::open("files scanned");
+        for item in Walk::new(&self.paths, self.respect_gitignore) {
+            let path = match item {
+                Ok(path) => path,
+                Err(error) => {
+                    scanned.unreadable.push(error);
+                    continue;
+                }
+            };
+            let reader = Scanner::new(&patterns, &format);
+            let outcome = if path == Path::new("-") {
+                reader.read(io::stdin().lock())
+            } else {
+                File::open(&path).and_then(|file| reader.read(file))
+            };
+            let found = match outcome {
+                Ok(found) => found,
+                Err(error) => {
+                    scanned
+                        .unreadable
+                        .push(format!("{}: {error}", path.display()));
+                    continue;
+                }
+            };
+            scanned.files += 1;
+            scanned.lookalikes += found.lookalikes;
+            for find in &found.finds {
+                let judgement = judge.judge(find, &found.ids);
+                let view = FindView::new(&path, find, judgement);
+                scanned.finds.push(view);
+            }
+            progress.step();
+        }
+        drop(progress);
+        if let (Some(desk), true) = (&desk, self.revoke) {
+            let usual = Reason::new("leaked: found by a scan")?;
+            let reason = self.reason.unwrap_or(usual);
+            judge::revoke(desk, &reason, &mut scanned.finds).await?;
+        }
+        scanned.tell(terminal, desk.is_some())
+    }
+}
+
+impl FindView {
+    fn new(path: &Path, find: &Find, judgement: judge::Judgement) -> Self {
+        Self {
+            path: path.display().to_string(),
+            line: find.line,
+            column: find.column,
+            offset: find.offset,
+            kind: find.kind,
+            id: judgement.id,
+            state: judgement.state,
+            reason: judgement.reason,
+            owner: judgement.owner,
+            team: judgement
+                .tenant
+                .as_ref()
+                .map(|tenant| tenant.team.to_string()),
+            namespace: judgement
+                .tenant
+                .as_ref()
+                .map(|tenant| tenant.namespace.to_string()),
+            revoked: false,
+        }
+    }
+}
+
+impl Scanned {
+    fn tell(&self, terminal: Terminal, asked: bool) -> Result<Exit, Failure> {
+        terminal.answer(self, Self::sheet)?;
+        let (finds, files) = (self.finds.len(), self.files);
+        let live = self.finds.iter().filter(|find| find.state == State::Live);
+        let left = live.clone().filter(|find| !find.revoked).count();
+        let live = live.count();
+        terminal.note(format_args!(
+            "{finds} found in {files} files, {live} live; {} look-alikes passed over",
+            self.lookalikes
+        ));
+        for unreadable in &self.unreadable {
+            terminal::warn(format_args!("{unreadable}"));
+        }
+        if left > 0 {
+            terminal.hint(format_args!("`keyfob scan --revoke` ends what is live"));
+        } else if finds > 0 && !asked {
+            terminal.hint(format_args!(
+                "give `--store`, and each is judged against it"
+            ));
+        }
+        match (finds, self.unreadable.len()) {
+            (0, 0) => Ok(Exit::Done),
+            (0, count) => Err(Failure::new(
+                Exit::Failed,
+                format!("{count} paths could not be read"),
+            )),
+            _ => Ok(Exit::Refused),
+        }
+    }
+
+    fn sheet(&self) -> Sheet {
+        let mut sheet = Sheet::new(
+            ["PLACE", "KIND", "STATE", "KEY", "OWNER", "NAMESPACE"],
+            "nothing found",
+        );
+        for find in &self.finds {
+            let plain = |text: &str| (text.to_owned(), Tone::Plain);
+            let or_dash = |text: &Option<String>| plain(text.as_deref().unwrap_or("-"));
+            let (state, tone) = match (find.state, find.revoked) {
+                (_, true) => ("revoked now".to_owned(), Tone::Good),
+                (State::Live, _) => ("live".to_owned(), Tone::Bad),
+                (State::Dead, _) => (find.reason.unwrap_or("dead").replace('_', " "), Tone::Dim),
+                (State::Unknown, _) => ("unknown".to_owned(), Tone::Warning),
+            };
+            sheet.row([
+                plain(&format!("{}:{}:{}", find.path, find.line, find.column)),
+                plain(find.kind.name()),
+                (state, tone),
+                or_dash(&find.id),
+                or_dash(&find.owner),
+                or_dash(&find.namespace),
+            ]);
+        }
+        sheet
+    }
+}

@@ -1,0 +1,49 @@
+//! What credentials look like, from the one definition that `KeyFormat` has.
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use keyfob::KeyFormat;
+use regex::bytes::Regex;
+
+/// The expressions of one key format.
+#[derive(Debug)]
+pub(super) struct Patterns {
+    /// Everything that a scan finds, in named groups.
+    pub(super) finds: Regex,
+    /// Public identifiers, which may belong to a secret that stands elsewhere in the file.
+    pub(super) ids: Regex,
+}
+
+impl Patterns {
+    pub(super) fn new(format: &KeyFormat) -> Self {
+        let id = format.key_id_pattern();
+        // How every credential of this format begins in base64. The last bytes of the head depend
+        // on what follows, so they are left out.
+        let head = format!("{}_v1_", format.prefix());
+        let sure = head.len() / 3 * 3;
+        let encoded = STANDARD.encode(&head.as_bytes()[..sure]);
+        let encoded = regex::escape(&encoded);
+        let finds = format!(
+            "(?-u)(?<key>{})|(?<secret>{})|(?<legacy>{LEGACY})|(?i-u:basic +)(?<basic>{BASE64})|(?<encoded>{encoded}{BASE64})",
+            format.credential_pattern(),
+            format.secret_pattern(),
+        );
+        Self {
+            finds: compile(&finds),
+            ids: compile(&format!("(?-u){id}")),
+        }
+    }
+}
+
+/// The longest text that the expressions can match, and more.
+pub(super) const LONGEST: usize = 1024;
+
+const LEGACY: &str = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}:[A-Za-z0-9]{64}";
+const BASE64: &str = "[A-Za-z0-9+/]{16,400}={0,2}";
+
+fn compile(pattern: &str) -> Regex {
+    match Regex::new(pattern) {
+        Ok(pattern) => pattern,
+        // Prefixes are letters and digits, and the rest is constant.
+        Err(_) => unreachable!("a prefix of letters and digits"),
+    }
+}

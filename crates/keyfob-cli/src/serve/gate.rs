@@ -1,0 +1,144 @@
+//! `/auth`: the answer to a proxy that asks whether a call may pass.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    extract::{Path, State},
+    http::{
+        HeaderMap, HeaderName, HeaderValue, StatusCode,
+        header::{AUTHORIZATION, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE},
+    },
+    response::{IntoResponse, Response},
+    routing::any,
+};
+use keyfob::{Access, KeyFormat, Principal, Verifier};
+use metrics::counter;
+
+use crate::{moment, owner};
+
+use super::{freshness::Freshness, measures};
+
+/// Who judges.
+pub(super) struct Gate {
+    pub(super) verifier: Verifier,
+    pub(super) freshness: Arc<Freshness>,
+    /// Where a proxy names the namespace.
+    pub(super) header: HeaderName,
+    pub(super) format: KeyFormat,
+}
+
+/// The routes take any method, since some proxies ask with the one of the call in question.
+pub(super) fn routes(gate: Arc<Gate>) -> Router {
+    Router::new()
+        .route("/auth", any(by_header))
+        .route("/auth/{namespace}", any(by_path))
+        .with_state(gate)
+}
+
+async fn by_header(State(gate): State<Arc<Gate>>, headers: HeaderMap) -> Response {
+    let mut named = headers.get_all(&gate.header).iter();
+    match (named.next().map(HeaderValue::to_str), named.next()) {
+        (Some(Ok(namespace)), None) if !namespace.is_empty() => gate.judge(namespace, &headers),
+        // The proxy's fault, and not the caller's. Without a namespace any key would pass.
+        _ => {
+            tracing::error!(header = %gate.header, "the proxy named no namespace, or several");
+            refuse(503, "no_namespace")
+        }
+    }
+}
+
+async fn by_path(
+    State(gate): State<Arc<Gate>>,
+    Path(namespace): Path<String>,
+    headers: HeaderMap,
+) -> Response {
+    gate.judge(&namespace, &headers)
+}
+
+impl Gate {
+    /// Judges a call to a namespace; `_` is the one that the credential opens, which the answer
+    /// names.
+    fn judge(&self, namespace: &str, headers: &HeaderMap) -> Response {
+        if !self.freshness.is_fresh() {
+            return refuse(503, "stale");
+        }
+        let access = match namespace {
+            "_" => Access::to_own_namespace(),
+            namespace => Access::to(namespace),
+        };
+        let fields = headers.get_all(AUTHORIZATION).iter();
+        let fields = fields.map(HeaderValue::as_bytes);
+        match self.verifier.verify_fields(fields, &access, moment::now()) {
+            Ok(principal) => self.accept(&principal),
+            Err(denied) => {
+                // The line has nothing in it that the caller wrote. The key is named only if its
+                // secret was right: anybody can send somebody else's identifier.
+                let reason = denied.reason().as_str();
+                let key = denied.credential().map(|id| self.format.credential_id(id));
+                let key = key.as_deref().unwrap_or("-");
+                if denied.status() == 503 {
+                    tracing::error!(reason, key, "cannot judge");
+                } else {
+                    tracing::info!(reason, key, "refused");
+                }
+                refuse(denied.status(), reason)
+            }
+        }
+    }
+
+    fn accept(&self, principal: &Principal<'_>) -> Response {
+        counter!(measures::AUTH, "result" => "accepted", "reason" => "valid").increment(1);
+        if principal.key_id().is_none() {
+            counter!(measures::LEGACY).increment(1);
+        }
+        let subject = principal.legacy_subject();
+        let owner = match (principal.owner(), subject) {
+            (Some(owner), _) => owner::text(owner),
+            (None, Some(subject)) => format!("subject:{subject}"),
+            (None, None) => String::new(),
+        };
+        let mut response = StatusCode::OK.into_response();
+        let headers = response.headers_mut();
+        headers.insert(CACHE_CONTROL, NO_STORE);
+        for (name, value) in [
+            (KEY_ID, self.format.credential_id(principal.credential())),
+            (OWNER, owner),
+            (NAMESPACE, principal.namespace().to_string()),
+            (TEAM, principal.team().to_string()),
+        ] {
+            // Names are printable ASCII.
+            if let Ok(value) = HeaderValue::from_str(&value) {
+                headers.insert(name, value);
+            }
+        }
+        response
+    }
+}
+
+/// Refuses: all that a caller learns is the status.
+fn refuse(status: u16, reason: &'static str) -> Response {
+    counter!(measures::AUTH, "result" => "refused", "reason" => reason).increment(1);
+    let status = StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED);
+    let mut response = status.into_response();
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, NO_STORE);
+    match status {
+        // RFC 9110, section 11.6.1: a 401 must say how to authenticate.
+        StatusCode::UNAUTHORIZED => {
+            let how = HeaderValue::from_static("Basic realm=\"keyfob\"");
+            headers.insert(WWW_AUTHENTICATE, how);
+        }
+        StatusCode::SERVICE_UNAVAILABLE => {
+            headers.insert(RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        _ => {}
+    }
+    response
+}
+
+const KEY_ID: HeaderName = HeaderName::from_static("x-keyfob-key-id");
+const OWNER: HeaderName = HeaderName::from_static("x-keyfob-owner");
+const NAMESPACE: HeaderName = HeaderName::from_static("x-keyfob-namespace");
+const TEAM: HeaderName = HeaderName::from_static("x-keyfob-team");
+const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");

@@ -1,0 +1,24 @@
+//! The server's log, on the standard error.
+
+use std::io::{self, IsTerminal};
+
+use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberInitExt};
+
+use crate::{
+    exit::Exit,
+    failure::Failure,
+    settings::{LogForm, ServeSettings},
+};
+
+pub(super) fn start(settings: &ServeSettings) -> Result<(), Failure> {
+    let filter = EnvFilter::new(&settings.log.value);
+    let registry = tracing_subscriber::registry().with(filter);
+    let lines = fmt::layer().with_writer(io::stderr);
+    let started = match settings.log_form.value {
+        LogForm::Json => registry.with(lines.json()).try_init(),
+        LogForm::Text => registry
+            .with(lines.with_ansi(io::stderr().is_terminal()))
+            .try_init(),
+    };
+    started.map_err(|error| Failure::new(Exit::Failed, format!("log: {error}")))
+}

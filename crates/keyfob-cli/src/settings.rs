@@ -1,0 +1,413 @@
+//! What is set, and where: flags before the environment, before the file, before the defaults.
+
+mod environment;
+mod file;
+mod flags;
+mod peppers;
+
+use std::{fmt, net::SocketAddr, time::Duration};
+
+use anstream::ColorChoice;
+use clap::ArgMatches;
+use keyfob::{Actor, KeyFormat, NamespaceId, Owner, Peppers, TeamId};
+use serde::Serialize;
+
+use crate::{failure::Failure, moment, owner, redact::redact, store::StoreUrl};
+
+use file::File;
+pub(crate) use flags::{Flags, ServeFlags};
+
+/// Everything that is set, each with where it comes from.
+#[derive(Debug)]
+pub(crate) struct Settings {
+    pub(crate) store: Set<StoreUrl>,
+    pub(crate) prefix: Set<KeyFormat>,
+    pub(crate) team: Set<Option<TeamId>>,
+    pub(crate) namespace: Set<Option<NamespaceId>>,
+    pub(crate) actor: Set<Actor>,
+    pub(crate) output: Set<Form>,
+    pub(crate) color: Set<Color>,
+    pub(crate) serve: ServeSettings,
+    pub(crate) peppers: Peppers,
+    /// Which peppers there are, and where each comes from.
+    pub(crate) pepper_sources: Vec<(u8, String)>,
+    /// What is set in a way that somebody should look at.
+    pub(crate) warnings: Vec<String>,
+}
+
+/// What `keyfob serve` asks for.
+#[derive(Debug)]
+pub(crate) struct ServeSettings {
+    pub(crate) listen: Set<SocketAddr>,
+    pub(crate) namespace_header: Set<axum::http::HeaderName>,
+    pub(crate) follow_every: Set<Duration>,
+    pub(crate) stale_after: Set<Duration>,
+    pub(crate) flush_every: Set<Duration>,
+    pub(crate) log: Set<String>,
+    pub(crate) log_form: Set<LogForm>,
+    pub(crate) operators: Set<TeamId>,
+    pub(crate) operator: Set<Owner>,
+}
+
+/// A value, and where it was set.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Set<T> {
+    pub(crate) value: T,
+    pub(crate) origin: Origin,
+}
+
+/// Where a value was set, from the strongest to the weakest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub(crate) enum Origin {
+    Flag,
+    Environment,
+    File,
+    Default,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(match self {
+            Self::Flag => "flag",
+            Self::Environment => "environment",
+            Self::File => "file",
+            Self::Default => "default",
+        })
+    }
+}
+
+/// The form of an answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Form {
+    /// For people.
+    Table,
+    /// For programs.
+    Json,
+    /// `NAME=value`, for a new key.
+    Env,
+}
+
+/// Whether there are colours.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum Color {
+    /// On a terminal, unless `NO_COLOR` is set.
+    Auto,
+    Always,
+    Never,
+}
+
+impl Color {
+    pub(crate) fn apply(self) {
+        match self {
+            Self::Auto => ColorChoice::Auto,
+            Self::Always => ColorChoice::Always,
+            Self::Never => ColorChoice::Never,
+        }
+        .write_global();
+    }
+}
+
+/// The form of the server's log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogForm {
+    Text,
+    Json,
+}
+
+impl Settings {
+    /// Puts together what the command line, the environment and the file say.
+    pub(crate) fn resolve(flags: &Flags, matches: &ArgMatches) -> Result<Self, Failure> {
+        let file = File::find(flags.config.as_deref())?;
+        let serve_flags = matches.subcommand_matches("serve");
+        let of = |name: &'static str| Source { name, matches };
+        // What only `serve` takes is the environment's and the file's for all others.
+        let served = |name: &'static str| Source {
+            name,
+            matches: serve_flags.unwrap_or(matches),
+        };
+        let names = environment::Values::read(serve_flags.is_none());
+        let serve = file.serve.unwrap_or_default();
+        let (peppers, pepper_sources, mut warnings) = peppers::load(file.peppers)?;
+        let settings = Self {
+            store: of("store").choose(file.store, "sqlite:keyfob.db", StoreUrl::parse)?,
+            prefix: of("prefix").choose(file.prefix, "dof", KeyFormat::new)?,
+            team: of("team").choose_if(file.team, TeamId::new)?,
+            namespace: of("namespace").choose_if(file.namespace, NamespaceId::new)?,
+            actor: of("as").choose(file.acting_as, "system", parse_actor)?,
+            output: of("output").choose(file.output, "table", parse_enum::<Form>)?,
+            color: of("color").choose(file.color, "auto", parse_enum::<Color>)?,
+            serve: ServeSettings {
+                listen: served("listen").with(&names, serve.listen, "127.0.0.1:8080", |text| {
+                    text.parse()
+                        .map_err(|_| NotAn("address and port, as in 127.0.0.1:8080"))
+                })?,
+                namespace_header: served("namespace_header").with(
+                    &names,
+                    serve.namespace_header,
+                    "X-Keyfob-Namespace",
+                    |text| text.parse().map_err(|_| NotAn("header name")),
+                )?,
+                follow_every: served("follow_every").with(
+                    &names,
+                    serve.follow_every,
+                    "1s",
+                    parse_interval,
+                )?,
+                stale_after: served("stale_after").with(
+                    &names,
+                    serve.stale_after,
+                    "10s",
+                    parse_interval,
+                )?,
+                flush_every: served("flush_every").with(
+                    &names,
+                    serve.flush_every,
+                    "10s",
+                    parse_interval,
+                )?,
+                log: served("log").with(&names, serve.log, "info", parse_filter)?,
+                log_form: served("log_form").with(
+                    &names,
+                    serve.log_form,
+                    "text",
+                    parse_enum::<LogForm>,
+                )?,
+                operators: served("operators").with(
+                    &names,
+                    serve.operators,
+                    "operators",
+                    TeamId::new,
+                )?,
+                operator: served("operator").with(
+                    &names,
+                    serve.operator,
+                    "user:admin",
+                    owner::parse,
+                )?,
+            },
+            peppers,
+            pepper_sources,
+            warnings: Vec::new(),
+        };
+        if settings.store.origin == Origin::Flag && settings.store.value.has_password() {
+            return Err(Failure::usage("--store: a password on the command line can be read by every process of this machine")
+                .hint("put the URL into KEYFOB_STORE or into the configuration file, and change the password"));
+        }
+        if settings.serve.stale_after.value < settings.serve.follow_every.value {
+            return Err(Failure::usage(
+                "stale_after: shorter than follow_every, so that nothing would ever be fresh",
+            ));
+        }
+        warnings.extend(names.unknown());
+        Ok(Self {
+            warnings,
+            ..settings
+        })
+    }
+
+    /// Every setting with its value and where it comes from, for people to look at. Passwords are
+    /// blotted out, and of peppers there are only the numbers.
+    pub(crate) fn listed(&self) -> Vec<Listed> {
+        fn text<T: ToString>(value: Option<&T>) -> String {
+            value.map_or_else(String::new, ToString::to_string)
+        }
+        let mut listed = Vec::new();
+        let mut list = |name: &'static str, value: String, origin| {
+            listed.push(Listed {
+                name,
+                value: redact(&value),
+                origin,
+            });
+        };
+        list("store", self.store.value.to_string(), self.store.origin);
+        list(
+            "prefix",
+            self.prefix.value.prefix().to_owned(),
+            self.prefix.origin,
+        );
+        list("team", text(self.team.value.as_ref()), self.team.origin);
+        list(
+            "namespace",
+            text(self.namespace.value.as_ref()),
+            self.namespace.origin,
+        );
+        let actor = self.actor.value.owner.as_ref();
+        list(
+            "as",
+            actor.map_or_else(|| "system".to_owned(), owner::text),
+            self.actor.origin,
+        );
+        list("output", name_of(&self.output.value), self.output.origin);
+        list("color", name_of(&self.color.value), self.color.origin);
+        let serve = &self.serve;
+        list(
+            "serve.listen",
+            serve.listen.value.to_string(),
+            serve.listen.origin,
+        );
+        list(
+            "serve.namespace_header",
+            serve.namespace_header.value.to_string(),
+            serve.namespace_header.origin,
+        );
+        for (name, set) in [
+            ("serve.follow_every", &serve.follow_every),
+            ("serve.stale_after", &serve.stale_after),
+            ("serve.flush_every", &serve.flush_every),
+        ] {
+            list(
+                name,
+                humantime::format_duration(set.value).to_string(),
+                set.origin,
+            );
+        }
+        list("serve.log", serve.log.value.clone(), serve.log.origin);
+        list(
+            "serve.log_form",
+            name_of(&serve.log_form.value),
+            serve.log_form.origin,
+        );
+        list(
+            "serve.operators",
+            serve.operators.value.to_string(),
+            serve.operators.origin,
+        );
+        list(
+            "serve.operator",
+            owner::text(&serve.operator.value),
+            serve.operator.origin,
+        );
+        listed
+    }
+}
+
+/// A setting as it is shown.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub(crate) struct Listed {
+    pub(crate) name: &'static str,
+    pub(crate) value: String,
+    pub(crate) origin: Origin,
+}
+
+/// Where one setting can come from.
+struct Source<'a> {
+    name: &'static str,
+    matches: &'a ArgMatches,
+}
+
+impl Source<'_> {
+    /// The strongest of flag, environment, file and default, read by `parse`.
+    fn choose<T, E: fmt::Display>(
+        &self,
+        file: Option<String>,
+        default: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Set<T>, Failure> {
+        self.read(self.given().or_else(|| in_file(file)), default, parse)
+    }
+
+    /// The same, for what has no flag in this command.
+    fn with<T, E: fmt::Display>(
+        &self,
+        environment: &environment::Values,
+        file: Option<String>,
+        default: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Set<T>, Failure> {
+        let given = self.given().or_else(|| {
+            let text = environment.value(self.name)?;
+            Some((text, Origin::Environment))
+        });
+        self.read(given.or_else(|| in_file(file)), default, parse)
+    }
+
+    /// The same, for what need not be set.
+    fn choose_if<T, E: fmt::Display>(
+        &self,
+        file: Option<String>,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Set<Option<T>>, Failure> {
+        match self.given().or_else(|| in_file(file)) {
+            Some(given) => self.read(Some(given), "", |text| parse(text).map(Some)),
+            None => Ok(Set {
+                value: None,
+                origin: Origin::Default,
+            }),
+        }
+    }
+
+    /// What the command line or the environment says, as `clap` found it.
+    fn given(&self) -> Option<(String, Origin)> {
+        let text: &String = self.matches.try_get_one(self.name).ok()??;
+        let origin = match self.matches.value_source(self.name)? {
+            clap::parser::ValueSource::CommandLine => Origin::Flag,
+            _ => Origin::Environment,
+        };
+        Some((text.clone(), origin))
+    }
+
+    fn read<T, E: fmt::Display>(
+        &self,
+        given: Option<(String, Origin)>,
+        default: &str,
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> Result<Set<T>, Failure> {
+        let (text, origin) = given.unwrap_or_else(|| (default.to_owned(), Origin::Default));
+        let value = parse(&text).map_err(|error| {
+            Failure::usage(format!("{}: {error} (from the {origin})", self.name))
+        })?;
+        Ok(Set { value, origin })
+    }
+}
+
+fn in_file(text: Option<String>) -> Option<(String, Origin)> {
+    text.map(|text| (text, Origin::File))
+}
+
+fn parse_actor(text: &str) -> Result<Actor, keyfob::NameError> {
+    if text == "system" {
+        return Ok(Actor::system());
+    }
+    Ok(match owner::parse(text)? {
+        Owner::User(user) => Actor::user(user),
+        Owner::Service(service) => Actor::service(service),
+    })
+}
+
+fn parse_enum<T: clap::ValueEnum>(text: &str) -> Result<T, OneOf> {
+    T::from_str(text, false).map_err(|_| {
+        let names = T::value_variants().iter().filter_map(T::to_possible_value);
+        OneOf(names.map(|value| value.get_name().to_owned()).collect())
+    })
+}
+
+fn name_of<T: clap::ValueEnum>(value: &T) -> String {
+    let value = value.to_possible_value();
+    value.map_or_else(String::new, |value| value.get_name().to_owned())
+}
+
+fn parse_interval(text: &str) -> Result<Duration, NotAn> {
+    let span = moment::parse_span(text).map_err(|_| NotAn("length of time, as in 500ms or 10s"))?;
+    if span < Duration::from_millis(10) || span > Duration::from_hours(24) {
+        return Err(NotAn("length of time from 10ms to 1day"));
+    }
+    Ok(span)
+}
+
+fn parse_filter(text: &str) -> Result<String, NotAn> {
+    match text.parse::<tracing_subscriber::EnvFilter>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(NotAn("filter, as in info or keyfob=debug")),
+    }
+}
+
+/// A text is not what the setting takes.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("not a usable {0}")]
+struct NotAn(&'static str);
+
+/// A text is none of the words that the setting takes.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("takes one of {}", .0.join(", "))]
+struct OneOf(Vec<String>);

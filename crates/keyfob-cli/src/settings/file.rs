@@ -1,0 +1,134 @@
+//! The configuration file.
+
+use std::{
+    collections::BTreeMap,
+    fs, io,
+    path::{Path, PathBuf},
+};
+
+use serde::Deserialize;
+
+use crate::failure::Failure;
+
+/// What the file says. All of it is optional, and nothing else may stand in it.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) store: Option<String>,
+    pub(super) prefix: Option<String>,
+    pub(super) team: Option<String>,
+    pub(super) namespace: Option<String>,
+    #[serde(rename = "as")]
+    pub(super) acting_as: Option<String>,
+    pub(super) output: Option<String>,
+    pub(super) color: Option<String>,
+    pub(super) serve: Option<Serve>,
+    pub(super) peppers: Option<PepperFiles>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Serve {
+    pub(super) listen: Option<String>,
+    pub(super) namespace_header: Option<String>,
+    pub(super) follow_every: Option<String>,
+    pub(super) stale_after: Option<String>,
+    pub(super) flush_every: Option<String>,
+    pub(super) log: Option<String>,
+    pub(super) log_form: Option<String>,
+    pub(super) operators: Option<String>,
+    pub(super) operator: Option<String>,
+}
+
+/// Where the peppers are. They never stand in this file themselves.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PepperFiles {
+    /// The number of the one for new digests.
+    pub(super) current: Option<u8>,
+    /// A file for each number.
+    #[serde(default)]
+    pub(super) files: BTreeMap<String, PathBuf>,
+}
+
+impl File {
+    /// Reads the file that was named, or the usual one if there is one.
+    pub(super) fn find(named: Option<&Path>) -> Result<Self, Failure> {
+        let path = named.unwrap_or_else(|| Path::new(USUAL));
+        match fs::read_to_string(path) {
+            Ok(text) => Self::parse(&text, path),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => {
+                Ok(Self::default())
+            }
+            Err(error) => Err(Failure::usage(format!("{}: {error}", path.display()))
+                .hint("`--config` and KEYFOB_CONFIG name the configuration file")),
+        }
+    }
+
+    fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
+        toml::from_str(text).map_err(|error| {
+            // The library's own message may quote the line, and a secret may stand there.
+            let message = match error.message() {
+                message if message.starts_with("unknown field") => message,
+                message if message.starts_with("duplicate key") => "a key that stands twice",
+                message if message.starts_with("invalid type") => "a value of the wrong kind",
+                _ => "not TOML",
+            };
+            let (line, column) = position(text, error.span().map_or(0, |span| span.start));
+            Failure::usage(format!(
+                "{}: line {line}, column {column}: {message}",
+                path.display()
+            ))
+            .hint("packaging/keyfob.toml shows every setting with its default")
+        })
+    }
+}
+
+const USUAL: &str = "keyfob.toml";
+
+/// Line and column of a byte, counted from one.
+fn position(text: &str, at: usize) -> (usize, usize) {
+    let before = text.get(..at).unwrap_or(text);
+    let line = before.matches('\n').count() + 1;
+    let column = before.chars().rev().take_while(|c| *c != '\n').count() + 1;
+    (line, column)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        File::parse(text, Path::new("keyfob.toml"))
+            .unwrap_err()
+            .to_string()
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_with_its_name_and_place() {
+        let text = "store = \"memory:\"\n[serve]\n  lisen = \"127.0.0.1:1\"\n";
+        let message = refused(text);
+        assert!(
+            message.starts_with(
+                "keyfob.toml: line 3, column 3: unknown field `lisen`, expected one of `listen`"
+            ),
+            "{message}"
+        );
+    }
+
+    #[test]
+    fn no_message_quotes_a_value() {
+        for text in [
+            "store = 5",
+            "[store]\nurl = \"secret\"",
+            "store = \"secret",
+            "store = secret",
+            "serve = \"secret\"",
+            "store = \"secret\"\nstore = \"secret\"",
+        ] {
+            let message = refused(text);
+            assert!(!message.contains("secret"), "{message}");
+            assert!(message.starts_with("keyfob.toml: line "), "{message}");
+        }
+    }
+}

@@ -1,0 +1,114 @@
+//! Peppers: from files or the environment, and never from the command line.
+
+use std::{collections::BTreeMap, env, fs, path::Path};
+
+use keyfob::{PepperId, Peppers};
+use zeroize::Zeroizing;
+
+use crate::failure::Failure;
+
+use super::file::PepperFiles;
+
+/// The peppers, where each comes from, and what somebody should look at.
+pub(super) type Loaded = (Peppers, Vec<(u8, String)>, Vec<String>);
+
+/// Loads the peppers that the environment and the file name; the environment goes before.
+///
+/// `KEYFOB_PEPPER_FILE_<n>` names a file and `KEYFOB_PEPPER_<n>` is the pepper itself;
+/// `KEYFOB_PEPPER_CURRENT` is the number of the one for new digests.
+pub(super) fn load(file: Option<PepperFiles>) -> Result<Loaded, Failure> {
+    let file = file.unwrap_or_default();
+    let mut current = file.current;
+    let mut sources: BTreeMap<u8, Source> = BTreeMap::new();
+    for (number, path) in file.files {
+        sources.insert(number_of(&number)?, Source::File(path));
+    }
+    for (name, value) in env::vars_os() {
+        let Some(rest) = name
+            .to_str()
+            .and_then(|name| name.strip_prefix("KEYFOB_PEPPER_"))
+        else {
+            continue;
+        };
+        if rest == "CURRENT" {
+            let number = value.to_str().unwrap_or_default();
+            current = Some(number_of(number)?);
+        } else if let Some(number) = rest.strip_prefix("FILE_") {
+            sources.insert(number_of(number)?, Source::File(value.into()));
+        } else {
+            let bytes = Zeroizing::new(value.into_encoded_bytes());
+            sources.insert(number_of(rest)?, Source::Environment(bytes));
+        }
+    }
+
+    let mut peppers = Peppers::none();
+    let (mut names, mut warnings) = (Vec::new(), Vec::new());
+    for (number, source) in sources {
+        let id = PepperId::new(number).ok_or_else(no_number)?;
+        let (bytes, name) = match source {
+            Source::File(path) => {
+                warnings.extend(readable_by_others(&path));
+                let bytes = fs::read(&path).map(Zeroizing::new).map_err(|error| {
+                    Failure::usage(format!("pepper {number}: {}: {error}", path.display()))
+                })?;
+                (bytes, path.display().to_string())
+            }
+            Source::Environment(bytes) => (bytes, "environment".to_owned()),
+        };
+        let pepper = bytes.strip_suffix(b"\n").unwrap_or(&bytes);
+        let added = if current == Some(number) {
+            peppers.with_current(id, pepper)
+        } else {
+            peppers.with(id, pepper)
+        };
+        peppers = added.map_err(|error| {
+            Failure::usage(error.to_string()).hint("make one by `openssl rand -base64 48 > FILE`")
+        })?;
+        names.push((number, name));
+    }
+    if let Some(number) = current {
+        if peppers.current_id().is_none() {
+            return Err(Failure::usage(format!(
+                "pepper {number} is to be the current one, but is not there"
+            )));
+        }
+    } else if let [(number, _), ..] = &names[..] {
+        warnings.push(format!(
+            "there are peppers, but none is current: new keys are made without one; set `peppers.current = {number}`"
+        ));
+    }
+    Ok((peppers, names, warnings))
+}
+
+enum Source {
+    File(std::path::PathBuf),
+    Environment(Zeroizing<Vec<u8>>),
+}
+
+fn number_of(text: &str) -> Result<u8, Failure> {
+    match text.parse() {
+        Ok(number) if number > 0 => Ok(number),
+        _ => Err(no_number()),
+    }
+}
+
+fn no_number() -> Failure {
+    Failure::usage("peppers have numbers from 1 to 255")
+}
+
+/// A warning, if others than the file's owner and group may read it.
+#[cfg(unix)]
+fn readable_by_others(path: &Path) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mode = fs::metadata(path).ok()?.permissions().mode();
+    (mode & 0o007 != 0).then(|| {
+        let path = path.display();
+        format!("{path} can be read by everybody on this machine: chmod 600 {path}")
+    })
+}
+
+#[cfg(not(unix))]
+fn readable_by_others(_: &Path) -> Option<String> {
+    None
+}

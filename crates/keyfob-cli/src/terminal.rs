@@ -1,0 +1,164 @@
+//! Everything that is written: tables and notes for people, JSON for programs.
+//!
+//! The answer to a command goes to the standard output, and whatever is said beside it (notes,
+//! warnings, progress, errors) to the standard error.
+
+mod progress;
+mod sheet;
+
+use std::{
+    fmt,
+    io::{self, Write},
+};
+
+use anstream::ColorChoice;
+use anstyle::{AnsiColor, Style};
+use serde::Serialize;
+
+use crate::{failure::Failure, settings::Form};
+
+pub(crate) use progress::Progress;
+pub(crate) use sheet::{Sheet, Tone};
+
+/// Where a command's answer goes, and in which form.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Terminal {
+    form: Form,
+}
+
+impl Terminal {
+    pub(crate) fn new(form: Form) -> Self {
+        Self { form }
+    }
+
+    pub(crate) fn form(self) -> Form {
+        self.form
+    }
+
+    /// Gives an answer: this value as JSON, or what `sheet` makes of it as a table.
+    pub(crate) fn answer<T: Serialize>(
+        self,
+        value: &T,
+        sheet: impl FnOnce(&T) -> Sheet,
+    ) -> Result<(), Failure> {
+        match self.form {
+            Form::Json => json(value),
+            Form::Table => {
+                let mut out = anstream::stdout().lock();
+                let colours = out.current_choice() != ColorChoice::Never;
+                Ok(sheet(value).write(&mut out, colours)?)
+            }
+            Form::Env => Err(no_env()),
+        }
+    }
+
+    /// Gives an answer that is one sentence.
+    pub(crate) fn say<T: Serialize>(
+        self,
+        value: &T,
+        text: fmt::Arguments<'_>,
+    ) -> Result<(), Failure> {
+        match self.form {
+            Form::Json => json(value),
+            Form::Table => line(text),
+            Form::Env => Err(no_env()),
+        }
+    }
+
+    /// Says something beside the answer, to people only.
+    pub(crate) fn note(self, text: fmt::Arguments<'_>) {
+        if self.form != Form::Json {
+            tell(Style::new(), "", text);
+        }
+    }
+
+    /// Says what to do next, to people only.
+    pub(crate) fn hint(self, text: fmt::Arguments<'_>) {
+        if self.form == Form::Table {
+            tell(HINT, "hint: ", text);
+        }
+    }
+
+    /// Writes a sheet beside the answer, to people only.
+    pub(crate) fn note_sheet(self, sheet: Sheet) {
+        if self.form == Form::Table {
+            let mut out = anstream::stderr().lock();
+            let colours = out.current_choice() != ColorChoice::Never;
+            // Nobody to tell is no reason to stop.
+            let _ = sheet.write(&mut out, colours);
+        }
+    }
+
+    /// Says why the command failed.
+    pub(crate) fn fail(self, failure: &Failure) {
+        let (message, hint) = (failure.message(), failure.next_step());
+        if self.form == Form::Json {
+            #[derive(Serialize)]
+            struct Report<'a> {
+                error: &'static str,
+                message: &'a str,
+                hint: Option<&'a str>,
+            }
+            let report = Report {
+                error: failure.exit().word(),
+                message: &message,
+                hint: hint.as_deref(),
+            };
+            let text = serde_json::to_string(&report).unwrap_or_default();
+            return tell(Style::new(), "", format_args!("{text}"));
+        }
+        tell(ERROR, "error: ", format_args!("{message}"));
+        if let Some(hint) = hint {
+            tell(HINT, "hint: ", format_args!("{hint}"));
+        }
+    }
+}
+
+/// Writes a value as JSON.
+pub(crate) fn json<T: Serialize>(value: &T) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer_pretty(&mut out, value).map_err(io::Error::from)?;
+    writeln!(out)?;
+    Ok(out.flush()?)
+}
+
+/// Writes a value as one line of JSON.
+pub(crate) fn json_line<T: Serialize>(value: &T) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    serde_json::to_writer(&mut out, value).map_err(io::Error::from)?;
+    writeln!(out)?;
+    Ok(out.flush()?)
+}
+
+/// Says what somebody should know, to everybody.
+pub(crate) fn warn(text: fmt::Arguments<'_>) {
+    tell(WARNING, "warning: ", text);
+}
+
+/// Writes a line of an answer.
+pub(crate) fn line(text: fmt::Arguments<'_>) -> Result<(), Failure> {
+    let mut out = anstream::stdout().lock();
+    writeln!(out, "{text}")?;
+    Ok(out.flush()?)
+}
+
+/// Writes bytes as they are, for files that are made on the standard output.
+pub(crate) fn raw(bytes: &[u8]) -> Result<(), Failure> {
+    let mut out = io::stdout().lock();
+    out.write_all(bytes)?;
+    Ok(out.flush()?)
+}
+
+fn tell(style: Style, head: &str, text: fmt::Arguments<'_>) {
+    // Nobody to tell is no reason to stop.
+    let _ = writeln!(anstream::stderr().lock(), "{style}{head}{style:#}{text}");
+}
+
+fn no_env() -> Failure {
+    Failure::usage("`--output env` is for `keys create` and `keys rotate`")
+        .hint("use `--output json`")
+}
+
+const ERROR: Style = AnsiColor::Red.on_default().bold();
+const WARNING: Style = AnsiColor::Yellow.on_default().bold();
+const HINT: Style = AnsiColor::Cyan.on_default();

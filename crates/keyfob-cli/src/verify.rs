@@ -1,0 +1,187 @@
+//! `keyfob verify`
+
+use std::io::{self, IsTerminal, Read};
+
+use clap::Args;
+use keyfob::{Access, Denied, DenyReason, Principal, Scope};
+use serde::Serialize;
+use zeroize::Zeroizing;
+
+use crate::{
+    desk::Desk,
+    exit::Exit,
+    failure::Failure,
+    keys::ScopesView,
+    owner,
+    terminal::{Sheet, Tone},
+    verifying::verifier,
+};
+
+/// Judge a credential from the standard input, as a gateway would
+///
+/// It takes a credential (`dof_v1_…:dof_sk_…`, or a legacy one), or the whole value of an
+/// `Authorization` header field (`Basic …`, `Bearer …`). Exit code 0 is yes and 1 is no; unlike a
+/// gateway it says why. It is no use that is counted.
+#[derive(Args, Debug)]
+pub(crate) struct Verify {
+    /// A scope that is needed; several times for several
+    #[arg(long = "scope", value_name = "SCOPE")]
+    scopes: Vec<Scope>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Verdict {
+    Accepted {
+        accepted: bool,
+        key: String,
+        kind: &'static str,
+        team: String,
+        namespace: String,
+        owner: Option<String>,
+        subject: Option<String>,
+        scopes: ScopesView,
+        ends_at: Option<String>,
+        replaced_secret: bool,
+    },
+    Refused {
+        accepted: bool,
+        status: u16,
+        reason: &'static str,
+        key: Option<String>,
+    },
+}
+
+impl Verify {
+    pub(crate) async fn run(self, desk: &Desk) -> Result<Exit, Failure> {
+        let text = read()?;
+        let verifier = verifier(desk).await?;
+        let namespace = desk.any_namespace();
+        let access = match &namespace {
+            Some(namespace) => Access::to(namespace.as_str()),
+            None => Access::to_own_namespace(),
+        };
+        let access = access.requiring(&self.scopes);
+        let bytes = text.trim_ascii();
+        let judged = if bytes.contains(&b' ') {
+            verifier.verify_header(bytes, &access, desk.now)
+        } else {
+            verifier.verify_text(bytes, &access, desk.now)
+        };
+        let (exit, verdict) = match judged {
+            Ok(principal) => (Exit::Done, accepted(desk, &principal)),
+            Err(denied) if denied.reason() == DenyReason::PepperMissing => {
+                return Err(Failure::usage(
+                    "the key's digest was made under a pepper that is not set here",
+                )
+                .hint("`keyfob config show` shows which peppers are there"));
+            }
+            Err(denied) => (Exit::Refused, refused(desk, denied)),
+        };
+        desk.terminal.answer(&verdict, Verdict::sheet)?;
+        Ok(exit)
+    }
+}
+
+/// Reads the credential; without echo, if somebody types it.
+fn read() -> Result<Zeroizing<Vec<u8>>, Failure> {
+    if io::stdin().is_terminal() {
+        let typed = rpassword::prompt_password("credential: ");
+        return Ok(Zeroizing::new(typed?.into_bytes()));
+    }
+    // One allocation of the final size: a vector that grows leaves copies behind.
+    let mut text = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
+    let mut input = io::stdin().lock().take(LONGEST as u64 + 1);
+    input.read_to_end(&mut text)?;
+    match text.trim_ascii().len() {
+        0 => Err(Failure::usage("no credential on the standard input").hint(
+            "as in `keyfob verify < FILE`; never give it as an argument, where others can read it",
+        )),
+        length if length > LONGEST => Err(Failure::usage(
+            "more than one credential on the standard input",
+        )),
+        _ => Ok(text),
+    }
+}
+
+/// Longer than any header field with a credential.
+const LONGEST: usize = 4096;
+
+fn accepted(desk: &Desk, principal: &Principal<'_>) -> Verdict {
+    Verdict::Accepted {
+        accepted: true,
+        key: desk.format().credential_id(principal.credential()),
+        kind: if principal.key_id().is_some() {
+            "key"
+        } else {
+            "legacy"
+        },
+        team: principal.team().to_string(),
+        namespace: principal.namespace().to_string(),
+        owner: principal.owner().map(owner::text),
+        subject: principal.legacy_subject().map(ToString::to_string),
+        scopes: principal.scopes().into(),
+        ends_at: principal.expires_at().map(|end| end.to_string()),
+        replaced_secret: principal.used_replaced_secret(),
+    }
+}
+
+fn refused(desk: &Desk, denied: Denied) -> Verdict {
+    Verdict::Refused {
+        accepted: false,
+        status: denied.status(),
+        reason: denied.reason().as_str(),
+        key: denied
+            .credential()
+            .map(|id| desk.format().credential_id(id)),
+    }
+}
+
+impl Verdict {
+    fn sheet(&self) -> Sheet {
+        let mut sheet = Sheet::pairs();
+        match self {
+            Self::Accepted {
+                key,
+                kind,
+                team,
+                namespace,
+                owner,
+                subject,
+                scopes,
+                ends_at,
+                replaced_secret,
+                ..
+            } => {
+                sheet
+                    .toned_pair("verdict", "accepted", Tone::Good)
+                    .pair(kind, key)
+                    .pair("namespace", format!("{namespace} (team {team})"))
+                    .pair_if("owner", owner.as_ref())
+                    .pair_if("subject", subject.as_ref())
+                    .pair("scopes", scopes)
+                    .pair("ends", ends_at.as_deref().unwrap_or("never"));
+                if *replaced_secret {
+                    sheet.toned_pair(
+                        "note",
+                        "the secret was replaced and works for a while yet",
+                        Tone::Warning,
+                    );
+                }
+            }
+            Self::Refused {
+                status,
+                reason,
+                key,
+                ..
+            } => {
+                sheet
+                    .toned_pair("verdict", "refused", Tone::Bad)
+                    .pair("because", reason)
+                    .pair("a gateway answers", status)
+                    .pair_if("key", key.as_ref());
+            }
+        }
+        sheet
+    }
+}
