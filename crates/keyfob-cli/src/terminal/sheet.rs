@@ -46,7 +46,6 @@ impl Sheet {
             .add_row(cells.map(|(text, tone)| toned(Cell::new(text), tone)));
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "whatever has a text")]
     pub(crate) fn pair(&mut self, name: &str, value: impl ToString) -> &mut Self {
         self.toned_pair(name, value, Tone::Plain)
     }

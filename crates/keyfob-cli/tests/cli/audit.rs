@@ -1,0 +1,103 @@
+//! `keyfob audit …`
+
+use std::fs;
+
+use crate::program::{Program, id};
+
+fn worked_in() -> (Program, String) {
+    let program = Program::new();
+    let key = program.create(&["laptop"]);
+    program.done(&["keys", "revoke", id(&key), "--reason", "it was lost"]);
+    program.done(&["members", "remove", "bob"]);
+    program.done(&["--team", "others", "namespaces", "create", "theirs"]);
+    (program, key)
+}
+
+#[test]
+fn everything_is_recorded_and_listed_by_what_is_asked() {
+    let (program, key) = worked_in();
+    insta::assert_snapshot!(program.run(&["audit", "list"]).redacted());
+    let count = |args: &[&str]| {
+        let listed = program.json(&[&["audit", "list"], args].concat());
+        listed["events"].as_array().unwrap().len()
+    };
+    assert_eq!(count(&[]), 3);
+    assert_eq!(count(&["--all-teams"]), 4);
+    assert_eq!(count(&["--in-namespace"]), 2);
+    assert_eq!(count(&["--key", id(&key)]), 2);
+    assert_eq!(count(&["--by", "alice"]), 3);
+    assert_eq!(count(&["--by", "bob"]), 0);
+    assert_eq!(count(&["--since", "1h"]), 3);
+    assert_eq!(count(&["--until", "1h"]), 0);
+    let first = program.json(&["audit", "list", "--limit", "2"]);
+    let next = first["next"].as_str().unwrap();
+    assert_eq!(count(&["--after", next]), 1);
+}
+
+#[test]
+fn an_export_verifies_and_what_was_done_to_it_is_found() {
+    let (program, _) = worked_in();
+    program.done(&[
+        "audit",
+        "export",
+        "--to",
+        "trail.jsonl",
+        "--source",
+        "urn:keyfob:test",
+    ]);
+    assert_eq!(
+        program
+            .run(&["audit", "export", "--to", "trail.jsonl"])
+            .code,
+        6
+    );
+    let whole = fs::read_to_string(program.path("trail.jsonl")).unwrap();
+    let piped = program.done(&["audit", "export", "--source", "urn:keyfob:test"]);
+    assert_eq!(piped.out, whole);
+    let lines: Vec<&str> = whole.lines().collect();
+    assert_eq!(lines.len(), 4);
+
+    let of_store = program.json(&["audit", "verify"]);
+    let of_file = program.json(&["audit", "verify", "--file", "trail.jsonl"]);
+    assert_eq!(of_store["hash"], of_file["hash"]);
+    assert_eq!(of_file["events"], 4);
+
+    let check = |lines: &[&str], args: &[&str]| {
+        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        program.run_with(&[&["audit", "verify", "--file", "-"], args].concat(), text)
+    };
+    assert_eq!(check(&lines, &[]).code, 0);
+    let changed = lines[1].replace("it was lost", "it was sold");
+    for (bad, place) in [
+        ([lines[0], &changed, lines[2], lines[3]], "line 2"),
+        ([lines[1], lines[0], lines[2], lines[3]], "line 1"),
+        ([lines[0], lines[0], lines[1], lines[2]], "line 2"),
+    ] {
+        let ran = check(&bad, &[]);
+        assert_eq!(ran.code, 1);
+        assert!(ran.err.contains(place), "{}", ran.err);
+    }
+    let removed = check(&[lines[0], lines[2], lines[3]], &[]);
+    assert_eq!(removed.code, 1);
+
+    // What is cut off the end is only noticed by a witness.
+    let hash = of_store["hash"].as_str().unwrap();
+    assert_eq!(check(&lines[..3], &[]).code, 0);
+    assert_eq!(check(&lines[..3], &["--expect", hash]).code, 1);
+    assert_eq!(check(&lines, &["--expect", hash]).code, 0);
+
+    // A part, with the hash before it.
+    let part = program.done(&[
+        "audit",
+        "export",
+        "--after",
+        "2",
+        "--source",
+        "urn:keyfob:test",
+    ]);
+    assert_eq!(part.out.lines().collect::<Vec<_>>(), lines[2..]);
+    let before = check(&lines[..2], &["--output", "json"]).json();
+    let after = ["--after", before["hash"].as_str().unwrap()];
+    assert_eq!(check(&lines[2..], &after).code, 0);
+    assert_eq!(check(&lines[2..], &[]).code, 1);
+}

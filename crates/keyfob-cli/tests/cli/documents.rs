@@ -1,0 +1,95 @@
+//! What the documents and the packaging say is so.
+
+use std::{collections::BTreeSet, fs, path::PathBuf};
+
+use serde_json::Value;
+
+use crate::program::{Program, pattern};
+
+fn read(path: &str) -> String {
+    let root = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../..");
+    fs::read_to_string(root.join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))
+}
+
+fn settings(program: &Program) -> Vec<(String, String, String)> {
+    let shown = program.json(&["config", "show"]);
+    let settings = shown["settings"].as_array().unwrap().iter();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    settings
+        .map(|set| {
+            (
+                text(&set["name"]),
+                text(&set["value"]),
+                text(&set["origin"]),
+            )
+        })
+        .collect()
+}
+
+#[test]
+fn the_example_configuration_is_the_defaults() {
+    let defaults = settings(&Program::bare());
+    let program = Program::bare();
+    program.write("keyfob.toml", read("packaging/keyfob.toml"));
+    let example = settings(&program);
+    for (default, set) in defaults.iter().zip(&example) {
+        assert_eq!((&default.0, &default.1), (&set.0, &set.1));
+        // What has no default stands there as a comment.
+        let expected = if default.1.is_empty() {
+            "default"
+        } else {
+            "file"
+        };
+        assert_eq!(set.2, expected, "{}", set.0);
+    }
+    // The comments are what they say: settings.
+    let text = read("packaging/keyfob.toml");
+    let uncommented = pattern("(?m)^# ?([a-z_0-9]+ = |\\[)").replace_all(&text, "$1");
+    program.write("keyfob.toml", uncommented.as_ref());
+    let ran = program.run(&["config", "show", "--output", "json"]);
+    assert!(!ran.err.contains("unknown field"), "{}", ran.err);
+}
+
+#[test]
+fn the_operations_guide_knows_every_setting_metric_and_exit_code() {
+    let guide = read("docs/operations.md");
+    for (name, ..) in settings(&Program::bare()) {
+        let name = name.strip_prefix("serve.").unwrap_or(&name).to_owned();
+        assert!(guide.contains(&format!("`{name}`")), "{name}");
+    }
+    let measures = read("crates/keyfob-cli/src/serve/measures.rs");
+    let names = pattern("\"(keyfob_[a-z_]+)\"");
+    let names: BTreeSet<_> = names
+        .captures_iter(&measures)
+        .map(|name| name[1].to_owned())
+        .collect();
+    assert!(names.len() > 5);
+    for name in names {
+        assert!(guide.contains(&format!("`{name}`")), "{name}");
+    }
+    let help = Program::bare().done(&["--help"]).out;
+    let codes = pattern("(?m)^  ([0-6])  (.+)$");
+    let codes: Vec<_> = codes.captures_iter(&help).collect();
+    assert_eq!(codes.len(), 7);
+    for code in codes {
+        let row = format!("| {} | {} |", &code[1], &code[2]);
+        assert!(guide.contains(&row), "{row}");
+    }
+}
+
+#[test]
+fn the_migration_guide_names_commands_that_there_are() {
+    let program = Program::bare();
+    let mut commands = 0;
+    for document in ["docs/migration.md", "docs/operations.md"] {
+        let text = read(document);
+        for line in pattern("(?m)^keyfob ([a-z-]+(?: [a-z-]+)?)").captures_iter(&text) {
+            let mut args: Vec<&str> = line[1].split(' ').collect();
+            args.push("--help");
+            let ran = program.run(&args);
+            assert_eq!(ran.code, 0, "{document}: {}", &line[0]);
+            commands += 1;
+        }
+    }
+    assert!(commands > 10, "{commands}");
+}

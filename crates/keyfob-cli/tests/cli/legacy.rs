@@ -1,0 +1,90 @@
+//! `keyfob legacy …`
+
+use serde_json::json;
+
+use crate::program::{GUEST, GUEST_ID, Program, SUBJECTS};
+
+fn program() -> Program {
+    let program = Program::new().with("KEYFOB_NAMESPACE", "guest");
+    program.write("subjects.jsonl", SUBJECTS);
+    program
+}
+
+fn works(program: &Program) -> bool {
+    program.run_with(&["verify"], GUEST).code == 0
+}
+
+#[test]
+fn subjects_are_imported_once() {
+    let program = program();
+    let dry = program.json(&["legacy", "import", "subjects.jsonl", "--dry-run"]);
+    assert_eq!((&dry["read"], &dry["imported"]), (&json!(1), &json!(0)));
+    let ran = program.done(&["legacy", "import", "subjects.jsonl"]);
+    assert!(!ran.out.contains("123zO3") && !ran.err.contains("123zO3"));
+    insta::assert_snapshot!(ran.redacted());
+    // Imported is not accepted.
+    assert!(!works(&program));
+    let again = program.run_with(
+        &[
+            "legacy", "import", "-", "--until", "30d", "--output", "json",
+        ],
+        SUBJECTS,
+    );
+    assert_eq!(again.json()["kept_already"], 1);
+    assert!(works(&program));
+}
+
+#[test]
+fn what_cannot_be_imported_is_named_by_its_place() {
+    let program = program();
+    program.write("teams.toml", "guest = \"visitors\"\n");
+    let bad = format!("{SUBJECTS}nonsense\n{}", SUBJECTS.replace("guest", "other"));
+    program.write("bad.jsonl", bad);
+    let ran = program.run(&["legacy", "import", "bad.jsonl", "--teams", "teams.toml"]);
+    assert_eq!(ran.code, 1);
+    insta::assert_snapshot!(ran.redacted());
+    let report = program.json(&["legacy", "report", "--all-teams"]);
+    assert_eq!(report["credentials"][0]["team"], "visitors");
+}
+
+#[test]
+fn an_end_is_set_rehearsed_reached_and_undone() {
+    let program = program();
+    program.done(&["legacy", "import", "subjects.jsonl", "--until", "30d"]);
+    assert!(works(&program));
+    assert_eq!(program.run(&["legacy", "restore", "--until", "1d"]).code, 4);
+    let policy = program.json(&["legacy", "brownout", "--for", "1h"]);
+    assert_eq!(policy["accepted_now"], false);
+    assert_eq!(policy["brownouts"].as_array().unwrap().len(), 1);
+    assert!(!works(&program));
+    // A new sunset keeps the rehearsal that is not over.
+    let policy = program.json(&["legacy", "sunset", "60d"]);
+    assert_eq!(policy["brownouts"].as_array().unwrap().len(), 1);
+    let ran = program.done(&["legacy", "cut-off"]);
+    assert!(
+        ran.err
+            .contains("to undo it: `keyfob legacy restore --until "),
+        "{}",
+        ran.err
+    );
+    assert!(!works(&program));
+    assert_eq!(program.run(&["legacy", "brownout", "--for", "1h"]).code, 4);
+    program.done(&["legacy", "restore", "--until", "1d"]);
+    assert!(works(&program));
+    program.done(&["legacy", "sunset", "2020-01-01"]);
+    assert!(!works(&program));
+}
+
+#[test]
+fn one_credential_is_revoked_for_ever() {
+    let program = program();
+    program.done(&["legacy", "import", "subjects.jsonl", "--until", "30d"]);
+    let whole = program.run(&["legacy", "revoke", GUEST]);
+    assert_eq!(whole.code, 2);
+    assert!(!whole.err.contains("123zO3"));
+    program.done(&["legacy", "revoke", GUEST_ID, "--reason", "leaked"]);
+    assert!(!works(&program));
+    insta::assert_snapshot!(program.run(&["legacy", "report"]).redacted());
+    let unknown = "00000000-0000-4000-8000-000000000000";
+    assert_eq!(program.run(&["legacy", "revoke", unknown]).code, 3);
+}

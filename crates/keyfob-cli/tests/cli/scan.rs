@@ -1,0 +1,144 @@
+//! `keyfob scan`
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use serde_json::Value;
+
+use crate::program::{GUEST, Program, SUBJECTS, id};
+
+/// Kind and state of each find, by its path.
+fn finds(answer: &Value) -> Vec<(String, String, String)> {
+    let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
+    let finds = answer["finds"].as_array().unwrap().iter();
+    let mut finds: Vec<_> = finds
+        .map(|find| {
+            (
+                text(&find["path"]),
+                text(&find["kind"]),
+                text(&find["state"]),
+            )
+        })
+        .collect();
+    finds.sort();
+    finds
+}
+
+fn expected(finds: &[(&str, &str, &str)]) -> Vec<(String, String, String)> {
+    let finds = finds.iter();
+    finds
+        .map(|(path, kind, state)| ((*path).into(), (*kind).into(), (*state).into()))
+        .collect()
+}
+
+#[test]
+fn leaked_credentials_are_found_judged_and_revoked() {
+    // Made here and nowhere kept.
+    let program = Program::new();
+    let live = program.create(&["live"]);
+    let dead = program.create(&["dead"]);
+    program.done(&["keys", "revoke", id(&dead)]);
+    program.write("subjects.jsonl", SUBJECTS);
+    program.done(&["legacy", "import", "subjects.jsonl", "--until", "1d"]);
+
+    let (front, last) = live.split_at(live.len() - 1);
+    let other = if last == "A" { "B" } else { "A" };
+    program.write("tree/a.env", format!("# settings\nKEY={live}\n"));
+    program.write("tree/src/b.rs", format!("let key = \"{dead}\";\n"));
+    program.write(
+        "tree/c.log",
+        format!("Authorization: Basic {}\n", STANDARD.encode(&live)),
+    );
+    program.write(
+        "tree/d.bin",
+        [&[0, 0xff, 0x80][..], live.as_bytes(), &[0]].concat(),
+    );
+    let (key_id, secret) = live.split_once(':').unwrap();
+    program.write(
+        "tree/e.json",
+        format!("{{\"id\": \"{key_id}\",\n\"secret\": \"{secret}\"}}\n"),
+    );
+    program.write("tree/f.txt", format!("{front}{other}\n"));
+    program.write("tree/g.yaml", format!("auth: {GUEST}\n"));
+    program.write("tree/.hidden/h", format!("{secret}\n"));
+    program.write("tree/.git/objects/i", format!("{live}\n"));
+    program.write("tree/.gitignore", "a.env\n");
+
+    let scan = |args: &[&str]| {
+        let ran = program.run(&[&["scan", "tree", "--output", "json"], args].concat());
+        assert_eq!(ran.code, 1, "{}", ran.redacted());
+        assert_eq!(ran.secrets(), 0);
+        assert!(!ran.out.contains("123zO3"));
+        ran.json()
+    };
+    let offline = scan(&[]);
+    let all = [
+        ("tree/.hidden/h", "secret", "unknown"),
+        ("tree/a.env", "key", "unknown"),
+        ("tree/c.log", "encoded", "unknown"),
+        ("tree/d.bin", "key", "unknown"),
+        ("tree/e.json", "secret", "unknown"),
+        ("tree/g.yaml", "legacy", "unknown"),
+        ("tree/src/b.rs", "key", "unknown"),
+    ];
+    assert_eq!(finds(&offline), expected(&all));
+    assert_eq!(offline["lookalikes"], 1);
+
+    let store = ["--store", "sqlite:keyfob.db"];
+    let judged = scan(&store);
+    let states = ["unknown", "live", "live", "live", "live", "live", "dead"];
+    let all: Vec<_> = all
+        .iter()
+        .zip(states)
+        .map(|((path, kind, _), state)| (*path, *kind, state))
+        .collect();
+    assert_eq!(finds(&judged), expected(&all));
+    let at = |path: &str| {
+        let finds = judged["finds"].as_array().unwrap();
+        finds
+            .iter()
+            .find(|find| find["path"] == path)
+            .unwrap()
+            .clone()
+    };
+    assert_eq!(at("tree/a.env")["line"], 2);
+    assert_eq!(at("tree/a.env")["column"], 5);
+    assert_eq!(at("tree/a.env")["owner"], "user:alice");
+    assert_eq!(at("tree/a.env")["namespace"], "orders");
+    assert_eq!(at("tree/e.json")["id"], key_id);
+    assert_eq!(at("tree/src/b.rs")["reason"], "revoked");
+    assert_eq!(at("tree/g.yaml")["namespace"], "guest");
+    assert_eq!(finds(&scan(&["--offline"])), finds(&offline));
+
+    let ignoring = scan(&[&store[..], &["--respect-gitignore"]].concat());
+    assert_eq!(ignoring["finds"].as_array().unwrap().len(), 6);
+
+    scan(&[&store[..], &["--revoke"]].concat());
+    assert_eq!(program.run_with(&["verify"], &*live).code, 1);
+    let args = ["verify", "--namespace", "guest"];
+    assert_eq!(program.run_with(&args, GUEST).code, 1);
+    let after = scan(&store);
+    let still = after["finds"].as_array().unwrap().iter();
+    assert_eq!(still.filter(|find| find["state"] == "live").count(), 0);
+    let trail = program.done(&["audit", "list"]).out;
+    assert!(trail.contains("leaked: found by a scan"), "{trail}");
+}
+
+#[test]
+fn a_table_for_people_names_the_place_and_no_secret() {
+    let program = Program::new();
+    let key = program.create(&["laptop"]);
+    program.write("notes.txt", format!("first\nsecond {key}\n"));
+    let ran = program.run(&["scan", "notes.txt", "--store", "sqlite:keyfob.db"]);
+    assert_eq!(ran.secrets(), 0);
+    insta::assert_snapshot!(ran.redacted());
+    let piped = program.run_with(&["scan", "-"], key);
+    assert_eq!((piped.code, piped.secrets()), (1, 0));
+}
+
+#[test]
+fn nothing_found_is_yes_and_a_part_unread_is_not() {
+    let program = Program::new();
+    program.write("tree/a.txt", "nothing here\n");
+    assert_eq!(program.run(&["scan", "tree"]).code, 0);
+    assert_eq!(program.run(&["scan", "tree", "elsewhere"]).code, 6);
+    assert_eq!(program.run(&["scan"]).code, 2);
+}

@@ -1,0 +1,160 @@
+//! `keyfob serve`
+
+use std::{thread, time::Duration};
+
+use crate::{
+    program::{Program, id, redacted, secrets},
+    server::{Server, basic, bearer},
+};
+
+fn program() -> Program {
+    let program = Program::new();
+    program.done(&["namespaces", "create", "orders"]);
+    program
+}
+
+/// What is stated: a change by another process is in force after `follow_every`, here a second,
+/// and the time that it takes to read it, for which a busy machine gets two more.
+const BOUND: Duration = Duration::from_secs(3);
+
+#[test]
+fn a_key_made_by_the_interface_passes_until_it_is_revoked_elsewhere() {
+    let program = program();
+    let server = Server::start(&program, &[]);
+    let operator = server.operator.clone().expect("the first start shows one");
+    let key = server.create(&operator, "orders", "laptop").unwrap();
+    assert_eq!(server.auth(&key, "orders"), 200);
+    assert_eq!(server.auth(&key, "billing"), 403);
+    assert_eq!(server.auth(&key[..key.len() - 1], "orders"), 401);
+
+    program.done(&["keys", "revoke", id(&key)]);
+    let took = server.await_auth(&key, "orders", 401);
+    assert!(took < BOUND, "{took:?}");
+
+    // The other way round: made elsewhere, and passing here.
+    let key = program.create(&["desk"]);
+    let took = server.await_auth(&key, "orders", 200);
+    assert!(took < BOUND, "{took:?}");
+    program.done(&["members", "remove", "alice"]);
+    let took = server.await_auth(&key, "orders", 401);
+    assert!(took < BOUND, "{took:?}");
+
+    let log = server.kill();
+    assert_eq!(secrets(&log), 0);
+    assert!(log.contains("reason=\"revoked\""), "{log}");
+}
+
+#[test]
+fn a_proxy_is_told_who_calls_and_the_caller_nothing() {
+    let program = program();
+    let server = Server::start(&program, &[]);
+    let key = program.create(&["laptop"]);
+    server.await_auth(&key, "orders", 200);
+    let named = "X-Keyfob-Namespace: orders";
+    for method in ["GET", "POST", "PUT", "DELETE", "HEAD", "PATCH", "OPTIONS"] {
+        let answer = server.send(method, "/auth", &[named, &bearer(&key)], "");
+        assert_eq!(answer.status, 200, "{method}");
+        assert_eq!(answer.header("x-keyfob-key-id"), Some(id(&key)));
+        assert_eq!(answer.header("x-keyfob-owner"), Some("user:alice"));
+        assert_eq!(answer.header("x-keyfob-namespace"), Some("orders"));
+        assert_eq!(answer.header("x-keyfob-team"), Some("acme"));
+    }
+    let own = server.send("GET", "/auth/_", &[&basic(&key)], "");
+    assert_eq!(own.header("x-keyfob-namespace"), Some("orders"));
+
+    let refused = server.send("GET", "/auth/orders", &[], "");
+    assert_eq!(refused.status, 401);
+    assert!(
+        refused
+            .header("www-authenticate")
+            .unwrap()
+            .starts_with("Basic ")
+    );
+    assert_eq!(refused.body, "");
+    assert_eq!(refused.header("x-keyfob-key-id"), None);
+    // Two credentials, of which the proxy may have judged the other one.
+    let twice = [&*bearer(&key), &*basic(&key)];
+    assert_eq!(server.send("GET", "/auth/orders", &twice, "").status, 401);
+    // A proxy that names no namespace, or two, is at fault, and the caller does not pass.
+    for fields in [&[&*bearer(&key)][..], &[&*bearer(&key), named, named]] {
+        assert_eq!(server.send("GET", "/auth", fields, "").status, 503);
+    }
+    let other = Server::start(&program, &["--namespace-header", "X-Tenant"]);
+    assert_eq!(other.operator, None, "only the first start makes one");
+    let answer = other.send("GET", "/auth", &["X-Tenant: orders", &bearer(&key)], "");
+    assert_eq!(answer.status, 200);
+}
+
+#[test]
+fn those_who_operate_it_see_how_it_is() {
+    let program = program();
+    let server = Server::start(&program, &["--flush-every", "100ms"]);
+    let key = program.create(&["laptop"]);
+    server.await_auth(&key, "orders", 200);
+    server.auth("nonsense", "orders");
+    for path in ["/healthz", "/readyz"] {
+        assert_eq!(server.send("GET", path, &[], "").status, 200);
+    }
+    let metrics = server.send("GET", "/metrics", &[], "").body;
+    for name in [
+        "keyfob_auth_total{result=\"accepted\",reason=\"valid\"} 1",
+        "keyfob_auth_total{result=\"refused\",reason=\"malformed\"} 1",
+        "keyfob_index_age_seconds ",
+        "keyfob_index_revision ",
+    ] {
+        assert!(metrics.contains(name), "{name} in {metrics}");
+    }
+    assert!(!metrics.contains(id(&key)) && !metrics.contains("alice"));
+
+    // The use is written down soon.
+    let used = (0..200).any(|_| {
+        thread::sleep(Duration::from_millis(50));
+        program.json(&["keys", "show", id(&key)])["uses"] == 1
+    });
+    assert!(used);
+    assert_eq!(server.send("GET", "/openapi.json", &[], "").status, 200);
+}
+
+#[test]
+fn it_stops_when_it_is_asked_and_loses_no_use() {
+    for signal in ["-TERM", "-INT"] {
+        let program = program();
+        let server = Server::start(&program, &["--flush-every", "1h"]);
+        let key = program.create(&["laptop"]);
+        server.await_auth(&key, "orders", 200);
+        let (code, log) = server.stop(signal);
+        assert_eq!(code, Some(0), "{log}");
+        assert!(log.contains("stopped"), "{log}");
+        assert_eq!(program.json(&["keys", "show", id(&key)])["uses"], 1);
+    }
+}
+
+#[test]
+fn a_store_that_went_back_in_time_ends_the_server() {
+    let program = program();
+    program.done(&["backup", "old.db"]);
+    let server = Server::start(&program, &[]);
+    let key = program.create(&["laptop"]);
+    server.await_auth(&key, "orders", 200);
+    // What an operator must not do while a server runs.
+    for name in ["keyfob.db-wal", "keyfob.db-shm"] {
+        let _ = std::fs::remove_file(program.path(name));
+    }
+    std::fs::copy(program.path("old.db"), program.path("keyfob.db")).unwrap();
+    let refused = server.await_auth(&key, "orders", 503);
+    assert!(refused < Duration::from_secs(20));
+}
+
+#[test]
+fn a_port_that_is_taken_is_said() {
+    let program = program();
+    let server = Server::start(&program, &[]);
+    let address = server.address.to_string();
+    let ran = program.run(&["serve", "--listen", &address]);
+    assert_eq!(ran.code, 6);
+    assert!(
+        ran.err.contains("cannot listen on"),
+        "{}",
+        redacted(&ran.err)
+    );
+}

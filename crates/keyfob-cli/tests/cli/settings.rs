@@ -1,0 +1,157 @@
+//! What is set, and where: `keyfob config show`
+
+use serde_json::Value;
+
+use crate::program::Program;
+
+/// Value and origin of a setting.
+fn setting(program: &Program, args: &[&str], name: &str) -> (String, String) {
+    let shown = program.json(&[&["config", "show"], args].concat());
+    let settings = shown["settings"].as_array().unwrap();
+    let found = settings
+        .iter()
+        .find(|setting| setting["name"] == name)
+        .unwrap();
+    let text = |value: &Value| value.as_str().unwrap().to_owned();
+    (text(&found["value"]), text(&found["origin"]))
+}
+
+#[test]
+fn flags_go_before_the_environment_before_the_file_before_the_defaults() {
+    let is = |program: &Program, args: &[&str], name, value: &str, origin: &str| {
+        let found = setting(program, args, name);
+        assert_eq!(found, (value.to_owned(), origin.to_owned()));
+    };
+    let program = Program::bare();
+    is(&program, &[], "prefix", "dof", "default");
+    is(&program, &[], "serve.follow_every", "1s", "default");
+    is(&program, &[], "team", "", "default");
+    program.write(
+        "keyfob.toml",
+        "prefix = \"file\"\nteam = \"file\"\n[serve]\nfollow_every = \"2s\"\n",
+    );
+    is(&program, &[], "prefix", "file", "file");
+    is(&program, &[], "team", "file", "file");
+    is(&program, &[], "serve.follow_every", "2s", "file");
+    let program = program
+        .with("KEYFOB_PREFIX", "env")
+        .with("KEYFOB_TEAM", "env")
+        .with("KEYFOB_FOLLOW_EVERY", "3s");
+    is(&program, &[], "prefix", "env", "environment");
+    is(&program, &[], "team", "env", "environment");
+    is(&program, &[], "serve.follow_every", "3s", "environment");
+    is(&program, &["--prefix", "flag"], "prefix", "flag", "flag");
+    is(&program, &["--team", "flag"], "team", "flag", "flag");
+
+    // Another file, named by flag or environment.
+    program.write("other.toml", "namespace = \"other\"\n");
+    is(
+        &program,
+        &["--config", "other.toml"],
+        "namespace",
+        "other",
+        "file",
+    );
+    let program = program.with("KEYFOB_CONFIG", "other.toml");
+    is(&program, &[], "namespace", "other", "file");
+    assert_eq!(
+        program
+            .run(&["--config", "none.toml", "config", "show"])
+            .code,
+        2
+    );
+}
+
+#[test]
+fn what_is_wrong_is_said_with_its_place_and_without_its_value() {
+    let program = Program::bare();
+    program.write(
+        "keyfob.toml",
+        "store = \"memory:\"\n[serve]\nlisen = \"127.0.0.1:1\"\n",
+    );
+    let ran = program.run(&["config", "show"]);
+    assert_eq!(ran.code, 2);
+    assert!(
+        ran.err
+            .contains("keyfob.toml: line 3, column 1: unknown field `lisen`"),
+        "{}",
+        ran.err
+    );
+
+    for (content, message) in [
+        (
+            "prefix = \"Bad\"",
+            "prefix: the key prefix has a character that is not allowed, at position 0 (from the file)",
+        ),
+        (
+            "output = \"yaml\"",
+            "output: takes one of table, json, env (from the file)",
+        ),
+        (
+            "[serve]\nfollow_every = \"often\"",
+            "follow_every: not a usable length of time",
+        ),
+        (
+            "[serve]\nstale_after = \"100ms\"",
+            "stale_after: shorter than follow_every",
+        ),
+        ("store = \"mysql://root:pw@db\"", "store: not a store"),
+    ] {
+        program.write("keyfob.toml", content);
+        let ran = program.run(&["config", "show"]);
+        assert_eq!(ran.code, 2, "{content}");
+        assert!(ran.err.contains(message), "{}", ran.err);
+        assert!(!ran.err.contains("pw@"));
+    }
+}
+
+#[test]
+fn a_password_is_refused_on_the_command_line_and_shown_nowhere() {
+    let program = Program::bare();
+    let url = "postgres://keyfob:hunter2@127.0.0.1:1/keys";
+    let ran = program.run(&["--store", url, "config", "show"]);
+    assert_eq!(ran.code, 2);
+    assert!(!ran.err.contains("hunter2"), "{}", ran.err);
+    let program = program.with("KEYFOB_STORE", url);
+    let ran = program.done(&["config", "show"]);
+    assert!(
+        ran.out.contains("postgres://keyfob@127.0.0.1:1/keys"),
+        "{}",
+        ran.out
+    );
+    let ran = program.run(&["--team", "acme", "keys", "list"]);
+    assert_eq!(ran.code, 5, "{}", ran.redacted());
+    assert!(!ran.err.contains("hunter2"), "{}", ran.err);
+    for help in [&["--help"][..], &["keys", "list", "--help"]] {
+        assert!(!program.done(help).out.contains("hunter2"));
+    }
+}
+
+#[test]
+fn a_mistyped_variable_is_noticed() {
+    let program = Program::bare().with("KEYFOB_STROE", "memory:");
+    let ran = program.done(&["config", "show"]);
+    assert!(
+        ran.err.contains("the variable KEYFOB_STROE means nothing"),
+        "{}",
+        ran.err
+    );
+    let kubernetes = Program::bare().with("KEYFOB_SERVICE_HOST", "10.0.0.1");
+    assert_eq!(kubernetes.done(&["config", "show"]).err, "");
+}
+
+#[test]
+fn colours_are_for_those_who_want_them() {
+    let program = Program::new();
+    program.create(&["laptop"]);
+    let escape = '\u{1b}';
+    assert!(!program.done(&["keys", "list"]).out.contains(escape));
+    assert!(
+        program
+            .done(&["keys", "list", "--color", "always"])
+            .out
+            .contains(escape)
+    );
+    let plain = program.with("NO_COLOR", "1");
+    assert!(!plain.done(&["keys", "list"]).out.contains(escape));
+}
