@@ -16,7 +16,7 @@ use crate::{
     facts::{facts, head},
     keep::write,
     open::Source,
-    process::{Process, say, told},
+    process::{Process, count, say, told},
 };
 
 /// How many rounds each race has; as many as `KEYFOB_RACE_ROUNDS` says.
@@ -87,12 +87,13 @@ fn cut(of: u64, close: bool) -> Commit {
     commit(Change::CutRealm { realm, close })
 }
 
+/// A rotation of the key as it was made, so that no second one can follow the first.
 fn rotation(record: &KeyRecord) -> Commit {
     let mut rotated = record.clone();
     rotated.digest = digest('1');
     commit(Change::ReplaceKey {
         record: rotated,
-        expected: record.revision,
+        expected: record.born,
         unique_name: false,
     })
 }
@@ -267,6 +268,9 @@ fn create_against_removal(keeper: &str, rounds: u64) -> (u64, u64, Vec<Owner>) {
 #[test]
 fn no_key_outlives_an_owner_who_is_removed_by_another_process() {
     let (before, after, survivors) = create_against_removal("store", rounds());
+    count(format_args!(
+        "{before} keys came before their owner's removal, {after} after it"
+    ));
     assert!(survivors.is_empty(), "{survivors:?}");
     assert!(before > 0 && after > 0, "{before} before, {after} after");
 }
@@ -277,6 +281,10 @@ fn a_store_that_asks_too_early_is_caught() {
     for attempt in 1..=20 {
         let (_, _, survivors) = create_against_removal("hasty", 200);
         if !survivors.is_empty() {
+            count(format_args!(
+                "{} survivors in run {attempt} of 200 rounds",
+                survivors.len()
+            ));
             return;
         }
         assert!(attempt < 20, "nobody survived in 4000 rounds");
@@ -292,23 +300,16 @@ fn of_rotations_by_two_processes_one_wins() {
         }
     });
     let mut winners = [0, 0];
-    let mut stale = 0;
     for round in 0..rounds {
-        match race.round(round) {
-            [Ok(_), Err(said)] if said == Conflict::Stale.to_string() => {
-                winners[0] += 1;
-                stale += 1;
-            }
-            [Err(said), Ok(_)] if said == Conflict::Stale.to_string() => {
-                winners[1] += 1;
-                stale += 1;
-            }
-            // One had read what the other had written already.
-            [Ok(first), Ok(second)] => assert_ne!(first, second),
+        let stale = |said: &Result<u64, String>| *said == Err(Conflict::Stale.to_string());
+        match &race.round(round) {
+            [Ok(_), other] if stale(other) => winners[0] += 1,
+            [other, Ok(_)] if stale(other) => winners[1] += 1,
             said => panic!("round {round}: {said:?}"),
         }
     }
-    assert!(stale > 0, "they never met: {winners:?}");
+    count(format_args!("{rounds} rotations, won by {winners:?}"));
+    assert!(!winners.contains(&0), "they never met: {winners:?}");
     let store = race.store();
     wait(store.check()).unwrap();
 }
@@ -331,6 +332,7 @@ fn revoke_all_revokes_what_came_before_it_and_nothing_else() {
     expected.sort();
     assert_eq!(found, expected);
     let met = expected.len() as u64;
+    count(format_args!("{met} of {rounds} keys came after the cut"));
     assert!(
         0 < met && met < rounds,
         "{met} of {rounds} came after the cut"

@@ -16,7 +16,7 @@ use keyfob::{
     wait,
 };
 use keyfob_sqlite::SqliteStore;
-use play::{Process, create, home, keyring, now, say, system, told};
+use play::{Process, count, create, home, keyring, now, say, system, told};
 use tempfile::TempDir;
 
 /// A folder in memory where the system has one: what fails on purpose need not wait for a disk.
@@ -73,7 +73,7 @@ impl Drop for SmallDisk {
 fn a_full_disk_loses_nothing_and_the_store_goes_on_once_there_is_room() {
     let folder = tempfile::tempdir().unwrap();
     let Some(disk) = SmallDisk::mount(&folder.path().join("disk")) else {
-        say("no disk could be mounted; a limit on files stands in for it in another test");
+        count("no disk could be mounted; a limit on files stands in for it in another test");
         return;
     };
     let path = disk.0.join("keys.db");
@@ -220,7 +220,7 @@ fn whichever_write_to_the_disk_fails_the_answer_says_what_became_of_it() {
         }
     }
     let [definite, lost, kept] = tally;
-    say(format_args!(
+    count(format_args!(
         "{definite} definite failures, {lost} unknown ones that were lost, {kept} that were kept"
     ));
     assert!(definite > 0 && lost + kept > 0, "{tally:?}");

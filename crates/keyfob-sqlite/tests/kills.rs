@@ -15,7 +15,7 @@ use keyfob::{
     wait,
 };
 use keyfob_sqlite::SqliteStore;
-use play::{Process, create, home, keyring, say, system, told, user};
+use play::{Process, count, create, home, keyring, say, system, told, user};
 
 /// How often a process is killed; as often as `KEYFOB_KILLS` says.
 fn kills() -> usize {
@@ -132,7 +132,7 @@ fn whatever_was_acknowledged_before_a_kill_is_there_and_nothing_is_half() {
         acknowledged += said;
         lost_answers += made - said;
     }
-    say(format_args!(
+    count(format_args!(
         "{} kills, {acknowledged} acknowledged, {lost_answers} kept without an answer",
         kills()
     ));

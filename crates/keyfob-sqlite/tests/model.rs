@@ -82,7 +82,12 @@ fn owner(n: u8) -> Owner {
 }
 
 fn name(n: u8) -> KeyName {
-    let names = ["laptop", "Laptop", "caf\u{e9}", "cafe\u{301} \u{1F511} \"'"];
+    let names = [
+        "laptop",
+        "Laptop",
+        "\u{e9}t\u{e9}",
+        "e\u{301}te\u{301} \u{1F511} \"'",
+    ];
     KeyName::new(names[usize::from(n % 4)]).unwrap()
 }
 

@@ -20,7 +20,7 @@ use keyfob_sqlite::SqliteStore;
     clippy::allow_attributes,
     reason = "each test uses a part of it"
 )]
-pub(crate) use process::{Process, say, told};
+pub(crate) use process::{Process, count, say, told};
 
 pub(crate) fn format() -> KeyFormat {
     KeyFormat::new("dof").unwrap()

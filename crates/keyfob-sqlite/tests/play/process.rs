@@ -98,3 +98,12 @@ pub(crate) fn say(line: impl std::fmt::Display) {
     writeln!(out, "say {line}").unwrap();
     out.flush().unwrap();
 }
+
+/// Tells what was counted, to whoever runs the test with `--nocapture`.
+#[expect(
+    clippy::print_stdout,
+    reason = "the figures of a test are worth a look"
+)]
+pub(crate) fn count(figures: impl std::fmt::Display) {
+    println!("{figures}");
+}
