@@ -19,7 +19,8 @@ BEGIN
 END;
 
 -- One event for each revision. `latest` is the latest `at` so far: it never falls, so that the
--- first event at or after a time is found without looking at those before it.
+-- first event at or after a time is found without looking at those before it, and the last one
+-- before a time too, but for the few that a clock brought late.
 CREATE TABLE audit (
     revision INTEGER PRIMARY KEY CHECK (revision > 0),
     at INTEGER NOT NULL,
@@ -43,6 +44,7 @@ CREATE TABLE audit (
 ) STRICT;
 
 CREATE INDEX audit_by_latest ON audit (latest);
+CREATE INDEX audit_late ON audit (at) WHERE at < latest;
 CREATE INDEX audit_by_team ON audit (team);
 CREATE INDEX audit_by_namespace ON audit (namespace);
 CREATE INDEX audit_by_actor ON audit (actor, actor_kind) WHERE actor IS NOT NULL;

@@ -1,7 +1,7 @@
 //! Lists, page by page, each within one read transaction.
 
 use keyfob::{
-    KeyId, KeyRecord, Policy, Realm, Revision, Tenant,
+    KeyId, KeyRecord, Policy, Realm, Revision, Tenant, Timestamp,
     audit::AuditEvent,
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
     store::{
@@ -165,19 +165,14 @@ fn effective<P: Default + DeserializeOwned>(
 }
 
 pub(crate) fn audit(connection: &Connection, query: &AuditQuery) -> Result<Page<AuditEvent>> {
-    let Some(after) = first_since(connection, query)? else {
-        return Ok(Page {
-            items: Vec::new(),
-            next: None,
-        });
-    };
+    let (after, last) = bounds(connection, query)?;
     let select = |row: &Row<'_>| {
         let event = Columns::of(row).event()?;
         Ok(query.selects(&event.entry).then_some(event))
     };
     let credential = query.credential.and_then(row::credential);
     let (statement, columns): (Sql, &[&dyn ToSql]) = match (&credential, query) {
-        (Some((kind, id)), _) => (sql::AUDIT_OF_CREDENTIAL, &[&after, id, kind]),
+        (Some((kind, id)), _) => (sql::AUDIT_OF_CREDENTIAL, &[&after, &last, id, kind]),
         (
             None,
             AuditQuery {
@@ -185,7 +180,12 @@ pub(crate) fn audit(connection: &Connection, query: &AuditQuery) -> Result<Page<
             },
         ) => (
             sql::AUDIT_OF_ACTOR,
-            &[&after, &actor.as_str(), &OwnerKind::of(actor).as_str()],
+            &[
+                &after,
+                &last,
+                &actor.as_str(),
+                &OwnerKind::of(actor).as_str(),
+            ],
         ),
         (
             None,
@@ -193,31 +193,45 @@ pub(crate) fn audit(connection: &Connection, query: &AuditQuery) -> Result<Page<
                 namespace: Some(namespace),
                 ..
             },
-        ) => (sql::AUDIT_OF_NAMESPACE, &[&after, &namespace.as_str()]),
+        ) => (
+            sql::AUDIT_OF_NAMESPACE,
+            &[&after, &last, &namespace.as_str()],
+        ),
         (
             None,
             AuditQuery {
                 team: Some(team), ..
             },
-        ) => (sql::AUDIT_OF_TEAM, &[&after, &team.as_str()]),
-        (None, _) => (sql::AUDIT_OF_ALL, &[&after]),
+        ) => (sql::AUDIT_OF_TEAM, &[&after, &last, &team.as_str()]),
+        (None, _) => (sql::AUDIT_OF_ALL, &[&after, &last]),
     };
     let mut statement = statement.on(connection)?;
     let rows = statement.query(columns)?;
     page(rows, query.limit, select, |event| event.revision)
 }
 
-/// The revision behind which the first event of interest may stand; none if there is none.
-fn first_since(connection: &Connection, query: &AuditQuery) -> Result<Option<i64>> {
-    let after = start(query.after);
-    let Some(since) = query.since else {
-        return Ok(Some(after));
+/// The revision behind which the first event of interest may stand, and that at which the last may.
+fn bounds(connection: &Connection, query: &AuditQuery) -> Result<(i64, i64)> {
+    let first_at_or_after = |time: Timestamp| -> Result<i64> {
+        let first = sql::FIRST_SINCE
+            .on(connection)?
+            .query_row([time.as_unix()], |row| row.get::<_, i64>(0))
+            .optional()?;
+        // Where there is none, it would be behind everything.
+        Ok(first.unwrap_or(i64::MAX))
     };
-    let first: Option<i64> = sql::FIRST_SINCE
-        .on(connection)?
-        .query_row([since.as_unix()], |row| row.get(0))
-        .optional()?;
-    Ok(first.map(|first| after.max(first.saturating_sub(1))))
+    let mut after = start(query.after);
+    if let Some(since) = query.since {
+        after = after.max(first_at_or_after(since)? - 1);
+    }
+    let mut last = i64::MAX;
+    if let Some(until) = query.until {
+        let late: Option<i64> = sql::LAST_LATE
+            .on(connection)?
+            .query_row([until.as_unix()], |row| row.get(0))?;
+        last = (first_at_or_after(until)? - 1).max(late.unwrap_or(0));
+    }
+    Ok((after, last))
 }
 
 fn start(after: Option<Cursor>) -> i64 {

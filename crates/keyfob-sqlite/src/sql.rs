@@ -191,13 +191,17 @@ statements! {
     POLICY = "SELECT policy FROM policies WHERE kind = ?1 AND namespace = ?2";
 
     // The trail.
-    AUDIT_OF_ALL = audit!("revision > ?1 ORDER BY revision");
-    AUDIT_OF_TEAM = audit!("team = ?2 AND revision > ?1 ORDER BY revision");
-    AUDIT_OF_NAMESPACE = audit!("namespace = ?2 AND revision > ?1 ORDER BY revision");
-    AUDIT_OF_ACTOR = audit!("actor = ?2 AND actor_kind = ?3 AND revision > ?1 ORDER BY revision");
-    AUDIT_OF_CREDENTIAL = audit!("credential = ?2 AND credential_kind = ?3 AND revision > ?1 \
-                                  ORDER BY revision");
+    AUDIT_OF_ALL = audit!("revision > ?1 AND revision <= ?2 ORDER BY revision");
+    AUDIT_OF_TEAM = audit!("team = ?3 AND revision > ?1 AND revision <= ?2 ORDER BY revision");
+    AUDIT_OF_NAMESPACE = audit!("namespace = ?3 AND revision > ?1 AND revision <= ?2 \
+                                 ORDER BY revision");
+    AUDIT_OF_ACTOR = audit!("actor = ?3 AND actor_kind = ?4 AND revision > ?1 \
+                             AND revision <= ?2 ORDER BY revision");
+    AUDIT_OF_CREDENTIAL = audit!("credential = ?3 AND credential_kind = ?4 AND revision > ?1 \
+                                  AND revision <= ?2 ORDER BY revision");
     FIRST_SINCE = "SELECT revision FROM audit WHERE latest >= ?1 ORDER BY latest, revision LIMIT 1";
+    // With a sign, or the table would be walked from its end.
+    LAST_LATE = "SELECT max(+revision) FROM audit WHERE at < latest AND at < ?1";
 
     // The feed: what is at which revision, then the thing itself.
     CHANGED = "SELECT revision, 'key' FROM keys WHERE revision > ?1 \
@@ -234,7 +238,9 @@ mod tests {
 
     /// What of a plan grows with the table.
     fn fault(statement: &str, plan: &[String]) -> Option<String> {
-        let found_by_index = |step: &&String| step.starts_with("SEARCH ");
+        let found_by_index =
+            |step: &&String| step.starts_with("SEARCH ") && step.contains(" USING ");
+        let walks = |step: &&String| step.starts_with("SEARCH ") && !step.contains(" USING ");
         let scans = |step: &&String| {
             step.starts_with("SCAN ") && !matches!(step.as_str(), "SCAN CONSTANT ROW")
                 // Of the rows that an index has found.
@@ -242,7 +248,7 @@ mod tests {
         };
         let pages = statement.contains("ORDER BY born") || statement.contains("ORDER BY revision");
         let begins_at_the_cursor = |step: &&String| step.contains("rowid>?");
-        if let Some(step) = plan.iter().find(scans) {
+        if let Some(step) = plan.iter().find(scans).or(plan.iter().find(walks)) {
             return Some(step.clone());
         }
         if let Some(step) = plan.iter().find(|step| step.contains("TEMP B-TREE")) {
@@ -297,20 +303,24 @@ mod tests {
                 "keys_unrevoked_by_owner (namespace=? AND owner=? AND owner_kind=? AND rowid>?)",
             ),
             (LEGACY_OF_TEAM, "legacy_by_team (team=? AND rowid>?)"),
-            (AUDIT_OF_TEAM, "audit_by_team (team=? AND rowid>?)"),
+            (
+                AUDIT_OF_TEAM,
+                "audit_by_team (team=? AND rowid>? AND rowid<?)",
+            ),
             (
                 AUDIT_OF_NAMESPACE,
-                "audit_by_namespace (namespace=? AND rowid>?)",
+                "audit_by_namespace (namespace=? AND rowid>? AND rowid<?)",
             ),
             (
                 AUDIT_OF_ACTOR,
-                "audit_by_actor (actor=? AND actor_kind=? AND rowid>?)",
+                "audit_by_actor (actor=? AND actor_kind=? AND rowid>? AND rowid<?)",
             ),
             (
                 AUDIT_OF_CREDENTIAL,
-                "audit_by_credential (credential=? AND credential_kind=? AND rowid>?)",
+                "audit_by_credential (credential=? AND credential_kind=? AND rowid>? AND rowid<?)",
             ),
             (FIRST_SINCE, "audit_by_latest (latest>?)"),
+            (LAST_LATE, "audit_late (at<?)"),
         ] {
             let plan = plan(&connection, statement.0);
             let uses = plan.iter().any(|step| step.contains(expected));
@@ -337,6 +347,7 @@ mod tests {
             "UPDATE keys SET name = ?1",
             "DELETE FROM usage WHERE last_used < ?1",
             "SELECT * FROM audit WHERE at >= ?1 ORDER BY revision",
+            "SELECT max(revision) FROM audit WHERE at < ?1",
         ] {
             let plan = plan(&connection, statement);
             assert!(fault(statement, &plan).is_some(), "{statement}: {plan:#?}");
