@@ -56,13 +56,13 @@ fn failing<T>(nth: u32, act: impl FnOnce() -> T) -> (T, bool) {
 }
 
 /// A writer without its thread, in a folder that goes with it.
-struct Bench {
-    desk: Desk,
-    folder: PathBuf,
+pub(crate) struct Bench {
+    pub(crate) desk: Desk,
+    pub(crate) folder: PathBuf,
 }
 
 impl Bench {
-    fn new(name: &str) -> Self {
+    pub(crate) fn new(name: &str) -> Self {
         let folder = format!("keyfob-faults-{name}-{}", std::process::id());
         let folder = std::env::temp_dir().join(folder);
         fs::create_dir(&folder).unwrap();
@@ -90,24 +90,18 @@ impl Bench {
             .collect()
     }
 
-    fn keep(&mut self, commit: &Commit) -> Result<Revision, CommitError> {
+    pub(crate) fn keep(&mut self, commit: &Commit) -> Result<Revision, CommitError> {
         self.keep_all(vec![commit.clone()]).remove(0)
     }
 
-    fn merge(&mut self, batch: Vec<Usage>) -> Result<(), StoreError> {
+    pub(crate) fn merge(&mut self, batch: Vec<Usage>) -> Result<(), StoreError> {
         let (answer, mut answered) = oneshot::channel();
         self.desk.do_all(vec![Task::Usage(batch, answer)]);
         answered.try_recv().unwrap().unwrap()
     }
 
-    /// Everything that can be told of the store.
     fn whole(&self) -> String {
-        let connection = &self.desk.connection;
-        check(connection).unwrap();
-        let changes = feed::changes(connection, Revision::ZERO, usize::MAX).unwrap();
-        let trail = lists::audit(connection, &AuditQuery::every_team()).unwrap();
-        let usage = usage::usage(connection, &credentials()).unwrap();
-        serde_json::to_string(&(changes, trail.items, usage)).unwrap()
+        whole(&self.desk.connection)
     }
 }
 
@@ -117,14 +111,23 @@ impl Drop for Bench {
     }
 }
 
-fn credentials() -> [CredentialId; 2] {
+/// Everything that can be told of a store.
+pub(crate) fn whole(connection: &Connection) -> String {
+    check(connection).unwrap();
+    let changes = feed::changes(connection, Revision::ZERO, usize::MAX).unwrap();
+    let trail = lists::audit(connection, &AuditQuery::every_team()).unwrap();
+    let usage = usage::usage(connection, &credentials()).unwrap();
+    serde_json::to_string(&(changes, trail.items, usage)).unwrap()
+}
+
+pub(crate) fn credentials() -> [CredentialId; 2] {
     [
         CredentialId::Key(new_record(1).id),
         CredentialId::Legacy(LegacyId::from_bytes([7; 16])),
     ]
 }
 
-fn commit(change: Change) -> Commit {
+pub(crate) fn commit(change: Change) -> Commit {
     let admin = Actor::user(UserId::new("admin").unwrap());
     let mut event = AuditEntry::new(Action::KeyUpdated, &Context::new(admin, context().now));
     event.team = Some(home().team);
@@ -133,7 +136,7 @@ fn commit(change: Change) -> Commit {
 }
 
 /// One commit of each kind, in an order in which each can be kept.
-fn commits() -> Vec<Commit> {
+pub(crate) fn commits() -> Vec<Commit> {
     let owner = Owner::Service(ServiceId::new("robot").unwrap());
     let realm = Realm::Owner(home().team, owner);
     let limits = Limits {

@@ -106,3 +106,104 @@ impl Migrate for Alone<'_> {}
 
 /// `Kfob`: what says that a database is one of keys.
 const APPLICATION: i32 = 0x4b66_6f62;
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, time::Duration};
+
+    use keyfob::{
+        Usage,
+        store::{Change, Limits},
+    };
+
+    use super::*;
+    use crate::{
+        faults::{Bench, commit, commits, credentials, whole},
+        keep::keep,
+        open::Source,
+        race::{context, new_record},
+    };
+
+    /// A file of each schema that was ever released, and everything that it tells.
+    const GOLDEN: &[(&str, &str)] = &[(
+        include_str!("../golden/schema-1.sql"),
+        include_str!("../golden/schema-1.json"),
+    )];
+
+    #[test]
+    fn a_file_of_any_schema_tells_what_it_told_and_goes_on() {
+        let folder = std::env::temp_dir().join(format!("keyfob-golden-{}", std::process::id()));
+        fs::create_dir(&folder).unwrap();
+        for (schema, (sql, expected)) in GOLDEN.iter().enumerate() {
+            let path = folder.join(format!("{schema}.db"));
+            Connection::open(&path).unwrap().execute_batch(sql).unwrap();
+            let source = Source::prepare(&path, false, Duration::from_secs(5)).unwrap();
+            let connection = source.writer().unwrap();
+            assert_eq!(whole(&connection), expected.trim_end());
+            let more = commit(Change::CreateKey {
+                record: new_record(99),
+                limits: Limits::default(),
+            });
+            keep(&connection, &more).unwrap().unwrap();
+            assert_ne!(whole(&connection), expected.trim_end());
+        }
+        fs::remove_dir_all(&folder).unwrap();
+    }
+
+    #[test]
+    fn every_schema_has_its_golden_file() {
+        let runner = embedded::migrations::runner();
+        assert_eq!(runner.get_migrations().len(), GOLDEN.len());
+    }
+
+    /// Those of the latest schema, with something of every kind.
+    #[test]
+    #[ignore = "writes golden files anew, which is for whoever makes a schema"]
+    fn write_golden_files() {
+        let mut bench = Bench::new("golden");
+        for commit in commits() {
+            bench.keep(&commit).unwrap();
+        }
+        let now = context().now;
+        let batch = credentials().map(|id| Usage::accepted(id, now)).to_vec();
+        bench.merge(batch).unwrap();
+        let connection = &bench.desk.connection;
+        let version = embedded::migrations::runner().get_migrations().len();
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
+        let file = folder.join(format!("schema-{version}.sql"));
+        fs::write(file, dump(connection)).unwrap();
+        let file = folder.join(format!("schema-{version}.json"));
+        fs::write(file, whole(connection) + "\n").unwrap();
+    }
+
+    /// The statements that make the same database.
+    fn dump(connection: &Connection) -> String {
+        let texts = |sql: &str| -> Vec<String> {
+            let mut statement = connection.prepare(sql).unwrap();
+            let rows = statement.query_map([], |row| row.get(0)).unwrap();
+            rows.collect::<rusqlite::Result<_>>().unwrap()
+        };
+        let mut lines = vec![
+            format!("PRAGMA application_id = {APPLICATION};"),
+            format!("PRAGMA user_version = {};", GOLDEN.len()),
+            "BEGIN;".into(),
+        ];
+        let tables = "SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY rowid";
+        for table in texts(tables) {
+            lines.extend(texts(&format!(
+                "SELECT sql || ';' FROM sqlite_schema WHERE name = '{table}'"
+            )));
+            let columns = texts(&format!("SELECT name FROM pragma_table_info('{table}')"));
+            let values: Vec<String> = columns.iter().map(|c| format!("quote({c})")).collect();
+            lines.extend(texts(&format!(
+                "SELECT 'INSERT INTO {table} VALUES (' || {} || ');' FROM {table}",
+                values.join(" || ', ' || ")
+            )));
+        }
+        lines.extend(texts(
+            "SELECT sql || ';' FROM sqlite_schema WHERE type <> 'table' AND sql IS NOT NULL",
+        ));
+        lines.push("COMMIT;\n".into());
+        lines.join("\n")
+    }
+}

@@ -1,0 +1,238 @@
+PRAGMA application_id = 1265004386;
+PRAGMA user_version = 1;
+BEGIN;
+CREATE TABLE refinery_schema_history(
+             version int4 PRIMARY KEY,
+             name VARCHAR(255),
+             applied_on VARCHAR(255),
+             checksum VARCHAR(255));
+INSERT INTO refinery_schema_history VALUES (1, 'keys', '2026-11-25T04:31:11.180355092Z', '10888138889988105997');
+CREATE TABLE head (
+    one INTEGER PRIMARY KEY CHECK (one = 1),
+    revision INTEGER NOT NULL CHECK (revision >= 0),
+    hash BLOB NOT NULL CHECK (length(hash) = 32)
+) STRICT;
+INSERT INTO head VALUES (1, 11, X'933F12FBA28DD1259794C944461E03343D4945446DA7F56F4AEA9AD4EF624678');
+CREATE TABLE audit (
+    revision INTEGER PRIMARY KEY CHECK (revision > 0),
+    at INTEGER NOT NULL,
+    latest INTEGER NOT NULL CHECK (latest >= at),
+    actor_kind TEXT CHECK (actor_kind IN ('user', 'service')),
+    actor TEXT,
+    actor_credential TEXT,
+    action TEXT NOT NULL,
+    team TEXT,
+    namespace TEXT,
+    owner_kind TEXT CHECK (owner_kind IN ('user', 'service')),
+    owner TEXT,
+    credential_kind TEXT CHECK (credential_kind IN ('key', 'legacy')),
+    credential BLOB CHECK (length(credential) = 16),
+    reason TEXT,
+    request_id TEXT,
+    hash BLOB NOT NULL CHECK (length(hash) = 32),
+    CHECK ((actor_kind IS NULL) = (actor IS NULL)),
+    CHECK ((owner_kind IS NULL) = (owner IS NULL)),
+    CHECK ((credential_kind IS NULL) = (credential IS NULL))
+) STRICT;
+INSERT INTO audit VALUES (1, 1800000000, 1800000000, 'user', 'admin', NULL, 'key_updated', 'acme', NULL, NULL, NULL, 'key', X'00000000000000000000000000000002', NULL, NULL, X'CDCB9836D05B8F4DFF9B48A94DE7B8DDAC585A4B84F7537E3757921A0F116140');
+INSERT INTO audit VALUES (2, 1800000000, 1800000000, 'user', 'admin', NULL, 'key_updated', 'acme', NULL, NULL, NULL, 'key', X'00000000000000000000000000000002', NULL, NULL, X'0097EA788EDD89D8EB3F24E0EF5A76FB532574BB59E1C5EAA26EBD616C7EA36B');
+INSERT INTO audit VALUES (3, 1800000000, 1800000000, 'user', 'admin', NULL, 'key_updated', 'acme', NULL, NULL, NULL, 'key', X'00000000000000000000000000000002', NULL, NULL, X'B8D5FBB2B05F0D696FAEB245275C2F42CD6BC270623A6D7AE430144CD6655B55');
+INSERT INTO audit VALUES (4, 1800000000, 1800000000, 'user', 'admin', NULL, 'key_updated', 'acme', NULL, NULL, NULL, 'key', X'00000000000000000000000000000002', NULL, NULL, X'840B30155F13684BEB55A64B91F539D20800BC1F03E4B35996A59D01C6EBD338');
+INSERT INTO audit VALUES (5, 1800000000, 1800000000, 'user', 'admin', NULL, 'key_updated', 'acme', NULL, NULL, NULL, 'key', X'00000000000000000000000000000002', NULL, NULL, X'C4E07E4F2F7DFD5A819DCC24EECE2C75B6B8938553CE5A4D5B6E9507E26FC2F8');
+INSERT INTO audit VALUES (6, 1800000000, 1800000000, 'user', 'admin', NULL, 'key_updated', 'acme', NULL, NULL, NULL, 'key', X'00000000000000000000000000000002', NULL, NULL, X'8D20D55777DF4D70FEFFC089D623769AD66120DF363418D1FA37281DA8C1FFA0');
+INSERT INTO audit VALUES (7, 1800000000, 1800000000, 'user', 'admin', NULL, 'key_updated', 'acme', NULL, NULL, NULL, 'key', X'00000000000000000000000000000002', NULL, NULL, X'5CAE5BB38245E3686B04B0B4D867093FC91C2BF3BAFCEAB1725A2A2158194A96');
+INSERT INTO audit VALUES (8, 1800000000, 1800000000, 'user', 'admin', NULL, 'key_updated', 'acme', NULL, NULL, NULL, 'key', X'00000000000000000000000000000002', NULL, NULL, X'34CD7DAD1DB96503B77626EA123C745F22EDE068064BA7C273DBADF58E8398EB');
+INSERT INTO audit VALUES (9, 1800000000, 1800000000, 'user', 'admin', NULL, 'key_updated', 'acme', NULL, NULL, NULL, 'key', X'00000000000000000000000000000002', NULL, NULL, X'A9B84867663408E837C22DA3B150D3840703B6C89552A071834FADF043C3C092');
+INSERT INTO audit VALUES (10, 1800000000, 1800000000, 'user', 'admin', NULL, 'key_updated', 'acme', NULL, NULL, NULL, 'key', X'00000000000000000000000000000002', NULL, NULL, X'2393CE4C124D7E29A035A70A9710C39251D35B8AAA9EDE27BDB1EF26C17EC38D');
+INSERT INTO audit VALUES (11, 1800000000, 1800000000, 'user', 'admin', NULL, 'key_updated', 'acme', NULL, NULL, NULL, 'key', X'00000000000000000000000000000002', NULL, NULL, X'933F12FBA28DD1259794C944461E03343D4945446DA7F56F4AEA9AD4EF624678');
+CREATE TABLE namespaces (
+    born INTEGER PRIMARY KEY REFERENCES audit (revision),
+    namespace TEXT NOT NULL UNIQUE,
+    team TEXT NOT NULL,
+    created_at INTEGER NOT NULL,
+    UNIQUE (namespace, team)
+) STRICT;
+INSERT INTO namespaces VALUES (1, 'fn-1', 'acme', 1800000000);
+INSERT INTO namespaces VALUES (10, 'fn-2', 'acme', 1800000000);
+CREATE TABLE keys (
+    born INTEGER PRIMARY KEY REFERENCES audit (revision),
+    id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+    revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision) CHECK (revision >= born),
+    team TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    owner_kind TEXT NOT NULL CHECK (owner_kind IN ('user', 'service')),
+    owner TEXT NOT NULL,
+    name TEXT NOT NULL,
+    labels TEXT NOT NULL,
+    scopes TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    previous_digest TEXT,
+    previous_issued_at INTEGER,
+    previous_until INTEGER,
+    created_at INTEGER NOT NULL,
+    created_by TEXT NOT NULL,
+    updated_at INTEGER NOT NULL,
+    issued_at INTEGER NOT NULL,
+    not_before INTEGER,
+    expires_at INTEGER,
+    status TEXT NOT NULL CHECK (status IN ('active', 'disabled', 'revoked')),
+    revocation TEXT,
+    FOREIGN KEY (namespace, team) REFERENCES namespaces (namespace, team),
+    CHECK ((status = 'revoked') = (revocation IS NOT NULL)),
+    CHECK ((previous_digest IS NULL) = (previous_issued_at IS NULL)),
+    CHECK ((previous_digest IS NULL) = (previous_until IS NULL))
+) STRICT;
+INSERT INTO keys VALUES (1, X'00000000000000000000000000000002', 3, 'acme', 'fn-1', 'user', 'user 1', 'laptop', '{}', '"all"', 'sha256:2222222222222222222222222222222222222222222222222222222222222222', NULL, NULL, NULL, 1800000000, '{"owner":null,"credential":null}', 1800000000, 1800000000, NULL, NULL, 'active', NULL);
+CREATE TABLE deleted_keys (
+    revision INTEGER PRIMARY KEY REFERENCES audit (revision),
+    id BLOB NOT NULL UNIQUE CHECK (length(id) = 16)
+) STRICT;
+INSERT INTO deleted_keys VALUES (11, X'00000000000000000000000000000003');
+CREATE TABLE boundaries (
+    team TEXT NOT NULL,
+    kind TEXT NOT NULL CHECK (kind IN ('team', 'namespace', 'user', 'service')),
+    name TEXT NOT NULL,
+    cut INTEGER NOT NULL CHECK (cut > 0),
+    closed INTEGER NOT NULL CHECK (closed IN (0, 1)),
+    revocation TEXT NOT NULL,
+    revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision) CHECK (revision >= cut),
+    PRIMARY KEY (team, kind, name),
+    CHECK ((kind = 'team') = (name = ''))
+) STRICT;
+INSERT INTO boundaries VALUES ('acme', 'service', 'robot', 4, 0, '{"at":1800000000,"by":{"owner":{"user":"admin"},"credential":null},"cause":"owner","reason":null}', 5);
+CREATE TABLE legacy (
+    born INTEGER PRIMARY KEY REFERENCES audit (revision),
+    id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
+    revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision) CHECK (revision >= born),
+    team TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    subject TEXT NOT NULL,
+    digest TEXT NOT NULL,
+    blocked INTEGER NOT NULL CHECK (blocked IN (0, 1)),
+    imported_at INTEGER NOT NULL,
+    imported_by TEXT NOT NULL,
+    revocation TEXT,
+    FOREIGN KEY (namespace, team) REFERENCES namespaces (namespace, team)
+) STRICT;
+INSERT INTO legacy VALUES (6, X'07070707070707070707070707070707', 7, 'acme', 'fn-1', 'guest', 'sha256:3333333333333333333333333333333333333333333333333333333333333333', 0, 1800000000, '{"owner":null,"credential":null}', NULL);
+CREATE TABLE policies (
+    kind TEXT NOT NULL CHECK (kind IN ('keys', 'legacy')),
+    namespace TEXT NOT NULL,
+    policy TEXT,
+    revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision),
+    PRIMARY KEY (kind, namespace)
+) STRICT;
+INSERT INTO policies VALUES ('keys', 'fn-1', '{"min_ttl":3600,"max_ttl":null,"expiry_required":false,"keys_per_owner":null,"unique_names":true,"max_grace_seconds":2592000}', 8);
+INSERT INTO policies VALUES ('legacy', '', '"off"', 9);
+CREATE TABLE usage (
+    kind TEXT NOT NULL CHECK (kind IN ('key', 'legacy')),
+    id BLOB NOT NULL CHECK (length(id) = 16),
+    last_used INTEGER,
+    accepted INTEGER NOT NULL CHECK (accepted >= 0),
+    refused INTEGER NOT NULL CHECK (refused >= 0),
+    PRIMARY KEY (kind, id)
+) STRICT, WITHOUT ROWID;
+INSERT INTO usage VALUES ('key', X'00000000000000000000000000000002', 1800000000, 1, 0);
+INSERT INTO usage VALUES ('legacy', X'07070707070707070707070707070707', 1800000000, 1, 0);
+CREATE TRIGGER head_moves_by_one BEFORE UPDATE ON head
+WHEN NEW.revision <> OLD.revision + 1
+BEGIN
+    SELECT RAISE(ABORT, 'the head of the log moves by one');
+END;
+CREATE TRIGGER head_stays BEFORE DELETE ON head
+BEGIN
+    SELECT RAISE(ABORT, 'the head of the log stays');
+END;
+CREATE INDEX audit_by_latest ON audit (latest);
+CREATE INDEX audit_late ON audit (at) WHERE at < latest;
+CREATE INDEX audit_by_team ON audit (team);
+CREATE INDEX audit_by_namespace ON audit (namespace);
+CREATE INDEX audit_by_actor ON audit (actor, actor_kind) WHERE actor IS NOT NULL;
+CREATE INDEX audit_by_credential ON audit (credential, credential_kind) WHERE credential IS NOT NULL;
+CREATE TRIGGER audit_has_no_gap BEFORE INSERT ON audit
+WHEN NEW.revision <> (SELECT revision + 1 FROM head)
+BEGIN
+    SELECT RAISE(ABORT, 'the audit trail has no gap');
+END;
+CREATE TRIGGER audit_is_not_rewritten BEFORE UPDATE ON audit
+BEGIN
+    SELECT RAISE(ABORT, 'the audit trail is not rewritten');
+END;
+CREATE TRIGGER audit_is_not_cut BEFORE DELETE ON audit
+BEGIN
+    SELECT RAISE(ABORT, 'the audit trail is not cut');
+END;
+CREATE INDEX namespaces_by_team ON namespaces (team);
+CREATE TRIGGER namespaces_stay BEFORE DELETE ON namespaces
+BEGIN
+    SELECT RAISE(ABORT, 'a namespace stays with its team');
+END;
+CREATE TRIGGER namespaces_do_not_move BEFORE UPDATE ON namespaces
+BEGIN
+    SELECT RAISE(ABORT, 'a namespace stays with its team');
+END;
+CREATE INDEX keys_by_team ON keys (team);
+CREATE INDEX keys_by_namespace ON keys (namespace);
+CREATE INDEX keys_by_owner ON keys (team, owner, owner_kind);
+CREATE INDEX keys_by_name ON keys (team, name);
+CREATE INDEX keys_unrevoked_by_name ON keys (namespace, name) WHERE status <> 'revoked';
+CREATE INDEX keys_unrevoked_by_owner ON keys (namespace, owner, owner_kind)
+WHERE status <> 'revoked';
+CREATE TRIGGER keys_revoked_stay_so BEFORE UPDATE ON keys
+WHEN OLD.status = 'revoked'
+BEGIN
+    SELECT RAISE(ABORT, 'a revoked key stays revoked');
+END;
+CREATE TRIGGER keys_do_not_move BEFORE UPDATE ON keys
+WHEN NEW.born <> OLD.born OR NEW.id <> OLD.id OR NEW.team <> OLD.team
+    OR NEW.namespace <> OLD.namespace OR NEW.owner_kind <> OLD.owner_kind
+    OR NEW.owner <> OLD.owner OR NEW.revision <= OLD.revision
+BEGIN
+    SELECT RAISE(ABORT, 'a key stays where and whose it is');
+END;
+CREATE TRIGGER deleted_keys_stay BEFORE DELETE ON deleted_keys
+BEGIN
+    SELECT RAISE(ABORT, 'a deleted key stays deleted');
+END;
+CREATE TRIGGER deleted_keys_do_not_change BEFORE UPDATE ON deleted_keys
+BEGIN
+    SELECT RAISE(ABORT, 'a deleted key stays deleted');
+END;
+CREATE TRIGGER deleted_keys_do_not_return BEFORE INSERT ON keys
+WHEN EXISTS (SELECT 1 FROM deleted_keys WHERE id = NEW.id)
+BEGIN
+    SELECT RAISE(ABORT, 'a deleted key stays deleted');
+END;
+CREATE TRIGGER keys_leave_a_mark AFTER DELETE ON keys
+WHEN NOT EXISTS (SELECT 1 FROM deleted_keys WHERE id = OLD.id)
+BEGIN
+    SELECT RAISE(ABORT, 'a deleted key leaves a mark');
+END;
+CREATE TRIGGER boundaries_stay BEFORE DELETE ON boundaries
+BEGIN
+    SELECT RAISE(ABORT, 'what was cut stays cut');
+END;
+CREATE TRIGGER boundaries_move_forward BEFORE UPDATE ON boundaries
+WHEN NEW.cut < OLD.cut OR NEW.revision <= OLD.revision OR NEW.team <> OLD.team
+    OR NEW.kind <> OLD.kind OR NEW.name <> OLD.name
+BEGIN
+    SELECT RAISE(ABORT, 'what was cut stays cut');
+END;
+CREATE INDEX legacy_by_team ON legacy (team);
+CREATE INDEX legacy_by_namespace ON legacy (namespace);
+CREATE TRIGGER legacy_revoked_stays_so BEFORE UPDATE ON legacy
+WHEN OLD.revocation IS NOT NULL
+BEGIN
+    SELECT RAISE(ABORT, 'a revoked credential stays revoked');
+END;
+CREATE TRIGGER legacy_does_not_move BEFORE UPDATE ON legacy
+WHEN NEW.born <> OLD.born OR NEW.id <> OLD.id OR NEW.team <> OLD.team
+    OR NEW.namespace <> OLD.namespace OR NEW.revision <= OLD.revision
+BEGIN
+    SELECT RAISE(ABORT, 'a credential stays where it is');
+END;
+CREATE TRIGGER legacy_stays BEFORE DELETE ON legacy
+BEGIN
+    SELECT RAISE(ABORT, 'a legacy credential stays');
+END;
+COMMIT;
