@@ -140,10 +140,7 @@ impl From<tokio_postgres::Error> for DatabaseError {
                 constraint: said.constraint().map(ToOwned::to_owned),
             },
             None => Fault::Failed {
-                lost: error.is_closed()
-                    || error
-                        .source()
-                        .is_some_and(|source| source.is::<io::Error>()),
+                lost: error.is_closed() || error.source().is_some_and(<dyn Error>::is::<io::Error>),
                 error,
             },
         })

@@ -11,7 +11,7 @@ use tokio_postgres::types::Json;
 
 use crate::{
     facts::revision,
-    row::{OwnerKind, credential, realm},
+    row::{OwnerKind, credential, realm, text},
     session::{Step, Value, values},
     sql,
 };
@@ -49,7 +49,7 @@ pub(crate) fn writes<'a>(commit: &'a Commit, write: &'a Write, attempt: [u8; 16]
         Some(Item::Boundary(boundary)) => steps.push(put_boundary(boundary)),
         Some(Item::Legacy(record)) => steps.push(put_legacy(commit, record)),
         Some(Item::Policy(place, policy)) => {
-            let place = place.as_ref().map_or("", |namespace| namespace.as_str());
+            let place = text(place.as_ref()).unwrap_or_default();
             let policy = policy.as_ref().map(Json);
             steps.push(Step::new(
                 sql::PUT_POLICY,
@@ -57,7 +57,7 @@ pub(crate) fn writes<'a>(commit: &'a Commit, write: &'a Write, attempt: [u8; 16]
             ));
         }
         Some(Item::LegacyPolicy(place, policy)) => {
-            let place = place.as_ref().map_or("", |namespace| namespace.as_str());
+            let place = text(place.as_ref()).unwrap_or_default();
             let policy = policy.as_ref().map(Json);
             steps.push(Step::new(
                 sql::PUT_POLICY,
@@ -84,14 +84,14 @@ fn insert_event(event: &AuditEvent, attempt: [u8; 16]) -> Step<'_> {
             entry.actor.owner.as_ref().map(Owner::as_str),
             entry.actor.credential.map(Json),
             entry.action.as_str(),
-            entry.team.as_ref().map(|text| text.as_str()),
-            entry.namespace.as_ref().map(|text| text.as_str()),
+            text(entry.team.as_ref()),
+            text(entry.namespace.as_ref()),
             kind(&entry.owner),
             entry.owner.as_ref().map(Owner::as_str),
             credential.map(|(kind, _)| kind),
             credential.map(|(_, id)| id.to_vec()),
-            entry.reason.as_ref().map(|text| text.as_str()),
-            entry.request_id.as_ref().map(|text| text.as_str()),
+            text(entry.reason.as_ref()),
+            text(entry.request_id.as_ref()),
             event.hash.to_bytes().to_vec(),
             attempt.to_vec(),
         ],

@@ -61,8 +61,19 @@ mod keep;
 mod lists;
 mod migrate;
 mod options;
+#[cfg(test)]
+mod plans;
 mod retry;
 mod row;
+#[cfg(test)]
+#[path = "../tests/server/mod.rs"]
+#[expect(
+    clippy::print_stdout,
+    dead_code,
+    unreachable_pub,
+    reason = "the tests of the store use more of it"
+)]
+mod server;
 mod session;
 mod sql;
 mod store;

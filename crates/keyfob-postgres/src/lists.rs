@@ -14,7 +14,7 @@ use tokio_postgres::Row;
 
 use crate::{
     facts::revision,
-    row::{Columns, OwnerKind, Result, credential, number},
+    row::{Columns, OwnerKind, Result, credential, number, text},
     session::{Session, Step, values},
     sql,
 };
@@ -53,10 +53,10 @@ pub(crate) async fn keys(session: &mut Session, query: &KeyQuery) -> Result<Page
         query.team.as_str(),
         after(query.after),
         one_more(query.limit),
-        query.namespace.as_ref().map(|text| text.as_str()),
+        text(query.namespace.as_ref()),
         owner_kind,
         owner,
-        query.name.as_ref().map(|text| text.as_str()),
+        text(query.name.as_ref()),
         label.map(|(name, _)| name.as_str()),
         label.map(|(_, value)| value.as_str()),
         query.status.map(status),
@@ -74,8 +74,8 @@ pub(crate) async fn legacy(
     session: &mut Session,
     query: &LegacyQuery,
 ) -> Result<Page<LegacyRecord>> {
-    let team = query.team.as_ref().map(|text| text.as_str());
-    let namespace = query.namespace.as_ref().map(|text| text.as_str());
+    let team = text(query.team.as_ref());
+    let namespace = text(query.namespace.as_ref());
     let mut values = values![after(query.after), one_more(query.limit)];
     let path = if let Some(id) = query.id {
         values.extend(values![id.to_bytes().to_vec(), team, namespace]);
@@ -102,8 +102,8 @@ pub(crate) async fn namespaces(
     session: &mut Session,
     query: &NamespaceQuery,
 ) -> Result<Page<NamespaceRecord>> {
-    let team = query.team.as_ref().map(|text| text.as_str());
-    let namespace = query.namespace.as_ref().map(|text| text.as_str());
+    let team = text(query.team.as_ref());
+    let namespace = text(query.namespace.as_ref());
     let mut values = values![after(query.after), one_more(query.limit)];
     let path = if namespace.is_some() {
         values.extend(values![namespace, team]);
@@ -154,8 +154,8 @@ pub(crate) async fn audit(session: &mut Session, query: &AuditQuery) -> Result<P
     let values = values![
         after(query.after),
         one_more(query.limit),
-        query.team.as_ref().map(|text| text.as_str()),
-        query.namespace.as_ref().map(|text| text.as_str()),
+        text(query.team.as_ref()),
+        text(query.namespace.as_ref()),
         credential.map(|(kind, _)| kind),
         credential.map(|(_, id)| id.to_vec()),
         actor_kind,

@@ -383,6 +383,11 @@ pub(crate) fn realm(realm: &Realm) -> (&'static str, &str) {
     }
 }
 
+/// A text as a column, or none.
+pub(crate) fn text(text: Option<&impl AsRef<str>>) -> Option<&str> {
+    text.map(AsRef::as_ref)
+}
+
 /// A number as a column; one that no store will reach is as good as the last.
 pub(crate) fn number(count: u64) -> i64 {
     i64::try_from(count).unwrap_or(i64::MAX)

@@ -62,13 +62,11 @@ impl Session {
         let answer = timeout(self.patience, async {
             client.query(&statement, &borrowed(&step.values)).await
         });
-        match answer.await {
-            Ok(rows) => Ok(rows?),
-            Err(_) => {
-                self.discard();
-                Err(DatabaseError::late())
-            }
-        }
+        let Ok(rows) = answer.await else {
+            self.discard();
+            return Err(DatabaseError::late());
+        };
+        Ok(rows?)
     }
 
     /// Sends statements without waiting in between, and gives the answers to each. `before` and
@@ -96,13 +94,11 @@ impl Session {
             flights.push(prepared(client, statement, &step.values));
         }
         flights.extend(after.map(|text| plain(client, text)));
-        let mut answers = match timeout(patience, in_order(flights)).await {
-            Ok(answers) => answers?,
-            Err(_) => {
-                let (answers, ended) = (Vec::new(), Err(DatabaseError::late()));
-                return Ok(Flown { answers, ended });
-            }
+        let Ok(answers) = timeout(patience, in_order(flights)).await else {
+            let (answers, ended) = (Vec::new(), Err(DatabaseError::late()));
+            return Ok(Flown { answers, ended });
         };
+        let mut answers = answers?;
         let ended = match after.and_then(|_| answers.pop()) {
             Some(Ok(_)) => {
                 self.at_rest = true;
@@ -127,13 +123,11 @@ impl Session {
     async fn prepare(&mut self, sql: Sql) -> Result<Statement> {
         let patience = self.patience;
         let preparing = self.client()?.prepare_cached(sql.text());
-        match timeout(patience, preparing).await {
-            Ok(statement) => Ok(statement?),
-            Err(_) => {
-                self.discard();
-                Err(DatabaseError::late())
-            }
-        }
+        let Ok(statement) = timeout(patience, preparing).await else {
+            self.discard();
+            return Err(DatabaseError::late());
+        };
+        Ok(statement?)
     }
 
     fn client(&self) -> Result<&Object> {
@@ -229,10 +223,10 @@ async fn in_order(mut flights: Vec<Flight<'_>>) -> Result<Vec<Answer>> {
     std::future::poll_fn(|context| {
         let begun = answers.len();
         for (flight, answer) in flights.iter_mut().zip(&mut answers) {
-            if answer.is_none() {
-                if let Poll::Ready(value) = flight.as_mut().poll(context) {
-                    *answer = Some(value);
-                }
+            if answer.is_none()
+                && let Poll::Ready(value) = flight.as_mut().poll(context)
+            {
+                *answer = Some(value);
             }
         }
         for flight in flights.iter_mut().skip(begun) {

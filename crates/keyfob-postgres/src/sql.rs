@@ -34,17 +34,36 @@ macro_rules! key_columns {
     };
 }
 
+/// A boundary, looked up for each row. The limit keeps the planner from reading all boundaries
+/// instead, which it would rather do for a page of unknown length.
+macro_rules! cut {
+    ($alias:literal, $team:expr, $kind:expr, $name:expr) => {
+        concat!(
+            " LEFT JOIN LATERAL (SELECT b.cut, b.closed, b.revocation, b.revision \
+             FROM boundaries b WHERE b.team = ",
+            $team,
+            " AND b.kind = ",
+            $kind,
+            " AND b.name = ",
+            $name,
+            " LIMIT 1) ",
+            $alias,
+            " ON true "
+        )
+    };
+}
+
 /// The boundaries of a key's, or a legacy credential's, team and namespace.
 macro_rules! cuts_of {
     ($record:literal) => {
         concat!(
-            " LEFT JOIN boundaries t ON t.team = ",
-            $record,
-            ".team AND t.kind = 'team' AND t.name = '' LEFT JOIN boundaries n ON n.team = ",
-            $record,
-            ".team AND n.kind = 'namespace' AND n.name = ",
-            $record,
-            ".namespace "
+            cut!("t", concat!($record, ".team"), "'team'", "''"),
+            cut!(
+                "n",
+                concat!($record, ".team"),
+                "'namespace'",
+                concat!($record, ".namespace")
+            )
         )
     };
 }
@@ -53,8 +72,7 @@ macro_rules! cuts_of_key {
     () => {
         concat!(
             cuts_of!("k"),
-            "LEFT JOIN boundaries o ON o.team = k.team AND o.kind = k.owner_kind \
-             AND o.name = k.owner "
+            cut!("o", "k.team", "k.owner_kind", "k.owner")
         )
     };
 }
@@ -220,11 +238,10 @@ statements! {
     // A namespace's keys are of one team, so their cuts are found before them.
     LIVE_KEYS = "SELECT count(*) FROM (SELECT 1 FROM keys k WHERE k.namespace = $1 \
                  AND k.owner_kind = $2 AND k.owner = $3 AND k.status <> 'revoked' \
-                 AND k.born > coalesce((SELECT max(b.cut) FROM namespaces s JOIN boundaries b \
-                 ON b.team = s.team AND ((b.kind = 'team' AND b.name = '') \
-                 OR (b.kind = 'namespace' AND b.name = $1) OR (b.kind = $2 AND b.name = $3)) \
-                 WHERE s.namespace = $1), 0) \
-                 AND coalesce(k.expires_at, 9223372036854775807) > $4 LIMIT $5) AS live";
+                 AND k.born > coalesce((SELECT greatest(t.cut, n.cut, o.cut) FROM namespaces s",
+        cuts_of!("s"), cut!("o", "s.team", "$2", "$3"),
+        "WHERE s.namespace = $1), 0) \
+         AND coalesce(k.expires_at, 9223372036854775807) > $4 LIMIT $5) AS live";
 
     // What a commit writes.
     ADVANCE = one!("UPDATE log SET revision = $1, hash = $2, latest = greatest(latest, $3) \
@@ -292,9 +309,10 @@ statements! {
     NAMESPACES_OF_TEAM = namespaces!("WHERE s.team = $3 AND s.born > $1 ORDER BY s.born LIMIT $2");
     NAMESPACES_OF_NAME = namespaces!("WHERE s.namespace = $3 AND ($4::text IS NULL OR s.team = $4) \
                                       AND s.born > $1 ORDER BY s.born LIMIT $2");
-    POLICY = "SELECT p.policy FROM policies p WHERE p.kind = $1 AND p.policy IS NOT NULL \
-              AND (p.namespace = '' OR (p.namespace = $2 AND EXISTS (SELECT 1 FROM namespaces s \
-              WHERE s.namespace = $2 AND s.team = $3))) ORDER BY p.namespace DESC LIMIT 1";
+    POLICY = "SELECT coalesce((SELECT p.policy FROM namespaces s JOIN policies p \
+              ON p.kind = $1 AND p.namespace = s.namespace WHERE s.namespace = $2 \
+              AND s.team = $3), (SELECT p.policy FROM policies p WHERE p.kind = $1 \
+              AND p.namespace = ''))";
 
     // The trail.
     AUDIT_OF_ALL = page_of_audit!("true");
@@ -325,10 +343,13 @@ statements! {
 }
 
 /// What holds on a connection: the schema, and how long a statement, a wait for a lock and an idle
-/// transaction may take. A server that acknowledges before it has written is made to write first.
+/// transaction may take. A server that acknowledges before it has written is made to write first. A
+/// page comes in the order of an index and ends with its last row; a bitmap of the index would be
+/// read to its end and sorted.
 pub(crate) const SETTINGS: &str = "SELECT set_config('search_path', $1, false), \
     set_config('statement_timeout', $2, false), set_config('lock_timeout', $3, false), \
     set_config('idle_in_transaction_session_timeout', $4, false), \
+    set_config('enable_bitmapscan', 'off', false), \
     set_config('synchronous_commit', CASE current_setting('synchronous_commit') \
     WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)";
 

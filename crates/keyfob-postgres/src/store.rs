@@ -19,7 +19,7 @@ use crate::{
     retry::Backoff, session::Session, usage,
 };
 
-/// Keys, audit trail and change feed in a PostgreSQL database, for any number of machines.
+/// Keys, audit trail and change feed in a `PostgreSQL` database, for any number of machines.
 ///
 /// Clones are handles to the same pool of connections. The futures need a Tokio runtime with time
 /// and I/O; they may be dropped at any moment, and a commit whose future is dropped may have been

@@ -128,8 +128,8 @@ async fn listen_once(
         let head = Columns::of(&row).revision()?.get();
         tell.send_if_modified(|known| known.replace(head) != Some(head));
         tokio::select! {
-            heard = noticed.recv() => {
-                if heard.is_none() {
+            told = noticed.recv() => {
+                if told.is_none() {
                     return Err(DatabaseError::other("the connection was closed"));
                 }
             }
@@ -142,4 +142,4 @@ async fn listen_once(
 const PATIENCE: Duration = Duration::from_secs(5);
 
 /// Longer than anybody waits.
-const AGE: Duration = Duration::from_secs(365 * 86_400);
+const AGE: Duration = Duration::from_hours(24 * 365);

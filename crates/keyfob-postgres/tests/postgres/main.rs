@@ -6,10 +6,19 @@
 )]
 
 mod contract;
+mod crashes;
+mod faults;
+mod migrations;
+mod model;
+mod process;
+mod proxy;
+mod races;
 #[path = "../server/mod.rs"]
-#[expect(
-    dead_code,
-    unreachable_pub,
-    reason = "the plans and the benchmark use more of it"
-)]
+#[expect(unreachable_pub, reason = "a benchmark uses it too")]
 mod server;
+mod tls;
+mod usage;
+mod watching;
+mod work;
+
+use keyfob_postgres::{Options, PostgresStore};

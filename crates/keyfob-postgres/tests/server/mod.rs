@@ -25,7 +25,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyfob_postgres::{Options, PostgresStore};
+use super::{Options, PostgresStore};
 use tokio_postgres::{Client, NoTls};
 
 /// Runs a future to its end, on a runtime of its own. Where no PostgreSQL is installed it says so
@@ -204,10 +204,6 @@ impl Server {
 
     pub fn port(&self) -> u16 {
         self.port
-    }
-
-    pub fn folder(&self) -> &Path {
-        &self.folder
     }
 
     /// The URL of a database, over the socket.

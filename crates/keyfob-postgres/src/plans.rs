@@ -1,0 +1,154 @@
+//! How the database finds the rows of each statement, once there are many.
+
+use tokio_postgres::{Client, SimpleQueryMessage, types::Type};
+
+use crate::{
+    PostgresStore,
+    server::{run, shared},
+    sql,
+};
+
+/// Many rows in every table that grows, as many as it takes for the planner to look at an index.
+const MANY: &[&str] = &[
+    "INSERT INTO audit SELECT n, n, n, 'user', 'user-' || n % 500, NULL, 'key_created', \
+     'team-' || n % 50, 'fn-' || n % 1000, NULL, NULL, 'key', decode(lpad(to_hex(n), 32, '0'), \
+     'hex'), NULL, NULL, decode(repeat('00', 32), 'hex'), decode(repeat('00', 16), 'hex') \
+     FROM generate_series(1, 60000) n",
+    "INSERT INTO namespaces SELECT 'fn-' || n, 'team-' || n % 50, n, n \
+     FROM generate_series(1, 10000) n",
+    "INSERT INTO keys SELECT decode(lpad(to_hex(n), 32, '0'), 'hex'), s.team, s.namespace, 'user', \
+     'user-' || n % 500, 'name-' || n % 1000, '{}', '\"all\"', 'sha256:', NULL, NULL, NULL, n, \
+     '{}', n, n, NULL, CASE WHEN n % 2 = 0 THEN n END, 'active', NULL, n + 10000, n + 10000 \
+     FROM generate_series(1, 30000) n JOIN namespaces s ON s.born = 1 + n % 10000",
+    "INSERT INTO key_labels SELECT team, 'env', 'value-' || born % 5, born FROM keys",
+    "INSERT INTO deleted_keys SELECT decode(lpad(to_hex(n + 1000000), 32, '0'), 'hex'), n \
+     FROM generate_series(1, 20000) n",
+    "INSERT INTO boundaries SELECT 'team-' || n % 50, 'user', 'user-' || n, n, false, \
+     '{}', n FROM generate_series(1, 20000) n",
+    "INSERT INTO legacy SELECT decode(lpad(to_hex(n), 32, '0'), 'hex'), s.team, s.namespace, \
+     'guest', 'sha256:', false, n, '{}', NULL, n, n \
+     FROM generate_series(1, 20000) n JOIN namespaces s ON s.born = 1 + n % 10000",
+    "INSERT INTO policies SELECT kind, 'fn-' || n, '{}', 2 * n + (kind = 'keys')::integer \
+     FROM generate_series(1, 10000) n, unnest(ARRAY['keys', 'legacy']) kind",
+    "INSERT INTO usage SELECT 'key', id, 0, 1, 1 FROM keys",
+    "ANALYZE",
+];
+
+/// The plan of a prepared statement, as lines.
+async fn plan(client: &Client, arguments: &str) -> Vec<String> {
+    let explain = format!("EXPLAIN (COSTS OFF) EXECUTE statement{arguments}");
+    let lines = client.simple_query(&explain).await.unwrap();
+    let line = |message| match message {
+        SimpleQueryMessage::Row(row) => Some(row.get(0).unwrap_or_default().to_owned()),
+        _ => None,
+    };
+    lines.into_iter().filter_map(line).collect()
+}
+
+/// A value of each type that the statement has parameters of.
+async fn arguments(client: &Client) -> String {
+    let types = "SELECT array_to_string(parameter_types::text[], ' ') \
+                 FROM pg_prepared_statements WHERE name = 'statement'";
+    let types = client.query_one(types, &[]).await.unwrap();
+    let types: String = types.get(0);
+    let id = "decode(repeat('00', 15) || '07', 'hex')";
+    let values: Vec<String> = types
+        .split_whitespace()
+        .map(|kind| match kind {
+            "text" => "'team-7'".into(),
+            "bigint" => "100".into(),
+            "boolean" => "true".into(),
+            "jsonb" => "'{}'".into(),
+            "bytea" => id.into(),
+            "text[]" => "ARRAY['team-7']".into(),
+            "bigint[]" => "ARRAY[7]".into(),
+            "bytea[]" => format!("ARRAY[{id}]"),
+            other => panic!("a parameter of type {other}"),
+        })
+        .collect();
+    if values.is_empty() {
+        String::new()
+    } else {
+        format!("({})", values.join(", "))
+    }
+}
+
+/// What of a plan grows with a table.
+fn fault(name: &str, plan: &[String]) -> Option<String> {
+    let scan = plan.iter().find(|line| {
+        // One row, however many commits there are.
+        line.contains("Seq Scan on ") && !line.contains("Seq Scan on log")
+    });
+    if let Some(scan) = scan {
+        return Some(scan.trim().to_owned());
+    }
+    let pages = ["KEYS_OF_", "AUDIT_OF_", "CHANGED_", "DELETED_KEYS"];
+    let lists = ["LEGACY_OF_ALL", "LEGACY_OF_TEAM", "LEGACY_OF_NAMESPACE"];
+    let lists = [&lists[..], &["NAMESPACES_OF_ALL", "NAMESPACES_OF_TEAM"]].concat();
+    if pages.iter().any(|page| name.starts_with(page)) || lists.contains(&name) {
+        if let Some(sort) = plan.iter().find(|line| line.contains("Sort")) {
+            return Some(format!("a page is sorted: {}", sort.trim()));
+        }
+        let begins = plan.iter().any(|line| {
+            line.contains("Index Cond") && (line.contains("born >") || line.contains("revision >"))
+        });
+        if !begins {
+            return Some("a page does not begin at its cursor".into());
+        }
+    }
+    None
+}
+
+#[test]
+fn every_statement_finds_its_rows_by_an_index() {
+    run(async {
+        let database = shared().database().await;
+        let store = PostgresStore::connect(&database.url()).await.unwrap();
+        drop(store);
+        let client = database.client().await;
+        // As on the connections of a store.
+        let [schema, never] = ["keyfob", "0"].map(|setting| (setting, Type::TEXT));
+        let settings =
+            [&schema, &never, &never, &never].map(|(setting, kind)| (setting as _, kind.clone()));
+        client.query_typed(sql::SETTINGS, &settings).await.unwrap();
+        for rows in MANY {
+            client.batch_execute(rows).await.expect(rows);
+        }
+        assert!(sql::ALL.len() >= 45, "{} statements", sql::ALL.len());
+        let mut faults = Vec::new();
+        for (name, statement) in sql::ALL {
+            let prepare = format!("PREPARE statement AS {}", statement.text());
+            client.batch_execute(&prepare).await.expect(name);
+            let arguments = arguments(&client).await;
+            // The plan for any values, which a connection may settle on, and the one for these.
+            for mode in ["force_generic_plan", "force_custom_plan"] {
+                let set = format!("SET plan_cache_mode = {mode}");
+                client.batch_execute(&set).await.unwrap();
+                let plan = plan(&client, &arguments).await;
+                if let Some(fault) = fault(name, &plan) {
+                    faults.push(format!("{name}, {mode}: {fault}\n{}", plan.join("\n")));
+                }
+            }
+            client.batch_execute("DEALLOCATE statement").await.unwrap();
+        }
+        assert!(faults.is_empty(), "{}", faults.join("\n\n"));
+    });
+}
+
+/// The test sees a scan when there is one.
+#[test]
+fn a_scan_is_a_fault() {
+    let lines = |text: &str| text.lines().map(str::to_owned).collect::<Vec<_>>();
+    let scan = "Limit\n  ->  Seq Scan on keys k\n        Filter: (team = 'x'::text)";
+    assert_eq!(
+        fault("KEY", &lines(scan)).as_deref(),
+        Some("->  Seq Scan on keys k")
+    );
+    let sorted = "Limit\n  ->  Sort\n        ->  Index Scan using keys_by_team on keys k\n\
+                  Index Cond: (team = 'x'::text)";
+    assert!(fault("KEYS_OF_TEAM", &lines(sorted)).is_some());
+    let from_the_start = "Limit\n  ->  Index Scan using keys_by_team on keys k\n\
+                          Index Cond: (team = 'x'::text)";
+    assert!(fault("KEYS_OF_TEAM", &lines(from_the_start)).is_some());
+    assert_eq!(fault("KEY", &lines(from_the_start)), None);
+}

@@ -1,0 +1,174 @@
+//! What the tests do with a store, and what must hold afterwards.
+
+use std::sync::Arc;
+
+use keyfob::{
+    Access, Actor, Context, Index, KeyDigest, KeyFormat, KeyId, KeyName, KeyRecord, Labels,
+    NamespaceId, Owner, Realm, Revision, Scopes, Status, TeamId, Tenant, Timestamp, UserId,
+    Verifier,
+    audit::{Action, AuditEntry, AuditEvent, ChainHash},
+    store::{
+        AuditQuery, Change, Commit, CommitError, Entry, Item, KeyQuery, KeyStore, Limits,
+        StoreError,
+    },
+};
+
+use crate::server::random;
+
+pub(crate) const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+
+pub(crate) fn tenant() -> Tenant {
+    Tenant::new(
+        TeamId::new("acme").unwrap(),
+        NamespaceId::new("fn-1").unwrap(),
+    )
+}
+
+pub(crate) fn user(name: &str) -> Owner {
+    Owner::User(UserId::new(name).unwrap())
+}
+
+pub(crate) fn part_of(owner: &Owner) -> Realm {
+    Realm::Owner(tenant().team, owner.clone())
+}
+
+pub(crate) fn format() -> KeyFormat {
+    KeyFormat::new("dof").unwrap()
+}
+
+pub(crate) fn context() -> Context {
+    Context::new(Actor::system(), NOW)
+}
+
+/// A record of a key that nobody has; its identifier is random.
+pub(crate) fn key(owner: &Owner, name: &str) -> KeyRecord {
+    let id = (u128::from(random()) << 64) | u128::from(random());
+    let digest = format!("sha256:{id:032x}{id:032x}");
+    KeyRecord {
+        id: KeyId::from_bytes(id.to_be_bytes()),
+        tenant: tenant(),
+        owner: owner.clone(),
+        name: KeyName::new(name).unwrap(),
+        labels: Labels::new(),
+        scopes: Scopes::All,
+        digest: KeyDigest::from_text(&digest).unwrap(),
+        previous: None,
+        created_at: NOW,
+        created_by: Actor::system(),
+        updated_at: NOW,
+        issued_at: NOW,
+        not_before: None,
+        expires_at: None,
+        status: Status::Active,
+        born: Revision::ZERO,
+        revision: Revision::ZERO,
+    }
+}
+
+pub(crate) fn creation(record: &KeyRecord) -> Change {
+    Change::CreateKey {
+        record: record.clone(),
+        limits: Limits::default(),
+    }
+}
+
+pub(crate) fn commit(change: Change, action: Action) -> Commit {
+    Commit {
+        change,
+        event: AuditEntry::new(action, &context()),
+    }
+}
+
+/// Creates a key; its record then has the revision that it got.
+pub(crate) async fn create(
+    store: &impl KeyStore,
+    mut record: KeyRecord,
+) -> Result<KeyRecord, CommitError> {
+    let commit = commit(creation(&record), Action::KeyCreated);
+    record.revision = store.commit(&commit).await?;
+    record.born = record.revision;
+    Ok(record)
+}
+
+/// Everything that must hold of a store at rest, whatever happened to it: the trail is one chain
+/// with an event for each revision, and the feed has no gap. Gives the head and the feed.
+pub(crate) async fn check(store: &impl KeyStore) -> (Revision, Vec<Entry>) {
+    let mut query = AuditQuery {
+        limit: KeyQuery::LIMIT_MAX,
+        ..AuditQuery::every_team()
+    };
+    let (mut last, mut revision) = (ChainHash::START, 0);
+    loop {
+        let page = store.audit(&query).await.expect("the trail can be read");
+        last = AuditEvent::verify(last, &page.items).expect("the trail is one chain");
+        for event in &page.items {
+            revision += 1;
+            assert_eq!(event.revision.get(), revision, "no revision is left out");
+        }
+        query.after = page.next;
+        if page.next.is_none() {
+            break;
+        }
+    }
+    let (mut after, mut feed) = (Revision::ZERO, Vec::<Entry>::new());
+    let head = loop {
+        let part = store.changes(after, 1000).await.expect("it can be read");
+        feed.extend(part.entries);
+        after = part.upto;
+        if !part.more {
+            break part.head;
+        }
+    };
+    assert_eq!(head.get(), revision, "the head is the last event's");
+    let rises = feed.windows(2).all(|two| two[0].revision < two[1].revision);
+    assert!(rises, "the feed is in order");
+    (head, feed)
+}
+
+/// The keys of a feed that work, behind the boundaries of the same feed.
+pub(crate) fn live(feed: &[Entry]) -> Vec<KeyRecord> {
+    let cuts: Vec<_> = feed
+        .iter()
+        .filter_map(|entry| match &entry.item {
+            Item::Boundary(boundary) => Some(boundary.clone()),
+            _ => None,
+        })
+        .collect();
+    feed.iter()
+        .filter_map(|entry| match &entry.item {
+            Item::Key(record) => Some(record.clone()),
+            _ => None,
+        })
+        .map(|record| {
+            let realms = record.realms();
+            let cuts = cuts.iter().filter(|cut| realms.contains(&cut.realm));
+            record.behind(cuts)
+        })
+        .filter(|record| !record.is_revoked())
+        .collect()
+}
+
+/// A verifier whose index has followed the store to its end.
+pub(crate) async fn gate(store: &impl KeyStore) -> Verifier {
+    let index = Arc::new(Index::new());
+    index.follow(store).await.expect("the feed can be followed");
+    Verifier::new(index, format())
+}
+
+pub(crate) fn opens(gate: &Verifier, text: &str) -> bool {
+    let access = Access::to("fn-1");
+    gate.verify_text(text.as_bytes(), &access, NOW).is_ok()
+}
+
+pub(crate) fn store_error(error: CommitError) -> StoreError {
+    match error {
+        CommitError::Store(error) => error,
+        other => panic!("refused: {other}"),
+    }
+}
+
+/// How often, unless the environment says otherwise.
+pub(crate) fn times(variable: &str, default: u32) -> u32 {
+    let said = std::env::var(variable).ok();
+    said.and_then(|said| said.parse().ok()).unwrap_or(default)
+}
