@@ -14,7 +14,8 @@ INSERT INTO log (revision, hash, latest)
 VALUES (0, decode(repeat('00', 32), 'hex'), -9223372036854775808);
 
 -- One event for each revision. `latest` is the latest `at` so far: it never falls, so that the
--- first event at or after a time is found without looking at those before it. `attempt` tells a
+-- first event at or after a time is found without looking at those before it, and the last one
+-- before a time too, but for the few that a clock brought late. `attempt` tells a
 -- program that lost the answer to its commit whether it was that commit which was kept.
 CREATE TABLE audit (
     revision bigint PRIMARY KEY CHECK (revision > 0),
@@ -40,6 +41,7 @@ CREATE TABLE audit (
 );
 
 CREATE INDEX audit_by_latest ON audit (latest, revision);
+CREATE INDEX audit_late ON audit (at, revision) WHERE at < latest;
 CREATE INDEX audit_by_team ON audit (team, revision) WHERE team IS NOT NULL;
 CREATE INDEX audit_by_namespace ON audit (namespace, revision) WHERE namespace IS NOT NULL;
 CREATE INDEX audit_by_actor ON audit (actor_kind, actor, revision) WHERE actor IS NOT NULL;

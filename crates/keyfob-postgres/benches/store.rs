@@ -1,0 +1,124 @@
+//! What a control plane waits for, over a server of its own with a socket between:
+//!
+//! ```sh
+//! cargo bench -p keyfob-postgres --bench store
+//! ```
+//!
+//! With `-- --quick` it is only a look, with few keys. The server flushes to disk as it does by
+//! default.
+
+#![expect(clippy::print_stdout, reason = "a benchmark shows what it measured")]
+
+#[path = "../tests/server/mod.rs"]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    reason = "the tests of the store use more of it"
+)]
+mod server;
+#[path = "../../keyfob-sqlite/benches/workload/mod.rs"]
+mod workload;
+
+use std::time::{Duration, Instant};
+
+use keyfob::{
+    Actor, Context, KeyFormat, KeyName, Keyring, NamespaceId, NewKey, Owner, TeamId, Tenant,
+    Timestamp, UserId, store::KeyStore,
+};
+use keyfob_postgres::{Options, PostgresStore};
+use server::Server;
+use tokio::task::JoinSet;
+use workload::{Size, measure};
+
+fn main() {
+    let quick = std::env::args().any(|argument| argument == "--quick");
+    let size = if quick { Size::QUICK } else { Size::FULL };
+    let server = Server::start(&[]);
+    server::runtime().block_on(async {
+        let database = server.database().await;
+        let store = database.connect(&Options::default()).await;
+        for tasks in [1, 16] {
+            let rate = create(&store, tasks, size.changes).await;
+            println!("create, by {tasks} at once: {rate:.0} a second");
+        }
+        let other = database.connect(&Options::default()).await;
+        let [median, high] = delays(&store, &other, size.changes).await;
+        println!("from a commit's answer until a watch elsewhere has read it: median {median:?}, of 100 the 99th {high:?}");
+        drop((store, other));
+
+        let database = server.database().await;
+        let store = database.connect(&Options::default()).await;
+        let report = measure(store, size).await;
+        println!("\n{report}");
+        let rows = "SELECT pg_database_size(current_database()) >> 20";
+        let row = database.client().await.query_one(rows, &[]).await.unwrap();
+        println!("{} keys take {} MiB", size.many, row.get::<_, i64>(0));
+        assert!(
+            report.removal_ratio < 2.0,
+            "to remove a person costs more with more keys"
+        );
+    });
+}
+
+/// How many keys are made a second by so many tasks.
+#[expect(clippy::cast_precision_loss, reason = "a rate is rounded anyway")]
+async fn create(store: &PostgresStore, tasks: usize, each: usize) -> f64 {
+    let start = Instant::now();
+    let mut making = JoinSet::new();
+    for task in 0..tasks {
+        let store = store.clone();
+        making.spawn(async move {
+            for n in 0..each {
+                make(&store, &format!("{tasks} {task} {n}")).await;
+            }
+        });
+    }
+    while let Some(made) = making.join_next().await {
+        made.unwrap();
+    }
+    (tasks * each) as f64 / start.elapsed().as_secs_f64()
+}
+
+async fn make(store: &PostgresStore, name: &str) {
+    let tenant = Tenant::new(
+        TeamId::new("acme").unwrap(),
+        NamespaceId::new("fn-1").unwrap(),
+    );
+    let owner = Owner::User(UserId::new("worker").unwrap());
+    let new = NewKey::new(tenant, owner, KeyName::new(name).unwrap());
+    let keyring = Keyring::new(store.clone(), KeyFormat::new("dof").unwrap());
+    let context = Context::new(Actor::system(), Timestamp::from_unix(1_800_000_000));
+    keyring.create(&context, new).await.unwrap();
+}
+
+/// How long after a commit's answer another program, which watches, has read the change.
+async fn delays(store: &PostgresStore, other: &PostgresStore, changes: usize) -> [Duration; 2] {
+    let mut watch = other.watch();
+    let second = Duration::from_secs(1);
+    watch.changed(second).await;
+    let mut at = other.changes(keyfob::Revision::ZERO, 1).await.unwrap().head;
+    let mut delays = Vec::new();
+    for n in 0..changes {
+        while tokio::time::timeout(Duration::from_millis(5), watch.changed(second))
+            .await
+            .is_ok()
+        {}
+        let maker = store.clone();
+        let making = tokio::spawn(async move {
+            make(&maker, &format!("watched {n}")).await;
+            Instant::now()
+        });
+        loop {
+            let changes = other.changes(at, 10).await.unwrap();
+            if changes.head > at {
+                at = changes.head;
+                break;
+            }
+            watch.changed(second).await;
+        }
+        let read = Instant::now();
+        delays.push(read.saturating_duration_since(making.await.unwrap()));
+    }
+    delays.sort();
+    [delays[delays.len() / 2], delays[delays.len() * 99 / 100]]
+}

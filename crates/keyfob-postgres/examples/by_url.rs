@@ -1,0 +1,79 @@
+//! One program, over the store that a URL names:
+//!
+//! ```sh
+//! cargo run -p keyfob-postgres --example by_url -- memory:
+//! cargo run -p keyfob-postgres --example by_url -- sqlite:keys.db
+//! cargo run -p keyfob-postgres --example by_url -- postgres://user@localhost/keys
+//! ```
+
+#![expect(clippy::print_stdout, reason = "an example shows what it does")]
+
+use std::{env, error::Error, sync::Arc, time::SystemTime};
+
+use keyfob::{
+    Access, Actor, Context, Index, KeyFormat, KeyName, Keyring, NamespaceId, NewKey, Owner, TeamId,
+    Tenant, Timestamp, UserId,
+    store::{KeyQuery, KeyStore, MemoryStore},
+};
+use keyfob_postgres::PostgresStore;
+use keyfob_sqlite::SqliteStore;
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn Error>> {
+    let url = env::args().nth(1).unwrap_or_else(|| "memory:".to_owned());
+    match url.split_once(':') {
+        Some(("memory", "")) => tour(MemoryStore::new()).await,
+        Some(("sqlite", path)) => tour(SqliteStore::open(path)?).await,
+        Some(("postgres" | "postgresql", _)) => tour(PostgresStore::connect(&url).await?).await,
+        // It is not repeated: it may hold a password.
+        _ => Err("the URL begins with none of memory:, sqlite:, postgres:".into()),
+    }
+}
+
+/// A person joins, calls, and leaves. It is the same for every store.
+async fn tour<S: KeyStore>(store: S) -> Result<(), Box<dyn Error>> {
+    let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
+    let now = Timestamp::from_unix(seconds.as_secs().try_into()?);
+    let index = Arc::new(Index::new());
+    let keyring = Keyring::new(store, KeyFormat::new("acme")?).with_index(Arc::clone(&index));
+    let verifier = keyring.verifier(Arc::clone(&index));
+    index.follow(keyring.store()).await?;
+
+    let (team, alice) = (TeamId::new("acme")?, UserId::new("alice")?);
+    let tenant = Tenant::new(team.clone(), NamespaceId::new("orders")?);
+    let by_alice = Context::new(Actor::user(alice.clone()), now);
+    let system = Context::new(Actor::system(), now);
+    // Left over from the last time, if the store lasts.
+    match keyring.restore_member(&system, &team, &alice).await {
+        Ok(()) => println!("alice is admitted again"),
+        Err(_) => println!("alice is here for the first time"),
+    }
+
+    let name = KeyName::new("laptop")?;
+    let new = NewKey::new(tenant.clone(), Owner::User(alice.clone()), name);
+    let (key, info) = keyring.create(&by_alice, new).await?;
+    println!("key {} is made, at revision {}", info.id, info.revision);
+    let access = Access::to("orders");
+    let text = key.expose().as_bytes();
+    let principal = verifier.verify_text(text, &access, now)?;
+    println!(
+        "it opens {} for {:?}",
+        principal.namespace(),
+        principal.owner()
+    );
+
+    keyring.remove_member(&system, &team, &alice).await?;
+    let Err(denied) = verifier.verify_text(text, &access, now) else {
+        return Err("the key outlived its owner".into());
+    };
+    println!(
+        "alice is removed, and the key is refused: {:?}",
+        denied.reason()
+    );
+
+    let keys = keyring.list(&KeyQuery::namespace(&tenant)).await?;
+    println!("the list holds {} of her keys", keys.items.len());
+    let last = keyring.verify_audit().await?;
+    println!("the trail is whole, up to {last}");
+    Ok(())
+}
