@@ -74,7 +74,8 @@ impl Serve {
         let listener = bind(serve.listen.value).await?;
         let address = listener.local_addr()?;
         let (team, owner) = (serve.operators.value, serve.operator.value);
-        let operator = first::credential(&keyring, team, owner).await?;
+        let file = serve.operator_file.value.as_deref();
+        let operator = first::credential(&keyring, team, owner, file).await?;
         first::show(
             terminal,
             address,

@@ -5,7 +5,7 @@ mod file;
 mod flags;
 mod peppers;
 
-use std::{fmt, net::SocketAddr, time::Duration};
+use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
 
 use anstream::ColorChoice;
 use clap::ArgMatches;
@@ -47,6 +47,8 @@ pub(crate) struct ServeSettings {
     pub(crate) log_form: Set<LogForm>,
     pub(crate) operators: Set<TeamId>,
     pub(crate) operator: Set<Owner>,
+    /// Where the first operator's credential goes; none for the standard output.
+    pub(crate) operator_file: Set<Option<PathBuf>>,
 }
 
 /// A value, and where it was set.
@@ -179,6 +181,7 @@ impl Settings {
                     "operators",
                     TeamId::new,
                 )?,
+                operator_file: served("operator_file").with_path(&names, serve.operator_file)?,
                 operator: served("operator").with(
                     &names,
                     serve.operator,
@@ -278,6 +281,12 @@ impl Settings {
             owner::text(&serve.operator.value),
             serve.operator.origin,
         );
+        let file = serve.operator_file.value.as_ref();
+        list(
+            "serve.operator_file",
+            text(file.map(|file| file.display()).as_ref()),
+            serve.operator_file.origin,
+        );
         listed
     }
 }
@@ -337,6 +346,17 @@ impl Source<'_> {
         }
     }
 
+    /// A path that need not be set.
+    fn with_path(
+        &self,
+        environment: &environment::Values,
+        file: Option<String>,
+    ) -> Result<Set<Option<PathBuf>>, Failure> {
+        self.with(environment, file, "", |text| {
+            Ok::<_, NotAn>((!text.is_empty()).then(|| PathBuf::from(text)))
+        })
+    }
+
     /// What the command line or the environment says, as `clap` found it.
     fn given(&self) -> Option<(String, Origin)> {
         let text: &String = self.matches.try_get_one(self.name).ok()??;
@@ -355,6 +375,10 @@ impl Source<'_> {
     ) -> Result<Set<T>, Failure> {
         let (text, origin) = given.unwrap_or_else(|| (default.to_owned(), Origin::Default));
         let value = parse(&text).map_err(|error| {
+            let error = error.to_string();
+            // Names say themselves which they are.
+            let error = error.strip_prefix(self.name).unwrap_or(&error);
+            let error = error.trim_start_matches([':', ' ']);
             Failure::usage(format!("{}: {error} (from the {origin})", self.name))
         })?;
         Ok(Set { value, origin })

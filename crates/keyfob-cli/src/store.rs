@@ -13,6 +13,7 @@ use keyfob::{
         NamespaceQuery, NamespaceRecord, Page, StoreError,
     },
 };
+use keyfob_postgres::PostgresStore;
 use keyfob_sqlite::SqliteStore;
 
 use crate::{
@@ -28,6 +29,7 @@ pub(crate) enum Store {
     /// In this process, and gone with it.
     Memory(std::sync::Arc<MemoryStore>),
     Sqlite(SqliteStore),
+    Postgres(PostgresStore),
 }
 
 /// What to do if there is no store yet.
@@ -44,9 +46,16 @@ impl Store {
     pub(crate) async fn open(url: &StoreUrl, absent: Absent) -> Result<Self, Failure> {
         match url {
             StoreUrl::Memory => Ok(Self::Memory(std::sync::Arc::default())),
-            StoreUrl::Postgres(_) => {
-                tokio::task::yield_now().await;
-                Err(Failure::usage("not yet"))
+            StoreUrl::Postgres(text) => {
+                let connected = PostgresStore::connect(text).await;
+                connected.map(Self::Postgres).map_err(|error| {
+                    let exit = match error {
+                        keyfob_postgres::ConnectError::Url => Exit::Usage,
+                        _ => Exit::Store,
+                    };
+                    // The URL is shown without its password.
+                    Failure::new(exit, format!("{url}: {}", with_sources(&error)))
+                })
             }
             StoreUrl::Sqlite(path) => {
                 let options = SqliteStore::options().with_create(absent == Absent::Create);
@@ -68,6 +77,7 @@ impl Store {
         match self {
             Self::Memory(_) => Watch::Interval,
             Self::Sqlite(store) => Watch::Sqlite(store.watch()),
+            Self::Postgres(store) => Watch::Postgres(store.watch()),
         }
     }
 
@@ -79,6 +89,8 @@ impl Store {
                 Failure::new(Exit::Failed, text)
             }),
             Self::Memory(_) => Err(Failure::usage("a store in memory has no backup")),
+            Self::Postgres(_) => Err(Failure::usage("the database is copied by its own means")
+                .hint("as by `pg_dump`; a copy of the database is a store")),
         }
     }
 }
@@ -94,6 +106,7 @@ pub(crate) enum Watch {
     /// Nobody else can change it: there is only the interval.
     Interval,
     Sqlite(keyfob_sqlite::Watch),
+    Postgres(keyfob_postgres::Watch),
 }
 
 impl Watch {
@@ -102,6 +115,7 @@ impl Watch {
         match self {
             Self::Interval => tokio::time::sleep(at_most).await,
             Self::Sqlite(watch) => watch.changed(at_most).await,
+            Self::Postgres(watch) => watch.changed(at_most).await,
         }
     }
 }
@@ -112,6 +126,7 @@ macro_rules! ask {
         match $store {
             Store::Memory($inner) => $call.await,
             Store::Sqlite($inner) => $call.await,
+            Store::Postgres($inner) => $call.await,
         }
     };
 }

@@ -1,6 +1,6 @@
 //! `keyfob keys revoke-all`
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use keyfob::{Owner, Realm, Reason};
 
 use crate::{
@@ -12,7 +12,9 @@ use crate::{
 
 /// End every key that there is now, and let new ones be made: what to do after a leak
 #[derive(Args, Debug)]
-#[group(id = "of", required = true, multiple = false, args = ["owner", "whole_namespace", "whole_team"])]
+#[command(group = ArgGroup::new("of").required(true)
+    .args(["owner", "whole_namespace", "whole_team"]))]
+#[group(skip)]
 pub(crate) struct RevokeAll {
     /// Of this person or service, in the team
     #[arg(long, value_name = "WHO", value_parser = owner::parse)]

@@ -1,6 +1,6 @@
 //! `keyfob keys update`
 
-use clap::Args;
+use clap::{ArgGroup, Args};
 use keyfob::{KeyName, KeyUpdate, LabelName, LabelValue, Reason, Revision, Scope, Scopes};
 
 use crate::{
@@ -17,7 +17,9 @@ use super::{
 
 /// Change a key's name, labels, scopes or end; what is left out stays
 #[derive(Args, Debug)]
-#[group(id = "changes", multiple = true, required = true, args = ["name", "labels", "no_labels", "scopes", "all_scopes", "expires"])]
+#[command(group = ArgGroup::new("changes").required(true).multiple(true)
+    .args(["name", "labels", "no_labels", "scopes", "all_scopes", "expires"]))]
+#[group(skip)]
 pub(crate) struct Update {
     /// The key's identifier
     key: String,

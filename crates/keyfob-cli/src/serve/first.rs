@@ -1,6 +1,11 @@
 //! The first start on a store: somebody must be let in.
 
-use std::net::SocketAddr;
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write},
+    net::SocketAddr,
+    path::Path,
+};
 
 use keyfob::{
     Actor, Context, Expiry, IssuedKey, Keyring, ManageError, Owner, TeamId,
@@ -17,11 +22,13 @@ use crate::{
     terminal::{self, Terminal},
 };
 
-/// Makes the operator's credential, unless there was ever one.
+/// Makes the operator's credential, unless there was ever one. With a file it goes there, and is
+/// not given.
 pub(super) async fn credential(
     keyring: &Keyring<Store>,
     team: TeamId,
     owner: Owner,
+    file: Option<&Path>,
 ) -> Result<Option<IssuedKey>, Failure> {
     let query = NamespaceQuery {
         namespace: Some(control_namespace(&team)?),
@@ -30,15 +37,37 @@ pub(super) async fn credential(
     if !keyring.namespaces(&query).await?.items.is_empty() {
         return Ok(None);
     }
+    // The file first: a credential that nobody can read could not be made again.
+    let opened = file.map(|path| create(path).map_err(|error| Failure::file(path, &error)));
+    let mut opened = opened.transpose()?;
     let context = Context::new(Actor::system(), moment::now());
     let right = Right::Operator;
-    match first_credential(keyring, &context, team, owner, right, Expiry::Never).await {
-        Ok((credential, _)) => Ok(Some(credential)),
-        // Another server on the same store was faster.
-        Err(FirstCredentialError::Keyring(ManageError::Conflict(Conflict::NameTaken))) => Ok(None),
-        Err(FirstCredentialError::Keyring(error)) => Err(error.into()),
-        Err(error) => Err(Failure::usage(error.to_string())),
-    }
+    let credential =
+        match first_credential(keyring, &context, team, owner, right, Expiry::Never).await {
+            Ok((credential, _)) => credential,
+            // Another server on the same store was faster.
+            Err(FirstCredentialError::Keyring(ManageError::Conflict(Conflict::NameTaken))) => {
+                return Ok(None);
+            }
+            Err(FirstCredentialError::Keyring(error)) => return Err(error.into()),
+            Err(error) => return Err(Failure::usage(error.to_string())),
+        };
+    let (Some(opened), Some(path)) = (&mut opened, file) else {
+        return Ok(Some(credential));
+    };
+    let written = writeln!(opened, "{}", credential.expose()).and_then(|()| opened.sync_all());
+    written.map_err(|error| Failure::file(path, &error))?;
+    tracing::info!(file = %path.display(), "the operator's credential is in a file");
+    Ok(None)
+}
+
+/// Makes a file that nobody else can read.
+fn create(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    options.write(true).create_new(true);
+    #[cfg(unix)]
+    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
+    options.open(path)
 }
 
 /// Says where the server listens. The operator's credential, if there is a new one, is alone on

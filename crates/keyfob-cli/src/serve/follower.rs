@@ -92,3 +92,50 @@ fn cannot(error: &FollowError) -> Failure {
 }
 
 const RETRY: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use keyfob::{Actor, Context, KeyFormat, Keyring, NamespaceId, TeamId, Tenant, Timestamp};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_store_that_went_back_in_time_ends_the_server() {
+        let later = Store::Memory(Arc::default());
+        let keyring = Keyring::new(later.clone(), KeyFormat::new("dof").unwrap());
+        let context = Context::new(Actor::system(), Timestamp::from_unix(0));
+        let tenant = Tenant::new(TeamId::new("a").unwrap(), NamespaceId::new("b").unwrap());
+        keyring.remove_namespace(&context, &tenant).await.unwrap();
+        let index = Arc::new(Index::new());
+        index.follow(&later).await.unwrap();
+
+        // What a backup that was made before holds.
+        let follower = Follower {
+            store: Store::Memory(Arc::default()),
+            index,
+            freshness: Arc::new(Freshness::new(Duration::from_secs(10))),
+            every: Duration::from_millis(1),
+        };
+        let (_running, stopped) = watch::channel(());
+        let ended = follower.run(stopped).await;
+        assert_eq!(ended.unwrap_err().exit(), Exit::Store);
+    }
+
+    #[tokio::test]
+    async fn it_ends_when_the_server_stops() {
+        let follower = Follower {
+            store: Store::Memory(Arc::default()),
+            index: Arc::new(Index::new()),
+            freshness: Arc::new(Freshness::new(Duration::from_secs(10))),
+            every: Duration::from_millis(1),
+        };
+        let freshness = Arc::clone(&follower.freshness);
+        let (running, stopped) = watch::channel(());
+        let ran = tokio::spawn(follower.run(stopped));
+        while !freshness.is_fresh() {
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+        drop(running);
+        assert!(ran.await.unwrap().is_ok());
+    }
+}

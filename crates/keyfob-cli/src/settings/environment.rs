@@ -43,7 +43,7 @@ fn is_of_kubernetes(name: &str) -> bool {
     name == "PORT" || name.starts_with("PORT_") || name.starts_with("SERVICE_")
 }
 
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 18] = [
     "AS",
     "COLOR",
     "CONFIG",
@@ -56,6 +56,7 @@ const KNOWN: [&str; 17] = [
     "NAMESPACE_HEADER",
     "OPERATOR",
     "OPERATORS",
+    "OPERATOR_FILE",
     "OUTPUT",
     "PREFIX",
     "STALE_AFTER",

@@ -38,6 +38,7 @@ pub(super) struct Serve {
     pub(super) log_form: Option<String>,
     pub(super) operators: Option<String>,
     pub(super) operator: Option<String>,
+    pub(super) operator_file: Option<String>,
 }
 
 /// Where the peppers are. They never stand in this file themselves.

@@ -98,4 +98,9 @@ pub(crate) struct ServeFlags {
     /// Whose the first operator's credential is [default: user:admin]
     #[arg(long, value_name = "WHO", env = "KEYFOB_OPERATOR")]
     operator: Option<String>,
+
+    /// Write that credential into this new file, which only the server's user can read, and not to
+    /// the standard output
+    #[arg(long, value_name = "FILE", env = "KEYFOB_OPERATOR_FILE")]
+    operator_file: Option<String>,
 }
