@@ -63,7 +63,7 @@ fn an_export_verifies_and_what_was_done_to_it_is_found() {
     assert_eq!(of_file["events"], 4);
 
     let check = |lines: &[&str], args: &[&str]| {
-        let text: String = lines.iter().map(|line| format!("{line}\n")).collect();
+        let text = lines.join("\n");
         program.run_with(&[&["audit", "verify", "--file", "-"], args].concat(), text)
     };
     assert_eq!(check(&lines, &[]).code, 0);

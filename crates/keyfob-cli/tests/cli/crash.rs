@@ -7,7 +7,7 @@ use crate::{
     server::{Server, bearer},
 };
 
-const KILLS: u64 = 20;
+const KILLS: u32 = 20;
 
 #[test]
 fn nothing_acknowledged_is_lost() {
@@ -21,7 +21,7 @@ fn nothing_acknowledged_is_lost() {
         operator = operator.or(server.operator.take());
         let operator = operator.as_deref().expect("the first start shows one");
         // From the first calls on to many calls, as the rounds go.
-        let killer = Killer::after(&server, Duration::from_millis(20 + 20 * round));
+        let killer = Killer::after(&server, Duration::from_millis(20) * (round + 1));
         for number in 0.. {
             let name = format!("{round}-{number}");
             let Some(key) = server.create(operator, "orders", &name) else {
@@ -64,7 +64,7 @@ fn nothing_acknowledged_is_lost() {
     // One of each round may have been kept without an answer.
     let known = made.len() + revoked.len();
     assert!(
-        (known..=known + 2 * KILLS as usize).contains(&listed),
+        (known..=known + 2 * usize::try_from(KILLS).unwrap()).contains(&listed),
         "{known} {listed}"
     );
     program.done(&["audit", "verify"]);

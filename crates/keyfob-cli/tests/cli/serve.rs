@@ -130,19 +130,45 @@ fn it_stops_when_it_is_asked_and_loses_no_use() {
 }
 
 #[test]
-fn a_store_that_went_back_in_time_ends_the_server() {
-    let program = program();
-    program.done(&["backup", "old.db"]);
-    let server = Server::start(&program, &[]);
-    let key = program.create(&["laptop"]);
-    server.await_auth(&key, "orders", 200);
-    // What an operator must not do while a server runs.
-    for name in ["keyfob.db-wal", "keyfob.db-shm"] {
-        let _ = std::fs::remove_file(program.path(name));
+fn the_operators_credential_can_go_to_a_file() {
+    let program = Program::bare();
+    let args = ["--operator-file", "operator"];
+    let server = Server::start(&program, &args);
+    assert_eq!(server.operator, None);
+    let credential = std::fs::read_to_string(program.path("operator")).unwrap();
+    let credential = credential.trim_end();
+    assert_eq!(server.auth(credential, "control:operators"), 200);
+    let caller = server.send("GET", "/v1/caller", &[&bearer(credential)], "");
+    assert_eq!(caller.status, 200, "{}", caller.body);
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt;
+        let mode = std::fs::metadata(program.path("operator"))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600);
     }
-    std::fs::copy(program.path("old.db"), program.path("keyfob.db")).unwrap();
-    let refused = server.await_auth(&key, "orders", 503);
-    assert!(refused < Duration::from_secs(20));
+    assert_eq!(secrets(&server.kill()), 0);
+    // The next start makes none, and minds no file.
+    let server = Server::start(&program, &args);
+    assert_eq!(server.auth(credential, "control:operators"), 200);
+
+    // What is there is not overwritten.
+    let other = Program::bare();
+    other.write("operator", "mine\n");
+    let ran = other.run(&[
+        "serve",
+        "--listen",
+        "127.0.0.1:0",
+        "--operator-file",
+        "operator",
+    ]);
+    assert_eq!(ran.code, 6, "{}", ran.redacted());
+    assert_eq!(
+        std::fs::read_to_string(other.path("operator")).unwrap(),
+        "mine\n"
+    );
 }
 
 #[test]
