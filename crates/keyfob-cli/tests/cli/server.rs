@@ -115,19 +115,7 @@ impl Server {
         headers: &[&str],
         body: &str,
     ) -> io::Result<Answer> {
-        let mut request = format!("{method} {target} HTTP/1.1\r\nHost: keyfob\r\n");
-        for header in headers {
-            let _ = write!(request, "{header}\r\n");
-        }
-        let _ = write!(request, "Content-Length: {}\r\n", body.len());
-        request.push_str("Connection: close\r\n\r\n");
-        request.push_str(body);
-        let mut stream = TcpStream::connect_timeout(&self.address, PATIENCE)?;
-        stream.set_read_timeout(Some(PATIENCE))?;
-        stream.write_all(request.as_bytes())?;
-        let mut answer = String::new();
-        stream.take(1 << 24).read_to_string(&mut answer)?;
-        Answer::parse(&answer).ok_or(io::ErrorKind::UnexpectedEof.into())
+        try_send(self.address, method, target, headers, body)
     }
 
     /// Makes a key by the interface, and gives its credential, if the server answers.
@@ -178,6 +166,39 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Sends a request that is answered.
+pub(crate) fn send(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[&str],
+    body: &str,
+) -> Answer {
+    try_send(address, method, target, headers, body).expect("an answer")
+}
+
+fn try_send(
+    address: SocketAddr,
+    method: &str,
+    target: &str,
+    headers: &[&str],
+    body: &str,
+) -> io::Result<Answer> {
+    let mut request = format!("{method} {target} HTTP/1.1\r\nHost: keyfob\r\n");
+    for header in headers {
+        let _ = write!(request, "{header}\r\n");
+    }
+    let _ = write!(request, "Content-Length: {}\r\n", body.len());
+    request.push_str("Connection: close\r\n\r\n");
+    request.push_str(body);
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.write_all(request.as_bytes())?;
+    let mut answer = String::new();
+    stream.take(1 << 24).read_to_string(&mut answer)?;
+    Answer::parse(&answer).ok_or(io::ErrorKind::UnexpectedEof.into())
 }
 
 pub(crate) struct Answer {

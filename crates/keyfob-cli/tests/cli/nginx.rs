@@ -1,0 +1,136 @@
+//! nginx before a backend, configured as docs/operations.md says.
+
+#![expect(clippy::print_stdout, reason = "it says what it passes over")]
+
+use std::{
+    env, fs,
+    net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
+    path::Path,
+    process::{Child, Command, Stdio},
+    thread,
+    time::Duration,
+};
+
+use crate::{
+    program::{Program, id},
+    server::{self, Server, basic, bearer},
+};
+
+#[test]
+fn only_calls_with_a_key_of_the_namespace_reach_the_backend() {
+    let Some(binary) = ["/usr/sbin/nginx", "/usr/bin/nginx"]
+        .into_iter()
+        .find(|path| Path::new(path).exists())
+    else {
+        assert!(
+            env::var("CI").as_deref() != Ok("true"),
+            "no nginx is installed"
+        );
+        println!("passed over: no nginx is installed");
+        return;
+    };
+    let program = Program::new();
+    program.done(&["namespaces", "create", "orders"]);
+    let server = Server::start(&program, &[]);
+    let (key, other) = (
+        program.create(&["laptop"]),
+        program.create(&["x", "-n", "billing"]),
+    );
+    server.await_auth(&key, "orders", 200);
+    server.await_auth(&other, "billing", 200);
+
+    let nginx = Nginx::start(binary, program.folder(), server.address);
+    let path = "/api/v1/namespaces/orders/actions";
+    let send =
+        |headers: &[&str], body: &str| server::send(nginx.address, "POST", path, headers, body);
+    for credentials in [basic(&key), bearer(&key)] {
+        let answer = send(&[&credentials, "X-Keyfob-Owner: user:mallory"], "a body");
+        assert_eq!(answer.status, 200, "{}", nginx.log());
+        assert_eq!(answer.body, format!("user:alice with {}", id(&key)));
+    }
+    assert_eq!(send(&[], "").status, 401);
+    assert!(send(&[], "").header("www-authenticate").is_some());
+    assert_eq!(send(&[&basic(&other)], "").status, 403);
+    program.done(&["keys", "revoke", id(&key)]);
+    server.await_auth(&key, "orders", 401);
+    assert_eq!(send(&[&basic(&key)], "").status, 401);
+}
+
+/// A running nginx. It ends when this goes.
+struct Nginx {
+    child: Child,
+    address: SocketAddr,
+    log: std::path::PathBuf,
+}
+
+impl Nginx {
+    fn start(binary: &str, folder: &Path, keyfob: SocketAddr) -> Self {
+        let (address, backend) = (free(), free());
+        let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operations.md");
+        let guide = fs::read_to_string(guide).unwrap();
+        let block = guide
+            .split("```nginx\n")
+            .nth(1)
+            .and_then(|rest| rest.split("```").next());
+        let locations = block
+            .expect("the guide has a configuration")
+            .replace("127.0.0.1:8080", &keyfob.to_string())
+            .replace("http://backend", &format!("http://{backend}"));
+        let folder = folder.join("nginx");
+        fs::create_dir(&folder).unwrap();
+        let log = folder.join("error.log");
+        let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|kind| format!("{kind}_temp_path {}/{kind};\n", folder.display()))
+            .concat();
+        // One process, which runs as whoever started it.
+        let configuration = format!(
+            "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {log};\nevents {{}}\n\
+             http {{\naccess_log off;\n{temporary}\
+             server {{ listen {address};\n{locations}}}\n\
+             server {{ listen {backend}; location / {{\n\
+             return 200 \"$http_x_keyfob_owner with $http_x_keyfob_key_id\"; }} }}\n}}\n",
+            folder = folder.display(),
+            log = log.display(),
+        );
+        let file = folder.join("nginx.conf");
+        fs::write(&file, configuration).unwrap();
+        let child = Command::new(binary)
+            .arg("-p")
+            .arg(&folder)
+            .arg("-c")
+            .arg(&file)
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        let nginx = Self {
+            child,
+            address,
+            log,
+        };
+        for _ in 0..200 {
+            if TcpStream::connect(address).is_ok() {
+                return nginx;
+            }
+            thread::sleep(Duration::from_millis(50));
+        }
+        panic!("nginx does not listen: {}", nginx.log());
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(&self.log).unwrap_or_default()
+    }
+}
+
+impl Drop for Nginx {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A port of loopback that nobody listens on.
+fn free() -> SocketAddr {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    listener.local_addr().unwrap()
+}

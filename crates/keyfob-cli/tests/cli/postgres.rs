@@ -1,0 +1,61 @@
+//! Two servers and the command line on one `PostgreSQL` database.
+
+use std::time::Duration;
+
+use crate::{
+    database,
+    program::{Program, id},
+    server::Server,
+};
+
+#[test]
+fn what_one_server_does_the_others_follow() {
+    database::run(async {
+        let database = database::shared().database().await;
+        let program = Program::new().with("KEYFOB_STORE", &database.url());
+        program.done(&["namespaces", "create", "orders"]);
+        let (one, two) = (Server::start(&program, &[]), Server::start(&program, &[]));
+        // The first start on the store was the first server's.
+        assert!(one.operator.is_some() && two.operator.is_none());
+        let operator = one.operator.as_deref().unwrap_or_default();
+
+        let key = one.create(operator, "orders", "laptop").expect("an answer");
+        assert_eq!(one.auth(&key, "orders"), 200);
+        assert!(two.await_auth(&key, "orders", 200) < Duration::from_secs(3));
+        program.done(&["keys", "revoke", id(&key)]);
+        for server in [&one, &two] {
+            assert!(server.await_auth(&key, "orders", 401) < Duration::from_secs(3));
+        }
+        program.done(&["audit", "verify"]);
+        assert_eq!(program.run(&["backup", "copy"]).code, 2);
+    });
+}
+
+#[test]
+fn a_database_that_is_gone_refuses_everybody_in_time_and_comes_back() {
+    database::run(async {
+        let own = database::Server::start(&[]);
+        let database = own.database().await;
+        let program = Program::new().with("KEYFOB_STORE", &database.url());
+        let key = program.create(&["laptop"]);
+        let args = ["--stale-after", "2s", "--follow-every", "200ms"];
+        let server = Server::start(&program, &args);
+        assert_eq!(server.auth(&key, "orders"), 200);
+
+        own.down("immediate");
+        // It goes on with what it knows for as long as is stated, and no longer.
+        assert_eq!(server.auth(&key, "orders"), 200);
+        let refused = server.await_auth(&key, "orders", 503);
+        let (least, most) = (Duration::from_secs(1), Duration::from_secs(6));
+        assert!(least < refused && refused < most, "{refused:?}");
+        assert_eq!(server.send("GET", "/readyz", &[], "").status, 503);
+        assert_eq!(server.send("GET", "/healthz", &[], "").status, 200);
+        let ran = program.run(&["keys", "list"]);
+        assert_eq!(ran.code, 5, "{}", ran.redacted());
+
+        own.up();
+        server.await_auth(&key, "orders", 200);
+        let log = server.kill();
+        assert!(log.contains("the store can be followed again"), "{log}");
+    });
+}
