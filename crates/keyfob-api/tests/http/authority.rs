@@ -374,6 +374,16 @@ async fn a_namespace_that_is_called_as_another_teams_control_opens_nothing() {
         let answer = plane.ask(key.expose(), "GET", "/v1/caller", ()).await;
         answer.refused(403, "forbidden");
     }
+    // Nor does it hold anything of the team that it is called after.
+    let operator = plane.control_key("ops", "olga", Right::Operator).await;
+    let keys = "/v2/functions/namespaces/control:acme/keys";
+    let list = plane.ask(&operator, "GET", keys, ()).await.expect(200);
+    assert_eq!(list["count"], 0);
+    let body = json!({"name": "ada", "scopes": ["team:admin"]});
+    plane
+        .ask(&operator, "POST", keys, body)
+        .await
+        .refused(404, "not_found");
     // Every scope is every right in the team, and not beyond.
     let (all, _) = plane.key("rival", "control:rival", "rita", "all").await;
     let caller = plane

@@ -23,6 +23,8 @@ pub(crate) enum Fault {
     Unknown,
     /// The change feed cannot be read.
     Feed,
+    /// Every call lets others go first.
+    Slow,
 }
 
 #[derive(Debug, Default)]
@@ -45,7 +47,10 @@ pub(crate) struct Failing {
 }
 
 impl Failing {
-    fn reading(&self) -> Result<&MemoryStore, StoreError> {
+    async fn reading(&self) -> Result<&MemoryStore, StoreError> {
+        if self.fault.is(Fault::Slow) {
+            tokio::task::yield_now().await;
+        }
         if self.fault.is(Fault::Definite) {
             Err(StoreError::definite("as it was told"))
         } else {
@@ -56,7 +61,7 @@ impl Failing {
 
 impl KeyStore for Failing {
     async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
-        let revision = self.reading()?.commit(commit).await?;
+        let revision = self.reading().await?.commit(commit).await?;
         if self.fault.is(Fault::Unknown) {
             return Err(StoreError::unknown("as it was told").into());
         }
@@ -64,48 +69,48 @@ impl KeyStore for Failing {
     }
 
     async fn key(&self, tenant: &Tenant, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        self.reading()?.key(tenant, id).await
+        self.reading().await?.key(tenant, id).await
     }
 
     async fn keys(&self, query: &KeyQuery) -> Result<Page<KeyRecord>, StoreError> {
-        self.reading()?.keys(query).await
+        self.reading().await?.keys(query).await
     }
 
     async fn legacy(&self, query: &LegacyQuery) -> Result<Page<LegacyRecord>, StoreError> {
-        self.reading()?.legacy(query).await
+        self.reading().await?.legacy(query).await
     }
 
     async fn namespaces(
         &self,
         query: &NamespaceQuery,
     ) -> Result<Page<NamespaceRecord>, StoreError> {
-        self.reading()?.namespaces(query).await
+        self.reading().await?.namespaces(query).await
     }
 
     async fn policy(&self, tenant: &Tenant) -> Result<Policy, StoreError> {
-        self.reading()?.policy(tenant).await
+        self.reading().await?.policy(tenant).await
     }
 
     async fn legacy_policy(&self, tenant: &Tenant) -> Result<LegacyPolicy, StoreError> {
-        self.reading()?.legacy_policy(tenant).await
+        self.reading().await?.legacy_policy(tenant).await
     }
 
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
-        self.reading()?.audit(query).await
+        self.reading().await?.audit(query).await
     }
 
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
         if self.fault.is(Fault::Feed) {
             return Err(StoreError::definite("as it was told"));
         }
-        self.reading()?.changes(after, limit).await
+        self.reading().await?.changes(after, limit).await
     }
 
     async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {
-        self.reading()?.record_usage(batch).await
+        self.reading().await?.record_usage(batch).await
     }
 
     async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {
-        self.reading()?.usage(credentials).await
+        self.reading().await?.usage(credentials).await
     }
 }

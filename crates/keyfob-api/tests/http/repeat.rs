@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{body::Body, http::Request};
 use keyfob::{
     Access, CredentialId, Policy, Usage,
-    store::{KeyQuery, KeyStore as _},
+    store::{KeyQuery, KeyStore},
 };
 use keyfob_api::{Limits, Right};
 use serde_json::{Value, json};
@@ -44,7 +44,7 @@ fn credential(made: &Value) -> String {
     )
 }
 
-fn works(plane: &Plane, credential: &str) -> bool {
+fn works<S: KeyStore + 'static>(plane: &Plane<S>, credential: &str) -> bool {
     let access = Access::to("fn-a");
     let verdict = plane
         .verifier
@@ -86,10 +86,9 @@ async fn a_repeated_creation_leaves_one_key_with_a_new_secret() {
         updated.expect(200)["access_key"]["labels"],
         json!({"c": "d"})
     );
-    plane
-        .send(request(&alice, "one", &body))
-        .await
-        .refused(409, "conflict");
+    let known = plane.send(request(&alice, "one", &body)).await;
+    let message = known.refused(409, "conflict");
+    assert!(message.starts_with("Idempotency-Key: "), "{message}");
 }
 
 #[tokio::test]
@@ -197,7 +196,13 @@ async fn the_word_for_a_repetition_must_be_one() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repetitions_at_once_leave_one_key() {
-    let (plane, alice) = plane().await;
+    // Each step of one lets the others go on.
+    let plane = Plane::over(Failing::default(), Limits::default());
+    plane.key("acme", "fn-a", "bob", "his").await;
+    let alice = plane
+        .control_key("acme", "alice", Right::FunctionAdmin)
+        .await;
+    plane.keyring.store().fault.store(Fault::Slow);
     // Names are no help here.
     let policy = Policy {
         unique_names: false,

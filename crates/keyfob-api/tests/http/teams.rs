@@ -102,6 +102,41 @@ async fn a_member_who_leaves_loses_all_keys_and_nobody_else_does() {
 }
 
 #[tokio::test]
+async fn what_has_ended_already_is_not_said_to_stop() {
+    let plane = Plane::new();
+    let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
+    let bob = Owner::User(keyfob::UserId::new("bob").unwrap());
+    let names = ["short", "long", "off"].map(|name| KeyName::new(name).unwrap());
+    for (name, hours) in names.into_iter().zip([1, 2, 2]) {
+        let new = NewKey::new(tenant("acme", "fn-a"), bob.clone(), name)
+            .with_expiry(keyfob::Expiry::In(keyfob::Ttl::hours(hours)));
+        let (_, info) = plane.make(new).await;
+        if info.name.as_str() == "off" {
+            let disabled = plane
+                .keyring
+                .disable(&plane.context(), &info.tenant, info.id)
+                .await;
+            disabled.unwrap();
+        }
+    }
+    plane.pass(3_600);
+    let path = "/v1/teams/acme/members/bob/keys";
+    let preview = plane.ask(&admin, "GET", path, ()).await.expect(200);
+    assert_eq!(preview["count"], 2);
+    let keys = preview["namespaces"][0]["access_keys"].as_array().unwrap();
+    let keys: Vec<_> = keys
+        .iter()
+        .map(|key| (&key["name"], &key["status"]))
+        .collect();
+    let expected = [("long", "active"), ("off", "disabled")];
+    let expected = expected.map(|(name, status)| (json!(name), json!(status)));
+    assert_eq!(
+        keys,
+        expected.each_ref().map(|(name, status)| (name, status))
+    );
+}
+
+#[tokio::test]
 async fn a_service_survives_its_maker_and_can_be_removed_itself() {
     let plane = Plane::new();
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
