@@ -1,6 +1,6 @@
 //! Every statement of every call fails once, before and after COMMIT too, and nothing is half.
 
-use std::{cell::Cell, fs, path::PathBuf, sync::Arc};
+use std::{cell::Cell, error::Error, fs, path::PathBuf, sync::Arc};
 
 use futures_channel::oneshot;
 use keyfob::{
@@ -220,6 +220,8 @@ fn whichever_statement_fails_a_commit_is_kept_or_not_and_says_so() {
                 }
                 Err(CommitError::Store(error)) => {
                     assert!(fired, "{error:?}");
+                    let told = error.source().and_then(Error::source);
+                    assert!(told.is_some_and(<dyn Error>::is::<rusqlite::Error>));
                     let is_kept = bench.whole() != before;
                     match (error.is_definite(), is_kept) {
                         (true, false) => definite += 1,

@@ -7,10 +7,11 @@ use std::{
     pin::pin,
     task::{Context, Poll, Waker},
     thread,
+    time::{Duration, Instant},
 };
 
 use keyfob::{
-    CredentialId, Keyring, Revision, Usage,
+    CredentialId, Keyring, ManageError, Revision, Usage,
     store::{KeyQuery, KeyStore},
     wait,
 };
@@ -27,7 +28,7 @@ fn a_store_can_be_shared_and_sent() {
     let path = folder.path().join("keys.db");
     let store = SqliteStore::open(&path).unwrap();
     is_shared(&store);
-    wait(is_sent(store.watch().changed(std::time::Duration::ZERO)));
+    wait(is_sent(store.watch().changed(Duration::ZERO)));
     wait(is_sent(store.check())).unwrap();
     wait(is_sent(store.backup(&folder.path().join("copy.db")))).unwrap();
     let keyring = Keyring::new(store.clone(), format());
@@ -83,6 +84,38 @@ fn readers_go_on_after_dropped_futures() {
         let _ = future.as_mut().poll(&mut context);
     }
     assert_eq!(wait(keyring.list(&query)).unwrap().items.len(), 1);
+}
+
+#[test]
+fn a_writer_that_waits_for_another_process_holds_up_nobody() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.db");
+    let hasty = SqliteStore::options().with_busy_timeout(Duration::from_millis(300));
+    let keyring = Keyring::new(hasty.open(&path).unwrap(), format());
+    let (_, info) = create(&keyring, "alice", "laptop").unwrap();
+    let other = rusqlite::Connection::open(&path).unwrap();
+    other.execute_batch("BEGIN IMMEDIATE").unwrap();
+
+    let context_of_call = system();
+    let tenant = home();
+    let mut future = pin!(keyring.revoke(&context_of_call, &tenant, info.id));
+    let start = Instant::now();
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..100 {
+        assert!(future.as_mut().poll(&mut context).is_pending());
+    }
+    // Reading goes on.
+    assert_eq!(wait(keyring.get(&home(), info.id)).unwrap(), info);
+    assert!(start.elapsed() < Duration::from_millis(300), "polls wait");
+    match wait(future) {
+        Err(ManageError::Store(error)) => assert!(error.is_definite(), "{error:?}"),
+        answer => panic!("{answer:?}"),
+    }
+    assert!(start.elapsed() >= Duration::from_millis(300), "too hasty");
+
+    other.execute_batch("ROLLBACK").unwrap();
+    assert_eq!(wait(keyring.get(&home(), info.id)).unwrap(), info);
+    wait(keyring.revoke(&system(), &home(), info.id)).unwrap();
 }
 
 #[test]
@@ -142,7 +175,7 @@ fn part_of_one_that_opens_and_drops() {
         let keyring = keyring(Path::new(&path));
         create(&keyring, "alice", &format!("{n}")).unwrap();
         let mut watch = keyring.store().watch();
-        wait(watch.changed(std::time::Duration::ZERO));
+        wait(watch.changed(Duration::ZERO));
         let other = keyring.store().clone();
         assert!(all().0 >= before.0 + 4, "a writer, readers, a watcher");
         drop(keyring);
