@@ -54,7 +54,7 @@ mod tests {
 
     #[test]
     fn two_do_not_wait_alike() {
-        let steps = |_| Backoff::new(Duration::from_secs(60), Duration::MAX).step();
+        let steps = |_| Backoff::new(Duration::from_mins(1), Duration::MAX).step();
         let steps: std::collections::BTreeSet<_> = (0..20).map(steps).collect();
         assert!(steps.len() > 5, "{steps:?}");
     }

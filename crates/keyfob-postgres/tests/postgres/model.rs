@@ -18,7 +18,7 @@ use crate::{
     work::{NOW, times},
 };
 
-/// Numbers by chance, the same for the same seed (SplitMix64).
+/// Numbers by chance, the same for the same seed (`SplitMix64`).
 struct Chance(u64);
 
 impl Chance {
@@ -312,7 +312,7 @@ impl Chance {
             _ => {
                 let limits = Limits {
                     unique_name: self.one_in(3),
-                    keys_per_owner: self.rarely(|chance| 1 + chance.below(3) as u32),
+                    keys_per_owner: self.rarely(|chance| chance.pick(&[1, 2, 3])),
                 };
                 let record = self.record();
                 (Change::CreateKey { record, limits }, Action::KeyCreated)
@@ -346,7 +346,7 @@ impl Chance {
 }
 
 /// A page as text, digests with it.
-fn shown<T: std::fmt::Debug>(page: Page<T>, digest: impl Fn(&T) -> String) -> String {
+fn shown<T: std::fmt::Debug>(page: &Page<T>, digest: impl Fn(&T) -> String) -> String {
     let items = page.items.iter();
     let items: Vec<String> = items
         .map(|item| format!("{item:?} {}", digest(item)))
@@ -394,8 +394,8 @@ async fn compare(chance: &mut Chance, state: &StoreState, store: &PostgresStore)
     };
     let page = store.keys(&query).await.unwrap();
     assert_eq!(
-        shown(page, digests),
-        shown(state.keys(&query), digests),
+        shown(&page, digests),
+        shown(&state.keys(&query), digests),
         "{query:?}"
     );
 
@@ -410,8 +410,8 @@ async fn compare(chance: &mut Chance, state: &StoreState, store: &PostgresStore)
     let digest = |record: &LegacyRecord| record.digest.to_text();
     let page = store.legacy(&query).await.unwrap();
     assert_eq!(
-        shown(page, digest),
-        shown(state.legacy(&query), digest),
+        shown(&page, digest),
+        shown(&state.legacy(&query), digest),
         "{query:?}"
     );
 
@@ -425,8 +425,8 @@ async fn compare(chance: &mut Chance, state: &StoreState, store: &PostgresStore)
     let none = |_: &_| String::new();
     let page = store.namespaces(&query).await.unwrap();
     assert_eq!(
-        shown(page, none),
-        shown(state.namespaces(&query), none),
+        shown(&page, none),
+        shown(&state.namespaces(&query), none),
         "{query:?}"
     );
 
@@ -444,8 +444,8 @@ async fn compare(chance: &mut Chance, state: &StoreState, store: &PostgresStore)
     let none = |_: &_| String::new();
     let page = store.audit(&query).await.unwrap();
     assert_eq!(
-        shown(page, none),
-        shown(state.audit(&query), none),
+        shown(&page, none),
+        shown(&state.audit(&query), none),
         "{query:?}"
     );
 

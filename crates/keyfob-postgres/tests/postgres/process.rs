@@ -68,7 +68,7 @@ impl Process {
     }
 
     pub(crate) fn hear(&self) -> String {
-        let line = self.lines.recv_timeout(Duration::from_secs(60));
+        let line = self.lines.recv_timeout(Duration::from_mins(1));
         line.expect("the process says something")
     }
 

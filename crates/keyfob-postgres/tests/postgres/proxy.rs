@@ -68,8 +68,8 @@ pub(crate) struct Stop {
 impl Stop {
     /// Whether the statement came within a while.
     pub(crate) async fn reached(&self) -> bool {
-        let while_ = std::time::Duration::from_millis(1000);
-        let reached = tokio::time::timeout(while_, self.gate.reached.notified());
+        let second = std::time::Duration::from_secs(1);
+        let reached = tokio::time::timeout(second, self.gate.reached.notified());
         reached.await.is_ok()
     }
 

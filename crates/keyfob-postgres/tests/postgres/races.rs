@@ -32,12 +32,12 @@ pub(crate) async fn compete(url: &str) {
             ["remove", who] => {
                 let who = UserId::new(who).unwrap();
                 let removed = keyring.remove_member(&context(), &team(), &who).await;
-                removed.map(|_| "removed".into())
+                removed.map(|()| "removed".into())
             }
             ["cut", who] => {
                 let realm = Realm::Owner(team(), user(who));
                 let cut = keyring.revoke_all(&context(), realm).await;
-                cut.map(|_| "cut".into())
+                cut.map(|()| "cut".into())
             }
             ["rotate", id, revision] => {
                 let id = KeyId::from_hex(id.as_bytes()).unwrap();
@@ -85,7 +85,7 @@ fn pair(url: &str) -> [Process; 2] {
 /// Tells both, one shortly after the other, and in odd rounds the other first.
 fn race([one, two]: &mut [Process; 2], round: u32, first: &str, second: &str) -> [String; 2] {
     let pause = || std::thread::sleep(Duration::from_micros(server::random() % 2_000));
-    if round % 2 == 0 {
+    if round.is_multiple_of(2) {
         one.tell(first);
         pause();
         two.tell(second);
@@ -170,7 +170,7 @@ fn of_two_rotations_one_wins() {
             let seen = info.revision;
             info = keyring.get(&tenant(), info.id).await.unwrap();
             assert_eq!(info.revision, seen.next(), "one change a round");
-            if round % 100 == 0 {
+            if round.is_multiple_of(100) {
                 let gate = gate(&*store).await;
                 assert!(opens(&gate, &won) && !opens(&gate, &text));
             }
@@ -225,11 +225,11 @@ fn a_cut_ends_what_came_before_it_and_nothing_after() {
 
 fn cut_of(feed: &[keyfob::store::Entry], owner: &keyfob::Owner) -> Revision {
     let realm = Realm::Owner(team(), owner.clone());
-    let cuts = feed.iter().filter_map(|entry| match &entry.item {
+    let mut cuts = feed.iter().rev().filter_map(|entry| match &entry.item {
         keyfob::store::Item::Boundary(boundary) if boundary.realm == realm => Some(boundary.cut),
         _ => None,
     });
-    cuts.last().expect("every owner was cut")
+    cuts.next().expect("every owner was cut")
 }
 
 /// How a program might keep a key for a member, in two steps with a stop between, and what the
@@ -364,8 +364,8 @@ fn a_creation_that_is_stopped_at_any_step_leaves_no_key() {
                 },
                 keyfob::audit::Action::RealmClosed,
             );
-            let removed = remover.commit(&removal).await;
-            match &removed {
+            let answer = remover.commit(&removal).await;
+            match &answer {
                 Ok(_) => passed += 1,
                 Err(CommitError::Store(error)) => {
                     assert!(error.is_definite(), "{error}");
@@ -375,7 +375,7 @@ fn a_creation_that_is_stopped_at_any_step_leaves_no_key() {
             }
             stop.go_on();
             let created = creating.await.unwrap();
-            if removed.is_err() {
+            if answer.is_err() {
                 // The creation had the lock; now it is done.
                 created.expect("it was first");
                 remover.commit(&removal).await.expect("nobody is before it");

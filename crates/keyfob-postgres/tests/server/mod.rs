@@ -1,4 +1,4 @@
-//! A private PostgreSQL server from installed binaries, with a database for each test.
+//! A private `PostgreSQL` server from installed binaries, with a database for each test.
 //!
 //! It is in a temporary folder, listens on a socket in it and on a free port of the loopback, runs
 //! as an unprivileged user if the test does not, and is gone when the process is, however that
@@ -28,7 +28,7 @@ use std::{
 use super::{Options, PostgresStore};
 use tokio_postgres::{Client, NoTls};
 
-/// Runs a future to its end, on a runtime of its own. Where no PostgreSQL is installed it says so
+/// Runs a future to its end, on a runtime of its own. Where no `PostgreSQL` is installed it says so
 /// and does not; with `CI=true` that is a failure.
 pub fn run<F: Future<Output = ()>>(test: F) {
     if installed() {
@@ -163,7 +163,7 @@ impl Server {
 
     /// Starts the server, and waits until it answers.
     pub fn up(&self) {
-        let until = Instant::now() + Duration::from_secs(60);
+        let until = Instant::now() + Duration::from_mins(1);
         loop {
             let started = self.control("start", &["--wait", "--timeout=60"]);
             if started {
@@ -308,7 +308,7 @@ impl Drop for Database {
     }
 }
 
-/// The folder of the newest PostgreSQL that is installed.
+/// The folder of the newest `PostgreSQL` that is installed.
 fn binaries() -> Option<PathBuf> {
     let mut folders: Vec<(u32, PathBuf)> = fs::read_dir("/usr/lib/postgresql")
         .into_iter()
@@ -333,7 +333,7 @@ fn binaries() -> Option<PathBuf> {
         .find(|folder| folder.join("initdb").is_file() && folder.join("pg_ctl").is_file())
 }
 
-/// A command as the user that the server runs as: PostgreSQL refuses to run as root.
+/// A command as the user that the server runs as: `PostgreSQL` refuses to run as root.
 fn as_server(program: &Path) -> Command {
     if !is_root() {
         return Command::new(program);
