@@ -423,3 +423,60 @@ fn a_store_heals_when_the_server_restarts() {
         assert!(waiting.await.unwrap() < Duration::from_secs(5));
     });
 }
+
+/// A future that is dropped in the middle of a commit leaves no transaction open.
+#[test]
+fn a_commit_that_is_dropped_holds_nobody_up() {
+    server::run(async {
+        let store = server::store().await;
+        let mut dropped = 0;
+        for _ in 0..60 {
+            let making = PostgresStore::clone(&store);
+            let making =
+                tokio::spawn(async move { create(&making, key(&user("alice"), "dropped")).await });
+            tokio::time::sleep(Duration::from_micros(random() % 6_000)).await;
+            making.abort();
+            dropped += u32::from(making.await.is_err());
+            let next = create(&*store, key(&user("alice"), "next"));
+            let next = tokio::time::timeout(Duration::from_secs(5), next).await;
+            next.expect("nobody holds the log").unwrap();
+        }
+        println!("{dropped} commits dropped");
+        assert!(dropped > 5, "they were under way");
+        check(&*store).await;
+    });
+}
+
+/// Commits that wait for their turn keep no reader waiting, and give up in time.
+#[test]
+fn commits_that_wait_keep_no_reader_waiting() {
+    server::run(async {
+        let store = server::store().await;
+        let record = create(&*store, key(&user("alice"), "one")).await.unwrap();
+        let options = Options::default()
+            .with_pool_size(3)
+            .with_connect_timeout(Duration::from_millis(500))
+            .with_lock_timeout(Duration::from_millis(500));
+        let waiting = store.database.connect(&options).await;
+        let holder = store.database.client().await;
+        let hold = "BEGIN; SELECT 1 FROM keyfob.log FOR UPDATE";
+        holder.batch_execute(hold).await.unwrap();
+        let mut commits = JoinSet::new();
+        for _ in 0..12 {
+            let waiting = waiting.clone();
+            commits.spawn(async move { create(&waiting, key(&user("alice"), "late")).await });
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        for _ in 0..20 {
+            let found = waiting.key(&record.tenant, record.id).await.unwrap();
+            assert!(found.is_some());
+        }
+        while let Some(done) = commits.join_next().await {
+            let error = store_error(done.unwrap().unwrap_err());
+            assert!(error.is_definite(), "{error}");
+        }
+        holder.batch_execute("COMMIT").await.unwrap();
+        let head = create(&waiting, key(&user("alice"), "two")).await.unwrap();
+        assert_eq!(head.revision.get(), 2, "those that gave up changed nothing");
+    });
+}
