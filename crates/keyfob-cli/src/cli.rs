@@ -130,6 +130,10 @@ fn wanted_form(matches: &clap::ArgMatches) -> Form {
 
 impl Command {
     fn run(self, settings: Settings, terminal: Terminal) -> Result<Exit, Failure> {
+        if terminal.form() == Form::Env && !self.shows_a_secret() {
+            // Before anything is done, not after.
+            return Err(terminal::no_env());
+        }
         // What needs no store, and so no runtime.
         match &self {
             Self::Config(command) => return command.run(&settings, terminal).map(done),
@@ -178,6 +182,15 @@ impl Command {
             | Self::Man(_) => {}
         }
         Ok(Exit::Done)
+    }
+
+    /// Whether a new credential is the answer.
+    fn shows_a_secret(&self) -> bool {
+        match self {
+            Self::Serve(_) => true,
+            Self::Keys(keys) => keys.shows_a_secret(),
+            _ => false,
+        }
     }
 
     /// What to do if there is no store yet: only what brings something into it makes one.

@@ -157,9 +157,12 @@ usage!(
     LegacyPolicyError
 );
 
-/// Output that failed.
+/// Output that failed. Nothing is said if whoever read it has gone, as `head` does.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
+        if error.kind() == io::ErrorKind::BrokenPipe {
+            return Self::new(Exit::Failed, "");
+        }
         Self::new(Exit::Failed, format!("output: {error}"))
     }
 }

@@ -45,6 +45,11 @@ impl Keys {
         }
     }
 
+    /// Whether a new credential is the answer.
+    pub(crate) fn shows_a_secret(&self) -> bool {
+        matches!(self, Self::Create(_) | Self::Rotate(_))
+    }
+
     pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
         match self {
             Self::Create(command) => command.run(desk).await,

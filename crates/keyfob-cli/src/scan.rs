@@ -182,7 +182,7 @@ impl Scanned {
         let left = live.clone().filter(|find| !find.revoked).count();
         let live = live.count();
         terminal.note(format_args!(
-            "{finds} found in {files} files, {live} live; {} look-alikes passed over",
+            "{finds} found in {files} files, {live} live; {} that only look like keys passed over",
             self.lookalikes
         ));
         for unreadable in &self.unreadable {

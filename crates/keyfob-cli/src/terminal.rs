@@ -92,6 +92,9 @@ impl Terminal {
     /// Says why the command failed.
     pub(crate) fn fail(self, failure: &Failure) {
         let (message, hint) = (failure.message(), failure.next_step());
+        if message.is_empty() {
+            return;
+        }
         if self.form == Form::Json {
             #[derive(Serialize)]
             struct Report<'a> {
@@ -154,8 +157,9 @@ fn tell(style: Style, head: &str, text: fmt::Arguments<'_>) {
     let _ = writeln!(anstream::stderr().lock(), "{style}{head}{style:#}{text}");
 }
 
-fn no_env() -> Failure {
-    Failure::usage("`--output env` is for `keys create` and `keys rotate`")
+/// Only a new credential has this form.
+pub(crate) fn no_env() -> Failure {
+    Failure::usage("`env` is the form of a new key: for `keys create`, `keys rotate` and `serve`")
         .hint("use `--output json`")
 }
 

@@ -29,7 +29,7 @@ pub(super) async fn show(
         .ok()
         .and_then(|mut keys| keys.pop());
     let text = credential.expose();
-    match (desk.terminal.form(), view) {
+    let shown = match (desk.terminal.form(), view) {
         (Form::Json, Some(key)) => terminal::json(&New {
             credential: text,
             key,
@@ -43,11 +43,16 @@ pub(super) async fn show(
             }
             desk.terminal
                 .note(format_args!("the credential, shown this once:"));
-            terminal::line(format_args!("{text}"))?;
-            desk.terminal.hint(format_args!(
-                "use it as user name and password (curl -u), or whole after `Authorization: Bearer`"
-            ));
-            Ok(())
+            terminal::line(format_args!("{text}"))
         }
-    }
+    };
+    shown.map_err(|failure| {
+        let message = format!("the key {id} is {done}, but its credential could not be written");
+        Failure::new(failure.exit(), message)
+            .hint(format!("`keyfob keys rotate {id}` gives it another secret"))
+    })?;
+    desk.terminal.hint(format_args!(
+        "use it as user name and password (curl -u), or whole after `Authorization: Bearer`"
+    ));
+    Ok(())
 }

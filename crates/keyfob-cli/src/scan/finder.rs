@@ -157,7 +157,7 @@ impl<'a> Scanner<'a> {
         let text = Zeroizing::new(text);
         match (kind, self.read_as(kind, &text)) {
             (_, Reading::Credential) => {}
-            // Other people's `Basic` credentials are no look-alikes.
+            // Other people's `Basic` credentials do not even look like ours.
             (Kind::Encoded, _) | (_, Reading::Nothing) => return,
             (_, Reading::Lookalike) => {
                 self.found.lookalikes += 1;

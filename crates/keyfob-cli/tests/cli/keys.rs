@@ -280,3 +280,44 @@ fn refusals_say_what_to_do_and_end_with_their_code() {
         assert_eq!((ran.code, ran.secrets()), (2, 0), "{args:?}");
     }
 }
+
+#[test]
+fn a_form_that_does_not_fit_is_refused_before_anything_is_done() {
+    let program = Program::new();
+    let key = program.create(&["laptop"]);
+    let ran = program.run(&["keys", "revoke", id(&key), "--output", "env"]);
+    assert_eq!(ran.code, 2);
+    assert_eq!(program.run_with(&["verify"], &*key).code, 0);
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_credential_that_could_not_be_written_is_not_passed_over() {
+    let program = Program::new();
+    let full = std::fs::OpenOptions::new()
+        .write(true)
+        .open("/dev/full")
+        .unwrap();
+    let output = std::process::Command::new(crate::program::BINARY)
+        .args(["keys", "create", "laptop"])
+        .current_dir(program.folder())
+        .env_clear()
+        .envs(program.environment())
+        .stdout(full)
+        .output()
+        .unwrap();
+    assert_eq!(output.status.code(), Some(6));
+    let said = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        said.contains("but its credential could not be written"),
+        "{said}"
+    );
+    let key = program.json(&["keys", "list"])["keys"][0]["id"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    assert!(
+        said.contains(&format!("`keyfob keys rotate {key}`")),
+        "{said}"
+    );
+}

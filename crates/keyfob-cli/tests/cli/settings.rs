@@ -129,10 +129,10 @@ fn a_password_is_refused_on_the_command_line_and_shown_nowhere() {
 
 #[test]
 fn a_mistyped_variable_is_noticed() {
-    let program = Program::bare().with("KEYFOB_STROE", "memory:");
+    let program = Program::bare().with("KEYFOB_STORES", "memory:");
     let ran = program.done(&["config", "show"]);
     assert!(
-        ran.err.contains("the variable KEYFOB_STROE means nothing"),
+        ran.err.contains("the variable KEYFOB_STORES means nothing"),
         "{}",
         ran.err
     );
