@@ -227,6 +227,8 @@ fn dead_keys_are_purged_as_the_rehearsal_says() {
         program.json(&["keys", "purge", "--dead-for", "1h"])["purged"],
         0
     );
+    let planned = program.json(&["keys", "purge", "--dead-for", "1h", "--dry-run"]);
+    assert_eq!(planned["would_purge"], 0);
     // A second must pass: what is dead since now is not dead before now.
     std::thread::sleep(std::time::Duration::from_millis(1_100));
     let planned = program.json(&["keys", "purge", "--dead-for", "0s", "--dry-run"]);
