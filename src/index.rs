@@ -66,7 +66,7 @@ pub struct Index {
     legacy: Table,
     grants: Grants,
     /// Every policy for legacy credentials that there was. They are few.
-    legacy_policies: Slab<OnceLock<LegacyPolicy>>,
+    legacy_policies: Slab<OnceLock<LegacyPolicy>, 20>,
     ready: AtomicBool,
     clock: AtomicI64,
     writer: Mutex<Writer>,

@@ -65,6 +65,9 @@ impl Granted {
     const NAMESPACE_BITS: u32 = 23;
     const NAMESPACE_MAX: u32 = (1 << Self::NAMESPACE_BITS) - 1;
     const GRANT_MAX: u32 = (1 << 27) - 1;
+    /// Five bits name the chunk of a slab.
+    const NAMESPACE_PLACE_BITS: u32 = 18;
+    const GRANT_PLACE_BITS: u32 = 22;
 
     /// None if one of the numbers is too large for a line.
     fn new(grant: u32, namespace: u32) -> Option<Self> {
@@ -138,12 +141,12 @@ const NONE: u32 = u32::MAX;
 
 /// All grants. Readers find one by its number; the writer finds the number of one.
 pub(super) struct Grants {
-    heads: Slab<AtomicU8>,
-    all: Slab<OnceLock<Grant>>,
-    namespaces: Slab<NamespaceCell>,
+    heads: Slab<AtomicU8, { Granted::GRANT_PLACE_BITS }>,
+    all: Slab<OnceLock<Grant>, { Granted::GRANT_PLACE_BITS }>,
+    namespaces: Slab<NamespaceCell, { Granted::NAMESPACE_PLACE_BITS }>,
     /// For each namespace, one more than the number of the policy for legacy credentials that
     /// holds; zero for none.
-    legacy_policies: Slab<AtomicU32>,
+    legacy_policies: Slab<AtomicU32, { Granted::NAMESPACE_PLACE_BITS }>,
     book: Mutex<Book>,
 }
 
@@ -195,8 +198,8 @@ impl Grants {
 
     /// Sets every namespace's policy for legacy credentials to the number that `policy` gives.
     pub(super) fn set_legacy_policies(&self, policy: impl Fn(&NamespaceId) -> Option<u32>) {
-        for number in 0..self.namespaces.len() {
-            let namespace = self.namespaces.get(number).and_then(|cell| cell.0.get());
+        for (number, cell) in self.namespaces.iter() {
+            let namespace = cell.0.get();
             self.set_policy(
                 number,
                 namespace.and_then(|namespace| policy(&namespace.id)),

@@ -9,48 +9,86 @@ use alloc::boxed::Box;
 
 /// Cells that never move and never go, found by number: readers borrow them for as long as the
 /// slab lives, while one writer takes more of them into use.
-pub(super) struct Slab<T> {
-    /// Chunk `n` has room for `FIRST << n` cells.
+///
+/// A number is a chunk and, in its last `PLACE_BITS` bits, a place there. Numbers without gaps
+/// would have a reader search for their highest bit, which costs more than all the rest.
+pub(super) struct Slab<T, const PLACE_BITS: u32> {
+    /// Chunk `n` has room for `FIRST << n` cells, as long as that many have a place.
     chunks: [OnceLock<Box<[T]>>; CHUNKS],
-    len: AtomicU32,
+    /// The number of the cell that is taken into use next.
+    next: AtomicU32,
 }
 
-impl<T> Slab<T> {
+impl<T, const PLACE_BITS: u32> Slab<T, PLACE_BITS> {
     pub(super) fn new() -> Self {
         Self {
             chunks: [const { OnceLock::new() }; CHUNKS],
-            len: AtomicU32::new(0),
+            next: AtomicU32::new(0),
         }
     }
 
     #[inline]
     pub(super) fn get(&self, number: u32) -> Option<&T> {
-        let (chunk, place) = locate(number);
+        let (chunk, place) = Self::locate(number);
         self.chunks.get(chunk)?.get()?.get(place)
     }
 
-    pub(super) fn len(&self) -> u32 {
-        self.len.load(Ordering::Relaxed)
+    /// How many cells are in use.
+    pub(super) fn len(&self) -> usize {
+        Self::rank(self.next.load(Ordering::Relaxed))
+    }
+
+    /// The cells in use, in the order in which they came.
+    pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
+        let firsts = (0..).map(|chunk: u32| chunk.wrapping_shl(PLACE_BITS));
+        let chunks = firsts.zip(self.chunks.iter().map_while(OnceLock::get));
+        let cells = chunks.flat_map(|(first, cells)| (first..).zip(cells));
+        cells.take(self.len())
+    }
+
+    /// How many cells came before the one with this number.
+    pub(super) fn rank(number: u32) -> usize {
+        let (chunk, place) = Self::locate(number);
+        let before = (0..chunk).map(Self::room);
+        before.fold(place, usize::saturating_add)
+    }
+
+    /// How many cells a chunk has.
+    fn room(chunk: usize) -> usize {
+        let doublings = u32::try_from(chunk).map_or(PLACE_BITS, |chunk| chunk.min(PLACE_BITS));
+        FIRST.wrapping_shl(doublings).min(1 << PLACE_BITS)
+    }
+
+    /// The chunk of a number, and the place there.
+    #[inline]
+    fn locate(number: u32) -> (usize, usize) {
+        let place = number & 1_u32.wrapping_shl(PLACE_BITS).wrapping_sub(1);
+        ((number >> PLACE_BITS) as usize, place as usize)
     }
 }
 
-impl<T: Default> Slab<T> {
+impl<T: Default, const PLACE_BITS: u32> Slab<T, PLACE_BITS> {
     /// Takes the next cell into use; none if there is no room left. For one writer at a time.
     pub(super) fn extend(&self) -> Option<(u32, &T)> {
-        let number = self.len.load(Ordering::Relaxed);
-        let (chunk, place) = locate(number);
-        let room = FIRST.checked_shl(u32::try_from(chunk).ok()?)?;
+        let number = self.next.load(Ordering::Relaxed);
+        let (chunk, place) = Self::locate(number);
         let cells = self
             .chunks
             .get(chunk)?
-            .get_or_init(|| (0..room).map(|_| T::default()).collect());
+            .get_or_init(|| (0..Self::room(chunk)).map(|_| T::default()).collect());
         let cell = cells.get(place)?;
-        self.len.store(number.checked_add(1)?, Ordering::Relaxed);
+        let is_last = place.checked_add(1)? == cells.len();
+        let next = if is_last {
+            (number >> PLACE_BITS).checked_add(1)? << PLACE_BITS
+        } else {
+            number.checked_add(1)?
+        };
+        self.next.store(next, Ordering::Relaxed);
         Some((number, cell))
     }
 }
 
-impl<T> Slab<OnceLock<T>> {
+impl<T, const PLACE_BITS: u32> Slab<OnceLock<T>, PLACE_BITS> {
     /// Adds a value and gives its number; none if there is no room left. For one writer at a
     /// time.
     pub(super) fn push(&self, value: T) -> Option<u32> {
@@ -65,45 +103,43 @@ impl<T> Slab<OnceLock<T>> {
     }
 }
 
-/// The chunk of a number, and its place there.
-#[inline]
-fn locate(number: u32) -> (usize, usize) {
-    let shifted = number.saturating_add(FIRST);
-    let top = shifted.ilog2();
-    let chunk = top.wrapping_sub(FIRST.ilog2());
-    (chunk as usize, (shifted ^ (1 << top)) as usize)
-}
-
-/// Room for 2^31 cells.
-const CHUNKS: usize = 27;
-const FIRST: u32 = 16;
+const CHUNKS: usize = 32;
+const FIRST: usize = 16;
 
 #[cfg(test)]
 mod tests {
+    use alloc::vec::Vec;
+
     use super::*;
 
     #[test]
     fn numbers_find_their_values() {
-        let slab = Slab::new();
+        let slab = Slab::<_, 9>::new();
         assert_eq!(slab.value(0), None);
-        for value in 0..10_000u32 {
-            assert_eq!(slab.push(value), Some(value));
+        let numbers: Vec<_> = (0..10_000).map(|value| slab.push(value).unwrap()).collect();
+        for (value, number) in numbers.iter().enumerate() {
+            assert_eq!(slab.value(*number), Some(&value));
+            assert_eq!(Slab::<(), 9>::rank(*number), value);
         }
-        assert!((0..10_000).all(|number| slab.value(number) == Some(&number)));
-        assert_eq!(slab.value(10_000), None);
+        assert!(numbers.is_sorted());
+        let cells = slab
+            .iter()
+            .map(|(number, cell)| (number, *cell.get().unwrap()));
+        assert!(cells.eq(numbers.into_iter().zip(0..)));
         assert_eq!(slab.value(u32::MAX), None);
         assert_eq!(slab.len(), 10_000);
     }
 
     #[test]
-    fn every_number_has_a_place_of_its_own() {
-        let mut next = (0, 0);
-        for number in 0..100_000 {
-            assert_eq!(locate(number), next);
-            next.1 += 1;
-            if next.1 == (FIRST as usize) << next.0 {
-                next = (next.0 + 1, 0);
-            }
-        }
+    fn a_slab_says_when_it_is_full() {
+        let slab = Slab::<OnceLock<u32>, 5>::new();
+        // Sixteen cells, then 31 times as many as have a place.
+        let pushed = (0..).map_while(|value| slab.push(value)).count();
+        assert_eq!(pushed, 16 + 31 * 32);
+        assert_eq!(slab.len(), pushed);
+        assert!(
+            slab.iter()
+                .all(|(number, cell)| cell.get() == slab.value(number))
+        );
     }
 }

@@ -52,8 +52,11 @@ pub(super) struct Table {
     control: AtomicU64,
     /// The directory of depth `n` has 2^n places, each the number of a segment.
     directories: [OnceLock<Box<[AtomicU32]>>; DEPTH_MAX + 1],
-    segments: Slab<OnceLock<Box<[Line; SLOTS]>>>,
+    segments: Segments,
 }
+
+/// A directory may name as many segments as it has places, and each is in use.
+type Segments = Slab<OnceLock<Box<[Line; SLOTS]>>, 22>;
 
 /// Where an entry is, if it is there.
 #[derive(Clone, Copy)]
@@ -70,6 +73,7 @@ pub(crate) struct Place<'a> {
 ///
 /// It keeps a `C` for every entry, out of the readers' way.
 pub(super) struct TableWriter<C> {
+    /// By the ranks of the segments.
     books: Vec<Book<C>>,
     /// Segments that are empty and in no directory.
     spare: Vec<u32>,
@@ -144,7 +148,7 @@ impl Table {
 
     /// Bytes that the lines take.
     pub(super) fn bytes(&self) -> usize {
-        (self.segments.len() as usize).saturating_mul(SEGMENT_BYTES)
+        self.segments.len().saturating_mul(SEGMENT_BYTES)
     }
 
     // From here on: for the writer.
@@ -193,12 +197,8 @@ impl Table {
         writer: &TableWriter<C>,
         mut change: impl FnMut(&Row, &C) -> u64,
     ) {
-        for (number, book) in (0..).zip(&writer.books) {
-            let lines = self
-                .segments
-                .value(number)
-                .into_iter()
-                .flat_map(|lines| lines.iter());
+        for ((_, segment), book) in self.segments.iter().zip(&writer.books) {
+            let lines = segment.get().into_iter().flat_map(|lines| lines.iter());
             for (line, cold) in lines.zip(&book.cold).filter(|(line, _)| line.is_live()) {
                 let mut row = line.row();
                 row.tail = change(&row, cold);
@@ -241,7 +241,7 @@ impl Table {
                 Some(number) => number,
                 None => self.first_segment(writer)?,
             };
-            let book = writer.books.get(number as usize).ok_or(Full)?;
+            let book = writer.books.get(Segments::rank(number)).ok_or(Full)?;
             if book.used > SLOTS_USED_MAX {
                 self.make_room(writer, number, hash)?;
                 continue;
@@ -259,7 +259,7 @@ impl Table {
         cold: C,
     ) -> Result<(), Full> {
         let lines = self.segments.value(number).ok_or(Full)?;
-        let book = writer.books.get_mut(number as usize).ok_or(Full)?;
+        let book = writer.book_mut(number).ok_or(Full)?;
         let (at, line) = probe_order(spread(row.high, row.low))
             .filter_map(|at| Some((at, lines.get(at)?)))
             .find(|(_, line)| !line.is_live())
@@ -277,7 +277,7 @@ impl Table {
         let Some(lines) = self.segments.value(number) else {
             return;
         };
-        let Some(book) = writer.books.get_mut(number as usize) else {
+        let Some(book) = writer.book_mut(number) else {
             return;
         };
         let line = |at: usize| lines.get(at % SLOTS);
@@ -313,7 +313,7 @@ impl Table {
         depth: u32,
     ) -> Result<u32, Full> {
         if let Some(number) = writer.spare.pop() {
-            let book = writer.books.get_mut(number as usize).ok_or(Full)?;
+            let book = writer.book_mut(number).ok_or(Full)?;
             (book.depth, book.live, book.used) = (depth, 0, 0);
             return Ok(number);
         }
@@ -336,7 +336,7 @@ impl Table {
         number: u32,
         hash: u64,
     ) -> Result<(), Full> {
-        let book = writer.books.get(number as usize).ok_or(Full)?;
+        let book = writer.books.get(Segments::rank(number)).ok_or(Full)?;
         let old_depth = book.depth;
         if book.live < SLOTS_LIVE_SPLIT {
             return self.copy(writer, number, hash, old_depth);
@@ -357,7 +357,7 @@ impl Table {
                 self.place(writer, other, &line.row(), cold)?;
             }
         }
-        if let Some(book) = writer.books.get_mut(number as usize) {
+        if let Some(book) = writer.book_mut(number) {
             book.depth = depth;
         }
         self.point(hash, old_depth, |half| if half { other } else { number })?;
@@ -388,7 +388,7 @@ impl Table {
         for line in lines.iter() {
             line.tail.store(VACANT, Ordering::Release);
         }
-        if let Some(book) = writer.books.get_mut(number as usize) {
+        if let Some(book) = writer.book_mut(number) {
             book.live = 0;
         }
         writer.spare.push(number);
@@ -476,7 +476,11 @@ pub(crate) struct Changed;
 
 impl<C> TableWriter<C> {
     fn cold_mut(&mut self, segment: u32, at: usize) -> Option<&mut C> {
-        self.books.get_mut(segment as usize)?.cold.get_mut(at)
+        self.book_mut(segment)?.cold.get_mut(at)
+    }
+
+    fn book_mut(&mut self, segment: u32) -> Option<&mut Book<C>> {
+        self.books.get_mut(Segments::rank(segment))
     }
 }
 
