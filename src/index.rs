@@ -17,7 +17,7 @@ use alloc::collections::BTreeMap;
 use core::fmt;
 
 pub use error::{FollowError, IndexError};
-pub(crate) use grant::{Grant, Granted, Head, Holder, Namespace};
+pub(crate) use grant::{Grant, Granted, Holder, Namespace};
 pub(crate) use line::Row;
 pub(crate) use table::Place;
 pub(crate) use tail::{End, Tail};
@@ -272,8 +272,12 @@ impl Index {
     }
 
     #[inline]
-    pub(crate) fn head(&self, granted: Granted) -> Option<Head> {
-        self.grants.head(granted)
+    pub(crate) fn has_ended(&self, granted: Granted, namespace: &Namespace) -> bool {
+        self.grants.has_ended(granted, namespace)
+    }
+
+    pub(crate) fn has_all_scopes(&self, granted: Granted) -> bool {
+        self.grants.has_all_scopes(granted)
     }
 
     #[inline]

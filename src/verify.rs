@@ -8,7 +8,7 @@ use crate::{
     denied::{Denied, DenyReason},
     digest::{KeyBlock, Lanes, Peppers, key_lanes, legacy_lanes, same},
     format::KeyFormat,
-    index::{End, Granted, Head, Index, Row, Tail},
+    index::{End, Granted, Index, Namespace, Row, Tail},
     key_id::KeyId,
     legacy::PresentedLegacy,
     name::Scope,
@@ -335,13 +335,13 @@ impl Verifier {
             }));
         }
         let credential = CredentialId::Legacy(legacy.id());
-        let head = self.head(&row, credential)?;
+        let namespace = self.open(&row, credential)?;
         let policy = self.index.legacy_policy(Granted(row.payload));
         if !policy.accepts(now) {
             return Err(self.refuse(DenyReason::LegacyOff, credential));
         }
         let secret = (policy.sunset().into(), SecretStanding::Current);
-        self.enter(credential, head, &row, secret, access, now)
+        self.enter(credential, namespace, &row, secret, access, now)
     }
 
     /// Whether a key whose secret has matched works now, and opens what its holder wants. From
@@ -358,7 +358,7 @@ impl Verifier {
     ) -> Result<Principal<'_>, Denied> {
         let credential = CredentialId::Key(id);
         let tail = Tail(row.tail);
-        let head = self.head(row, credential)?;
+        let namespace = self.open(row, credential)?;
         if tail.has(Tail::NOT_BEFORE) && !self.has_begun(id, now) {
             return Err(self.refuse(DenyReason::NotYetValid, credential));
         }
@@ -370,7 +370,7 @@ impl Verifier {
             };
             return Err(self.refuse(reason, credential));
         }
-        self.enter(credential, head, row, (end, standing), access, now)
+        self.enter(credential, namespace, row, (end, standing), access, now)
     }
 
     #[cold]
@@ -380,20 +380,21 @@ impl Verifier {
         start.is_some_and(|start| start <= now)
     }
 
-    /// The head of what a row grants, unless it was revoked or switched off.
+    /// The namespace of what a row grants, unless it was revoked or switched off.
     #[inline]
-    fn head(&self, row: &Row, credential: CredentialId) -> Result<Head, Denied> {
+    fn open(&self, row: &Row, credential: CredentialId) -> Result<&Namespace, Denied> {
         let tail = Tail(row.tail);
-        match self.index.head(Granted(row.payload)) {
-            Some(head) if !tail.has(Tail::REVOKED) && !head.is_ended() => {
-                if tail.has(Tail::DISABLED) {
-                    Err(self.refuse(DenyReason::Disabled, credential))
-                } else {
-                    Ok(head)
-                }
-            }
-            _ => Err(self.refuse(DenyReason::Revoked, credential)),
+        let granted = Granted(row.payload);
+        let Some(namespace) = self.index.namespace(granted) else {
+            return Err(self.refuse(DenyReason::Revoked, credential));
+        };
+        if self.index.has_ended(granted, namespace) || tail.has(Tail::REVOKED) {
+            return Err(self.refuse(DenyReason::Revoked, credential));
         }
+        if tail.has(Tail::DISABLED) {
+            return Err(self.refuse(DenyReason::Disabled, credential));
+        }
+        Ok(namespace)
     }
 
     /// Refuses somebody who holds the right secret.
@@ -408,25 +409,22 @@ impl Verifier {
     /// Whether the credential opens what its holder wants.
     #[expect(clippy::inline_always, reason = "as `verify_key`")]
     #[inline(always)]
-    fn enter(
-        &self,
+    fn enter<'s>(
+        &'s self,
         credential: CredentialId,
-        head: Head,
+        namespace: &'s Namespace,
         row: &Row,
         (end, standing): (End, SecretStanding),
         access: &Access<'_>,
         now: Timestamp,
-    ) -> Result<Principal<'_>, Denied> {
+    ) -> Result<Principal<'s>, Denied> {
         let granted = Granted(row.payload);
-        let Some(namespace) = self.index.namespace(granted) else {
-            return Err(self.refuse(DenyReason::Revoked, credential));
-        };
         let wanted = access.namespace;
         if wanted.is_some_and(|wanted| !namespace.is(wanted)) {
             return Err(self.refuse(DenyReason::WrongNamespace, credential));
         }
         // Most keys have all scopes, or none is asked for: no need to look them up.
-        if !access.scopes.is_empty() && !head.has_all_scopes() {
+        if !access.scopes.is_empty() && !self.index.has_all_scopes(granted) {
             let grant = self.index.grant(granted);
             if !grant.is_some_and(|grant| grant.scopes.contain(access.scopes)) {
                 return Err(self.refuse(DenyReason::MissingScope, credential));

@@ -2,7 +2,7 @@
 
 use std::sync::{
     Mutex, OnceLock, PoisonError,
-    atomic::{AtomicU8, AtomicU32, Ordering},
+    atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
 };
 
 use alloc::{collections::BTreeMap, vec::Vec};
@@ -32,12 +32,12 @@ pub(crate) enum Holder {
     Subject(UserId),
 }
 
-/// What every decision reads of a grant, apart from the names that only some of its readers want
-/// to see.
+/// What a decision may have to know of a grant, apart from the names that only some of its readers
+/// want to see.
 ///
 /// A head that is not zero says that the grant is there.
 #[derive(Clone, Copy)]
-pub(crate) struct Head(u8);
+struct Head(u8);
 
 impl Head {
     const THERE: u8 = 1;
@@ -46,13 +46,11 @@ impl Head {
     /// The grant is not limited by scopes.
     const ALL_SCOPES: u8 = 4;
 
-    #[inline]
-    pub(crate) fn is_ended(self) -> bool {
+    fn is_ended(self) -> bool {
         self.0 & Self::ENDED != 0
     }
 
-    #[inline]
-    pub(crate) fn has_all_scopes(self) -> bool {
+    fn has_all_scopes(self) -> bool {
         self.0 & Self::ALL_SCOPES != 0
     }
 }
@@ -95,6 +93,8 @@ pub(crate) struct Namespace {
     pub(crate) id: NamespaceId,
     /// The text of `id` if there is room for it, where it is read in one go with the rest.
     text: [u8; Self::TEXT],
+    /// Whether a cut has ended one of its grants: only then does a decision read their heads.
+    has_ended: AtomicBool,
 }
 
 /// A namespace, on a cache line of its own.
@@ -116,7 +116,11 @@ impl Namespace {
         if let Some(room) = text.get_mut(..id.as_str().len()) {
             room.copy_from_slice(id.as_str().as_bytes());
         }
-        Self { id, text }
+        Self {
+            id,
+            text,
+            has_ended: AtomicBool::new(false),
+        }
     }
 
     /// Whether this is the namespace with the name `wanted`.
@@ -170,9 +174,19 @@ impl Grants {
         }
     }
 
-    /// The head of a grant that is there.
+    /// Whether a cut has ended a grant to this namespace.
     #[inline]
-    pub(super) fn head(&self, granted: Granted) -> Option<Head> {
+    pub(super) fn has_ended(&self, granted: Granted, namespace: &Namespace) -> bool {
+        namespace.has_ended.load(Ordering::Acquire) && self.head(granted).is_none_or(Head::is_ended)
+    }
+
+    /// Whether a grant is not limited by scopes.
+    pub(super) fn has_all_scopes(&self, granted: Granted) -> bool {
+        self.head(granted).is_some_and(Head::has_all_scopes)
+    }
+
+    /// The head of a grant that is there.
+    fn head(&self, granted: Granted) -> Option<Head> {
         let head = self.heads.get(granted.grant())?.load(Ordering::Acquire);
         (head != 0).then_some(Head(head))
     }
@@ -255,6 +269,9 @@ impl Grants {
             scopes: scopes.clone(),
         })?;
         head.store(flags, Ordering::Release);
+        if ended {
+            self.mark_ended(namespace);
+        }
         let numbers = book.numbers.entry(key).or_insert(none);
         if ended {
             numbers.dead = number;
@@ -265,6 +282,13 @@ impl Grants {
             }
         }
         Granted::new(number, namespace)
+    }
+
+    /// Has the heads of a namespace's grants read from now on.
+    fn mark_ended(&self, namespace: u32) {
+        if let Some(namespace) = self.namespaces.get(namespace).and_then(|cell| cell.0.get()) {
+            namespace.has_ended.store(true, Ordering::Release);
+        }
     }
 
     fn namespace_number(&self, book: &mut Book, id: &NamespaceId) -> Option<u32> {
@@ -290,6 +314,7 @@ impl Grants {
             let Some(namespace) = book.namespaces.get(&grant.tenant.namespace).copied() else {
                 continue;
             };
+            self.mark_ended(namespace);
             let key = (
                 grant.tenant.team.clone(),
                 namespace,
