@@ -34,6 +34,8 @@ pub struct KeyFormat {
     mark: [u8; Self::MARK_MAX],
     /// The length of `head`, and of `mark`.
     mark_len: usize,
+    /// The length of a credential.
+    len: usize,
     /// `head`, as a text begins with it.
     head_window: Window,
     /// A colon and `mark`, as the text before the secret's characters ends with them.
@@ -76,6 +78,9 @@ impl KeyFormat {
             head: [0; Self::MARK_MAX],
             mark: [0; Self::MARK_MAX],
             mark_len: prefix.len().saturating_add(4),
+            len: (prefix.len().saturating_add(4))
+                .saturating_mul(2)
+                .saturating_add(KeyId::DIGITS + 1 + Self::SECRET_CHARS),
             head_window: Window::default(),
             mark_window: Window::default(),
         };
@@ -123,9 +128,7 @@ impl KeyFormat {
 
     /// The length of a credential, in bytes.
     pub const fn credential_len(&self) -> usize {
-        self.mark_len
-            .saturating_mul(2)
-            .saturating_add(KeyId::DIGITS + 1 + Self::SECRET_CHARS)
+        self.len
     }
 
     /// A regular expression (no look-around, works in every common engine) that matches a whole
@@ -167,18 +170,27 @@ impl KeyFormat {
         self.mark.get(..self.mark_len).unwrap_or_default()
     }
 
-    /// Takes a text of the right length apart: the digits of its id, and the characters of its
-    /// secret. None if prefix, version, colon or marker are not where they belong.
+    /// What stands where a credential has the digits of its id; none if the length is wrong.
     #[inline]
-    pub(crate) fn take_apart<'a>(
-        &self,
-        text: &'a [u8],
-    ) -> Option<(&'a [u8; KeyId::DIGITS], &'a [u8; Self::SECRET_CHARS])> {
+    pub(crate) fn digits<'a>(&self, text: &'a [u8]) -> Option<&'a [u8; KeyId::DIGITS]> {
+        let fits = text.len() == self.credential_len();
+        let digits = text.get(self.mark_len..)?.first_chunk()?;
+        fits.then_some(digits)
+    }
+
+    /// The characters of the secret of a text of the right length. None if prefix, version, colon
+    /// or marker are not where they belong.
+    #[inline]
+    pub(crate) fn secret<'a>(&self, text: &'a [u8]) -> Option<&'a [u8; Self::SECRET_CHARS]> {
         let (front, characters) = text.split_last_chunk()?;
-        let fits = self.head_window.fits(front.first_chunk()?)
-            & self.mark_window.fits(front.last_chunk()?);
-        let digits = front.get(self.mark_len..)?.first_chunk()?;
-        (fits && text.len() == self.credential_len()).then_some((digits, characters))
+        let mut fits = self.head_window.begins(*front.first_chunk()?)
+            & self.mark_window.ends(*front.last_chunk()?);
+        // One word is enough for a colon and the marker of a prefix of three characters.
+        if self.mark_len >= Window::WORD {
+            fits &= self.head_window.fits(front.first_chunk()?)
+                & self.mark_window.fits(front.last_chunk()?);
+        }
+        fits.then_some(characters)
     }
 
     /// Whether the last four bytes of a secret are the checksum of what stands before them.
@@ -227,6 +239,7 @@ struct Window {
 
 impl Window {
     const LEN: usize = 24;
+    const WORD: usize = 8;
 
     /// A window with these bytes at these places.
     fn new(places: impl Iterator<Item = (usize, u8)>) -> Self {
@@ -240,6 +253,20 @@ impl Window {
             words: Self::words(&bytes),
             masks: Self::words(&masks),
         }
+    }
+
+    /// As [`Window::fits`], of the first word alone.
+    #[inline]
+    fn begins(&self, text: [u8; Self::WORD]) -> bool {
+        let ([own, ..], [mask, ..]) = (self.words, self.masks);
+        (u64::from_le_bytes(text) ^ own) & mask == 0
+    }
+
+    /// As [`Window::fits`], of the last word alone.
+    #[inline]
+    fn ends(&self, text: [u8; Self::WORD]) -> bool {
+        let ([.., own], [.., mask]) = (self.words, self.masks);
+        (u64::from_le_bytes(text) ^ own) & mask == 0
     }
 
     #[inline]

@@ -24,7 +24,7 @@ pub(crate) use tail::{End, Tail};
 
 use crate::{
     boundary::{Boundary, Realm},
-    key_id::KeyId,
+    key_id::{KeyId, Values},
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
     name::NamespaceId,
     policy::Policy,
@@ -256,13 +256,21 @@ impl Index {
     /// Where the key is, if it is there. The line is on its way to the processor from now on.
     #[inline]
     pub(crate) fn place_of_key(&self, id: KeyId) -> Place<'_> {
-        let (high, low) = id.halves();
+        let (high, low) = id.interleaved();
+        self.keys.locate(high, low)
+    }
+
+    /// As [`Index::place_of_key`], of an identifier that is not read yet.
+    #[expect(clippy::inline_always, reason = "as `Table::locate`")]
+    #[inline(always)]
+    pub(crate) fn probable_place(&self, id: Values) -> Place<'_> {
+        let (high, low) = id.interleaved();
         self.keys.locate(high, low)
     }
 
     #[inline]
     pub(crate) fn extra(&self, id: KeyId) -> Option<Row> {
-        let (high, low) = id.halves();
+        let (high, low) = id.interleaved();
         self.extras.locate(high, low).find()
     }
 
@@ -318,7 +326,7 @@ impl Index {
         match &entry.item {
             Item::Key(record) => self.apply_key(writer, record),
             Item::KeyDeleted(id) => {
-                let (high, low) = id.halves();
+                let (high, low) = id.interleaved();
                 self.keys.remove(&mut writer.keys, high, low);
                 self.extras.remove(&mut writer.extras, high, low);
                 Ok(())
@@ -355,7 +363,7 @@ impl Index {
     }
 
     fn apply_key(&self, writer: &mut Writer, record: &KeyRecord) -> Result<(), IndexError> {
-        let (high, low) = record.id.halves();
+        let (high, low) = record.id.interleaved();
         let realms = record.realms();
         let ended = writer.is_behind(&realms, record.born);
         let holder = Holder::Owner(record.owner.clone());

@@ -1,16 +1,18 @@
 //! The public half of a key.
 
 use alloc::string::{String, ToString};
-use core::fmt;
+use core::{cmp::Ordering, fmt};
 
 /// A key's identifier: 128 random bits, public, printed as 32 lower-case hexadecimal digits.
 ///
 /// What people see in lists and logs, `<prefix>_v1_<32 digits>`, is
 /// [`KeyFormat::key_id`](crate::KeyFormat::key_id).
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyId {
-    high: u64,
-    low: u64,
+    /// The first eight bytes, as they lie in memory: what reads an id from its digits has them in
+    /// this order, and what hashes it wants them so.
+    first: u64,
+    last: u64,
 }
 
 impl KeyId {
@@ -19,17 +21,17 @@ impl KeyId {
 
     /// Takes the 16 bytes of an identifier.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
-        let both = u128::from_be_bytes(bytes);
+        let both = u128::from_le_bytes(bytes);
         #[expect(clippy::cast_possible_truncation, reason = "takes the two halves")]
         Self {
-            high: (both >> 64) as u64,
-            low: both as u64,
+            first: both as u64,
+            last: (both >> 64) as u64,
         }
     }
 
     /// The 16 bytes of the identifier.
     pub const fn to_bytes(self) -> [u8; 16] {
-        (((self.high as u128) << 64) | self.low as u128).to_be_bytes()
+        ((self.first as u128) | (self.last as u128) << 64).to_le_bytes()
     }
 
     /// Reads 32 lower-case hexadecimal digits; anything else gives the position of the first
@@ -42,18 +44,19 @@ impl KeyId {
     pub fn from_hex(digits: &[u8]) -> Result<Self, usize> {
         match digits.first_chunk::<{ Self::DIGITS }>() {
             Some(exact) if digits.len() == Self::DIGITS => {
-                Self::from_digits(exact).ok_or_else(|| first_non_digit(digits))
+                Self::from_digits(exact, Values::of(exact)).ok_or_else(|| first_non_digit(digits))
             }
             _ => Err(first_non_digit(digits).min(Self::DIGITS)),
         }
     }
 
-    /// The halves, as the index keeps them.
-    pub(crate) const fn halves(self) -> (u64, u64) {
-        (self.high, self.low)
+    /// The identifier as the index keeps it: [`Values::interleaved`].
+    pub(crate) fn interleaved(self) -> (u64, u64) {
+        Values::of(&self.to_digits()).interleaved()
     }
 
-    /// Reads 32 lower-case hexadecimal digits; none if one of them is something else.
+    /// Reads the digits whose values are `values`; none if one of them is not a lower-case
+    /// hexadecimal digit.
     ///
     /// Arithmetic without a choice, for the compiler to make vector code of: the digits of an id
     /// are random, and no branch on one of them can be foretold.
@@ -62,21 +65,16 @@ impl KeyId {
         reason = "an id that is returned through memory stalls the call"
     )]
     #[inline(always)]
-    pub(crate) fn from_digits(digits: &[u8; Self::DIGITS]) -> Option<Self> {
-        let mut values = [0; Self::DIGITS];
+    pub(crate) fn from_digits(digits: &[u8; Self::DIGITS], values: Values) -> Option<Self> {
         let mut valid = true;
-        for (value, digit) in values.iter_mut().zip(digits) {
-            let number = digit.wrapping_sub(b'0');
-            let letter = digit.wrapping_sub(b'a');
-            let is_letter = letter < 6;
-            valid &= number < 10 || is_letter;
-            // From '9' to 'a' there are 39 characters that are no digits.
-            *value = number.wrapping_sub(if is_letter { 39 } else { 0 });
+        for digit in digits {
+            valid &= digit.wrapping_sub(b'0') < 10 || digit.wrapping_sub(b'a') < 6;
         }
-        let (first, last) = values.split_at(Self::DIGITS / 2);
-        let high = squeeze(first.first_chunk()?);
-        let low = squeeze(last.first_chunk()?);
-        valid.then_some(Self { high, low })
+        let Values([a, b, c, d]) = values;
+        valid.then_some(Self {
+            first: packed(a, b),
+            last: packed(c, d),
+        })
     }
 
     /// The 32 digits, as text on the stack.
@@ -91,6 +89,19 @@ impl KeyId {
             }
         }
         digits
+    }
+}
+
+/// By the bytes, which is by the digits.
+impl Ord for KeyId {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.to_bytes().cmp(&other.to_bytes())
+    }
+}
+
+impl PartialOrd for KeyId {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -139,19 +150,43 @@ fn first_non_digit(digits: &[u8]) -> usize {
         .unwrap_or(digits.len())
 }
 
-/// Puts the values of 16 digits together, the first of them highest.
+/// The values of an identifier's digits, eight a word, the first of them in the lowest byte.
+#[derive(Clone, Copy)]
+pub(crate) struct Values([u64; 4]);
+
+impl Values {
+    /// The values of what ought to be digits: [`KeyId::from_digits`] says whether they are.
+    #[inline]
+    pub(crate) fn of(digits: &[u8; KeyId::DIGITS]) -> Self {
+        let mut values = [0; 4];
+        for (value, digits) in values.iter_mut().zip(digits.chunks_exact(8)) {
+            let word = u64::from_le_bytes(digits.first_chunk().copied().unwrap_or_default());
+            // The last four bits of a letter count from one on, as those of '0' do from zero.
+            let letters = (word >> 6) & 0x0101_0101_0101_0101;
+            let nines = letters.wrapping_mul(9);
+            *value = (word & 0x0f0f_0f0f_0f0f_0f0f).wrapping_add(nines);
+        }
+        Self(values)
+    }
+
+    /// All 128 bits of the identifier in two words, in the order that takes the least work: a
+    /// table can be asked for them before the identifier is read.
+    #[inline]
+    pub(crate) fn interleaved(self) -> (u64, u64) {
+        let Self([a, b, c, d]) = self;
+        ((a << 4) | b, (c << 4) | d)
+    }
+}
+
+/// Puts the values of 16 digits together, two a byte, the first byte lowest.
 #[inline]
-fn squeeze(values: &[u8; 16]) -> u64 {
-    // Two digits a byte, as numbers: no bytes go through memory.
-    let packed = u128::from_be_bytes(*values);
-    let pairs = (packed | (packed >> 4)) & 0x00ff_00ff_00ff_00ff_00ff_00ff_00ff_00ff;
-    let half = |half: u64| {
-        let fours = (half | (half >> 8)) & 0x0000_ffff_0000_ffff;
+fn packed(first: u64, last: u64) -> u64 {
+    let half = |values: u64| {
+        let pairs = ((values << 4) | (values >> 8)) & 0x00ff_00ff_00ff_00ff;
+        let fours = (pairs | (pairs >> 8)) & 0x0000_ffff_0000_ffff;
         (fours | (fours >> 16)) & 0xffff_ffff
     };
-    #[expect(clippy::cast_possible_truncation, reason = "takes the two halves")]
-    let (high, low) = ((pairs >> 64) as u64, pairs as u64);
-    (half(high) << 32) | half(low)
+    half(first) | (half(last) << 32)
 }
 
 #[cfg(test)]
@@ -168,7 +203,10 @@ mod tests {
         assert_eq!(KeyId::from_bytes(id.to_bytes()), id);
         assert_eq!(String::from(id), text);
         assert_eq!(format!("{id:?}"), text);
-        assert_eq!(id.halves(), (0xd79e_8aeb_42e5_4768, 0x93c7_d4c5_9a16_6264));
+        // Of the digits d79e8aeb and 42e54768, one of each in turn, from the last to the first.
+        let (high, low) = id.interleaved();
+        assert_eq!(high, 0xb8e6_a784_e59e_72d4);
+        assert_eq!(low, 0x54c6_42d6_76c1_3a99);
     }
 
     #[cfg(feature = "serde")]
@@ -207,6 +245,19 @@ mod tests {
             let fits = byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
             assert_eq!(parsed.err(), (!fits).then_some(0), "byte {byte:#x}");
         }
+    }
+
+    #[test]
+    fn ids_are_in_the_order_of_their_digits() {
+        let texts = [
+            "0000000000000000000000000000000f",
+            "000000000000000100000000000000ff",
+            "00000000000001000000000000000001",
+            "0100000000000000ff00000000000000",
+            "f0000000000000000000000000000000",
+        ];
+        let ids = texts.map(|text| KeyId::from_hex(text.as_bytes()).unwrap());
+        assert!(ids.is_sorted() && ids[0] < ids[4]);
     }
 
     #[test]

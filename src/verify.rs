@@ -8,11 +8,11 @@ use crate::{
     denied::{Denied, DenyReason},
     digest::{KeyBlock, Lanes, Peppers, key_lanes, legacy_lanes, same},
     format::KeyFormat,
-    index::{End, Granted, Index, Namespace, Row, Tail},
+    index::{End, Granted, Index, Namespace, Place, Row, Tail},
     key_id::KeyId,
     legacy::PresentedLegacy,
     name::Scope,
-    presented::PresentedKey,
+    presented::{PresentedKey, ProbableId},
     principal::{Principal, SecretStanding},
     timestamp::Timestamp,
     usage::{Usage, UsageRecorder},
@@ -112,8 +112,8 @@ impl Verifier {
     ) -> Result<Principal<'_>, Denied> {
         match authorization::split(value)? {
             (Scheme::Basic, encoded) => self.verify_basic(encoded, access, now.into()),
-            (Scheme::Bearer, text) => match PresentedKey::read(&self.format, text) {
-                Some(key) => self.verify_key(&key, access, now.into()),
+            (Scheme::Bearer, text) => match self.read(text) {
+                Some((key, place)) => self.verify_key(&key, place, access, now.into()),
                 None => Err(Denied::unknown(DenyReason::Malformed)),
             },
         }
@@ -160,8 +160,8 @@ impl Verifier {
         access: &Access<'_>,
         now: impl Into<Timestamp>,
     ) -> Result<Principal<'_>, Denied> {
-        match PresentedKey::read(&self.format, text) {
-            Some(key) => self.verify_key(&key, access, now.into()),
+        match self.read(text) {
+            Some((key, place)) => self.verify_key(&key, place, access, now.into()),
             None => self.verify_other(text, access, now.into()),
         }
     }
@@ -179,9 +179,22 @@ impl Verifier {
         now: impl Into<Timestamp>,
     ) -> Result<Principal<'_>, Denied> {
         match credential {
-            Credential::Key(key) => self.verify_key(key, access, now.into()),
+            Credential::Key(key) => {
+                let place = self.index.place_of_key(key.id());
+                self.verify_key(key, place, access, now.into())
+            }
             Credential::Legacy(legacy) => self.verify_legacy(legacy, access, now.into()),
         }
+    }
+
+    /// Reads a key, and asks for its line before: that is the longest wait of all.
+    #[expect(clippy::inline_always, reason = "as `verify_key`")]
+    #[inline(always)]
+    fn read<'t>(&self, text: &'t [u8]) -> Option<(PresentedKey<'t>, Place<'_>)> {
+        let id = ProbableId::of(&self.format, text)?;
+        let place = self.index.probable_place(id.values);
+        let key = PresentedKey::complete(&self.format, text, id)?;
+        Some((key, place))
     }
 
     /// Judges a text that has not the shape of a key.
@@ -208,8 +221,8 @@ impl Verifier {
         }
     }
 
-    /// The digest comes first, the line of the key after it: the line was asked for early and is
-    /// there by then, and the digest's inputs need not wait until it has come.
+    /// The digest comes first, the line of the key after it: the line was asked for when `place`
+    /// was made and is there by then, and the digest's inputs need not wait until it has come.
     #[expect(
         clippy::inline_always,
         reason = "a verdict that is returned through memory stalls"
@@ -218,15 +231,12 @@ impl Verifier {
     fn verify_key(
         &self,
         key: &PresentedKey<'_>,
+        place: Place<'_>,
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
         let now = self.begin(now)?;
-        let (place, lanes) = {
-            let block = KeyBlock::new(key);
-            let place = self.index.place_of_key(key.id());
-            (place, block.lanes(self.peppers.current()))
-        };
+        let lanes = KeyBlock::new(key).lanes(self.peppers.current());
         if let Ok(Some(row)) = place.look() {
             let tail = Tail(row.tail);
             if tail.pepper_number() == self.peppers.current_number() {
