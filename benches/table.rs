@@ -3,6 +3,9 @@
 //! Everything is measured in turns in one run, and told as a ratio to the one hash that a
 //! verification cannot do without: absolute times are the machine's, ratios are the library's.
 //!
+//! Populations that are larger than the caches are measured twice: with pages of 4 KiB, and by a
+//! second process whose allocator asks for huge pages.
+//!
 //! - `-- --keys N`: another population size beside the usual ones; 10,000,000 take 5 GB
 //! - `-- --quick`: few rounds, for a look
 //! - `-- --write README.md`: puts the table between the file's `<!-- figures -->` marks
@@ -29,6 +32,7 @@ use std::{
     fmt::Write as _,
     fs,
     hint::black_box,
+    process::Command,
     sync::{
         Barrier,
         atomic::{AtomicBool, AtomicIsize, AtomicUsize, Ordering},
@@ -37,7 +41,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyfob::{Access, PepperId, Peppers, PresentedKey, Timestamp, store::Item};
+use keyfob::{
+    Access, Actor, PepperId, Peppers, PresentedKey, Revocation, RevocationCause, Status, Timestamp,
+    store::Item,
+};
 use population::{Feed, NOW, Population, Sequence, basic, issue, unknown, wrong};
 use ring::{digest, hmac};
 
@@ -49,8 +56,18 @@ const WARM_UP: usize = 8;
 
 fn main() {
     let options = Options::read();
+    if options.is_child {
+        for (_, best) in many_keys(&options) {
+            println!("{best}");
+        }
+        println!("{}", huge_kilobytes());
+        return;
+    }
     let mut table = String::new();
-    single_thread(&options, &mut table);
+    few_keys(&options, &mut table);
+    if options.sizes.len() > 1 {
+        both_pages(&options, &mut table);
+    }
     threads(&options, &mut table);
     memory(&options, &mut table);
     println!("{table}");
@@ -63,6 +80,8 @@ struct Options {
     sizes: Vec<usize>,
     rounds: usize,
     write: Option<String>,
+    /// Whether this is the second process.
+    is_child: bool,
 }
 
 impl Options {
@@ -71,6 +90,7 @@ impl Options {
             sizes: vec![1_000, 100_000, 1_000_000],
             rounds: 300,
             write: None,
+            is_child: false,
         };
         let mut arguments = env::args().skip(1);
         while let Some(argument) = arguments.next() {
@@ -84,6 +104,7 @@ impl Options {
                     options.sizes.push(keys.expect("--keys takes a number"));
                 }
                 "--write" => options.write = Some(arguments.next().expect("--write takes a path")),
+                Self::CHILD => options.is_child = true,
                 // What cargo adds.
                 "--bench" => {}
                 other => panic!("{other}: there are --quick, --keys N and --write FILE"),
@@ -91,6 +112,8 @@ impl Options {
         }
         options
     }
+
+    const CHILD: &str = "--many-keys-only";
 }
 
 /// What a batch of calls is made of: texts and names side by side.
@@ -114,12 +137,16 @@ impl Batch {
     }
 
     fn time(&self, mut call: impl FnMut(&[u8], &str)) -> Duration {
-        black_box(self);
-        let start = Instant::now();
         let mut at = 0;
-        for &(middle, end) in &self.ends {
-            call(&self.bytes.as_bytes()[at..middle], &self.bytes[middle..end]);
+        let calls = self.ends.iter().map(|&(middle, end)| {
+            let text = &self.bytes[at..middle];
             at = end;
+            (text.as_bytes(), &self.bytes[middle..end])
+        });
+        let calls = black_box(calls.collect::<Vec<_>>());
+        let start = Instant::now();
+        for (text, name) in calls {
+            call(text, name);
         }
         start.elapsed()
     }
@@ -129,19 +156,32 @@ impl Batch {
 struct Case<'a> {
     name: String,
     unit: usize,
-    run: Box<dyn FnMut(&mut Batch) -> Duration + 'a>,
+    run: Run<'a>,
     times: Vec<Duration>,
 }
 
-const SHA: usize = 0;
-const HMAC: usize = 1;
+type Run<'a> = Box<dyn FnMut(&mut Batch) -> Duration + 'a>;
 
-fn single_thread(options: &Options, table: &mut String) {
-    let smallest = Population::new(options.sizes[0]);
-    let larger: Vec<_> = options.sizes[1..]
-        .iter()
-        .map(|size| Population::new(*size))
-        .collect();
+impl<'a> Case<'a> {
+    /// A case that is told as a ratio to the first.
+    fn new(name: impl Into<String>, run: impl FnMut(&mut Batch) -> Duration + 'a) -> Self {
+        Self {
+            name: name.into(),
+            unit: 0,
+            run: Box::new(run),
+            times: Vec::new(),
+        }
+    }
+
+    /// Told as a ratio to the second.
+    fn beside_hmac(self) -> Self {
+        Self { unit: 1, ..self }
+    }
+}
+
+/// The smallest population, which fits the caches, in every case that there is.
+fn few_keys(options: &Options, table: &mut String) {
+    let population = Population::new(options.sizes[0]);
     let pepper = PepperId::new(1).expect("not zero");
     let peppers = Peppers::none()
         .with_current(pepper, &[9; 32])
@@ -150,69 +190,20 @@ fn single_thread(options: &Options, table: &mut String) {
     let expired = Population::with(options.sizes[0], &Peppers::none(), |record| {
         record.expires_at = Some(Timestamp::from_unix(NOW.as_unix() - 1));
     });
-    let block = [7; 55];
     let key = hmac::Key::new(hmac::HMAC_SHA256, &[7; 32]);
-    let mut cases = Vec::new();
-    let mut add = |name: String, unit, run| {
-        cases.push(Case {
-            name,
-            unit,
-            run,
-            times: Vec::new(),
-        });
-    };
-    add(
-        "bare `ring` SHA-256 of 55 bytes".into(),
-        SHA,
-        Box::new(move |batch: &mut Batch| {
+    let mut cases = vec![
+        bare_sha(),
+        Case::new("bare `ring` HMAC-SHA-256 of 55 bytes", move |batch| {
             batch.fill(|_| String::new());
             batch.time(|_, _| {
-                black_box(&digest::digest(&digest::SHA256, black_box(&block)));
+                black_box(&hmac::sign(&key, black_box(&BLOCK)));
             })
-        }) as Box<dyn FnMut(&mut Batch) -> Duration>,
-    );
-    add(
-        "bare `ring` HMAC-SHA-256 of 55 bytes".into(),
-        HMAC,
-        Box::new(move |batch: &mut Batch| {
-            batch.fill(|_| String::new());
-            batch.time(|_, _| {
-                black_box(&hmac::sign(&key, black_box(&block)));
-            })
-        }),
-    );
-    cases_of_one_size(&smallest, &expired, &mut add);
-    add(
-        "valid key under a pepper, to bare HMAC".into(),
-        HMAC,
-        verify(
-            &peppered,
-            Distribution::Uniform,
-            |_, text| text.to_owned(),
-            Way::Text,
-        ),
-    );
-    for population in &larger {
-        let keys = population.len();
-        for (name, distribution) in [
-            ("uniform", Distribution::Uniform),
-            (
-                "nine calls of ten to one key of a hundred",
-                Distribution::Skewed,
-            ),
-        ] {
-            add(
-                format!("valid key, {} keys, {name}", grouped(keys)),
-                SHA,
-                verify(
-                    population,
-                    distribution,
-                    |_, text| text.to_owned(),
-                    Way::Text,
-                ),
-            );
-        }
-    }
+        })
+        .beside_hmac(),
+    ];
+    cases.extend(cases_of_one_size(&population, &expired));
+    let under_pepper = verify(&peppered, Distribution::Uniform, same_text, Way::Text);
+    cases.push(Case::new("valid key under a pepper, to bare HMAC", under_pepper).beside_hmac());
     let best = take_turns(&mut cases, options.rounds);
     let size = grouped(options.sizes[0]);
     let _ = writeln!(
@@ -224,6 +215,89 @@ fn single_thread(options: &Options, table: &mut String) {
         let _ = writeln!(table, "| {} | {nanos:.0} | {ratio:.2} |", case.name);
     }
 }
+
+/// The larger populations, with pages of 4 KiB and with huge ones.
+fn both_pages(options: &Options, table: &mut String) {
+    let small = many_keys(options);
+    let huge = with_huge_pages();
+    let _ = writeln!(
+        table,
+        "\n| one thread, valid key | 4 KiB pages: ns | ratio | huge pages: ns | ratio |\n\
+         |---|---:|---:|---:|---:|"
+    );
+    let bare = |rows: &[f64]| rows.first().copied().unwrap_or(f64::NAN);
+    let small_bare = bare(&small.iter().map(|(_, nanos)| *nanos).collect::<Vec<_>>());
+    for (at, (name, nanos)) in small.iter().enumerate() {
+        let _ = write!(table, "| {name} | {nanos:.0} | {:.2} |", nanos / small_bare);
+        let _ = match huge.get(at) {
+            Some(nanos) => writeln!(table, " {nanos:.0} | {:.2} |", nanos / bare(&huge)),
+            None => writeln!(table, " | |"),
+        };
+    }
+}
+
+/// The bare hash, then valid keys of each of the larger populations: what each costs.
+fn many_keys(options: &Options) -> Vec<(String, f64)> {
+    let populations: Vec<_> = options.sizes[1..]
+        .iter()
+        .map(|size| Population::new(*size))
+        .collect();
+    let mut cases = vec![bare_sha()];
+    for population in &populations {
+        let keys = grouped(population.len());
+        for (name, distribution) in [
+            ("uniform", Distribution::Uniform),
+            (
+                "nine calls of ten to one key of a hundred",
+                Distribution::Skewed,
+            ),
+        ] {
+            let run = verify(population, distribution, same_text, Way::Text);
+            cases.push(Case::new(format!("{keys} keys, {name}"), run));
+        }
+    }
+    let best = take_turns(&mut cases, options.rounds);
+    cases.into_iter().map(|case| case.name).zip(best).collect()
+}
+
+/// As [`many_keys`], by a process whose allocator asks for huge pages, as glibc's does when it is
+/// told to. Nothing if it got none.
+fn with_huge_pages() -> Vec<f64> {
+    let this = env::current_exe().expect("the benchmark has a path");
+    let output = Command::new(this)
+        .args(env::args().skip(1))
+        .arg(Options::CHILD)
+        .env("GLIBC_TUNABLES", "glibc.malloc.hugetlb=1")
+        .output()
+        .expect("the benchmark runs");
+    let output = String::from_utf8(output.stdout).expect("the child writes numbers");
+    let mut rows: Vec<f64> = output
+        .lines()
+        .map(|line| line.parse().expect("the child writes numbers"))
+        .collect();
+    let kilobytes = rows.pop().unwrap_or_default();
+    if kilobytes > 0.0 { rows } else { Vec::new() }
+}
+
+/// How much of this process's memory is in huge pages.
+fn huge_kilobytes() -> usize {
+    let maps = fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
+    maps.lines()
+        .find_map(|line| line.strip_prefix("AnonHugePages:"))
+        .and_then(|rest| rest.trim().strip_suffix(" kB")?.parse().ok())
+        .unwrap_or_default()
+}
+
+fn bare_sha() -> Case<'static> {
+    Case::new("bare `ring` SHA-256 of 55 bytes", |batch| {
+        batch.fill(|_| String::new());
+        batch.time(|_, _| {
+            black_box(&digest::digest(&digest::SHA256, black_box(&BLOCK)));
+        })
+    })
+}
+
+const BLOCK: [u8; 55] = [7; 55];
 
 /// Times every case in every round; gives the best of each, in nanoseconds a call: what the code
 /// costs where nothing disturbs it.
@@ -248,100 +322,87 @@ fn take_turns(cases: &mut [Case<'_>], rounds: usize) -> Vec<f64> {
         .collect()
 }
 
-type Add<'a, 'b> = &'b mut dyn FnMut(String, usize, Box<dyn FnMut(&mut Batch) -> Duration + 'a>);
-
-fn cases_of_one_size<'a>(population: &'a Population, expired: &'a Population, add: Add<'a, '_>) {
+fn cases_of_one_size<'a>(population: &'a Population, expired: &'a Population) -> Vec<Case<'a>> {
     use Distribution::Uniform;
     let format = population.format;
-    add(
-        "reading a text as a key".into(),
-        SHA,
-        Box::new(move |batch| {
-            let mut sequence = Sequence::new(5);
+    let stranger = |_, _: &str| "not a key".to_owned();
+    let unknown: Vec<String> = (0..BATCH).map(|_| unknown(&format)).collect();
+    let strangers = unknown.clone();
+    let (mut texts, mut strays) = (Sequence::new(5), Sequence::new(6));
+    vec![
+        Case::new("reading a text as a key", move |batch| {
             batch.fill(|bytes| {
-                bytes.push_str(population.text(sequence.below(population.len())));
+                bytes.push_str(population.text(texts.below(population.len())));
                 String::new()
             });
             batch.time(|text, _| {
                 black_box(PresentedKey::parse(&format, black_box(text)).is_ok());
             })
         }),
-    );
-    let plain = |_, text: &str| text.to_owned();
-    add(
-        "valid key".into(),
-        SHA,
-        verify(population, Uniform, plain, Way::Text),
-    );
-    add(
-        "valid key, `Bearer` header".into(),
-        SHA,
-        verify(
-            population,
-            Uniform,
-            |_, text| format!("Bearer {text}"),
-            Way::Header,
+        Case::new(
+            "valid key",
+            verify(population, Uniform, same_text, Way::Text),
         ),
-    );
-    add(
-        "valid key, `Basic` header".into(),
-        SHA,
-        verify(population, Uniform, |_, text| basic(text), Way::Header),
-    );
-    let unknown: Vec<String> = (0..BATCH).map(|_| unknown(&format)).collect();
-    let strangers = unknown.clone();
-    add(
-        "unknown key".into(),
-        SHA,
-        verify(
-            population,
-            Uniform,
-            move |n, _| strangers[n % BATCH].clone(),
-            Way::Text,
+        Case::new(
+            "valid key, `Bearer` header",
+            verify(
+                population,
+                Uniform,
+                |_, text| format!("Bearer {text}"),
+                Way::Header,
+            ),
         ),
-    );
-    add(
-        "wrong secret".into(),
-        SHA,
-        verify(
-            population,
-            Uniform,
-            move |n, text| wrong(text, &unknown[n % BATCH]),
-            Way::Text,
+        Case::new(
+            "valid key, `Basic` header",
+            verify(population, Uniform, |_, text| basic(text), Way::Header),
         ),
-    );
-    add(
-        "expired key".into(),
-        SHA,
-        verify(expired, Uniform, plain, Way::Text),
-    );
-    add(
-        "key of another namespace".into(),
-        SHA,
-        Box::new(move |batch| {
-            let mut sequence = Sequence::new(6);
+        Case::new(
+            "unknown key",
+            verify(
+                population,
+                Uniform,
+                move |n, _| strangers[n % BATCH].clone(),
+                Way::Text,
+            ),
+        ),
+        Case::new(
+            "wrong secret",
+            verify(
+                population,
+                Uniform,
+                move |n, text| wrong(text, &unknown[n % BATCH]),
+                Way::Text,
+            ),
+        ),
+        Case::new(
+            "expired key",
+            verify(expired, Uniform, same_text, Way::Text),
+        ),
+        Case::new("key of another namespace", move |batch| {
             batch.fill(|bytes| {
-                bytes.push_str(population.text(sequence.below(population.len())));
+                bytes.push_str(population.text(strays.below(population.len())));
                 "fn-somebody-else's".into()
             });
             batch.time(|text, name| call(population, text, name, Way::Text))
         }),
-    );
-    add(
-        "garbage text".into(),
-        SHA,
-        verify(population, Uniform, |_, _| "not a key".into(), Way::Text),
-    );
-    add(
-        "garbage header".into(),
-        SHA,
-        verify(
-            population,
-            Uniform,
-            |_, _| "Basic bm90IGEga2V5".into(),
-            Way::Header,
+        Case::new(
+            "garbage text",
+            verify(population, Uniform, stranger, Way::Text),
         ),
-    );
+        Case::new(
+            "garbage header",
+            verify(
+                population,
+                Uniform,
+                |_, _| "Basic bm90IGEga2V5".into(),
+                Way::Header,
+            ),
+        ),
+    ]
+}
+
+fn same_text(_: usize, text: &str) -> String {
+    text.to_owned()
 }
 
 #[derive(Clone, Copy)]
@@ -371,9 +432,9 @@ fn verify<'a>(
     distribution: Distribution,
     mut present: impl FnMut(usize, &str) -> String + 'a,
     way: Way,
-) -> Box<dyn FnMut(&mut Batch) -> Duration + 'a> {
+) -> impl FnMut(&mut Batch) -> Duration + 'a {
     let mut sequence = Sequence::new(7);
-    Box::new(move |batch| {
+    move |batch| {
         batch.fill(|bytes| {
             let n = match distribution {
                 Distribution::Uniform => sequence.below(population.len()),
@@ -383,7 +444,7 @@ fn verify<'a>(
             population.namespace(n).to_owned()
         });
         batch.time(|text, name| call(population, text, name, way))
-    })
+    }
 }
 
 /// Throughput of two threads against one.
@@ -395,11 +456,11 @@ fn threads(options: &Options, table: &mut String) {
         let ratio = best_of_rounds(&population, slice, one_key);
         let _ = writeln!(table, "| {name} | {ratio:.2} |");
     }
-    let (ratio, changes) = with_writer(&population, slice);
+    let (ratio, keys) = with_writer(&population, slice);
     let _ = writeln!(
         table,
-        "| one and the same key, while {} keys a second are created and deleted | {ratio:.2} |",
-        grouped(changes)
+        "| one and the same key, while {} keys a second are created, revoked and deleted | {ratio:.2} |",
+        grouped(keys)
     );
 }
 
@@ -448,34 +509,48 @@ fn throughput(population: &Population, threads: usize, slice: Duration, one_key:
     calls.into_inner()
 }
 
-/// As [`best_of_rounds`], while a third thread creates and deletes keys: so many a second. It rests
-/// between changes, or it would take a reader's processor where there are two.
+/// As [`best_of_rounds`], while a third thread creates, revokes and deletes keys: so many a second.
+///
+/// It rests between keys. Where there are two processors it works on one of the readers', and what
+/// it takes of that is missing from the throughput of two readers alone. A rest of a tenth of a
+/// millisecond, with keys that were made beforehand, leaves the readers all but a few hundredths.
 fn with_writer(population: &Population, slice: Duration) -> (f64, usize) {
     let done = AtomicBool::new(false);
     let mut feed = population.feed.clone();
+    let none = Peppers::none();
+    let keys = issue(&population.format, &none).take(1_000);
+    let records: Vec<_> = keys.map(|(_, record)| record).collect();
     let started = Instant::now();
     thread::scope(|scope| {
         let done = &done;
         let writer = scope.spawn(move || {
-            let mut changes = 0;
-            for (_, record) in issue(&population.format, &Peppers::none()) {
+            let mut keys = 0;
+            for record in records.into_iter().cycle() {
                 let id = record.id;
+                let mut revoked = record.clone();
+                revoked.status = Status::Revoked(Revocation {
+                    at: NOW,
+                    by: Actor::system(),
+                    cause: RevocationCause::Key,
+                    reason: None,
+                });
                 feed.apply([Item::Key(record)], false);
+                feed.apply([Item::Key(revoked)], false);
                 feed.apply([Item::KeyDeleted(id)], false);
-                changes += 2;
+                keys += 1;
                 if done.load(Ordering::Relaxed) {
                     break;
                 }
-                thread::sleep(Duration::from_micros(500));
+                thread::sleep(Duration::from_micros(100));
             }
-            changes
+            keys
         });
         let ratio = best_of_rounds(population, slice, true);
         done.store(true, Ordering::Relaxed);
-        let changes = writer.join().expect("the writer ends");
+        let keys = writer.join().expect("the writer ends");
         (
             ratio,
-            (f64::from(changes) / started.elapsed().as_secs_f64()) as usize,
+            (f64::from(keys) / started.elapsed().as_secs_f64()) as usize,
         )
     })
 }
