@@ -24,7 +24,7 @@ pub(crate) use tail::{End, Tail};
 
 use crate::{
     boundary::{Boundary, Realm},
-    key_id::{KeyId, Values},
+    key_id::KeyId,
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
     name::NamespaceId,
     policy::Policy,
@@ -37,7 +37,7 @@ use crate::{
 
 use grant::Grants;
 use slab::Slab;
-use table::{Table, TableWriter};
+use table::{Table, TableWriter, spread, spread_digits};
 
 /// Every key of a store, shaped for verification: one cache line a key, read without lock,
 /// allocation or I/O while one writer follows the store's change feed.
@@ -253,30 +253,30 @@ impl Index {
 
     const PAGE: usize = 1000;
 
-    /// Where the key is, if it is there. The line is on its way to the processor from now on.
+    /// Where the key with this identifier is, if it is there. The line is on its way to the
+    /// processor from now on.
     #[inline]
     pub(crate) fn place_of_key(&self, id: KeyId) -> Place<'_> {
-        let (high, low) = id.interleaved();
-        self.keys.locate(high, low)
+        let (high, low) = id.halves();
+        self.keys.locate(spread(high, low))
     }
 
-    /// As [`Index::place_of_key`], of an identifier that is not read yet.
+    /// As [`Index::place_of_key`], of what ought to be the digits of an identifier.
     #[expect(clippy::inline_always, reason = "as `Table::locate`")]
     #[inline(always)]
-    pub(crate) fn probable_place(&self, id: Values) -> Place<'_> {
-        let (high, low) = id.interleaved();
-        self.keys.locate(high, low)
+    pub(crate) fn place_of_digits(&self, digits: &[u8; KeyId::DIGITS]) -> Place<'_> {
+        self.keys.locate(spread_digits(digits))
     }
 
     #[inline]
     pub(crate) fn extra(&self, id: KeyId) -> Option<Row> {
-        let (high, low) = id.interleaved();
-        self.extras.locate(high, low).find()
+        let (high, low) = id.halves();
+        self.extras.locate(spread(high, low)).find(high, low)
     }
 
     pub(crate) fn legacy(&self, id: LegacyId) -> Option<Row> {
         let (high, low) = id.halves();
-        self.legacy.locate(high, low).find()
+        self.legacy.locate(spread(high, low)).find(high, low)
     }
 
     #[inline]
@@ -326,7 +326,7 @@ impl Index {
         match &entry.item {
             Item::Key(record) => self.apply_key(writer, record),
             Item::KeyDeleted(id) => {
-                let (high, low) = id.interleaved();
+                let (high, low) = id.halves();
                 self.keys.remove(&mut writer.keys, high, low);
                 self.extras.remove(&mut writer.extras, high, low);
                 Ok(())
@@ -363,7 +363,7 @@ impl Index {
     }
 
     fn apply_key(&self, writer: &mut Writer, record: &KeyRecord) -> Result<(), IndexError> {
-        let (high, low) = record.id.interleaved();
+        let (high, low) = record.id.halves();
         let realms = record.realms();
         let ended = writer.is_behind(&realms, record.born);
         let holder = Holder::Owner(record.owner.clone());

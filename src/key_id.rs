@@ -44,19 +44,18 @@ impl KeyId {
     pub fn from_hex(digits: &[u8]) -> Result<Self, usize> {
         match digits.first_chunk::<{ Self::DIGITS }>() {
             Some(exact) if digits.len() == Self::DIGITS => {
-                Self::from_digits(exact, Values::of(exact)).ok_or_else(|| first_non_digit(digits))
+                Self::from_digits(exact).ok_or_else(|| first_non_digit(digits))
             }
             _ => Err(first_non_digit(digits).min(Self::DIGITS)),
         }
     }
 
-    /// The identifier as the index keeps it: [`Values::interleaved`].
-    pub(crate) fn interleaved(self) -> (u64, u64) {
-        Values::of(&self.to_digits()).interleaved()
+    /// The halves, as the index keeps them.
+    pub(crate) const fn halves(self) -> (u64, u64) {
+        (self.first, self.last)
     }
 
-    /// Reads the digits whose values are `values`; none if one of them is not a lower-case
-    /// hexadecimal digit.
+    /// Reads 32 lower-case hexadecimal digits; none if one of them is something else.
     ///
     /// Arithmetic without a choice, for the compiler to make vector code of: the digits of an id
     /// are random, and no branch on one of them can be foretold.
@@ -65,15 +64,19 @@ impl KeyId {
         reason = "an id that is returned through memory stalls the call"
     )]
     #[inline(always)]
-    pub(crate) fn from_digits(digits: &[u8; Self::DIGITS], values: Values) -> Option<Self> {
+    pub(crate) fn from_digits(digits: &[u8; Self::DIGITS]) -> Option<Self> {
         let mut valid = true;
         for digit in digits {
             valid &= digit.wrapping_sub(b'0') < 10 || digit.wrapping_sub(b'a') < 6;
         }
-        let Values([a, b, c, d]) = values;
+        let mut words = [0; 4];
+        for (word, digits) in words.iter_mut().zip(digits.chunks_exact(8)) {
+            *word = packed(u64::from_le_bytes(*digits.first_chunk()?));
+        }
+        let [a, b, c, d] = words;
         valid.then_some(Self {
-            first: packed(a, b),
-            last: packed(c, d),
+            first: a | (b << 32),
+            last: c | (d << 32),
         })
     }
 
@@ -150,43 +153,15 @@ fn first_non_digit(digits: &[u8]) -> usize {
         .unwrap_or(digits.len())
 }
 
-/// The values of an identifier's digits, eight a word, the first of them in the lowest byte.
-#[derive(Clone, Copy)]
-pub(crate) struct Values([u64; 4]);
-
-impl Values {
-    /// The values of what ought to be digits: [`KeyId::from_digits`] says whether they are.
-    #[inline]
-    pub(crate) fn of(digits: &[u8; KeyId::DIGITS]) -> Self {
-        let mut values = [0; 4];
-        for (value, digits) in values.iter_mut().zip(digits.chunks_exact(8)) {
-            let word = u64::from_le_bytes(digits.first_chunk().copied().unwrap_or_default());
-            // The last four bits of a letter count from one on, as those of '0' do from zero.
-            let letters = (word >> 6) & 0x0101_0101_0101_0101;
-            let nines = letters.wrapping_mul(9);
-            *value = (word & 0x0f0f_0f0f_0f0f_0f0f).wrapping_add(nines);
-        }
-        Self(values)
-    }
-
-    /// All 128 bits of the identifier in two words, in the order that takes the least work: a
-    /// table can be asked for them before the identifier is read.
-    #[inline]
-    pub(crate) fn interleaved(self) -> (u64, u64) {
-        let Self([a, b, c, d]) = self;
-        ((a << 4) | b, (c << 4) | d)
-    }
-}
-
-/// Puts the values of 16 digits together, two a byte, the first byte lowest.
+/// Puts eight digits together, two a byte, the first byte lowest.
 #[inline]
-fn packed(first: u64, last: u64) -> u64 {
-    let half = |values: u64| {
-        let pairs = ((values << 4) | (values >> 8)) & 0x00ff_00ff_00ff_00ff;
-        let fours = (pairs | (pairs >> 8)) & 0x0000_ffff_0000_ffff;
-        (fours | (fours >> 16)) & 0xffff_ffff
-    };
-    half(first) | (half(last) << 32)
+fn packed(digits: u64) -> u64 {
+    // The last four bits of a letter count from one on, as those of '0' do from zero.
+    let letters = (digits >> 6) & 0x0101_0101_0101_0101;
+    let values = (digits & 0x0f0f_0f0f_0f0f_0f0f).wrapping_add(letters.wrapping_mul(9));
+    let pairs = ((values << 4) | (values >> 8)) & 0x00ff_00ff_00ff_00ff;
+    let fours = (pairs | (pairs >> 8)) & 0x0000_ffff_0000_ffff;
+    (fours | (fours >> 16)) & 0xffff_ffff
 }
 
 #[cfg(test)]
@@ -203,10 +178,7 @@ mod tests {
         assert_eq!(KeyId::from_bytes(id.to_bytes()), id);
         assert_eq!(String::from(id), text);
         assert_eq!(format!("{id:?}"), text);
-        // Of the digits d79e8aeb and 42e54768, one of each in turn, from the last to the first.
-        let (high, low) = id.interleaved();
-        assert_eq!(high, 0xb8e6_a784_e59e_72d4);
-        assert_eq!(low, 0x54c6_42d6_76c1_3a99);
+        assert_eq!(id.halves(), (0x6847_e542_eb8a_9ed7, 0x6462_169a_c5d4_c793));
     }
 
     #[cfg(feature = "serde")]

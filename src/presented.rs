@@ -2,10 +2,7 @@
 
 use core::fmt;
 
-use crate::{
-    format::KeyFormat,
-    key_id::{KeyId, Values},
-};
+use crate::{format::KeyFormat, key_id::KeyId};
 
 /// A credential that has the shape of a key, borrowed from where it arrived.
 ///
@@ -38,15 +35,9 @@ impl<'a> PresentedKey<'a> {
     )]
     #[inline(always)]
     pub(crate) fn read(format: &KeyFormat, text: &'a [u8]) -> Option<Self> {
-        Self::complete(format, text, ProbableId::of(format, text)?)
-    }
-
-    /// Reads the rest of a text whose id was looked at before.
-    #[expect(clippy::inline_always, reason = "as `read`")]
-    #[inline(always)]
-    pub(crate) fn complete(format: &KeyFormat, text: &'a [u8], id: ProbableId<'a>) -> Option<Self> {
+        let digits = format.digits(text)?;
         let secret = format.secret(text)?;
-        let id = KeyId::from_digits(id.digits, id.values)?;
+        let id = KeyId::from_digits(digits)?;
         Some(Self { id, secret })
     }
 
@@ -78,24 +69,6 @@ impl<'a> PresentedKey<'a> {
     /// The secret's characters behind the marker.
     pub(crate) fn secret(&self) -> &'a [u8; KeyFormat::SECRET_CHARS] {
         self.secret
-    }
-}
-
-/// What may be the id of a text that may be a key: enough to ask for the key before the text is
-/// read.
-#[derive(Clone, Copy)]
-pub(crate) struct ProbableId<'a> {
-    digits: &'a [u8; KeyId::DIGITS],
-    pub(crate) values: Values,
-}
-
-impl<'a> ProbableId<'a> {
-    /// None if the length is not that of a key.
-    #[inline]
-    pub(crate) fn of(format: &KeyFormat, text: &'a [u8]) -> Option<Self> {
-        let digits = format.digits(text)?;
-        let values = Values::of(digits);
-        Some(Self { digits, values })
     }
 }
 

@@ -118,7 +118,7 @@ impl UsageTable {
 /// A place to begin, from an identifier that is random or at least was given by an authority.
 fn spread(credential: CredentialId) -> usize {
     let (high, low) = match credential {
-        CredentialId::Key(id) => id.interleaved(),
+        CredentialId::Key(id) => id.halves(),
         CredentialId::Legacy(id) => id.halves(),
     };
     let mixed = (high ^ low.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15);

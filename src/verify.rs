@@ -12,7 +12,7 @@ use crate::{
     key_id::KeyId,
     legacy::PresentedLegacy,
     name::Scope,
-    presented::{PresentedKey, ProbableId},
+    presented::PresentedKey,
     principal::{Principal, SecretStanding},
     timestamp::Timestamp,
     usage::{Usage, UsageRecorder},
@@ -191,9 +191,8 @@ impl Verifier {
     #[expect(clippy::inline_always, reason = "as `verify_key`")]
     #[inline(always)]
     fn read<'t>(&self, text: &'t [u8]) -> Option<(PresentedKey<'t>, Place<'_>)> {
-        let id = ProbableId::of(&self.format, text)?;
-        let place = self.index.probable_place(id.values);
-        let key = PresentedKey::complete(&self.format, text, id)?;
+        let place = self.index.place_of_digits(self.format.digits(text)?);
+        let key = PresentedKey::read(&self.format, text)?;
         Some((key, place))
     }
 
@@ -237,7 +236,8 @@ impl Verifier {
     ) -> Result<Principal<'_>, Denied> {
         let now = self.begin(now)?;
         let lanes = KeyBlock::new(key).lanes(self.peppers.current());
-        if let Ok(Some(row)) = place.look() {
+        let (high, low) = key.id().halves();
+        if let Ok(Some(row)) = place.look(high, low) {
             let tail = Tail(row.tail);
             if tail.pepper_number() == self.peppers.current_number() {
                 // The verdict, public from here on.
@@ -261,7 +261,8 @@ impl Verifier {
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
-        let found = self.index.place_of_key(key.id()).find();
+        let (high, low) = key.id().halves();
+        let found = self.index.place_of_key(key.id()).find(high, low);
         let row = found.unwrap_or_else(|| self.nobody());
         let tail = Tail(row.tail);
         let mut lanes = in_memory(lanes);

@@ -62,8 +62,6 @@ type Segments = Slab<OnceLock<Box<[Line; SLOTS]>>, 22>;
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
     table: &'a Table,
-    high: u64,
-    low: u64,
     hash: u64,
     control: u64,
     lines: Option<&'a [Line; SLOTS]>,
@@ -110,14 +108,14 @@ impl Table {
         (table, writer)
     }
 
-    /// Where an entry is, if it is there. Its line is on its way from memory from now on.
+    /// Where an entry is whose identifier [`spread`]s to `hash`, if it is there. Its line is on its
+    /// way from memory from now on.
     #[expect(
         clippy::inline_always,
         reason = "a place that is returned through memory stalls"
     )]
     #[inline(always)]
-    pub(super) fn locate(&self, high: u64, low: u64) -> Place<'_> {
-        let hash = spread(high, low);
+    pub(super) fn locate(&self, hash: u64) -> Place<'_> {
         let control = self.control.load(Ordering::Acquire);
         let lines = self.lines_of(hash, depth_of(control));
         if let Some(lines) = lines {
@@ -125,8 +123,6 @@ impl Table {
         }
         Place {
             table: self,
-            high,
-            low,
             hash,
             control,
             lines,
@@ -135,7 +131,7 @@ impl Table {
 
     #[cfg(test)]
     fn found(&self, high: u64, low: u64) -> Option<Row> {
-        self.locate(high, low).find()
+        self.locate(spread(high, low)).find(high, low)
     }
 
     #[inline]
@@ -438,12 +434,12 @@ impl Table {
 
 impl Place<'_> {
     /// Finds the entry. Never waits.
-    pub(crate) fn find(self) -> Option<Row> {
+    pub(crate) fn find(self, high: u64, low: u64) -> Option<Row> {
         let mut place = self;
         loop {
-            match place.look() {
+            match place.look(high, low) {
                 Ok(found) => return found,
-                Err(Changed) => place = self.table.locate(self.high, self.low),
+                Err(Changed) => place = self.table.locate(self.hash),
             }
         }
     }
@@ -454,9 +450,9 @@ impl Place<'_> {
         reason = "a row that is returned through memory stalls"
     )]
     #[inline(always)]
-    pub(crate) fn look(self) -> Result<Option<Row>, Changed> {
+    pub(crate) fn look(self, high: u64, low: u64) -> Result<Option<Row>, Changed> {
         let lines = self.lines;
-        match lines.map(|lines| probe(lines, self.hash, self.high, self.low)) {
+        match lines.map(|lines| probe(lines, self.hash, high, low)) {
             Some(Probe::Found(row)) => return Ok(Some(row)),
             Some(Probe::Changed) => return Err(Changed),
             Some(Probe::Missed) | None => {}
@@ -539,13 +535,47 @@ pub(super) fn home_of(hash: u64) -> usize {
 
 /// Spreads identifiers that need not be random: those of keys are, those of legacy credentials
 /// nearly. Strangers cannot choose what is in a table.
-#[inline]
+///
+/// This is [`spread_digits`] of the identifier's bytes as text.
 pub(super) fn spread(high: u64, low: u64) -> u64 {
-    let product = u128::from(high ^ 0x9e37_79b9_7f4a_7c15)
-        .wrapping_mul(u128::from(low ^ 0xd1b5_4a32_d192_ed03));
+    let [first, second] = digits_of(high);
+    let [third, fourth] = digits_of(low);
+    spread_words([first, second, third, fourth])
+}
+
+/// As [`spread`], of an identifier that is not read yet: a reader asks for a line before it knows
+/// whether these are digits at all.
+#[inline]
+pub(crate) fn spread_digits(digits: &[u8; 32]) -> u64 {
+    let mut words = [0; 4];
+    for (word, digits) in words.iter_mut().zip(digits.chunks_exact(8)) {
+        *word = u64::from_le_bytes(digits.first_chunk().copied().unwrap_or_default());
+    }
+    spread_words(words)
+}
+
+#[inline]
+fn spread_words([a, b, c, d]: [u64; 4]) -> u64 {
+    // What varies in a digit is its last four bits and one or two of the others.
+    let product = u128::from(a ^ b.rotate_left(4) ^ 0x9e37_79b9_7f4a_7c15)
+        .wrapping_mul(u128::from(c ^ d.rotate_left(4) ^ 0xd1b5_4a32_d192_ed03));
     #[expect(clippy::cast_possible_truncation, reason = "folds the two halves")]
     let folded = (product >> 64) as u64 ^ product as u64;
     folded
+}
+
+/// The sixteen lower-case hexadecimal digits of eight bytes, the lowest byte first.
+fn digits_of(bytes: u64) -> [u64; 2] {
+    [bytes & 0xffff_ffff, bytes >> 32].map(|four| {
+        let twos = (four | (four << 16)) & 0x0000_ffff_0000_ffff;
+        let ones = (twos | (twos << 8)) & 0x00ff_00ff_00ff_00ff;
+        let values = ((ones >> 4) | (ones << 8)) & 0x0f0f_0f0f_0f0f_0f0f;
+        let letters = (values.wrapping_add(0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
+        // From '9' to 'a' there are 39 characters that are no digits.
+        values
+            .wrapping_add(0x3030_3030_3030_3030)
+            .wrapping_add(letters.wrapping_mul(39))
+    })
 }
 
 /// The place of a hash in a directory: its first bits.
@@ -568,6 +598,7 @@ mod tests {
     };
 
     use super::*;
+    use crate::key_id::KeyId;
 
     /// A row whose words all follow from identifier and generation, so that a mixture shows.
     fn row(id: u64, generation: u64) -> Row {
@@ -592,6 +623,17 @@ mod tests {
             let mixed = (state ^ (state >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
             let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             mixed ^ (mixed >> 31)
+        }
+    }
+
+    #[test]
+    fn an_identifier_and_its_digits_spread_alike() {
+        let mut next = numbers(5);
+        for _ in 0..1_000 {
+            let bytes = (u128::from(next()) << 64) | u128::from(next());
+            let id = KeyId::from_bytes(bytes.to_le_bytes());
+            let (high, low) = id.halves();
+            assert_eq!(spread(high, low), spread_digits(&id.to_digits()));
         }
     }
 

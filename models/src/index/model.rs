@@ -103,7 +103,7 @@ fn meet(
 fn look_twice(table: &Table, id: u64, stable: bool) {
     let mut last = 0;
     for _ in 0..2 {
-        match table.locate(id, !id).find() {
+        match table.locate(spread(id, !id)).find(id, !id) {
             Some(found) => {
                 assert_eq!(found, row(id, found.tail), "words of two rows are mixed");
                 assert!(found.tail >= last, "an old row came back");
