@@ -417,6 +417,11 @@ enum Way {
     Header,
 }
 
+#[expect(
+    clippy::inline_always,
+    reason = "a call of the benchmark's own is not to be measured"
+)]
+#[inline(always)]
 fn call(population: &Population, text: &[u8], namespace: &str, way: Way) {
     let (verifier, access) = (&population.verifier, Access::to(namespace));
     let verdict = match way {

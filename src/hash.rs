@@ -52,7 +52,12 @@ impl MacKey {
 }
 
 #[cfg(not(feature = "rustcrypto"))]
-mod provider {
+use self::by_ring as provider;
+#[cfg(feature = "rustcrypto")]
+use self::by_rustcrypto as provider;
+
+#[cfg(not(feature = "rustcrypto"))]
+mod by_ring {
     use ring::{digest, hmac};
 
     use super::{OneBlock, message};
@@ -87,7 +92,7 @@ mod provider {
 }
 
 #[cfg(feature = "rustcrypto")]
-mod provider {
+mod by_rustcrypto {
     use hmac::{Hmac, KeyInit, Mac};
     use sha2::{Digest, Sha256, block_api::compress256};
 
