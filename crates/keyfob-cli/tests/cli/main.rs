@@ -29,3 +29,6 @@ mod serve;
 mod server;
 mod settings;
 mod verify;
+
+// For `database`, which looks for them where it stands.
+use keyfob_postgres::{Options, PostgresStore};
