@@ -182,7 +182,7 @@ macro_rules! page_of_audit {
              AND revision <= CASE WHEN $10::bigint IS NULL THEN 9223372036854775807 ELSE \
              greatest(coalesce((SELECT a.revision - 1 FROM audit a WHERE a.latest >= $10 \
              ORDER BY a.latest, a.revision LIMIT 1), 9223372036854775807), \
-             (SELECT max(a.revision + 0) FROM audit a WHERE a.at < a.latest AND a.at < $10)) END \
+             (SELECT max(a.revision + 0) FROM audit a WHERE a.late AND a.at < $10)) END \
              AND ($3::text IS NULL OR team = $3) AND ($4::text IS NULL OR namespace = $4) \
              AND ($5::text IS NULL OR (credential_kind = $5 AND credential = $6)) \
              AND ($7::text IS NULL OR (actor_kind = $7 AND actor = $8)) \
