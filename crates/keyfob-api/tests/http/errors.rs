@@ -35,6 +35,14 @@ async fn what_does_not_fit_is_refused_with_its_field_and_never_repeated() {
             format!("\"{secret}\""),
             "body: not what is expected (line 1, column 45)",
         ),
+        (
+            "[\"a\"]".to_owned(),
+            "body: not what is expected (line 1, column 0)",
+        ),
+        (
+            "{\"name\": \"a\", \"owner\": [\"user\", \"bob\"]}".to_owned(),
+            "owner: not what is expected (line 1, column 23)",
+        ),
         ("{}".to_owned(), "name: missing"),
         (
             format!("{{\"name\": [\"{secret}\"]}}"),
