@@ -312,7 +312,7 @@ impl Verifier {
         let found = self.index.extra(key.id());
         let extra = found.unwrap_or_else(|| self.nobody());
         let tail = Tail(extra.tail);
-        let has_previous = found.is_some() && tail.has(Tail::PREVIOUS);
+        let has_previous = found.is_some_and(|_| tail.has(Tail::PREVIOUS));
         let matches = if !has_previous || tail.pepper() == current.pepper() {
             same(lanes, &extra.digest)
         } else {
