@@ -18,7 +18,10 @@ use crate::{
     control_keys::is_control,
     control_plane::Plane,
     key::{
-        asked::parse_expiry, create::CreatedKey, precondition::IfMatch, scopes::refuse_takeover,
+        asked::parse_expiry,
+        create::CreatedKey,
+        precondition::IfMatch,
+        scopes::{refuse_growth, refuse_takeover},
     },
     refusal::Refusal,
 };
@@ -58,6 +61,7 @@ pub(crate) async fn handle<S: KeyStore + 'static>(
         grace_seconds: body.grace_seconds,
         renew: parse_expiry(body.expires_in.as_deref(), body.expires_at.as_deref())?,
     };
+    refuse_growth(&asked, &info.tenant, rotation.renew.is_some())?;
     let expected = plane.forget_creation(&context, &info, if_match).await?;
     // Whoever was judged by what they take over must not get something else.
     let expected = expected.or(is_control(&info.tenant).then_some(info.revision));

@@ -4,6 +4,7 @@ use keyfob::{Scope, Scopes, Tenant};
 
 use crate::{
     admission::Admitted,
+    authority::Call,
     caller::{Right, Rights},
     control_keys::is_control,
     refusal::Refusal,
@@ -66,6 +67,16 @@ pub(crate) fn refuse_escalation(
         Err(Refusal::forbidden(
             "scopes: a key cannot give a right that it does not have",
         ))
+    }
+}
+
+/// Refuses to make more of a control key than it is to those who may not make one: more rights, or
+/// another life.
+pub(crate) fn refuse_growth(asked: &Admitted, tenant: &Tenant, grows: bool) -> Result<(), Refusal> {
+    if grows && is_control(tenant) {
+        asked.may(Call::CreateControlKey)
+    } else {
+        Ok(())
     }
 }
 

@@ -14,12 +14,13 @@ use crate::{
     admission::Admitted,
     authority::Call,
     body::Json,
+    caller::Rights,
     control_plane::Plane,
     key::{
         asked::parse_labels,
         precondition::IfMatch,
         repeat::with_reserved,
-        scopes::{parse_scopes, refuse_escalation, refuse_takeover},
+        scopes::{parse_scopes, refuse_escalation, refuse_growth, refuse_takeover},
         show::ShownKey,
     },
     moment::Moment,
@@ -108,6 +109,8 @@ impl UpdateKey {
         if let Some(scopes) = &update.scopes {
             refuse_takeover(asked, &info.tenant, &info.scopes)?;
             refuse_escalation(asked, &info.tenant, scopes)?;
+            let grows = !Rights::of(scopes).within(Rights::of(&info.scopes));
+            refuse_growth(asked, &info.tenant, grows)?;
         }
         Ok(update)
     }

@@ -352,6 +352,27 @@ async fn nobody_takes_over_a_control_key_that_has_more_rights() {
     }
 }
 
+#[tokio::test]
+async fn who_makes_no_control_keys_makes_none_last_longer_or_do_more() {
+    for (role, expected) in [(Right::FunctionAdmin, 403), (Right::TeamAdmin, 200)] {
+        let (plane, alice) = plane_with(Some(role)).await;
+        let (_, info) = plane.make(control_key(&["function:read"])).await;
+        let id = plane.keyring.format().key_id(info.id);
+        let one = format!("/v2/functions/namespaces/control:acme/keys/{id}");
+        for (method, path, body) in [
+            (
+                "POST",
+                format!("{one}/rotate"),
+                json!({"expires_in": "3650d"}),
+            ),
+            ("PUT", one.clone(), json!({"scopes": ["function:admin"]})),
+        ] {
+            let answer = plane.ask(&alice, method, &path, body).await;
+            assert_eq!(answer.status, expected, "{role:?} {path}: {}", answer.text);
+        }
+    }
+}
+
 /// A control key of Alice's.
 fn control_key(scopes: &[&str]) -> keyfob::NewKey {
     let scopes = scopes
