@@ -1,7 +1,7 @@
 //! `keyfob legacy import`
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fs,
     io::{self, Read},
     path::{Path, PathBuf},
@@ -10,8 +10,9 @@ use std::{
 use clap::Args;
 use keyfob::{
     ManageError, NamespaceId, Reason, TeamId,
+    audit::Action,
     legacy::{LegacyPolicy, read_subjects},
-    store::Conflict,
+    store::{AuditQuery, Conflict, KeyQuery},
 };
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -83,10 +84,16 @@ impl Import {
         };
         let until = self.until.map(|until| until.ahead(desk.now));
         if !self.dry_run {
+            let decided = match until {
+                Some(_) => decided(desk).await?,
+                None => BTreeSet::new(),
+            };
             let progress = Progress::of(outcome.read as u64, "importing");
             for record in import.records {
                 let tenant = record.tenant.clone();
-                match desk.keyring.import_legacy(&context, record).await {
+                let imported = desk.keyring.import_legacy(&context, record).await;
+                let is_new = imported.is_ok();
+                match imported {
                     Ok(()) => outcome.imported += 1,
                     Err(ManageError::Conflict(Conflict::IdTaken)) => outcome.kept_already += 1,
                     Err(ManageError::Conflict(conflict)) => {
@@ -101,7 +108,9 @@ impl Import {
                 }
                 if let Some(until) = until {
                     let off = LegacyPolicy::Off;
-                    if desk.keyring.legacy_policy(&tenant).await? == off {
+                    let decided = decided.contains(&Some(tenant.namespace.clone()))
+                        || !is_new && decided.contains(&None);
+                    if !decided && desk.keyring.legacy_policy(&tenant).await? == off {
                         let policy = Some(LegacyPolicy::until(until));
                         let keyring = &desk.keyring;
                         keyring
@@ -148,6 +157,26 @@ impl Import {
 }
 
 /// Which team a namespace goes to.
+/// The namespaces whose policy somebody set before, and none if it was that of all: what was cut off
+/// must not come back with the next import.
+async fn decided(desk: &Desk) -> Result<BTreeSet<Option<NamespaceId>>, Failure> {
+    let mut query = AuditQuery {
+        limit: KeyQuery::LIMIT_MAX,
+        ..AuditQuery::every_team()
+    };
+    let mut decided = BTreeSet::new();
+    loop {
+        let page = desk.keyring.audit(&query).await?;
+        let entries = page.items.into_iter().map(|event| event.entry);
+        let set = entries.filter(|entry| entry.action == Action::LegacyPolicySet);
+        decided.extend(set.map(|entry| entry.namespace));
+        match page.next {
+            Some(next) => query.after = Some(next),
+            None => return Ok(decided),
+        }
+    }
+}
+
 enum Teams {
     One(TeamId),
     Listed(BTreeMap<String, TeamId>),

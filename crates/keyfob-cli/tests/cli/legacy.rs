@@ -76,6 +76,27 @@ fn an_end_is_set_rehearsed_reached_and_undone() {
 }
 
 #[test]
+fn what_was_cut_off_does_not_come_back_with_the_next_import() {
+    let import = ["legacy", "import", "subjects.jsonl", "--until", "30d"];
+    for cut_off in [
+        &["legacy", "cut-off"][..],
+        &["legacy", "cut-off", "--default"],
+    ] {
+        let program = program();
+        if cut_off.len() == 2 {
+            program.done(&import);
+        } else {
+            program.done(&["legacy", "import", "subjects.jsonl"]);
+            program.done(&["legacy", "sunset", "30d", "--default"]);
+        }
+        assert!(works(&program));
+        program.done(cut_off);
+        program.done(&import);
+        assert!(!works(&program), "{cut_off:?}");
+    }
+}
+
+#[test]
 fn one_credential_is_revoked_for_ever() {
     let program = program();
     program.done(&["legacy", "import", "subjects.jsonl", "--until", "30d"]);
