@@ -12,7 +12,7 @@ use std::{
 };
 
 use clap::Args;
-use keyfob::Reason;
+use keyfob::{CredentialId, Reason};
 use serde::Serialize;
 
 use crate::{
@@ -85,6 +85,8 @@ struct FindView {
     team: Option<String>,
     namespace: Option<String>,
     revoked: bool,
+    #[serde(skip)]
+    waits: Option<CredentialId>,
 }
 
 impl Scan {
@@ -170,6 +172,7 @@ impl FindView {
                 .as_ref()
                 .map(|tenant| tenant.namespace.to_string()),
             revoked: false,
+            waits: judgement.waits,
         }
     }
 }

@@ -1,9 +1,10 @@
 //! What a find is worth: asked of the store, if there is one.
 
 use keyfob::{
-    Access, CredentialId, DenyReason, KeyFormat, KeyId, PresentedKey, Principal, Reason, Tenant,
-    Timestamp, Verifier,
+    Access, CredentialId, DenyReason, KeyFormat, KeyId, ManageError, PresentedKey, Principal,
+    Reason, Tenant, Timestamp, Verifier,
     legacy::{LegacyId, PresentedLegacy},
+    store::{AuditQuery, LegacyQuery},
 };
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -39,6 +40,8 @@ pub(super) struct Judgement {
     pub(super) reason: Option<&'static str>,
     pub(super) owner: Option<String>,
     pub(super) tenant: Option<Tenant>,
+    /// The credential, if it is right and does not work only for now.
+    pub(super) waits: Option<CredentialId>,
 }
 
 impl Judge {
@@ -96,6 +99,7 @@ impl Judge {
             reason: None,
             owner: None,
             tenant: None,
+            waits: None,
         })
     }
 
@@ -106,6 +110,7 @@ impl Judge {
             reason: None,
             owner: None,
             tenant: None,
+            waits: None,
         };
         let Some((verifier, now)) = &self.store else {
             return unknown;
@@ -128,11 +133,20 @@ impl Judge {
                 reason => Judgement {
                     state: State::Dead,
                     reason: Some(reason.as_str()),
+                    waits: denied.credential().filter(|_| can_come_back(reason)),
                     ..unknown
                 },
             },
         }
     }
+}
+
+/// Whether a credential that is refused for this reason may work again.
+fn can_come_back(reason: DenyReason) -> bool {
+    matches!(
+        reason,
+        DenyReason::Disabled | DenyReason::NotYetValid | DenyReason::LegacyOff
+    )
 }
 
 fn holder(principal: &Principal<'_>) -> Option<String> {
@@ -151,25 +165,52 @@ pub(super) async fn revoke(
     finds: &mut [FindView],
 ) -> Result<(), Failure> {
     let context = desk.context(Some(reason));
-    for find in finds.iter_mut().filter(|find| find.state == State::Live) {
-        let (Some(id), Some(team), Some(namespace)) = (&find.id, &find.team, &find.namespace)
-        else {
+    for find in finds {
+        let tenant = match (find.state, find.waits, &find.team, &find.namespace) {
+            (State::Live, _, Some(team), Some(namespace)) => {
+                Some(Tenant::new(team.parse()?, namespace.parse()?))
+            }
+            (_, Some(credential), ..) => tenant_of(desk, credential).await?,
+            _ => None,
+        };
+        let (Some(id), Some(tenant)) = (&find.id, tenant) else {
             continue;
         };
-        let tenant = Tenant::new(team.parse()?, namespace.parse()?);
-        match LegacyId::parse(id.as_bytes()) {
+        let revoked = match LegacyId::parse(id.as_bytes()) {
             Ok(legacy) => {
-                desk.keyring
-                    .revoke_legacy(&context, &tenant, legacy)
-                    .await?;
+                let keyring = &desk.keyring;
+                keyring.revoke_legacy(&context, &tenant, legacy).await
             }
             Err(_) => {
-                desk.keyring
-                    .revoke(&context, &tenant, desk.key_id(id)?)
-                    .await?;
+                let id = desk.key_id(id)?;
+                desk.keyring.revoke(&context, &tenant, id).await.map(drop)
             }
+        };
+        match revoked {
+            // It was deleted in the meantime, and the others are still to be ended.
+            Ok(()) | Err(ManageError::NotFound) => find.revoked = true,
+            Err(error) => return Err(error.into()),
         }
-        find.revoked = true;
     }
     Ok(())
+}
+
+/// Where a credential belongs, of which a verification did not tell.
+async fn tenant_of(desk: &Desk, credential: CredentialId) -> Result<Option<Tenant>, Failure> {
+    if let CredentialId::Legacy(id) = credential {
+        let query = LegacyQuery {
+            id: Some(id),
+            limit: 1,
+            ..LegacyQuery::every_team()
+        };
+        let found = desk.keyring.legacy_report(&query).await?.items.pop();
+        return Ok(found.map(|found| found.record.tenant));
+    }
+    let query = AuditQuery {
+        credential: Some(credential),
+        limit: 1,
+        ..AuditQuery::every_team()
+    };
+    let made = desk.keyring.audit(&query).await?.items.pop();
+    Ok(made.and_then(|made| Some(Tenant::new(made.entry.team?, made.entry.namespace?))))
 }

@@ -123,6 +123,28 @@ fn leaked_credentials_are_found_judged_and_revoked() {
 }
 
 #[test]
+fn what_may_work_again_is_revoked_as_well() {
+    let program = Program::new();
+    let key = program.create(&["laptop"]);
+    program.write("subjects.jsonl", SUBJECTS);
+    program.done(&["legacy", "import", "subjects.jsonl"]);
+    program.done(&["keys", "disable", id(&key)]);
+    program.write("leak.txt", format!("{key}\n{GUEST}\n"));
+    let store = ["--store", "sqlite:keyfob.db", "--output", "json"];
+    let ran = program.run(&[&["scan", "leak.txt", "--revoke"], &store[..]].concat());
+    for find in ran.json()["finds"].as_array().unwrap() {
+        assert_eq!(
+            (&find["state"], &find["revoked"]),
+            (&"dead".into(), &true.into())
+        );
+    }
+    assert_eq!(program.run(&["keys", "enable", id(&key)]).code, 4);
+    program.done(&["legacy", "sunset", "30d", "--namespace", "guest"]);
+    let args = ["verify", "--namespace", "guest"];
+    assert_eq!(program.run_with(&args, GUEST).code, 1);
+}
+
+#[test]
 fn a_table_for_people_names_the_place_and_no_secret() {
     let program = Program::new();
     let key = program.create(&["laptop"]);
