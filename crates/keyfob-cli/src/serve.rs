@@ -27,7 +27,7 @@ use crate::{
 };
 
 use follower::Follower;
-use freshness::Freshness;
+use freshness::{Freshness, WhileFresh};
 use gate::Gate;
 
 /// Serve the control plane, and answer proxies that ask whether a call may pass
@@ -85,8 +85,11 @@ impl Serve {
         // The plain text has been shown once. Dropped, it is wiped.
         drop(operator);
 
-        let plane = ControlPlane::new(Arc::clone(&keyring), verifier)
-            .with_authenticate(ControlKeys::new(counting.clone()));
+        let plane =
+            ControlPlane::new(Arc::clone(&keyring), verifier).with_authenticate(WhileFresh {
+                authenticate: ControlKeys::new(counting.clone()),
+                freshness: Arc::clone(&freshness),
+            });
         let gate = Gate {
             verifier: counting,
             freshness: Arc::clone(&freshness),

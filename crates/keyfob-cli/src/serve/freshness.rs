@@ -1,9 +1,16 @@
 //! How old what is known is.
 
 use std::{
-    sync::atomic::{AtomicU64, Ordering},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::{Duration, Instant},
 };
+
+use axum::http::request::Parts;
+use keyfob::Timestamp;
+use keyfob_api::{Authenticate, Authentication, Unauthenticated};
 
 /// How long ago the index was known to hold all that the store had. What is older than the bound
 /// decides nothing: a revocation that the server has not heard of must not be passed over for long.
@@ -45,6 +52,24 @@ impl Freshness {
     /// Whether the index may decide.
     pub(super) fn is_fresh(&self) -> bool {
         self.age().is_some_and(|age| age <= self.bound)
+    }
+}
+
+/// Who calls the control plane, as long as the index may decide.
+#[derive(Debug)]
+pub(super) struct WhileFresh<A> {
+    pub(super) authenticate: A,
+    pub(super) freshness: Arc<Freshness>,
+}
+
+impl<A: Authenticate> Authenticate for WhileFresh<A> {
+    fn authenticate<'a>(&'a self, request: &'a Parts, now: Timestamp) -> Authentication<'a> {
+        if self.freshness.is_fresh() {
+            return self.authenticate.authenticate(request, now);
+        }
+        Box::pin(std::future::ready(Err(Unauthenticated::Unavailable(
+            "stale",
+        ))))
     }
 }
 
