@@ -176,15 +176,12 @@ pub(super) async fn revoke(
         let (Some(id), Some(tenant)) = (&find.id, tenant) else {
             continue;
         };
-        let revoked = match LegacyId::parse(id.as_bytes()) {
-            Ok(legacy) => {
-                let keyring = &desk.keyring;
-                keyring.revoke_legacy(&context, &tenant, legacy).await
-            }
-            Err(_) => {
-                let id = desk.key_id(id)?;
-                desk.keyring.revoke(&context, &tenant, id).await.map(drop)
-            }
+        let revoked = if let Ok(legacy) = LegacyId::parse(id.as_bytes()) {
+            let keyring = &desk.keyring;
+            keyring.revoke_legacy(&context, &tenant, legacy).await
+        } else {
+            let id = desk.key_id(id)?;
+            desk.keyring.revoke(&context, &tenant, id).await.map(drop)
         };
         match revoked {
             // It was deleted in the meantime, and the others are still to be ended.
