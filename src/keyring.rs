@@ -435,6 +435,23 @@ impl<S: KeyStore> Keyring<S> {
 
     const TRIES: usize = 16;
 
+    /// Brings the index up to what the store has, as the end of every change does: for a caller
+    /// that judges by the index and must not miss what another process has just made.
+    ///
+    /// # Errors
+    ///
+    /// The index could not follow -> [`ManageError::Behind`].
+    pub async fn catch_up(&self) -> Result<(), ManageError> {
+        match &self.index {
+            Some(index) => index
+                .follow(&self.store)
+                .await
+                .map(drop)
+                .map_err(ManageError::Behind),
+            None => Ok(()),
+        }
+    }
+
     /// Keeps a change, and brings the index up to date.
     async fn commit(&self, change: Change, event: AuditEntry) -> Result<Revision, ManageError> {
         let revision = self.keep(change, event).await?;

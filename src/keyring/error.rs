@@ -30,6 +30,9 @@ pub enum ManageError {
     /// yet.
     #[error("the change is kept, but not yet in force in this process")]
     Follow(#[from] FollowError),
+    /// Nothing was to be changed, and the index could not follow the store.
+    #[error("this process does not know of the latest changes")]
+    Behind(#[source] FollowError),
 }
 
 impl From<Conflict> for ManageError {

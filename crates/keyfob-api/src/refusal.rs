@@ -246,6 +246,10 @@ impl From<ManageError> for Refusal {
                     "the change is kept, but not yet in force in this process; try again",
                 )
             }
+            ManageError::Behind(error) => {
+                tracing::error!(error = %Chain(&error), "the index could not follow");
+                Self::UNAVAILABLE
+            }
             error => {
                 tracing::error!(error = %Chain(&error), "failed");
                 Self::SERVER_ERROR

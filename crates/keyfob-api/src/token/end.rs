@@ -35,7 +35,13 @@ impl<S: KeyStore> Plane<S> {
         mut context: Context,
         by: By,
     ) -> Result<Found, Refusal> {
-        let (actor, credential, tenant) = match self.judge(text, context.now)? {
+        let mut judged = self.judge(text, context.now)?;
+        if matches!(judged, Judged::Unknown) {
+            // Another process may have made it, or given it this secret, a moment ago.
+            self.keyring.catch_up().await?;
+            judged = self.judge(text, context.now)?;
+        }
+        let (actor, credential, tenant) = match judged {
             Judged::Works(actor, credential, tenant) => (actor, credential, Some(tenant)),
             // It is off, or has not begun: its secret was right all the same.
             Judged::Waits(credential) => {
@@ -43,7 +49,7 @@ impl<S: KeyStore> Plane<S> {
                 (actor, credential, self.tenant_of(credential).await?)
             }
             Judged::Over(credential) => return Ok(Found::Credential(credential)),
-            Judged::Nothing => return Ok(Found::Nothing),
+            Judged::Unknown | Judged::Garbage => return Ok(Found::Nothing),
         };
         if by == By::Holder {
             context.actor = actor;
@@ -65,6 +71,12 @@ impl<S: KeyStore> Plane<S> {
         }
     }
 
+    /// Whether the index of this process knows the credential whose text this is.
+    pub(crate) fn knows(&self, text: &[u8], now: Timestamp) -> Result<bool, Refusal> {
+        let judged = self.judge(text, now)?;
+        Ok(!matches!(judged, Judged::Unknown | Judged::Garbage))
+    }
+
     /// What the verifier says, without holding on to what it borrows.
     fn judge(&self, text: &[u8], now: Timestamp) -> Result<Judged, Refusal> {
         let access = Access::to_own_namespace();
@@ -79,7 +91,8 @@ impl<S: KeyStore> Plane<S> {
         };
         Ok(match (denied.credential(), denied.reason()) {
             _ if denied.status() == 503 => return Err(Refusal::UNAVAILABLE),
-            (None, _) => Judged::Nothing,
+            (None, DenyReason::UnknownKey | DenyReason::WrongSecret) => Judged::Unknown,
+            (None, _) => Judged::Garbage,
             (
                 Some(credential),
                 DenyReason::Disabled | DenyReason::NotYetValid | DenyReason::LegacyOff,
@@ -113,5 +126,8 @@ enum Judged {
     Works(Actor, CredentialId, Tenant),
     Waits(CredentialId),
     Over(CredentialId),
-    Nothing,
+    /// It could be one of ours.
+    Unknown,
+    /// It is none, whoever looks.
+    Garbage,
 }

@@ -15,10 +15,7 @@ use crate::{
     key::Done,
     rate::Source,
     refusal::Refusal,
-    token::{
-        end::{By, Found},
-        presented::Presented,
-    },
+    token::{end::By, presented::Presented},
 };
 
 /// Revokes a key by its own text
@@ -44,22 +41,26 @@ pub(crate) async fn handle<S: KeyStore + 'static>(
     source: Source,
     presented: Presented,
 ) -> Result<Response, Refusal> {
-    let mut response = Answer(Done {}).into_response();
     let context = Context::new(Actor::system(), facts.now)
         .with_request_id(facts.request_id)
         .with_reason(Reason::new("revoked by its holder")?);
-    match plane.end(presented.as_bytes(), context, By::Holder).await? {
-        Found::Credential(_) => Ok(response),
-        Found::Nothing => match plane.gate.attempt(source) {
-            Ok(allowance) => {
-                response.extensions_mut().insert(allowance);
-                Ok(response)
-            }
-            Err((refusal, allowance)) => {
+    let text = presented.as_bytes();
+    let mut allowance = None;
+    // Looking for a credential that is not known here asks the store: guesses are counted first.
+    if !plane.knows(text, facts.now)? {
+        match plane.gate.attempt(source) {
+            Ok(left) => allowance = Some(left),
+            Err((refusal, left)) => {
                 let mut response = refusal.into_response();
-                response.extensions_mut().insert(allowance);
-                Ok(response)
+                response.extensions_mut().insert(left);
+                return Ok(response);
             }
-        },
+        }
     }
+    plane.end(text, context, By::Holder).await?;
+    let mut response = Answer(Done {}).into_response();
+    if let Some(allowance) = allowance {
+        response.extensions_mut().insert(allowance);
+    }
+    Ok(response)
 }

@@ -1,11 +1,17 @@
 //! Calls about a credential whose text is at hand.
 
+use std::sync::Arc;
+
 use axum::{body::Body, http::Request};
-use keyfob::{Access, Context, KeyName, NewKey, Owner, Scope, Scopes, UserId};
-use keyfob_api::Right;
+use keyfob::{
+    Access, Context, KeyName, Keyring, NewKey, Owner, Rotation, Scope, Scopes, UserId,
+    store::{KeyStore, MemoryStore},
+};
+use keyfob_api::{Limits, Right};
 use serde_json::{Value, json};
 
 use crate::{
+    failing::{Failing, Fault},
     fixture::{Answer, Plane, tenant},
     legacy::{GUEST, import_guest},
 };
@@ -18,7 +24,12 @@ fn works(plane: &Plane, namespace: &str, credential: &str) -> bool {
     verdict.is_ok()
 }
 
-async fn form(plane: &Plane, path: &str, token: Option<&str>, body: String) -> Answer {
+async fn form<S: KeyStore + 'static>(
+    plane: &Plane<S>,
+    path: &str,
+    token: Option<&str>,
+    body: String,
+) -> Answer {
     let request = Request::post(path).header("content-type", "application/x-www-form-urlencoded");
     let request = match token {
         Some(token) => request.header("authorization", format!("Bearer {token}")),
@@ -163,6 +174,63 @@ async fn whoever_holds_a_key_can_end_it() {
     import_guest(&plane).await;
     assert_eq!(revoke(GUEST).await, json!({}));
     assert!(works(&plane, "guest", GUEST));
+}
+
+#[tokio::test]
+async fn what_another_process_has_just_made_is_ended_too() {
+    let store = Arc::new(MemoryStore::new());
+    let plane = Plane::over(Arc::clone(&store), Limits::default());
+    let operator = plane.control_key("ops", "root", Right::Operator).await;
+    let elsewhere = Keyring::new(store, *plane.keyring.format());
+    let context = plane.context();
+    let make = async |name: &str| {
+        let owner = Owner::User(UserId::new("alice").unwrap());
+        let name = KeyName::new(name).unwrap();
+        let new = NewKey::new(tenant("acme", "fn-a"), owner, name);
+        elsewhere.create(&context, new).await.unwrap()
+    };
+    let (ended, reported, rotated) = (
+        make("ended").await,
+        make("reported").await,
+        make("new").await,
+    );
+    let token = format!("token={}", ended.0.expose());
+    form(&plane, "/v1/revoke", None, token).await.expect(200);
+    let leaks = json!([{"token": reported.0.expose()}]);
+    let outcome = plane.ask(&operator, "POST", "/v1/leaks", leaks).await;
+    assert_eq!(outcome.expect(200)[0]["label"], "true_positive");
+    // A secret that was made a moment ago, of a key that is known.
+    let rotation = Rotation::default();
+    let (_, info) = &rotated;
+    let (key, _) = elsewhere
+        .rotate(&context, &info.tenant, info.id, rotation, None)
+        .await
+        .unwrap();
+    let token = format!("token={}", key.expose());
+    form(&plane, "/v1/revoke", None, token).await.expect(200);
+    for (_, info) in [&ended, &reported, &rotated] {
+        let info = elsewhere.get(&info.tenant, info.id).await.unwrap();
+        assert!(
+            matches!(info.status, keyfob::Status::Revoked(_)),
+            "{info:?}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_revocation_that_cannot_be_made_sure_of_is_not_acknowledged() {
+    let plane = Plane::over(Failing::default(), Limits::default());
+    let (key, _) = plane.key("acme", "fn-a", "alice", "hers").await;
+    let unknown = key.expose().replace(&key.expose()[7..39], &"0".repeat(32));
+    plane.keyring.store().fault.store(Fault::Feed);
+    let token = format!("token={unknown}");
+    form(&plane, "/v1/revoke", None, token)
+        .await
+        .refused(503, "service_unavailable");
+    // What no store can know needs none.
+    form(&plane, "/v1/revoke", None, "token=nonsense".to_owned())
+        .await
+        .expect(200);
 }
 
 #[tokio::test]

@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
-use keyfob::{Access, KeyFormat, Principal, Verifier};
+use keyfob::{Access, KeyFormat, Principal, Scope, Scopes, Verifier};
 use metrics::counter;
 
 use crate::{moment, owner};
@@ -106,6 +106,7 @@ impl Gate {
             (OWNER, owner),
             (NAMESPACE, principal.namespace().to_string()),
             (TEAM, principal.team().to_string()),
+            (SCOPES, scopes(principal.scopes())),
         ] {
             // Names are printable ASCII.
             if let Ok(value) = HeaderValue::from_str(&value) {
@@ -113,6 +114,18 @@ impl Gate {
             }
         }
         response
+    }
+}
+
+/// What the key may be used for, as RFC 6749 (section 3.3) writes a list of scopes; `*` for a key
+/// without limits. It is for whoever serves the call to act by it.
+fn scopes(scopes: &Scopes) -> String {
+    match scopes {
+        Scopes::Only(scopes) => {
+            let names: Vec<&str> = scopes.iter().map(Scope::as_str).collect();
+            names.join(" ")
+        }
+        _ => "*".to_owned(),
     }
 }
 
@@ -141,4 +154,5 @@ const KEY_ID: HeaderName = HeaderName::from_static("x-keyfob-key-id");
 const OWNER: HeaderName = HeaderName::from_static("x-keyfob-owner");
 const NAMESPACE: HeaderName = HeaderName::from_static("x-keyfob-namespace");
 const TEAM: HeaderName = HeaderName::from_static("x-keyfob-team");
+const SCOPES: HeaderName = HeaderName::from_static("x-keyfob-scopes");
 const NO_STORE: HeaderValue = HeaderValue::from_static("no-store");

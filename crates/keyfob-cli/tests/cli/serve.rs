@@ -58,7 +58,12 @@ fn a_proxy_is_told_who_calls_and_the_caller_nothing() {
         assert_eq!(answer.header("x-keyfob-owner"), Some("user:alice"));
         assert_eq!(answer.header("x-keyfob-namespace"), Some("orders"));
         assert_eq!(answer.header("x-keyfob-team"), Some("acme"));
+        assert_eq!(answer.header("x-keyfob-scopes"), Some("*"));
     }
+    let reader = program.create(&["reader", "--scope", "read", "--scope", "list"]);
+    server.await_auth(&reader, "orders", 200);
+    let limited = server.send("GET", "/auth/orders", &[&bearer(&reader)], "");
+    assert_eq!(limited.header("x-keyfob-scopes"), Some("list read"));
     let own = server.send("GET", "/auth/_", &[&basic(&key)], "");
     assert_eq!(own.header("x-keyfob-namespace"), Some("orders"));
 
