@@ -66,6 +66,14 @@ examples:
     cargo run --release --locked --example leaver
     cargo run --release --locked --example custom_store
 
+# The program as it is released, with its manual pages and completions, in target/dist
+release:
+    cargo build --release --locked --package keyfob-cli
+    mkdir -p "$CARGO_TARGET_DIR/dist"
+    cp "$CARGO_TARGET_DIR/release/keyfob" packaging/keyfob.service packaging/keyfob.toml "$CARGO_TARGET_DIR/dist"
+    "$CARGO_TARGET_DIR/release/keyfob" man --out "$CARGO_TARGET_DIR/dist/man"
+    for shell in bash zsh fish; do "$CARGO_TARGET_DIR/release/keyfob" completions "$shell" > "$CARGO_TARGET_DIR/dist/keyfob.$shell"; done
+
 # Both benchmarks, for a look
 bench:
     cargo bench --bench verify --locked -- --quick

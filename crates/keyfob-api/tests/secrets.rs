@@ -81,7 +81,7 @@ fn calls(keys: &str, credential: &str) -> Vec<(&'static str, String, Value)> {
             format!("{keys}?cursor={credential}&name={credential}"),
             Value::Null,
         ),
-        ("POST", keys.to_owned(), json!({"nmae": credential})),
+        ("POST", keys.to_owned(), json!({"nom": credential})),
         ("POST", keys.to_owned(), json!({"name": ["x", credential]})),
         (
             "POST",
@@ -96,7 +96,7 @@ fn calls(keys: &str, credential: &str) -> Vec<(&'static str, String, Value)> {
         (
             "POST",
             "/v1/introspect".to_owned(),
-            json!({"tokne": credential}),
+            json!({"tok": credential}),
         ),
         (
             "POST",

@@ -114,13 +114,7 @@ async fn a_working_credential_is_described_and_every_other_is_not() {
         .refused(403, "forbidden");
     let unknown = form(&plane, "/v1/introspect", None, "token=x".to_owned()).await;
     unknown.refused(401, "unauthorized");
-    let missing = form(
-        &plane,
-        "/v1/introspect",
-        Some(&reader),
-        "tokne=x".to_owned(),
-    )
-    .await;
+    let missing = form(&plane, "/v1/introspect", Some(&reader), "tok=x".to_owned()).await;
     assert_eq!(
         missing.refused(400, "bad_request"),
         "token: missing, or there twice"
