@@ -45,6 +45,11 @@ impl OpenError {
     }
 }
 
+/// Another file, or none, is where the store's file was.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("the store's file was moved, deleted or replaced; open it anew")]
+pub(crate) struct Moved;
+
 /// A backup could not be made. There is no file then.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]

@@ -10,13 +10,18 @@ use std::{
 
 use rusqlite::{Connection, ErrorCode, OpenFlags, config::DbConfig};
 
-use crate::{error::OpenError, migrate::migrate, sql};
+use crate::{
+    error::{Moved, OpenError},
+    migrate::migrate,
+    sql,
+};
 
 /// A file that is a store, from which connections can be had.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     path: PathBuf,
     busy_timeout: Duration,
+    file: Option<FileId>,
 }
 
 impl Source {
@@ -33,20 +38,31 @@ impl Source {
         if create {
             make(path)?;
         }
-        let source = Self {
+        let mut source = Self {
             // A path that SQLite cannot take for a name of its own, as `:memory:`.
             path: fs::canonicalize(path).map_err(|error| match error.kind() {
                 io::ErrorKind::NotFound => OpenError::Missing,
                 _ => OpenError::Io(error),
             })?,
             busy_timeout,
+            file: None,
         };
+        source.file = file_id(&source.path)?;
         let connection = source.connect().map_err(OpenError::database)?;
         migrate(&connection)?;
         source
             .keep_a_log(&connection)
             .map_err(OpenError::database)?;
         Ok(source)
+    }
+
+    /// Whether the file is still at its path. The connections of a file that was moved, deleted or
+    /// replaced work on with what nobody else sees.
+    pub(crate) fn check_place(&self) -> Result<(), Moved> {
+        match file_id(&self.path) {
+            Ok(file) if file == self.file => Ok(()),
+            _ => Err(Moved),
+        }
     }
 
     fn connect(&self) -> rusqlite::Result<Connection> {
@@ -100,6 +116,24 @@ impl Source {
                 _ => thread::sleep(Duration::from_millis(5)),
             }
         }
+    }
+}
+
+/// What tells a file from one that takes its place: device and inode.
+type FileId = (u64, u64);
+
+/// The file at a path, where the system has a way to tell.
+fn file_id(path: &Path) -> io::Result<Option<FileId>> {
+    let metadata = fs::metadata(path)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::MetadataExt as _;
+        Ok(Some((metadata.dev(), metadata.ino())))
+    }
+    #[cfg(not(unix))]
+    {
+        let _ = metadata;
+        Ok(None)
     }
 }
 

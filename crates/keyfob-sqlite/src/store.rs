@@ -137,6 +137,8 @@ async fn aside<T: Send + 'static>(
 
 impl KeyStore for SqliteStore {
     async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
+        // What is written to a file that is no longer there would be lost.
+        self.0.source.check_place().map_err(StoreError::definite)?;
         self.0.writer.commit(commit.clone()).await
     }
 
@@ -186,6 +188,7 @@ impl KeyStore for SqliteStore {
     }
 
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
+        self.0.source.check_place().map_err(StoreError::definite)?;
         let read = move |connection: &_| feed::changes(connection, after, limit);
         self.0.readers.read(read).await
     }

@@ -88,6 +88,31 @@ fn an_index_notices_that_a_backup_took_the_stores_place() {
 }
 
 #[test]
+fn a_store_whose_file_was_replaced_says_so() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("keys.db"), folder.path().join("copy.db"));
+    let keyring = keyring(&path);
+    create(&keyring, "alice", "laptop").unwrap();
+    wait(keyring.store().backup(&copy)).unwrap();
+    let moved = folder.path().join("moved.db");
+    for take_place in [true, false] {
+        if take_place {
+            fs::rename(&path, &moved).unwrap();
+            fs::rename(&copy, &path).unwrap();
+        } else {
+            fs::remove_file(&path).unwrap();
+        }
+        let told = wait(keyring.store().changes(Revision::ZERO, 1)).unwrap_err();
+        assert!(told.is_definite());
+        assert!(create(&keyring, "alice", "phone").is_err());
+    }
+    // Back in its place, it goes on.
+    fs::rename(&moved, &path).unwrap();
+    assert_eq!(head(keyring.store()), Revision::new(1));
+    create(&keyring, "alice", "phone").unwrap();
+}
+
+#[test]
 fn nothing_is_overwritten_by_a_backup() {
     let folder = tempfile::tempdir().unwrap();
     let keyring = keyring(&folder.path().join("keys.db"));
