@@ -335,6 +335,31 @@ mod tests {
     }
 
     #[test]
+    fn every_byte_around_id_and_secret_is_looked_at_under_any_prefix() {
+        let whole = "abcdefghijklmnop";
+        for length in 1..=whole.len() {
+            let format = KeyFormat::new(&whole[..length]).unwrap();
+            let prefix = format.prefix();
+            let (id, secret) = ("0123456789abcdef".repeat(2), "x".repeat(36));
+            let text = format!("{prefix}_v1_{id}:{prefix}_sk_{secret}");
+            let read = |text: &[u8]| format.digits(text).is_some() && format.secret(text).is_some();
+            assert!(read(text.as_bytes()), "{text}");
+            let head = 0..length + 4;
+            let middle = length + 4 + id.len()..text.len() - secret.len();
+            for at in head.chain(middle) {
+                for flip in [0x01, 0x20, 0x80] {
+                    let mut other = text.clone().into_bytes();
+                    other[at] ^= flip;
+                    assert!(!read(&other), "{prefix}: byte {at}");
+                }
+            }
+            for other in [&text[1..], &text[..text.len() - 1], &format!("{text}x")] {
+                assert!(!read(other.as_bytes()), "{prefix}: another length");
+            }
+        }
+    }
+
+    #[test]
     fn a_checksum_by_an_independent_implementation() {
         // python3 -c 'import base64, zlib; r = bytes(range(23));
         //   print(base64.urlsafe_b64encode(r + zlib.crc32(b"dof_sk_" + r).to_bytes(4, "big")))'
