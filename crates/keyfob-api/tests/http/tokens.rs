@@ -230,9 +230,9 @@ async fn a_revocation_that_cannot_be_made_sure_of_is_not_acknowledged() {
 #[tokio::test]
 async fn guesses_at_keys_to_end_are_bounded() {
     let five = std::num::NonZeroU32::new(5).unwrap();
-    let limits = keyfob_api::Limits {
+    let limits = Limits {
         refused: keyfob_api::Quota::new(five, std::time::Duration::from_mins(1)),
-        ..keyfob_api::Limits::default()
+        ..Limits::default()
     };
     let plane = Plane::with_limits(limits);
     let (key, _) = plane.key("acme", "fn-a", "alice", "hers").await;
