@@ -1,0 +1,196 @@
+//! What `keyfob serve` answers in a second, and how long one waits for it: creation and lists by the
+//! interface, verification by `/auth`, on `SQLite` and on `PostgreSQL`.
+//!
+//! Server and callers share the machine's cores and talk over loopback, on connections that are kept.
+//! As many services call as the limit for each of them allows requests for.
+
+#![expect(clippy::print_stdout, reason = "the table is what it is for")]
+
+#[path = "../../keyfob-postgres/tests/server/mod.rs"]
+#[expect(
+    dead_code,
+    unreachable_pub,
+    clippy::print_stdout,
+    reason = "the store's own tests use more of it, and it says what it passes over"
+)]
+mod database;
+#[path = "../tests/cli/program.rs"]
+#[expect(dead_code, reason = "the tests use more of it")]
+mod program;
+#[path = "../tests/cli/server.rs"]
+#[expect(dead_code, reason = "the tests use more of it")]
+mod server;
+
+use std::{
+    io::{BufRead, BufReader, Read, Write},
+    net::{SocketAddr, TcpStream},
+    sync::atomic::{AtomicUsize, Ordering},
+    thread,
+    time::{Duration, Instant},
+};
+
+use program::Program;
+use server::{Server, basic, bearer};
+
+// For `database`, which looks for them where it stands.
+use keyfob_postgres::{Options, PostgresStore};
+
+/// Connections at once.
+const CONNECTIONS: usize = 8;
+/// Callers of the interface, each of which may ask 250 times a minute.
+const CALLERS: usize = 24;
+/// Requests that are measured: of the interface, and of `/auth`.
+const CALLS: usize = 2_400;
+const VERIFICATIONS: usize = 40_000;
+/// Keys in the list that is asked for.
+const LISTED: usize = 100;
+
+fn main() {
+    println!("| store | call | a second | median ms | of 100 the 99th, ms |");
+    println!("|---|---|---:|---:|---:|");
+    measure("SQLite", &Program::new());
+    database::run(async {
+        // As it is in earnest: every commit is synchronised.
+        let own = database::Server::start(&[]);
+        let database = own.database().await;
+        let program = Program::new().with("KEYFOB_STORE", &database.url());
+        thread::spawn(move || measure("PostgreSQL", &program))
+            .join()
+            .expect("the server was measured");
+    });
+}
+
+fn measure(store: &str, program: &Program) {
+    for namespace in ["orders", "listed"] {
+        program.done(&["namespaces", "create", namespace]);
+    }
+    let callers: Vec<String> = (0..CALLERS)
+        .map(|n| {
+            let name = format!("caller-{n}");
+            let owner = format!("service:{name}");
+            let args = [&*name, "-n", "control:acme", "--owner", &owner];
+            program.create(&[&args[..], &["--scope", "team:admin"]].concat())
+        })
+        .collect();
+    let server = Server::start(program, &[]);
+    let key = program.create(&["laptop"]);
+    for n in 0..LISTED {
+        let caller = &callers[n % CALLERS];
+        let made = server.create(caller, "listed", &format!("key {n}"));
+        assert!(made.is_some(), "key {n}");
+    }
+    server.await_auth(&key, "orders", 200);
+
+    let keys = "/v2/functions/namespaces/orders/keys";
+    let create = |n: usize| {
+        let body = format!(r#"{{"name": "key {n}", "expires_in": "90d"}}"#);
+        let caller = bearer(&callers[n % CALLERS]);
+        request(
+            "POST",
+            keys,
+            &[&caller, "Content-Type: application/json"],
+            &body,
+        )
+    };
+    let listed = "/v2/functions/namespaces/listed/keys";
+    let list = |n: usize| request("GET", listed, &[&bearer(&callers[n % CALLERS])], "");
+    let verify = |_| request("GET", "/auth/orders", &[&basic(&key)], "");
+    for (call, status, calls, request) in [
+        (
+            "create a key",
+            201,
+            CALLS,
+            &create as &(dyn Fn(usize) -> String + Sync),
+        ),
+        ("list 100 keys", 200, CALLS, &list),
+        ("verify by `/auth`", 200, VERIFICATIONS, &verify),
+    ] {
+        let (took, mut waits) = load(server.address, calls, status, request);
+        waits.sort_unstable();
+        let milliseconds = |part: usize| waits[waits.len() * part / 100].as_secs_f64() * 1e3;
+        #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
+        let rate = waits.len() as f64 / took.as_secs_f64();
+        let (median, late) = (milliseconds(50), milliseconds(99));
+        println!("| {store} | {call} | {rate:.0} | {median:.2} | {late:.2} |");
+    }
+}
+
+/// Sends requests over all connections, and gives how long all took and each.
+fn load(
+    address: SocketAddr,
+    calls: usize,
+    status: u16,
+    request: &(dyn Fn(usize) -> String + Sync),
+) -> (Duration, Vec<Duration>) {
+    let next = AtomicUsize::new(0);
+    let start = Instant::now();
+    let waits = thread::scope(|scope| {
+        let connections: Vec<_> = (0..CONNECTIONS)
+            .map(|_| {
+                scope.spawn(|| {
+                    let mut connection = Connection::open(address);
+                    let mut waits = Vec::new();
+                    loop {
+                        let n = next.fetch_add(1, Ordering::Relaxed);
+                        if n >= calls {
+                            return waits;
+                        }
+                        let text = request(n);
+                        let asked = Instant::now();
+                        assert_eq!(connection.ask(&text), status, "request {n}");
+                        waits.push(asked.elapsed());
+                    }
+                })
+            })
+            .collect();
+        connections
+            .into_iter()
+            .flat_map(|connection| connection.join().expect("every answer came"))
+            .collect()
+    });
+    (start.elapsed(), waits)
+}
+
+fn request(method: &str, target: &str, headers: &[&str], body: &str) -> String {
+    let headers = headers.join("\r\n");
+    let length = body.len();
+    format!(
+        "{method} {target} HTTP/1.1\r\nHost: keyfob\r\n{headers}\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+}
+
+/// A connection that is kept.
+struct Connection(BufReader<TcpStream>);
+
+impl Connection {
+    fn open(address: SocketAddr) -> Self {
+        let stream = TcpStream::connect(address).expect("the server listens");
+        stream.set_nodelay(true).expect("it is a socket");
+        let patience = Some(Duration::from_secs(30));
+        stream.set_read_timeout(patience).expect("it is a socket");
+        Self(BufReader::new(stream))
+    }
+
+    /// Sends a request, reads the whole answer, and gives its status.
+    fn ask(&mut self, request: &str) -> u16 {
+        let sent = self.0.get_mut().write_all(request.as_bytes());
+        sent.expect("the server reads");
+        let (mut status, mut length) = (None, 0);
+        loop {
+            let mut line = String::new();
+            self.0.read_line(&mut line).expect("the server answers");
+            if line.trim_end().is_empty() {
+                break;
+            }
+            if status.is_none() {
+                status = line.split(' ').nth(1).and_then(|text| text.parse().ok());
+            }
+            if let Some(value) = line.to_ascii_lowercase().strip_prefix("content-length:") {
+                length = value.trim().parse().expect("a length");
+            }
+        }
+        let mut body = vec![0; length];
+        self.0.read_exact(&mut body).expect("the body comes whole");
+        status.expect("an answer has a status")
+    }
+}
