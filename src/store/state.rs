@@ -87,7 +87,7 @@ impl StoreState {
     ///
     /// # Errors
     ///
-    /// The condition that was broken, as [`Change`] lists them.
+    /// The condition that was broken, as [`Change`](super::Change) lists them.
     pub fn commit(&mut self, commit: &Commit) -> Result<Revision, Conflict> {
         let write = commit.judge(&self.facts(commit))?;
         self.keep(write);
