@@ -20,7 +20,7 @@ use crate::{
     digest::Peppers,
     format::KeyFormat,
     identity::{Context, Tenant},
-    index::Index,
+    index::{FollowError, Index},
     issued::IssuedKey,
     key_id::KeyId,
     lifecycle::{KeyUpdate, LifecycleError, NewKey, Rotation},
@@ -442,22 +442,13 @@ impl<S: KeyStore> Keyring<S> {
     ///
     /// The index could not follow -> [`ManageError::Behind`].
     pub async fn catch_up(&self) -> Result<(), ManageError> {
-        match &self.index {
-            Some(index) => index
-                .follow(&self.store)
-                .await
-                .map(drop)
-                .map_err(ManageError::Behind),
-            None => Ok(()),
-        }
+        self.follow().await.map_err(ManageError::Behind)
     }
 
     /// Keeps a change, and brings the index up to date.
     async fn commit(&self, change: Change, event: AuditEntry) -> Result<Revision, ManageError> {
         let revision = self.keep(change, event).await?;
-        if let Some(index) = &self.index {
-            index.follow(&self.store).await?;
-        }
+        self.follow().await?;
         Ok(revision)
     }
 
@@ -468,8 +459,13 @@ impl<S: KeyStore> Keyring<S> {
     /// Brings the index up to date, for a change whose answer must not be lost: a new secret is
     /// known to nobody else. What the index misses now it reads when it follows again.
     async fn follow_if_possible(&self) {
-        if let Some(index) = &self.index {
-            let _ = index.follow(&self.store).await;
+        let _ = self.follow().await;
+    }
+
+    async fn follow(&self) -> Result<(), FollowError> {
+        match &self.index {
+            Some(index) => index.follow(&self.store).await.map(drop),
+            None => Ok(()),
         }
     }
 }
