@@ -288,9 +288,19 @@ pub enum PepperError {
 /// Whether two digests are equal, in constant time.
 #[inline]
 pub(crate) fn same(a: &Lanes, b: &Lanes) -> Choice {
-    let [a0, a1, a2, a3] = a;
-    let [b0, b1, b2, b3] = b;
-    ((a0 ^ b0) | (a1 ^ b1) | (a2 ^ b2) | (a3 ^ b3)).ct_eq(&0)
+    is_zero(difference(a, b))
+}
+
+/// A word that is zero if two digests are equal.
+#[inline]
+pub(crate) fn difference([a0, a1, a2, a3]: &Lanes, [b0, b1, b2, b3]: &Lanes) -> u64 {
+    (a0 ^ b0) | (a1 ^ b1) | (a2 ^ b2) | (a3 ^ b3)
+}
+
+/// Whether nothing differs, in constant time.
+#[inline]
+pub(crate) fn is_zero(difference: u64) -> Choice {
+    difference.ct_eq(&0)
 }
 
 /// What the digest of a key is made of: `kf1`, the 16 bytes of its id and the 36 characters of

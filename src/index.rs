@@ -19,7 +19,7 @@ use core::fmt;
 pub use error::{FollowError, IndexError};
 pub(crate) use grant::{Grant, Granted, Holder, Namespace};
 pub(crate) use line::Row;
-pub(crate) use table::Place;
+pub(crate) use table::{Place, Seen};
 pub(crate) use tail::{End, Tail};
 
 use crate::{
@@ -268,15 +268,19 @@ impl Index {
         self.keys.locate(spread_digits(digits))
     }
 
-    #[inline]
-    pub(crate) fn extra(&self, id: KeyId) -> Option<Row> {
+    pub(crate) fn key(&self, id: KeyId) -> Seen {
         let (high, low) = id.halves();
-        self.extras.locate(spread(high, low)).find(high, low)
+        self.keys.find(high, low)
     }
 
-    pub(crate) fn legacy(&self, id: LegacyId) -> Option<Row> {
+    pub(crate) fn extra(&self, id: KeyId) -> Seen {
         let (high, low) = id.halves();
-        self.legacy.locate(spread(high, low)).find(high, low)
+        self.extras.find(high, low)
+    }
+
+    pub(crate) fn legacy(&self, id: LegacyId) -> Seen {
+        let (high, low) = id.halves();
+        self.legacy.find(high, low)
     }
 
     #[inline]

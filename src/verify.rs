@@ -2,13 +2,15 @@
 
 use alloc::sync::Arc;
 
+use subtle::{Choice, ConditionallySelectable};
+
 use crate::{
     authorization::{self, FastEngine, HeaderBuffer, Scheme},
     credential::{Credential, CredentialId},
     denied::{Denied, DenyReason},
-    digest::{KeyBlock, Lanes, Peppers, key_lanes, legacy_lanes, same},
+    digest::{KeyBlock, Lanes, Peppers, difference, is_zero, key_lanes, legacy_lanes, same},
     format::KeyFormat,
-    index::{End, Granted, Index, Namespace, Place, Row, Tail},
+    index::{End, Granted, Index, Namespace, Place, Row, Seen, Tail},
     key_id::KeyId,
     legacy::PresentedLegacy,
     name::Scope,
@@ -237,14 +239,14 @@ impl Verifier {
         let now = self.begin(now)?;
         let lanes = KeyBlock::new(key).lanes(self.peppers.current());
         let (high, low) = key.id().halves();
-        if let Ok(Some(row)) = place.look(high, low) {
-            let tail = Tail(row.tail);
-            if tail.pepper_number() == self.peppers.current_number() {
-                // The verdict, public from here on.
-                if bool::from(same(&lanes, &row.digest)) {
-                    let standing = SecretStanding::Current;
-                    return self.admit(key.id(), &row, (tail.end(), standing), access, now);
-                }
+        if let Some(seen) = place.look(high, low) {
+            let tail = Tail(seen.row.tail);
+            let pepper = tail.pepper_number() ^ self.peppers.current_number();
+            let wrong = difference(&lanes, &seen.row.digest) | seen.strange | u64::from(pepper);
+            // The verdict, public from here on.
+            if bool::from(is_zero(wrong)) {
+                let standing = SecretStanding::Current;
+                return self.admit(key.id(), &seen.row, (tail.end(), standing), access, now);
             }
         }
         self.verify_otherwise(key, in_registers(lanes), access, now)
@@ -261,43 +263,63 @@ impl Verifier {
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
-        let (high, low) = key.id().halves();
-        let found = self.index.place_of_key(key.id()).find(high, low);
-        let row = found.unwrap_or_else(|| self.nobody());
+        let (row, found) = self.row_of(self.index.key(key.id()));
         let tail = Tail(row.tail);
         let mut lanes = in_memory(lanes);
-        let mut failure = match found {
-            Some(_) => DenyReason::WrongSecret,
-            None => DenyReason::UnknownKey,
-        };
+        let mut pepper_is_missing = false;
         if tail.pepper_number() != self.peppers.current_number() {
             match self.lanes_under(key, tail) {
                 Some(outdated) => lanes = outdated,
-                None => failure = DenyReason::PepperMissing,
+                None => pepper_is_missing = true,
             }
         }
-        let matches = same(&lanes, &row.digest);
+        let matches = same(&lanes, &row.digest) & found;
         let previous = self.previous_secret(key, tail, &lanes);
         // Looked at for every refusal alike, or its absence would tell which keys exist.
         let well_formed = self.format.checksum_fits(key.secret());
         // The verdict, public from here on.
-        let (end, standing) =
-            if found.is_some() && failure != DenyReason::PepperMissing && bool::from(matches) {
-                let current = tail.pepper_number() == self.peppers.current_number();
-                let standing = if current {
-                    SecretStanding::Current
-                } else {
-                    SecretStanding::Outdated
-                };
-                (tail.end(), standing)
-            } else if let (Some(until), true) = (previous, found.is_some()) {
-                (tail.end().min(until), SecretStanding::Replaced)
-            } else if failure != DenyReason::PepperMissing && !well_formed {
-                return Err(Denied::unknown(DenyReason::Mistyped));
+        let (end, standing) = if bool::from(matches) && !pepper_is_missing {
+            let current = tail.pepper_number() == self.peppers.current_number();
+            let standing = if current {
+                SecretStanding::Current
             } else {
-                return Err(Denied::unknown(failure));
+                SecretStanding::Outdated
             };
+            (tail.end(), standing)
+        } else if let Some(until) = previous {
+            (tail.end().min(until), SecretStanding::Replaced)
+        } else {
+            return Err(Denied::unknown(if pepper_is_missing {
+                DenyReason::PepperMissing
+            } else if !well_formed {
+                DenyReason::Mistyped
+            } else if bool::from(found) {
+                DenyReason::WrongSecret
+            } else {
+                DenyReason::UnknownKey
+            }));
+        };
         self.admit(key.id(), &row, (end, standing), access, now)
+    }
+
+    /// The row that was looked for, if that is what was seen, or what stands in for it: no jump
+    /// tells which, before everything is compared.
+    fn row_of(&self, seen: Seen) -> (Row, Choice) {
+        let (there, nobody) = (seen.row, self.nobody());
+        let found = is_zero(seen.strange);
+        let select = |nobody: u64, there: u64| u64::conditional_select(&nobody, &there, found);
+        let mut digest = nobody.digest;
+        for (lane, there) in digest.iter_mut().zip(&there.digest) {
+            lane.conditional_assign(there, found);
+        }
+        let row = Row {
+            high: select(nobody.high, there.high),
+            low: select(nobody.low, there.low),
+            digest,
+            payload: select(nobody.payload, there.payload),
+            tail: select(nobody.tail, there.tail),
+        };
+        (row, found)
     }
 
     /// The digest under the pepper of a row; none if that is not at hand.
@@ -309,10 +331,9 @@ impl Verifier {
     /// When the previous secret of a key ends, if that is what was presented. `lanes` is its
     /// digest under the pepper of the current secret's.
     fn previous_secret(&self, key: &PresentedKey<'_>, current: Tail, lanes: &Lanes) -> Option<End> {
-        let found = self.index.extra(key.id());
-        let extra = found.unwrap_or_else(|| self.nobody());
+        let (extra, found) = self.row_of(self.index.extra(key.id()));
         let tail = Tail(extra.tail);
-        let has_previous = found.is_some_and(|_| tail.has(Tail::PREVIOUS));
+        let has_previous = bool::from(found) && tail.has(Tail::PREVIOUS);
         let matches = if !has_previous || tail.pepper() == current.pepper() {
             same(lanes, &extra.digest)
         } else {
@@ -330,16 +351,15 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
         let now = self.begin(now)?;
-        let found = self.index.legacy(legacy.id());
-        let row = found.unwrap_or_else(|| self.nobody());
+        let (row, found) = self.row_of(self.index.legacy(legacy.id()));
         let pepper = self.peppers.find(Tail(row.tail).pepper());
         let lanes = legacy_lanes(legacy, pepper.unwrap_or_default());
         if pepper.is_err() {
             return Err(Denied::unknown(DenyReason::PepperMissing));
         }
         // The verdict, public from here on.
-        if !(bool::from(same(&lanes, &row.digest)) && found.is_some()) {
-            return Err(Denied::unknown(if found.is_some() {
+        if !bool::from(same(&lanes, &row.digest) & found) {
+            return Err(Denied::unknown(if bool::from(found) {
                 DenyReason::WrongSecret
             } else {
                 DenyReason::UnknownKey
@@ -387,8 +407,7 @@ impl Verifier {
     #[cold]
     fn has_begun(&self, id: KeyId, now: Timestamp) -> bool {
         let extra = self.index.extra(id);
-        let start = extra.map(|extra| Tail::unpack_time(extra.payload));
-        start.is_some_and(|start| start <= now)
+        extra.strange == 0 && Tail::unpack_time(extra.row.payload) <= now
     }
 
     /// The namespace of what a row grants, unless it was revoked or switched off.

@@ -156,11 +156,24 @@ pub(super) struct Grants {
 
 #[derive(Default)]
 struct Book {
-    /// The grant of the keys that a cut has not ended, and the one of those that it has.
-    numbers: BTreeMap<(TeamId, u32, Holder, Scopes), Numbers>,
+    /// The grant of the keys that a cut has not ended, and the one of those that it has: by the
+    /// numbers of team and namespace, holder and scopes.
+    numbers: BTreeMap<(u32, u32, Holder, Scopes), Numbers>,
+    teams: BTreeMap<TeamId, u32>,
     namespaces: BTreeMap<NamespaceId, u32>,
     /// The grants that a cut through a realm ends.
     by_realm: BTreeMap<Realm, Vec<u32>>,
+}
+
+impl Book {
+    fn team_number(&mut self, team: &TeamId) -> Option<u32> {
+        if let Some(number) = self.teams.get(team) {
+            return Some(*number);
+        }
+        let number = u32::try_from(self.teams.len()).ok()?;
+        self.teams.insert(team.clone(), number);
+        Some(number)
+    }
 }
 
 impl Grants {
@@ -239,12 +252,8 @@ impl Grants {
     ) -> Option<Granted> {
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         let namespace = self.namespace_number(&mut book, &tenant.namespace)?;
-        let key = (
-            tenant.team.clone(),
-            namespace,
-            holder.clone(),
-            scopes.clone(),
-        );
+        let team = book.team_number(&tenant.team)?;
+        let key = (team, namespace, holder.clone(), scopes.clone());
         let none = Numbers {
             live: NONE,
             dead: NONE,
@@ -278,7 +287,11 @@ impl Grants {
         } else {
             numbers.live = number;
             for realm in realms {
-                book.by_realm.entry(realm.clone()).or_default().push(number);
+                // Most owners have one.
+                let numbers = book.by_realm.entry(realm.clone());
+                numbers
+                    .or_insert_with(|| Vec::with_capacity(1))
+                    .push(number);
             }
         }
         Granted::new(number, namespace)
@@ -311,16 +324,13 @@ impl Grants {
                 continue;
             };
             head.fetch_or(Head::ENDED, Ordering::Release);
-            let Some(namespace) = book.namespaces.get(&grant.tenant.namespace).copied() else {
+            let team = book.teams.get(&grant.tenant.team).copied();
+            let namespace = book.namespaces.get(&grant.tenant.namespace).copied();
+            let (Some(team), Some(namespace)) = (team, namespace) else {
                 continue;
             };
             self.mark_ended(namespace);
-            let key = (
-                grant.tenant.team.clone(),
-                namespace,
-                grant.holder.clone(),
-                grant.scopes.clone(),
-            );
+            let key = (team, namespace, grant.holder.clone(), grant.scopes.clone());
             if let Some(numbers) = book.numbers.get_mut(&key) {
                 // A grant that an earlier cut ended stands in the lists of other realms still.
                 if numbers.live == number {

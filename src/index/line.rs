@@ -46,7 +46,7 @@ pub(super) struct Line {
     pub(super) high: AtomicU64,
     pub(super) low: AtomicU64,
     pub(super) digest: [AtomicU64; 4],
-    /// State in the first two bits, the rest of the payload in the next ten.
+    /// Whether it is live in the second bit, the rest of the payload in the next ten.
     pub(super) tail: AtomicU64,
 }
 
@@ -102,26 +102,24 @@ impl Line {
         self.low.load(Ordering::Relaxed) == low && self.high.load(Ordering::Relaxed) == high
     }
 
-    fn state(&self) -> u64 {
-        self.tail.load(Ordering::Relaxed) & STATE
+    /// Zero if this is the line of that identifier, and live, by a tail that was read of it.
+    #[inline]
+    pub(super) fn difference(&self, high: u64, low: u64, tail: u64) -> u64 {
+        (self.high.load(Ordering::Relaxed) ^ high)
+            | (self.low.load(Ordering::Relaxed) ^ low)
+            | (!tail & LIVE)
     }
 
     pub(super) fn is_live(&self) -> bool {
-        self.state() == LIVE
+        self.tail.load(Ordering::Relaxed) & LIVE != 0
     }
 
-    pub(super) fn is_gone(&self) -> bool {
-        self.state() == GONE
-    }
-
-    pub(super) fn is_vacant(&self) -> bool {
-        self.state() == VACANT
+    pub(super) fn take_out(&self) {
+        self.tail.store(VACANT, Ordering::Release);
     }
 }
 
 const HEAD_PAYLOAD: u64 = (1 << 40) - 1;
 const TAIL_PAYLOAD: u64 = ((1 << 10) - 1) << 52;
-pub(super) const STATE: u64 = 3 << 62;
-pub(super) const VACANT: u64 = 0;
-pub(super) const GONE: u64 = 1 << 62;
-pub(super) const LIVE: u64 = 3 << 62;
+const LIVE: u64 = 1 << 62;
+const VACANT: u64 = 0;

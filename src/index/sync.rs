@@ -1,6 +1,8 @@
 //! What the models in `models/` put others in the place of: the atomics of the table, and its size.
 
-pub(super) use std::sync::atomic::{AtomicU32, AtomicU64, Ordering, fence};
+pub(super) use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 
 /// Slots of a segment.
 pub(super) const SLOTS: usize = 1024;
+/// Groups of a segment.
+pub(super) const GROUPS: usize = SLOTS / 8;

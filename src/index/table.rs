@@ -4,46 +4,53 @@
 //! # How it works
 //!
 //! An entry is a [`Line`] of 64 bytes, one cache line: identifier, digest and the two words that
-//! a decision needs. Lines stand in segments of [`SLOTS`] slots, open addressing, linear. A
-//! directory, indexed by the first bits of the identifier's hash, names the segment (extendible
-//! hashing): a segment that fills up is split in two, and nothing else moves.
+//! a decision needs. Lines stand in segments of [`SLOTS`] slots. A directory, indexed by the first
+//! bits of the identifier's hash, names the segment (extendible hashing): a segment that fills up
+//! is split in two, and nothing else moves.
+//!
+//! There is *one* slot in which an entry can stand (hash and displace, as in CHD by Belazzougui,
+//! Botelho and Dietzfelbinger, 2009, and `PTHash` by Pibiri and Trani, 2021). The identifiers of a
+//! segment fall into [`GROUPS`] groups of a few; each group has a number, its *pilot*, and the slot
+//! follows from identifier and pilot. Where a new entry would meet another, the writer looks for a
+//! pilot that brings the whole group to free slots, and moves it there. So a reader looks at one
+//! line, whether there is such an entry or not.
 //!
 //! All words are atomics, so there is no `unsafe` and no torn word. What keeps a reader from
 //! mixing two entries, or from missing one that is moved, is this:
 //!
-//! - A line's *tail* word says whether the slot is vacant, gone or live. A slot becomes live by
-//!   one store, after all its other words are written, and is taken out by one store. A change
-//!   of status or expiry is one store too.
+//! - A line's *tail* word says whether the slot is vacant or live. A slot becomes live by one
+//!   store, after all its other words are written, and is taken out by one store. A change of
+//!   status or expiry is one store too.
 //! - A slot that is used again gets a new version number in its *head* word first, after it was
-//!   taken out. A reader reads head, then tail, then the rest; if it found its identifier, it reads
-//!   head and tail again at the end, and starts over if either changed.
-//! - An entry that moves (to another slot, when its secret changes; to another segment, in a
-//!   split) is written to its new place, then the table's *move count* goes up, then the old
-//!   place is taken out. A reader that did not find its identifier looks whether the move count
+//!   taken out. A reader reads head, then tail, then the rest, then head and tail again, and starts
+//!   over if either changed.
+//! - An entry that moves (with its group, or to another segment in a split) is written to its new
+//!   place, then pilot or directory point there, then the table's *move count* goes up, then the
+//!   old place is taken out. A reader that did not find its identifier looks whether the move count
 //!   changed since it began, and starts over if it did.
 //!
 //! `models/` tries the orders in which a reader and the writer can meet.
 //!
 //! So a reader never waits for a writer that was suspended half-way: it starts over only if a
-//! writer finished something. Segments are never freed, only used again; what a late reader finds
-//! in one is judged by the same rules.
+//! writer finished something. Segments are never freed; what a late reader finds in one is judged
+//! by the same rules.
 
 use std::sync::OnceLock;
 
 use alloc::{boxed::Box, vec::Vec};
 
 use crate::index::{
-    line::{GONE, LIVE, Line, Row, STATE, VACANT},
+    line::{Line, Row},
     slab::Slab,
-    sync::{AtomicU32, AtomicU64, Ordering, SLOTS, fence},
+    sync::{AtomicU16, AtomicU32, AtomicU64, GROUPS, Ordering, SLOTS, fence},
 };
 
-/// What the lines of a segment take.
-const SEGMENT_BYTES: usize = SLOTS * size_of::<Line>();
-/// A segment with more slots in use than this is split, or copied if most of them are gone.
-const SLOTS_USED_MAX: usize = SLOTS * 7 / 10;
-/// A full segment with fewer live entries than this is copied, not split.
-const SLOTS_LIVE_SPLIT: usize = SLOTS / 2;
+/// What a segment takes of the readers' memory.
+const SEGMENT_BYTES: usize = size_of::<Segment>() + SLOTS * size_of::<Line>();
+/// A segment with more entries than this is split.
+const LIVE_MAX: usize = SLOTS * 7 / 10;
+/// A segment with fewer entries than this has a pilot for every group, unless hashes are alike.
+const LIVE_SPLIT_MIN: usize = SLOTS / 16;
 /// A directory of 2^22 places, for 2^22 segments: about two thousand million entries.
 const DEPTH_MAX: usize = 22;
 
@@ -56,15 +63,47 @@ pub(super) struct Table {
 }
 
 /// A directory may name as many segments as it has places, and each is in use.
-type Segments = Slab<OnceLock<Box<[Line; SLOTS]>>, 22>;
+type Segments = Slab<Segment, 22>;
+
+struct Segment {
+    pilots: [AtomicU16; GROUPS],
+    lines: OnceLock<Box<[Line; SLOTS]>>,
+}
+
+impl Default for Segment {
+    fn default() -> Self {
+        Self {
+            pilots: core::array::from_fn(|_| AtomicU16::new(0)),
+            lines: OnceLock::new(),
+        }
+    }
+}
+
+impl Segment {
+    #[inline]
+    fn slot(&self, hash: Hash) -> Option<usize> {
+        let pilot = self.pilots.get(hash.group())?;
+        Some(hash.slot(pilot.load(Ordering::Acquire)))
+    }
+
+    fn line(&self, at: usize) -> Option<&Line> {
+        self.lines.get()?.get(at)
+    }
+}
 
 /// Where an entry is, if it is there.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
-    table: &'a Table,
-    hash: u64,
-    control: u64,
-    lines: Option<&'a [Line; SLOTS]>,
+    line: Option<&'a Line>,
+}
+
+/// What stands where an entry would be.
+#[derive(Clone, Copy)]
+pub(crate) struct Seen {
+    /// Another entry, or an old one, if it is strange.
+    pub(crate) row: Row,
+    /// Zero if this is the entry that was looked for.
+    pub(crate) strange: u64,
 }
 
 /// The writer's side of a table. Whoever holds it may write.
@@ -73,18 +112,63 @@ pub(crate) struct Place<'a> {
 pub(super) struct TableWriter<C> {
     /// By the ranks of the segments.
     books: Vec<Book<C>>,
-    /// Segments that are empty and in no directory.
-    spare: Vec<u32>,
 }
 
 /// What the writer knows of a segment.
 struct Book<C> {
     depth: u32,
     live: usize,
-    /// Slots that are live or gone.
-    used: usize,
+    /// The group of the entry in each slot, or [`FREE`].
+    groups: Box<[u8]>,
     /// What it keeps for the entry in each slot.
     cold: Box<[C]>,
+}
+
+const FREE: u8 = u8::MAX;
+
+const _: () = assert!(GROUPS <= FREE as usize, "a group is told from none");
+
+impl<C> Book<C> {
+    fn is_free(&self, at: usize) -> bool {
+        self.groups.get(at) == Some(&FREE)
+    }
+
+    fn fill(&mut self, at: usize, group: usize, cold: C) -> Result<(), Full> {
+        *self.cold.get_mut(at).ok_or(Full)? = cold;
+        *self.groups.get_mut(at).ok_or(Full)? = u8::try_from(group).map_err(|_| Full)?;
+        self.live = self.live.saturating_add(1);
+        Ok(())
+    }
+
+    fn clear(&mut self, at: usize) {
+        if let Some(group) = self.groups.get_mut(at) {
+            *group = FREE;
+            self.live = self.live.saturating_sub(1);
+        }
+    }
+
+    /// The slots of a group's entries.
+    fn slots_of(&self, group: usize) -> Vec<usize> {
+        let slots = self.groups.iter().enumerate();
+        let own = slots.filter(|(_, own)| usize::from(**own) == group);
+        own.map(|(at, _)| at).collect()
+    }
+
+    /// A pilot that brings entries with these hashes to free slots, and the slots.
+    fn pilot_for(&self, hashes: &[Hash]) -> Option<(u16, Vec<usize>)> {
+        let mut slots = Vec::with_capacity(hashes.len());
+        (0..=u16::MAX).find_map(|pilot| {
+            slots.clear();
+            for hash in hashes {
+                let at = hash.slot(pilot);
+                if !self.is_free(at) || slots.contains(&at) {
+                    return None;
+                }
+                slots.push(at);
+            }
+            Some((pilot, core::mem::take(&mut slots)))
+        })
+    }
 }
 
 /// Where the writer found an entry.
@@ -101,11 +185,7 @@ impl Table {
             directories: [const { OnceLock::new() }; DEPTH_MAX + 1],
             segments: Slab::new(),
         };
-        let writer = TableWriter {
-            books: Vec::new(),
-            spare: Vec::new(),
-        };
-        (table, writer)
+        (table, TableWriter { books: Vec::new() })
     }
 
     /// Where an entry is whose identifier [`spread`]s to `hash`, if it is there. Its line is on its
@@ -115,34 +195,50 @@ impl Table {
         reason = "a place that is returned through memory stalls"
     )]
     #[inline(always)]
-    pub(super) fn locate(&self, hash: u64) -> Place<'_> {
-        let control = self.control.load(Ordering::Acquire);
-        let lines = self.lines_of(hash, depth_of(control));
-        if let Some(lines) = lines {
-            prefetch_index::prefetch_index(lines, home_of(hash));
-        }
+    pub(super) fn locate(&self, hash: Hash) -> Place<'_> {
+        let depth = depth_of(self.control.load(Ordering::Acquire));
         Place {
-            table: self,
-            hash,
-            control,
-            lines,
+            line: self.line_of(hash, depth),
+        }
+    }
+
+    #[expect(clippy::inline_always, reason = "as `locate`")]
+    #[inline(always)]
+    fn line_of(&self, hash: Hash, depth: usize) -> Option<&Line> {
+        let directory = self.directories.get(depth)?.get()?;
+        let number = directory.get(hash.place(depth))?;
+        let segment = self.segments.get(number.load(Ordering::Acquire))?;
+        let lines: &[Line; SLOTS] = segment.lines.get()?;
+        let at = segment.slot(hash)?;
+        prefetch_index::prefetch_index(lines, at);
+        lines.get(at)
+    }
+
+    /// What stands where this entry would be. Never waits.
+    pub(super) fn find(&self, high: u64, low: u64) -> Seen {
+        let hash = spread(high, low);
+        loop {
+            let control = self.control.load(Ordering::Acquire);
+            let line = self.line_of(hash, depth_of(control));
+            let seen = Place { line }.look(high, low);
+            // What was read of other entries' words comes before the move count.
+            fence(Ordering::Acquire);
+            let moved = self.control.load(Ordering::Acquire) != control;
+            match seen {
+                Some(seen) if !moved => return seen,
+                None if !moved && line.is_none() => return Seen::NOTHING,
+                _ => {}
+            }
         }
     }
 
     #[cfg(test)]
     fn found(&self, high: u64, low: u64) -> Option<Row> {
-        self.locate(spread(high, low)).find(high, low)
+        let seen = self.find(high, low);
+        (seen.strange == 0).then_some(seen.row)
     }
 
-    #[inline]
-    fn lines_of(&self, hash: u64, depth: usize) -> Option<&[Line; SLOTS]> {
-        let directory = self.directories.get(depth)?.get()?;
-        let number = directory.get(place_of(hash, depth))?;
-        let lines = self.segments.value(number.load(Ordering::Acquire))?;
-        Some(lines)
-    }
-
-    /// Bytes that the lines take.
+    /// Bytes that the segments take.
     pub(super) fn bytes(&self) -> usize {
         self.segments.len().saturating_mul(SEGMENT_BYTES)
     }
@@ -156,34 +252,32 @@ impl Table {
         row: &Row,
         cold: C,
     ) -> Result<(), Full> {
-        let Some(slot) = self.slot_of(row.high, row.low, |_| true) else {
+        let Some(slot) = self.slot_of(row.high, row.low) else {
             return self.insert(writer, row, cold);
         };
         let (line, old) = (slot.line, slot.line.row());
+        if old.digest != row.digest || (old.payload != row.payload && old.tail != row.tail) {
+            return self.insert(writer, row, cold);
+        }
         if let Some(kept) = writer.cold_mut(slot.segment, slot.at) {
             *kept = cold;
         }
-        let same_digest = old.digest == row.digest;
-        if same_digest && old.payload == row.payload {
+        if old.payload == row.payload {
             line.tail.store(row.live_tail(), Ordering::Release);
-        } else if same_digest && old.live_tail() == row.live_tail() {
+        } else {
             line.head
                 .store(line.next_head(row.payload), Ordering::Release);
-        } else {
-            self.insert(writer, row, cold)?;
-            self.count_move(None);
-            // The insertion may have split the segment, and so moved the old entry.
-            if let Some(slot) = self.slot_of(row.high, row.low, |line| line.row() != *row) {
-                self.take_out(writer, slot.segment, slot.at);
-            }
         }
         Ok(())
     }
 
     /// Takes an entry out. One that is not there stays so.
     pub(super) fn remove<C>(&self, writer: &mut TableWriter<C>, high: u64, low: u64) {
-        if let Some(slot) = self.slot_of(high, low, |_| true) {
-            self.take_out(writer, slot.segment, slot.at);
+        if let Some(slot) = self.slot_of(high, low) {
+            slot.line.take_out();
+            if let Some(book) = writer.book_mut(slot.segment) {
+                book.clear(slot.at);
+            }
         }
     }
 
@@ -194,7 +288,7 @@ impl Table {
         mut change: impl FnMut(&Row, &C) -> u64,
     ) {
         for ((_, segment), book) in self.segments.iter().zip(&writer.books) {
-            let lines = segment.get().into_iter().flat_map(|lines| lines.iter());
+            let lines = segment.lines.get().into_iter().flat_map(|lines| &**lines);
             for (line, cold) in lines.zip(&book.cold).filter(|(line, _)| line.is_live()) {
                 let mut row = line.row();
                 row.tail = change(&row, cold);
@@ -203,28 +297,27 @@ impl Table {
         }
     }
 
-    /// The slot of an entry, the first that is `wanted`.
-    fn slot_of(&self, high: u64, low: u64, wanted: impl Fn(&Line) -> bool) -> Option<Slot<'_>> {
+    fn slot_of(&self, high: u64, low: u64) -> Option<Slot<'_>> {
         let hash = spread(high, low);
-        let segment = self.segment_number(hash)?;
-        let lines = self.segments.value(segment)?;
-        probe_order(hash)
-            .filter_map(|at| {
-                let line = lines.get(at)?;
-                Some(Slot { segment, at, line })
-            })
-            .take_while(|slot| !slot.line.is_vacant())
-            .find(|slot| slot.line.is_live() && slot.line.is_for(high, low) && wanted(slot.line))
+        let number = self.segment_number(hash)?;
+        let segment = self.segments.get(number)?;
+        let at = segment.slot(hash)?;
+        let line = segment.line(at)?;
+        (line.is_live() && line.is_for(high, low)).then_some(Slot {
+            segment: number,
+            at,
+            line,
+        })
     }
 
-    fn segment_number(&self, hash: u64) -> Option<u32> {
+    fn segment_number(&self, hash: Hash) -> Option<u32> {
         let depth = depth_of(self.control.load(Ordering::Relaxed));
         let directory = self.directories.get(depth)?.get()?;
-        let place = directory.get(place_of(hash, depth))?;
+        let place = directory.get(hash.place(depth))?;
         Some(place.load(Ordering::Relaxed))
     }
 
-    /// Writes an entry into a free slot.
+    /// Writes an entry to a slot where none was, and takes out the one with its identifier.
     fn insert<C: Copy + Default>(
         &self,
         writer: &mut TableWriter<C>,
@@ -237,60 +330,60 @@ impl Table {
                 Some(number) => number,
                 None => self.first_segment(writer)?,
             };
-            let book = writer.books.get(Segments::rank(number)).ok_or(Full)?;
-            if book.used > SLOTS_USED_MAX {
-                self.make_room(writer, number, hash)?;
-                continue;
+            let live = writer.book_mut(number).ok_or(Full)?.live;
+            if live <= LIVE_MAX && self.place(writer, number, row, cold)? {
+                return Ok(());
             }
-            return self.place(writer, number, row, cold);
+            if live < LIVE_SPLIT_MIN {
+                return Err(Full);
+            }
+            self.split(writer, number, hash)?;
         }
     }
 
-    /// Writes an entry into the first free slot of a segment.
-    fn place<C>(
+    /// Writes an entry to a segment; says whether there was a way to do so.
+    fn place<C: Copy>(
         &self,
         writer: &mut TableWriter<C>,
         number: u32,
         row: &Row,
         cold: C,
-    ) -> Result<(), Full> {
-        let lines = self.segments.value(number).ok_or(Full)?;
+    ) -> Result<bool, Full> {
+        let hash = spread(row.high, row.low);
+        let segment = self.segments.get(number).ok_or(Full)?;
         let book = writer.book_mut(number).ok_or(Full)?;
-        let (at, line) = probe_order(spread(row.high, row.low))
-            .filter_map(|at| Some((at, lines.get(at)?)))
-            .find(|(_, line)| !line.is_live())
-            .ok_or(Full)?;
-        *book.cold.get_mut(at).ok_or(Full)? = cold;
-        book.live = book.live.saturating_add(1);
-        if line.is_vacant() {
-            book.used = book.used.saturating_add(1);
+        let at = segment.slot(hash).ok_or(Full)?;
+        if book.is_free(at) {
+            book.fill(at, hash.group(), cold)?;
+            segment.line(at).ok_or(Full)?.write(row);
+            return Ok(true);
         }
-        line.write(row);
-        Ok(())
-    }
-
-    fn take_out<C>(&self, writer: &mut TableWriter<C>, number: u32, at: usize) {
-        let Some(lines) = self.segments.value(number) else {
-            return;
-        };
-        let Some(book) = writer.book_mut(number) else {
-            return;
-        };
-        let line = |at: usize| lines.get(at % SLOTS);
-        if let Some(line) = line(at) {
-            line.tail.store(GONE, Ordering::Release);
-            book.live = book.live.saturating_sub(1);
-        }
-        // Slots that are gone at the end of a run can be vacant: nothing stands behind them.
-        let mut at = at;
-        while line(at.wrapping_add(1)).is_some_and(Line::is_vacant) {
-            match line(at) {
-                Some(line) if line.is_gone() => line.tail.store(VACANT, Ordering::Release),
-                _ => break,
+        // The whole group moves.
+        let left = book.slots_of(hash.group());
+        let mut entries = Vec::with_capacity(left.len().saturating_add(1));
+        entries.push((*row, cold));
+        for at in &left {
+            let old = segment.line(*at).ok_or(Full)?.row();
+            if (old.high, old.low) != (row.high, row.low) {
+                entries.push((old, *book.cold.get(*at).ok_or(Full)?));
             }
-            book.used = book.used.saturating_sub(1);
-            at = at.wrapping_add(SLOTS - 1) % SLOTS;
         }
+        let hashes = entries.iter().map(|(row, _)| spread(row.high, row.low));
+        let Some((pilot, slots)) = book.pilot_for(&hashes.collect::<Vec<_>>()) else {
+            return Ok(false);
+        };
+        for ((row, cold), at) in entries.iter().zip(slots) {
+            book.fill(at, hash.group(), *cold)?;
+            segment.line(at).ok_or(Full)?.write(row);
+        }
+        let current = segment.pilots.get(hash.group()).ok_or(Full)?;
+        current.store(pilot, Ordering::Release);
+        self.count_move(None);
+        for at in left {
+            segment.line(at).ok_or(Full)?.take_out();
+            book.clear(at);
+        }
+        Ok(true)
     }
 
     fn first_segment<C: Copy + Default>(&self, writer: &mut TableWriter<C>) -> Result<u32, Full> {
@@ -308,96 +401,64 @@ impl Table {
         writer: &mut TableWriter<C>,
         depth: u32,
     ) -> Result<u32, Full> {
-        if let Some(number) = writer.spare.pop() {
-            let book = writer.book_mut(number).ok_or(Full)?;
-            (book.depth, book.live, book.used) = (depth, 0, 0);
-            return Ok(number);
-        }
         let lines: Box<[Line]> = (0..SLOTS).map(|_| Line::vacant()).collect();
         let lines = lines.try_into().map_err(|_| Full)?;
-        let number = self.segments.push(lines).ok_or(Full)?;
+        let (number, segment) = self.segments.extend().ok_or(Full)?;
+        segment.lines.set(lines).map_err(|_| Full)?;
         writer.books.push(Book {
             depth,
             live: 0,
-            used: 0,
+            groups: alloc::vec![FREE; SLOTS].into(),
             cold: alloc::vec![C::default(); SLOTS].into(),
         });
         Ok(number)
     }
 
-    /// Splits a full segment in two, or copies it without the slots that are gone.
-    fn make_room<C: Copy + Default>(
+    /// Splits a segment in two.
+    fn split<C: Copy + Default>(
         &self,
         writer: &mut TableWriter<C>,
         number: u32,
-        hash: u64,
+        hash: Hash,
     ) -> Result<(), Full> {
-        let book = writer.books.get(Segments::rank(number)).ok_or(Full)?;
-        let old_depth = book.depth;
-        if book.live < SLOTS_LIVE_SPLIT {
-            return self.copy(writer, number, hash, old_depth);
-        }
+        let old_depth = writer.book_mut(number).ok_or(Full)?.depth;
         if old_depth as usize >= DEPTH_MAX {
             return Err(Full);
         }
         let depth = old_depth.saturating_add(1);
         let other = self.new_segment(writer, depth)?;
-        let lines = self.segments.value(number).ok_or(Full)?;
+        let segment = self.segments.get(number).ok_or(Full)?;
+        let lines = segment.lines.get().ok_or(Full)?;
         let moves = |line: &Line| {
             let row = line.row();
-            place_of(spread(row.high, row.low), depth as usize) & 1 == 1
+            spread(row.high, row.low).place(depth as usize) & 1 == 1
         };
         for (at, line) in lines.iter().enumerate() {
             if line.is_live() && moves(line) {
-                let cold = writer.cold_mut(number, at).copied().unwrap_or_default();
-                self.place(writer, other, &line.row(), cold)?;
+                let cold = *writer.cold_mut(number, at).ok_or(Full)?;
+                if !self.place(writer, other, &line.row(), cold)? {
+                    return Err(Full);
+                }
             }
         }
-        if let Some(book) = writer.book_mut(number) {
-            book.depth = depth;
-        }
-        self.point(hash, old_depth, |half| if half { other } else { number })?;
+        let book = writer.book_mut(number).ok_or(Full)?;
+        book.depth = depth;
+        self.point(hash, old_depth, [number, other])?;
         for (at, line) in lines.iter().enumerate() {
             if line.is_live() && moves(line) {
-                self.take_out(writer, number, at);
+                line.take_out();
+                book.clear(at);
             }
         }
         Ok(())
     }
 
-    fn copy<C: Copy + Default>(
-        &self,
-        writer: &mut TableWriter<C>,
-        number: u32,
-        hash: u64,
-        depth: u32,
-    ) -> Result<(), Full> {
-        let other = self.new_segment(writer, depth)?;
-        let lines = self.segments.value(number).ok_or(Full)?;
-        for (at, line) in lines.iter().enumerate() {
-            if line.is_live() {
-                let cold = writer.cold_mut(number, at).copied().unwrap_or_default();
-                self.place(writer, other, &line.row(), cold)?;
-            }
-        }
-        self.point(hash, depth, |_| other)?;
-        for line in lines.iter() {
-            line.tail.store(VACANT, Ordering::Release);
-        }
-        if let Some(book) = writer.book_mut(number) {
-            book.live = 0;
-        }
-        writer.spare.push(number);
-        Ok(())
-    }
-
-    /// Points all places of a segment of `depth` at new segments: `segment` is asked for the
-    /// first and for the second half of them. Counts the move.
-    fn point(&self, hash: u64, depth: u32, segment: impl Fn(bool) -> u32) -> Result<(), Full> {
+    /// Points the first half of the places of a segment of `depth` at one segment, and the second
+    /// half at another. Counts the move.
+    fn point(&self, hash: Hash, depth: u32, [first, second]: [u32; 2]) -> Result<(), Full> {
         let own_depth = depth as usize;
-        let halves_differ = segment(false) != segment(true);
         let old_depth = depth_of(self.control.load(Ordering::Relaxed));
-        let grows = halves_differ && own_depth == old_depth;
+        let grows = own_depth == old_depth;
         let new_depth = old_depth.saturating_add(usize::from(grows));
         if grows {
             let old = self.directories.get(old_depth).and_then(OnceLock::get);
@@ -411,12 +472,12 @@ impl Table {
             place.set(doubled).map_err(|_| Full)?;
         }
         let directory = self.directories.get(new_depth).and_then(OnceLock::get);
-        let own = place_of(hash, own_depth);
+        let own = hash.place(own_depth);
+        let below = new_depth.saturating_sub(own_depth);
         for (at, place) in directory.ok_or(Full)?.iter().enumerate() {
-            let below = new_depth.saturating_sub(own_depth);
             if at >> below == own {
-                let half = below > 0 && (at >> below.saturating_sub(1)) & 1 == 1;
-                place.store(segment(half), Ordering::Release);
+                let half = (at >> below.saturating_sub(1)) & 1;
+                place.store(if half == 0 { first } else { second }, Ordering::Release);
             }
         }
         self.count_move(Some(new_depth));
@@ -433,42 +494,45 @@ impl Table {
 }
 
 impl Place<'_> {
-    /// Finds the entry. Never waits.
-    pub(crate) fn find(self, high: u64, low: u64) -> Option<Row> {
-        let mut place = self;
-        loop {
-            match place.look(high, low) {
-                Ok(found) => return found,
-                Err(Changed) => place = self.table.locate(self.hash),
-            }
-        }
-    }
-
-    /// Finds the entry, unless something changes while it looks.
+    /// What stands here; nothing if it changes meanwhile, or if the table is empty. Something
+    /// strange may be there because the entry was moved: [`Table::find`] knows.
+    ///
+    /// There is no choice between an entry that is there and one that is not: whoever compares a
+    /// secret has one choice to make, when all is compared.
     #[expect(
         clippy::inline_always,
         reason = "a row that is returned through memory stalls"
     )]
     #[inline(always)]
-    pub(crate) fn look(self, high: u64, low: u64) -> Result<Option<Row>, Changed> {
-        let lines = self.lines;
-        match lines.map(|lines| probe(lines, self.hash, high, low)) {
-            Some(Probe::Found(row)) => return Ok(Some(row)),
-            Some(Probe::Changed) => return Err(Changed),
-            Some(Probe::Missed) | None => {}
-        }
-        // What was read of other entries' words comes before the move count.
+    pub(crate) fn look(self, high: u64, low: u64) -> Option<Seen> {
+        let line = self.line?;
+        // The version first: it vouches for nothing that was read before it.
+        let head = line.head.load(Ordering::Acquire);
+        let tail = line.tail.load(Ordering::Acquire);
+        let strange = line.difference(high, low, tail);
+        let digest = line.digest();
         fence(Ordering::Acquire);
-        if self.table.control.load(Ordering::Acquire) == self.control {
-            Ok(None)
-        } else {
-            Err(Changed)
+        let same_head = line.head.load(Ordering::Relaxed) == head;
+        if !same_head || line.tail.load(Ordering::Relaxed) != tail {
+            return None;
         }
+        let row = Row::unpack(high, low, digest, head, tail);
+        Some(Seen { row, strange })
     }
 }
 
-/// Something that the reader read changed meanwhile.
-pub(crate) struct Changed;
+impl Seen {
+    const NOTHING: Self = Self {
+        row: Row {
+            high: 0,
+            low: 0,
+            digest: [0; 4],
+            payload: 0,
+            tail: 0,
+        },
+        strange: u64::MAX,
+    };
+}
 
 impl<C> TableWriter<C> {
     fn cold_mut(&mut self, segment: u32, at: usize) -> Option<&mut C> {
@@ -484,60 +548,41 @@ impl<C> TableWriter<C> {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
-enum Probe {
-    Found(Row),
-    /// The entry was found, but changed while it was read.
-    Changed,
-    Missed,
+/// What an identifier is spread to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Hash {
+    /// Names the place in the directory by its first bits, and the group by its last.
+    rough: u64,
+    /// Names the slot, together with the pilot of the group.
+    fine: u64,
 }
 
-#[expect(clippy::inline_always, reason = "as `Table::find`")]
-#[inline(always)]
-fn probe(lines: &[Line; SLOTS], hash: u64, high: u64, low: u64) -> Probe {
-    for at in probe_order(hash) {
-        let Some(line) = lines.get(at) else {
-            return Probe::Missed;
-        };
-        // The version first: it vouches for nothing that was read before it.
-        let head = line.head.load(Ordering::Acquire);
-        let tail = line.tail.load(Ordering::Acquire);
-        match tail & STATE {
-            LIVE => {}
-            VACANT => return Probe::Missed,
-            _ => continue,
-        }
-        if !line.is_for(high, low) {
-            continue;
-        }
-        let digest = line.digest();
-        fence(Ordering::Acquire);
-        let same_head = line.head.load(Ordering::Relaxed) == head;
-        if !same_head || line.tail.load(Ordering::Relaxed) != tail {
-            return Probe::Changed;
-        }
-        return Probe::Found(Row::unpack(high, low, digest, head, tail));
+impl Hash {
+    const SLOT_SHIFT: u32 = u64::BITS - SLOTS.trailing_zeros();
+
+    #[inline]
+    pub(super) fn place(self, depth: usize) -> usize {
+        (self.rough >> 1 >> 63usize.wrapping_sub(depth)) as usize
     }
-    Probe::Missed
-}
 
-/// The slots in which an entry may stand, the likeliest first.
-#[inline]
-fn probe_order(hash: u64) -> impl Iterator<Item = usize> {
-    let home = home_of(hash);
-    (0..SLOTS).map(move |step| home.wrapping_add(step) % SLOTS)
-}
+    #[inline]
+    #[expect(clippy::cast_possible_truncation, reason = "only the last bits count")]
+    pub(super) fn group(self) -> usize {
+        self.rough as usize % GROUPS
+    }
 
-#[inline]
-#[expect(clippy::cast_possible_truncation, reason = "only the last bits count")]
-pub(super) fn home_of(hash: u64) -> usize {
-    hash as usize % SLOTS
+    #[inline]
+    pub(super) fn slot(self, pilot: u16) -> usize {
+        let mixed = (self.fine ^ u64::from(pilot)).wrapping_mul(0xd6e8_feb8_6659_fd93);
+        (mixed >> Self::SLOT_SHIFT) as usize
+    }
 }
 
 /// Spreads identifiers that need not be random: those of keys are, those of legacy credentials
 /// nearly. Strangers cannot choose what is in a table.
 ///
 /// This is [`spread_digits`] of the identifier's bytes as text.
-pub(super) fn spread(high: u64, low: u64) -> u64 {
+pub(super) fn spread(high: u64, low: u64) -> Hash {
     let [first, second] = digits_of(high);
     let [third, fourth] = digits_of(low);
     spread_words([first, second, third, fourth])
@@ -546,7 +591,7 @@ pub(super) fn spread(high: u64, low: u64) -> u64 {
 /// As [`spread`], of an identifier that is not read yet: a reader asks for a line before it knows
 /// whether these are digits at all.
 #[inline]
-pub(crate) fn spread_digits(digits: &[u8; 32]) -> u64 {
+pub(crate) fn spread_digits(digits: &[u8; 32]) -> Hash {
     let mut words = [0; 4];
     for (word, digits) in words.iter_mut().zip(digits.chunks_exact(8)) {
         *word = u64::from_le_bytes(digits.first_chunk().copied().unwrap_or_default());
@@ -555,13 +600,16 @@ pub(crate) fn spread_digits(digits: &[u8; 32]) -> u64 {
 }
 
 #[inline]
-fn spread_words([a, b, c, d]: [u64; 4]) -> u64 {
+fn spread_words([a, b, c, d]: [u64; 4]) -> Hash {
     // What varies in a digit is its last four bits and one or two of the others.
     let product = u128::from(a ^ b.rotate_left(4) ^ 0x9e37_79b9_7f4a_7c15)
         .wrapping_mul(u128::from(c ^ d.rotate_left(4) ^ 0xd1b5_4a32_d192_ed03));
-    #[expect(clippy::cast_possible_truncation, reason = "folds the two halves")]
-    let folded = (product >> 64) as u64 ^ product as u64;
-    folded
+    #[expect(clippy::cast_possible_truncation, reason = "takes the halves")]
+    let (high, low) = ((product >> 64) as u64, product as u64);
+    Hash {
+        rough: high ^ low,
+        fine: low,
+    }
 }
 
 /// The sixteen lower-case hexadecimal digits of eight bytes, the lowest byte first.
@@ -576,12 +624,6 @@ fn digits_of(bytes: u64) -> [u64; 2] {
             .wrapping_add(0x3030_3030_3030_3030)
             .wrapping_add(letters.wrapping_mul(39))
     })
-}
-
-/// The place of a hash in a directory: its first bits.
-#[inline]
-pub(super) fn place_of(hash: u64, depth: usize) -> usize {
-    (hash >> 1 >> 63usize.wrapping_sub(depth)) as usize
 }
 
 #[inline]
@@ -720,7 +762,7 @@ mod tests {
                 table.remove(&mut writer, id - 300, !(id - 300));
             }
         }
-        assert!(table.segments.len() <= 2, "{}", table.segments.len());
+        assert_eq!(table.segments.len(), 1);
     }
 
     #[test]
@@ -737,9 +779,12 @@ mod tests {
     /// digests and payloads.
     #[test]
     fn entries_that_share_a_slot_are_not_mixed() {
-        let home = |id: u64| probe_order(spread(id, !id)).next();
+        let place = |id: u64| {
+            let hash = spread(id, !id);
+            (hash.group(), hash.slot(0))
+        };
         let one = 1;
-        let two = (2..1_000_000).find(|id| home(*id) == home(one)).unwrap();
+        let two = (2..10_000_000).find(|id| place(*id) == place(one)).unwrap();
         let (table, mut writer) = Table::new::<()>();
         let done = AtomicBool::new(false);
         thread::scope(|scope| {

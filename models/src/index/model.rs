@@ -4,42 +4,59 @@ use loom::{model::Builder, sync::Arc, thread};
 
 use crate::index::{
     line::Row,
-    table::{Table, TableWriter, home_of, place_of, spread},
+    table::{Hash, Table, TableWriter, spread},
 };
 
 pub(crate) fn run() {
-    // Both at home in slot 0 of a segment; the first leaves its segment when that is split.
-    let [one, two] = ids(|hash| home_of(hash) == 0 && place_of(hash, 1) == 1);
-    let [stays, ..]: [u64; 1] = ids(|hash| place_of(hash, 1) == 0);
+    // Both in slot 0 of a segment; they leave their segment when that is split.
+    let [one, two] = ids(|hash| hash.slot(0) == 0 && hash.place(1) == 1);
+    // Stay there when it is split.
+    let [stays, stays_too] = ids(|hash| hash.slot(0) != 0 && hash.place(1) == 0);
 
+    let stable = |looks| Reader {
+        id: one,
+        looks,
+        stable: true,
+    };
     meet(
         "a secret that changes",
         &[one],
-        one,
-        true,
+        stable(2),
         move |table, writer| {
             upsert(table, writer, one, 1);
+        },
+    );
+    // The second time to the slot that it had at first.
+    meet(
+        "a secret that changes twice",
+        &[one],
+        stable(1),
+        move |table, writer| {
+            upsert(table, writer, one, 1);
+            upsert(table, writer, one, 2);
         },
     );
     meet(
-        "a secret that changes, to an earlier slot",
-        &[two, one],
-        one,
-        true,
+        "a group that moves",
+        &[one],
+        stable(2),
         move |table, writer| {
-            table.remove(writer, two, !two);
-            upsert(table, writer, one, 1);
+            upsert(table, writer, two, 0);
         },
     );
-    meet("a split", &[stays, one], one, true, move |table, writer| {
-        upsert(table, writer, stays + 1_000, 0);
-        upsert(table, writer, stays + 2_000, 0);
+    meet("a split", &[stays, one], stable(2), move |table, writer| {
+        upsert(table, writer, stays_too, 0);
+        upsert(table, writer, two, 0);
     });
+    let goes = Reader {
+        id: one,
+        looks: 1,
+        stable: false,
+    };
     meet(
         "a slot that another takes over",
         &[one],
-        one,
-        false,
+        goes,
         move |table, writer| {
             table.remove(writer, one, !one);
             upsert(table, writer, two, 0);
@@ -51,7 +68,7 @@ pub(crate) fn run() {
 const SWITCHES: usize = 2;
 
 /// The first identifiers with such a hash.
-fn ids<const N: usize>(fits: impl Fn(u64) -> bool) -> [u64; N] {
+fn ids<const N: usize>(fits: impl Fn(Hash) -> bool) -> [u64; N] {
     let mut found = (1..).filter(|id: &u64| fits(spread(*id, !id)));
     std::array::from_fn(|_| found.next().expect("there are many"))
 }
@@ -72,13 +89,21 @@ fn upsert(table: &Table, writer: &mut TableWriter<()>, id: u64, generation: u64)
     upserted.expect("there is room");
 }
 
-/// Lets a reader look twice for `id` while the writer writes. Every row that it sees must be whole
-/// and no older than the one before, and be there at any time if it is `stable`.
+/// A reader who looks for an entry, so many times.
+#[derive(Clone, Copy)]
+struct Reader {
+    id: u64,
+    looks: usize,
+    /// Whether it is there at any time.
+    stable: bool,
+}
+
+/// Lets a reader and the writer meet. Every row that the reader sees must be whole, and no older than
+/// the one before.
 fn meet(
     name: &str,
     before: &[u64],
-    id: u64,
-    stable: bool,
+    reader: Reader,
     write: impl Fn(&Table, &mut TableWriter<()>) + Send + Sync + 'static,
 ) {
     let before = before.to_vec();
@@ -90,26 +115,33 @@ fn meet(
             upsert(&table, &mut writer, *id, 0);
         }
         let table = Arc::new(table);
-        let reader = {
+        let reading = {
             let table = Arc::clone(&table);
-            thread::spawn(move || look_twice(&table, id, stable))
+            thread::spawn(move || reader.look(&table))
         };
         write(&table, &mut writer);
-        reader.join().expect("the reader saw nothing wrong");
+        reading.join().expect("the reader saw nothing wrong");
     });
     println!("ok: {name}");
 }
 
-fn look_twice(table: &Table, id: u64, stable: bool) {
-    let mut last = 0;
-    for _ in 0..2 {
-        match table.locate(spread(id, !id)).find(id, !id) {
-            Some(found) => {
-                assert_eq!(found, row(id, found.tail), "words of two rows are mixed");
+impl Reader {
+    fn look(self, table: &Table) {
+        let mut last = 0;
+        for _ in 0..self.looks {
+            let seen = table.find(self.id, !self.id);
+            if seen.strange == 0 {
+                let found = seen.row;
+                assert_eq!(
+                    found,
+                    row(self.id, found.tail),
+                    "words of two rows are mixed"
+                );
                 assert!(found.tail >= last, "an old row came back");
                 last = found.tail;
+            } else {
+                assert!(!self.stable, "a row was missed");
             }
-            None => assert!(!stable, "a row was missed"),
         }
     }
 }
