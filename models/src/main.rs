@@ -1,7 +1,7 @@
 //! Models of the table that verification reads: `cargo run --release`.
 //!
 //! The sources of the library are compiled with the atomics of `loom` in place of the standard
-//! library's, and segments of four slots and one group. Each model is run in every order in which a reader and the
+//! library's, and segments of four slots and two groups. Each model is run in every order in which a reader and the
 //! writer can meet with up to two interruptions, and with every value that the memory model allows a
 //! load to see.
 
@@ -16,7 +16,7 @@ mod index {
         pub(crate) use loom::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 
         pub(crate) const SLOTS: usize = 4;
-        pub(crate) const GROUPS: usize = 1;
+        pub(crate) const GROUPS: usize = 2;
     }
 
     #[path = "../../../src/index/line.rs"]

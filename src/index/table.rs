@@ -22,8 +22,8 @@
 //!   store, after all its other words are written, and is taken out by one store. A change of
 //!   status or expiry is one store too.
 //! - A slot that is used again gets a new version number in its *head* word first, after it was
-//!   taken out. A reader reads head, then tail, then the rest, then head and tail again, and starts
-//!   over if either changed.
+//!   taken out. A reader reads head, then tail, then the rest, then head again, and starts over if
+//!   it changed.
 //! - An entry that moves (with its group, or to another segment in a split) is written to its new
 //!   place, then pilot or directory point there, then the table's *move count* goes up, then the
 //!   old place is taken out. A reader that did not find its identifier looks whether the move count
@@ -49,8 +49,6 @@ use crate::index::{
 const SEGMENT_BYTES: usize = size_of::<Segment>() + SLOTS * size_of::<Line>();
 /// A segment with more entries than this is split.
 const LIVE_MAX: usize = SLOTS * 7 / 10;
-/// A segment with fewer entries than this has a pilot for every group, unless hashes are alike.
-const LIVE_SPLIT_MIN: usize = SLOTS / 16;
 /// A directory of 2^22 places, for 2^22 segments: about two thousand million entries.
 const DEPTH_MAX: usize = 22;
 
@@ -221,8 +219,7 @@ impl Table {
             let control = self.control.load(Ordering::Acquire);
             let line = self.line_of(hash, depth_of(control));
             let seen = Place { line }.look(high, low);
-            // What was read of other entries' words comes before the move count.
-            fence(Ordering::Acquire);
+            // What was read of the line comes before the move count: `look` has a fence.
             let moved = self.control.load(Ordering::Acquire) != control;
             match seen {
                 Some(seen) if !moved => return seen,
@@ -256,17 +253,16 @@ impl Table {
             return self.insert(writer, row, cold);
         };
         let (line, old) = (slot.line, slot.line.row());
-        if old.digest != row.digest || (old.payload != row.payload && old.tail != row.tail) {
+        if old.digest == row.digest && old.payload == row.payload {
+            line.tail.store(row.live_tail(), Ordering::Release);
+        } else if old.digest == row.digest && old.live_tail() == row.live_tail() {
+            line.head
+                .store(line.next_head(row.payload), Ordering::Release);
+        } else {
             return self.insert(writer, row, cold);
         }
         if let Some(kept) = writer.cold_mut(slot.segment, slot.at) {
             *kept = cold;
-        }
-        if old.payload == row.payload {
-            line.tail.store(row.live_tail(), Ordering::Release);
-        } else {
-            line.head
-                .store(line.next_head(row.payload), Ordering::Release);
         }
         Ok(())
     }
@@ -334,7 +330,9 @@ impl Table {
             if live <= LIVE_MAX && self.place(writer, number, row, cold)? {
                 return Ok(());
             }
-            if live < LIVE_SPLIT_MIN {
+            // There is a pilot for every group of a segment that is nearly empty, unless hashes
+            // are alike; no split would tell those apart.
+            if live.saturating_mul(16) < SLOTS {
                 return Err(Full);
             }
             self.split(writer, number, hash)?;
@@ -512,8 +510,7 @@ impl Place<'_> {
         let strange = line.difference(high, low, tail);
         let digest = line.digest();
         fence(Ordering::Acquire);
-        let same_head = line.head.load(Ordering::Relaxed) == head;
-        if !same_head || line.tail.load(Ordering::Relaxed) != tail {
+        if line.head.load(Ordering::Relaxed) != head {
             return None;
         }
         let row = Row::unpack(high, low, digest, head, tail);
@@ -735,6 +732,10 @@ mod tests {
         for changed in [
             Row { tail: 5, ..one },
             Row { payload: 9, ..one },
+            Row {
+                payload: 1 << 49,
+                ..one
+            },
             Row {
                 payload: 9,
                 tail: 6,

@@ -8,8 +8,8 @@ use crate::index::{
 };
 
 pub(crate) fn run() {
-    // Both in slot 0 of a segment; they leave their segment when that is split.
-    let [one, two] = ids(|hash| hash.slot(0) == 0 && hash.place(1) == 1);
+    // Both of one group and in slot 0 of a segment; they leave it whenever it is split.
+    let [one, two] = ids(|hash| hash.group() == 0 && hash.slot(0) == 0 && hash.place(2) == 3);
     // Stay there when it is split.
     let [stays, stays_too] = ids(|hash| hash.slot(0) != 0 && hash.place(1) == 0);
 
@@ -48,6 +48,19 @@ pub(crate) fn run() {
         upsert(table, writer, stays_too, 0);
         upsert(table, writer, two, 0);
     });
+    // The other half of the directory has been split before.
+    let [a, b]: [u64; 2] = ids(|hash| hash.place(2) == 0);
+    let [c, d]: [u64; 2] = ids(|hash| hash.place(2) == 1);
+    let [e, f, g]: [u64; 3] = ids(|hash| hash.place(2) == 2);
+    meet(
+        "a split of one of several segments",
+        &[a, b, c, d, e, one],
+        stable(1),
+        move |table, writer| {
+            upsert(table, writer, f, 0);
+            upsert(table, writer, g, 0);
+        },
+    );
     let goes = Reader {
         id: one,
         looks: 1,
