@@ -220,7 +220,7 @@ impl Table {
             let line = self.line_of(hash, depth_of(control));
             let seen = Place { line }.look(high, low);
             // What was read of the line comes before the move count: `look` has a fence.
-            let moved = self.control.load(Ordering::Acquire) != control;
+            let moved = self.control.load(Ordering::Relaxed) != control;
             match seen {
                 Some(seen) if !moved => return seen,
                 None if !moved && line.is_none() => return Seen::NOTHING,

@@ -41,10 +41,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
             "the place of a wrong character does not tell",
             first == middle && first == last,
         ),
-        (
-            "an unknown id does not tell",
-            wrong == unknown,
-        ),
+        ("an unknown id does not tell", wrong == unknown),
         (
             "control: without the hash it is not",
             wrong.abs_diff(control) >= HASH_MIN,

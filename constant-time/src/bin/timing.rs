@@ -110,6 +110,7 @@ impl Pairs {
         let digests = [0, DIGEST_DIGITS - 1].map(|at| self.wrong_digests(at));
         let mistyped = [0, SECRET_CHARACTERS - 1].map(|at| self.mistyped(at));
         let refused = side_by_side([unknown(), self.wrong()]);
+        let strangers = side_by_side([unknown(), unknown()]);
         let bytes = [0, 31].map(|at| array::from_fn(|n| u8::from(n == at)));
         let verify = |text: &Text| self.verifier.verify_text(text, &access, NOW).is_ok();
         [
@@ -127,8 +128,14 @@ impl Pairs {
             ),
             self.pair(
                 "unknown id, wrong secret",
-                Limit::Within(0.2),
+                Limit::Within(0.01),
                 &refused,
+                verify,
+            ),
+            self.pair(
+                "for scale: unknown ids, other unknown ids",
+                Limit::Within(0.01),
+                &strangers,
                 verify,
             ),
             self.pair(
