@@ -50,7 +50,7 @@ use table::{Table, TableWriter, spread, spread_digits};
 ///
 /// # Memory
 ///
-/// 64 bytes a key in tables that are 35 to 70 % full, and one entry for each combination of
+/// 64 bytes a key in tables that are 30 to 60 % full, and one entry for each combination of
 /// namespace, owner and scopes. The names of owners and namespaces that are gone stay until the
 /// index is built anew.
 ///

@@ -25,9 +25,8 @@ use crate::{
 ///
 /// # Security
 ///
-/// - Digests are compared in constant time. An unknown key costs the same work as a wrong secret, but
-///   for some nanoseconds (and for a hash while keys are moved from one pepper to another, or to the
-///   first).
+/// - Digests are compared in constant time. An unknown key takes the same instructions as a wrong
+///   secret (but for a hash while keys are moved from one pepper to another, or to the first).
 /// - What is wrong with a key (revoked, expired, another namespace) is only decided after its
 ///   secret matched.
 /// - [`Denied`] reads the same whatever the reason was; [`Denied::reason`] is for logs.

@@ -47,8 +47,8 @@ use crate::index::{
 
 /// What a segment takes of the readers' memory.
 const SEGMENT_BYTES: usize = size_of::<Segment>() + SLOTS * size_of::<Line>();
-/// A segment with more entries than this is split.
-const LIVE_MAX: usize = SLOTS * 7 / 10;
+/// A segment with more entries than this is split: beyond, pilots are hard to find.
+const LIVE_MAX: usize = SLOTS * 6 / 10;
 /// A directory of 2^22 places, for 2^22 segments: about two thousand million entries.
 const DEPTH_MAX: usize = 22;
 
@@ -117,7 +117,7 @@ struct Book<C> {
     depth: u32,
     live: usize,
     /// The group of the entry in each slot, or [`FREE`].
-    groups: Box<[u8]>,
+    groups: Box<[u8; SLOTS]>,
     /// What it keeps for the entry in each slot.
     cold: Box<[C]>,
 }
@@ -131,9 +131,9 @@ impl<C> Book<C> {
         self.groups.get(at) == Some(&FREE)
     }
 
-    fn fill(&mut self, at: usize, group: usize, cold: C) -> Result<(), Full> {
+    fn fill(&mut self, at: usize, group: u8, cold: C) -> Result<(), Full> {
         *self.cold.get_mut(at).ok_or(Full)? = cold;
-        *self.groups.get_mut(at).ok_or(Full)? = u8::try_from(group).map_err(|_| Full)?;
+        *self.groups.get_mut(at).ok_or(Full)? = group;
         self.live = self.live.saturating_add(1);
         Ok(())
     }
@@ -146,25 +146,31 @@ impl<C> Book<C> {
     }
 
     /// The slots of a group's entries.
-    fn slots_of(&self, group: usize) -> Vec<usize> {
-        let slots = self.groups.iter().enumerate();
-        let own = slots.filter(|(_, own)| usize::from(**own) == group);
-        own.map(|(at, _)| at).collect()
+    fn slots_of(&self, group: u8) -> Vec<usize> {
+        let mut slots = Vec::new();
+        for (first, part) in (0..).step_by(64).zip(self.groups.chunks(64)) {
+            // The library's search is many times faster than a look at each.
+            if part.contains(&group) {
+                let own = (first..).zip(part).filter(|(_, own)| **own == group);
+                slots.extend(own.map(|(at, _)| at));
+            }
+        }
+        slots
     }
 
     /// A pilot that brings entries with these hashes to free slots, and the slots.
     fn pilot_for(&self, hashes: &[Hash]) -> Option<(u16, Vec<usize>)> {
-        let mut slots = Vec::with_capacity(hashes.len());
+        let (first, rest) = hashes.split_at_checked(4).unwrap_or((hashes, &[]));
         (0..=u16::MAX).find_map(|pilot| {
-            slots.clear();
-            for hash in hashes {
-                let at = hash.slot(pilot);
-                if !self.is_free(at) || slots.contains(&at) {
-                    return None;
-                }
-                slots.push(at);
+            // A jump for each could not be foretold.
+            let are_free = |free, hash: &Hash| free & self.is_free(hash.slot(pilot));
+            if !(first.iter().fold(true, are_free) && rest.iter().fold(true, are_free)) {
+                return None;
             }
-            Some((pilot, core::mem::take(&mut slots)))
+            let slots: Vec<_> = hashes.iter().map(|hash| hash.slot(pilot)).collect();
+            let mut taken = slots.iter().enumerate();
+            let differ = taken.all(|(n, at)| !slots.iter().take(n).any(|other| other == at));
+            differ.then_some((pilot, slots))
         })
     }
 }
@@ -351,13 +357,14 @@ impl Table {
         let segment = self.segments.get(number).ok_or(Full)?;
         let book = writer.book_mut(number).ok_or(Full)?;
         let at = segment.slot(hash).ok_or(Full)?;
+        let group = u8::try_from(hash.group()).map_err(|_| Full)?;
         if book.is_free(at) {
-            book.fill(at, hash.group(), cold)?;
+            book.fill(at, group, cold)?;
             segment.line(at).ok_or(Full)?.write(row);
             return Ok(true);
         }
         // The whole group moves.
-        let left = book.slots_of(hash.group());
+        let left = book.slots_of(group);
         let mut entries = Vec::with_capacity(left.len().saturating_add(1));
         entries.push((*row, cold));
         for at in &left {
@@ -371,7 +378,7 @@ impl Table {
             return Ok(false);
         };
         for ((row, cold), at) in entries.iter().zip(slots) {
-            book.fill(at, hash.group(), *cold)?;
+            book.fill(at, group, *cold)?;
             segment.line(at).ok_or(Full)?.write(row);
         }
         let current = segment.pilots.get(hash.group()).ok_or(Full)?;
@@ -406,7 +413,7 @@ impl Table {
         writer.books.push(Book {
             depth,
             live: 0,
-            groups: alloc::vec![FREE; SLOTS].into(),
+            groups: Box::new([FREE; SLOTS]),
             cold: alloc::vec![C::default(); SLOTS].into(),
         });
         Ok(number)
