@@ -347,6 +347,7 @@ mod tests {
     use alloc::format;
 
     use super::*;
+    use crate::name::Scope;
 
     fn namespace(name: &str) -> Namespace {
         Namespace::new(NamespaceId::new(name).unwrap())
@@ -362,6 +363,24 @@ mod tests {
             let other = format!("{shorter}x");
             for wanted in [shorter, &longer, &other, ""] {
                 assert!(!own.is(wanted), "{wanted:?} is not {name:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_head_says_what_its_grant_is() {
+        let grants = Grants::new();
+        let (team, id) = (TeamId::new("acme"), NamespaceId::new("fn-a"));
+        let tenant = Tenant::new(team.unwrap(), id.unwrap());
+        let holder = Holder::Subject(UserId::new("alice").unwrap());
+        let read = Scopes::only([Scope::new("read").unwrap()]).unwrap();
+        for (scopes, all) in [(Scopes::All, true), (read, false)] {
+            for ended in [false, true] {
+                let granted = grants.number(&tenant, &holder, &scopes, &[], ended);
+                let granted = granted.unwrap();
+                let head = grants.head(granted).unwrap();
+                assert_eq!((head.has_all_scopes(), head.is_ended()), (all, ended));
+                assert_eq!(grants.has_all_scopes(granted), all);
             }
         }
     }
