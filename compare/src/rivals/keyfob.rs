@@ -58,10 +58,11 @@ impl Keyfob {
 impl Rival for Keyfob {
     fn facts(&self) -> Facts {
         Facts {
-            what: if self.basic {
-                "**Keyfob, Basic header**"
-            } else {
-                "**Keyfob, credential text**"
+            what: match (self.basic, cfg!(feature = "rustcrypto")) {
+                (false, false) => "**Keyfob, credential text**",
+                (true, false) => "**Keyfob, Basic header**",
+                (false, true) => "**Keyfob by `rustcrypto`, credential text**",
+                (true, true) => "**Keyfob by `rustcrypto`, Basic header**",
             },
             package: "keyfob",
             revocation: By::Crate,
