@@ -3,7 +3,8 @@
 use std::sync::Arc;
 
 use axum::{Json as Answer, extract::State};
-use keyfob::{Context, Reason, store::KeyStore};
+use keyfob::{Context, KeyFormat, Reason, store::KeyStore};
+use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -41,11 +42,11 @@ pub(crate) async fn handle<S: KeyStore + 'static>(
     }
     let mut outcomes = Vec::with_capacity(leaks.len());
     for leak in &leaks {
-        let context = leak.context(&asked)?;
+        let format = plane.format();
+        let context = leak.context(&asked, format)?;
         let found = plane
             .end(leak.token.as_bytes(), context, By::Reporter)
             .await?;
-        let format = plane.format();
         outcomes.push(match found {
             Found::Credential(id) => Outcome {
                 label: Label::TruePositive,
@@ -77,8 +78,8 @@ pub(crate) struct Leak {
 }
 
 impl Leak {
-    fn context(&self, asked: &Admitted) -> Result<Context, Refusal> {
-        let place = self.url.as_deref().filter(|url| !url.contains(&self.token));
+    fn context(&self, asked: &Admitted, format: &KeyFormat) -> Result<Context, Refusal> {
+        let place = self.url.as_deref().filter(|url| !self.tells(url, format));
         let reason = place.and_then(|url| Reason::new(&format!("found in the open: {url}")).ok());
         let reason = match reason {
             Some(reason) => reason,
@@ -86,6 +87,29 @@ impl Leak {
         };
         Ok(asked.context().with_reason(reason))
     }
+
+    /// Whether a URL has the secret of the text in it, or one of any key, also if it is encoded.
+    fn tells(&self, url: &str, format: &KeyFormat) -> bool {
+        let (Some(url), Some(token)) = (decoded(url), decoded(&self.token)) else {
+            return true;
+        };
+        let secret = token.rsplit(':').next().unwrap_or_default();
+        let mark = format!("{}_sk_", format.prefix());
+        url.contains(secret) || url.contains(&mark)
+    }
+}
+
+/// A text without any percent-encoding; none if it is encoded more often than anybody does.
+fn decoded(text: &str) -> Option<String> {
+    let mut text = text.to_owned();
+    for _ in 0..8 {
+        let once = percent_decode_str(&text).decode_utf8_lossy().into_owned();
+        if once == text {
+            return Some(text);
+        }
+        text = once;
+    }
+    None
 }
 
 /// What became of a report.

@@ -337,3 +337,54 @@ async fn what_was_found_in_the_open_is_revoked() {
         "body: more than 256 leaks"
     );
 }
+
+#[tokio::test]
+async fn a_secret_in_the_place_of_a_leak_reaches_no_trail() {
+    fn encoded(text: &str) -> String {
+        let characters = text.bytes().map(|byte| format!("%{byte:02x}"));
+        characters.collect::<Vec<_>>().concat()
+    }
+    fn secret(text: &str) -> &str {
+        text.split_once(':').unwrap().1
+    }
+    let ways: [fn(&str) -> String; 6] = [
+        str::to_owned,
+        |text| text.replace(':', "%3A"),
+        |text| encoded(&encoded(text)),
+        |text| encoded(secret(text)),
+        |text| secret(text).to_owned(),
+        |text| (0..20).fold(encoded(text), |text, _| text.replace('%', "%25")),
+    ];
+    let plane = Plane::new();
+    let operator = plane.control_key("ops", "olga", Right::Operator).await;
+    import_guest(&plane).await;
+    let (other, _) = plane.key("acme", "fn-a", "alice", "other").await;
+    let mut reports = vec![json!({"token": GUEST, "url": encoded(GUEST)})];
+    for (n, way) in ways.iter().enumerate() {
+        let (key, _) = plane.key("acme", "fn-a", "alice", &format!("{n}")).await;
+        let url = format!("https://example.org/?{}", way(key.expose()));
+        reports.push(json!({"token": key.expose(), "url": url}));
+    }
+    // Somebody else's secret, beside the one that is reported.
+    let (key, _) = plane.key("acme", "fn-a", "alice", "beside").await;
+    reports.push(json!({"token": key.expose(), "url": encoded(other.expose())}));
+    let count = reports.len();
+    let outcome = plane
+        .ask(&operator, "POST", "/v1/leaks", json!(reports))
+        .await
+        .expect(200);
+    for outcome in outcome.as_array().unwrap() {
+        assert_eq!(outcome["label"], "true_positive");
+    }
+    let trail = plane
+        .ask(&operator, "GET", "/v1/audit", ())
+        .await
+        .expect(200);
+    let events = trail["events"].as_array().unwrap().iter();
+    let reasons: Vec<_> = events
+        .filter_map(|event| event["reason"].as_str())
+        .filter(|reason| reason.starts_with("found"))
+        .collect();
+    assert!(reasons.iter().all(|reason| *reason == "found in the open"));
+    assert_eq!(reasons.len(), count);
+}
