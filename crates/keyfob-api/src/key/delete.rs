@@ -10,7 +10,10 @@ use keyfob::store::KeyStore;
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{admission::Admitted, authority::Call, control_plane::Plane, refusal::Refusal};
+use crate::{
+    admission::Admitted, authority::Call, control_plane::Plane, key::precondition::IfMatch,
+    refusal::Refusal,
+};
 
 /// Deletes an access key
 ///
@@ -23,15 +26,21 @@ use crate::{admission::Admitted, authority::Call, control_plane::Plane, refusal:
     params(
         ("namespace_id" = String, Path, description = "The namespace."),
         ("key_id" = String, Path, description = "The key's public identifier."),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the key that was seen."),
     ),
-    responses((status = 200, description = "It is gone.", body = Done)),
+    responses(
+        (status = 200, description = "It is gone.", body = Done),
+        (status = 412, description = "The key was changed since it was seen."),
+    ),
 )]
 pub(crate) async fn handle<S: KeyStore + 'static>(
     State(plane): State<Arc<Plane<S>>>,
     asked: Admitted,
     Path((namespace, key)): Path<(String, String)>,
+    if_match: IfMatch,
 ) -> Result<Answer<Done>, Refusal> {
     let info = plane.key(&asked, Call::DeleteKey, &namespace, &key).await?;
+    if_match.hold(&info)?;
     let context = asked.context();
     plane
         .keyring

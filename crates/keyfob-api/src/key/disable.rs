@@ -13,7 +13,7 @@ use crate::{
     authority::Call,
     body::OptionalJson,
     control_plane::Plane,
-    key::{asked::Because, show::ShownKey},
+    key::{asked::Because, precondition::IfMatch, show::ShownKey},
     refusal::Refusal,
 };
 
@@ -28,22 +28,26 @@ use crate::{
     params(
         ("namespace_id" = String, Path, description = "The namespace."),
         ("key_id" = String, Path, description = "The key's public identifier."),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` of the key that was seen."),
     ),
     request_body = Option<Because>,
     responses(
         (status = 200, description = "It is off.", body = ShownKey),
         (status = 409, description = "The key is revoked."),
+        (status = 412, description = "The key was changed since it was seen."),
     ),
 )]
 pub(crate) async fn handle<S: KeyStore + 'static>(
     State(plane): State<Arc<Plane<S>>>,
     asked: Admitted,
     Path((namespace, key)): Path<(String, String)>,
+    if_match: IfMatch,
     OptionalJson(why): OptionalJson<Because>,
 ) -> Result<Response, Refusal> {
     let info = plane
         .key(&asked, Call::DisableKey, &namespace, &key)
         .await?;
+    if_match.hold(&info)?;
     let context = asked.context_because(why.reason.as_deref())?;
     let info = plane
         .keyring

@@ -6,7 +6,7 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderValue, header, request::Parts},
 };
-use keyfob::{ManageError, Revision, store::Conflict};
+use keyfob::{KeyInfo, ManageError, Revision, store::Conflict};
 
 use crate::refusal::Refusal;
 
@@ -28,6 +28,16 @@ impl IfMatch {
             (None, _) | (Some(b"*"), None) => Self(None),
             (Some(tag), None) => revision(tag).map_or(Self::NEVER, |tag| Self(Some(tag))),
             (Some(_), Some(_)) => Self::NEVER,
+        }
+    }
+
+    /// Refuses unless the key is the one that was seen. Calls that switch or end a key ask this right
+    /// before, since the key only moves to where they want it; changes of what it holds have the
+    /// revision judged within the commit.
+    pub(crate) fn hold(self, info: &KeyInfo) -> Result<(), Refusal> {
+        match self.0 {
+            Some(seen) if seen != info.revision => Err(Refusal::PRECONDITION_FAILED),
+            _ => Ok(()),
         }
     }
 

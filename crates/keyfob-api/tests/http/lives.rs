@@ -231,6 +231,45 @@ async fn a_change_is_made_to_what_was_seen() {
 }
 
 #[tokio::test]
+async fn only_what_was_seen_is_switched_and_ended() {
+    let (plane, admin) = plane().await;
+    let made = plane
+        .ask(&admin, "POST", KEYS, json!({"name": "a"}))
+        .await
+        .expect(201);
+    let one = format!("{KEYS}/{}", made["access_key"]["id"].as_str().unwrap());
+    let send = async |method: &str, call: &str, tag: &str| {
+        let request = axum::http::Request::builder()
+            .method(method)
+            .uri(format!("{one}{call}"))
+            .header("authorization", format!("Bearer {admin}"))
+            .header("if-match", tag)
+            .body(axum::body::Body::empty());
+        plane.send(request.unwrap()).await
+    };
+    for (method, call, status) in [
+        ("POST", "/disable", "disabled"),
+        ("POST", "/enable", "active"),
+        ("POST", "/revoke", "revoked"),
+        ("DELETE", "", ""),
+    ] {
+        let seen = plane.ask(&admin, "GET", &one, ()).await;
+        let (seen, before) = (seen.header("etag").to_owned(), seen.expect(200));
+        for stale in ["\"0\"", "W/\"1\"", "nonsense", "\"1\", \"2\""] {
+            let refused = send(method, call, stale).await;
+            refused.refused(412, "precondition_failed");
+        }
+        let still = plane.ask(&admin, "GET", &one, ()).await.expect(200);
+        assert_eq!(still, before);
+        let done = send(method, call, &seen).await.expect(200);
+        if !status.is_empty() {
+            assert_eq!(done["access_key"]["status"], status);
+        }
+    }
+    send("DELETE", "", "*").await.refused(404, "not_found");
+}
+
+#[tokio::test]
 async fn a_key_is_switched_off_and_on_and_rotated_and_revoked() {
     let (plane, admin) = plane().await;
     let made = plane
