@@ -65,7 +65,7 @@ pub(crate) async fn handle<S: KeyStore + 'static>(
     let (key, info) = match &repeat {
         Some(repeat) => {
             let body = serde_json::to_vec(&body).map_err(|_| Refusal::SERVER_ERROR)?;
-            let creation = Creation::new(&asked, &new.tenant, repeat, &body);
+            let creation = Creation::new(&asked, &new.tenant, repeat, &body)?;
             plane.create_once(&asked, new, &creation).await?
         }
         None => plane.keyring.create(&asked.context(), new).await?,

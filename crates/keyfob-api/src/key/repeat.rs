@@ -12,7 +12,7 @@ use axum::{
 };
 use keyfob::{
     Context, CredentialId, IssuedKey, KeyInfo, KeyUpdate, LabelName, LabelValue, Labels,
-    ManageError, NewKey, Owner, Revision, Rotation, Scopes, Status, Tenant,
+    ManageError, NewKey, Reason, Revision, Rotation, Scopes, Status, Tenant,
     store::{Conflict, KeyQuery, KeyStore},
 };
 use ring::digest::{SHA256, digest};
@@ -77,20 +77,31 @@ pub(crate) struct Creation {
 impl Creation {
     /// The creation that a caller asks for in a namespace under an `Idempotency-Key`.
     ///
-    /// The caller is the person or service: they may repeat it with another of their keys.
-    pub(crate) fn new(asked: &Admitted, tenant: &Tenant, key: &str, body: &[u8]) -> Self {
+    /// The caller is the person or service: they may repeat it with another of their keys. Who is
+    /// neither is told from others by the credential, and cannot repeat anything without one.
+    pub(crate) fn new(
+        asked: &Admitted,
+        tenant: &Tenant,
+        key: &str,
+        body: &[u8],
+    ) -> Result<Self, Refusal> {
+        const NOBODY: &str = "Idempotency-Key: not for callers who cannot be told apart";
         let caller = &asked.caller;
-        let owner = caller.actor.owner.as_ref().map(Owner::to_string);
-        Self {
+        let who = match (&caller.actor.owner, &caller.actor.credential) {
+            (Some(owner), _) => owner.to_string(),
+            (None, Some(credential)) => credential.to_string(),
+            (None, None) => return Err(Refusal::bad_request(NOBODY)),
+        };
+        Ok(Self {
             under: digest_of(&[
                 caller.team.as_str(),
-                owner.as_deref().unwrap_or_default(),
+                &who,
                 tenant.team.as_str(),
                 tenant.namespace.as_str(),
                 key,
             ]),
             asked: sha256(body),
-        }
+        })
     }
 
     fn label(&self) -> Result<(LabelName, LabelValue), Refusal> {
@@ -132,7 +143,17 @@ impl<S: KeyStore> Plane<S> {
         let scopes = new.scopes.clone();
         let labels = creation.mark(new.labels.clone())?;
         match self.keyring.create(&context, new.with_labels(labels)).await {
-            Ok(created) => Ok(created),
+            Ok((key, info)) => match self.created(&tenant, creation).await? {
+                // Where names are not unique, another process may have made one at the same time.
+                // The first one stays, whoever looks.
+                Some(first) if first.id != info.id => {
+                    let reason = Reason::new("made twice by one request")?;
+                    let context = context.clone().with_reason(reason);
+                    self.keyring.delete(&context, &tenant, info.id).await?;
+                    self.create_again(&context, &first, &scopes, creation).await
+                }
+                _ => Ok((key, info)),
+            },
             // Another process may have been faster with the same request.
             Err(ManageError::Conflict(Conflict::NameTaken)) => {
                 match self.created(&tenant, creation).await? {

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use axum::{body::Body, http::Request};
 use keyfob::{
-    Access, CredentialId, Policy, Usage,
+    Access, Actor, CredentialId, Policy, Usage,
     store::{KeyQuery, KeyStore},
 };
-use keyfob_api::{Limits, Right};
+use keyfob_api::{Authenticate, Authentication, Caller, ControlPlane, Limits, Right, Rights};
 use serde_json::{Value, json};
 
 use crate::{
@@ -250,4 +250,90 @@ async fn a_creation_whose_answer_got_lost_can_be_repeated() {
     let plain = plane.ask(&alice, "POST", KEYS, body).await;
     let message = plain.refused(409, "conflict");
     assert_eq!(message, "name: a key of this name exists in the namespace");
+}
+
+#[tokio::test]
+async fn two_processes_leave_one_key_without_unique_names() {
+    let store = Arc::new(Failing::default());
+    let one = Plane::over(Arc::clone(&store), Limits::default());
+    let two = Plane::over(Arc::clone(&store), Limits::default());
+    one.key("acme", "fn-a", "bob", "his").await;
+    let alice = one.control_key("acme", "alice", Right::FunctionAdmin).await;
+    let policy = Policy {
+        unique_names: false,
+        ..Policy::default()
+    };
+    let context = one.context();
+    let set = one.keyring.set_policy(&context, None, Some(policy));
+    set.await.unwrap();
+    two.keyring.catch_up().await.unwrap();
+    store.fault.store(Fault::Slow);
+    let body = json!({"name": "laptop"});
+    let (first, second) = tokio::join!(
+        one.send(request(&alice, "one", &body)),
+        two.send(request(&alice, "one", &body)),
+    );
+    let made = [first.expect(201), second.expect(201)];
+    assert_eq!(made[0]["access_key"]["id"], made[1]["access_key"]["id"]);
+    let list = one.ask(&alice, "GET", KEYS, ()).await.expect(200);
+    assert_eq!(list["count"], 1);
+    one.keyring.catch_up().await.unwrap();
+    let working = made.iter().filter(|made| works(&one, &credential(made)));
+    assert_eq!(working.count(), 1);
+}
+
+/// Lets in callers who are no person and no service, some by a credential.
+struct Machines;
+
+impl Authenticate for Machines {
+    fn authenticate<'a>(
+        &'a self,
+        request: &'a axum::http::request::Parts,
+        _: keyfob::Timestamp,
+    ) -> Authentication<'a> {
+        let named = request.headers.get("x-credential");
+        let credential = named.and_then(|id| {
+            let id = keyfob::legacy::LegacyId::parse(id.as_bytes()).ok()?;
+            Some(CredentialId::Legacy(id))
+        });
+        let actor = Actor {
+            owner: None,
+            credential,
+        };
+        let team = tenant("acme", "fn-a").team;
+        let caller = Caller::new(actor, team, Rights::new([Right::TeamAdmin]));
+        Box::pin(std::future::ready(Ok(caller)))
+    }
+}
+
+#[tokio::test]
+async fn callers_without_a_name_do_not_take_each_others_keys() {
+    let plane = Plane::new();
+    plane.key("acme", "fn-a", "bob", "his").await;
+    let router = ControlPlane::new(Arc::clone(&plane.keyring), plane.verifier.clone())
+        .with_authenticate(Machines)
+        .into_router();
+    let body = json!({"name": "laptop", "owner": {"type": "service", "id": "builder"}});
+    let create = async |credential: Option<&str>| {
+        let mut request = request("", "one", &body);
+        if let Some(credential) = credential {
+            let headers = request.headers_mut();
+            headers.insert("x-credential", credential.parse().unwrap());
+        }
+        Answer::of(&router, request).await
+    };
+    let (a, b) = (
+        "23bc46b1-71f6-4ed5-8c54-816aa4f8c502",
+        "23bc46b1-71f6-4ed5-8c54-816aa4f8c503",
+    );
+    let made = create(Some(a)).await.expect(201);
+    let again = create(Some(a)).await.expect(201);
+    assert_eq!(made["access_key"]["id"], again["access_key"]["id"]);
+    let other = create(Some(b)).await.refused(409, "conflict");
+    assert_eq!(other, "name: a key of this name exists in the namespace");
+    let nobody = create(None).await.refused(400, "bad_request");
+    assert_eq!(
+        nobody,
+        "Idempotency-Key: not for callers who cannot be told apart"
+    );
 }
