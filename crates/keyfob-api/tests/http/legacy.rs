@@ -114,6 +114,7 @@ async fn the_old_model_is_rehearsed_cut_off_and_taken_back() {
         json!({
             "policy": {"sunset": null, "brownouts": []},
             "previous": rehearsed,
+            "inherited": false,
         })
     );
     assert!(!works(&plane));
@@ -141,6 +142,33 @@ async fn the_old_model_is_rehearsed_cut_off_and_taken_back() {
         .await
         .expect(200);
     assert!(!works(&plane));
+}
+
+#[tokio::test]
+async fn a_cut_off_can_be_undone_to_no_policy_of_its_own() {
+    let plane = Plane::new();
+    let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
+    let operator = plane.control_key("ops", "olga", Right::Operator).await;
+    import_guest(&plane).await;
+    let policy = "/v2/functions/namespaces/guest/legacy-policy";
+    plane.ask(&admin, "DELETE", policy, ()).await.expect(200);
+    let of_all = async |sunset: &str| {
+        let body = json!({"sunset": sunset});
+        let set = plane.ask(&operator, "PUT", "/v1/legacy-policy", body).await;
+        set.expect(200);
+    };
+    of_all("2026-06-03T00:00:00Z").await;
+    let cut = plane
+        .ask(&admin, "POST", &format!("{policy}/cut-off"), ())
+        .await;
+    let cut = cut.expect(200);
+    assert_eq!(cut["previous"]["sunset"], "2026-06-03T00:00:00Z");
+    assert_eq!(cut["inherited"], true);
+    plane.ask(&admin, "DELETE", policy, ()).await.expect(200);
+    // It follows what concerns all, as before.
+    of_all("2026-01-01T00:00:00Z").await;
+    let shown = plane.ask(&admin, "GET", policy, ()).await.expect(200);
+    assert_eq!(shown["policy"]["sunset"], "2026-01-01T00:00:00Z");
 }
 
 #[tokio::test]

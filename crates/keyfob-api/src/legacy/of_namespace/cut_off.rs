@@ -12,13 +12,14 @@ use utoipa::ToSchema;
 
 use crate::{
     admission::Admitted, authority::Call, body::OptionalJson, control_plane::Plane, key::Because,
-    legacy::LegacyPolicyView, refusal::Refusal,
+    legacy::LegacyPolicyView, policy::nowhere, refusal::Refusal,
 };
 
 /// Cuts off the legacy credentials of a namespace
 ///
 /// At once, and reversibly: the answer holds the policy before, and setting that again (`PUT` on
-/// the policy) undoes it.
+/// the policy) undoes it. If it was inherited, `DELETE` of the policy undoes it: set again, it would
+/// not follow the policy for all any more.
 #[utoipa::path(
     post,
     path = "/v2/functions/namespaces/{namespace_id}/legacy-policy/cut-off",
@@ -38,6 +39,7 @@ pub(crate) async fn handle<S: KeyStore + 'static>(
     let tenant = plane.tenant(&asked, &namespace).await?;
     let context = asked.context_because(why.reason.as_deref())?;
     let before = plane.keyring.legacy_policy(&tenant).await?;
+    let of_all = plane.keyring.legacy_policy(&nowhere(&asked)?).await?;
     let off = LegacyPolicy::Off;
     let policy = LegacyPolicyView::from(&off);
     plane
@@ -47,6 +49,7 @@ pub(crate) async fn handle<S: KeyStore + 'static>(
     Ok(Answer(CutOff {
         policy,
         previous: LegacyPolicyView::from(&before),
+        inherited: before == of_all,
     }))
 }
 
@@ -57,4 +60,6 @@ pub(crate) struct CutOff {
     policy: LegacyPolicyView,
     /// The policy before: setting it again undoes the cut-off.
     previous: LegacyPolicyView,
+    /// Whether that is what the policy for all says: then `DELETE` of the policy undoes the cut-off.
+    inherited: bool,
 }
