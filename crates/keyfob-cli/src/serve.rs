@@ -1,5 +1,6 @@
 //! `keyfob serve`: everything in one process.
 
+mod connections;
 mod first;
 mod follower;
 mod freshness;
@@ -26,6 +27,7 @@ use crate::{
     terminal::Terminal,
 };
 
+use connections::Connections;
 use follower::Follower;
 use freshness::{Freshness, WhileFresh};
 use gate::Gate;
@@ -110,9 +112,13 @@ impl Serve {
                 .run(serve.flush_every.value, stopped.clone()),
         );
 
-        let service = routes.into_make_service_with_connect_info::<SocketAddr>();
-        let server = axum::serve(listener, service).with_graceful_shutdown(closed(stopped));
-        let server = tokio::spawn(async move { server.await });
+        let connections = Connections {
+            listener,
+            routes,
+            most: serve.connections.value,
+            header_timeout: serve.header_timeout.value,
+        };
+        let server = tokio::spawn(connections.serve(stopped));
         tracing::info!(%address, "serving");
 
         // Until somebody asks it to stop, or the store cannot be followed any more.

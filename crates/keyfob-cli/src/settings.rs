@@ -5,7 +5,7 @@ mod file;
 mod flags;
 mod peppers;
 
-use std::{fmt, net::SocketAddr, path::PathBuf, time::Duration};
+use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use anstream::ColorChoice;
 use clap::ArgMatches;
@@ -39,6 +39,10 @@ pub(crate) struct Settings {
 #[derive(Debug)]
 pub(crate) struct ServeSettings {
     pub(crate) listen: Set<SocketAddr>,
+    /// How many connections there are at once.
+    pub(crate) connections: Set<NonZeroU32>,
+    /// How long a connection may take to ask, or to ask again.
+    pub(crate) header_timeout: Set<Duration>,
     pub(crate) namespace_header: Set<axum::http::HeaderName>,
     pub(crate) follow_every: Set<Duration>,
     pub(crate) stale_after: Set<Duration>,
@@ -144,6 +148,18 @@ impl Settings {
                     text.parse()
                         .map_err(|_| NotAn("address and port, as in 127.0.0.1:8080"))
                 })?,
+                connections: served("connections").with(
+                    &names,
+                    serve.connections.map(|most| most.to_string()),
+                    "512",
+                    |text| text.parse().map_err(|_| NotAn("number from 1 on")),
+                )?,
+                header_timeout: served("header_timeout").with(
+                    &names,
+                    serve.header_timeout,
+                    "30s",
+                    parse_interval,
+                )?,
                 namespace_header: served("namespace_header").with(
                     &names,
                     serve.namespace_header,
@@ -250,11 +266,17 @@ impl Settings {
             serve.listen.origin,
         );
         list(
+            "serve.connections",
+            serve.connections.value.to_string(),
+            serve.connections.origin,
+        );
+        list(
             "serve.namespace_header",
             serve.namespace_header.value.to_string(),
             serve.namespace_header.origin,
         );
         for (name, set) in [
+            ("serve.header_timeout", &serve.header_timeout),
             ("serve.follow_every", &serve.follow_every),
             ("serve.stale_after", &serve.stale_after),
             ("serve.flush_every", &serve.flush_every),

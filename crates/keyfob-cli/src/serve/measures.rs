@@ -13,6 +13,8 @@ pub(super) const LEGACY: &str = "keyfob_auth_legacy_total";
 pub(super) const AGE: &str = "keyfob_index_age_seconds";
 /// The revision that the index is at.
 pub(super) const REVISION: &str = "keyfob_index_revision";
+/// Connections at once.
+pub(super) const CONNECTIONS: &str = "keyfob_connections";
 /// Attempts to follow the store that failed.
 pub(super) const FOLLOW_FAILED: &str = "keyfob_follow_failures_total";
 /// Attempts to write usage down that failed.
@@ -29,6 +31,7 @@ pub(super) fn install() -> Result<PrometheusHandle, Failure> {
     describe_counter!(LEGACY, "Accepted calls with a legacy credential");
     describe_gauge!(AGE, "How long ago the index was known to be up to date");
     describe_gauge!(REVISION, "The revision that the index is at");
+    describe_gauge!(CONNECTIONS, "Connections at once");
     describe_counter!(FOLLOW_FAILED, "Attempts to follow the store that failed");
     describe_counter!(FLUSH_FAILED, "Attempts to write usage down that failed");
     describe_counter!(USAGE_LOST, "Uses that were not counted for want of room");

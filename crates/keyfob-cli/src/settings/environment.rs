@@ -43,12 +43,14 @@ fn is_of_kubernetes(name: &str) -> bool {
     name == "PORT" || name.starts_with("PORT_") || name.starts_with("SERVICE_")
 }
 
-const KNOWN: [&str; 18] = [
+const KNOWN: [&str; 20] = [
     "AS",
     "COLOR",
     "CONFIG",
+    "CONNECTIONS",
     "FLUSH_EVERY",
     "FOLLOW_EVERY",
+    "HEADER_TIMEOUT",
     "LISTEN",
     "LOG",
     "LOG_FORM",

@@ -30,6 +30,8 @@ pub(super) struct File {
 #[serde(deny_unknown_fields)]
 pub(super) struct Serve {
     pub(super) listen: Option<String>,
+    pub(super) connections: Option<i64>,
+    pub(super) header_timeout: Option<String>,
     pub(super) namespace_header: Option<String>,
     pub(super) follow_every: Option<String>,
     pub(super) stale_after: Option<String>,

@@ -67,6 +67,14 @@ pub(crate) struct ServeFlags {
     #[arg(long, value_name = "ADDRESS", env = "KEYFOB_LISTEN")]
     listen: Option<String>,
 
+    /// How many connections there are at once; others wait [default: 512]
+    #[arg(long, value_name = "NUMBER", env = "KEYFOB_CONNECTIONS")]
+    connections: Option<String>,
+
+    /// Close a connection that takes longer than this to ask, or to ask again [default: 30s]
+    #[arg(long, value_name = "TIME", env = "KEYFOB_HEADER_TIMEOUT")]
+    header_timeout: Option<String>,
+
     /// The header field in which a proxy names the namespace [default: X-Keyfob-Namespace]
     #[arg(long, value_name = "NAME", env = "KEYFOB_NAMESPACE_HEADER")]
     namespace_header: Option<String>,

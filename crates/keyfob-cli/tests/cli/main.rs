@@ -5,6 +5,7 @@
 //! - the others: one command or one story each
 
 mod audit;
+mod connections;
 mod crash;
 #[path = "../../../keyfob-postgres/tests/server/mod.rs"]
 #[expect(

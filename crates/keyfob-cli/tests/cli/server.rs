@@ -16,7 +16,7 @@ use serde_json::Value;
 use crate::program::{BINARY, Program};
 
 /// How long the server has for anything that it is asked.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A running server. It ends when this goes.
 pub(crate) struct Server {

@@ -1,0 +1,129 @@
+//! Connections: so many at once, and each for as long as something is asked on it.
+
+use std::{net::SocketAddr, num::NonZeroU32, pin::pin, sync::Arc, time::Duration};
+
+use axum::{Router, extract::ConnectInfo, http::Request, serve::Listener};
+use hyper::{
+    body::Incoming,
+    server::conn::http1,
+    service::{Service, service_fn},
+};
+use hyper_util::{
+    rt::{TokioIo, TokioTimer},
+    server::graceful::GracefulShutdown,
+    service::TowerToHyperService,
+};
+use metrics::gauge;
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+};
+
+use super::{closed, measures};
+
+/// What takes connections and answers what is asked on them.
+pub(super) struct Connections {
+    pub(super) listener: TcpListener,
+    pub(super) routes: Router,
+    /// How many there are at once. The others wait in the system's queue.
+    pub(super) most: NonZeroU32,
+    /// How long one may take to ask, or to ask again.
+    pub(super) header_timeout: Duration,
+}
+
+impl Connections {
+    /// Serves until the server stops, and then until everything that was asked is answered.
+    pub(super) async fn serve(self, stopped: watch::Receiver<()>) {
+        let mut http = http1::Builder::new();
+        http.timer(TokioTimer::new())
+            .header_read_timeout(self.header_timeout);
+        let service = TowerToHyperService::new(self.routes);
+        let (mut listener, mut room) = (self.listener, Room::of(self.most));
+        let graceful = GracefulShutdown::new();
+        let mut stop = pin!(closed(stopped));
+        loop {
+            let (place, (stream, peer)) = tokio::select! {
+                biased;
+                () = &mut stop => break,
+                next = next(&mut listener, &mut room) => next,
+            };
+            let service = service.clone();
+            let service = service_fn(move |mut request: Request<Incoming>| {
+                request.extensions_mut().insert(ConnectInfo(peer));
+                service.call(request)
+            });
+            let connection = http.serve_connection(TokioIo::new(stream), service);
+            let connection = graceful.watch(connection);
+            let open = Open::at(place);
+            tokio::spawn(async move {
+                if let Err(error) = connection.await {
+                    tracing::debug!(%error, "a connection broke");
+                }
+                drop(open);
+            });
+        }
+        drop(listener);
+        graceful.shutdown().await;
+    }
+}
+
+/// The next connection, once there is room for it.
+async fn next(
+    listener: &mut TcpListener,
+    room: &mut Room,
+) -> (OwnedSemaphorePermit, (TcpStream, SocketAddr)) {
+    let place = room.place().await;
+    (place, Listener::accept(listener).await)
+}
+
+/// The room for connections.
+struct Room {
+    places: Arc<Semaphore>,
+    /// Whether there was none left when a place was last looked for.
+    full: bool,
+}
+
+impl Room {
+    fn of(most: NonZeroU32) -> Self {
+        let most = usize::try_from(most.get()).unwrap_or(usize::MAX);
+        Self {
+            places: Arc::new(Semaphore::new(most.min(Semaphore::MAX_PERMITS))),
+            full: false,
+        }
+    }
+
+    /// Waits for a place.
+    async fn place(&mut self) -> OwnedSemaphorePermit {
+        if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
+            self.full = false;
+            return place;
+        }
+        if !self.full {
+            tracing::warn!("there are as many connections as may be: others wait");
+        }
+        self.full = true;
+        match Arc::clone(&self.places).acquire_owned().await {
+            Ok(place) => place,
+            // Nobody closes it.
+            Err(_) => std::future::pending().await,
+        }
+    }
+}
+
+/// A connection that is counted, as long as it is there.
+struct Open {
+    _place: OwnedSemaphorePermit,
+}
+
+impl Open {
+    fn at(place: OwnedSemaphorePermit) -> Self {
+        gauge!(measures::CONNECTIONS).increment(1.0);
+        Self { _place: place }
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        gauge!(measures::CONNECTIONS).decrement(1.0);
+    }
+}

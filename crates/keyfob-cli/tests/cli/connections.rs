@@ -1,0 +1,123 @@
+//! How many connections `keyfob serve` takes, and how long it waits on each.
+
+use std::{
+    io::{self, ErrorKind, Read, Write},
+    net::TcpStream,
+    process::Command,
+    thread,
+    time::{Duration, Instant},
+};
+
+use serde_json::json;
+
+use crate::{
+    program::{Program, secrets},
+    server::{PATIENCE, Server, bearer},
+};
+
+#[test]
+fn half_a_head_is_not_waited_for() {
+    let server = Server::start(&Program::new(), &["--header-timeout", "500ms"]);
+    let half = "GET /healthz HTTP/1.1\r\nHost: key";
+    let whole = "GET /healthz HTTP/1.1\r\nHost: keyfob\r\n\r\n";
+    // One that asks slowly, one that asks nothing, and one that does not ask again.
+    for (asked, answered) in [(half, false), ("", false), (whole, true)] {
+        let start = Instant::now();
+        let mut connection = open(&server);
+        connection.write_all(asked.as_bytes()).unwrap();
+        let mut answer = String::new();
+        connection.read_to_string(&mut answer).unwrap();
+        let took = start.elapsed();
+        assert_eq!(answer.starts_with("HTTP/1.1 200"), answered, "{answer}");
+        let (least, most) = (Duration::from_millis(400), Duration::from_secs(10));
+        assert!(least < took && took < most, "{took:?}");
+    }
+}
+
+#[test]
+fn connections_beyond_the_limit_wait_and_those_inside_go_on() {
+    let server = Server::start(&Program::new(), &["--connections", "2"]);
+    let (mut one, mut two) = (open(&server), open(&server));
+    assert_eq!(ask(&mut one).unwrap(), 200);
+    assert_eq!(ask(&mut two).unwrap(), 200);
+
+    let mut three = open(&server);
+    let moment = Some(Duration::from_millis(500));
+    three.set_read_timeout(moment).unwrap();
+    let waits = ask(&mut three).unwrap_err();
+    let kinds = [ErrorKind::WouldBlock, ErrorKind::TimedOut];
+    assert!(kinds.contains(&waits.kind()), "{waits}");
+    assert_eq!(ask(&mut one).unwrap(), 200);
+    assert_eq!(ask(&mut two).unwrap(), 200);
+
+    // It asked already, and is answered as soon as there is room.
+    drop(one);
+    three.set_read_timeout(Some(PATIENCE)).unwrap();
+    assert_eq!(answer(&mut three).unwrap(), 200);
+    assert_eq!(ask(&mut two).unwrap(), 200);
+    drop((two, three));
+    let metrics = server.send("GET", "/metrics", &[], "").body;
+    assert!(metrics.contains("keyfob_connections "), "{metrics}");
+    assert!(server.kill().contains("as many connections as may be"));
+}
+
+#[test]
+fn what_is_under_way_is_answered_when_it_stops() {
+    let program = Program::new();
+    program.done(&["namespaces", "create", "orders"]);
+    let server = Server::start(&program, &[]);
+    let operator = bearer(server.operator.as_deref().unwrap());
+    let mut idle = open(&server);
+    assert_eq!(ask(&mut idle).unwrap(), 200);
+    let body = json!({ "name": "laptop" }).to_string();
+    let (early, late) = body.split_at(5);
+    let head = format!(
+        "POST /v2/functions/namespaces/orders/keys HTTP/1.1\r\nHost: keyfob\r\n{operator}\r\n\
+         Content-Type: application/json\r\nContent-Length: {}\r\n\r\n{early}",
+        body.len()
+    );
+    let mut connection = open(&server);
+    connection.write_all(head.as_bytes()).unwrap();
+    // A connection that was opened later is answered: this one was read by then.
+    assert_eq!(server.send("GET", "/healthz", &[], "").status, 200);
+
+    let pid = server.pid().to_string();
+    assert!(Command::new("kill").arg(&pid).status().unwrap().success());
+    let start = Instant::now();
+    while TcpStream::connect(server.address).is_ok() {
+        assert!(start.elapsed() < PATIENCE, "it does not stop");
+        thread::sleep(Duration::from_millis(10));
+    }
+    connection.write_all(late.as_bytes()).unwrap();
+    assert_eq!(answer(&mut connection).unwrap(), 201);
+    // The one on which nothing is asked is closed.
+    assert_eq!(idle.read(&mut [0; 1]).unwrap(), 0);
+    let (code, log) = server.stop("-TERM");
+    assert_eq!(code, Some(0), "{log}");
+    assert!(!log.contains("not answered in time"), "{log}");
+    assert_eq!(secrets(&log), 0);
+}
+
+fn open(server: &Server) -> TcpStream {
+    let connection = TcpStream::connect_timeout(&server.address, PATIENCE).unwrap();
+    connection.set_read_timeout(Some(PATIENCE)).unwrap();
+    connection
+}
+
+/// Asks whether the server lives, and keeps the connection.
+fn ask(connection: &mut TcpStream) -> io::Result<u16> {
+    connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: keyfob\r\n\r\n")?;
+    answer(connection)
+}
+
+/// The status of an answer, which comes in one piece.
+fn answer(connection: &mut TcpStream) -> io::Result<u16> {
+    let mut buffer = [0; 4096];
+    let length = connection.read(&mut buffer)?;
+    let text = String::from_utf8_lossy(&buffer[..length]);
+    let status = text
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok());
+    status.ok_or(ErrorKind::InvalidData.into())
+}
