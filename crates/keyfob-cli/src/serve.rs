@@ -132,9 +132,8 @@ impl Serve {
         if tokio::time::timeout(GRACE, server).await.is_err() {
             tracing::warn!("some calls were not answered in time");
         }
-        let _ = flusher.await;
         // What the last calls used is known only now.
-        flushing.flush().await;
+        flushing.finish(flusher, LAST_FLUSH).await;
         tracing::info!("stopped");
         ended
     }
@@ -157,3 +156,5 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
 const USAGE_CAPACITY: usize = 16_384;
 /// For how long calls are still answered after the server was asked to stop.
 const GRACE: Duration = Duration::from_secs(20);
+/// For how long the store may take, after that, to write down the last uses.
+const LAST_FLUSH: Duration = Duration::from_secs(5);

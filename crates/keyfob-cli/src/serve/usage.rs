@@ -4,7 +4,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 
 use keyfob::{Keyring, UsageRecorder};
 use metrics::counter;
-use tokio::sync::watch;
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use crate::{failure::with_sources, store::Store};
 
@@ -31,8 +31,33 @@ impl Flusher {
         }
     }
 
+    /// Writes down what the last calls used, if the store takes it within this time, and says what
+    /// it did not take.
+    pub(super) async fn finish(&self, mut running: JoinHandle<()>, within: Duration) {
+        let written = async {
+            let _ = (&mut running).await;
+            self.flush().await;
+        };
+        if timeout(within, written).await.is_err() {
+            tracing::error!("the store did not take the last uses in time");
+            if !running.is_finished() {
+                // What it holds goes back to the recorder.
+                running.abort();
+                let _ = running.await;
+            }
+        }
+        let (left, without_room) = self.usage.drain();
+        let uses = left.iter().map(|usage| usage.accepted + usage.refused);
+        let lost = uses.sum::<u64>() + without_room;
+        if lost > 0 {
+            counter!(measures::USAGE_LOST).increment(lost);
+            let credentials = left.len();
+            tracing::warn!(lost, credentials, "some uses were not counted");
+        }
+    }
+
     /// What a failing store does not take stays for the next time.
-    pub(super) async fn flush(&self) {
+    async fn flush(&self) {
         match self.keyring.flush_usage(&self.usage).await {
             Ok(0) => {}
             Ok(lost) => {

@@ -1,6 +1,6 @@
 //! Two servers and the command line on one `PostgreSQL` database.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use crate::{
     database,
@@ -57,5 +57,38 @@ fn a_database_that_is_gone_refuses_everybody_in_time_and_comes_back() {
         server.await_auth(&key, "orders", 200);
         let log = server.kill();
         assert!(log.contains("the store can be followed again"), "{log}");
+    });
+}
+
+#[test]
+fn a_store_that_takes_nothing_does_not_hold_up_the_stop() {
+    database::run(async {
+        let database = database::shared().database().await;
+        let program = Program::new().with("KEYFOB_STORE", &database.url());
+        let key = program.create(&["laptop"]);
+        let server = Server::start(&program, &["--flush-every", "1h"]);
+        for status in [200, 200, 403] {
+            let namespace = if status == 200 { "orders" } else { "billing" };
+            assert_eq!(server.auth(&key, namespace), status);
+        }
+
+        let client = database.client().await;
+        let lock = "BEGIN; LOCK TABLE usage IN ACCESS EXCLUSIVE MODE";
+        client
+            .batch_execute(lock)
+            .await
+            .expect("the table is locked");
+        let start = Instant::now();
+        let (code, log) = tokio::task::spawn_blocking(|| server.stop("-TERM"))
+            .await
+            .expect("the server is waited for");
+        // The store itself would wait for longer.
+        assert!(start.elapsed() < Duration::from_secs(9), "{log}");
+        assert_eq!(code, Some(0), "{log}");
+        assert!(
+            log.contains("some uses were not counted lost=3 credentials=1"),
+            "{log}"
+        );
+        assert!(log.contains("stopped"), "{log}");
     });
 }
