@@ -28,6 +28,7 @@ use crate::{
 };
 
 use connections::Connections;
+use first::First;
 use follower::Follower;
 use freshness::{Freshness, WhileFresh};
 use gate::Gate;
@@ -75,17 +76,13 @@ impl Serve {
 
         let listener = bind(serve.listen.value).await?;
         let address = listener.local_addr()?;
-        let (team, owner) = (serve.operators.value, serve.operator.value);
-        let file = serve.operator_file.value.as_deref();
-        let operator = first::credential(&keyring, team, owner, file).await?;
-        first::show(
-            terminal,
-            address,
-            operator.as_ref(),
-            settings.prefix.value.prefix(),
-        )?;
-        // The plain text has been shown once. Dropped, it is wiped.
-        drop(operator);
+        let first = First {
+            keyring: &keyring,
+            team: serve.operators.value,
+            owner: serve.operator.value,
+            file: serve.operator_file.value.as_deref(),
+        };
+        first.show(terminal, address).await?;
 
         let plane =
             ControlPlane::new(Arc::clone(&keyring), verifier).with_authenticate(WhileFresh {

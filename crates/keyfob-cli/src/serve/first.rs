@@ -1,15 +1,18 @@
 //! The first start on a store: somebody must be let in.
 
 use std::{
-    fs::{File, OpenOptions},
+    collections::BTreeSet,
+    fs::{self, File, OpenOptions},
     io::{self, Write},
     net::SocketAddr,
     path::Path,
 };
 
 use keyfob::{
-    Actor, Context, Expiry, IssuedKey, Keyring, ManageError, Owner, TeamId,
-    store::{Conflict, NamespaceQuery},
+    Actor, Context, Expiry, IssuedKey, KeyInfo, Keyring, ManageError, Owner, Reason, TeamId,
+    Tenant,
+    audit::Action,
+    store::{AuditQuery, Conflict, KeyQuery, NamespaceQuery},
 };
 use keyfob_api::{FirstCredentialError, Right, control_namespace, first_credential};
 use serde::Serialize;
@@ -22,43 +25,165 @@ use crate::{
     terminal::{self, Terminal},
 };
 
-/// Makes the operator's credential, unless there was ever one. With a file it goes there, and is
-/// not given.
-pub(super) async fn credential(
-    keyring: &Keyring<Store>,
-    team: TeamId,
-    owner: Owner,
-    file: Option<&Path>,
-) -> Result<Option<IssuedKey>, Failure> {
-    let query = NamespaceQuery {
-        namespace: Some(control_namespace(&team)?),
-        ..NamespaceQuery::team(team.clone())
-    };
-    if !keyring.namespaces(&query).await?.items.is_empty() {
-        return Ok(None);
-    }
-    // The file first: a credential that nobody can read could not be made again.
-    let opened = file.map(|path| create(path).map_err(|error| Failure::file(path, &error)));
-    let mut opened = opened.transpose()?;
-    let context = Context::new(Actor::system(), moment::now());
-    let right = Right::Operator;
-    let credential =
-        match first_credential(keyring, &context, team, owner, right, Expiry::Never).await {
-            Ok((credential, _)) => credential,
-            // Another server on the same store was faster.
-            Err(FirstCredentialError::Keyring(ManageError::Conflict(Conflict::NameTaken))) => {
-                return Ok(None);
-            }
-            Err(FirstCredentialError::Keyring(error)) => return Err(error.into()),
-            Err(error) => return Err(Failure::usage(error.to_string())),
+/// The operator's first credential.
+pub(super) struct First<'a> {
+    pub(super) keyring: &'a Keyring<Store>,
+    pub(super) team: TeamId,
+    pub(super) owner: Owner,
+    /// Where it goes; none for the standard output.
+    pub(super) file: Option<&'a Path>,
+}
+
+impl First<'_> {
+    /// Makes it, unless there was ever one, and says where the server listens.
+    ///
+    /// One that could not be written is taken back, and the next start makes another.
+    pub(super) async fn show(
+        &self,
+        terminal: Terminal,
+        address: SocketAddr,
+    ) -> Result<(), Failure> {
+        let prefix = self.keyring.format().prefix();
+        if self.was_there().await? {
+            return greet(terminal, address, None, prefix);
+        }
+        // The file first: what nobody can read need not be made.
+        let mut file = match self.file {
+            Some(path) => Some(NewFile::create(path)?),
+            None => None,
         };
-    let (Some(opened), Some(path)) = (&mut opened, file) else {
-        return Ok(Some(credential));
-    };
-    let written = writeln!(opened, "{}", credential.expose()).and_then(|()| opened.sync_all());
-    written.map_err(|error| Failure::file(path, &error))?;
-    tracing::info!(file = %path.display(), "the operator's credential is in a file");
-    Ok(None)
+        let Some((credential, info)) = self.make().await? else {
+            return greet(terminal, address, None, prefix);
+        };
+        let written = match &mut file {
+            Some(file) => file
+                .write(credential.expose())
+                .and_then(|()| greet(terminal, address, None, prefix)),
+            None => greet(terminal, address, Some(&credential), prefix),
+        };
+        match written {
+            Ok(()) => {
+                if let Some(file) = file {
+                    file.keep();
+                }
+                Ok(())
+            }
+            Err(failure) => Err(self.take_back(&info, &failure).await),
+        }
+    }
+
+    /// Whether there was ever one that somebody may have seen.
+    async fn was_there(&self) -> Result<bool, Failure> {
+        let namespace = control_namespace(&self.team)?;
+        let query = NamespaceQuery {
+            namespace: Some(namespace.clone()),
+            ..NamespaceQuery::team(self.team.clone())
+        };
+        if self.keyring.namespaces(&query).await?.items.is_empty() {
+            return Ok(false);
+        }
+        let query = AuditQuery {
+            namespace: Some(namespace),
+            limit: KeyQuery::LIMIT_MAX,
+            ..AuditQuery::team(self.team.clone())
+        };
+        let (mut made, mut taken_back) = (BTreeSet::new(), BTreeSet::new());
+        for event in self.keyring.audit(&query).await?.items {
+            let because = event.entry.reason.as_ref().map(Reason::as_str);
+            match event.entry.action {
+                Action::KeyCreated => made.extend(event.entry.credential),
+                Action::KeyDeleted if because == Some(TAKEN_BACK) => {
+                    taken_back.extend(event.entry.credential);
+                }
+                _ => {}
+            }
+        }
+        Ok(taken_back.is_empty() || made != taken_back)
+    }
+
+    /// Makes it; none if another server on the same store was faster.
+    async fn make(&self) -> Result<Option<(IssuedKey, KeyInfo)>, Failure> {
+        let context = Context::new(Actor::system(), moment::now());
+        let (team, owner) = (self.team.clone(), self.owner.clone());
+        let right = Right::Operator;
+        let made =
+            first_credential(self.keyring, &context, team, owner, right, Expiry::Never).await;
+        match made {
+            Ok(made) => Ok(Some(made)),
+            Err(FirstCredentialError::Keyring(ManageError::Conflict(Conflict::NameTaken))) => {
+                Ok(None)
+            }
+            Err(FirstCredentialError::Keyring(error)) => Err(error.into()),
+            Err(error) => Err(Failure::usage(error.to_string())),
+        }
+    }
+
+    async fn take_back(&self, info: &KeyInfo, failure: &Failure) -> Failure {
+        let context = Context::new(Actor::system(), moment::now());
+        let deleted = match Reason::new(TAKEN_BACK) {
+            Ok(reason) => {
+                let context = context.with_reason(reason);
+                let deleted = self.keyring.delete(&context, &info.tenant, info.id).await;
+                deleted.map_err(Failure::from)
+            }
+            Err(error) => Err(error.into()),
+        };
+        let cause = failure.message();
+        let message = format!("the operator's credential could not be written: {cause}");
+        let failed = Failure::new(failure.exit(), message);
+        let Err(error) = deleted else {
+            return failed.hint("it is taken back: the next start makes another");
+        };
+        tracing::error!(%error, "the operator's credential could not be taken back");
+        let id = self.keyring.format().key_id(info.id);
+        let Tenant {
+            team, namespace, ..
+        } = &info.tenant;
+        failed.hint(format!(
+            "`keyfob keys rotate {id} --team {team} --namespace {namespace}` gives it another secret"
+        ))
+    }
+}
+
+/// Why a credential was deleted that nobody has seen.
+const TAKEN_BACK: &str = "it could not be shown";
+
+/// A file that nobody else can read, which goes again unless it is kept.
+struct NewFile<'a> {
+    path: &'a Path,
+    file: File,
+    kept: bool,
+}
+
+impl<'a> NewFile<'a> {
+    fn create(path: &'a Path) -> Result<Self, Failure> {
+        let file = create(path).map_err(|error| Failure::file(path, &error))?;
+        Ok(Self {
+            path,
+            file,
+            kept: false,
+        })
+    }
+
+    fn write(&mut self, text: &str) -> Result<(), Failure> {
+        let written = writeln!(self.file, "{text}").and_then(|()| self.file.sync_all());
+        written.map_err(|error| Failure::file(self.path, &error))?;
+        tracing::info!(file = %self.path.display(), "the operator's credential is in a file");
+        Ok(())
+    }
+
+    fn keep(mut self) {
+        self.kept = true;
+    }
+}
+
+impl Drop for NewFile<'_> {
+    fn drop(&mut self) {
+        if !self.kept {
+            // If it cannot be removed, the next start says that it is there.
+            let _ = fs::remove_file(self.path);
+        }
+    }
 }
 
 /// Makes a file that nobody else can read.
@@ -72,7 +197,7 @@ fn create(path: &Path) -> io::Result<File> {
 
 /// Says where the server listens. The operator's credential, if there is a new one, is alone on
 /// its line on the standard output, or in the one line of JSON; what to try stands beside it.
-pub(super) fn show(
+fn greet(
     terminal: Terminal,
     address: SocketAddr,
     credential: Option<&IssuedKey>,

@@ -3,7 +3,7 @@
 use std::{thread, time::Duration};
 
 use crate::{
-    program::{Program, id, redacted, secrets},
+    program::{BINARY, Program, id, redacted, secrets},
     server::{Server, basic, bearer},
 };
 
@@ -174,6 +174,42 @@ fn the_operators_credential_can_go_to_a_file() {
         std::fs::read_to_string(other.path("operator")).unwrap(),
         "mine\n"
     );
+}
+
+#[test]
+#[cfg(target_os = "linux")]
+fn a_first_credential_that_could_not_be_shown_is_made_anew() {
+    let program = Program::bare();
+    let team = ["--team", "operators", "-n", "control:operators"];
+    let keys = |program: &Program| {
+        let keys = program.json(&[&["keys", "list"], &team[..]].concat());
+        keys["keys"].as_array().unwrap().len()
+    };
+    for form in ["table", "json", "env"] {
+        // Whatever is written there fails.
+        let full = std::fs::File::options().write(true).open("/dev/full");
+        let output = std::process::Command::new(BINARY)
+            .args(["serve", "--listen", "127.0.0.1:0", "--output", form])
+            .current_dir(program.folder())
+            .env_clear()
+            .stdout(full.unwrap())
+            .stderr(std::process::Stdio::piped())
+            .output()
+            .unwrap();
+        let told = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(6), "{}", redacted(&told));
+        assert!(told.contains("could not be written"), "{}", redacted(&told));
+        assert_eq!(secrets(&told), 0);
+        assert_eq!(keys(&program), 0);
+    }
+
+    let server = Server::start(&program, &[]);
+    let operator = server.operator.clone().expect("one that is shown");
+    assert_eq!(server.auth(&operator, "control:operators"), 200);
+    drop(server);
+    // What was seen once is not made again, also if it is gone.
+    program.done(&[&["keys", "delete", id(&operator)], &team[..]].concat());
+    assert_eq!(Server::start(&program, &[]).operator, None);
 }
 
 #[test]
