@@ -21,7 +21,7 @@ use crate::{
     failure::Failure,
     settings::{Origin, Settings},
     store::Absent,
-    terminal::{self, Progress, Sheet, Terminal, Tone},
+    terminal::{self, Progress, Sheet, Terminal, Tone, visible},
 };
 
 use finder::{Find, Kind, Scanner};
@@ -189,7 +189,7 @@ impl Scanned {
             self.lookalikes
         ));
         for unreadable in &self.unreadable {
-            terminal::warn(format_args!("{unreadable}"));
+            terminal::warn(format_args!("{}", visible(unreadable)));
         }
         if left > 0 {
             terminal.hint(format_args!("`keyfob scan --revoke` ends what is live"));

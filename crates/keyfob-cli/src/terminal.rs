@@ -5,6 +5,7 @@
 
 mod progress;
 mod sheet;
+mod visible;
 
 use std::{
     fmt,
@@ -19,6 +20,7 @@ use crate::{failure::Failure, settings::Form};
 
 pub(crate) use progress::Progress;
 pub(crate) use sheet::{Sheet, Tone};
+pub(crate) use visible::visible;
 
 /// Where a command's answer goes, and in which form.
 #[derive(Clone, Copy, Debug)]

@@ -4,7 +4,10 @@ use std::io;
 
 use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 
-/// A table with a heading over each column, or pairs of a name and a value.
+use super::visible;
+
+/// A table with a heading over each column, or pairs of a name and a value. What a terminal would
+/// act on is escaped in all of them.
 #[derive(Debug)]
 pub(crate) struct Sheet {
     table: Table,
@@ -43,7 +46,7 @@ impl Sheet {
 
     pub(crate) fn row<const N: usize>(&mut self, cells: [(String, Tone); N]) {
         self.table
-            .add_row(cells.map(|(text, tone)| toned(Cell::new(text), tone)));
+            .add_row(cells.map(|(text, tone)| toned(Cell::new(visible(&text)), tone)));
     }
 
     pub(crate) fn pair(&mut self, name: &str, value: impl ToString) -> &mut Self {
@@ -54,7 +57,7 @@ impl Sheet {
     pub(crate) fn toned_pair(&mut self, name: &str, value: impl ToString, tone: Tone) -> &mut Self {
         let name = Cell::new(name).add_attribute(Attribute::Bold);
         self.table
-            .add_row([name, toned(Cell::new(value.to_string()), tone)]);
+            .add_row([name, toned(Cell::new(visible(&value.to_string())), tone)]);
         self
     }
 

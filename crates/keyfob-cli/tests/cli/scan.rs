@@ -164,3 +164,23 @@ fn nothing_found_is_yes_and_a_part_unread_is_not() {
     assert_eq!(program.run(&["scan", "tree", "elsewhere"]).code, 6);
     assert_eq!(program.run(&["scan"]).code, 2);
 }
+
+#[test]
+#[cfg(unix)]
+fn a_files_name_cannot_act_on_the_terminal() {
+    let program = Program::new();
+    let key = program.create(&["laptop"]);
+    let name = "tree/\u{1b}]0;owned\u{7}\u{1b}[2J\nnothing \u{202e}found";
+    program.write(name, &key);
+    let ran = program.run(&["scan", "tree", "tree/\u{1b}[1mgone"]);
+    assert_eq!(ran.code, 1, "{}", ran.redacted());
+    for text in [&ran.out, &ran.err] {
+        let acts = |c: char| (c.is_control() && c != '\n') || c == '\u{202e}';
+        assert!(!text.contains(acts), "{text:?}");
+    }
+    assert!(ran.out.contains("\\u{1b}[2J\\nnothing"), "{}", ran.out);
+    assert!(ran.err.contains("\\u{1b}[1mgone"), "{}", ran.err);
+    // Programs are given the name as it is.
+    let answer = program.run(&["scan", "tree", "--output", "json"]).json();
+    assert_eq!(answer["finds"][0]["path"], name);
+}
