@@ -60,12 +60,16 @@ pub(crate) struct CutOff {
     whose: Whose,
 }
 
-/// Undo a cut-off: accept the namespace's legacy credentials again, until then
+/// Undo a cut-off: accept the namespace's legacy credentials again, until then, or as all others
 #[derive(Args, Debug)]
 pub(crate) struct Restore {
     /// `2027-01-31T08:00:00Z`, `2027-01-31` or `30d`
-    #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
-    until: Moment,
+    #[arg(long, value_name = "WHEN", value_parser = moment::parse, required_unless_present = "inherit")]
+    until: Option<Moment>,
+
+    /// As the policy of all namespaces says, which this one followed before
+    #[arg(long, conflicts_with_all = ["until", "default"])]
+    inherit: bool,
 
     #[command(flatten)]
     whose: Whose,
@@ -114,7 +118,7 @@ impl Sunset {
                 policy = policy.with_brownout(brownout.start, brownout.end)?;
             }
         }
-        self.whose.set(desk, policy).await
+        self.whose.set(desk, Some(policy)).await
     }
 }
 
@@ -134,18 +138,31 @@ impl Brownout {
             policy = policy.with_brownout(brownout.start, brownout.end)?;
         }
         let policy = policy.with_brownout(start, end)?;
-        self.whose.set(desk, policy).await
+        self.whose.set(desk, Some(policy)).await
     }
 }
 
 impl CutOff {
     pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
         let before = self.whose.policy(desk).await?;
-        self.whose.set(desk, LegacyPolicy::Off).await?;
-        if let Some(sunset) = before.sunset() {
-            desk.terminal.hint(format_args!(
-                "to undo it: `keyfob legacy restore --until {sunset}`"
-            ));
+        let of_all = desk.keyring.legacy_policy(&nobodys()?).await?;
+        self.whose.set(desk, Some(LegacyPolicy::Off)).await?;
+        if let LegacyPolicy::Until { sunset, brownouts } = &before {
+            let default = if self.whose.default { " --default" } else { "" };
+            let commands = if before == of_all && !self.whose.default {
+                vec!["`keyfob legacy restore --inherit`".to_owned()]
+            } else {
+                let until = format!("`keyfob legacy restore --until {sunset}{default}`");
+                let ahead = brownouts.iter().filter(|brownout| desk.now < brownout.end);
+                let again = ahead.map(|brownout| {
+                    let (start, length) =
+                        (brownout.start, brownout.end.seconds_since(brownout.start));
+                    format!("`keyfob legacy brownout --start {start} --for {length}s{default}`")
+                });
+                std::iter::once(until).chain(again).collect()
+            };
+            desk.terminal
+                .hint(format_args!("to undo it: {}", commands.join(", then ")));
         }
         Ok(())
     }
@@ -159,8 +176,8 @@ impl Restore {
                     .hint("`keyfob legacy sunset WHEN` moves the end"),
             );
         }
-        let policy = LegacyPolicy::until(self.until.ahead(desk.now));
-        self.whose.set(desk, policy).await
+        let until = self.until.map(|until| until.ahead(desk.now));
+        self.whose.set(desk, until.map(LegacyPolicy::until)).await
     }
 }
 
@@ -179,14 +196,19 @@ impl Whose {
         Ok(desk.keyring.legacy_policy(&tenant).await?)
     }
 
-    /// Sets it, and says what is in force now.
-    async fn set(&self, desk: &Desk, policy: LegacyPolicy) -> Result<(), Failure> {
+    /// Sets it, or takes it back, and says what is in force now.
+    async fn set(&self, desk: &Desk, policy: Option<LegacyPolicy>) -> Result<(), Failure> {
         let tenant = self.tenant(desk)?;
         let context = desk.context(self.reason.as_ref());
+        let set = desk
+            .keyring
+            .set_legacy_policy(&context, tenant.as_ref(), policy.clone());
+        set.await?;
+        let policy = match policy {
+            Some(policy) => policy,
+            None => self.policy(desk).await?,
+        };
         let view = PolicyView::new(&policy, desk.now);
-        desk.keyring
-            .set_legacy_policy(&context, tenant.as_ref(), Some(policy))
-            .await?;
         desk.terminal.answer(&view, |view| {
             let mut sheet = Sheet::pairs();
             sheet

@@ -76,6 +76,52 @@ fn an_end_is_set_rehearsed_reached_and_undone() {
 }
 
 #[test]
+fn the_hint_of_a_cut_off_undoes_all_of_it() {
+    let program = program();
+    program.done(&["legacy", "import", "subjects.jsonl"]);
+    // Runs the commands that the hint names.
+    let undo = |cut_off: &[&str]| {
+        let hint = program
+            .done(&[&["legacy", "cut-off"], cut_off].concat())
+            .err;
+        assert!(!works(&program));
+        let commands: Vec<&str> = hint.split('`').skip(1).step_by(2).collect();
+        assert!(!commands.is_empty(), "{hint}");
+        for command in &commands {
+            let words: Vec<&str> = command.split(' ').skip(1).collect();
+            program.done(&words);
+        }
+        commands.len()
+    };
+    let policy = || {
+        let report = program.json(&["legacy", "report"]);
+        report["credentials"][0].clone()
+    };
+    program.done(&["legacy", "sunset", "2095-01-31", "--default"]);
+    assert!(works(&program));
+    assert_eq!(undo(&[]), 1);
+    assert!(works(&program));
+    // It still follows the policy of all.
+    program.done(&["legacy", "sunset", "2096-01-31", "--default"]);
+    let shown = policy();
+    assert!(shown.to_string().contains("2096-01-31"), "{shown}");
+
+    for (whose, sunset) in [(&["--default"][..], "2097-01-31"), (&[], "2098-01-31")] {
+        program.done(&[&["legacy", "sunset", sunset], whose].concat());
+        for start in ["2096-01-01", "2096-02-01"] {
+            let brownout = ["legacy", "brownout", "--start", start, "--for", "90m"];
+            program.done(&[&brownout, whose].concat());
+        }
+        let before = policy();
+        let brownouts = before["policy"]["brownouts"].as_array().unwrap().len();
+        assert!(brownouts >= 2);
+        assert_eq!(undo(whose), 1 + brownouts);
+        assert!(works(&program));
+        assert_eq!(policy(), before);
+    }
+}
+
+#[test]
 fn what_was_cut_off_does_not_come_back_with_the_next_import() {
     let import = ["legacy", "import", "subjects.jsonl", "--until", "30d"];
     for cut_off in [
