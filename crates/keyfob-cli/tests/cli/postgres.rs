@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use crate::{
     database,
     program::{Program, id},
-    server::Server,
+    server::{Server, bearer},
 };
 
 #[test]
@@ -40,14 +40,21 @@ fn a_database_that_is_gone_refuses_everybody_in_time_and_comes_back() {
         let key = program.create(&["laptop"]);
         let args = ["--stale-after", "2s", "--follow-every", "200ms"];
         let server = Server::start(&program, &args);
+        let operator = bearer(server.operator.as_deref().unwrap_or_default());
+        // A call that asks no store.
+        let caller = || server.send("GET", "/v1/caller", &[&operator], "");
         assert_eq!(server.auth(&key, "orders"), 200);
 
         own.down("immediate");
         // It goes on with what it knows for as long as is stated, and no longer.
         assert_eq!(server.auth(&key, "orders"), 200);
+        assert_eq!(caller().status, 200);
         let refused = server.await_auth(&key, "orders", 503);
         let (least, most) = (Duration::from_secs(1), Duration::from_secs(6));
         assert!(least < refused && refused < most, "{refused:?}");
+        let unavailable = caller();
+        assert_eq!(unavailable.status, 503, "{}", unavailable.body);
+        assert!(unavailable.header("retry-after").is_some());
         assert_eq!(server.send("GET", "/readyz", &[], "").status, 503);
         assert_eq!(server.send("GET", "/healthz", &[], "").status, 200);
         let ran = program.run(&["keys", "list"]);
@@ -55,6 +62,7 @@ fn a_database_that_is_gone_refuses_everybody_in_time_and_comes_back() {
 
         own.up();
         server.await_auth(&key, "orders", 200);
+        assert_eq!(caller().status, 200);
         let log = server.kill();
         assert!(log.contains("the store can be followed again"), "{log}");
     });
