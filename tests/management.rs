@@ -1,9 +1,11 @@
-//! Namespaces before their keys, and the purge of what has been dead for long.
+//! Namespaces before their keys, where a credential belongs, and the purge of what has been dead for
+//! long.
 
 use keyfob::{
-    Actor, Context, Expiry, KeyFormat, KeyId, KeyName, Keyring, ManageError, NamespaceId, NewKey,
-    Owner, Policy, TeamId, Tenant, Timestamp, Ttl, UserId,
+    Actor, Context, CredentialId, Expiry, KeyFormat, KeyId, KeyName, Keyring, ManageError,
+    NamespaceId, NewKey, Owner, Peppers, Policy, TeamId, Tenant, Timestamp, Ttl, UserId,
     audit::Action,
+    legacy::{LegacyId, read_subjects},
     store::{AuditQuery, Conflict, KeyQuery, MemoryStore, NamespaceQuery},
     wait,
 };
@@ -81,6 +83,34 @@ fn a_namespace_can_exist_before_its_first_key() {
 }
 
 #[test]
+fn a_credential_belongs_somewhere_also_when_it_is_gone() {
+    let keyring = keyring();
+    let (home, theirs) = (tenant("acme", "fn-a"), tenant("globex", "fn-b"));
+    let key = create(&keyring, &home, "laptop", Expiry::Never);
+    let other = create(&keyring, &theirs, "laptop", Expiry::Never);
+    let uuid = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502";
+    let secret = "x".repeat(64);
+    let line = format!(
+        r#"{{"subject":"guest","namespaces":[{{"name":"fn-a","uuid":"{uuid}","key":"{secret}"}}]}}"#
+    );
+    let import = read_subjects(&line, &after(0), &Peppers::none(), |_| Some(team("acme")));
+    for record in import.records {
+        wait(keyring.import_legacy(&after(0), record)).unwrap();
+    }
+    let place = |credential| wait(keyring.tenant_of(credential)).unwrap();
+    let legacy = CredentialId::Legacy(LegacyId::parse(uuid.as_bytes()).unwrap());
+    assert_eq!(place(CredentialId::Key(other)), Some(theirs));
+    assert_eq!(place(legacy), Some(home.clone()));
+    wait(keyring.delete(&after(1), &home, key)).unwrap();
+    assert_eq!(place(CredentialId::Key(key)), Some(home));
+
+    let nobodys = KeyId::from_bytes([7; 16]);
+    assert_eq!(place(CredentialId::Key(nobodys)), None);
+    let nobodys = LegacyId::from_bytes([7; 16]);
+    assert_eq!(place(CredentialId::Legacy(nobodys)), None);
+}
+
+#[test]
 fn a_purge_takes_what_has_been_dead_for_long_and_keeps_its_trail() {
     let keyring = keyring();
     let home = tenant("acme", "fn-a");
@@ -112,7 +142,7 @@ fn a_purge_takes_what_has_been_dead_for_long_and_keeps_its_trail() {
 
     for id in [expired, revoked] {
         let trail = wait(keyring.audit(&AuditQuery {
-            credential: Some(keyfob::CredentialId::Key(id)),
+            credential: Some(CredentialId::Key(id)),
             ..AuditQuery::team(team("acme"))
         }))
         .unwrap();

@@ -5,8 +5,9 @@ use alloc::vec::Vec;
 use crate::{
     audit::{AuditEvent, ChainHash},
     credential::CredentialId,
+    identity::Tenant,
     keyring::{Keyring, ManageError},
-    store::{AuditQuery, KeyQuery, KeyStore, Page},
+    store::{AuditQuery, KeyQuery, KeyStore, LegacyQuery, Page},
     usage::{Usage, UsageRecorder},
 };
 
@@ -42,6 +43,31 @@ impl<S: KeyStore> Keyring<S> {
     /// The store failed -> [`ManageError::Store`].
     pub async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, ManageError> {
         Ok(self.store.audit(query).await?)
+    }
+
+    /// Where a credential belongs, or belonged: the audit trail knows of every key that was ever
+    /// made, also of one that is gone.
+    ///
+    /// # Errors
+    ///
+    /// The store failed -> [`ManageError::Store`].
+    pub async fn tenant_of(&self, credential: CredentialId) -> Result<Option<Tenant>, ManageError> {
+        if let CredentialId::Legacy(id) = credential {
+            let query = LegacyQuery {
+                id: Some(id),
+                limit: 1,
+                ..LegacyQuery::every_team()
+            };
+            let found = self.legacy_report(&query).await?.items.pop();
+            return Ok(found.map(|found| found.record.tenant));
+        }
+        let query = AuditQuery {
+            credential: Some(credential),
+            limit: 1,
+            ..AuditQuery::every_team()
+        };
+        let made = self.audit(&query).await?.items.pop();
+        Ok(made.and_then(|made| Some(Tenant::new(made.entry.team?, made.entry.namespace?))))
     }
 
     /// Checks the whole audit trail, and gives its last hash: keep it elsewhere, and a trail that

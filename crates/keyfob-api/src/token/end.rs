@@ -2,7 +2,7 @@
 
 use keyfob::{
     Access, Actor, Context, CredentialId, DenyReason, ManageError, Tenant, Timestamp,
-    store::{AuditQuery, KeyStore, LegacyQuery},
+    store::KeyStore,
 };
 
 use crate::{control_plane::Plane, refusal::Refusal};
@@ -46,7 +46,7 @@ impl<S: KeyStore> Plane<S> {
             // It is off, or has not begun: its secret was right all the same.
             Judged::Waits(credential) => {
                 let actor = Actor::system().with_credential(credential);
-                (actor, credential, self.tenant_of(credential).await?)
+                (actor, credential, self.keyring.tenant_of(credential).await?)
             }
             Judged::Over(credential) => return Ok(Found::Credential(credential)),
             Judged::Unknown | Judged::Garbage => return Ok(Found::Nothing),
@@ -99,26 +99,6 @@ impl<S: KeyStore> Plane<S> {
             ) => Judged::Waits(credential),
             (Some(credential), _) => Judged::Over(credential),
         })
-    }
-
-    /// Where a credential belongs. The audit trail knows of every one that was ever made.
-    async fn tenant_of(&self, credential: CredentialId) -> Result<Option<Tenant>, Refusal> {
-        if let CredentialId::Legacy(id) = credential {
-            let query = LegacyQuery {
-                id: Some(id),
-                limit: 1,
-                ..LegacyQuery::every_team()
-            };
-            let found = self.keyring.legacy_report(&query).await?.items.pop();
-            return Ok(found.map(|found| found.record.tenant));
-        }
-        let query = AuditQuery {
-            credential: Some(credential),
-            limit: 1,
-            ..AuditQuery::every_team()
-        };
-        let made = self.keyring.audit(&query).await?.items.pop();
-        Ok(made.and_then(|made| Some(Tenant::new(made.entry.team?, made.entry.namespace?))))
     }
 }
 

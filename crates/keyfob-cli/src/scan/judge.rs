@@ -4,7 +4,6 @@ use keyfob::{
     Access, CredentialId, DenyReason, KeyFormat, KeyId, ManageError, PresentedKey, Principal,
     Reason, Tenant, Timestamp, Verifier,
     legacy::{LegacyId, PresentedLegacy},
-    store::{AuditQuery, LegacyQuery},
 };
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -170,7 +169,7 @@ pub(super) async fn revoke(
             (State::Live, _, Some(team), Some(namespace)) => {
                 Some(Tenant::new(team.parse()?, namespace.parse()?))
             }
-            (_, Some(credential), ..) => tenant_of(desk, credential).await?,
+            (_, Some(credential), ..) => desk.keyring.tenant_of(credential).await?,
             _ => None,
         };
         let (Some(id), Some(tenant)) = (&find.id, tenant) else {
@@ -190,24 +189,4 @@ pub(super) async fn revoke(
         }
     }
     Ok(())
-}
-
-/// Where a credential belongs, of which a verification did not tell.
-async fn tenant_of(desk: &Desk, credential: CredentialId) -> Result<Option<Tenant>, Failure> {
-    if let CredentialId::Legacy(id) = credential {
-        let query = LegacyQuery {
-            id: Some(id),
-            limit: 1,
-            ..LegacyQuery::every_team()
-        };
-        let found = desk.keyring.legacy_report(&query).await?.items.pop();
-        return Ok(found.map(|found| found.record.tenant));
-    }
-    let query = AuditQuery {
-        credential: Some(credential),
-        limit: 1,
-        ..AuditQuery::every_team()
-    };
-    let made = desk.keyring.audit(&query).await?.items.pop();
-    Ok(made.and_then(|made| Some(Tenant::new(made.entry.team?, made.entry.namespace?))))
 }
