@@ -97,11 +97,6 @@ impl Line {
         [a, b, c, d].map(|word| word.load(Ordering::Relaxed))
     }
 
-    #[inline]
-    pub(super) fn is_for(&self, high: u64, low: u64) -> bool {
-        self.low.load(Ordering::Relaxed) == low && self.high.load(Ordering::Relaxed) == high
-    }
-
     /// Zero if this is the line of that identifier, and live, by a tail that was read of it.
     #[inline]
     pub(super) fn difference(&self, high: u64, low: u64, tail: u64) -> u64 {

@@ -305,7 +305,8 @@ impl Table {
         let segment = self.segments.get(number)?;
         let at = segment.slot(hash)?;
         let line = segment.line(at)?;
-        (line.is_live() && line.is_for(high, low)).then_some(Slot {
+        let tail = line.tail.load(Ordering::Relaxed);
+        (line.difference(high, low, tail) == 0).then_some(Slot {
             segment: number,
             at,
             line,
