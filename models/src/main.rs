@@ -1,9 +1,9 @@
 //! Models of the table that verification reads: `cargo run --release`.
 //!
 //! The sources of the library are compiled with the atomics of `loom` in place of the standard
-//! library's, and segments of four slots and two groups. Each model is run in every order in which a reader and the
-//! writer can meet with up to two interruptions, and with every value that the memory model allows a
-//! load to see.
+//! library's, and segments of four slots and two groups. Each model is run in every order in which a
+//! reader and the writer can meet with up to two interruptions, and with every value that the memory
+//! model allows a load to see.
 
 extern crate alloc;
 

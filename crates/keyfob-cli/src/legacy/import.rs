@@ -156,7 +156,6 @@ impl Import {
     }
 }
 
-/// Which team a namespace goes to.
 /// The namespaces whose policy somebody set before, and none if it was that of all: what was cut off
 /// must not come back with the next import.
 async fn decided(desk: &Desk) -> Result<BTreeSet<Option<NamespaceId>>, Failure> {
@@ -177,6 +176,7 @@ async fn decided(desk: &Desk) -> Result<BTreeSet<Option<NamespaceId>>, Failure> 
     }
 }
 
+/// Which team a namespace goes to.
 enum Teams {
     One(TeamId),
     Listed(BTreeMap<String, TeamId>),
