@@ -42,7 +42,9 @@ use std::{
 };
 
 use keyfob::{
-    Access, Actor, PepperId, Peppers, PresentedKey, Revocation, RevocationCause, Status, Timestamp,
+    Access, Actor, Timestamp,
+    key::{PepperId, Peppers, PresentedKey},
+    manage::{Revocation, RevocationCause, Status},
     store::Item,
 };
 use population::{Feed, NOW, Population, Sequence, basic, issue, unknown, wrong};

@@ -11,11 +11,13 @@ use std::{hint::black_box, sync::Arc, time::Duration};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use keyfob::{
-    Access, Actor, Context, Index, IssuedKey, KeyDigest, KeyFormat, KeyName, Keyring, NamespaceId,
-    NewKey, Owner, PepperId, Peppers, PresentedKey, TeamId, Tenant, Timestamp, UserId,
+    Access, Actor, Context, IssuedKey, Keyring, MemoryStore, NewKey, Owner, Tenant, Timestamp,
+    block_on,
+    gateway::Index,
+    key::{KeyDigest, KeyFormat, PepperId, Peppers, PresentedKey},
     legacy::{LegacyPolicy, read_subjects},
-    store::{KeyQuery, MemoryStore},
-    wait,
+    name::{KeyName, NamespaceId, TeamId, UserId},
+    store::KeyQuery,
 };
 use population::{NOW, Population, Sequence, basic, issue, unknown, wrong};
 use ring::{digest, rand::SystemRandom};
@@ -107,15 +109,16 @@ fn management(criterion: &mut Criterion) {
     for n in 0..10_000 {
         let name = KeyName::new(&format!("key {n}")).expect("a name");
         let new = NewKey::new(tenant.clone(), owner.clone(), name);
-        wait(keyring.create(&context, new)).expect("the store is in memory");
+        block_on(keyring.create(&context, new)).expect("the store is in memory");
     }
     let team = tenant.team.clone();
     let guests = read_subjects(SUBJECT, &context, &Peppers::none(), |_| Some(team.clone()));
     for record in guests.records {
-        wait(keyring.import_legacy(&context, record)).expect("the store is in memory");
+        block_on(keyring.import_legacy(&context, record)).expect("the store is in memory");
     }
     let until = LegacyPolicy::until(Timestamp::MAX);
-    wait(keyring.set_legacy_policy(&context, None, Some(until))).expect("the store is in memory");
+    block_on(keyring.set_legacy_policy(&context, None, Some(until)))
+        .expect("the store is in memory");
 
     let mut group = criterion.benchmark_group("management");
     let verifier = keyring.verifier(index);
@@ -138,7 +141,7 @@ fn management(criterion: &mut Criterion) {
         ..KeyQuery::namespace(&tenant)
     };
     group.bench_function("list 100 of 10,000 keys", |bencher| {
-        bencher.iter(|| wait(keyring.list(&query)).expect("the store is in memory"));
+        bencher.iter(|| block_on(keyring.list(&query)).expect("the store is in memory"));
     });
     group.finish();
 }

@@ -20,16 +20,18 @@ use std::{
 };
 
 use keyfob::{
-    Access, Actor, Context, CredentialId, Index, KeyFormat, KeyId, KeyName, KeyRecord, Keyring,
-    NamespaceId, NewKey, Owner, Policy, Revision, TeamId, Tenant, Timestamp, Usage, UserId,
-    Verifier,
+    Access, Actor, Context, KeyId, KeyStore, Keyring, NewKey, Owner, Tenant, Timestamp, Verifier,
     audit::AuditEvent,
+    block_on,
+    gateway::{Index, Usage},
+    key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
+    manage::Policy,
+    name::{KeyName, NamespaceId, TeamId, UserId},
     store::{
-        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyStore, LegacyQuery, NamespaceQuery,
-        NamespaceRecord, Page, StoreError, StoreState,
+        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
+        NamespaceRecord, Page, Revision, StoreError, StoreState,
     },
-    wait,
 };
 
 /// A store in one file.
@@ -101,7 +103,7 @@ impl Kept {
 impl KeyStore for FileStore {
     async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
         let mut kept = self.kept();
-        kept.state.judge(commit)?;
+        kept.state.decide(commit)?;
         kept.append(commit)?;
         Ok(kept.state.commit(commit)?)
     }
@@ -160,7 +162,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let keyring = Keyring::new(FileStore::open(&path)?, format);
     let new = NewKey::new(tenant, Owner::User(alice.clone()), KeyName::new("laptop")?);
-    let (key, info) = wait(keyring.create(&Context::new(Actor::user(alice), now), new))?;
+    let (key, info) = block_on(keyring.create(&Context::new(Actor::user(alice), now), new))?;
     println!(
         "created {} at revision {}",
         format.key_id(info.id),
@@ -173,7 +175,7 @@ fn main() -> Result<(), Box<dyn Error>> {
 
     let store = FileStore::open(&path)?;
     let index = Arc::new(Index::new());
-    wait(index.follow(&store))?;
+    block_on(index.follow(&store))?;
     let verifier = Verifier::new(index, format);
     let header = format!("Bearer {}", key.expose());
     let principal = verifier.verify_header(header.as_bytes(), &Access::to("fn-7c2d"), now)?;
@@ -222,7 +224,7 @@ mod tests {
             let new = NewKey::new(tenant, owner, KeyName::new(name).unwrap());
             let context = Context::new(Actor::system(), Timestamp::UNIX_EPOCH);
             let keyring = Keyring::new(self.open().unwrap(), KeyFormat::new("dof").unwrap());
-            wait(keyring.create(&context, new)).unwrap();
+            block_on(keyring.create(&context, new)).unwrap();
         }
 
         fn names(&self) -> Vec<String> {
@@ -320,7 +322,7 @@ mod tests {
         file.create_key("first");
         let before = file.bytes();
         let commit: Commit = serde_json::from_slice(&before).unwrap();
-        assert!(wait(file.open().unwrap().commit(&commit)).is_err());
+        assert!(block_on(file.open().unwrap().commit(&commit)).is_err());
         assert_eq!(file.bytes(), before);
     }
 
@@ -337,7 +339,7 @@ mod tests {
         // A handle that cannot be written to.
         store.kept().file = fs::File::open(&file.0).unwrap();
         for definite in [false, true] {
-            let Err(CommitError::Store(error)) = wait(store.commit(&commit)) else {
+            let Err(CommitError::Store(error)) = block_on(store.commit(&commit)) else {
                 panic!("a write to a handle for reading");
             };
             assert_eq!(error.is_definite(), definite);

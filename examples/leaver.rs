@@ -14,8 +14,11 @@ use std::{
 };
 
 use keyfob::{
-    Access, Actor, Context, Index, IssuedKey, KeyFormat, KeyName, Keyring, NamespaceId, NewKey,
-    Owner, TeamId, Tenant, Timestamp, UserId, Verifier, store::MemoryStore, wait,
+    Access, Actor, Context, IssuedKey, Keyring, MemoryStore, NewKey, Owner, Tenant, Timestamp,
+    Verifier, block_on,
+    gateway::Index,
+    key::KeyFormat,
+    name::{KeyName, NamespaceId, TeamId, UserId},
 };
 
 const NOW: Timestamp = Timestamp::from_unix(1_780_000_000);
@@ -33,7 +36,7 @@ fn main() -> Result<(), Failure> {
     let make = |user: &UserId, name: String| -> Result<IssuedKey, Failure> {
         let owner = Owner::User(user.clone());
         let new = NewKey::new(tenant.clone(), owner, KeyName::new(&name)?);
-        Ok(wait(keyring.create(&context, new))?.0)
+        Ok(block_on(keyring.create(&context, new))?.0)
     };
     let works = |key: &IssuedKey| {
         let access = Access::to("fn-orders");
@@ -55,7 +58,7 @@ fn main() -> Result<(), Failure> {
         });
         thread::sleep(Duration::from_millis(300));
         let start = Instant::now();
-        wait(keyring.remove_member(&context, &tenant.team, &bob))?;
+        block_on(keyring.remove_member(&context, &tenant.team, &bob))?;
         let took = start.elapsed();
         let (keys, refusal) = maker.join().map_err(|_| "the maker stopped")?;
         Ok::<_, Failure>((keys, refusal, took))

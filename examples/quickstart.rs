@@ -8,13 +8,16 @@
 use std::{error::Error, sync::Arc};
 
 use keyfob::{
-    Access, Actor, Context, Denied, Expiry, Index, IssuedKey, KeyFormat, KeyName, Keyring,
-    NamespaceId, NewKey, Owner, Peppers, Principal, Reason, Rotation, Scope, Scopes, ServiceId,
-    TeamId, Tenant, Timestamp, Ttl, UserId,
+    Access, Actor, Context, Denied, Expiry, IssuedKey, Keyring, MemoryStore, NewKey, Owner,
+    Principal, Scopes, Tenant, Timestamp, Ttl,
     audit::ChainHash,
+    block_on,
+    gateway::Index,
+    key::{KeyFormat, Peppers},
     legacy::{self, LegacyPolicy},
-    store::{AuditQuery, KeyQuery, LegacyQuery, MemoryStore},
-    wait,
+    manage::Rotation,
+    name::{KeyName, NamespaceId, Reason, Scope, ServiceId, TeamId, UserId},
+    store::{AuditQuery, KeyQuery, LegacyQuery},
 };
 
 /// The public example credential of `OpenWhisk`, as its database exports it.
@@ -49,7 +52,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         KeyName::new("laptop")?,
     )
     .with_expiry(Expiry::In(Ttl::days(90)));
-    let (laptop, info) = wait(keyring.create(&as_alice(start), new))?;
+    let (laptop, info) = block_on(keyring.create(&as_alice(start), new))?;
     println!("   id      {}", format.key_id(laptop.id()));
     println!("   text    {}", shorten(&laptop));
     println!("   expires {}", info.expires_at.unwrap_or(Timestamp::MAX));
@@ -65,7 +68,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let make = |owner: Owner, name: &str, scopes: Scopes| -> Result<_, Box<dyn Error>> {
         let by = Context::new(Actor::user(bob.clone()), start);
         let new = NewKey::new(orders.clone(), owner, KeyName::new(name)?).with_scopes(scopes);
-        Ok(wait(keyring.create(&by, new))?.0)
+        Ok(block_on(keyring.create(&by, new))?.0)
     };
     let (read, invoke) = (Scope::new("read")?, Scope::new("invoke")?);
     let bobs = make(Owner::User(bob.clone()), "bob's laptop", Scopes::All)?;
@@ -89,7 +92,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         renew: Some(Expiry::In(Ttl::days(90))),
     };
     let (rotated, _) =
-        wait(keyring.rotate(&as_alice(later), &orders, laptop.id(), rotation, None))?;
+        block_on(keyring.rotate(&as_alice(later), &orders, laptop.id(), rotation, None))?;
     enter(rotated.expose().as_bytes(), "fn-orders", later);
     enter(laptop.expose().as_bytes(), "fn-orders", later);
     enter(
@@ -104,7 +107,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         "Bob leaves the team: one call, and none of his keys works",
     );
     let context = as_alice(later).with_reason(Reason::new("left the company")?);
-    wait(keyring.remove_member(&context, &team, &bob))?;
+    block_on(keyring.remove_member(&context, &team, &bob))?;
     for (name, key) in [
         ("bob's laptop", &bobs),
         ("bob's dashboard", &reader),
@@ -122,10 +125,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let import =
         legacy::read_subjects(SUBJECTS, &context, &Peppers::none(), |_| Some(team.clone()));
     for record in import.records {
-        wait(keyring.import_legacy(&context, record))?;
+        block_on(keyring.import_legacy(&context, record))?;
     }
     let sunset = later.plus_seconds(20 * DAY);
-    wait(keyring.set_legacy_policy(&context, None, Some(LegacyPolicy::until(sunset))))?;
+    block_on(keyring.set_legacy_policy(&context, None, Some(LegacyPolicy::until(sunset))))?;
     enter(GUEST, "guest", later);
     enter(GUEST, "guest", sunset);
 
@@ -134,20 +137,20 @@ fn main() -> Result<(), Box<dyn Error>> {
     enter(rotated.expose().as_bytes(), "fn-orders", later);
 
     title(later, "What the team sees");
-    let policy = wait(keyring.policy(&orders))?;
-    for key in wait(keyring.list(&KeyQuery::team(team.clone())))?.items {
+    let policy = block_on(keyring.policy(&orders))?;
+    for key in block_on(keyring.list(&KeyQuery::team(team.clone())))?.items {
         let owner = key.owner.to_string();
-        let standing = key.standing(later, &policy);
+        let standing = key.effective_status(later, &policy);
         println!("   {:<13} {owner:<15} {standing:?}", key.name);
     }
-    let report = wait(keyring.legacy_report(&LegacyQuery::every_team()))?;
+    let report = block_on(keyring.legacy_report(&LegacyQuery::every_team()))?;
     println!("   {} legacy credential(s) to migrate", report.items.len());
 
     title(
         later,
         "What the audit trail says, in a chain that cannot be changed unnoticed",
     );
-    for event in wait(keyring.audit(&AuditQuery::every_team()))?.items {
+    for event in block_on(keyring.audit(&AuditQuery::every_team()))?.items {
         let entry = &event.entry;
         let whose = entry
             .owner
@@ -161,7 +164,7 @@ fn main() -> Result<(), Box<dyn Error>> {
             entry.actor.to_string()
         );
     }
-    let last: ChainHash = wait(keyring.verify_audit())?;
+    let last: ChainHash = block_on(keyring.verify_audit())?;
     println!("   whole, ends in {}", &last.to_string()[..16]);
     Ok(())
 }

@@ -9,9 +9,12 @@
 use std::{error::Error, sync::Arc};
 
 use keyfob::{
-    Access, Actor, Context, Expiry, Index, KeyFormat, KeyName, Keyring, NamespaceId, NewKey, Owner,
-    Rotation, ServiceId, TeamId, Tenant, Timestamp, Ttl, UserId, Verifier, store::MemoryStore,
-    wait,
+    Access, Actor, Context, Expiry, Keyring, MemoryStore, NewKey, Owner, Tenant, Timestamp, Ttl,
+    Verifier, block_on,
+    gateway::Index,
+    key::KeyFormat,
+    manage::Rotation,
+    name::{KeyName, NamespaceId, ServiceId, TeamId, UserId},
 };
 
 const HOUR: u64 = 3_600;
@@ -30,7 +33,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let service = Owner::Service(ServiceId::new("importer")?);
     let new = NewKey::new(tenant.clone(), service, KeyName::new("importer")?)
         .with_expiry(Expiry::In(Ttl::days(30)));
-    let (old, info) = wait(keyring.create(&context(start)?, new))?;
+    let (old, info) = block_on(keyring.create(&context(start)?, new))?;
 
     // Two people press the button at once. Each names the revision they saw: one wins, the
     // other is told, and no secret is lost in between.
@@ -40,8 +43,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     let now = start.plus_seconds(20 * 24 * HOUR);
     let seen = Some(info.revision);
-    let first = wait(keyring.rotate(&context(now)?, &tenant, old.id(), rotation, seen));
-    let second = wait(keyring.rotate(&context(now)?, &tenant, old.id(), rotation, seen));
+    let first = block_on(keyring.rotate(&context(now)?, &tenant, old.id(), rotation, seen));
+    let second = block_on(keyring.rotate(&context(now)?, &tenant, old.id(), rotation, seen));
     let (new, info) = first?;
     println!("first rotation   done, revision {}", info.revision);
     match second {

@@ -122,17 +122,17 @@ pub enum Action {
     /// A key got a new secret.
     KeyRotated,
     /// A key's digest was made anew under the current pepper.
-    KeyRepeppered,
+    KeyRehashed,
     /// A key was revoked.
     KeyRevoked,
     /// A key's record was deleted.
     KeyDeleted,
     /// All keys of an owner, a namespace or a team were revoked.
-    RealmCut,
+    AllRevoked,
     /// An owner, a namespace or a team was removed.
-    RealmClosed,
+    Removed,
     /// An owner, a namespace or a team was admitted again.
-    RealmOpened,
+    Restored,
     /// A legacy credential was imported.
     LegacyImported,
     /// A legacy credential was revoked.
@@ -154,12 +154,12 @@ impl Action {
             Self::KeyDisabled => "key_disabled",
             Self::KeyEnabled => "key_enabled",
             Self::KeyRotated => "key_rotated",
-            Self::KeyRepeppered => "key_repeppered",
+            Self::KeyRehashed => "key_rehashed",
             Self::KeyRevoked => "key_revoked",
             Self::KeyDeleted => "key_deleted",
-            Self::RealmCut => "realm_cut",
-            Self::RealmClosed => "realm_closed",
-            Self::RealmOpened => "realm_opened",
+            Self::AllRevoked => "all_revoked",
+            Self::Removed => "removed",
+            Self::Restored => "restored",
             Self::LegacyImported => "legacy_imported",
             Self::LegacyRevoked => "legacy_revoked",
             Self::LegacyPolicySet => "legacy_policy_set",

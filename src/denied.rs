@@ -42,7 +42,7 @@ impl Denied {
     pub fn status(&self) -> u16 {
         match self.reason {
             DenyReason::WrongNamespace | DenyReason::MissingScope => 403,
-            DenyReason::NotReady | DenyReason::PepperMissing => 503,
+            DenyReason::NotReady | DenyReason::Stale | DenyReason::PepperMissing => 503,
             DenyReason::NoCredential
             | DenyReason::RepeatedHeader
             | DenyReason::Malformed
@@ -103,6 +103,9 @@ pub enum DenyReason {
     MissingScope,
     /// The index has not yet followed its store.
     NotReady,
+    /// The index was not confirmed by its store for longer than its bound: a revocation may be
+    /// missing.
+    Stale,
     /// The key's digest was made under a pepper that the verifier was not given: a fault of the
     /// configuration, not of the caller.
     PepperMissing,
@@ -127,6 +130,7 @@ impl DenyReason {
             Self::WrongNamespace => "wrong_namespace",
             Self::MissingScope => "missing_scope",
             Self::NotReady => "not_ready",
+            Self::Stale => "stale",
             Self::PepperMissing => "pepper_missing",
         }
     }

@@ -177,7 +177,7 @@ impl fmt::Display for PepperId {
 ///
 /// Several may be at hand at once: new digests are made under the current one, old ones are
 /// still verified under theirs. To rotate a pepper, add the new one as current, let keys be
-/// moved as they are used or rotated (see [`Keyring::repepper`](crate::Keyring::repepper)), then
+/// moved as they are used or rotated (see [`Keyring::rehash`](crate::Keyring::rehash)), then
 /// drop the old one. None at all is a sound choice too: a secret of 184 random bits cannot be
 /// searched for.
 #[derive(Clone, Default)]

@@ -1,7 +1,7 @@
 //! The text form of keys: one definition that parser, generator and secret scanners share.
 
 use alloc::{format, string::String};
-use core::fmt;
+use core::{fmt, str::FromStr};
 
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
@@ -22,9 +22,9 @@ use crate::{credential::CredentialId, key_id::KeyId};
 /// # Examples
 ///
 /// ```
-/// let format = keyfob::KeyFormat::new("dof")?;
+/// let format = keyfob::key::KeyFormat::new("dof")?;
 /// assert_eq!(format.key_id_pattern(), "dof_v1_[0-9a-f]{32}");
-/// # Ok::<(), keyfob::FormatError>(())
+/// # Ok::<(), keyfob::key::FormatError>(())
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyFormat {
@@ -121,8 +121,8 @@ impl KeyFormat {
     ///
     /// # Errors
     ///
-    /// [`KeyError`](crate::KeyError) names the part and the position that does not fit.
-    pub fn parse_key_id(&self, text: &str) -> Result<KeyId, crate::KeyError> {
+    /// [`KeyError`](crate::key::KeyError) names the part and the position that does not fit.
+    pub fn parse_key_id(&self, text: &str) -> Result<KeyId, crate::presented::KeyError> {
         crate::presented::parse_key_id(self, text.as_bytes())
     }
 
@@ -311,6 +311,51 @@ pub enum FormatError {
         /// The byte position of the character.
         at: usize,
     },
+}
+
+/// Lets a format stand where a prefix may.
+impl From<core::convert::Infallible> for FormatError {
+    fn from(never: core::convert::Infallible) -> Self {
+        match never {}
+    }
+}
+
+impl TryFrom<&str> for KeyFormat {
+    type Error = FormatError;
+
+    fn try_from(prefix: &str) -> Result<Self, FormatError> {
+        Self::new(prefix)
+    }
+}
+
+impl FromStr for KeyFormat {
+    type Err = FormatError;
+
+    fn from_str(prefix: &str) -> Result<Self, FormatError> {
+        Self::new(prefix)
+    }
+}
+
+/// The prefix, from which everything else follows.
+impl fmt::Display for KeyFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.prefix())
+    }
+}
+
+#[cfg(feature = "serde")]
+impl serde::Serialize for KeyFormat {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+#[cfg(feature = "serde")]
+impl<'de> serde::Deserialize<'de> for KeyFormat {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let prefix = <alloc::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+        Self::new(&prefix).map_err(serde::de::Error::custom)
+    }
 }
 
 #[cfg(test)]

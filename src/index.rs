@@ -1,29 +1,31 @@
 //! The whole population of keys in memory, for verification without I/O.
 
+mod append_vec;
 mod error;
 mod grant;
 mod line;
-mod slab;
+mod meta;
 mod sync;
 mod table;
-mod tail;
 
 use std::sync::{
     Mutex, OnceLock, PoisonError,
-    atomic::{AtomicBool, AtomicI64, Ordering},
+    atomic::{AtomicI64, Ordering},
 };
 
-use alloc::collections::BTreeMap;
-use core::fmt;
+use alloc::{collections::BTreeMap, sync::Arc};
+use core::{fmt, time::Duration};
 
 pub use error::{FollowError, IndexError};
-pub(crate) use grant::{Grant, Granted, Holder, Namespace};
+pub(crate) use grant::{Grant, GrantRef, Holder, Namespace};
 pub(crate) use line::Row;
+pub(crate) use meta::{End, EntryMeta};
 pub(crate) use table::{Place, Seen};
-pub(crate) use tail::{End, Tail};
 
 use crate::{
-    boundary::{Boundary, Realm},
+    cutoff::{Cutoff, Target},
+    digest::Peppers,
+    format::KeyFormat,
     key_id::KeyId,
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
     name::NamespaceId,
@@ -33,10 +35,11 @@ use crate::{
     scope::Scopes,
     store::{Changes, Entry, Item, KeyStore},
     timestamp::Timestamp,
+    verify::Verifier,
 };
 
+use append_vec::AppendVec;
 use grant::Grants;
-use slab::Slab;
 use table::{Table, TableWriter, spread, spread_digits};
 
 /// Every key of a store, shaped for verification: one cache line a key, read without lock,
@@ -62,15 +65,21 @@ use table::{Table, TableWriter, spread, spread_digits};
 pub struct Index {
     keys: Table,
     /// What few keys have: a previous secret, or a beginning.
-    extras: Table,
+    secondary: Table,
     legacy: Table,
     grants: Grants,
     /// Every policy for legacy credentials that there was. They are few.
-    legacy_policies: Slab<OnceLock<LegacyPolicy>, 20>,
-    ready: AtomicBool,
+    legacy_policies: AppendVec<OnceLock<LegacyPolicy>, 20>,
+    /// When somebody last asked the store and then read its feed to the end; [`NEVER`] at first.
+    confirmed_at: AtomicI64,
     clock: AtomicI64,
     writer: Mutex<Writer>,
+    format: KeyFormat,
+    peppers: Peppers,
 }
+
+/// Further from every [`Timestamp`] than a bound on staleness can be.
+const NEVER: i64 = i64::MIN;
 
 /// What the writer knows beside the tables.
 struct Writer {
@@ -82,9 +91,9 @@ struct Writer {
     newest: Revision,
     keys: TableWriter<Life>,
     /// With what the key is granted.
-    extras: TableWriter<(Life, u64)>,
+    secondary: TableWriter<(Life, u64)>,
     legacy: TableWriter<()>,
-    boundaries: BTreeMap<Realm, Boundary>,
+    cutoffs: BTreeMap<Target, Cutoff>,
     policies: BTreeMap<Option<NamespaceId>, Policy>,
     /// The numbers of the policies for legacy credentials.
     legacy_policies: BTreeMap<Option<NamespaceId>, u32>,
@@ -118,48 +127,79 @@ impl Life {
 }
 
 impl Index {
-    /// An empty index, not ready.
-    pub fn new() -> Self {
+    /// An empty index, not ready, for keys of this format under these peppers.
+    pub fn new(format: KeyFormat, peppers: Peppers) -> Self {
         let (keys, keys_writer) = Table::new();
-        let (extras, extras_writer) = Table::new();
+        let (secondary, extras_writer) = Table::new();
         let (legacy, legacy_writer) = Table::new();
         Self {
             keys,
-            extras,
+            secondary,
             legacy,
             grants: Grants::new(),
-            legacy_policies: Slab::new(),
-            ready: AtomicBool::new(false),
+            legacy_policies: AppendVec::new(),
+            confirmed_at: AtomicI64::new(NEVER),
             clock: AtomicI64::new(i64::MIN),
             writer: Mutex::new(Writer {
                 cursor: Revision::ZERO,
                 as_of: Revision::ZERO,
                 newest: Revision::ZERO,
                 keys: keys_writer,
-                extras: extras_writer,
+                secondary: extras_writer,
                 legacy: legacy_writer,
-                boundaries: BTreeMap::new(),
+                cutoffs: BTreeMap::new(),
                 policies: BTreeMap::new(),
                 legacy_policies: BTreeMap::new(),
                 policies_changed: false,
                 legacy_policies_changed: false,
             }),
+            format,
+            peppers,
         }
     }
 
-    /// Follows `store` to the end of its change feed, and gives the revision reached.
+    /// A verifier over this index. With `stale_after`, it refuses every call as
+    /// [`DenyReason::Stale`](crate::DenyReason::Stale) once the index was not confirmed for that
+    /// long.
     ///
-    /// Several callers may follow at once.
+    /// The bound is rounded down to whole seconds, and one second is the least.
+    pub fn verifier(self: &Arc<Self>, stale_after: Option<Duration>) -> Verifier {
+        Verifier::new(
+            Arc::clone(self),
+            self.format,
+            self.peppers.clone(),
+            stale_after,
+        )
+    }
+
+    /// The format of the keys.
+    pub fn format(&self) -> &KeyFormat {
+        &self.format
+    }
+
+    pub(crate) fn peppers(&self) -> &Peppers {
+        &self.peppers
+    }
+
+    /// Reads the change feed of `store` to its end, and returns the revision reached.
+    ///
+    /// `now` is the time before the call: up to then the index knows everything, so it is
+    /// confirmed at that time. Several callers may follow at once.
     ///
     /// # Errors
     ///
     /// - the store failed -> [`FollowError::Store`]; what was read so far is in force
     /// - the feed does not fit the index -> [`FollowError::Index`]
-    pub async fn follow<S: KeyStore>(&self, store: &S) -> Result<Revision, FollowError> {
+    pub async fn follow(
+        &self,
+        store: &dyn KeyStore,
+        now: impl Into<Timestamp>,
+    ) -> Result<Revision, FollowError> {
+        let asked_at = now.into();
         loop {
             let cursor = self.writer().cursor;
             let changes = store.changes(cursor, Self::PAGE).await?;
-            if self.take(&changes)? {
+            if self.take(&changes, asked_at)? {
                 return Ok(self.as_of());
             }
             if self.writer().cursor == cursor {
@@ -171,7 +211,8 @@ impl Index {
     /// Takes over a part of a store's change feed, which must begin where the index is or before.
     ///
     /// What the index knows already is passed over, so a part that comes late or twice changes
-    /// nothing. The end of the feed makes the index ready.
+    /// nothing. The end of the feed confirms the index at `asked_at`: the time before the part was
+    /// asked for.
     ///
     /// # Errors
     ///
@@ -179,23 +220,27 @@ impl Index {
     /// - the store is behind where it was asked to begin -> [`IndexError::Regressed`]: it is
     ///   another store, or a backup; build a new index
     /// - there is no room -> [`IndexError::Full`]
-    pub fn apply(&self, changes: &Changes) -> Result<(), IndexError> {
-        self.take(changes).map(drop)
+    pub fn apply(
+        &self,
+        changes: &Changes,
+        asked_at: impl Into<Timestamp>,
+    ) -> Result<(), IndexError> {
+        self.take(changes, asked_at.into()).map(drop)
     }
 
     /// As [`Index::apply`]; says whether this was the end of the feed.
     ///
     /// The end is only believed of a part that was read no earlier than any other: while an older
     /// one was on its way, something in it may have moved on to where the index has not been yet.
-    fn take(&self, changes: &Changes) -> Result<bool, IndexError> {
+    fn take(&self, changes: &Changes, asked_at: Timestamp) -> Result<bool, IndexError> {
         let mut writer = self.writer();
         let at = writer.cursor;
         if changes.after > at {
             return Err(IndexError::Gap { at });
         }
-        if changes.upto < changes.after {
+        if changes.next_after < changes.after {
             return Err(IndexError::Regressed {
-                upto: changes.upto,
+                store_at: changes.next_after,
                 at,
             });
         }
@@ -217,12 +262,14 @@ impl Index {
             self.apply_legacy_policies(&writer);
         }
         applied?;
-        writer.cursor = writer.cursor.max(changes.upto);
-        writer.newest = writer.newest.max(changes.head);
-        let ended = !changes.more && changes.head >= writer.newest;
+        writer.cursor = writer.cursor.max(changes.next_after);
+        writer.newest = writer.newest.max(changes.last_revision);
+        let ended = !changes.more && changes.last_revision >= writer.newest;
         if ended {
             writer.as_of = writer.cursor;
-            self.ready.store(true, Ordering::Release);
+            // Not the latest of all: after a clock that ran back, the next confirmation counts.
+            self.confirmed_at
+                .store(asked_at.as_unix(), Ordering::Release);
         }
         Ok(ended)
     }
@@ -235,7 +282,19 @@ impl Index {
 
     /// Whether the index has followed a store to its end once.
     pub fn is_ready(&self) -> bool {
-        self.ready.load(Ordering::Acquire)
+        self.confirmed() != NEVER
+    }
+
+    /// The time at which the index last knew everything that its store had; none before it has
+    /// followed a store to its end.
+    pub fn confirmed_at(&self) -> Option<Timestamp> {
+        self.is_ready()
+            .then(|| Timestamp::from_unix(self.confirmed()))
+    }
+
+    #[inline]
+    pub(crate) fn confirmed(&self) -> i64 {
+        self.confirmed_at.load(Ordering::Acquire)
     }
 
     /// The latest time that a verification was given, for a metric: far ahead of the real time, it
@@ -246,7 +305,7 @@ impl Index {
 
     /// Bytes that the tables of the index take, without names and grants.
     pub fn table_bytes(&self) -> usize {
-        [&self.keys, &self.extras, &self.legacy]
+        [&self.keys, &self.secondary, &self.legacy]
             .iter()
             .fold(0, |sum, table| sum.saturating_add(table.bytes()))
     }
@@ -275,7 +334,7 @@ impl Index {
 
     pub(crate) fn extra(&self, id: KeyId) -> Seen {
         let (high, low) = id.halves();
-        self.extras.find(high, low)
+        self.secondary.find(high, low)
     }
 
     pub(crate) fn legacy(&self, id: LegacyId) -> Seen {
@@ -284,27 +343,27 @@ impl Index {
     }
 
     #[inline]
-    pub(crate) fn has_ended(&self, granted: Granted, namespace: &Namespace) -> bool {
-        self.grants.has_ended(granted, namespace)
+    pub(crate) fn has_ended(&self, grant_ref: GrantRef, namespace: &Namespace) -> bool {
+        self.grants.has_ended(grant_ref, namespace)
     }
 
-    pub(crate) fn has_all_scopes(&self, granted: Granted) -> bool {
-        self.grants.has_all_scopes(granted)
+    pub(crate) fn has_all_scopes(&self, grant_ref: GrantRef) -> bool {
+        self.grants.has_all_scopes(grant_ref)
     }
 
     #[inline]
-    pub(crate) fn namespace(&self, granted: Granted) -> Option<&Namespace> {
-        self.grants.namespace(granted)
+    pub(crate) fn namespace(&self, grant_ref: GrantRef) -> Option<&Namespace> {
+        self.grants.namespace(grant_ref)
     }
 
-    pub(crate) fn grant(&self, granted: Granted) -> Option<&Grant> {
-        self.grants.get(granted)
+    pub(crate) fn grant(&self, grant_ref: GrantRef) -> Option<&Grant> {
+        self.grants.get(grant_ref)
     }
 
-    pub(crate) fn legacy_policy(&self, granted: Granted) -> &LegacyPolicy {
+    pub(crate) fn legacy_policy(&self, grant_ref: GrantRef) -> &LegacyPolicy {
         static OFF: LegacyPolicy = LegacyPolicy::Off;
         self.grants
-            .legacy_policy(granted)
+            .legacy_policy(grant_ref)
             .and_then(|number| self.legacy_policies.value(number))
             .unwrap_or(&OFF)
     }
@@ -332,14 +391,12 @@ impl Index {
             Item::KeyDeleted(id) => {
                 let (high, low) = id.halves();
                 self.keys.remove(&mut writer.keys, high, low);
-                self.extras.remove(&mut writer.extras, high, low);
+                self.secondary.remove(&mut writer.secondary, high, low);
                 Ok(())
             }
-            Item::Boundary(boundary) => {
-                self.grants.end(&boundary.realm);
-                writer
-                    .boundaries
-                    .insert(boundary.realm.clone(), boundary.clone());
+            Item::Cutoff(cutoff) => {
+                self.grants.end(&cutoff.target);
+                writer.cutoffs.insert(cutoff.target.clone(), cutoff.clone());
                 Ok(())
             }
             Item::Legacy(record) => self.apply_legacy(writer, record),
@@ -368,12 +425,12 @@ impl Index {
 
     fn apply_key(&self, writer: &mut Writer, record: &KeyRecord) -> Result<(), IndexError> {
         let (high, low) = record.id.halves();
-        let realms = record.realms();
-        let ended = writer.is_behind(&realms, record.born);
+        let targets = record.targets();
+        let ended = writer.is_behind(&targets, record.created_revision);
         let holder = Holder::Owner(record.owner.clone());
-        let granted = self
+        let grant_ref = self
             .grants
-            .number(&record.tenant, &holder, &record.scopes, &realms, ended)
+            .intern(&record.tenant, &holder, &record.scopes, &targets, ended)
             .ok_or(IndexError::Full)?;
 
         let policy = policy_of(&writer.policies, &record.tenant.namespace);
@@ -382,11 +439,11 @@ impl Index {
             high,
             low,
             digest: previous.map_or([0; 4], |previous| *previous.digest.lanes()),
-            payload: Tail::pack_time(record.not_before.unwrap_or(Timestamp::MIN)),
-            tail: previous.map_or(0, |previous| {
+            payload: EntryMeta::pack_time(record.not_before.unwrap_or(Timestamp::MIN)),
+            meta: previous.map_or(0, |previous| {
                 let end = previous.expires_under(&policy);
-                let tail = Tail::new(Some(end), &previous.digest);
-                tail.with(Tail::PREVIOUS).0
+                let meta = EntryMeta::new(Some(end), &previous.digest);
+                meta.with(EntryMeta::PREVIOUS).0
             }),
         });
         // What the extra allows comes into force before what needs it goes, and leaves after.
@@ -394,58 +451,58 @@ impl Index {
             let life = previous.map_or(Life::default(), |previous| {
                 Life::new(previous.issued_at, Some(previous.until))
             });
-            self.extras
-                .upsert(&mut writer.extras, extra, (life, granted.0))?;
+            self.secondary
+                .upsert(&mut writer.secondary, extra, (life, grant_ref.0))?;
         }
-        let mut tail = Tail::new(record.expires_under(&policy), &record.digest);
-        tail = match record.status {
-            Status::Active => tail,
-            Status::Disabled => tail.with(Tail::DISABLED),
-            Status::Revoked(_) => tail.with(Tail::REVOKED),
+        let mut meta = EntryMeta::new(record.expires_under(&policy), &record.digest);
+        meta = match record.status {
+            Status::Active => meta,
+            Status::Disabled => meta.with(EntryMeta::DISABLED),
+            Status::Revoked(_) => meta.with(EntryMeta::REVOKED),
         };
         if record.not_before.is_some() {
-            tail = tail.with(Tail::NOT_BEFORE);
+            meta = meta.with(EntryMeta::NOT_BEFORE);
         }
         let row = Row {
             high,
             low,
             digest: *record.digest.lanes(),
-            payload: granted.0,
-            tail: tail.0,
+            payload: grant_ref.0,
+            meta: meta.0,
         };
         let life = Life::new(record.issued_at, record.expires_at);
         self.keys.upsert(&mut writer.keys, &row, life)?;
         if extra.is_none() {
-            self.extras.remove(&mut writer.extras, high, low);
+            self.secondary.remove(&mut writer.secondary, high, low);
         }
         Ok(())
     }
 
     fn apply_legacy(&self, writer: &mut Writer, record: &LegacyRecord) -> Result<(), IndexError> {
         let (high, low) = record.id.halves();
-        let realms = record.realms();
-        let ended = writer.is_behind(&realms, record.born);
+        let targets = record.targets();
+        let ended = writer.is_behind(&targets, record.created_revision);
         let holder = Holder::Subject(record.subject.clone());
-        let granted = self
+        let grant_ref = self
             .grants
-            .number(&record.tenant, &holder, &Scopes::All, &realms, ended)
+            .intern(&record.tenant, &holder, &Scopes::All, &targets, ended)
             .ok_or(IndexError::Full)?;
-        let mut tail = Tail::new(None, &record.digest);
+        let mut meta = EntryMeta::new(None, &record.digest);
         if record.blocked {
-            tail = tail.with(Tail::DISABLED);
+            meta = meta.with(EntryMeta::DISABLED);
         }
         if record.revoked.is_some() {
-            tail = tail.with(Tail::REVOKED);
+            meta = meta.with(EntryMeta::REVOKED);
         }
         let row = Row {
             high,
             low,
             digest: *record.digest.lanes(),
-            payload: granted.0,
-            tail: tail.0,
+            payload: grant_ref.0,
+            meta: meta.0,
         };
         let policy = own_or_default(&writer.legacy_policies, &record.tenant.namespace);
-        self.grants.set_legacy_policy(granted, policy.copied());
+        self.grants.set_legacy_policy(grant_ref, policy.copied());
         self.legacy.upsert(&mut writer.legacy, &row, ())?;
         Ok(())
     }
@@ -459,31 +516,25 @@ impl Index {
 
     /// Works out every secret's end anew: one pass over all keys, for the rare change of policy.
     fn apply_policies(&self, writer: &Writer) {
-        let retimed = |tail: u64, life: &Life, granted: u64| match self.grants.get(Granted(granted))
-        {
-            Some(grant) => {
-                let policy = policy_of(&writer.policies, &grant.tenant.namespace);
-                Tail(tail).with_end(life.end_under(&policy)).0
-            }
-            None => tail,
-        };
-        self.keys.update_tails(&writer.keys, |row, life| {
-            retimed(row.tail, life, row.payload)
+        let retimed =
+            |meta: u64, life: &Life, grant_ref: u64| match self.grants.get(GrantRef(grant_ref)) {
+                Some(grant) => {
+                    let policy = policy_of(&writer.policies, &grant.tenant.namespace);
+                    EntryMeta(meta).with_end(life.end_under(&policy)).0
+                }
+                None => meta,
+            };
+        self.keys.update_metas(&writer.keys, |row, life| {
+            retimed(row.meta, life, row.payload)
         });
-        self.extras
-            .update_tails(&writer.extras, |row, (life, granted)| {
-                if Tail(row.tail).has(Tail::PREVIOUS) {
-                    retimed(row.tail, life, *granted)
+        self.secondary
+            .update_metas(&writer.secondary, |row, (life, grant_ref)| {
+                if EntryMeta(row.meta).has(EntryMeta::PREVIOUS) {
+                    retimed(row.meta, life, *grant_ref)
                 } else {
-                    row.tail
+                    row.meta
                 }
             });
-    }
-}
-
-impl Default for Index {
-    fn default() -> Self {
-        Self::new()
     }
 }
 
@@ -491,17 +542,17 @@ impl fmt::Debug for Index {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Index")
             .field("as_of", &self.as_of())
-            .field("ready", &self.is_ready())
+            .field("confirmed_at", &self.confirmed_at())
             .finish_non_exhaustive()
     }
 }
 
 impl Writer {
-    fn is_behind(&self, realms: &[Realm], born: Revision) -> bool {
-        realms
+    fn is_behind(&self, targets: &[Target], created_revision: Revision) -> bool {
+        targets
             .iter()
-            .filter_map(|realm| self.boundaries.get(realm))
-            .any(|boundary| boundary.cuts(born))
+            .filter_map(|target| self.cutoffs.get(target))
+            .any(|cutoff| cutoff.covers(created_revision))
     }
 }
 

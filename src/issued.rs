@@ -3,10 +3,14 @@
 use alloc::string::String;
 use core::fmt;
 
-use ring::rand::SecureRandom;
 use zeroize::Zeroizing;
 
-use crate::{format::KeyFormat, key_id::KeyId, presented::PresentedKey};
+use crate::{
+    format::KeyFormat,
+    key_id::KeyId,
+    presented::PresentedKey,
+    random::{Random, RandomError},
+};
 
 /// A key's plain text, to be shown to its owner once.
 ///
@@ -16,10 +20,10 @@ use crate::{format::KeyFormat, key_id::KeyId, presented::PresentedKey};
 /// # Examples
 ///
 /// ```
-/// use keyfob::{IssuedKey, KeyFormat, PresentedKey};
+/// use keyfob::{IssuedKey, key::{KeyFormat, PresentedKey}};
 ///
 /// let format = KeyFormat::new("dof")?;
-/// let issued = IssuedKey::generate(&format, &ring::rand::SystemRandom::new())?;
+/// let issued = IssuedKey::generate(&format, &keyfob::key::SystemRandom)?;
 /// let presented = PresentedKey::parse(&format, issued.expose().as_bytes())?;
 /// assert_eq!(presented.id(), issued.id());
 /// # Ok::<(), Box<dyn std::error::Error>>(())
@@ -37,8 +41,8 @@ impl IssuedKey {
     /// # Errors
     ///
     /// [`RandomError`] if the source of randomness fails, or gives bytes that are all equal.
-    pub fn generate(format: &KeyFormat, rng: &dyn SecureRandom) -> Result<Self, RandomError> {
-        Self::with_id(format, KeyId::from_bytes(random(rng)?), rng)
+    pub fn generate(format: &KeyFormat, random: &dyn Random) -> Result<Self, RandomError> {
+        Self::with_id(format, KeyId::from_bytes(draw(random)?), random)
     }
 
     /// Makes a new secret for a key that keeps its identifier.
@@ -49,9 +53,9 @@ impl IssuedKey {
     pub fn with_id(
         format: &KeyFormat,
         id: KeyId,
-        rng: &dyn SecureRandom,
+        random: &dyn Random,
     ) -> Result<Self, RandomError> {
-        let secret = Zeroizing::new(random(rng)?);
+        let secret = Zeroizing::new(draw(random)?);
         let mut characters = Zeroizing::new([0; KeyFormat::SECRET_CHARS]);
         format.encode_secret(&secret, &mut characters);
 
@@ -97,6 +101,17 @@ impl IssuedKey {
         self.text.split_once(':').map_or("", |(_, secret)| secret)
     }
 
+    /// The value of an `Authorization` field that presents the key (RFC 6750, section 2.1).
+    pub fn bearer(&self) -> BearerValue {
+        const SCHEME: &str = "Bearer ";
+        let len = SCHEME.len().saturating_add(self.text.len());
+        // One allocation of the final size, as for the text itself.
+        let mut value = Zeroizing::new(String::with_capacity(len));
+        value.push_str(SCHEME);
+        value.push_str(&self.text);
+        BearerValue(value)
+    }
+
     /// The key as its owner will present it.
     pub(crate) fn presented(&self) -> PresentedKey<'_> {
         PresentedKey::from_parts(self.id, &self.characters)
@@ -111,15 +126,35 @@ impl fmt::Debug for IssuedKey {
     }
 }
 
-/// The source of randomness failed; no key was made.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("the source of randomness failed")]
-pub struct RandomError;
+/// The value of an `Authorization` field that presents a key: [`IssuedKey::bearer`].
+pub struct BearerValue(Zeroizing<String>);
+
+impl BearerValue {
+    /// The value, `Bearer <credential>`.
+    ///
+    /// # Security
+    ///
+    /// As [`IssuedKey::expose`].
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The value as the bytes that [`Verifier`](crate::Verifier) takes.
+    pub fn as_bytes(&self) -> &[u8] {
+        self.0.as_bytes()
+    }
+}
+
+impl fmt::Debug for BearerValue {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("BearerValue(..)")
+    }
+}
 
 /// Draws bytes, and refuses those of a source that is stuck.
-fn random<const N: usize>(rng: &dyn SecureRandom) -> Result<[u8; N], RandomError> {
+fn draw<const N: usize>(random: &dyn Random) -> Result<[u8; N], RandomError> {
     let mut bytes = [0; N];
-    rng.fill(&mut bytes).map_err(|_| RandomError)?;
+    random.fill(&mut bytes)?;
     // Of 16 random bytes all are equal once in 2^120 draws.
     if bytes.iter().all(|byte| Some(byte) == bytes.first()) {
         return Err(RandomError);

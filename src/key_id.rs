@@ -34,20 +34,21 @@ impl KeyId {
         ((self.first as u128) | (self.last as u128) << 64).to_le_bytes()
     }
 
-    /// Reads 32 lower-case hexadecimal digits; anything else gives the position of the first
-    /// byte that does not fit.
+    /// Reads 32 lower-case hexadecimal digits.
     ///
     /// # Errors
     ///
-    /// The position of the fault: the first byte that is no such digit, or, where all are, the
-    /// length at which the text goes on or breaks off.
-    pub fn from_hex(digits: &[u8]) -> Result<Self, usize> {
-        match digits.first_chunk::<{ Self::DIGITS }>() {
-            Some(exact) if digits.len() == Self::DIGITS => {
-                Self::from_digits(exact).ok_or_else(|| first_non_digit(digits))
-            }
-            _ => Err(first_non_digit(digits).min(Self::DIGITS)),
-        }
+    /// [`KeyIdError`] gives the position of the first byte that is no such digit, or, where all
+    /// are, the length at which the text goes on or breaks off.
+    pub fn from_hex(digits: &[u8]) -> Result<Self, KeyIdError> {
+        let position = match digits.first_chunk::<{ Self::DIGITS }>() {
+            Some(exact) if digits.len() == Self::DIGITS => match Self::from_digits(exact) {
+                Some(id) => return Ok(id),
+                None => first_non_digit(digits),
+            },
+            _ => first_non_digit(digits).min(Self::DIGITS),
+        };
+        Err(KeyIdError { position })
     }
 
     /// The halves, as the index keeps them.
@@ -109,6 +110,20 @@ impl PartialOrd for KeyId {
 }
 
 /// The 32 digits, without prefix.
+/// A text is not the identifier of a key.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("key id: not 32 lower-case hexadecimal digits, at byte {position}")]
+pub struct KeyIdError {
+    position: usize,
+}
+
+impl KeyIdError {
+    /// The position of the first byte that does not fit.
+    pub fn position(self) -> usize {
+        self.position
+    }
+}
+
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(core::str::from_utf8(&self.to_digits()).unwrap_or_default())
@@ -138,11 +153,7 @@ impl serde::Serialize for KeyId {
 impl<'de> serde::Deserialize<'de> for KeyId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
         let digits = <alloc::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        Self::from_hex(digits.as_bytes()).map_err(|at| {
-            serde::de::Error::custom(format_args!(
-                "key id is not 32 lower-case hexadecimal digits (position {at})"
-            ))
-        })
+        Self::from_hex(digits.as_bytes()).map_err(serde::de::Error::custom)
     }
 }
 
@@ -234,8 +245,14 @@ mod tests {
 
     #[test]
     fn length_is_exact() {
-        assert_eq!(KeyId::from_hex(&[b'a'; 31]), Err(31));
-        assert_eq!(KeyId::from_hex(&[b'a'; 33]), Err(32));
-        assert_eq!(KeyId::from_hex(b""), Err(0));
+        assert_eq!(
+            KeyId::from_hex(&[b'a'; 31]),
+            Err(KeyIdError { position: 31 })
+        );
+        assert_eq!(
+            KeyId::from_hex(&[b'a'; 33]),
+            Err(KeyIdError { position: 32 })
+        );
+        assert_eq!(KeyId::from_hex(b""), Err(KeyIdError { position: 0 }));
     }
 }

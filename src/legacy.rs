@@ -6,7 +6,9 @@ mod import;
 mod policy;
 mod record;
 
-pub use credential::{LegacyError, LegacyId, LegacyPart, PresentedLegacy};
+#[cfg(feature = "std")]
+pub use crate::keyring::{LegacyUse, NamespaceUse};
+pub use credential::{LegacyError, LegacyId, LegacyIdError, LegacyPart, PresentedLegacy};
 #[cfg(feature = "import")]
 pub use import::{Import, ImportFault, ImportProblem, read_subjects};
 pub use policy::{Brownout, LegacyPolicy, LegacyPolicyError};

@@ -27,7 +27,7 @@
 //!
 //! | feature | on by default | gives |
 //! |---|---|---|
-//! | `std` | yes | [`Index`], [`Verifier`], [`Keyring`], [`MemoryStore`](store::MemoryStore), [`UsageRecorder`], [`wait`] |
+//! | `std` | yes | [`Index`], [`Verifier`], [`Keyring`], [`MemoryStore`](store::MemoryStore), [`UsageRecorder`], [`block_on`] |
 //! | `serde` | yes | `Serialize` and `Deserialize` for what is kept or shown |
 //! | `import` | no | `legacy::read_subjects`, for `OpenWhisk`'s database |
 //! | `rustcrypto` | no | SHA-256 and HMAC by `sha2` and `hmac` in place of `ring`: the same digests, sooner |
@@ -54,8 +54,8 @@ extern crate std;
 
 pub mod audit;
 pub mod authorization;
-mod boundary;
 mod credential;
+mod cutoff;
 #[cfg(feature = "std")]
 mod denied;
 mod digest;
@@ -70,11 +70,12 @@ mod key_id;
 mod keyring;
 pub mod legacy;
 mod lifecycle;
-mod name;
+pub mod name;
 mod policy;
 mod presented;
 #[cfg(feature = "std")]
 mod principal;
+mod random;
 mod record;
 mod revision;
 mod scope;
@@ -84,42 +85,78 @@ mod ttl;
 mod usage;
 #[cfg(feature = "std")]
 mod verify;
-#[cfg(feature = "std")]
-mod wait;
 
-pub use boundary::{Boundary, Realm};
-pub use credential::{Credential, CredentialId};
-pub use digest::{DigestError, KeyDigest, PepperError, PepperId, Peppers};
-pub use format::{FormatError, KeyFormat};
 pub use identity::{Actor, Context, Owner, Tenant};
-pub use issued::{IssuedKey, RandomError};
+pub use issued::IssuedKey;
 pub use key_id::KeyId;
-pub use lifecycle::{Expiry, KeyUpdate, LifecycleError, NewKey, Rotation};
-pub use name::{
-    KeyName, LabelName, LabelValue, NameError, NameFault, NamespaceId, Reason, RequestId, Scope,
-    ServiceId, TeamId, UserId,
-};
-pub use policy::Policy;
-pub use presented::{KeyError, KeyPart, PresentedKey};
-pub use record::{
-    KeyInfo, KeyRecord, Labels, PreviousSecret, Revocation, RevocationCause, Standing, Status,
-    TooManyLabels,
-};
-pub use revision::Revision;
-pub use scope::{Scopes, TooManyScopes};
+pub use lifecycle::{Expiry, NewKey};
+pub use record::KeyInfo;
+pub use scope::Scopes;
+pub use store::KeyStore;
 pub use timestamp::Timestamp;
-pub use ttl::{Ttl, TtlError};
-pub use usage::{Usage, UsageTable};
+#[cfg(feature = "std")]
+pub use timestamp::now;
+pub use ttl::Ttl;
 #[cfg(feature = "std")]
 pub use {
     denied::{Denied, DenyReason},
-    index::{FollowError, Index, IndexError},
-    keyring::{Keyring, LegacyUse, ManageError, NamespaceUse},
-    principal::{Principal, PrincipalKind},
-    usage::UsageRecorder,
+    keyring::Keyring,
+    principal::Principal,
+    store::MemoryStore,
     verify::{Access, Verifier},
-    wait::wait,
 };
+
+/// For whoever verifies: gateways, and services that protect themselves.
+pub mod gateway {
+    pub use crate::{
+        credential::Credential,
+        usage::{Usage, UsageTable},
+    };
+    #[cfg(feature = "std")]
+    pub use crate::{
+        index::{FollowError, Index, IndexError},
+        principal::{OwnedPrincipal, PrincipalKind},
+        usage::UsageRecorder,
+    };
+}
+
+/// The text of keys, their identifiers and digests.
+pub mod key {
+    pub use crate::{
+        credential::{CredentialId, CredentialIdError},
+        digest::{DigestError, KeyDigest, PepperError, PepperId, Peppers},
+        format::{FormatError, KeyFormat},
+        issued::BearerValue,
+        key_id::KeyIdError,
+        presented::{KeyError, KeyPart, PresentedKey},
+        random::{Random, RandomError, SystemRandom},
+    };
+}
+
+/// For whoever manages keys: control planes, and operators' tools.
+pub mod manage {
+    #[cfg(feature = "std")]
+    pub use crate::keyring::{CreatedKey, Error, KeyringBuilder, Query, Walk};
+    pub use crate::{
+        identity::{Authority, OwnerError},
+        lifecycle::{KeyUpdate, LifecycleError, Rotation},
+        policy::Policy,
+        record::{EffectiveStatus, Labels, Revocation, RevocationCause, Status, TooManyLabels},
+        scope::TooManyScopes,
+        timestamp::TimestampError,
+        ttl::TtlError,
+    };
+}
+
+/// Runs a future to completion on this thread.
+///
+/// Over a store that never waits, such as [`MemoryStore`](store::MemoryStore), every call of
+/// [`Keyring`] is ready at once. A store that needs a runtime's reactor says so; then use that
+/// runtime.
+#[cfg(feature = "std")]
+pub fn block_on<F: Future>(future: F) -> F::Output {
+    pollster::block_on(future)
+}
 
 /// The example in the README, compiled.
 #[cfg(all(doctest, feature = "std"))]

@@ -1,36 +1,38 @@
 //! The life of a key as pure functions of record, context and randomness.
 
-use ring::rand::SecureRandom;
+use core::time::Duration;
 
 use crate::{
     digest::{KeyDigest, Peppers},
     format::KeyFormat,
     identity::{Context, Owner, Tenant},
-    issued::{IssuedKey, RandomError},
-    name::KeyName,
+    issued::IssuedKey,
+    name::{KeyName, NameError, ServiceId, UserId},
     policy::Policy,
     presented::PresentedKey,
-    record::{KeyRecord, Labels, PreviousSecret, Revocation, RevocationCause, Standing, Status},
+    random::{Random, RandomError},
+    record::{
+        EffectiveStatus, KeyRecord, Labels, PreviousSecret, Revocation, RevocationCause, Status,
+    },
     revision::Revision,
     scope::Scopes,
     timestamp::Timestamp,
     ttl::Ttl,
 };
 
-/// A key to be made.
+/// A key to be created.
 ///
 /// # Examples
 ///
 /// ```
-/// use keyfob::{Expiry, KeyName, NamespaceId, NewKey, Owner, TeamId, Tenant, Ttl, UserId};
+/// use keyfob::{NewKey, Ttl};
 ///
-/// let tenant = Tenant::new(TeamId::new("acme")?, NamespaceId::new("fn-7c2d")?);
-/// let new = NewKey::new(tenant, Owner::User(UserId::new("alice")?), KeyName::new("laptop")?)
-///     .with_expiry(Expiry::In(Ttl::days(90)));
+/// let new = NewKey::for_user("acme", "fn-7c2d", "alice", "laptop")?.expires_in(Ttl::days(90)?);
 /// # let _ = new;
-/// # Ok::<(), keyfob::NameError>(())
+/// # Ok::<(), Box<dyn std::error::Error>>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct NewKey {
     /// The namespace that the key opens, and its team.
     pub tenant: Tenant,
@@ -62,6 +64,51 @@ impl NewKey {
         }
     }
 
+    /// A person's key as [`NewKey::new`] makes it, from the names of team, namespace, person and
+    /// key.
+    ///
+    /// # Errors
+    ///
+    /// [`NameError`] names the field that breaks a rule.
+    pub fn for_user(
+        team: &str,
+        namespace: &str,
+        user: &str,
+        name: &str,
+    ) -> Result<Self, NameError> {
+        let owner = Owner::User(UserId::new(user)?);
+        let tenant = Tenant::parse(team, namespace)?;
+        Ok(Self::new(tenant, owner, KeyName::new(name)?))
+    }
+
+    /// A service's key, as [`NewKey::for_user`] a person's.
+    ///
+    /// # Errors
+    ///
+    /// As [`NewKey::for_user`].
+    pub fn for_service(
+        team: &str,
+        namespace: &str,
+        service: &str,
+        name: &str,
+    ) -> Result<Self, NameError> {
+        let owner = Owner::Service(ServiceId::new(service)?);
+        let tenant = Tenant::parse(team, namespace)?;
+        Ok(Self::new(tenant, owner, KeyName::new(name)?))
+    }
+
+    /// Expiring this long after it is created.
+    #[must_use]
+    pub fn expires_in(self, ttl: Ttl) -> Self {
+        self.with_expiry(Expiry::In(ttl))
+    }
+
+    /// Expiring at this moment.
+    #[must_use]
+    pub fn expires_at(self, end: impl Into<Timestamp>) -> Self {
+        self.with_expiry(Expiry::At(end.into()))
+    }
+
     /// With these labels.
     #[must_use]
     pub fn with_labels(mut self, labels: Labels) -> Self {
@@ -76,14 +123,14 @@ impl NewKey {
         self
     }
 
-    /// Ending so.
+    /// With this expiry.
     #[must_use]
     pub fn with_expiry(mut self, expiry: Expiry) -> Self {
         self.expiry = expiry;
         self
     }
 
-    /// Working from this moment on.
+    /// Valid from this moment on.
     #[must_use]
     pub fn with_not_before(mut self, start: impl Into<Timestamp>) -> Self {
         self.not_before = Some(start.into());
@@ -103,11 +150,11 @@ impl NewKey {
         policy: &Policy,
         format: &KeyFormat,
         peppers: &Peppers,
-        rng: &dyn SecureRandom,
+        random: &dyn Random,
     ) -> Result<(KeyRecord, IssuedKey), LifecycleError> {
         let now = context.now;
         let expires_at = self.expiry.end(now, policy)?;
-        let key = IssuedKey::generate(format, rng)?;
+        let key = IssuedKey::generate(format, random)?;
         let record = KeyRecord {
             id: key.id(),
             tenant: self.tenant,
@@ -124,7 +171,7 @@ impl NewKey {
             not_before: self.not_before,
             expires_at,
             status: Status::Active,
-            born: Revision::ZERO,
+            created_revision: Revision::ZERO,
             revision: Revision::ZERO,
         };
         record.refuse_never_valid()?;
@@ -167,8 +214,9 @@ impl Expiry {
     }
 }
 
-/// What to change about a key; what is `None` stays.
+/// Changes to a key; what is `None` stays.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct KeyUpdate {
     /// A new name.
     pub name: Option<KeyName>,
@@ -176,17 +224,75 @@ pub struct KeyUpdate {
     pub labels: Option<Labels>,
     /// New scopes in place of all the old ones.
     pub scopes: Option<Scopes>,
-    /// An earlier end. A key's end cannot be put back: rotate it, or make another.
+    /// An earlier expiry. A key's life is never lengthened: rotate it, or create another.
     pub expires_at: Option<Timestamp>,
+}
+
+impl KeyUpdate {
+    /// No change yet.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With a new name.
+    #[must_use]
+    pub fn with_name(mut self, name: KeyName) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// With new labels in place of all the old ones.
+    #[must_use]
+    pub fn with_labels(mut self, labels: Labels) -> Self {
+        self.labels = Some(labels);
+        self
+    }
+
+    /// With new scopes in place of all the old ones.
+    #[must_use]
+    pub fn with_scopes(mut self, scopes: Scopes) -> Self {
+        self.scopes = Some(scopes);
+        self
+    }
+
+    /// With an earlier expiry.
+    #[must_use]
+    pub fn with_expires_at(mut self, end: impl Into<Timestamp>) -> Self {
+        self.expires_at = Some(end.into());
+        self
+    }
 }
 
 /// How to rotate a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Rotation {
-    /// For how many seconds the replaced secret goes on working, at most until its own end.
-    pub grace_seconds: u64,
-    /// A new end for the new secret, under the policy; none to keep the key's end.
+    /// How long the replaced secret goes on working, at most until its own expiry. Fractions of a
+    /// second are cut off.
+    pub grace: Duration,
+    /// A new expiry for the new secret, under the policy; none to keep the key's expiry.
     pub renew: Option<Expiry>,
+}
+
+impl Rotation {
+    /// The replaced secret stops working at once, and the key keeps its expiry.
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// With this grace period for the replaced secret.
+    #[must_use]
+    pub fn with_grace(mut self, grace: Duration) -> Self {
+        self.grace = grace;
+        self
+    }
+
+    /// With a new expiry.
+    #[must_use]
+    pub fn with_expiry(mut self, expiry: Expiry) -> Self {
+        self.renew = Some(expiry);
+        self
+    }
 }
 
 impl KeyRecord {
@@ -270,25 +376,25 @@ impl KeyRecord {
         policy: &Policy,
         format: &KeyFormat,
         peppers: &Peppers,
-        rng: &dyn SecureRandom,
+        random: &dyn Random,
     ) -> Result<(Self, IssuedKey), LifecycleError> {
         let now = context.now;
         self.refuse_revoked()?;
-        if self.standing(now, policy) == Standing::Expired {
+        if self.effective_status(now, policy) == EffectiveStatus::Expired {
             return Err(LifecycleError::Expired);
         }
-        if rotation.grace_seconds > policy.max_grace_seconds {
+        if rotation.grace > policy.max_grace {
             return Err(LifecycleError::GraceTooLong {
-                max_seconds: policy.max_grace_seconds,
+                max: policy.max_grace,
             });
         }
         let old_end = self.expires_under(policy).unwrap_or(Timestamp::MAX);
-        let until = now.plus_seconds(rotation.grace_seconds).min(old_end);
+        let until = now.plus_seconds(rotation.grace.as_secs()).min(old_end);
         if let Some(expiry) = rotation.renew {
             self.expires_at = expiry.end(now, policy)?;
             self.refuse_never_valid()?;
         }
-        let key = IssuedKey::with_id(format, self.id, rng)?;
+        let key = IssuedKey::with_id(format, self.id, random)?;
         self.previous = (now < until).then_some(PreviousSecret {
             digest: self.digest,
             issued_at: self.issued_at,
@@ -309,7 +415,7 @@ impl KeyRecord {
     ///
     /// - the key is revoked -> [`LifecycleError::Revoked`]
     /// - `presented` is not this key with its current secret -> [`LifecycleError::OtherSecret`]
-    pub fn repeppered(
+    pub fn rehashed(
         mut self,
         presented: &PresentedKey<'_>,
         peppers: &Peppers,
@@ -373,10 +479,10 @@ pub enum LifecycleError {
     #[error("expires_at: the end of a key cannot be put back; rotate it or make another")]
     ExpiryExtended,
     /// More grace than the policy allows.
-    #[error("grace: longer than the policy's maximum of {max_seconds} seconds")]
+    #[error("grace: longer than the policy's maximum of {} seconds", max.as_secs())]
     GraceTooLong {
-        /// The longest grace, in seconds.
-        max_seconds: u64,
+        /// The longest grace period.
+        max: Duration,
     },
     /// The key is revoked, for ever.
     #[error("the key is revoked")]
@@ -643,7 +749,7 @@ mod tests {
         assert_eq!(
             until(&record, 0, 10 * HOUR + 1),
             Err(LifecycleError::GraceTooLong {
-                max_seconds: 10 * HOUR
+                max: Duration::from_secs(10 * HOUR)
             })
         );
         assert_eq!(
@@ -664,7 +770,7 @@ mod tests {
         let policy = Policy::default();
         let rotated = |seconds| {
             let rotation = Rotation {
-                grace_seconds: HOUR,
+                grace: Duration::from_secs(HOUR),
                 renew: Some(Expiry::Never),
             };
             rotate(ending(2 * HOUR), seconds, &rotation, &policy).map(|record| record.expires_at)
@@ -734,25 +840,22 @@ mod tests {
                 &rng,
             )
             .unwrap();
-        let repeppered = |key: &IssuedKey| {
+        let rehashed = |key: &IssuedKey| {
             let record = record.clone();
-            record.repeppered(&key.presented(), &peppers, &at(1))
+            record.rehashed(&key.presented(), &peppers, &at(1))
         };
         let wrong_secret = IssuedKey::with_id(&format(), key.id(), &rng).unwrap();
         let stranger = IssuedKey::generate(&format(), &rng).unwrap();
         for other in [wrong_secret, stranger] {
-            assert!(matches!(
-                repeppered(&other),
-                Err(LifecycleError::OtherSecret)
-            ));
+            assert!(matches!(rehashed(&other), Err(LifecycleError::OtherSecret)));
         }
-        let moved = repeppered(&key).unwrap();
+        let moved = rehashed(&key).unwrap();
         assert_eq!(moved.digest.pepper(), PepperId::new(1));
         assert!(moved.digest.matches(&key.presented(), &peppers));
         assert_eq!((moved.issued_at, moved.updated_at), (NOW, after(1)));
         let revoked = record.clone().revoked(&at(1)).unwrap();
         assert!(matches!(
-            revoked.repeppered(&key.presented(), &peppers, &at(2)),
+            revoked.rehashed(&key.presented(), &peppers, &at(2)),
             Err(LifecycleError::Revoked)
         ));
     }

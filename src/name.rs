@@ -54,6 +54,20 @@ macro_rules! text {
             }
         }
 
+        impl TryFrom<&str> for $name {
+            type Error = NameError;
+
+            fn try_from(text: &str) -> Result<Self, NameError> {
+                Self::new(text)
+            }
+        }
+
+        impl From<&$name> for $name {
+            fn from(name: &$name) -> Self {
+                name.clone()
+            }
+        }
+
         impl core::str::FromStr for $name {
             type Err = NameError;
 
@@ -158,6 +172,13 @@ text! {
 pub struct NameError {
     field: &'static str,
     fault: NameFault,
+}
+
+/// Lets a name that was validated before stand where a text may.
+impl From<core::convert::Infallible> for NameError {
+    fn from(never: core::convert::Infallible) -> Self {
+        match never {}
+    }
 }
 
 impl NameError {

@@ -1,5 +1,7 @@
 //! What keys an embedder allows.
 
+use core::time::Duration;
+
 use crate::{timestamp::Timestamp, ttl::Ttl};
 
 /// What keys may be made in a namespace, and how long they may live.
@@ -11,14 +13,15 @@ use crate::{timestamp::Timestamp, ttl::Ttl};
 /// # Examples
 ///
 /// ```
-/// use keyfob::{Policy, Ttl};
+/// use keyfob::{Ttl, manage::Policy};
 ///
 /// let policy = Policy {
-///     max_ttl: Some(Ttl::days(90)),
+///     max_ttl: Some(Ttl::days(90)?),
 ///     expiry_required: true,
 ///     ..Policy::default()
 /// };
 /// # let _ = policy;
+/// # Ok::<(), keyfob::manage::TtlError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
@@ -33,8 +36,12 @@ pub struct Policy {
     pub keys_per_owner: Option<u32>,
     /// Whether the name of a live key is unique in its namespace.
     pub unique_names: bool,
-    /// For how many seconds a replaced secret may go on working after a rotation.
-    pub max_grace_seconds: u64,
+    /// How long a replaced secret may go on working after a rotation.
+    #[cfg_attr(
+        feature = "serde",
+        serde(with = "seconds", rename = "max_grace_seconds")
+    )]
+    pub max_grace: Duration,
 }
 
 impl Policy {
@@ -61,8 +68,29 @@ impl Default for Policy {
             expiry_required: false,
             keys_per_owner: None,
             unique_names: true,
-            max_grace_seconds: 30 * 86_400,
+            max_grace: Duration::from_secs(30 * 86_400),
         }
+    }
+}
+
+/// A duration as whole seconds.
+#[cfg(feature = "serde")]
+mod seconds {
+    use core::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(super) fn serialize<S: Serializer>(
+        duration: &Duration,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(duration.as_secs())
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_secs)
     }
 }
 
@@ -80,7 +108,7 @@ mod tests {
             };
             policy.end_of_life(at(1_000), own)
         };
-        let hour = Some(Ttl::hours(1));
+        let hour = Some(Ttl::hours(1).unwrap());
         assert_eq!(end(None, None), None);
         assert_eq!(end(None, Some(at(2_000))), Some(at(2_000)));
         assert_eq!(end(hour, None), Some(at(4_600)));

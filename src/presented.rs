@@ -141,7 +141,7 @@ pub(crate) fn parse_key_id(format: &KeyFormat, text: &[u8]) -> Result<KeyId, Key
     let head = format.head();
     match text.strip_prefix(head) {
         Some(digits) => KeyId::from_hex(digits)
-            .map_err(|at| KeyError::new(KeyPart::Id, at).moved_by(head.len())),
+            .map_err(|error| KeyError::new(KeyPart::Id, error.position()).moved_by(head.len())),
         None => Err(KeyError::new(KeyPart::Prefix, first_difference(text, head))),
     }
 }

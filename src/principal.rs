@@ -4,8 +4,8 @@ use core::fmt;
 
 use crate::{
     credential::CredentialId,
-    identity::{Actor, Owner},
-    index::{End, Grant, Granted, Holder, Index},
+    identity::{Actor, Authority, Context, Owner, Tenant},
+    index::{End, Grant, GrantRef, Holder, Index},
     key_id::KeyId,
     name::{NamespaceId, Scope, TeamId, UserId},
     scope::Scopes,
@@ -23,15 +23,15 @@ pub struct Principal<'a> {
     pub(crate) credential: CredentialId,
     /// What the names are read from when somebody asks: most calls never do.
     pub(crate) index: &'a Index,
-    pub(crate) granted: Granted,
+    pub(crate) grant_ref: GrantRef,
     pub(crate) namespace: &'a NamespaceId,
     pub(crate) end: End,
-    pub(crate) standing: SecretStanding,
+    pub(crate) standing: SecretState,
 }
 
 /// What is to be said of the secret that was presented.
 #[derive(Clone, Copy, PartialEq, Eq)]
-pub(crate) enum SecretStanding {
+pub(crate) enum SecretState {
     Current,
     /// The current secret, digested under a pepper that is not the current one.
     Outdated,
@@ -41,7 +41,7 @@ pub(crate) enum SecretStanding {
 
 impl<'a> Principal<'a> {
     fn grant(&self) -> &'a Grant {
-        match self.index.grant(self.granted) {
+        match self.index.grant(self.grant_ref) {
             Some(grant) => grant,
             None => unreachable!("a line names a grant after it is there"),
         }
@@ -114,13 +114,36 @@ impl<'a> Principal<'a> {
     /// Whether the secret is one that a rotation replaced, still within its grace: its user must
     /// move on.
     pub fn used_replaced_secret(&self) -> bool {
-        self.standing == SecretStanding::Replaced
+        self.standing == SecretState::Replaced
     }
 
     /// Whether the key's digest was made under another pepper than the current one: see
-    /// [`Keyring::repepper`](crate::Keyring::repepper).
-    pub fn needs_repepper(&self) -> bool {
-        self.standing == SecretStanding::Outdated
+    /// [`Keyring::rehash`](crate::Keyring::rehash).
+    pub fn needs_rehash(&self) -> bool {
+        self.standing == SecretState::Outdated
+    }
+
+    /// The principal as it stands, without a borrow: for what outlives the call, as the extensions
+    /// of a request do.
+    pub fn to_owned(&self) -> OwnedPrincipal {
+        let grant = self.grant();
+        OwnedPrincipal {
+            credential: self.credential,
+            kind: self.kind(),
+            tenant: grant.tenant.clone(),
+            owner: self.owner().cloned(),
+            legacy_subject: self.legacy_subject().cloned(),
+            scopes: grant.scopes.clone(),
+            expires_at: self.expires_at(),
+            used_replaced_secret: self.used_replaced_secret(),
+        }
+    }
+
+    /// The circumstances of a management call that this principal makes: the change is refused if
+    /// its credential no longer works when the change is kept, or has lost any of its scopes.
+    pub fn context(&self, now: impl Into<Timestamp>) -> Context {
+        let authority = Authority::credential(self.credential, self.scopes().clone());
+        Context::new(self.to_actor(), now).with_authority(authority)
     }
 
     /// The principal as the one who acts in management calls.
@@ -129,6 +152,56 @@ impl<'a> Principal<'a> {
             owner: self.owner().cloned(),
             credential: Some(self.credential),
         }
+    }
+}
+
+/// `user:alice`, `service:deploy-bot`, or `legacy:` and the subject of a legacy credential.
+impl fmt::Display for Principal<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_holder(self.owner(), self.legacy_subject(), f)
+    }
+}
+
+fn fmt_holder(
+    owner: Option<&Owner>,
+    subject: Option<&UserId>,
+    f: &mut fmt::Formatter<'_>,
+) -> fmt::Result {
+    match (owner, subject) {
+        (Some(owner), _) => fmt::Display::fmt(owner, f),
+        (None, Some(subject)) => write!(f, "legacy:{subject}"),
+        (None, None) => f.write_str("legacy"),
+    }
+}
+
+/// What a [`Principal`] says, by value: [`Principal::to_owned`].
+///
+/// It is a record of a decision, not a proof: the key may have been revoked since.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OwnedPrincipal {
+    /// The credential that was verified.
+    pub credential: CredentialId,
+    /// The kind of the credential.
+    pub kind: PrincipalKind,
+    /// The namespace that the credential opens, and its team.
+    pub tenant: Tenant,
+    /// Whose key it is; none for a legacy credential, which several people share.
+    pub owner: Option<Owner>,
+    /// The subject that a legacy credential was issued to.
+    pub legacy_subject: Option<UserId>,
+    /// The scopes of the key.
+    pub scopes: Scopes,
+    /// The first moment at which the credential no longer works.
+    pub expires_at: Option<Timestamp>,
+    /// Whether the secret is one that a rotation replaced.
+    pub used_replaced_secret: bool,
+}
+
+/// As [`Principal`] displays.
+impl fmt::Display for OwnedPrincipal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt_holder(self.owner.as_ref(), self.legacy_subject.as_ref(), f)
     }
 }
 

@@ -3,7 +3,7 @@
 use alloc::collections::BTreeMap;
 
 use crate::{
-    boundary::{Boundary, Realm},
+    cutoff::{Cutoff, Target},
     digest::KeyDigest,
     identity::{Actor, Owner, Tenant},
     key_id::KeyId,
@@ -51,7 +51,7 @@ pub struct KeyRecord {
     /// What has been decided about it.
     pub status: Status,
     /// The store's revision at which the key was created. Set by the store.
-    pub born: Revision,
+    pub created_revision: Revision,
     /// The store's revision at which the record last changed. Set by the store.
     pub revision: Revision,
 }
@@ -64,8 +64,8 @@ impl KeyRecord {
     }
 
     /// What the key is good for at `now` under `policy`.
-    pub fn standing(&self, now: Timestamp, policy: &Policy) -> Standing {
-        Standing::of(
+    pub fn effective_status(&self, now: Timestamp, policy: &Policy) -> EffectiveStatus {
+        EffectiveStatus::of(
             &self.status,
             self.not_before,
             self.expires_under(policy),
@@ -85,26 +85,26 @@ impl KeyRecord {
         matches!(self.status, Status::Revoked(_))
     }
 
-    /// The realms whose cuts revoke the key.
-    pub fn realms(&self) -> [Realm; 3] {
+    /// The targets whose cuts revoke the key.
+    pub fn targets(&self) -> [Target; 3] {
         let Tenant { team, .. } = &self.tenant;
         [
-            Realm::Team(team.clone()),
-            Realm::Namespace(self.tenant.clone()),
-            Realm::Owner(team.clone(), self.owner.clone()),
+            Target::Team(team.clone()),
+            Target::Namespace(self.tenant.clone()),
+            Target::Owner(team.clone(), self.owner.clone()),
         ]
     }
 
-    /// The record as it reads behind these boundaries: revoked by the first cut after it was
+    /// The record as it reads behind these cutoffs: revoked by the first cut after it was
     /// created, unless it was revoked before.
     ///
-    /// Stores pass every record that they hand out through this with the boundaries of its
+    /// Stores pass every record that they hand out through this with the cutoffs of its
     /// team, its namespace and its owner. It is how leaving costs the same with one key and with
     /// a hundred thousand.
     #[must_use]
-    pub fn behind<'a>(mut self, boundaries: impl IntoIterator<Item = &'a Boundary>) -> Self {
+    pub fn with_cutoffs<'a>(mut self, cutoffs: impl IntoIterator<Item = &'a Cutoff>) -> Self {
         if !self.is_revoked() {
-            if let Some(revocation) = Boundary::first_cut(boundaries, self.born) {
+            if let Some(revocation) = Cutoff::first_covering(cutoffs, self.created_revision) {
                 self.status = Status::Revoked(revocation.clone());
             }
         }
@@ -181,7 +181,7 @@ pub enum RevocationCause {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
-pub enum Standing {
+pub enum EffectiveStatus {
     /// It works.
     Active,
     /// It will work.
@@ -194,7 +194,7 @@ pub enum Standing {
     Revoked,
 }
 
-impl Standing {
+impl EffectiveStatus {
     fn of(
         status: &Status,
         not_before: Option<Timestamp>,
@@ -315,8 +315,8 @@ impl KeyInfo {
 
     /// What the key is good for at `now` under `policy`, as
     /// [`Keyring::policy`](crate::Keyring::policy) gives it.
-    pub fn standing(&self, now: Timestamp, policy: &Policy) -> Standing {
-        Standing::of(
+    pub fn effective_status(&self, now: Timestamp, policy: &Policy) -> EffectiveStatus {
+        EffectiveStatus::of(
             &self.status,
             self.not_before,
             self.expires_under(policy),
@@ -404,7 +404,7 @@ mod tests {
 
     #[test]
     fn a_key_has_its_times() {
-        use Standing::{Active, Disabled, Expired, NotYetValid, Revoked};
+        use EffectiveStatus::{Active, Disabled, Expired, NotYetValid, Revoked};
 
         let policy = Policy::default();
         for (record, expected) in [
@@ -416,9 +416,15 @@ mod tests {
             (record().revoked(&context(0)).unwrap(), [Revoked; 4]),
         ] {
             let moments = [9, 10, 19, 20].map(at);
-            assert_eq!(moments.map(|now| record.standing(now, &policy)), expected);
+            assert_eq!(
+                moments.map(|now| record.effective_status(now, &policy)),
+                expected
+            );
             let info = KeyInfo::from(&record);
-            assert_eq!(moments.map(|now| info.standing(now, &policy)), expected);
+            assert_eq!(
+                moments.map(|now| info.effective_status(now, &policy)),
+                expected
+            );
         }
     }
 
@@ -465,22 +471,25 @@ mod tests {
         let cut = |at: i64| {
             use crate::audit::{Action, AuditEntry};
 
-            let event = AuditEntry::new(Action::RealmCut, &context(at));
+            let event = AuditEntry::new(Action::AllRevoked, &context(at));
             let revision = Revision::new(at.unsigned_abs());
-            Boundary::new(&record().realms()[0], false, revision, &event)
+            Cutoff::new(&record().targets()[0], false, revision, &event)
         };
-        let boundaries = [cut(9), cut(7)];
-        let read = |record: KeyRecord| match record.behind(&boundaries).status {
+        let cutoffs = [cut(9), cut(7)];
+        let read = |record: KeyRecord| match record.with_cutoffs(&cutoffs).status {
             Status::Revoked(revocation) => Some((revocation.cause, revocation.at)),
             Status::Active | Status::Disabled => None,
         };
-        let born = |revision| KeyRecord {
-            born: Revision::new(revision),
+        let created_revision = |revision| KeyRecord {
+            created_revision: Revision::new(revision),
             ..record()
         };
-        assert_eq!(read(born(7)), Some((RevocationCause::Team, at(7))));
-        assert_eq!(read(born(10)), None);
-        let revoked = born(7).revoked(&context(8)).unwrap();
+        assert_eq!(
+            read(created_revision(7)),
+            Some((RevocationCause::Team, at(7)))
+        );
+        assert_eq!(read(created_revision(10)), None);
+        let revoked = created_revision(7).revoked(&context(8)).unwrap();
         assert_eq!(read(revoked), Some((RevocationCause::Key, at(8))));
     }
 

@@ -36,6 +36,11 @@ impl Scopes {
         Ok(Self::Only(scopes.into()))
     }
 
+    /// No scope: the key shows who calls, and no more.
+    pub fn none() -> Self {
+        Self::Only(Arc::from([]))
+    }
+
     /// Whether every one of `required` is among them.
     pub fn contain(&self, required: &[Scope]) -> bool {
         match self {

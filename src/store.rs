@@ -1,120 +1,116 @@
 //! Where keys are kept: the contract that every store fulfils.
 
 mod change;
-mod judge;
+mod decide;
 #[cfg(feature = "std")]
-mod memory;
+mod journal;
 mod query;
 mod state;
 
-use alloc::{boxed::Box, vec::Vec};
-use core::{error::Error, fmt, future::Future};
+use alloc::{boxed::Box, sync::Arc, vec::Vec};
+use core::{error::Error, fmt};
 
-pub use change::{Change, Changes, Commit, Conflict, Entry, Item, Limits};
-pub use judge::{Facts, Known, NameQuestion, OwnerQuestion, Questions, Write};
+pub use async_trait::async_trait;
+
+pub use change::{ActorFault, Change, Changes, Commit, Conflict, Entry, Item, Limits};
+pub use decide::{Existing, NameLookup, OwnerLookup, ReadSet, Snapshot, WriteSet};
 #[cfg(feature = "std")]
-pub use memory::MemoryStore;
+pub use journal::{Journal, JournalEntry, JournaledStore, MemoryStore};
 pub use query::{
     AuditQuery, Cursor, CursorError, KeyQuery, LegacyQuery, NamespaceQuery, NamespaceRecord, Page,
     StatusFilter,
 };
 pub use state::StoreState;
 
+pub use crate::{
+    cutoff::{Cutoff, Target},
+    record::{KeyRecord, PreviousSecret},
+    revision::Revision,
+};
+
 use crate::{
     audit::AuditEvent,
     credential::CredentialId,
+    format::KeyFormat,
     identity::Tenant,
     key_id::KeyId,
     legacy::{LegacyPolicy, LegacyRecord},
     policy::Policy,
-    record::KeyRecord,
-    revision::Revision,
     usage::Usage,
 };
 
-/// The authority over keys: an ordered log of changes with its current state.
+/// Where keys are kept: an ordered log of changes with its current state.
 ///
 /// The contract, which `keyfob-conformance` tests clause by clause:
 ///
-/// - **One order.** The first commit gets [`Revision`] 1 and every other the next, without gaps;
-///   whoever sees a revision sees all before it. A reader that starts after a commit returned sees that commit.
+/// - **One order.** The first commit gets [`Revision`] 1 and every other the next, without gaps.
+///   A reader that sees a revision sees all before it. A reader that starts after a commit
+///   returned sees that commit.
 /// - **All or nothing.** A change, its audit event and its entry in the change feed are kept
 ///   together, durably, before `commit` returns `Ok`, or not at all.
-/// - **Judged inside.** A commit's conditions ([`Change`]) are judged in the same step that
-///   keeps it: between judging and keeping nothing else is kept.
-/// - **Cuts, not sweeps.** A [`Boundary`](crate::Boundary) revokes whatever was created in its
-///   realm at or before its cut. Records that the store hands out read so, through
-///   [`KeyRecord::behind`]; no record is rewritten.
+/// - **Decided inside.** A commit's conditions ([`Change`]) and its actor's
+///   [`Authority`](crate::manage::Authority) are checked in the same step that keeps it: between
+///   checking and keeping nothing else is kept.
+/// - **Cutoffs, not sweeps.** A [`Cutoff`] revokes everything that was created in its target up to
+///   its revision. Records that the store hands out read so, through [`KeyRecord::with_cutoffs`];
+///   no record is rewritten.
 /// - **Nothing comes back.** A revoked key stays revoked, a deleted key's identifier stays taken.
 ///
-/// [`StoreState`] is this contract as plain code without I/O. A store for one process can wrap
-/// it, as [`MemoryStore`] and `examples/custom_store.rs` do. A store with an engine of its own
-/// answers a commit's [questions](Commit::questions), lets [`Commit::judge`] decide, and writes
-/// the [`Write`], in one transaction: so the conditions are judged by the same code everywhere.
+/// There are three ways to write a store:
 ///
-/// The futures of a store without I/O are ready at once, and [`wait`](crate::wait) turns any of
-/// them into a plain call.
+/// - for one process, a [`Journal`]: [`JournaledStore`] does the rest (`examples/custom_store.rs`
+///   is a durable one in a file);
+/// - for one process with needs of its own, [`StoreState`], the contract as plain code;
+/// - with an engine of its own: answer a commit's [read set](Commit::read_set), let
+///   [`Commit::decide`] decide, and write the [`WriteSet`], in one transaction. So the conditions
+///   are checked by the same code everywhere.
+///
+/// The trait is used as `Arc<dyn KeyStore>`, so its futures are boxed (by `async-trait`): no
+/// caller is generic over the store. A management call does I/O, which one allocation does not
+/// show beside. Verification never calls a store.
+#[async_trait]
 pub trait KeyStore: Send + Sync {
-    /// Keeps a change with its audit event, and gives the revision it got.
+    /// Keeps a change with its audit event, and returns the revision it got.
     ///
     /// - conditions fulfilled -> kept, `Ok(revision)`
     /// - a condition broken -> nothing kept, [`CommitError::Conflict`]
     /// - the store failed -> [`CommitError::Store`]; whether it was kept is unknown unless
     ///   [`StoreError::is_definite`]
-    fn commit(&self, commit: &Commit)
-    -> impl Future<Output = Result<Revision, CommitError>> + Send;
+    async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError>;
 
-    /// A key of this tenant, read behind its boundaries.
+    /// A key of this tenant, with cutoffs applied.
     ///
     /// - no such key, deleted, or of another tenant -> `Ok(None)`
-    fn key(
-        &self,
-        tenant: &Tenant,
-        id: KeyId,
-    ) -> impl Future<Output = Result<Option<KeyRecord>, StoreError>> + Send;
+    async fn key(&self, tenant: &Tenant, id: KeyId) -> Result<Option<KeyRecord>, StoreError>;
 
-    /// A page of a team's keys in the order of their creation, read behind their boundaries.
+    /// A page of a team's keys in the order of their creation, with cutoffs applied.
     ///
     /// - keys are created between two pages -> they come after all others; none is skipped or
     ///   given twice
     /// - the page is full and there is more -> [`Page::next`] is set
-    fn keys(
-        &self,
-        query: &KeyQuery,
-    ) -> impl Future<Output = Result<Page<KeyRecord>, StoreError>> + Send;
+    async fn keys(&self, query: &KeyQuery) -> Result<Page<KeyRecord>, StoreError>;
 
-    /// A page of legacy credentials in the order of their import, read behind their boundaries.
-    fn legacy(
-        &self,
-        query: &LegacyQuery,
-    ) -> impl Future<Output = Result<Page<LegacyRecord>, StoreError>> + Send;
+    /// A page of legacy credentials in the order of their import, with cutoffs applied.
+    async fn legacy(&self, query: &LegacyQuery) -> Result<Page<LegacyRecord>, StoreError>;
 
     /// A page of namespaces in the order in which they were bound to their teams.
-    fn namespaces(
-        &self,
-        query: &NamespaceQuery,
-    ) -> impl Future<Output = Result<Page<NamespaceRecord>, StoreError>> + Send;
+    async fn namespaces(&self, query: &NamespaceQuery)
+    -> Result<Page<NamespaceRecord>, StoreError>;
 
-    /// The policy for keys of a namespace.
+    /// The policy for keys of a namespace, or the default policy for `None`.
     ///
     /// - no override, or the namespace is another team's -> the default that was set; none was ->
     ///   [`Policy::default`]
-    fn policy(&self, tenant: &Tenant) -> impl Future<Output = Result<Policy, StoreError>> + Send;
+    async fn policy(&self, tenant: Option<&Tenant>) -> Result<Policy, StoreError>;
 
-    /// The policy for legacy credentials of a namespace.
+    /// The policy for legacy credentials of a namespace, or the default policy for `None`.
     ///
     /// - no override, or the namespace is another team's -> the default that was set; none was ->
     ///   [`LegacyPolicy::Off`]
-    fn legacy_policy(
-        &self,
-        tenant: &Tenant,
-    ) -> impl Future<Output = Result<LegacyPolicy, StoreError>> + Send;
+    async fn legacy_policy(&self, tenant: Option<&Tenant>) -> Result<LegacyPolicy, StoreError>;
 
     /// A page of the audit trail, oldest first.
-    fn audit(
-        &self,
-        query: &AuditQuery,
-    ) -> impl Future<Output = Result<Page<AuditEvent>, StoreError>> + Send;
+    async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError>;
 
     /// What changed after `after`: the current state of everything whose last change is later,
     /// in the order of those changes, at most `limit` entries.
@@ -123,96 +119,103 @@ pub trait KeyStore: Send + Sync {
     /// - something changed several times -> it appears once, at its last change
     /// - something was deleted -> its deletion appears
     /// - a limit of zero -> read as one
-    fn changes(
-        &self,
-        after: Revision,
-        limit: usize,
-    ) -> impl Future<Output = Result<Changes, StoreError>> + Send;
+    async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError>;
+
+    /// Waits until the store may have a commit after `after`.
+    ///
+    /// - it may have one -> `Ok(true)`; too early is allowed, too late is not
+    /// - the store cannot tell -> `Ok(false)` at once, as the default does: the follower polls
+    /// - the store cannot be read -> an error, at once; the follower backs off
+    ///
+    /// The caller bounds the wait and drops the future when its time is over.
+    async fn wait_for_change(&self, after: Revision) -> Result<bool, StoreError> {
+        let _ = after;
+        Ok(false)
+    }
+
+    /// Whether another process can change what is kept.
+    ///
+    /// - it can -> a verifier over the store needs a follower, and refuses calls if none runs
+    fn is_shared(&self) -> bool;
+
+    /// The format of the keys in the store; `None` until one was recorded.
+    async fn key_format(&self) -> Result<Option<KeyFormat>, StoreError>;
+
+    /// Records the format of the keys unless one is recorded, and returns the one that is.
+    async fn record_key_format(&self, format: &KeyFormat) -> Result<KeyFormat, StoreError>;
 
     /// Merges usage into what is kept: counts are added, last use only moves forward.
     ///
     /// - a credential that is not kept -> passed over
-    fn record_usage(&self, batch: &[Usage]) -> impl Future<Output = Result<(), StoreError>> + Send;
+    async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError>;
 
     /// What is kept of the usage of these credentials; none for one that was never used.
-    fn usage(
-        &self,
-        credentials: &[CredentialId],
-    ) -> impl Future<Output = Result<Vec<Usage>, StoreError>> + Send;
+    async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError>;
 }
 
-impl<S: KeyStore + ?Sized> KeyStore for alloc::sync::Arc<S> {
-    fn commit(
-        &self,
-        commit: &Commit,
-    ) -> impl Future<Output = Result<Revision, CommitError>> + Send {
-        (**self).commit(commit)
+#[async_trait]
+impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
+    async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
+        (**self).commit(commit).await
     }
 
-    fn key(
-        &self,
-        tenant: &Tenant,
-        id: KeyId,
-    ) -> impl Future<Output = Result<Option<KeyRecord>, StoreError>> + Send {
-        (**self).key(tenant, id)
+    async fn key(&self, tenant: &Tenant, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        (**self).key(tenant, id).await
     }
 
-    fn keys(
-        &self,
-        query: &KeyQuery,
-    ) -> impl Future<Output = Result<Page<KeyRecord>, StoreError>> + Send {
-        (**self).keys(query)
+    async fn keys(&self, query: &KeyQuery) -> Result<Page<KeyRecord>, StoreError> {
+        (**self).keys(query).await
     }
 
-    fn legacy(
-        &self,
-        query: &LegacyQuery,
-    ) -> impl Future<Output = Result<Page<LegacyRecord>, StoreError>> + Send {
-        (**self).legacy(query)
+    async fn legacy(&self, query: &LegacyQuery) -> Result<Page<LegacyRecord>, StoreError> {
+        (**self).legacy(query).await
     }
 
-    fn namespaces(
+    async fn namespaces(
         &self,
         query: &NamespaceQuery,
-    ) -> impl Future<Output = Result<Page<NamespaceRecord>, StoreError>> + Send {
-        (**self).namespaces(query)
+    ) -> Result<Page<NamespaceRecord>, StoreError> {
+        (**self).namespaces(query).await
     }
 
-    fn policy(&self, tenant: &Tenant) -> impl Future<Output = Result<Policy, StoreError>> + Send {
-        (**self).policy(tenant)
+    async fn policy(&self, tenant: Option<&Tenant>) -> Result<Policy, StoreError> {
+        (**self).policy(tenant).await
     }
 
-    fn legacy_policy(
-        &self,
-        tenant: &Tenant,
-    ) -> impl Future<Output = Result<LegacyPolicy, StoreError>> + Send {
-        (**self).legacy_policy(tenant)
+    async fn legacy_policy(&self, tenant: Option<&Tenant>) -> Result<LegacyPolicy, StoreError> {
+        (**self).legacy_policy(tenant).await
     }
 
-    fn audit(
-        &self,
-        query: &AuditQuery,
-    ) -> impl Future<Output = Result<Page<AuditEvent>, StoreError>> + Send {
-        (**self).audit(query)
+    async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
+        (**self).audit(query).await
     }
 
-    fn changes(
-        &self,
-        after: Revision,
-        limit: usize,
-    ) -> impl Future<Output = Result<Changes, StoreError>> + Send {
-        (**self).changes(after, limit)
+    async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
+        (**self).changes(after, limit).await
     }
 
-    fn record_usage(&self, batch: &[Usage]) -> impl Future<Output = Result<(), StoreError>> + Send {
-        (**self).record_usage(batch)
+    async fn wait_for_change(&self, after: Revision) -> Result<bool, StoreError> {
+        (**self).wait_for_change(after).await
     }
 
-    fn usage(
-        &self,
-        credentials: &[CredentialId],
-    ) -> impl Future<Output = Result<Vec<Usage>, StoreError>> + Send {
-        (**self).usage(credentials)
+    fn is_shared(&self) -> bool {
+        (**self).is_shared()
+    }
+
+    async fn key_format(&self) -> Result<Option<KeyFormat>, StoreError> {
+        (**self).key_format().await
+    }
+
+    async fn record_key_format(&self, format: &KeyFormat) -> Result<KeyFormat, StoreError> {
+        (**self).record_key_format(format).await
+    }
+
+    async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {
+        (**self).record_usage(batch).await
+    }
+
+    async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {
+        (**self).usage(credentials).await
     }
 }
 

@@ -1,8 +1,8 @@
 //! Moments in whole seconds.
 
-use core::fmt;
+use core::{fmt, str::FromStr};
 
-use time::OffsetDateTime;
+use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
 /// A moment in whole Unix seconds, from year 0 to year 9999.
 ///
@@ -62,6 +62,37 @@ impl From<OffsetDateTime> for Timestamp {
         Self::from_unix(moment.unix_timestamp())
     }
 }
+
+#[cfg(feature = "std")]
+impl From<std::time::SystemTime> for Timestamp {
+    fn from(moment: std::time::SystemTime) -> Self {
+        OffsetDateTime::from(moment).into()
+    }
+}
+
+/// The time of the system's clock, for callers without a clock of their own.
+///
+/// Nothing in the crate but [`Keyring::open`](crate::Keyring::open) reads a clock by itself: time
+/// is an argument.
+#[cfg(feature = "std")]
+pub fn now() -> Timestamp {
+    OffsetDateTime::now_utc().into()
+}
+
+/// Reads RFC 3339 (section 5.6) in any offset; fractions of a second are cut off.
+impl FromStr for Timestamp {
+    type Err = TimestampError;
+
+    fn from_str(text: &str) -> Result<Self, TimestampError> {
+        let moment = OffsetDateTime::parse(text, &Rfc3339).map_err(|_| TimestampError)?;
+        Ok(moment.into())
+    }
+}
+
+/// A text is not a moment in RFC 3339.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("not a time as in 2025-12-19T10:30:00Z (RFC 3339)")]
+pub struct TimestampError;
 
 impl From<Timestamp> for OffsetDateTime {
     fn from(moment: Timestamp) -> Self {

@@ -1,6 +1,6 @@
 //! How long a key lives.
 
-use core::{fmt, str::FromStr};
+use core::{fmt, str::FromStr, time::Duration};
 
 use crate::timestamp::Timestamp;
 
@@ -33,22 +33,22 @@ impl Ttl {
         }
     }
 
-    /// Takes a number of days; past [`Ttl::MAX`] it becomes that, and zero becomes [`Ttl::MIN`].
-    pub const fn days(days: u32) -> Self {
-        match Self::from_seconds((days as u64).saturating_mul(86_400)) {
-            Ok(ttl) => ttl,
-            Err(TtlError::TooLong) => Self::MAX,
-            Err(_) => Self::MIN,
-        }
+    /// A number of days of 24 hours.
+    ///
+    /// # Errors
+    ///
+    /// [`TtlError::TooShort`] for zero, [`TtlError::TooLong`] past [`Ttl::MAX`].
+    pub const fn days(days: u32) -> Result<Self, TtlError> {
+        Self::from_seconds((days as u64).saturating_mul(86_400))
     }
 
-    /// Takes a number of hours; zero becomes [`Ttl::MIN`].
-    pub const fn hours(hours: u32) -> Self {
-        match Self::from_seconds((hours as u64).saturating_mul(3_600)) {
-            Ok(ttl) => ttl,
-            Err(TtlError::TooLong) => Self::MAX,
-            Err(_) => Self::MIN,
-        }
+    /// A number of hours.
+    ///
+    /// # Errors
+    ///
+    /// As [`Ttl::days`].
+    pub const fn hours(hours: u32) -> Result<Self, TtlError> {
+        Self::from_seconds((hours as u64).saturating_mul(3_600))
     }
 
     /// The number of seconds.
@@ -59,6 +59,21 @@ impl Ttl {
     /// The moment this long after `start`, or [`Timestamp::MAX`].
     pub const fn after(self, start: Timestamp) -> Timestamp {
         start.plus_seconds(self.0)
+    }
+}
+
+impl TryFrom<Duration> for Ttl {
+    type Error = TtlError;
+
+    /// Takes whole seconds; fractions are cut off.
+    fn try_from(duration: Duration) -> Result<Self, TtlError> {
+        Self::from_seconds(duration.as_secs())
+    }
+}
+
+impl From<Ttl> for Duration {
+    fn from(ttl: Ttl) -> Self {
+        Self::from_secs(ttl.0)
     }
 }
 

@@ -1,6 +1,7 @@
 //! The decision: whose key is this, and may it enter this namespace, now?
 
 use alloc::sync::Arc;
+use core::time::Duration;
 
 use subtle::{Choice, ConditionallySelectable};
 
@@ -10,12 +11,12 @@ use crate::{
     denied::{Denied, DenyReason},
     digest::{KeyBlock, Lanes, Peppers, difference, is_zero, key_lanes, legacy_lanes, same},
     format::KeyFormat,
-    index::{End, Granted, Index, Namespace, Place, Row, Seen, Tail},
+    index::{End, EntryMeta, GrantRef, Index, Namespace, Place, Row, Seen},
     key_id::KeyId,
     legacy::PresentedLegacy,
     name::Scope,
     presented::PresentedKey,
-    principal::{Principal, SecretStanding},
+    principal::{Principal, SecretState},
     timestamp::Timestamp,
     usage::{Usage, UsageRecorder},
 };
@@ -34,30 +35,22 @@ use crate::{
 /// # Examples
 ///
 /// ```
-/// use std::sync::Arc;
+/// use keyfob::{Access, Context, Keyring, MemoryStore, NewKey, block_on, now};
 ///
-/// use keyfob::{
-///     Access, Actor, Context, Index, KeyFormat, KeyName, Keyring, NamespaceId, NewKey, Owner,
-///     TeamId, Tenant, Timestamp, UserId, store::MemoryStore, wait,
-/// };
+/// # fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let keyring = block_on(Keyring::open(MemoryStore::new(), "dof"))?;
+/// let verifier = keyring.verifier();
 ///
-/// let format = KeyFormat::new("dof")?;
-/// let index = Arc::new(Index::new());
-/// let keyring = Keyring::new(MemoryStore::new(), format).with_index(Arc::clone(&index));
-/// let verifier = keyring.verifier(index);
+/// let new = NewKey::for_user("acme", "fn-7c2d", "alice", "laptop")?;
+/// let key = block_on(keyring.create(&Context::system(now()), new))?.secret;
 ///
-/// let now = Timestamp::from_unix(1_800_000_000);
-/// let alice = UserId::new("alice")?;
-/// let tenant = Tenant::new(TeamId::new("acme")?, NamespaceId::new("fn-7c2d")?);
-/// let new = NewKey::new(tenant, Owner::User(alice.clone()), KeyName::new("laptop")?);
-/// let (key, _info) = wait(keyring.create(&Context::new(Actor::user(alice), now), new))?;
-///
-/// let header = format!("Bearer {}", key.expose());
+/// let header = key.bearer();
 /// let fields = [header.as_bytes()]; // all `Authorization` fields of the request
-/// let principal = verifier.verify_fields(fields, &Access::to("fn-7c2d"), now)?;
-/// assert_eq!(principal.owner().map(Owner::as_str), Some("alice"));
-/// assert!(verifier.verify_fields(fields, &Access::to("other"), now).is_err());
-/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// let principal = verifier.verify_headers(fields, &Access::to("fn-7c2d"), now())?;
+/// assert_eq!(principal.to_string(), "user:alice");
+/// assert!(verifier.verify_headers(fields, &Access::to("other"), now()).is_err());
+/// # Ok(())
+/// # }
 /// ```
 #[derive(Clone, Debug)]
 pub struct Verifier {
@@ -66,26 +59,34 @@ pub struct Verifier {
     peppers: Peppers,
     usage: Option<Arc<UsageRecorder>>,
     engine: FastEngine,
+    /// The age in seconds at which the index is too old.
+    age_limit: u64,
 }
 
 impl Verifier {
-    /// Verifies keys of this format against this index.
-    pub fn new(index: Arc<Index>, format: KeyFormat) -> Self {
+    /// See [`Index::verifier`].
+    pub(crate) fn new(
+        index: Arc<Index>,
+        format: KeyFormat,
+        peppers: Peppers,
+        stale_after: Option<Duration>,
+    ) -> Self {
+        let age_limit = stale_after.map_or(Self::NO_LIMIT, |bound| {
+            bound.as_secs().clamp(1, Self::NO_LIMIT)
+        });
         Self {
             index,
             format,
-            peppers: Peppers::none(),
+            peppers,
             usage: None,
             engine: authorization::fast_engine(),
+            age_limit,
         }
     }
 
-    /// With these peppers.
-    #[must_use]
-    pub fn with_peppers(mut self, peppers: Peppers) -> Self {
-        self.peppers = peppers;
-        self
-    }
+    /// More than lies between any two [`Timestamp`]s, and less than between one of them and the
+    /// confirmation of an index that never was.
+    const NO_LIMIT: u64 = 1 << 62;
 
     /// Recording usage here.
     #[must_use]
@@ -99,7 +100,7 @@ impl Verifier {
     /// # Security
     ///
     /// For a caller who knows that the request has the field once. Taking the first of several
-    /// lets a proxy in front judge another one: [`Verifier::verify_fields`] refuses them.
+    /// lets a proxy in front judge another one: [`Verifier::verify_headers`] refuses them.
     ///
     /// # Errors
     ///
@@ -140,7 +141,7 @@ impl Verifier {
     /// # Errors
     ///
     /// [`Denied`], for whatever reason.
-    pub fn verify_fields<'v>(
+    pub fn verify_headers<'v>(
         &self,
         values: impl IntoIterator<Item = &'v [u8]>,
         access: &Access<'_>,
@@ -211,14 +212,25 @@ impl Verifier {
         }
     }
 
-    /// The time to judge by, once there is something to judge by.
+    /// The time to decide by, if the index knows enough to decide.
     #[inline]
-    fn begin(&self, now: Timestamp) -> Result<Timestamp, Denied> {
-        if self.index.is_ready() {
+    fn ready_at(&self, now: Timestamp) -> Result<Timestamp, Denied> {
+        // Not in one direction only: a confirmation that lies ahead comes from a clock that has
+        // run back since, and says nothing of how old the index is.
+        if now.as_unix().abs_diff(self.index.confirmed()) < self.age_limit {
             Ok(self.index.ratchet(now))
         } else {
-            Err(Denied::unknown(DenyReason::NotReady))
+            Err(self.not_ready())
         }
+    }
+
+    #[cold]
+    fn not_ready(&self) -> Denied {
+        Denied::unknown(if self.index.is_ready() {
+            DenyReason::Stale
+        } else {
+            DenyReason::NotReady
+        })
     }
 
     /// The digest comes first, the line of the key after it: the line was asked for when `place`
@@ -235,17 +247,23 @@ impl Verifier {
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
-        let now = self.begin(now)?;
+        let now = self.ready_at(now)?;
         let lanes = KeyBlock::new(key).lanes(self.peppers.current());
         let (high, low) = key.id().halves();
         if let Some(seen) = place.look(high, low) {
-            let tail = Tail(seen.row.tail);
-            let pepper = tail.pepper_number() ^ self.peppers.current_number();
-            let wrong = difference(&lanes, &seen.row.digest) | seen.strange | u64::from(pepper);
+            let meta = EntryMeta(seen.row.meta);
+            let pepper = meta.pepper_number() ^ self.peppers.current_number();
+            let wrong = difference(&lanes, &seen.row.digest) | seen.mismatch | u64::from(pepper);
             // The verdict, public from here on.
             if bool::from(is_zero(wrong)) {
-                let standing = SecretStanding::Current;
-                return self.admit(key.id(), &seen.row, (tail.end(), standing), access, now);
+                let standing = SecretState::Current;
+                return self.check_validity(
+                    key.id(),
+                    &seen.row,
+                    (meta.end(), standing),
+                    access,
+                    now,
+                );
             }
         }
         self.verify_otherwise(key, in_registers(lanes), access, now)
@@ -263,30 +281,30 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
         let (row, found) = self.row_of(self.index.key(key.id()));
-        let tail = Tail(row.tail);
+        let meta = EntryMeta(row.meta);
         let mut lanes = in_memory(lanes);
         let mut pepper_is_missing = false;
-        if tail.pepper_number() != self.peppers.current_number() {
-            match self.lanes_under(key, tail) {
+        if meta.pepper_number() != self.peppers.current_number() {
+            match self.lanes_under(key, meta) {
                 Some(outdated) => lanes = outdated,
                 None => pepper_is_missing = true,
             }
         }
         let matches = same(&lanes, &row.digest) & found;
-        let previous = self.previous_secret(key, tail, &lanes);
+        let previous = self.previous_secret(key, meta, &lanes);
         // Looked at for every refusal alike, or its absence would tell which keys exist.
         let well_formed = self.format.checksum_fits(key.secret());
         // The verdict, public from here on.
         let (end, standing) = if bool::from(matches) && !pepper_is_missing {
-            let current = tail.pepper_number() == self.peppers.current_number();
+            let current = meta.pepper_number() == self.peppers.current_number();
             let standing = if current {
-                SecretStanding::Current
+                SecretState::Current
             } else {
-                SecretStanding::Outdated
+                SecretState::Outdated
             };
-            (tail.end(), standing)
+            (meta.end(), standing)
         } else if let Some(until) = previous {
-            (tail.end().min(until), SecretStanding::Replaced)
+            (meta.end().min(until), SecretState::Replaced)
         } else {
             return Err(Denied::unknown(if pepper_is_missing {
                 DenyReason::PepperMissing
@@ -298,49 +316,54 @@ impl Verifier {
                 DenyReason::UnknownKey
             }));
         };
-        self.admit(key.id(), &row, (end, standing), access, now)
+        self.check_validity(key.id(), &row, (end, standing), access, now)
     }
 
     /// The row that was looked for, if that is what was seen, or what stands in for it: no jump
     /// tells which, before everything is compared.
     fn row_of(&self, seen: Seen) -> (Row, Choice) {
-        let (there, nobody) = (seen.row, self.nobody());
-        let found = is_zero(seen.strange);
-        let select = |nobody: u64, there: u64| u64::conditional_select(&nobody, &there, found);
-        let mut digest = nobody.digest;
+        let (there, dummy) = (seen.row, self.dummy_row());
+        let found = is_zero(seen.mismatch);
+        let select = |dummy: u64, there: u64| u64::conditional_select(&dummy, &there, found);
+        let mut digest = dummy.digest;
         for (lane, there) in digest.iter_mut().zip(&there.digest) {
             lane.conditional_assign(there, found);
         }
         let row = Row {
-            high: select(nobody.high, there.high),
-            low: select(nobody.low, there.low),
+            high: select(dummy.high, there.high),
+            low: select(dummy.low, there.low),
             digest,
-            payload: select(nobody.payload, there.payload),
-            tail: select(nobody.tail, there.tail),
+            payload: select(dummy.payload, there.payload),
+            meta: select(dummy.meta, there.meta),
         };
         (row, found)
     }
 
     /// The digest under the pepper of a row; none if that is not at hand.
-    fn lanes_under(&self, key: &PresentedKey<'_>, tail: Tail) -> Option<Lanes> {
-        let pepper = self.peppers.find(tail.pepper()).ok()?;
+    fn lanes_under(&self, key: &PresentedKey<'_>, meta: EntryMeta) -> Option<Lanes> {
+        let pepper = self.peppers.find(meta.pepper()).ok()?;
         Some(key_lanes(key, pepper))
     }
 
     /// When the previous secret of a key ends, if that is what was presented. `lanes` is its
     /// digest under the pepper of the current secret's.
-    fn previous_secret(&self, key: &PresentedKey<'_>, current: Tail, lanes: &Lanes) -> Option<End> {
+    fn previous_secret(
+        &self,
+        key: &PresentedKey<'_>,
+        current: EntryMeta,
+        lanes: &Lanes,
+    ) -> Option<End> {
         let (extra, found) = self.row_of(self.index.extra(key.id()));
-        let tail = Tail(extra.tail);
-        let has_previous = bool::from(found) && tail.has(Tail::PREVIOUS);
-        let matches = if !has_previous || tail.pepper() == current.pepper() {
+        let meta = EntryMeta(extra.meta);
+        let has_previous = bool::from(found) && meta.has(EntryMeta::PREVIOUS);
+        let matches = if !has_previous || meta.pepper() == current.pepper() {
             same(lanes, &extra.digest)
         } else {
             // While peppers change, the two secrets of a rotated key may be under different ones.
-            same(&self.lanes_under(key, tail)?, &extra.digest)
+            same(&self.lanes_under(key, meta)?, &extra.digest)
         };
         // The verdict, public from here on.
-        (bool::from(matches) && has_previous).then(|| tail.end())
+        (bool::from(matches) && has_previous).then(|| meta.end())
     }
 
     fn verify_legacy(
@@ -349,9 +372,9 @@ impl Verifier {
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
-        let now = self.begin(now)?;
+        let now = self.ready_at(now)?;
         let (row, found) = self.row_of(self.index.legacy(legacy.id()));
-        let pepper = self.peppers.find(Tail(row.tail).pepper());
+        let pepper = self.peppers.find(EntryMeta(row.meta).pepper());
         let lanes = legacy_lanes(legacy, pepper.unwrap_or_default());
         if pepper.is_err() {
             return Err(Denied::unknown(DenyReason::PepperMissing));
@@ -365,62 +388,62 @@ impl Verifier {
             }));
         }
         let credential = CredentialId::Legacy(legacy.id());
-        let namespace = self.open(&row, credential)?;
-        let policy = self.index.legacy_policy(Granted(row.payload));
+        let namespace = self.check_active(&row, credential)?;
+        let policy = self.index.legacy_policy(GrantRef(row.payload));
         if !policy.accepts(now) {
             return Err(self.refuse(DenyReason::LegacyOff, credential));
         }
-        let secret = (policy.sunset().into(), SecretStanding::Current);
-        self.enter(credential, namespace, &row, secret, access, now)
+        let secret = (policy.sunset().into(), SecretState::Current);
+        self.check_access(credential, namespace, &row, secret, access, now)
     }
 
     /// Whether a key whose secret has matched works now, and opens what its holder wants. From
     /// here on its holder may be told apart from others.
     #[expect(clippy::inline_always, reason = "as `verify_key`")]
     #[inline(always)]
-    fn admit(
+    fn check_validity(
         &self,
         id: KeyId,
         row: &Row,
-        (end, standing): (End, SecretStanding),
+        (end, standing): (End, SecretState),
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
         let credential = CredentialId::Key(id);
-        let tail = Tail(row.tail);
-        let namespace = self.open(row, credential)?;
-        if tail.has(Tail::NOT_BEFORE) && !self.has_begun(id, now) {
+        let meta = EntryMeta(row.meta);
+        let namespace = self.check_active(row, credential)?;
+        if meta.has(EntryMeta::NOT_BEFORE) && !self.has_begun(id, now) {
             return Err(self.refuse(DenyReason::NotYetValid, credential));
         }
         if end.is_past(now) {
-            let reason = if tail.end().is_past(now) {
+            let reason = if meta.end().is_past(now) {
                 DenyReason::Expired
             } else {
                 DenyReason::Replaced
             };
             return Err(self.refuse(reason, credential));
         }
-        self.enter(credential, namespace, row, (end, standing), access, now)
+        self.check_access(credential, namespace, row, (end, standing), access, now)
     }
 
     #[cold]
     fn has_begun(&self, id: KeyId, now: Timestamp) -> bool {
         let extra = self.index.extra(id);
-        extra.strange == 0 && Tail::unpack_time(extra.row.payload) <= now
+        extra.mismatch == 0 && EntryMeta::unpack_time(extra.row.payload) <= now
     }
 
     /// The namespace of what a row grants, unless it was revoked or switched off.
     #[inline]
-    fn open(&self, row: &Row, credential: CredentialId) -> Result<&Namespace, Denied> {
-        let tail = Tail(row.tail);
-        let granted = Granted(row.payload);
-        let Some(namespace) = self.index.namespace(granted) else {
+    fn check_active(&self, row: &Row, credential: CredentialId) -> Result<&Namespace, Denied> {
+        let meta = EntryMeta(row.meta);
+        let grant_ref = GrantRef(row.payload);
+        let Some(namespace) = self.index.namespace(grant_ref) else {
             return Err(self.refuse(DenyReason::Revoked, credential));
         };
-        if self.index.has_ended(granted, namespace) || tail.has(Tail::REVOKED) {
+        if self.index.has_ended(grant_ref, namespace) || meta.has(EntryMeta::REVOKED) {
             return Err(self.refuse(DenyReason::Revoked, credential));
         }
-        if tail.has(Tail::DISABLED) {
+        if meta.has(EntryMeta::DISABLED) {
             return Err(self.refuse(DenyReason::Disabled, credential));
         }
         Ok(namespace)
@@ -438,23 +461,23 @@ impl Verifier {
     /// Whether the credential opens what its holder wants.
     #[expect(clippy::inline_always, reason = "as `verify_key`")]
     #[inline(always)]
-    fn enter<'s>(
+    fn check_access<'s>(
         &'s self,
         credential: CredentialId,
         namespace: &'s Namespace,
         row: &Row,
-        (end, standing): (End, SecretStanding),
+        (end, standing): (End, SecretState),
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'s>, Denied> {
-        let granted = Granted(row.payload);
+        let grant_ref = GrantRef(row.payload);
         let wanted = access.namespace;
         if wanted.is_some_and(|wanted| !namespace.is(wanted)) {
             return Err(self.refuse(DenyReason::WrongNamespace, credential));
         }
         // Most keys have all scopes, or none is asked for: no need to look them up.
-        if !access.scopes.is_empty() && !self.index.has_all_scopes(granted) {
-            let grant = self.index.grant(granted);
+        if !access.scopes.is_empty() && !self.index.has_all_scopes(grant_ref) {
+            let grant = self.index.grant(grant_ref);
             if !grant.is_some_and(|grant| grant.scopes.contain(access.scopes)) {
                 return Err(self.refuse(DenyReason::MissingScope, credential));
             }
@@ -465,7 +488,7 @@ impl Verifier {
         Ok(Principal {
             credential,
             index: &self.index,
-            granted,
+            grant_ref,
             namespace: &namespace.id,
             end,
             standing,
@@ -474,14 +497,14 @@ impl Verifier {
 
     /// What stands in for a key that does not exist, so that it costs the same.
     #[inline]
-    fn nobody(&self) -> Row {
+    fn dummy_row(&self) -> Row {
         let pepper = u64::from(self.peppers.current_number());
         Row {
             high: 0,
             low: 0,
             digest: [0; 4],
             payload: 0,
-            tail: pepper << 40,
+            meta: pepper << 40,
         }
     }
 }

@@ -7,14 +7,19 @@ use std::{
 };
 
 use keyfob::{
-    Access, Actor, Boundary, Context, Credential, Denied, FollowError, FormatError, Index,
-    IndexError, IssuedKey, KeyDigest, KeyError, KeyFormat, KeyInfo, KeyRecord, Keyring,
-    LifecycleError, ManageError, NameError, NewKey, PepperError, Peppers, Policy, PresentedKey,
-    Principal, RandomError, Scopes, Tenant, TtlError, UsageRecorder, Verifier,
+    Access, Actor, Context, Denied, IssuedKey, KeyInfo, KeyStore, Keyring, MemoryStore, NewKey,
+    Principal, Scopes, Tenant, Verifier,
     audit::{AuditEvent, ChainError},
     authorization::{HeaderBuffer, HeaderError},
+    gateway::{Credential, FollowError, Index, IndexError, UsageRecorder},
+    key::{
+        FormatError, KeyDigest, KeyError, KeyFormat, PepperError, Peppers, PresentedKey,
+        RandomError,
+    },
     legacy::{LegacyPolicy, LegacyRecord, PresentedLegacy},
-    store::{Commit, CommitError, Conflict, KeyStore, MemoryStore, StoreError},
+    manage::{self, LifecycleError, Policy, TtlError},
+    name::NameError,
+    store::{Commit, CommitError, Conflict, Cutoff, KeyRecord, StoreError},
 };
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 
@@ -23,7 +28,7 @@ fn everything_crosses_threads() {
     fn shared<T: Send + Sync>() {}
     shared::<Access<'_>>();
     shared::<AuditEvent>();
-    shared::<Boundary>();
+    shared::<Cutoff>();
     shared::<Context>();
     shared::<Credential<'_>>();
     shared::<HeaderBuffer>();
@@ -58,7 +63,7 @@ fn futures_of_the_management_front_cross_threads() {
     let new = NewKey::new(
         tenant.clone(),
         serde_json::from_str(r#"{"user": "alice"}"#).unwrap(),
-        keyfob::KeyName::new("laptop").unwrap(),
+        keyfob::name::KeyName::new("laptop").unwrap(),
     );
     let context = Context::new(Actor::system(), keyfob::Timestamp::UNIX_EPOCH);
     check(
@@ -98,7 +103,7 @@ fn errors_are_errors() {
     error::<IndexError>();
     error::<KeyError>();
     error::<LifecycleError>();
-    error::<ManageError>();
+    error::<manage::Error>();
     error::<NameError>();
     error::<PepperError>();
     error::<RandomError>();
@@ -108,8 +113,8 @@ fn errors_are_errors() {
 
 #[test]
 fn a_store_error_keeps_its_source() {
-    let error = ManageError::from(StoreError::unknown("the cable was cut"));
-    let ManageError::Store(store) = &error else {
+    let error = manage::Error::from(StoreError::unknown("the cable was cut"));
+    let manage::Error::Store(store) = &error else {
         panic!("another error");
     };
     assert!(!store.is_definite());

@@ -75,13 +75,13 @@ fn every_file_that_the_documents_name_exists() {
 
 #[test]
 fn the_example_of_a_key_is_one_and_opens_nothing() {
-    let format = keyfob::KeyFormat::new("acme").unwrap();
+    let format = keyfob::key::KeyFormat::new("acme").unwrap();
     let readme = read("README.md");
     let text = readme
         .lines()
         .find(|line| line.starts_with("acme_v1_"))
         .unwrap();
-    assert!(keyfob::PresentedKey::parse(&format, text.as_bytes()).is_ok());
+    assert!(keyfob::key::PresentedKey::parse(&format, text.as_bytes()).is_ok());
     let (_, secret) = text.split_once(':').unwrap();
     // Its checksum is another prefix's: a scanner discards it.
     assert!(!format.is_well_formed_secret(secret));

@@ -17,7 +17,7 @@ use std::{
 
 use axum::response::IntoResponse;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use keyfob::{Access, Index, IssuedKey, KeyFormat, Timestamp, Verifier};
+use keyfob::{Access, IssuedKey, Timestamp, Verifier, gateway::Index, key::KeyFormat};
 use ring::rand::SystemRandom;
 use serde_json::{Value, json};
 

@@ -2,12 +2,14 @@
 //! long.
 
 use keyfob::{
-    Actor, Context, CredentialId, Expiry, KeyFormat, KeyId, KeyName, Keyring, ManageError,
-    NamespaceId, NewKey, Owner, Peppers, Policy, TeamId, Tenant, Timestamp, Ttl, UserId,
+    Actor, Context, Expiry, KeyId, Keyring, MemoryStore, NewKey, Owner, Tenant, Timestamp, Ttl,
     audit::Action,
+    block_on,
+    key::{CredentialId, KeyFormat, Peppers},
     legacy::{LegacyId, read_subjects},
-    store::{AuditQuery, Conflict, KeyQuery, MemoryStore, NamespaceQuery},
-    wait,
+    manage::{self, Policy},
+    name::{KeyName, NamespaceId, TeamId, UserId},
+    store::{AuditQuery, Conflict, KeyQuery, NamespaceQuery},
 };
 
 const START: Timestamp = Timestamp::from_unix(1_800_000_000);
@@ -33,12 +35,12 @@ fn after(days: u64) -> Context {
 fn create(keyring: &Keyring<MemoryStore>, tenant: &Tenant, name: &str, expiry: Expiry) -> KeyId {
     let owner = Owner::User(UserId::new("alice").unwrap());
     let new = NewKey::new(tenant.clone(), owner, KeyName::new(name).unwrap());
-    let (_, info) = wait(keyring.create(&after(0), new.with_expiry(expiry))).unwrap();
+    let (_, info) = block_on(keyring.create(&after(0), new.with_expiry(expiry))).unwrap();
     info.id
 }
 
 fn names(keyring: &Keyring<MemoryStore>, team: &str) -> Vec<String> {
-    let page = wait(keyring.list(&KeyQuery::team(self::team(team)))).unwrap();
+    let page = block_on(keyring.list(&KeyQuery::team(self::team(team)))).unwrap();
     page.items
         .iter()
         .map(|info| info.name.to_string())
@@ -49,22 +51,22 @@ fn names(keyring: &Keyring<MemoryStore>, team: &str) -> Vec<String> {
 fn a_namespace_can_exist_before_its_first_key() {
     let keyring = keyring();
     let (home, theirs) = (tenant("acme", "fn-a"), tenant("globex", "fn-a"));
-    wait(keyring.create_namespace(&after(0), home.clone())).unwrap();
+    block_on(keyring.create_namespace(&after(0), home.clone())).unwrap();
 
-    let again = wait(keyring.create_namespace(&after(0), home.clone()));
+    let again = block_on(keyring.create_namespace(&after(0), home.clone()));
     assert!(matches!(
         again,
-        Err(ManageError::Conflict(Conflict::IdTaken))
+        Err(manage::Error::Conflict(Conflict::IdTaken))
     ));
-    let foreign = wait(keyring.create_namespace(&after(0), theirs));
+    let foreign = block_on(keyring.create_namespace(&after(0), theirs));
     assert!(matches!(
         foreign,
-        Err(ManageError::Conflict(Conflict::ForeignNamespace))
+        Err(manage::Error::Conflict(Conflict::ForeignNamespace))
     ));
 
     let list = |team: &str| {
         let query = NamespaceQuery::team(self::team(team));
-        wait(keyring.namespaces(&query)).unwrap().items
+        block_on(keyring.namespaces(&query)).unwrap().items
     };
     let records = list("acme");
     assert_eq!(records.len(), 1);
@@ -73,7 +75,7 @@ fn a_namespace_can_exist_before_its_first_key() {
 
     let trail = |team: &str| {
         let query = AuditQuery::team(self::team(team));
-        wait(keyring.audit(&query)).unwrap().items
+        block_on(keyring.audit(&query)).unwrap().items
     };
     let events = trail("acme");
     assert_eq!(events.len(), 1);
@@ -95,13 +97,13 @@ fn a_credential_belongs_somewhere_also_when_it_is_gone() {
     );
     let import = read_subjects(&line, &after(0), &Peppers::none(), |_| Some(team("acme")));
     for record in import.records {
-        wait(keyring.import_legacy(&after(0), record)).unwrap();
+        block_on(keyring.import_legacy(&after(0), record)).unwrap();
     }
-    let place = |credential| wait(keyring.tenant_of(credential)).unwrap();
+    let place = |credential| block_on(keyring.tenant_of(credential)).unwrap();
     let legacy = CredentialId::Legacy(LegacyId::parse(uuid.as_bytes()).unwrap());
     assert_eq!(place(CredentialId::Key(other)), Some(theirs));
     assert_eq!(place(legacy), Some(home.clone()));
-    wait(keyring.delete(&after(1), &home, key)).unwrap();
+    block_on(keyring.delete(&after(1), &home, key)).unwrap();
     assert_eq!(place(CredentialId::Key(key)), Some(home));
 
     let nobodys = KeyId::from_bytes([7; 16]);
@@ -124,12 +126,12 @@ fn a_purge_takes_what_has_been_dead_for_long_and_keeps_its_trail() {
         max_ttl: Some(Ttl::days(1)),
         ..Policy::default()
     };
-    wait(keyring.set_policy(&after(0), None, Some(dead_for_a_policy))).unwrap();
-    wait(keyring.revoke(&after(9), &home, revoked)).unwrap();
+    block_on(keyring.set_policy(&after(0), None, Some(dead_for_a_policy))).unwrap();
+    block_on(keyring.revoke(&after(9), &home, revoked)).unwrap();
 
     let purge = |days| {
         let before = START.plus_seconds(days * DAY);
-        wait(keyring.purge(&after(100), &team("acme"), before)).unwrap()
+        block_on(keyring.purge(&after(100), &team("acme"), before)).unwrap()
     };
     // The end itself is not before the end.
     assert_eq!(purge(9), 0);
@@ -141,7 +143,7 @@ fn a_purge_takes_what_has_been_dead_for_long_and_keeps_its_trail() {
     assert_eq!(names(&keyring, "globex"), ["theirs"]);
 
     for id in [expired, revoked] {
-        let trail = wait(keyring.audit(&AuditQuery {
+        let trail = block_on(keyring.audit(&AuditQuery {
             credential: Some(CredentialId::Key(id)),
             ..AuditQuery::team(team("acme"))
         }))
@@ -150,7 +152,7 @@ fn a_purge_takes_what_has_been_dead_for_long_and_keeps_its_trail() {
         assert_eq!(actions.first(), Some(&Action::KeyCreated));
         assert_eq!(actions.last(), Some(&Action::KeyDeleted));
     }
-    assert!(wait(keyring.verify_audit()).is_ok());
+    assert!(block_on(keyring.verify_audit()).is_ok());
 }
 
 #[test]
@@ -161,8 +163,8 @@ fn a_purge_takes_what_a_cut_revoked() {
         create(&keyring, &home, &format!("{n}"), Expiry::Never);
     }
     let alice = UserId::new("alice").unwrap();
-    wait(keyring.remove_member(&after(1), &team("acme"), &alice)).unwrap();
-    let purge = |before| wait(keyring.purge(&after(9), &team("acme"), before)).unwrap();
+    block_on(keyring.remove_member(&after(1), &team("acme"), &alice)).unwrap();
+    let purge = |before| block_on(keyring.purge(&after(9), &team("acme"), before)).unwrap();
     assert_eq!(purge(START.plus_seconds(DAY)), 0);
     assert_eq!(purge(START.plus_seconds(DAY + 1)), 3);
     assert_eq!(names(&keyring, "acme"), [""; 0]);

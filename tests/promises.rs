@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyfob::{
-    Access, Actor, Context, DenyReason, Expiry, Index, IssuedKey, KeyFormat, KeyInfo, KeyName,
-    KeyUpdate, Keyring, ManageError, NamespaceId, NewKey, Owner, PepperId, Peppers, Policy,
-    PresentedKey, PrincipalKind, Realm, Rotation, Scope, Scopes, ServiceId, TeamId, Tenant,
-    Timestamp, Ttl, UsageRecorder, UserId, Verifier,
+    Access, Actor, Context, DenyReason, Expiry, IssuedKey, KeyInfo, KeyStore, Keyring, MemoryStore,
+    NewKey, Owner, Scopes, Tenant, Timestamp, Ttl, Verifier, block_on,
+    gateway::{Index, PrincipalKind, UsageRecorder},
+    key::{KeyFormat, PepperId, Peppers, PresentedKey},
     legacy::{LegacyPolicy, PresentedLegacy, read_subjects},
-    store::{Changes, Conflict, KeyQuery, KeyStore, LegacyQuery, MemoryStore},
-    wait,
+    manage::{self, KeyUpdate, Policy, Rotation},
+    name::{KeyName, NamespaceId, Scope, ServiceId, TeamId, UserId},
+    store::{Changes, Conflict, KeyQuery, LegacyQuery, Target},
 };
 
 /// `OpenWhisk`'s public example.
@@ -31,7 +32,7 @@ impl House {
 
     fn with_peppers(peppers: Peppers) -> Self {
         let index = Arc::new(Index::new());
-        wait(index.follow(&MemoryStore::new())).unwrap();
+        block_on(index.follow(&MemoryStore::new())).unwrap();
         Self {
             keyring: Keyring::new(MemoryStore::new(), dof())
                 .with_peppers(peppers.clone())
@@ -41,10 +42,10 @@ impl House {
     }
 
     fn create(&self, new: NewKey) -> IssuedKey {
-        wait(self.keyring.create(&at(START), new)).unwrap().0
+        block_on(self.keyring.create(&at(START), new)).unwrap().0
     }
 
-    fn judge(&self, key: &str, now: Timestamp) -> Result<(), DenyReason> {
+    fn decide(&self, key: &str, now: Timestamp) -> Result<(), DenyReason> {
         let verdict = self
             .verifier
             .verify_text(key.as_bytes(), &Access::to("fn-a"), now);
@@ -59,13 +60,13 @@ impl House {
         let import = read_subjects(&line, &at(START), &Peppers::none(), |_| Some(team()));
         assert_eq!((import.records.len(), import.problems.len()), (1, 0));
         for record in import.records {
-            wait(self.keyring.import_legacy(&at(START), record)).unwrap();
+            block_on(self.keyring.import_legacy(&at(START), record)).unwrap();
         }
         self.set_legacy(policy);
     }
 
     fn set_legacy(&self, policy: LegacyPolicy) {
-        wait(
+        block_on(
             self.keyring
                 .set_legacy_policy(&at(START), None, Some(policy)),
         )
@@ -164,10 +165,10 @@ fn a_wrong_secret_and_an_unknown_key_are_refused() {
     let house = House::new();
     let (one, two) = (house.create(key_of("alice")), house.create(key_of("bob")));
     let swapped = format!("{}:{}", dof().key_id(one.id()), two.expose_secret());
-    assert_eq!(house.judge(&swapped, START), Err(DenyReason::WrongSecret));
+    assert_eq!(house.decide(&swapped, START), Err(DenyReason::WrongSecret));
     let stranger = IssuedKey::generate(&dof(), &ring::rand::SystemRandom::new()).unwrap();
     assert_eq!(
-        house.judge(stranger.expose(), START),
+        house.decide(stranger.expose(), START),
         Err(DenyReason::UnknownKey)
     );
     let last = if one.expose().ends_with('A') {
@@ -176,7 +177,7 @@ fn a_wrong_secret_and_an_unknown_key_are_refused() {
         "A"
     };
     let mistyped = format!("{}{last}", &one.expose()[..82]);
-    assert_eq!(house.judge(&mistyped, START), Err(DenyReason::Mistyped));
+    assert_eq!(house.decide(&mistyped, START), Err(DenyReason::Mistyped));
 }
 
 #[test]
@@ -236,18 +237,18 @@ fn management_is_held_to_the_tenant() {
     for tenant in foreign {
         let (ring, context, id) = (&house.keyring, at(START), key.id());
         let outcomes = [
-            wait(ring.get(&tenant, id)).map(drop),
-            wait(ring.update(&context, &tenant, id, KeyUpdate::default(), None)).map(drop),
-            wait(ring.disable(&context, &tenant, id)).map(drop),
-            wait(ring.revoke(&context, &tenant, id)).map(drop),
-            wait(ring.rotate(&context, &tenant, id, Rotation::default(), None)).map(drop),
-            wait(ring.delete(&context, &tenant, id)),
+            block_on(ring.get(&tenant, id)).map(drop),
+            block_on(ring.update(&context, &tenant, id, KeyUpdate::default(), None)).map(drop),
+            block_on(ring.disable(&context, &tenant, id)).map(drop),
+            block_on(ring.revoke(&context, &tenant, id)).map(drop),
+            block_on(ring.rotate(&context, &tenant, id, Rotation::default(), None)).map(drop),
+            block_on(ring.delete(&context, &tenant, id)),
         ];
         for outcome in outcomes {
-            assert!(matches!(outcome, Err(ManageError::NotFound)));
+            assert!(matches!(outcome, Err(manage::Error::NotFound)));
         }
     }
-    assert_eq!(house.judge(key.expose(), START), Ok(()));
+    assert_eq!(house.decide(key.expose(), START), Ok(()));
 }
 
 #[test]
@@ -263,13 +264,13 @@ fn a_namespace_belongs_to_one_team() {
         ..key_of("mallory")
     };
     for outcome in [
-        wait(house.keyring.create(&at(START), new)).map(drop),
-        wait(house.keyring.remove_namespace(&at(START), &rival)),
-        wait(house.keyring.set_policy(&at(START), Some(&rival), None)),
+        block_on(house.keyring.create(&at(START), new)).map(drop),
+        block_on(house.keyring.remove_namespace(&at(START), &rival)),
+        block_on(house.keyring.set_policy(&at(START), Some(&rival), None)),
     ] {
         assert!(matches!(
             outcome,
-            Err(ManageError::Conflict(Conflict::ForeignNamespace))
+            Err(manage::Error::Conflict(Conflict::ForeignNamespace))
         ));
     }
 }
@@ -280,10 +281,10 @@ fn expiry_is_exact() {
     let end = START.plus_seconds(2 * HOUR);
     let key = house.create(key_of("alice").with_expiry(Expiry::At(end)));
     assert_eq!(
-        house.judge(key.expose(), Timestamp::from_unix(end.as_unix() - 1)),
+        house.decide(key.expose(), Timestamp::from_unix(end.as_unix() - 1)),
         Ok(())
     );
-    assert_eq!(house.judge(key.expose(), end), Err(DenyReason::Expired));
+    assert_eq!(house.decide(key.expose(), end), Err(DenyReason::Expired));
 }
 
 #[test]
@@ -291,8 +292,8 @@ fn a_clock_that_jumps_back_revives_nothing() {
     let house = House::new();
     let end = START.plus_seconds(2 * HOUR);
     let key = house.create(key_of("alice").with_expiry(Expiry::At(end)));
-    assert_eq!(house.judge(key.expose(), end), Err(DenyReason::Expired));
-    assert_eq!(house.judge(key.expose(), START), Err(DenyReason::Expired));
+    assert_eq!(house.decide(key.expose(), end), Err(DenyReason::Expired));
+    assert_eq!(house.decide(key.expose(), START), Err(DenyReason::Expired));
 }
 
 #[test]
@@ -302,10 +303,10 @@ fn a_key_works_from_its_beginning_on() {
     let key = house.create(key_of("alice").with_not_before(begin));
     let before = Timestamp::from_unix(begin.as_unix() - 1);
     assert_eq!(
-        house.judge(key.expose(), before),
+        house.decide(key.expose(), before),
         Err(DenyReason::NotYetValid)
     );
-    assert_eq!(house.judge(key.expose(), begin), Ok(()));
+    assert_eq!(house.decide(key.expose(), begin), Ok(()));
 }
 
 #[test]
@@ -321,7 +322,7 @@ fn a_lowered_maximum_bites_at_use_and_a_raised_one_gives_back() {
             max_ttl,
             ..Policy::default()
         };
-        wait(
+        block_on(
             house
                 .keyring
                 .set_policy(&at(START), Some(&tenant("fn-a")), Some(policy)),
@@ -331,16 +332,16 @@ fn a_lowered_maximum_bites_at_use_and_a_raised_one_gives_back() {
     set(Some(Ttl::hours(3)));
     let end = START.plus_seconds(3 * HOUR);
     assert_eq!(
-        house.judge(key.expose(), Timestamp::from_unix(end.as_unix() - 1)),
+        house.decide(key.expose(), Timestamp::from_unix(end.as_unix() - 1)),
         Ok(())
     );
-    assert_eq!(house.judge(key.expose(), end), Err(DenyReason::Expired));
+    assert_eq!(house.decide(key.expose(), end), Err(DenyReason::Expired));
     let verdict = house
         .verifier
         .verify_text(other.expose().as_bytes(), &Access::to("fn-b"), end);
     assert!(verdict.is_ok(), "a policy reaches no other namespace");
     set(None);
-    assert_eq!(house.judge(key.expose(), end), Ok(()));
+    assert_eq!(house.decide(key.expose(), end), Ok(()));
 }
 
 #[test]
@@ -353,13 +354,13 @@ fn a_policy_is_kept_when_keys_are_made() {
         keys_per_owner: Some(2),
         ..Policy::default()
     };
-    wait(house.keyring.set_policy(&at(START), None, Some(policy))).unwrap();
+    block_on(house.keyring.set_policy(&at(START), None, Some(policy))).unwrap();
     let create = |name: &str, expiry| {
         let new = NewKey {
             name: KeyName::new(name).unwrap(),
             ..key_of("alice")
         };
-        let outcome = wait(house.keyring.create(&at(START), new.with_expiry(expiry)));
+        let outcome = block_on(house.keyring.create(&at(START), new.with_expiry(expiry)));
         outcome.map(drop).map_err(|error| error.to_string())
     };
     let refused = |text: &str| Err(text.to_owned());
@@ -402,7 +403,7 @@ fn rotation_never_lengthens_a_life() {
             grace_seconds,
             renew,
         };
-        wait(
+        block_on(
             house
                 .keyring
                 .rotate(&now, &tenant("fn-a"), old.id(), rotation, None),
@@ -412,10 +413,10 @@ fn rotation_never_lengthens_a_life() {
     let (new, info) = rotate(10 * HOUR, Some(Expiry::In(Ttl::days(30))));
     assert_eq!(info.previous_until, Some(end));
     let before = Timestamp::from_unix(end.as_unix() - 1);
-    assert_eq!(house.judge(old.expose(), before), Ok(()));
-    assert_eq!(house.judge(new.expose(), before), Ok(()));
-    assert_eq!(house.judge(old.expose(), end), Err(DenyReason::Replaced));
-    assert_eq!(house.judge(new.expose(), end), Ok(()));
+    assert_eq!(house.decide(old.expose(), before), Ok(()));
+    assert_eq!(house.decide(new.expose(), before), Ok(()));
+    assert_eq!(house.decide(old.expose(), end), Err(DenyReason::Replaced));
+    assert_eq!(house.decide(new.expose(), end), Ok(()));
 }
 
 #[test]
@@ -428,23 +429,23 @@ fn a_lowered_maximum_bites_a_replaced_secret_too() {
     };
     let middle = START.plus_seconds(10 * HOUR);
     let (new, _) =
-        wait(
+        block_on(
             house
                 .keyring
                 .rotate(&at(middle), &tenant("fn-a"), old.id(), rotation, None),
         )
         .unwrap();
-    assert_eq!(house.judge(old.expose(), middle), Ok(()));
+    assert_eq!(house.decide(old.expose(), middle), Ok(()));
     let policy = Policy {
         max_ttl: Some(Ttl::hours(12)),
         ..Policy::default()
     };
-    wait(house.keyring.set_policy(&at(middle), None, Some(policy))).unwrap();
+    block_on(house.keyring.set_policy(&at(middle), None, Some(policy))).unwrap();
     let end = START.plus_seconds(12 * HOUR);
     let before = Timestamp::from_unix(end.as_unix() - 1);
-    assert_eq!(house.judge(old.expose(), before), Ok(()));
-    assert_eq!(house.judge(old.expose(), end), Err(DenyReason::Replaced));
-    assert_eq!(house.judge(new.expose(), end), Ok(()));
+    assert_eq!(house.decide(old.expose(), before), Ok(()));
+    assert_eq!(house.decide(old.expose(), end), Err(DenyReason::Replaced));
+    assert_eq!(house.decide(new.expose(), end), Ok(()));
 }
 
 #[test]
@@ -454,7 +455,7 @@ fn another_team_learns_no_policy() {
         max_ttl: Some(Ttl::days(17)),
         ..Policy::default()
     };
-    wait(
+    block_on(
         house
             .keyring
             .set_policy(&at(START), Some(&tenant("fn-a")), Some(policy)),
@@ -465,7 +466,7 @@ fn another_team_learns_no_policy() {
         NamespaceId::new("fn-a").unwrap(),
     );
     assert_eq!(
-        wait(house.keyring.policy(&rival)).unwrap(),
+        block_on(house.keyring.policy(&rival)).unwrap(),
         Policy::default()
     );
     let new = NewKey {
@@ -473,8 +474,8 @@ fn another_team_learns_no_policy() {
         ..key_of("mallory").with_expiry(Expiry::In(Ttl::days(90)))
     };
     assert!(matches!(
-        wait(house.keyring.create(&at(START), new)),
-        Err(ManageError::Conflict(Conflict::ForeignNamespace))
+        block_on(house.keyring.create(&at(START), new)),
+        Err(manage::Error::Conflict(Conflict::ForeignNamespace))
     ));
 }
 
@@ -484,14 +485,14 @@ fn an_index_claims_no_more_than_it_knows() {
     house.create(key_of("alice"));
     let store = house.keyring.store();
     let (context, team, bob) = (at(START), team(), user("bob"));
-    wait(house.keyring.remove_member(&context, &team, &bob)).unwrap();
+    block_on(house.keyring.remove_member(&context, &team, &bob)).unwrap();
     house.create(key_of("carol"));
-    wait(house.keyring.restore_member(&context, &team, &bob)).unwrap();
+    block_on(house.keyring.restore_member(&context, &team, &bob)).unwrap();
     let index = Index::new();
-    let mut last = keyfob::Revision::ZERO;
+    let mut last = keyfob::store::Revision::ZERO;
     for expected in [(0, false), (0, false), (4, true)] {
-        let part = wait(store.changes(last, 1)).unwrap();
-        last = part.upto;
+        let part = block_on(store.changes(last, 1)).unwrap();
+        last = part.next_after;
         index.apply(&part).unwrap();
         assert_eq!((index.as_of().get(), index.is_ready()), expected);
     }
@@ -507,7 +508,7 @@ fn a_second_rotation_ends_the_first_secret() {
             renew: None,
         };
         let outcome =
-            wait(
+            block_on(
                 house
                     .keyring
                     .rotate(&at(START), &tenant("fn-a"), first.id(), rotation, None),
@@ -517,24 +518,24 @@ fn a_second_rotation_ends_the_first_secret() {
     let second = rotate(HOUR);
     let third = rotate(HOUR);
     assert_eq!(
-        house.judge(first.expose(), START),
+        house.decide(first.expose(), START),
         Err(DenyReason::WrongSecret)
     );
-    assert_eq!(house.judge(second.expose(), START), Ok(()));
-    assert_eq!(house.judge(third.expose(), START), Ok(()));
+    assert_eq!(house.decide(second.expose(), START), Ok(()));
+    assert_eq!(house.decide(third.expose(), START), Ok(()));
     let fourth = rotate(0);
     assert_eq!(
-        house.judge(third.expose(), START),
+        house.decide(third.expose(), START),
         Err(DenyReason::WrongSecret)
     );
-    assert_eq!(house.judge(fourth.expose(), START), Ok(()));
+    assert_eq!(house.decide(fourth.expose(), START), Ok(()));
 }
 
 #[test]
 fn of_rotations_at_once_one_wins() {
     let house = House::new();
     let key = house.create(key_of("alice"));
-    let revision = wait(house.keyring.get(&tenant("fn-a"), key.id()))
+    let revision = block_on(house.keyring.get(&tenant("fn-a"), key.id()))
         .unwrap()
         .revision;
     let outcomes: Vec<_> = std::thread::scope(|scope| {
@@ -543,7 +544,7 @@ fn of_rotations_at_once_one_wins() {
                 scope.spawn(|| {
                     let rotation = Rotation::default();
                     let tenant = tenant("fn-a");
-                    wait(house.keyring.rotate(
+                    block_on(house.keyring.rotate(
                         &at(START),
                         &tenant,
                         key.id(),
@@ -563,11 +564,11 @@ fn of_rotations_at_once_one_wins() {
     for outcome in lost {
         assert!(matches!(
             outcome,
-            Err(ManageError::Conflict(Conflict::Stale))
+            Err(manage::Error::Conflict(Conflict::Stale))
         ));
     }
     let (winner, _) = won.into_iter().next().unwrap().unwrap();
-    assert_eq!(house.judge(winner.expose(), START), Ok(()));
+    assert_eq!(house.decide(winner.expose(), START), Ok(()));
 }
 
 #[test]
@@ -587,11 +588,11 @@ fn no_key_outlives_its_owner() {
         ..key_of("bob")
     });
     let (context, acme, bob) = (at(START), team(), user("bob"));
-    let remove = || wait(house.keyring.remove_member(&context, &acme, &bob)).unwrap();
+    let remove = || block_on(house.keyring.remove_member(&context, &acme, &bob)).unwrap();
     remove();
-    assert_eq!(house.judge(bobs.expose(), START), Err(DenyReason::Revoked));
+    assert_eq!(house.decide(bobs.expose(), START), Err(DenyReason::Revoked));
     for key in [&alices, &service] {
-        assert_eq!(house.judge(key.expose(), START), Ok(()));
+        assert_eq!(house.decide(key.expose(), START), Ok(()));
     }
     let access = Access::to("fn-r");
     let verdict = house
@@ -599,56 +600,59 @@ fn no_key_outlives_its_owner() {
         .verify_text(elsewhere.expose().as_bytes(), &access, START);
     assert!(verdict.is_ok(), "the other team's business");
 
-    let create = || wait(house.keyring.create(&at(START), key_of("bob")));
+    let create = || block_on(house.keyring.create(&at(START), key_of("bob")));
     assert!(matches!(
         create(),
-        Err(ManageError::Conflict(Conflict::Closed(_)))
+        Err(manage::Error::Conflict(Conflict::Removed(_)))
     ));
-    wait(
+    block_on(
         house
             .keyring
             .restore_member(&at(START), &team(), &user("bob")),
     )
     .unwrap();
-    assert_eq!(house.judge(bobs.expose(), START), Err(DenyReason::Revoked));
+    assert_eq!(house.decide(bobs.expose(), START), Err(DenyReason::Revoked));
     let (again, _) = create().unwrap();
-    assert_eq!(house.judge(again.expose(), START), Ok(()));
+    assert_eq!(house.decide(again.expose(), START), Ok(()));
     remove();
-    assert_eq!(house.judge(again.expose(), START), Err(DenyReason::Revoked));
+    assert_eq!(
+        house.decide(again.expose(), START),
+        Err(DenyReason::Revoked)
+    );
 }
 
 #[test]
 fn the_end_of_a_namespace_or_a_team_is_the_end_of_its_keys() {
-    for realm in [Realm::Namespace(tenant("fn-a")), Realm::Team(team())] {
+    for target in [Target::Namespace(tenant("fn-a")), Target::Team(team())] {
         let house = House::new();
         let key = house.create(key_of("alice"));
         house.import_guest(LegacyPolicy::until(START.plus_seconds(HOUR)));
-        assert_eq!(house.judge(GUEST, START), Ok(()));
-        match &realm {
-            Realm::Namespace(tenant) => {
-                wait(house.keyring.remove_namespace(&at(START), tenant)).unwrap();
+        assert_eq!(house.decide(GUEST, START), Ok(()));
+        match &target {
+            Target::Namespace(tenant) => {
+                block_on(house.keyring.remove_namespace(&at(START), tenant)).unwrap();
             }
-            _ => wait(house.keyring.remove_team(&at(START), &team())).unwrap(),
+            _ => block_on(house.keyring.remove_team(&at(START), &team())).unwrap(),
         }
         for text in [key.expose(), GUEST] {
-            assert_eq!(house.judge(text, START), Err(DenyReason::Revoked));
+            assert_eq!(house.decide(text, START), Err(DenyReason::Revoked));
         }
-        assert!(wait(house.keyring.create(&at(START), key_of("alice"))).is_err());
+        assert!(block_on(house.keyring.create(&at(START), key_of("alice"))).is_err());
     }
 }
 
 #[test]
-fn everything_of_a_realm_can_be_revoked_and_life_goes_on() {
+fn everything_of_a_target_can_be_revoked_and_life_goes_on() {
     let house = House::new();
     let leaked = house.create(key_of("alice"));
-    let realm = Realm::Owner(team(), Owner::User(user("alice")));
-    wait(house.keyring.revoke_all(&at(START), realm)).unwrap();
+    let target = Target::Owner(team(), Owner::User(user("alice")));
+    block_on(house.keyring.revoke_all(&at(START), target)).unwrap();
     assert_eq!(
-        house.judge(leaked.expose(), START),
+        house.decide(leaked.expose(), START),
         Err(DenyReason::Revoked)
     );
     let fresh = house.create(key_of("alice"));
-    assert_eq!(house.judge(fresh.expose(), START), Ok(()));
+    assert_eq!(house.decide(fresh.expose(), START), Ok(()));
 }
 
 #[test]
@@ -661,16 +665,16 @@ fn removing_a_member_does_not_cost_more_with_more_keys() {
         });
     }
     let store = house.keyring.store();
-    let before = wait(store.changes(keyfob::Revision::ZERO, 10_000))
+    let before = block_on(store.changes(keyfob::store::Revision::ZERO, 10_000))
         .unwrap()
-        .upto;
-    wait(
+        .next_after;
+    block_on(
         house
             .keyring
             .remove_member(&at(START), &team(), &user("bob")),
     )
     .unwrap();
-    let changes: Changes = wait(store.changes(before, 10_000)).unwrap();
+    let changes: Changes = block_on(store.changes(before, 10_000)).unwrap();
     assert_eq!(changes.entries.len(), 1, "one line drawn, no key rewritten");
 }
 
@@ -679,17 +683,17 @@ fn revoked_is_for_ever() {
     let house = House::new();
     let key = house.create(key_of("alice"));
     let (ring, tenant, id) = (&house.keyring, tenant("fn-a"), key.id());
-    let stale = wait(ring.store().changes(keyfob::Revision::ZERO, 100)).unwrap();
-    let first: KeyInfo = wait(ring.revoke(&at(START), &tenant, id)).unwrap();
-    let again = wait(ring.revoke(&at(START.plus_seconds(5)), &tenant, id)).unwrap();
+    let stale = block_on(ring.store().changes(keyfob::store::Revision::ZERO, 100)).unwrap();
+    let first: KeyInfo = block_on(ring.revoke(&at(START), &tenant, id)).unwrap();
+    let again = block_on(ring.revoke(&at(START.plus_seconds(5)), &tenant, id)).unwrap();
     assert_eq!(again, first, "the first revocation stands");
     let later = at(START);
-    assert!(wait(ring.enable(&later, &tenant, id)).is_err());
-    assert!(wait(ring.rotate(&later, &tenant, id, Rotation::default(), None)).is_err());
-    assert!(wait(ring.update(&later, &tenant, id, KeyUpdate::default(), None)).is_err());
+    assert!(block_on(ring.enable(&later, &tenant, id)).is_err());
+    assert!(block_on(ring.rotate(&later, &tenant, id, Rotation::default(), None)).is_err());
+    assert!(block_on(ring.update(&later, &tenant, id, KeyUpdate::default(), None)).is_err());
 
     let index = Arc::new(Index::new());
-    wait(index.follow(ring.store())).unwrap();
+    block_on(index.follow(ring.store())).unwrap();
     index.apply(&stale).unwrap();
     let verifier = Verifier::new(index, dof());
     let verdict = verifier.verify_text(key.expose().as_bytes(), &Access::to("fn-a"), START);
@@ -705,16 +709,16 @@ fn a_disabled_key_rests_and_a_deleted_one_is_gone() {
     let house = House::new();
     let key = house.create(key_of("alice"));
     let (tenant, id) = (tenant("fn-a"), key.id());
-    wait(house.keyring.disable(&at(START), &tenant, id)).unwrap();
-    assert_eq!(house.judge(key.expose(), START), Err(DenyReason::Disabled));
-    wait(house.keyring.enable(&at(START), &tenant, id)).unwrap();
-    assert_eq!(house.judge(key.expose(), START), Ok(()));
-    wait(house.keyring.delete(&at(START), &tenant, id)).unwrap();
+    block_on(house.keyring.disable(&at(START), &tenant, id)).unwrap();
+    assert_eq!(house.decide(key.expose(), START), Err(DenyReason::Disabled));
+    block_on(house.keyring.enable(&at(START), &tenant, id)).unwrap();
+    assert_eq!(house.decide(key.expose(), START), Ok(()));
+    block_on(house.keyring.delete(&at(START), &tenant, id)).unwrap();
     assert_eq!(
-        house.judge(key.expose(), START),
+        house.decide(key.expose(), START),
         Err(DenyReason::UnknownKey)
     );
-    let left = wait(house.keyring.list(&KeyQuery::namespace(&tenant))).unwrap();
+    let left = block_on(house.keyring.list(&KeyQuery::namespace(&tenant))).unwrap();
     assert!(left.items.is_empty());
 }
 
@@ -727,7 +731,7 @@ fn an_end_can_be_brought_forward_and_not_put_back() {
             expires_at: Some(START.plus_seconds(hours * HOUR)),
             ..KeyUpdate::default()
         };
-        wait(
+        block_on(
             house
                 .keyring
                 .update(&at(START), &tenant("fn-a"), key.id(), update, None),
@@ -737,7 +741,7 @@ fn an_end_can_be_brought_forward_and_not_put_back() {
     update(3).unwrap();
     assert!(update(4).is_err());
     let end = START.plus_seconds(3 * HOUR);
-    assert_eq!(house.judge(key.expose(), end), Err(DenyReason::Expired));
+    assert_eq!(house.decide(key.expose(), end), Err(DenyReason::Expired));
 }
 
 #[test]
@@ -764,24 +768,24 @@ fn legacy_has_an_end() {
     let house = House::new();
     let sunset = START.plus_seconds(10 * HOUR);
     house.import_guest(LegacyPolicy::Off);
-    assert_eq!(house.judge(GUEST, START), Err(DenyReason::LegacyOff));
+    assert_eq!(house.decide(GUEST, START), Err(DenyReason::LegacyOff));
 
     let rehearsed = LegacyPolicy::until(sunset)
         .with_brownout(START.plus_seconds(HOUR), START.plus_seconds(2 * HOUR))
         .unwrap();
     house.set_legacy(rehearsed);
-    assert_eq!(house.judge(GUEST, START), Ok(()));
+    assert_eq!(house.decide(GUEST, START), Ok(()));
     assert_eq!(
-        house.judge(GUEST, START.plus_seconds(HOUR)),
+        house.decide(GUEST, START.plus_seconds(HOUR)),
         Err(DenyReason::LegacyOff)
     );
-    assert_eq!(house.judge(GUEST, START.plus_seconds(2 * HOUR)), Ok(()));
+    assert_eq!(house.decide(GUEST, START.plus_seconds(2 * HOUR)), Ok(()));
     let before = Timestamp::from_unix(sunset.as_unix() - 1);
-    assert_eq!(house.judge(GUEST, before), Ok(()));
-    assert_eq!(house.judge(GUEST, sunset), Err(DenyReason::LegacyOff));
+    assert_eq!(house.decide(GUEST, before), Ok(()));
+    assert_eq!(house.decide(GUEST, sunset), Err(DenyReason::LegacyOff));
     house.set_legacy(LegacyPolicy::until(sunset.plus_seconds(HOUR)));
     assert_eq!(
-        house.judge(GUEST, sunset),
+        house.decide(GUEST, sunset),
         Ok(()),
         "a cut-off can be undone"
     );
@@ -804,7 +808,7 @@ fn a_namespace_can_be_cut_off_from_legacy_before_the_others() {
     let house = House::new();
     house.import_guest(LegacyPolicy::until(START.plus_seconds(HOUR)));
     let set = |policy| {
-        wait(
+        block_on(
             house
                 .keyring
                 .set_legacy_policy(&at(START), Some(&tenant("fn-a")), policy),
@@ -812,9 +816,9 @@ fn a_namespace_can_be_cut_off_from_legacy_before_the_others() {
         .unwrap();
     };
     set(Some(LegacyPolicy::Off));
-    assert_eq!(house.judge(GUEST, START), Err(DenyReason::LegacyOff));
+    assert_eq!(house.decide(GUEST, START), Err(DenyReason::LegacyOff));
     set(None);
-    assert_eq!(house.judge(GUEST, START), Ok(()));
+    assert_eq!(house.decide(GUEST, START), Ok(()));
 }
 
 #[test]
@@ -822,11 +826,11 @@ fn a_legacy_credential_can_be_revoked_and_blocked_ones_stay_out() {
     let house = House::new();
     house.import_guest(LegacyPolicy::until(START.plus_seconds(HOUR)));
     let id = PresentedLegacy::parse(GUEST.as_bytes()).unwrap().id();
-    let elsewhere = wait(house.keyring.revoke_legacy(&at(START), &tenant("fn-b"), id));
-    assert!(matches!(elsewhere, Err(ManageError::NotFound)));
+    let elsewhere = block_on(house.keyring.revoke_legacy(&at(START), &tenant("fn-b"), id));
+    assert!(matches!(elsewhere, Err(manage::Error::NotFound)));
     for _ in 0..2 {
-        wait(house.keyring.revoke_legacy(&at(START), &tenant("fn-a"), id)).unwrap();
-        assert_eq!(house.judge(GUEST, START), Err(DenyReason::Revoked));
+        block_on(house.keyring.revoke_legacy(&at(START), &tenant("fn-a"), id)).unwrap();
+        assert_eq!(house.decide(GUEST, START), Err(DenyReason::Revoked));
     }
 
     let house = House::new();
@@ -835,10 +839,10 @@ fn a_legacy_credential_can_be_revoked_and_blocked_ones_stay_out() {
         r#"{{"subject":"g","blocked":true,"namespaces":[{{"name":"fn-a","uuid":"{uuid}","key":"{key}"}}]}}"#
     );
     for record in read_subjects(&line, &at(START), &Peppers::none(), |_| Some(team())).records {
-        wait(house.keyring.import_legacy(&at(START), record)).unwrap();
+        block_on(house.keyring.import_legacy(&at(START), record)).unwrap();
     }
     house.set_legacy(LegacyPolicy::until(START.plus_seconds(HOUR)));
-    assert_eq!(house.judge(GUEST, START), Err(DenyReason::Disabled));
+    assert_eq!(house.decide(GUEST, START), Err(DenyReason::Disabled));
 }
 
 #[test]
@@ -859,7 +863,7 @@ fn peppers_are_rotated_as_keys_are_used() {
     let keys: Vec<IssuedKey> = [(&Peppers::none(), "a"), (&old, "b"), (&both, "c")]
         .into_iter()
         .map(|(peppers, name)| {
-            wait(ring(peppers).create(&at(START), key_of(name)))
+            block_on(ring(peppers).create(&at(START), key_of(name)))
                 .unwrap()
                 .0
         })
@@ -867,7 +871,7 @@ fn peppers_are_rotated_as_keys_are_used() {
     let judge = |peppers: &Peppers, key: &IssuedKey| {
         let verifier = Verifier::new(Arc::clone(&index), dof()).with_peppers(peppers.clone());
         let verdict = verifier.verify_text(key.expose().as_bytes(), &Access::to("fn-a"), START);
-        verdict.map(|principal| principal.needs_repepper()).ok()
+        verdict.map(|principal| principal.needs_rehash()).ok()
     };
     let verdicts = |peppers| {
         keys.iter()
@@ -893,22 +897,22 @@ fn peppers_are_rotated_as_keys_are_used() {
         renew: None,
     };
     let (rotated, _) =
-        wait(ring(&both).rotate(&at(START), &tenant("fn-a"), keys[1].id(), rotation, None))
+        block_on(ring(&both).rotate(&at(START), &tenant("fn-a"), keys[1].id(), rotation, None))
             .unwrap();
     assert_eq!(judge(&both, &rotated), Some(false));
     assert_eq!(judge(&both, &keys[1]), Some(false));
     assert_eq!(judge(&new, &keys[1]), None);
 
-    let repepper = |key: &IssuedKey| {
+    let rehash = |key: &IssuedKey| {
         let text = key.expose().to_owned();
         let presented = PresentedKey::parse(&dof(), text.as_bytes()).unwrap();
-        wait(ring(&both).repepper(&at(START), &tenant("fn-a"), &presented))
+        block_on(ring(&both).rehash(&at(START), &tenant("fn-a"), &presented))
             .map(|info| info.revision)
     };
-    let first = repepper(&keys[0]).unwrap();
-    assert_eq!(repepper(&keys[0]).unwrap(), first, "once is enough");
+    let first = rehash(&keys[0]).unwrap();
+    assert_eq!(rehash(&keys[0]).unwrap(), first, "once is enough");
     assert!(
-        repepper(&keys[1]).is_err(),
+        rehash(&keys[1]).is_err(),
         "a replaced secret is not the current one"
     );
     assert_eq!(judge(&new, &keys[0]), Some(false));
@@ -930,21 +934,21 @@ fn last_use_is_known_without_a_write_per_call() {
     call(key.expose(), "elsewhere", 120);
     call("garbage", "fn-a", 130);
     call(GUEST, "fn-a", 140);
-    assert_eq!(wait(house.keyring.flush_usage(&usage)).unwrap(), 0);
+    assert_eq!(block_on(house.keyring.flush_usage(&usage)).unwrap(), 0);
 
-    let id = keyfob::CredentialId::Key(key.id());
-    let known = wait(house.keyring.usage(&[id])).unwrap();
+    let id = keyfob::key::CredentialId::Key(key.id());
+    let known = block_on(house.keyring.usage(&[id])).unwrap();
     assert_eq!(
         known[0].last_used,
         Some(START),
         "a refused attempt is no use"
     );
     assert_eq!((known[0].accepted, known[0].refused), (2, 1));
-    let all = wait(house.keyring.legacy_use(&tenant("fn-a"))).unwrap();
+    let all = block_on(house.keyring.legacy_use(&tenant("fn-a"))).unwrap();
     assert_eq!((all.credentials, all.accepted), (1, 1));
-    let none = wait(house.keyring.legacy_use(&tenant("fn-b"))).unwrap();
+    let none = block_on(house.keyring.legacy_use(&tenant("fn-b"))).unwrap();
     assert_eq!((none.credentials, none.accepted), (0, 0));
-    let report = wait(house.keyring.legacy_report(&LegacyQuery::every_team())).unwrap();
+    let report = block_on(house.keyring.legacy_report(&LegacyQuery::every_team())).unwrap();
     assert_eq!(report.items[0].record.tenant, tenant("fn-a"));
     assert_eq!(
         report.items[0].usage.as_ref().map(|usage| usage.accepted),
@@ -956,7 +960,7 @@ fn last_use_is_known_without_a_write_per_call() {
 fn nothing_passes_before_the_index_is_ready() {
     let store = Arc::new(MemoryStore::new());
     let ring = Keyring::new(Arc::clone(&store), dof());
-    let (key, _) = wait(ring.create(&at(START), key_of("alice"))).unwrap();
+    let (key, _) = block_on(ring.create(&at(START), key_of("alice"))).unwrap();
     let index = Arc::new(Index::new());
     let verifier = Verifier::new(Arc::clone(&index), dof());
     let judge = || verifier.verify_text(key.expose().as_bytes(), &Access::to("fn-a"), START);
@@ -965,7 +969,7 @@ fn nothing_passes_before_the_index_is_ready() {
         (denied.status(), denied.reason()),
         (503, DenyReason::NotReady)
     );
-    wait(index.follow(&store)).unwrap();
+    block_on(index.follow(&store)).unwrap();
     assert!(judge().is_ok());
 }
 
@@ -976,19 +980,19 @@ fn an_index_takes_no_feed_with_a_gap_and_none_that_went_back() {
         house.create(key_of(name));
     }
     let store = house.keyring.store();
-    let two = keyfob::Revision::new(2);
+    let two = keyfob::store::Revision::new(2);
     let index = Index::new();
-    let late = wait(store.changes(two, 10)).unwrap();
+    let late = block_on(store.changes(two, 10)).unwrap();
     assert!(matches!(
         index.apply(&late),
-        Err(keyfob::IndexError::Gap { .. })
+        Err(keyfob::gateway::IndexError::Gap { .. })
     ));
-    wait(index.follow(store)).unwrap();
+    block_on(index.follow(store)).unwrap();
     let other = MemoryStore::new();
     assert!(matches!(
-        wait(index.follow(&other)),
-        Err(keyfob::FollowError::Index(
-            keyfob::IndexError::Regressed { .. }
+        block_on(index.follow(&other)),
+        Err(keyfob::gateway::FollowError::Index(
+            keyfob::gateway::IndexError::Regressed { .. }
         ))
     ));
 }
@@ -999,26 +1003,26 @@ fn an_old_end_of_the_feed_is_not_believed() {
     let store = house.keyring.store();
     let key = house.create(key_of("alice"));
     let tenant = tenant("fn-a");
-    wait(house.keyring.disable(&at(START), &tenant, key.id())).unwrap();
+    block_on(house.keyring.disable(&at(START), &tenant, key.id())).unwrap();
     let index = Arc::new(Index::new());
     let verifier = house.keyring.verifier(Arc::clone(&index));
     // One follower reads the end of the feed, and is slow to hand it on. Meanwhile the key moves
     // in the feed, and another follower reads a part that does not reach it.
-    let late = wait(store.changes(keyfob::Revision::ZERO, 10)).unwrap();
+    let late = block_on(store.changes(keyfob::store::Revision::ZERO, 10)).unwrap();
     for name in ["b", "c"] {
         house.create(key_of(name));
     }
-    wait(
+    block_on(
         house
             .keyring
             .update(&at(START), &tenant, key.id(), KeyUpdate::default(), None),
     )
     .unwrap();
-    let part = wait(store.changes(keyfob::Revision::ZERO, 1)).unwrap();
+    let part = block_on(store.changes(keyfob::store::Revision::ZERO, 1)).unwrap();
     index.apply(&part).unwrap();
     index.apply(&late).unwrap();
     assert!(!index.is_ready(), "what moved on was not read yet");
-    wait(index.follow(store)).unwrap();
+    block_on(index.follow(store)).unwrap();
     let verdict = verifier.verify_text(key.expose().as_bytes(), &Access::to("fn-a"), START);
     assert_eq!(verdict.unwrap_err().reason(), DenyReason::Disabled);
 }
@@ -1035,10 +1039,10 @@ fn every_refusal_reads_the_same() {
             .verify_text(key.expose().as_bytes(), &access, START),
         house.verifier.verify_text(b"", &own, START),
         house.verifier.verify_header(b"Basic !", &own, START),
-        house.verifier.verify_fields([], &own, START),
+        house.verifier.verify_headers([], &own, START),
         house
             .verifier
-            .verify_fields([&b"Basic a"[..], b"Basic a"], &own, START),
+            .verify_headers([&b"Basic a"[..], b"Basic a"], &own, START),
     ]
     .into_iter()
     .map(|verdict| verdict.unwrap_err().to_string())
@@ -1073,14 +1077,16 @@ fn an_end_is_not_moved_before_the_beginning() {
         ..KeyUpdate::default()
     };
     let (context, tenant) = (at(START), tenant("fn-a"));
-    let outcome = wait(
+    let outcome = block_on(
         house
             .keyring
             .update(&context, &tenant, key.id(), update, None),
     );
     assert!(matches!(
         outcome,
-        Err(ManageError::Lifecycle(keyfob::LifecycleError::NeverValid))
+        Err(manage::Error::Lifecycle(
+            keyfob::manage::LifecycleError::NeverValid
+        ))
     ));
 }
 
@@ -1089,12 +1095,12 @@ fn every_change_has_its_event() {
     let house = House::new();
     let key = house.create(key_of("alice"));
     let (ring, tenant, id) = (&house.keyring, tenant("fn-a"), key.id());
-    wait(ring.disable(&at(START), &tenant, id)).unwrap();
-    wait(ring.disable(&at(START), &tenant, id)).unwrap();
-    wait(ring.revoke(&at(START), &tenant, id)).unwrap();
-    assert!(wait(ring.enable(&at(START), &tenant, id)).is_err());
-    wait(ring.delete(&at(START), &tenant, id)).unwrap();
-    let events = wait(ring.audit(&keyfob::store::AuditQuery::every_team()))
+    block_on(ring.disable(&at(START), &tenant, id)).unwrap();
+    block_on(ring.disable(&at(START), &tenant, id)).unwrap();
+    block_on(ring.revoke(&at(START), &tenant, id)).unwrap();
+    assert!(block_on(ring.enable(&at(START), &tenant, id)).is_err());
+    block_on(ring.delete(&at(START), &tenant, id)).unwrap();
+    let events = block_on(ring.audit(&keyfob::store::AuditQuery::every_team()))
         .unwrap()
         .items;
     let actions: Vec<&str> = events
@@ -1108,8 +1114,11 @@ fn every_change_has_its_event() {
     for event in &events {
         assert_eq!(event.entry.actor, Actor::user(user("admin")));
         assert_eq!(event.entry.owner, Some(Owner::User(user("alice"))));
-        assert_eq!(event.entry.credential, Some(keyfob::CredentialId::Key(id)));
+        assert_eq!(
+            event.entry.credential,
+            Some(keyfob::key::CredentialId::Key(id))
+        );
         assert_eq!(event.entry.namespace.as_ref(), Some(&tenant.namespace));
     }
-    assert_eq!(wait(ring.verify_audit()).unwrap(), events[3].hash);
+    assert_eq!(block_on(ring.verify_audit()).unwrap(), events[3].hash);
 }

@@ -4,13 +4,14 @@ use std::sync::{Arc, LazyLock};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyfob::{
-    Access, Actor, Context, Credential, Index, IssuedKey, KeyFormat, KeyId, KeyName, Keyring,
-    LabelValue, NamespaceId, NewKey, Owner, PresentedKey, Reason, Scope, TeamId, Tenant, Timestamp,
-    Ttl, UserId, Verifier,
+    Access, Actor, Context, IssuedKey, KeyId, Keyring, MemoryStore, NewKey, Owner, Tenant,
+    Timestamp, Ttl, Verifier,
     authorization::{self, HeaderBuffer},
+    block_on,
+    gateway::{Credential, Index},
+    key::{KeyFormat, PresentedKey},
     legacy::{LegacyId, LegacyPolicy, PresentedLegacy},
-    store::MemoryStore,
-    wait,
+    name::{KeyName, LabelValue, NamespaceId, Reason, Scope, TeamId, UserId},
 };
 use proptest::{prelude::*, strategy::ValueTree};
 use ring::rand::SystemRandom;
@@ -28,7 +29,7 @@ static HOUSE: LazyLock<(Verifier, IssuedKey)> = LazyLock::new(|| {
     );
     let owner = Owner::User(UserId::new("alice").unwrap());
     let new = NewKey::new(tenant, owner, KeyName::new("laptop").unwrap());
-    let (key, _) = wait(ring.create(&Context::new(Actor::system(), NOW), new)).unwrap();
+    let (key, _) = block_on(ring.create(&Context::new(Actor::system(), NOW), new)).unwrap();
     (Verifier::new(index, format), key)
 });
 

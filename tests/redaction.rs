@@ -5,13 +5,16 @@ use std::{fmt::Debug, sync::Arc};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyfob::{
-    Access, Actor, Context, Credential, Index, KeyDigest, KeyFormat, KeyInfo, KeyName, Keyring,
-    NamespaceId, NewKey, Owner, PepperId, Peppers, PresentedKey, Rotation, TeamId, Tenant,
-    Timestamp, UserId, Verifier,
+    Access, Actor, Context, KeyInfo, KeyStore, Keyring, MemoryStore, NewKey, Owner, Tenant,
+    Timestamp, Verifier,
     authorization::{self, HeaderBuffer},
+    block_on,
+    gateway::{Credential, Index},
+    key::{KeyDigest, KeyFormat, PepperId, Peppers, PresentedKey},
     legacy::{self, PresentedLegacy},
-    store::{AuditQuery, KeyQuery, KeyStore, LegacyQuery, MemoryStore},
-    wait,
+    manage::Rotation,
+    name::{KeyName, NamespaceId, TeamId, UserId},
+    store::{AuditQuery, KeyQuery, LegacyQuery},
 };
 
 const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
@@ -122,12 +125,12 @@ fn nothing_that_ever_held_a_secret_tells_it() {
         looked_at: 0,
     };
     scan.add(std::str::from_utf8(PEPPER).unwrap());
-    let (old, info) = wait(ring.create(&context, new.clone())).unwrap();
+    let (old, info) = block_on(ring.create(&context, new.clone())).unwrap();
     let rotation = Rotation {
         grace_seconds: 60,
         renew: None,
     };
-    let (key, _) = wait(ring.rotate(&context, &tenant, old.id(), rotation, None)).unwrap();
+    let (key, _) = block_on(ring.rotate(&context, &tenant, old.id(), rotation, None)).unwrap();
     for key in [&old, &key] {
         scan.add(key.expose_secret());
         scan.add(&key.expose_secret()["dof_sk_".len()..]);
@@ -140,9 +143,9 @@ fn nothing_that_ever_held_a_secret_tells_it() {
     let import = legacy::read_subjects(&line, &context, &peppers, |_| Some(tenant.team.clone()));
     for record in &import.records {
         scan.add_digest(&record.digest);
-        wait(ring.import_legacy(&context, record.clone())).unwrap();
+        block_on(ring.import_legacy(&context, record.clone())).unwrap();
     }
-    let record = wait(store.key(&tenant, key.id())).unwrap().unwrap();
+    let record = block_on(store.key(&tenant, key.id())).unwrap().unwrap();
     scan.add_digest(&record.digest);
     scan.add_digest(&record.previous.as_ref().unwrap().digest);
 
@@ -178,10 +181,10 @@ fn nothing_that_ever_held_a_secret_tells_it() {
     );
 
     // What comes out.
-    let changes = wait(store.changes(keyfob::Revision::ZERO, 100)).unwrap();
-    let events = wait(ring.audit(&AuditQuery::every_team())).unwrap();
-    let keys = wait(ring.list(&KeyQuery::team(tenant.team.clone()))).unwrap();
-    let report = wait(ring.legacy_report(&LegacyQuery::every_team())).unwrap();
+    let changes = block_on(store.changes(keyfob::store::Revision::ZERO, 100)).unwrap();
+    let events = block_on(ring.audit(&AuditQuery::every_team())).unwrap();
+    let keys = block_on(ring.list(&KeyQuery::team(tenant.team.clone()))).unwrap();
+    let report = block_on(ring.legacy_report(&LegacyQuery::every_team())).unwrap();
     scan.printed(&record);
     scan.printed(&info);
     scan.printed(&changes);
@@ -198,7 +201,7 @@ fn nothing_that_ever_held_a_secret_tells_it() {
 
 #[test]
 fn what_people_see_has_no_digest() {
-    let record: keyfob::KeyRecord = serde_json::from_str(RECORD).unwrap();
+    let record: keyfob::store::KeyRecord = serde_json::from_str(RECORD).unwrap();
     let digits = &record.digest.to_text()["sha256:".len()..];
     assert!(serde_json::to_string(&record).unwrap().contains(digits));
     let info = serde_json::to_string(&KeyInfo::from(&record)).unwrap();
@@ -213,7 +216,7 @@ const RECORD: &str = r#"{
     "previous": null, "created_at": 1800000000,
     "created_by": {"owner": {"user": "alice"}, "credential": null},
     "updated_at": 1800000000, "issued_at": 1800000000, "not_before": null, "expires_at": null,
-    "status": "active", "born": 1, "revision": 1
+    "status": "active", "created_revision": 1, "revision": 1
 }"#;
 
 #[test]
@@ -237,7 +240,7 @@ fn errors_do_not_repeat_what_they_refuse() {
         RECORD.replace("sha256:", "hunter2:"),
         RECORD.replace("d79e8aeb", "hunter2!"),
     ] {
-        let error = serde_json::from_str::<keyfob::KeyRecord>(&json).unwrap_err();
+        let error = serde_json::from_str::<keyfob::store::KeyRecord>(&json).unwrap_err();
         texts.push(error.to_string());
     }
     let context = Context::new(Actor::system(), NOW);

@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyfob::{
-    Access, Actor, Context, Credential, CredentialId, Denied, DenyReason, Expiry, Index, IssuedKey,
-    KeyFormat, KeyName, Keyring, NamespaceId, NewKey, Owner, PepperId, Peppers, Principal,
-    PrincipalKind, Rotation, Scope, Scopes, ServiceId, TeamId, Tenant, Timestamp, UserId, Verifier,
+    Access, Actor, Context, Denied, DenyReason, Expiry, IssuedKey, Keyring, MemoryStore, NewKey,
+    Owner, Principal, Scopes, Tenant, Timestamp, Verifier, block_on,
+    gateway::{Credential, Index, PrincipalKind},
+    key::{CredentialId, KeyFormat, PepperId, Peppers},
     legacy::{LegacyPolicy, PresentedLegacy, read_subjects},
-    store::MemoryStore,
-    wait,
+    manage::Rotation,
+    name::{KeyName, NamespaceId, Scope, ServiceId, TeamId, UserId},
 };
 
 /// `OpenWhisk`'s public example.
@@ -41,7 +42,7 @@ impl House {
     }
 
     fn create(&self, new: NewKey) -> IssuedKey {
-        wait(self.keyring.create(&admin(), new)).unwrap().0
+        block_on(self.keyring.create(&admin(), new)).unwrap().0
     }
 
     /// Imports the guest's credential.
@@ -52,14 +53,14 @@ impl House {
         );
         let team = |_: &_| Some(tenant("fn-a").team);
         for record in read_subjects(&line, &admin(), &self.peppers, team).records {
-            wait(self.keyring.import_legacy(&admin(), record)).unwrap();
+            block_on(self.keyring.import_legacy(&admin(), record)).unwrap();
         }
     }
 
     /// Accepts legacy credentials for an hour.
     fn accept_legacy(&self) {
         let policy = LegacyPolicy::until(NOW.plus_seconds(HOUR));
-        wait(self.keyring.set_legacy_policy(&admin(), None, Some(policy))).unwrap();
+        block_on(self.keyring.set_legacy_policy(&admin(), None, Some(policy))).unwrap();
     }
 }
 
@@ -150,7 +151,7 @@ fn a_principal_says_who_calls() {
     assert_eq!(subject, Some("guest"));
     assert!(principal.may(write));
     assert_eq!(principal.expires_at(), Some(NOW.plus_seconds(HOUR)));
-    assert!(!principal.used_replaced_secret() && !principal.needs_repepper());
+    assert!(!principal.used_replaced_secret() && !principal.needs_rehash());
 }
 
 #[test]
@@ -163,7 +164,7 @@ fn a_secret_says_how_it_stands() {
     };
     let (by, tenant) = (admin(), tenant("fn-a"));
     let rotated = house.keyring.rotate(&by, &tenant, old.id(), rotation, None);
-    let (new, _) = wait(rotated).unwrap();
+    let (new, _) = block_on(rotated).unwrap();
 
     let two = PepperId::new(2).unwrap();
     let both = pepper(1).with_current(two, &[2; 32]).unwrap();
@@ -175,7 +176,7 @@ fn a_secret_says_how_it_stands() {
             let principal = principal.unwrap();
             (
                 principal.used_replaced_secret(),
-                principal.needs_repepper(),
+                principal.needs_rehash(),
                 principal.expires_at(),
             )
         };
@@ -241,7 +242,7 @@ fn every_way_in_comes_to_one_verdict() {
             verifier.verify_text(text.as_bytes(), &access, NOW),
             verifier.verify_header(basic.as_bytes(), &access, NOW),
             verifier.verify_header(bearer.as_bytes(), &access, NOW),
-            verifier.verify_fields([basic.as_bytes()], &access, NOW),
+            verifier.verify_headers([basic.as_bytes()], &access, NOW),
         ] {
             let told = match &verdict {
                 Ok(principal) => (None, Some(principal.credential())),
@@ -253,9 +254,9 @@ fn every_way_in_comes_to_one_verdict() {
 
     let (access, header) = (Access::to("fn-a"), format!("Bearer {}", key.expose()));
     let one = header.as_bytes();
-    let twice = verifier.verify_fields([one, one], &access, NOW);
+    let twice = verifier.verify_headers([one, one], &access, NOW);
     assert_eq!(refusal(twice), (DenyReason::RepeatedHeader, None));
-    let missing = verifier.verify_fields([], &access, NOW);
+    let missing = verifier.verify_headers([], &access, NOW);
     assert_eq!(refusal(missing), (DenyReason::NoCredential, None));
     for garbage in ["", "Bearer x", "Basic x", "Basic eDp5", "Token x"] {
         let verdict = verifier.verify_header(garbage.as_bytes(), &access, NOW);

@@ -13,12 +13,13 @@ use std::{
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyfob::{
-    Access, Actor, Context, Expiry, Index, IssuedKey, KeyFormat, KeyName, Keyring, NamespaceId,
-    NewKey, Owner, Rotation, Scope, Scopes, TeamId, Tenant, Timestamp, Ttl, UsageRecorder, UserId,
-    Verifier,
+    Access, Actor, Context, Expiry, IssuedKey, Keyring, MemoryStore, NewKey, Owner, Scopes, Tenant,
+    Timestamp, Ttl, Verifier, block_on,
+    gateway::{Index, UsageRecorder},
+    key::KeyFormat,
     legacy::{LegacyPolicy, read_subjects},
-    store::MemoryStore,
-    wait,
+    manage::Rotation,
+    name::{KeyName, NamespaceId, Scope, TeamId, UserId},
 };
 
 struct Counting;
@@ -74,7 +75,7 @@ fn no_verdict_allocates() {
     let create = |name: &str, change: &dyn Fn(NewKey) -> NewKey| -> IssuedKey {
         let owner = Owner::User(UserId::new(name).unwrap());
         let new = NewKey::new(tenant.clone(), owner, KeyName::new(name).unwrap());
-        wait(ring.create(&context, change(new))).unwrap().0
+        block_on(ring.create(&context, change(new))).unwrap().0
     };
     let [read, write] = ["read", "write"].map(|name| Scope::new(name).unwrap());
     let scopes = Scopes::only([read]).unwrap();
@@ -84,27 +85,27 @@ fn no_verdict_allocates() {
     let expired = create("expired", &|new| new.with_expiry(Expiry::In(Ttl::hours(1))));
     let future = create("future", &|new| new.with_not_before(Timestamp::MAX));
     let revoked = create("revoked", &|new| new);
-    wait(ring.revoke(&context, &tenant, revoked.id())).unwrap();
+    block_on(ring.revoke(&context, &tenant, revoked.id())).unwrap();
     let left = create("left", &|new| new);
-    wait(ring.remove_member(&context, &tenant.team, &UserId::new("left").unwrap())).unwrap();
+    block_on(ring.remove_member(&context, &tenant.team, &UserId::new("left").unwrap())).unwrap();
     let replaced = create("replaced", &|new| new);
     let rotation = Rotation {
         grace_seconds: 86_400,
         renew: None,
     };
-    wait(ring.rotate(&context, &tenant, replaced.id(), rotation, None)).unwrap();
+    block_on(ring.rotate(&context, &tenant, replaced.id(), rotation, None)).unwrap();
     let unknown = IssuedKey::generate(&format, &ring::rand::SystemRandom::new()).unwrap();
     let wrong = format!("{}:{}", format.key_id(good.id()), unknown.expose_secret());
     let (uuid, key) = GUEST.split_once(':').unwrap();
     let line = format!(
         r#"{{"subject":"g","namespaces":[{{"name":"fn-a","uuid":"{uuid}","key":"{key}"}}]}}"#
     );
-    let none = keyfob::Peppers::none();
+    let none = keyfob::key::Peppers::none();
     for record in read_subjects(&line, &context, &none, |_| Some(tenant.team.clone())).records {
-        wait(ring.import_legacy(&context, record)).unwrap();
+        block_on(ring.import_legacy(&context, record)).unwrap();
     }
     let sunset = LegacyPolicy::until(Timestamp::MAX);
-    wait(ring.set_legacy_policy(&context, None, Some(sunset))).unwrap();
+    block_on(ring.set_legacy_policy(&context, None, Some(sunset))).unwrap();
 
     let later = NOW.plus_seconds(7_200);
     let to_write = [write];
@@ -152,7 +153,7 @@ fn no_verdict_allocates() {
                         .is_ok()
                 });
                 let twice = [header.as_bytes(), header.as_bytes()];
-                judge(&|| verifier.verify_fields(twice, access, later).is_ok());
+                judge(&|| verifier.verify_headers(twice, access, later).is_ok());
             }
         }
     }

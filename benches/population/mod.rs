@@ -4,9 +4,12 @@ use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyfob::{
-    Actor, Index, IssuedKey, KeyDigest, KeyFormat, KeyName, KeyRecord, Labels, NamespaceId, Owner,
-    Peppers, Revision, Scopes, Status, TeamId, Tenant, Timestamp, UserId, Verifier,
-    store::{Changes, Entry, Item},
+    Actor, IssuedKey, Owner, Scopes, Tenant, Timestamp, Verifier,
+    gateway::Index,
+    key::{KeyDigest, KeyFormat, Peppers},
+    manage::{Labels, Status},
+    name::{KeyName, NamespaceId, TeamId, UserId},
+    store::{Changes, Entry, Item, KeyRecord, Revision},
 };
 use ring::rand::SystemRandom;
 
@@ -46,7 +49,7 @@ impl Feed {
             .map(|mut item| {
                 self.revision = self.revision.next();
                 if let Item::Key(record) = &mut item {
-                    record.born = self.revision;
+                    record.created_revision = self.revision;
                     record.revision = self.revision;
                 }
                 Entry {
@@ -58,7 +61,7 @@ impl Feed {
         Changes {
             after,
             entries,
-            upto: self.revision,
+            next_after: self.revision,
             more,
             head: self.revision,
         }
@@ -156,7 +159,7 @@ pub(crate) fn issue(
             not_before: None,
             expires_at: None,
             status: Status::Active,
-            born: Revision::ZERO,
+            created_revision: Revision::ZERO,
             revision: Revision::ZERO,
         };
         (key, record)

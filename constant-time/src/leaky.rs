@@ -3,7 +3,7 @@
 
 use std::{collections::BTreeSet, hint::black_box};
 
-use keyfob::{Access, KeyId, PresentedKey, Verifier};
+use keyfob::{Access, KeyId, Verifier, key::PresentedKey};
 
 use crate::situations::{NOW, format};
 

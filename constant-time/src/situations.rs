@@ -2,13 +2,7 @@
 
 use std::sync::Arc;
 
-use keyfob::{
-    Access, Actor, Context, DenyReason, Expiry, Index, IssuedKey, KeyDigest, KeyFormat, KeyName,
-    KeyRecord, NamespaceId, NewKey, Owner, Peppers, Policy, Revision, Rotation, Scope, Scopes,
-    TeamId, Tenant, Timestamp, UserId, Verifier,
-    legacy::{LegacyId, LegacyPolicy, LegacyRecord, PresentedLegacy},
-    store::{Changes, Entry, Item},
-};
+use keyfob::{Access, Actor, Context, DenyReason, Expiry, IssuedKey, NewKey, Owner, Scopes, Tenant, Timestamp, Verifier, gateway::Index, key::{KeyDigest, KeyFormat, Peppers}, legacy::{LegacyId, LegacyPolicy, LegacyRecord, PresentedLegacy}, manage::{Policy, Rotation}, name::{KeyName, NamespaceId, Scope, TeamId, UserId}, store::{Changes, Entry, Item, KeyRecord, Revision}};
 use ring::rand::SystemRandom;
 
 /// When everything is judged.
@@ -134,7 +128,7 @@ pub fn index_of(items: impl IntoIterator<Item = Item>) -> Arc<Index> {
     let changes = Changes {
         after: Revision::ZERO,
         entries,
-        upto: head,
+        next_after: head,
         more: false,
         head,
     };
@@ -293,7 +287,7 @@ impl<'a> Maker<'a> {
             imported_at: BEFORE,
             imported_by: Actor::system(),
             revoked: None,
-            born: Revision::ZERO,
+            created_revision: Revision::ZERO,
             revision: Revision::ZERO,
         }));
     }

@@ -7,9 +7,10 @@ use std::{
 };
 
 use keyfob::{
-    Actor, Context, IssuedKey, KeyName, NamespaceId, NewKey, Owner, Peppers, Scopes, ServiceId,
-    TeamId, Tenant, UserId,
+    Actor, Context, IssuedKey, NewKey, Owner, Scopes, Tenant,
+    key::Peppers,
     legacy::{LegacyPolicy, read_subjects},
+    name::{KeyName, NamespaceId, ServiceId, TeamId, UserId},
 };
 use serde_json::{Map, json};
 use time::OffsetDateTime;
@@ -30,7 +31,7 @@ pub(crate) async fn populate(
     sunset: OffsetDateTime,
 ) -> Result<Keys, Box<dyn Error>> {
     let context = Context::new(Actor::system(), OffsetDateTime::now_utc());
-    let tenant = |team, namespace| -> Result<_, keyfob::NameError> {
+    let tenant = |team, namespace| -> Result<_, keyfob::name::NameError> {
         Ok(Tenant::new(
             TeamId::new(team)?,
             NamespaceId::new(namespace)?,

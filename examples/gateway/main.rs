@@ -25,8 +25,10 @@ use axum::{
     http::{HeaderMap, HeaderValue, header::AUTHORIZATION},
 };
 use keyfob::{
-    Access, Index, KeyFormat, Keyring, Principal, Scope, UsageRecorder, Verifier,
-    store::MemoryStore,
+    Access, Keyring, MemoryStore, Principal, Verifier,
+    gateway::{Index, UsageRecorder},
+    key::KeyFormat,
+    name::Scope,
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::{net::TcpListener, signal, time::interval};
@@ -113,7 +115,7 @@ impl Gateway {
     ) -> Result<Principal<'_>, Refusal> {
         let fields = headers.get_all(AUTHORIZATION);
         self.verifier
-            .verify_fields(fields.iter().map(HeaderValue::as_bytes), access, now)
+            .verify_headers(fields.iter().map(HeaderValue::as_bytes), access, now)
             .map_err(|denied| Refusal::denied(&denied, self.keyring.format()))
     }
 

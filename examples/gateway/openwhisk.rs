@@ -13,7 +13,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::{get, post},
 };
-use keyfob::{Access, KeyFormat, Principal};
+use keyfob::{Access, Principal, key::KeyFormat};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 

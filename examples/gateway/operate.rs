@@ -8,7 +8,11 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::{delete, get},
 };
-use keyfob::{Access, Context, ManageError, TeamId, UserId, store::LegacyQuery};
+use keyfob::{
+    Access, Context, manage,
+    name::{TeamId, UserId},
+    store::LegacyQuery,
+};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -85,7 +89,7 @@ async fn legacy_report(
 }
 
 /// The caller learns that it failed; the log learns why.
-fn failed(error: &ManageError) -> Refusal {
+fn failed(error: &manage::Error) -> Refusal {
     log(format_args!("failed error={error:?}"));
     Refusal::FAILED
 }

@@ -13,7 +13,7 @@ use axum::{
     },
     response::{IntoResponse, Response},
 };
-use keyfob::{Denied, KeyFormat};
+use keyfob::{Denied, key::KeyFormat};
 use serde_json::json;
 
 /// A request was refused. All that its sender learns is the status.

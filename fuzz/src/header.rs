@@ -2,8 +2,9 @@
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyfob::{
-    Credential, KeyFormat,
     authorization::{self, HEADER_MAX, HeaderBuffer, HeaderError},
+    gateway::Credential,
+    key::KeyFormat,
 };
 
 use super::spec;

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use keyfob::{
-    Actor, Context, NamespaceId, Peppers, TeamId, Timestamp, UserId,
+    Actor, Context, Timestamp,
+    key::Peppers,
     legacy::{ImportFault, ImportProblem, read_subjects},
+    name::{NamespaceId, TeamId, UserId},
 };
 use serde_json::Value;
 

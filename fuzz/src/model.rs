@@ -7,7 +7,7 @@
 #[path = "world.rs"]
 mod world;
 
-use keyfob::{KeyId, Revision};
+use keyfob::{KeyId, store::Revision};
 
 pub use world::run;
 
@@ -393,7 +393,7 @@ impl Model {
         let same_owner =
             |key: &&Key| key.place == place && key.owner == owner && self.takes_a_name(key);
         let count = self.keys.iter().filter(same_owner).count();
-        if self.closed.iter().any(closed)
+        if self.blocked.iter().any(closed)
             || (rules.unique_names && !self.name_is_free(place, name, None))
             || rules
                 .keys_per_owner

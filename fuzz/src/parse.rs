@@ -1,7 +1,8 @@
 //! The target `parse`.
 
 use keyfob::{
-    Credential, KeyError, KeyFormat, KeyPart, PresentedKey,
+    gateway::Credential,
+    key::{KeyError, KeyFormat, KeyPart, PresentedKey},
     legacy::{LegacyId, PresentedLegacy},
 };
 

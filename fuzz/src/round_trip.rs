@@ -3,12 +3,15 @@
 use std::sync::Arc;
 
 use keyfob::{
-    Access, Actor, Context, Index, IssuedKey, KeyDigest, KeyFormat, KeyId, KeyName, Labels,
-    NamespaceId, Owner, PepperId, Peppers, PresentedKey, Revision, Scopes, Status, TeamId, Tenant,
-    Timestamp, UserId, Verifier,
+    Access, Actor, Context, IssuedKey, KeyId, KeyStore, MemoryStore, Owner, Scopes, Tenant,
+    Timestamp, Verifier,
     audit::{Action, AuditEntry},
-    store::{Change, Commit, KeyStore, Limits, MemoryStore},
-    wait,
+    block_on,
+    gateway::Index,
+    key::{KeyDigest, KeyFormat, PepperId, Peppers, PresentedKey},
+    manage::{Labels, Status},
+    name::{KeyName, NamespaceId, TeamId, UserId},
+    store::{Change, Commit, Limits, Revision},
 };
 
 use super::spec;
@@ -140,7 +143,7 @@ fn verifier(format: &KeyFormat, id: KeyId, digest: KeyDigest, peppers: Peppers) 
     let team = TeamId::new("acme").expect("a name");
     let namespace = NamespaceId::new("one").expect("a name");
     let now = Timestamp::from_unix(NOW);
-    let record = keyfob::KeyRecord {
+    let record = keyfob::store::KeyRecord {
         id,
         tenant: Tenant::new(team, namespace),
         owner: Owner::User(UserId::new("ann").expect("a name")),
@@ -156,7 +159,7 @@ fn verifier(format: &KeyFormat, id: KeyId, digest: KeyDigest, peppers: Peppers) 
         not_before: None,
         expires_at: None,
         status: Status::Active,
-        born: Revision::ZERO,
+        created_revision: Revision::ZERO,
         revision: Revision::ZERO,
     };
     let store = MemoryStore::new();
@@ -165,9 +168,9 @@ fn verifier(format: &KeyFormat, id: KeyId, digest: KeyDigest, peppers: Peppers) 
         change: Change::CreateKey { record, limits },
         event: AuditEntry::new(Action::KeyCreated, &Context::new(Actor::system(), now)),
     };
-    wait(store.commit(&commit)).expect("an empty store takes a key");
+    block_on(store.commit(&commit)).expect("an empty store takes a key");
     let index = Arc::new(Index::new());
-    wait(index.follow(&store)).expect("one entry fits");
+    block_on(index.follow(&store)).expect("one entry fits");
     Verifier::new(index, *format).with_peppers(peppers)
 }
 

@@ -1,10 +1,13 @@
 //! The target `record_serde`.
 
 use keyfob::{
-    Boundary, CredentialId, Index, KeyInfo, KeyRecord, Policy, Revision, Timestamp, Usage,
+    KeyInfo, Timestamp,
     audit::AuditEvent,
+    gateway::{Index, Usage},
+    key::CredentialId,
     legacy::{LegacyPolicy, LegacyRecord},
-    store::{Changes, Commit, StoreState},
+    manage::Policy,
+    store::{Changes, Commit, Cutoff, KeyRecord, Revision, StoreState},
 };
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -32,13 +35,13 @@ pub fn record_serde(data: &[u8]) {
     if let Some(changes) = settled::<Changes>(data) {
         let index = Index::new();
         if index.apply(&changes).is_ok() {
-            assert!(index.as_of() >= changes.upto);
+            assert!(index.as_of() >= changes.next_after);
             assert_eq!(index.is_ready(), !changes.more);
         }
     }
     settled::<LegacyRecord>(data);
     settled::<Policy>(data);
-    settled::<Boundary>(data);
+    settled::<Cutoff>(data);
     settled::<CredentialId>(data);
     settled::<Usage>(data);
 }
@@ -57,7 +60,7 @@ fn settled<T: Serialize + DeserializeOwned>(data: &[u8]) -> Option<T> {
 fn judge(record: &KeyRecord) {
     let policy = Policy::default();
     for now in [Timestamp::MIN, record.issued_at, Timestamp::MAX] {
-        record.standing(now, &policy);
+        record.effective_status(now, &policy);
         assert!(!(record.is_revoked() && record.is_live(now)));
     }
     assert!(record.expires_under(&policy) == record.expires_at);
@@ -74,7 +77,7 @@ fn keep(commit: &Commit) {
     assert_eq!(state.revision(), revision);
     let changes = state.changes(Revision::ZERO, 10);
     assert_eq!(changes.entries.len(), usize::from(kept));
-    assert_eq!((changes.upto, changes.more), (revision, false));
+    assert_eq!((changes.next_after, changes.more), (revision, false));
     let index = Index::new();
     index
         .apply(&changes)

@@ -3,13 +3,14 @@
 use std::sync::Arc;
 
 use keyfob::{
-    Access, Actor, Context, CredentialId, Denied, Expiry, Index, IssuedKey, KeyDigest, KeyFormat,
-    KeyInfo, KeyName, KeyUpdate, Keyring, ManageError, NamespaceId, NewKey, Owner, Peppers, Policy,
-    Principal, Realm, Revision, Rotation, Scope, Scopes, ServiceId, Status, TeamId, Tenant,
-    Timestamp, Ttl, UsageRecorder, UserId, Verifier,
+    Access, Actor, Context, Denied, Expiry, IssuedKey, KeyInfo, KeyStore, Keyring, MemoryStore,
+    NewKey, Owner, Principal, Scopes, Tenant, Timestamp, Ttl, Verifier, block_on,
+    gateway::{Index, UsageRecorder},
+    key::{CredentialId, KeyDigest, KeyFormat, Peppers},
     legacy::{LegacyPolicy, LegacyRecord, PresentedLegacy},
-    store::{AuditQuery, Changes, KeyQuery, KeyStore, LegacyQuery, MemoryStore},
-    wait,
+    manage::{self, KeyUpdate, Policy, Rotation, Status},
+    name::{KeyName, NamespaceId, Scope, ServiceId, TeamId, UserId},
+    store::{AuditQuery, Changes, KeyQuery, LegacyQuery, Revision, Target},
 };
 
 use super::{
@@ -153,7 +154,7 @@ impl World {
             Operation::LateFeed => self.late_feed(),
             Operation::Replicate { entries } => {
                 let after = self.replica.as_of();
-                let page = wait(self.store.changes(after, entries.into())).expect("no I/O");
+                let page = block_on(self.store.changes(after, entries.into())).expect("no I/O");
                 self.replica
                     .apply(&page)
                     .expect("the feed goes on from there");
@@ -186,7 +187,7 @@ impl World {
             .with_scopes(scopes(scoped))
             .with_expiry(expiry(end, now));
         new.not_before = starts.map(Timestamp::from_unix);
-        let made = wait(self.keyring.create(&self.context(), new));
+        let made = block_on(self.keyring.create(&self.context(), new));
         let ends = expected.map(|_| Done::Kept);
         let Some((key, info)) = self.agree(made, ends) else {
             return;
@@ -229,7 +230,7 @@ impl World {
         };
         let key = &self.model.keys[at];
         let (context, tenant, expect) = (self.context(), tenant(place), key.expect(saw));
-        let changed = wait(
+        let changed = block_on(
             self.keyring
                 .update(&context, &tenant, key.id, update, expect),
         );
@@ -259,7 +260,7 @@ impl World {
         };
         let key = &self.model.keys[at];
         let (context, tenant, expect) = (self.context(), tenant(place), key.expect(saw));
-        let changed = wait(
+        let changed = block_on(
             self.keyring
                 .rotate(&context, &tenant, key.id, rotation, expect),
         );
@@ -293,9 +294,9 @@ impl World {
         });
         let (context, tenant, id) = (self.context(), tenant(place), self.model.keys[at].id);
         let changed = if on {
-            wait(self.keyring.enable(&context, &tenant, id))
+            block_on(self.keyring.enable(&context, &tenant, id))
         } else {
-            wait(self.keyring.disable(&context, &tenant, id))
+            block_on(self.keyring.disable(&context, &tenant, id))
         };
         if let Some(info) = self.agree(changed, expected) {
             self.model.keys[at].state = if on { State::On } else { State::Off };
@@ -316,7 +317,7 @@ impl World {
             }
         });
         let id = self.model.keys[at].id;
-        let changed = wait(self.keyring.revoke(&self.context(), &tenant(place), id));
+        let changed = block_on(self.keyring.revoke(&self.context(), &tenant(place), id));
         if let Some(info) = self.agree(changed, expected) {
             self.model.keys[at].state = State::Revoked;
             self.model.keys[at].revision = info.revision;
@@ -329,7 +330,7 @@ impl World {
         };
         let expected = self.model.find(at, place).map(|_| Done::Kept);
         let id = self.model.keys[at].id;
-        let changed = wait(self.keyring.delete(&self.context(), &tenant(place), id));
+        let changed = block_on(self.keyring.delete(&self.context(), &tenant(place), id));
         if self.agree(changed, expected).is_some() {
             self.model.keys[at].state = State::Deleted;
         }
@@ -340,22 +341,22 @@ impl World {
             Area::Namespace(place) => self.model.own(pick(place, PLACES.len())),
             Area::Team(_) | Area::Owner(..) => Ok(()),
         };
-        let (context, realm) = (self.context(), realm(area));
-        let changed = match &realm {
-            _ if !close => wait(self.keyring.revoke_all(&context, realm)),
-            Realm::Team(team) => wait(self.keyring.remove_team(&context, team)),
-            Realm::Namespace(tenant) => wait(self.keyring.remove_namespace(&context, tenant)),
-            Realm::Owner(team, Owner::User(user)) => {
-                wait(self.keyring.remove_member(&context, team, user))
+        let (context, target) = (self.context(), target(area));
+        let changed = match &target {
+            _ if !close => block_on(self.keyring.revoke_all(&context, target)),
+            Target::Team(team) => block_on(self.keyring.remove_team(&context, team)),
+            Target::Namespace(tenant) => block_on(self.keyring.remove_namespace(&context, tenant)),
+            Target::Owner(team, Owner::User(user)) => {
+                block_on(self.keyring.remove_member(&context, team, user))
             }
-            Realm::Owner(team, Owner::Service(service)) => {
-                wait(self.keyring.remove_service(&context, team, service))
+            Target::Owner(team, Owner::Service(service)) => {
+                block_on(self.keyring.remove_service(&context, team, service))
             }
         };
         if self.agree(changed, expected.map(|()| Done::Kept)).is_some() {
             self.model.cut(area);
             if close {
-                self.model.closed.push(area);
+                self.model.blocked.push(area);
             }
             if let Area::Namespace(place) = area {
                 self.model.bind(pick(place, PLACES.len()));
@@ -370,7 +371,7 @@ impl World {
         };
         let closed = self
             .model
-            .closed
+            .blocked
             .iter()
             .any(|other| same_area(*other, area));
         let expected = if closed && !foreign {
@@ -379,18 +380,20 @@ impl World {
             Err(Refusal::Other)
         };
         let context = self.context();
-        let changed = match realm(area) {
-            Realm::Team(team) => wait(self.keyring.restore_team(&context, &team)),
-            Realm::Namespace(tenant) => wait(self.keyring.restore_namespace(&context, &tenant)),
-            Realm::Owner(team, Owner::User(user)) => {
-                wait(self.keyring.restore_member(&context, &team, &user))
+        let changed = match target(area) {
+            Target::Team(team) => block_on(self.keyring.restore_team(&context, &team)),
+            Target::Namespace(tenant) => {
+                block_on(self.keyring.restore_namespace(&context, &tenant))
             }
-            Realm::Owner(team, Owner::Service(service)) => {
-                wait(self.keyring.restore_service(&context, &team, &service))
+            Target::Owner(team, Owner::User(user)) => {
+                block_on(self.keyring.restore_member(&context, &team, &user))
+            }
+            Target::Owner(team, Owner::Service(service)) => {
+                block_on(self.keyring.restore_service(&context, &team, &service))
             }
         };
         if self.agree(changed, expected).is_some() {
-            self.model.closed.retain(|other| !same_area(*other, area));
+            self.model.blocked.retain(|other| !same_area(*other, area));
         }
     }
 
@@ -411,7 +414,7 @@ impl World {
         let place = place.map(|place| pick(place, PLACES.len()));
         let expected = place.map_or(Ok(()), |place| self.model.own(place));
         let tenant = place.map(tenant);
-        let changed = wait(
+        let changed = block_on(
             self.keyring
                 .set_policy(&self.context(), tenant.as_ref(), policy),
         );
@@ -435,7 +438,7 @@ impl World {
             .any(|legacy| legacy.number == number);
         let closed = self
             .model
-            .closed
+            .blocked
             .iter()
             .any(|area| covers(*area, place, None));
         let expected = match self.model.own(place) {
@@ -453,10 +456,10 @@ impl World {
             imported_at: Timestamp::from_unix(self.model.now),
             imported_by: Actor::system(),
             revoked: None,
-            born: Revision::ZERO,
+            created_revision: Revision::ZERO,
             revision: Revision::ZERO,
         };
-        let kept = wait(self.keyring.import_legacy(&self.context(), record));
+        let kept = block_on(self.keyring.import_legacy(&self.context(), record));
         if self.agree(kept, expected).is_some() {
             self.model.bind(place);
             let uses = Uses::default();
@@ -485,7 +488,7 @@ impl World {
         let id = PresentedLegacy::parse(text.as_bytes())
             .expect("of the form")
             .id();
-        let changed = wait(
+        let changed = block_on(
             self.keyring
                 .revoke_legacy(&self.context(), &tenant(place), id),
         );
@@ -508,7 +511,7 @@ impl World {
         let place = place.map(|place| pick(place, PLACES.len()));
         let expected = place.map_or(Ok(()), |place| self.model.own(place));
         let tenant = place.map(tenant);
-        let changed = wait(self.keyring.set_legacy_policy(
+        let changed = block_on(self.keyring.set_legacy_policy(
             &self.context(),
             tenant.as_ref(),
             policy,
@@ -590,7 +593,7 @@ impl World {
         self.replica
             .apply(&self.late)
             .expect("known already, or goes on from there");
-        self.late = wait(self.store.changes(Revision::ZERO, 1000)).expect("no I/O");
+        self.late = block_on(self.store.changes(Revision::ZERO, 1000)).expect("no I/O");
     }
 
     /// Tries every secret of every key and every legacy credential, and lists everything.
@@ -603,11 +606,11 @@ impl World {
             for place in 0..PLACES.len() {
                 let key = &self.model.keys[at];
                 match (
-                    wait(self.keyring.get(&tenant(place), key.id)),
+                    block_on(self.keyring.get(&tenant(place), key.id)),
                     self.model.find(at, place),
                 ) {
                     (Ok(info), Ok(key)) => reads_as(&info, key),
-                    (Err(ManageError::NotFound), Err(Refusal::NotFound)) => {}
+                    (Err(manage::Error::NotFound), Err(Refusal::NotFound)) => {}
                     (found, expected) => panic!("{found:?}, expected {}", expected.is_ok()),
                 }
             }
@@ -630,7 +633,7 @@ impl World {
         query.limit = 3;
         let mut listed = Vec::new();
         loop {
-            let page = wait(self.keyring.list(&query)).expect("no I/O");
+            let page = block_on(self.keyring.list(&query)).expect("no I/O");
             assert!(page.items.len() == 3 || page.next.is_none());
             listed.extend(page.items);
             query.after = page.next;
@@ -653,19 +656,19 @@ impl World {
 
     /// Every change has its event, in one chain.
     fn check_trail(&self) {
-        wait(self.keyring.verify_audit()).expect("an unbroken chain");
+        block_on(self.keyring.verify_audit()).expect("an unbroken chain");
         let query = AuditQuery {
             limit: 1000,
             ..AuditQuery::every_team()
         };
-        let events = wait(self.keyring.audit(&query)).expect("no I/O").items;
+        let events = block_on(self.keyring.audit(&query)).expect("no I/O").items;
         assert_eq!(events.len(), self.model.changes.min(1000));
     }
 
     /// What was accepted is counted, and nothing else is.
     fn check_usage(&self) {
         assert_eq!(
-            wait(self.keyring.flush_usage(&self.usage)).expect("no I/O"),
+            block_on(self.keyring.flush_usage(&self.usage)).expect("no I/O"),
             0
         );
         let keys = self
@@ -674,7 +677,8 @@ impl World {
             .iter()
             .filter(|key| key.state != State::Deleted);
         let keys = keys.map(|key| (CredentialId::Key(key.id), &key.uses));
-        let report = wait(self.keyring.legacy_report(&LegacyQuery::every_team())).expect("no I/O");
+        let report =
+            block_on(self.keyring.legacy_report(&LegacyQuery::every_team())).expect("no I/O");
         assert_eq!(report.items.len(), self.model.legacy.len());
         let legacy = report
             .items
@@ -682,7 +686,7 @@ impl World {
             .map(|item| CredentialId::Legacy(item.record.id));
         let legacy = legacy.zip(self.model.legacy.iter().map(|legacy| &legacy.uses));
         for (credential, uses) in keys.chain(legacy) {
-            let found = wait(self.keyring.usage(&[credential])).expect("no I/O");
+            let found = block_on(self.keyring.usage(&[credential])).expect("no I/O");
             let accepted = found.first().map_or(0, |usage| usage.accepted);
             let last = found.first().and_then(|usage| usage.last_used);
             assert_eq!(accepted, uses.accepted);
@@ -695,7 +699,7 @@ impl World {
         let new = Arc::new(Index::new());
         let now = Timestamp::from_unix(self.model.seen);
         for index in [&self.replica, &new] {
-            wait(index.follow(&self.store)).expect("the feed goes on from there");
+            block_on(index.follow(&self.store)).expect("the feed goes on from there");
             let verifier = Verifier::new(Arc::clone(index), self.format);
             for key in &self.model.keys {
                 for Secret { text, .. } in &key.secrets {
@@ -716,7 +720,7 @@ impl World {
     /// The library did what the model expects; gives what it gave, if it was not refused.
     fn agree<T>(
         &mut self,
-        found: Result<T, ManageError>,
+        found: Result<T, manage::Error>,
         expected: Result<Done, Refusal>,
     ) -> Option<T> {
         match (found, expected) {
@@ -724,10 +728,11 @@ impl World {
                 self.model.changes += usize::from(done == Done::Kept);
                 Some(found)
             }
-            (Err(ManageError::NotFound), Err(Refusal::NotFound))
-            | (Err(ManageError::Conflict(_) | ManageError::Lifecycle(_)), Err(Refusal::Other)) => {
-                None
-            }
+            (Err(manage::Error::NotFound), Err(Refusal::NotFound))
+            | (
+                Err(manage::Error::Conflict(_) | manage::Error::Lifecycle(_)),
+                Err(Refusal::Other),
+            ) => None,
             (found, expected) => panic!("{:?}, expected {expected:?}", found.map(drop)),
         }
     }
@@ -763,7 +768,7 @@ fn process(
     usage: &Arc<UsageRecorder>,
 ) -> (Keyring<Arc<MemoryStore>>, Arc<Index>, Verifier) {
     let index = Arc::new(Index::new());
-    wait(index.follow(store)).expect("an index takes what a store kept");
+    block_on(index.follow(store)).expect("an index takes what a store kept");
     let keyring = Keyring::new(Arc::clone(store), format).with_index(Arc::clone(&index));
     let verifier = Verifier::new(Arc::clone(&index), format).with_usage(Arc::clone(usage));
     (keyring, index, verifier)
@@ -876,11 +881,11 @@ fn scopes(scoped: bool) -> Scopes {
     }
 }
 
-fn realm(area: Area) -> Realm {
+fn target(area: Area) -> Target {
     match area {
-        Area::Team(place) => Realm::Team(tenant(pick(place, PLACES.len())).team),
-        Area::Namespace(place) => Realm::Namespace(tenant(pick(place, PLACES.len()))),
-        Area::Owner(place, owner) => Realm::Owner(
+        Area::Team(place) => Target::Team(tenant(pick(place, PLACES.len())).team),
+        Area::Namespace(place) => Target::Namespace(tenant(pick(place, PLACES.len()))),
+        Area::Owner(place, owner) => Target::Owner(
             tenant(pick(place, PLACES.len())).team,
             owner_of(pick(owner, OWNERS)),
         ),

@@ -13,10 +13,10 @@ pub enum IndexError {
         at: Revision,
     },
     /// The store is behind where it was: it is another one, or was restored from a backup.
-    #[error("the store went back to revision {upto}, the index is at {at}")]
+    #[error("the store went back to revision {store_at}, the index is at {at}")]
     Regressed {
         /// Where the store is.
-        upto: Revision,
+        store_at: Revision,
         /// Where the index is.
         at: Revision,
     },

@@ -8,9 +8,9 @@ use std::sync::{
 use alloc::{collections::BTreeMap, vec::Vec};
 
 use crate::{
-    boundary::Realm,
+    cutoff::Target,
     identity::{Owner, Tenant},
-    index::slab::Slab,
+    index::append_vec::AppendVec,
     name::{NamespaceId, TeamId, UserId},
     scope::Scopes,
 };
@@ -35,11 +35,11 @@ pub(crate) enum Holder {
 /// What a decision may have to know of a grant, apart from the names that only some of its readers
 /// want to see.
 ///
-/// A head that is not zero says that the grant is there.
+/// A flags that is not zero says that the grant is there.
 #[derive(Clone, Copy)]
-struct Head(u8);
+struct GrantFlags(u8);
 
-impl Head {
+impl GrantFlags {
     const THERE: u8 = 1;
     /// A cut has ended all keys with this grant.
     const ENDED: u8 = 2;
@@ -57,13 +57,13 @@ impl Head {
 
 /// What a key's line says of its grant: the number of the grant, and that of its namespace.
 #[derive(Clone, Copy)]
-pub(crate) struct Granted(pub(crate) u64);
+pub(crate) struct GrantRef(pub(crate) u64);
 
-impl Granted {
+impl GrantRef {
     const NAMESPACE_BITS: u32 = 23;
     const NAMESPACE_MAX: u32 = (1 << Self::NAMESPACE_BITS) - 1;
     const GRANT_MAX: u32 = (1 << 27) - 1;
-    /// Five bits name the chunk of a slab.
+    /// Five bits name the chunk of a append_vec.
     const NAMESPACE_PLACE_BITS: u32 = 18;
     const GRANT_PLACE_BITS: u32 = 22;
 
@@ -93,7 +93,7 @@ pub(crate) struct Namespace {
     pub(crate) id: NamespaceId,
     /// The text of `id` if there is room for it, where it is read in one go with the rest.
     text: [u8; Self::TEXT],
-    /// Whether a cut has ended one of its grants: only then does a decision read their heads.
+    /// Whether a cut has ended one of its grants: only then does a decision read their flags.
     has_ended: AtomicBool,
 }
 
@@ -145,27 +145,27 @@ const NONE: u32 = u32::MAX;
 
 /// All grants. Readers find one by its number; the writer finds the number of one.
 pub(super) struct Grants {
-    heads: Slab<AtomicU8, { Granted::GRANT_PLACE_BITS }>,
-    all: Slab<OnceLock<Grant>, { Granted::GRANT_PLACE_BITS }>,
-    namespaces: Slab<NamespaceCell, { Granted::NAMESPACE_PLACE_BITS }>,
+    flags: AppendVec<AtomicU8, { GrantRef::GRANT_PLACE_BITS }>,
+    all: AppendVec<OnceLock<Grant>, { GrantRef::GRANT_PLACE_BITS }>,
+    namespaces: AppendVec<NamespaceCell, { GrantRef::NAMESPACE_PLACE_BITS }>,
     /// For each namespace, one more than the number of the policy for legacy credentials that
     /// holds; zero for none.
-    legacy_policies: Slab<AtomicU32, { Granted::NAMESPACE_PLACE_BITS }>,
-    book: Mutex<Book>,
+    legacy_policies: AppendVec<AtomicU32, { GrantRef::NAMESPACE_PLACE_BITS }>,
+    book: Mutex<SegmentMeta>,
 }
 
 #[derive(Default)]
-struct Book {
+struct SegmentMeta {
     /// The grant of the keys that a cut has not ended, and the one of those that it has: by the
     /// numbers of team and namespace, holder and scopes.
     numbers: BTreeMap<(u32, u32, Holder, Scopes), Numbers>,
     teams: BTreeMap<TeamId, u32>,
     namespaces: BTreeMap<NamespaceId, u32>,
-    /// The grants that a cut through a realm ends.
-    by_realm: BTreeMap<Realm, Vec<u32>>,
+    /// The grants that a cut through a target ends.
+    by_target: BTreeMap<Target, Vec<u32>>,
 }
 
-impl Book {
+impl SegmentMeta {
     fn team_number(&mut self, team: &TeamId) -> Option<u32> {
         if let Some(number) = self.teams.get(team) {
             return Some(*number);
@@ -179,48 +179,50 @@ impl Book {
 impl Grants {
     pub(super) fn new() -> Self {
         Self {
-            heads: Slab::new(),
-            all: Slab::new(),
-            namespaces: Slab::new(),
-            legacy_policies: Slab::new(),
+            flags: AppendVec::new(),
+            all: AppendVec::new(),
+            namespaces: AppendVec::new(),
+            legacy_policies: AppendVec::new(),
             book: Mutex::default(),
         }
     }
 
     /// Whether a cut has ended a grant to this namespace.
     #[inline]
-    pub(super) fn has_ended(&self, granted: Granted, namespace: &Namespace) -> bool {
-        namespace.has_ended.load(Ordering::Acquire) && self.head(granted).is_none_or(Head::is_ended)
+    pub(super) fn has_ended(&self, grant_ref: GrantRef, namespace: &Namespace) -> bool {
+        namespace.has_ended.load(Ordering::Acquire)
+            && self.flags(grant_ref).is_none_or(GrantFlags::is_ended)
     }
 
     /// Whether a grant is not limited by scopes.
-    pub(super) fn has_all_scopes(&self, granted: Granted) -> bool {
-        self.head(granted).is_some_and(Head::has_all_scopes)
+    pub(super) fn has_all_scopes(&self, grant_ref: GrantRef) -> bool {
+        self.flags(grant_ref)
+            .is_some_and(GrantFlags::has_all_scopes)
     }
 
-    /// The head of a grant that is there.
-    fn head(&self, granted: Granted) -> Option<Head> {
-        let head = self.heads.get(granted.grant())?.load(Ordering::Acquire);
-        (head != 0).then_some(Head(head))
+    /// The flags of a grant that is there.
+    fn flags(&self, grant_ref: GrantRef) -> Option<GrantFlags> {
+        let flags = self.flags.get(grant_ref.grant())?.load(Ordering::Acquire);
+        (flags != 0).then_some(GrantFlags(flags))
     }
 
     #[inline]
-    pub(super) fn namespace(&self, granted: Granted) -> Option<&Namespace> {
-        self.namespaces.get(granted.namespace())?.0.get()
+    pub(super) fn namespace(&self, grant_ref: GrantRef) -> Option<&Namespace> {
+        self.namespaces.get(grant_ref.namespace())?.0.get()
     }
 
-    pub(super) fn get(&self, granted: Granted) -> Option<&Grant> {
-        self.all.value(granted.grant())
+    pub(super) fn get(&self, grant_ref: GrantRef) -> Option<&Grant> {
+        self.all.value(grant_ref.grant())
     }
 
     /// The number of the policy for legacy credentials.
-    pub(super) fn legacy_policy(&self, granted: Granted) -> Option<u32> {
-        let policy = self.legacy_policies.get(granted.namespace())?;
+    pub(super) fn legacy_policy(&self, grant_ref: GrantRef) -> Option<u32> {
+        let policy = self.legacy_policies.get(grant_ref.namespace())?;
         policy.load(Ordering::Acquire).checked_sub(1)
     }
 
-    pub(super) fn set_legacy_policy(&self, granted: Granted, number: Option<u32>) {
-        self.set_policy(granted.namespace(), number);
+    pub(super) fn set_legacy_policy(&self, grant_ref: GrantRef, number: Option<u32>) {
+        self.set_policy(grant_ref.namespace(), number);
     }
 
     /// Sets every namespace's policy for legacy credentials to the number that `policy` gives.
@@ -241,15 +243,15 @@ impl Grants {
         }
     }
 
-    /// The number of a grant, made if there is none. `realms` are those whose end is its end.
-    pub(super) fn number(
+    /// The number of a grant, made if there is none. `targets` are those whose end is its end.
+    pub(super) fn intern(
         &self,
         tenant: &Tenant,
         holder: &Holder,
         scopes: &Scopes,
-        realms: &[Realm],
+        targets: &[Target],
         ended: bool,
-    ) -> Option<Granted> {
+    ) -> Option<GrantRef> {
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
         let namespace = self.namespace_number(&mut book, &tenant.namespace)?;
         let team = book.team_number(&tenant.team)?;
@@ -261,23 +263,23 @@ impl Grants {
         let numbers = *book.numbers.entry(key.clone()).or_insert(none);
         let number = if ended { numbers.dead } else { numbers.live };
         if number != NONE {
-            return Granted::new(number, namespace);
+            return GrantRef::new(number, namespace);
         }
-        // The head comes last: it says that the rest is there.
-        let (number, head) = self.heads.extend()?;
-        let mut flags = Head::THERE;
+        // The flags come last: it says that the rest is there.
+        let (number, cell) = self.flags.extend()?;
+        let mut flags = GrantFlags::THERE;
         if *scopes == Scopes::All {
-            flags |= Head::ALL_SCOPES;
+            flags |= GrantFlags::ALL_SCOPES;
         }
         if ended {
-            flags |= Head::ENDED;
+            flags |= GrantFlags::ENDED;
         }
         self.all.push(Grant {
             tenant: tenant.clone(),
             holder: holder.clone(),
             scopes: scopes.clone(),
         })?;
-        head.store(flags, Ordering::Release);
+        cell.store(flags, Ordering::Release);
         if ended {
             self.mark_ended(namespace);
         }
@@ -286,25 +288,25 @@ impl Grants {
             numbers.dead = number;
         } else {
             numbers.live = number;
-            for realm in realms {
+            for target in targets {
                 // Most owners have one.
-                let numbers = book.by_realm.entry(realm.clone());
+                let numbers = book.by_target.entry(target.clone());
                 numbers
                     .or_insert_with(|| Vec::with_capacity(1))
                     .push(number);
             }
         }
-        Granted::new(number, namespace)
+        GrantRef::new(number, namespace)
     }
 
-    /// Has the heads of a namespace's grants read from now on.
+    /// Has the flags of a namespace's grants read from now on.
     fn mark_ended(&self, namespace: u32) {
         if let Some(namespace) = self.namespaces.get(namespace).and_then(|cell| cell.0.get()) {
             namespace.has_ended.store(true, Ordering::Release);
         }
     }
 
-    fn namespace_number(&self, book: &mut Book, id: &NamespaceId) -> Option<u32> {
+    fn namespace_number(&self, book: &mut SegmentMeta, id: &NamespaceId) -> Option<u32> {
         if let Some(number) = book.namespaces.get(id) {
             return Some(*number);
         }
@@ -315,15 +317,15 @@ impl Grants {
         Some(number)
     }
 
-    /// Ends every grant in a realm: their keys fail from now on, and later keys get grants of
+    /// Ends every grant in a target: their keys fail from now on, and later keys get grants of
     /// their own. The cost is that of the grants, not of the keys.
-    pub(super) fn end(&self, realm: &Realm) {
+    pub(super) fn end(&self, target: &Target) {
         let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
-        for number in book.by_realm.remove(realm).unwrap_or_default() {
-            let (Some(head), Some(grant)) = (self.heads.get(number), self.all.value(number)) else {
+        for number in book.by_target.remove(target).unwrap_or_default() {
+            let (Some(cell), Some(grant)) = (self.flags.get(number), self.all.value(number)) else {
                 continue;
             };
-            head.fetch_or(Head::ENDED, Ordering::Release);
+            cell.fetch_or(GrantFlags::ENDED, Ordering::Release);
             let team = book.teams.get(&grant.tenant.team).copied();
             let namespace = book.namespaces.get(&grant.tenant.namespace).copied();
             let (Some(team), Some(namespace)) = (team, namespace) else {
@@ -332,7 +334,7 @@ impl Grants {
             self.mark_ended(namespace);
             let key = (team, namespace, grant.holder.clone(), grant.scopes.clone());
             if let Some(numbers) = book.numbers.get_mut(&key) {
-                // A grant that an earlier cut ended stands in the lists of other realms still.
+                // A grant that an earlier cut ended stands in the lists of other targets still.
                 if numbers.live == number {
                     numbers.live = NONE;
                     numbers.dead = number;
@@ -368,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn a_head_says_what_its_grant_is() {
+    fn flags_say_what_its_grant_is() {
         let grants = Grants::new();
         let (team, id) = (TeamId::new("acme"), NamespaceId::new("fn-a"));
         let tenant = Tenant::new(team.unwrap(), id.unwrap());
@@ -376,18 +378,18 @@ mod tests {
         let read = Scopes::only([Scope::new("read").unwrap()]).unwrap();
         for (scopes, all) in [(Scopes::All, true), (read, false)] {
             for ended in [false, true] {
-                let granted = grants.number(&tenant, &holder, &scopes, &[], ended);
-                let granted = granted.unwrap();
-                let head = grants.head(granted).unwrap();
-                assert_eq!((head.has_all_scopes(), head.is_ended()), (all, ended));
-                assert_eq!(grants.has_all_scopes(granted), all);
+                let grant_ref = grants.intern(&tenant, &holder, &scopes, &[], ended);
+                let grant_ref = grant_ref.unwrap();
+                let flags = grants.flags(grant_ref).unwrap();
+                assert_eq!((flags.has_all_scopes(), flags.is_ended()), (all, ended));
+                assert_eq!(grants.has_all_scopes(grant_ref), all);
             }
         }
     }
 
     #[test]
     fn a_line_has_room_for_every_number_that_is_given() {
-        let (grant, namespace) = (Granted::GRANT_MAX, Granted::NAMESPACE_MAX);
+        let (grant, namespace) = (GrantRef::GRANT_MAX, GrantRef::NAMESPACE_MAX);
         for numbers in [
             (0, 0),
             (1, 0),
@@ -396,11 +398,11 @@ mod tests {
             (0, namespace),
             (grant, namespace),
         ] {
-            let granted = Granted::new(numbers.0, numbers.1).unwrap();
-            assert_eq!((granted.grant(), granted.namespace()), numbers);
-            assert!(granted.0 < 1 << 50, "what a line has of a payload");
+            let grant_ref = GrantRef::new(numbers.0, numbers.1).unwrap();
+            assert_eq!((grant_ref.grant(), grant_ref.namespace()), numbers);
+            assert!(grant_ref.0 < 1 << 50, "what a line has of a payload");
         }
-        assert!(Granted::new(grant + 1, 0).is_none());
-        assert!(Granted::new(0, namespace + 1).is_none());
+        assert!(GrantRef::new(grant + 1, 0).is_none());
+        assert!(GrantRef::new(0, namespace + 1).is_none());
     }
 }

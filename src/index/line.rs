@@ -14,27 +14,27 @@ pub(crate) struct Row {
     /// 50 bits of the user's.
     pub(crate) payload: u64,
     /// 52 bits of the user's.
-    pub(crate) tail: u64,
+    pub(crate) meta: u64,
 }
 
 impl Row {
-    pub(crate) const TAIL_MAX: u64 = (1 << 52) - 1;
+    pub(crate) const META_MAX: u64 = (1 << 52) - 1;
 
     /// A row by its identifier and the words of its line.
     #[inline]
-    pub(super) fn unpack(high: u64, low: u64, digest: Lanes, head: u64, tail: u64) -> Self {
+    pub(super) fn unpack(high: u64, low: u64, digest: Lanes, version: u64, meta: u64) -> Self {
         Self {
             high,
             low,
             digest,
-            payload: (head & HEAD_PAYLOAD) | ((tail & TAIL_PAYLOAD) >> 12),
-            tail: tail & Self::TAIL_MAX,
+            payload: (version & VERSION_PAYLOAD) | ((meta & META_PAYLOAD) >> 12),
+            meta: meta & Self::META_MAX,
         }
     }
 
-    /// The tail word of a live line with this row.
-    pub(super) fn live_tail(&self) -> u64 {
-        LIVE | ((self.payload << 12) & TAIL_PAYLOAD) | (self.tail & Self::TAIL_MAX)
+    /// The metadata word of a live line with this row.
+    pub(super) fn live_meta(&self) -> u64 {
+        LIVE | ((self.payload << 12) & META_PAYLOAD) | (self.meta & Self::META_MAX)
     }
 }
 
@@ -42,42 +42,42 @@ impl Row {
 #[repr(align(64))]
 pub(super) struct Line {
     /// Version in the first 24 bits, most of the payload in the last 40.
-    pub(super) head: AtomicU64,
+    pub(super) version: AtomicU64,
     pub(super) high: AtomicU64,
     pub(super) low: AtomicU64,
     pub(super) digest: [AtomicU64; 4],
     /// Whether it is live in the second bit, the rest of the payload in the next ten.
-    pub(super) tail: AtomicU64,
+    pub(super) meta: AtomicU64,
 }
 
 impl Line {
     pub(super) fn vacant() -> Self {
         Self {
-            head: AtomicU64::new(0),
+            version: AtomicU64::new(0),
             high: AtomicU64::new(0),
             low: AtomicU64::new(0),
             digest: [0; 4].map(AtomicU64::new),
-            tail: AtomicU64::new(VACANT),
+            meta: AtomicU64::new(VACANT),
         }
     }
 
     /// Fills a slot that is not live, and makes it live.
     pub(super) fn write(&self, row: &Row) {
         // Not before the slot was taken out, and before everything that follows.
-        self.head
-            .store(self.next_head(row.payload), Ordering::Release);
+        self.version
+            .store(self.next_version(row.payload), Ordering::Release);
         fence(Ordering::Release);
         self.high.store(row.high, Ordering::Relaxed);
         self.low.store(row.low, Ordering::Relaxed);
         for (word, lane) in self.digest.iter().zip(row.digest) {
             word.store(lane, Ordering::Relaxed);
         }
-        self.tail.store(row.live_tail(), Ordering::Release);
+        self.meta.store(row.live_meta(), Ordering::Release);
     }
 
-    pub(super) fn next_head(&self, payload: u64) -> u64 {
-        let version = (self.head.load(Ordering::Relaxed) >> 40).wrapping_add(1);
-        (version << 40) | (payload & HEAD_PAYLOAD)
+    pub(super) fn next_version(&self, payload: u64) -> u64 {
+        let version = (self.version.load(Ordering::Relaxed) >> 40).wrapping_add(1);
+        (version << 40) | (payload & VERSION_PAYLOAD)
     }
 
     /// The entry, for the writer: nobody changes it meanwhile.
@@ -86,8 +86,8 @@ impl Line {
             self.high.load(Ordering::Relaxed),
             self.low.load(Ordering::Relaxed),
             self.digest(),
-            self.head.load(Ordering::Relaxed),
-            self.tail.load(Ordering::Relaxed),
+            self.version.load(Ordering::Relaxed),
+            self.meta.load(Ordering::Relaxed),
         )
     }
 
@@ -97,24 +97,24 @@ impl Line {
         [a, b, c, d].map(|word| word.load(Ordering::Relaxed))
     }
 
-    /// Zero if this is the line of that identifier, and live, by a tail that was read of it.
+    /// Zero if this is the line of that identifier, and live, by a metadata that was read of it.
     #[inline]
-    pub(super) fn difference(&self, high: u64, low: u64, tail: u64) -> u64 {
+    pub(super) fn difference(&self, high: u64, low: u64, meta: u64) -> u64 {
         (self.high.load(Ordering::Relaxed) ^ high)
             | (self.low.load(Ordering::Relaxed) ^ low)
-            | (!tail & LIVE)
+            | (!meta & LIVE)
     }
 
     pub(super) fn is_live(&self) -> bool {
-        self.tail.load(Ordering::Relaxed) & LIVE != 0
+        self.meta.load(Ordering::Relaxed) & LIVE != 0
     }
 
     pub(super) fn take_out(&self) {
-        self.tail.store(VACANT, Ordering::Release);
+        self.meta.store(VACANT, Ordering::Release);
     }
 }
 
-const HEAD_PAYLOAD: u64 = (1 << 40) - 1;
-const TAIL_PAYLOAD: u64 = ((1 << 10) - 1) << 52;
+const VERSION_PAYLOAD: u64 = (1 << 40) - 1;
+const META_PAYLOAD: u64 = ((1 << 10) - 1) << 52;
 const LIVE: u64 = 1 << 62;
 const VACANT: u64 = 0;

@@ -18,11 +18,11 @@
 //! All words are atomics, so there is no `unsafe` and no torn word. What keeps a reader from
 //! mixing two entries, or from missing one that is moved, is this:
 //!
-//! - A line's *tail* word says whether the slot is vacant or live. A slot becomes live by one
+//! - A line's *metadata* word says whether the slot is vacant or live. A slot becomes live by one
 //!   store, after all its other words are written, and is taken out by one store. A change of
 //!   status or expiry is one store too.
-//! - A slot that is used again gets a new version number in its *head* word first, after it was
-//!   taken out. A reader reads head, then tail, then the rest, then head again, and starts over if
+//! - A slot that is used again gets a new version number in its *version* word first, after it was
+//!   taken out. A reader reads version, then metadata, then the rest, then version again, and starts over if
 //!   it changed.
 //! - An entry that moves (with its group, or to another segment in a split) is written to its new
 //!   place, then pilot or directory point there, then the table's *move count* goes up, then the
@@ -40,8 +40,8 @@ use std::sync::OnceLock;
 use alloc::{boxed::Box, vec::Vec};
 
 use crate::index::{
+    append_vec::AppendVec,
     line::{Line, Row},
-    slab::Slab,
     sync::{AtomicU16, AtomicU32, AtomicU64, GROUPS, Ordering, SLOTS, fence},
 };
 
@@ -61,7 +61,7 @@ pub(super) struct Table {
 }
 
 /// A directory may name as many segments as it has places, and each is in use.
-type Segments = Slab<Segment, 22>;
+type Segments = AppendVec<Segment, 22>;
 
 struct Segment {
     pilots: [AtomicU16; GROUPS],
@@ -98,10 +98,10 @@ pub(crate) struct Place<'a> {
 /// What stands where an entry would be.
 #[derive(Clone, Copy)]
 pub(crate) struct Seen {
-    /// Another entry, or an old one, if it is strange.
+    /// Another entry, or an old one, if it is mismatch.
     pub(crate) row: Row,
     /// Zero if this is the entry that was looked for.
-    pub(crate) strange: u64,
+    pub(crate) mismatch: u64,
 }
 
 /// The writer's side of a table. Whoever holds it may write.
@@ -109,11 +109,11 @@ pub(crate) struct Seen {
 /// It keeps a `C` for every entry, out of the readers' way.
 pub(super) struct TableWriter<C> {
     /// By the ranks of the segments.
-    books: Vec<Book<C>>,
+    segment_metas: Vec<SegmentMeta<C>>,
 }
 
 /// What the writer knows of a segment.
-struct Book<C> {
+struct SegmentMeta<C> {
     depth: u32,
     live: usize,
     /// The group of the entry in each slot, or [`FREE`].
@@ -126,7 +126,7 @@ const FREE: u8 = u8::MAX;
 
 const _: () = assert!(GROUPS <= FREE as usize, "a group is told from none");
 
-impl<C> Book<C> {
+impl<C> SegmentMeta<C> {
     fn is_free(&self, at: usize) -> bool {
         self.groups.get(at) == Some(&FREE)
     }
@@ -187,9 +187,14 @@ impl Table {
         let table = Self {
             control: AtomicU64::new(0),
             directories: [const { OnceLock::new() }; DEPTH_MAX + 1],
-            segments: Slab::new(),
+            segments: AppendVec::new(),
         };
-        (table, TableWriter { books: Vec::new() })
+        (
+            table,
+            TableWriter {
+                segment_metas: Vec::new(),
+            },
+        )
     }
 
     /// Where an entry is whose identifier [`spread`]s to `hash`, if it is there. Its line is on its
@@ -238,7 +243,7 @@ impl Table {
     #[cfg(test)]
     fn found(&self, high: u64, low: u64) -> Option<Row> {
         let seen = self.find(high, low);
-        (seen.strange == 0).then_some(seen.row)
+        (seen.mismatch == 0).then_some(seen.row)
     }
 
     /// Bytes that the segments take.
@@ -260,10 +265,10 @@ impl Table {
         };
         let (line, old) = (slot.line, slot.line.row());
         if old.digest == row.digest && old.payload == row.payload {
-            line.tail.store(row.live_tail(), Ordering::Release);
-        } else if old.digest == row.digest && old.live_tail() == row.live_tail() {
-            line.head
-                .store(line.next_head(row.payload), Ordering::Release);
+            line.meta.store(row.live_meta(), Ordering::Release);
+        } else if old.digest == row.digest && old.live_meta() == row.live_meta() {
+            line.version
+                .store(line.next_version(row.payload), Ordering::Release);
         } else {
             return self.insert(writer, row, cold);
         }
@@ -277,24 +282,27 @@ impl Table {
     pub(super) fn remove<C>(&self, writer: &mut TableWriter<C>, high: u64, low: u64) {
         if let Some(slot) = self.slot_of(high, low) {
             slot.line.take_out();
-            if let Some(book) = writer.book_mut(slot.segment) {
-                book.clear(slot.at);
+            if let Some(segment_meta) = writer.segment_meta_mut(slot.segment) {
+                segment_meta.clear(slot.at);
             }
         }
     }
 
-    /// Shows every entry to `change`, and writes the tail that it gives.
-    pub(super) fn update_tails<C>(
+    /// Shows every entry to `change`, and writes the metadata that it gives.
+    pub(super) fn update_metas<C>(
         &self,
         writer: &TableWriter<C>,
         mut change: impl FnMut(&Row, &C) -> u64,
     ) {
-        for ((_, segment), book) in self.segments.iter().zip(&writer.books) {
+        for ((_, segment), segment_meta) in self.segments.iter().zip(&writer.segment_metas) {
             let lines = segment.lines.get().into_iter().flat_map(|lines| &**lines);
-            for (line, cold) in lines.zip(&book.cold).filter(|(line, _)| line.is_live()) {
+            for (line, cold) in lines
+                .zip(&segment_meta.cold)
+                .filter(|(line, _)| line.is_live())
+            {
                 let mut row = line.row();
-                row.tail = change(&row, cold);
-                line.tail.store(row.live_tail(), Ordering::Release);
+                row.meta = change(&row, cold);
+                line.meta.store(row.live_meta(), Ordering::Release);
             }
         }
     }
@@ -305,8 +313,8 @@ impl Table {
         let segment = self.segments.get(number)?;
         let at = segment.slot(hash)?;
         let line = segment.line(at)?;
-        let tail = line.tail.load(Ordering::Relaxed);
-        (line.difference(high, low, tail) == 0).then_some(Slot {
+        let meta = line.meta.load(Ordering::Relaxed);
+        (line.difference(high, low, meta) == 0).then_some(Slot {
             segment: number,
             at,
             line,
@@ -333,7 +341,7 @@ impl Table {
                 Some(number) => number,
                 None => self.first_segment(writer)?,
             };
-            let live = writer.book_mut(number).ok_or(Full)?.live;
+            let live = writer.segment_meta_mut(number).ok_or(Full)?.live;
             if live <= LIVE_MAX && self.place(writer, number, row, cold)? {
                 return Ok(());
             }
@@ -356,30 +364,30 @@ impl Table {
     ) -> Result<bool, Full> {
         let hash = spread(row.high, row.low);
         let segment = self.segments.get(number).ok_or(Full)?;
-        let book = writer.book_mut(number).ok_or(Full)?;
+        let segment_meta = writer.segment_meta_mut(number).ok_or(Full)?;
         let at = segment.slot(hash).ok_or(Full)?;
         let group = u8::try_from(hash.group()).map_err(|_| Full)?;
-        if book.is_free(at) {
-            book.fill(at, group, cold)?;
+        if segment_meta.is_free(at) {
+            segment_meta.fill(at, group, cold)?;
             segment.line(at).ok_or(Full)?.write(row);
             return Ok(true);
         }
         // The whole group moves.
-        let left = book.slots_of(group);
+        let left = segment_meta.slots_of(group);
         let mut entries = Vec::with_capacity(left.len().saturating_add(1));
         entries.push((*row, cold));
         for at in &left {
             let old = segment.line(*at).ok_or(Full)?.row();
             if (old.high, old.low) != (row.high, row.low) {
-                entries.push((old, *book.cold.get(*at).ok_or(Full)?));
+                entries.push((old, *segment_meta.cold.get(*at).ok_or(Full)?));
             }
         }
         let hashes = entries.iter().map(|(row, _)| spread(row.high, row.low));
-        let Some((pilot, slots)) = book.pilot_for(&hashes.collect::<Vec<_>>()) else {
+        let Some((pilot, slots)) = segment_meta.pilot_for(&hashes.collect::<Vec<_>>()) else {
             return Ok(false);
         };
         for ((row, cold), at) in entries.iter().zip(slots) {
-            book.fill(at, group, *cold)?;
+            segment_meta.fill(at, group, *cold)?;
             segment.line(at).ok_or(Full)?.write(row);
         }
         let current = segment.pilots.get(hash.group()).ok_or(Full)?;
@@ -387,7 +395,7 @@ impl Table {
         self.count_move(None);
         for at in left {
             segment.line(at).ok_or(Full)?.take_out();
-            book.clear(at);
+            segment_meta.clear(at);
         }
         Ok(true)
     }
@@ -411,7 +419,7 @@ impl Table {
         let lines = lines.try_into().map_err(|_| Full)?;
         let (number, segment) = self.segments.extend().ok_or(Full)?;
         segment.lines.set(lines).map_err(|_| Full)?;
-        writer.books.push(Book {
+        writer.segment_metas.push(SegmentMeta {
             depth,
             live: 0,
             groups: Box::new([FREE; SLOTS]),
@@ -427,7 +435,7 @@ impl Table {
         number: u32,
         hash: Hash,
     ) -> Result<(), Full> {
-        let old_depth = writer.book_mut(number).ok_or(Full)?.depth;
+        let old_depth = writer.segment_meta_mut(number).ok_or(Full)?.depth;
         if old_depth as usize >= DEPTH_MAX {
             return Err(Full);
         }
@@ -447,13 +455,13 @@ impl Table {
                 }
             }
         }
-        let book = writer.book_mut(number).ok_or(Full)?;
-        book.depth = depth;
+        let segment_meta = writer.segment_meta_mut(number).ok_or(Full)?;
+        segment_meta.depth = depth;
         self.point(hash, old_depth, [number, other])?;
         for (at, line) in lines.iter().enumerate() {
             if line.is_live() && moves(line) {
                 line.take_out();
-                book.clear(at);
+                segment_meta.clear(at);
             }
         }
         Ok(())
@@ -501,7 +509,7 @@ impl Table {
 
 impl Place<'_> {
     /// What stands here; nothing if it changes meanwhile, or if the table is empty. Something
-    /// strange may be there because the entry was moved: [`Table::find`] knows.
+    /// mismatch may be there because the entry was moved: [`Table::find`] knows.
     ///
     /// There is no choice between an entry that is there and one that is not: whoever compares a
     /// secret has one choice to make, when all is compared.
@@ -513,16 +521,16 @@ impl Place<'_> {
     pub(crate) fn look(self, high: u64, low: u64) -> Option<Seen> {
         let line = self.line?;
         // The version first: it vouches for nothing that was read before it.
-        let head = line.head.load(Ordering::Acquire);
-        let tail = line.tail.load(Ordering::Acquire);
-        let strange = line.difference(high, low, tail);
+        let version = line.version.load(Ordering::Acquire);
+        let meta = line.meta.load(Ordering::Acquire);
+        let mismatch = line.difference(high, low, meta);
         let digest = line.digest();
         fence(Ordering::Acquire);
-        if line.head.load(Ordering::Relaxed) != head {
+        if line.version.load(Ordering::Relaxed) != version {
             return None;
         }
-        let row = Row::unpack(high, low, digest, head, tail);
-        Some(Seen { row, strange })
+        let row = Row::unpack(high, low, digest, version, meta);
+        Some(Seen { row, mismatch })
     }
 }
 
@@ -533,19 +541,19 @@ impl Seen {
             low: 0,
             digest: [0; 4],
             payload: 0,
-            tail: 0,
+            meta: 0,
         },
-        strange: u64::MAX,
+        mismatch: u64::MAX,
     };
 }
 
 impl<C> TableWriter<C> {
     fn cold_mut(&mut self, segment: u32, at: usize) -> Option<&mut C> {
-        self.book_mut(segment)?.cold.get_mut(at)
+        self.segment_meta_mut(segment)?.cold.get_mut(at)
     }
 
-    fn book_mut(&mut self, segment: u32) -> Option<&mut Book<C>> {
-        self.books.get_mut(Segments::rank(segment))
+    fn segment_meta_mut(&mut self, segment: u32) -> Option<&mut SegmentMeta<C>> {
+        self.segment_metas.get_mut(Segments::rank(segment))
     }
 }
 
@@ -655,7 +663,7 @@ mod tests {
             digest: [id ^ generation, generation, id, id.wrapping_add(generation)],
             payload: (id ^ generation) & ((1 << 50) - 1),
             // Alike for all, as it is for most keys: nothing may depend on it.
-            tail: 5,
+            meta: 5,
         }
     }
 
@@ -706,7 +714,11 @@ mod tests {
         for id in 0..20_000 {
             assert_eq!(table.found(id, !id), model.get(&id).copied());
         }
-        let live: usize = writer.books.iter().map(|book| book.live).sum();
+        let live: usize = writer
+            .segment_metas
+            .iter()
+            .map(|segment_meta| segment_meta.live)
+            .sum();
         assert_eq!(live, model.len());
     }
 
@@ -723,12 +735,16 @@ mod tests {
             table.remove(&mut writer, id, !id);
         }
         let mut seen = 0;
-        table.update_tails(&writer, |row, cold| {
+        table.update_metas(&writer, |row, cold| {
             assert_eq!(generation(row), *cold);
             seen += 1;
-            row.tail
+            row.meta
         });
-        let live: usize = writer.books.iter().map(|book| book.live).sum();
+        let live: usize = writer
+            .segment_metas
+            .iter()
+            .map(|segment_meta| segment_meta.live)
+            .sum();
         assert_eq!(seen, live);
     }
 
@@ -738,7 +754,7 @@ mod tests {
         let one = row(1, 1);
         table.upsert(&mut writer, &one, ()).unwrap();
         for changed in [
-            Row { tail: 5, ..one },
+            Row { meta: 5, ..one },
             Row { payload: 9, ..one },
             Row {
                 payload: 1 << 49,
@@ -746,7 +762,7 @@ mod tests {
             },
             Row {
                 payload: 9,
-                tail: 6,
+                meta: 6,
                 ..one
             },
             Row {
@@ -757,9 +773,9 @@ mod tests {
             table.upsert(&mut writer, &changed, ()).unwrap();
             assert_eq!(table.found(1, !1), Some(changed));
         }
-        table.update_tails(&writer, |_, ()| 77);
-        assert_eq!(table.found(1, !1).unwrap().tail, 77);
-        assert_eq!(writer.books[0].live, 1);
+        table.update_metas(&writer, |_, ()| 77);
+        assert_eq!(table.found(1, !1).unwrap().meta, 77);
+        assert_eq!(writer.segment_metas[0].live, 1);
     }
 
     #[test]
@@ -850,9 +866,9 @@ mod tests {
                             assert!(generation(&found) >= *last, "an old generation came back");
                             *last = generation(&found);
                         }
-                        let strange = (next() % 512) | (1 << 40);
-                        if let Some(found) = table.found(strange, !strange) {
-                            assert_eq!(found, row(strange, 0));
+                        let mismatch = (next() % 512) | (1 << 40);
+                        if let Some(found) = table.found(mismatch, !mismatch) {
+                            assert_eq!(found, row(mismatch, 0));
                         }
                     }
                 });

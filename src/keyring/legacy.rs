@@ -6,21 +6,21 @@ use crate::{
     audit::{Action, AuditEntry},
     credential::CredentialId,
     identity::{Context, Tenant},
-    keyring::{Keyring, ManageError, about_namespace},
+    keyring::{Error, Keyring, about_namespace},
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
     record::{Revocation, RevocationCause},
-    store::{Change, KeyStore, LegacyQuery, Page},
+    store::{Change, LegacyQuery, Page},
     timestamp::Timestamp,
     usage::Usage,
 };
 
-impl<S: KeyStore> Keyring<S> {
-    /// The policy for legacy credentials of a namespace.
+impl Keyring {
+    /// The policy for legacy credentials of a namespace, or the default policy for `None`.
     ///
     /// # Errors
     ///
-    /// The store failed -> [`ManageError::Store`].
-    pub async fn legacy_policy(&self, tenant: &Tenant) -> Result<LegacyPolicy, ManageError> {
+    /// The store failed -> [`Error::Store`].
+    pub async fn legacy_policy(&self, tenant: Option<&Tenant>) -> Result<LegacyPolicy, Error> {
         Ok(self.store.legacy_policy(tenant).await?)
     }
 
@@ -35,13 +35,13 @@ impl<S: KeyStore> Keyring<S> {
         context: &Context,
         tenant: Option<&Tenant>,
         policy: Option<LegacyPolicy>,
-    ) -> Result<(), ManageError> {
+    ) -> Result<(), Error> {
         let event = about_namespace(Action::LegacyPolicySet, context, tenant);
         let change = Change::SetLegacyPolicy {
             tenant: tenant.cloned(),
             policy,
         };
-        self.commit(change, event).await.map(drop)
+        self.commit(context, change, event).await.map(drop)
     }
 
     /// Keeps a legacy credential, as [`legacy::read_subjects`](crate::legacy) gives it. It is not
@@ -50,37 +50,39 @@ impl<S: KeyStore> Keyring<S> {
     /// # Errors
     ///
     /// - it is kept already -> [`Conflict::IdTaken`](crate::store::Conflict::IdTaken): an import can be run again
-    /// - the namespace or team was removed -> [`Conflict::Closed`](crate::store::Conflict::Closed)
+    /// - the namespace or team was removed -> [`Conflict::Removed`](crate::store::Conflict::Removed)
     pub async fn import_legacy(
         &self,
         context: &Context,
         record: LegacyRecord,
-    ) -> Result<(), ManageError> {
+    ) -> Result<(), Error> {
         let event = about_legacy(Action::LegacyImported, context, &record);
-        self.commit(Change::ImportLegacy { record }, event)
+        self.commit(context, Change::ImportLegacy { record }, event)
             .await
             .map(drop)
     }
 
-    /// Revokes a legacy credential, for ever. One that is revoked stays as it is.
+    /// Revokes a legacy credential, permanently. One that is revoked stays as it is.
     ///
     /// # Errors
     ///
-    /// No such credential in the tenant -> [`ManageError::NotFound`].
+    /// No such credential in the tenant -> [`Error::NotFound`].
     pub async fn revoke_legacy(
         &self,
         context: &Context,
         tenant: &Tenant,
         id: LegacyId,
-    ) -> Result<(), ManageError> {
+    ) -> Result<(), Error> {
         let query = LegacyQuery {
             namespace: Some(tenant.namespace.clone()),
             id: Some(id),
             ..LegacyQuery::team(tenant.team.clone())
         };
         let found = self.store.legacy(&query).await?.items.into_iter().next();
-        let record = found.ok_or(ManageError::NotFound)?;
+        let record = found.ok_or(Error::NotFound)?;
         if record.revoked.is_some() {
+            // Another process may have done it: it must be in force here too.
+            self.sync_for(context).await.map_err(Error::NotSynced)?;
             return Ok(());
         }
         let expected = record.revision;
@@ -94,7 +96,7 @@ impl<S: KeyStore> Keyring<S> {
             ..record
         };
         let event = about_legacy(Action::LegacyRevoked, context, &record);
-        self.commit(Change::ReplaceLegacy { record, expected }, event)
+        self.commit(context, Change::ReplaceLegacy { record, expected }, event)
             .await
             .map(drop)
     }
@@ -104,23 +106,18 @@ impl<S: KeyStore> Keyring<S> {
     ///
     /// # Errors
     ///
-    /// The store failed -> [`ManageError::Store`].
-    pub async fn legacy_use(&self, tenant: &Tenant) -> Result<NamespaceUse, ManageError> {
+    /// The store failed -> [`Error::Store`].
+    pub async fn legacy_use(&self, tenant: &Tenant) -> Result<NamespaceUse, Error> {
         let mut all = NamespaceUse::default();
-        let mut query = LegacyQuery {
+        let query = LegacyQuery {
             namespace: Some(tenant.namespace.clone()),
             ..LegacyQuery::team(tenant.team.clone())
         };
-        loop {
-            let page = self.legacy_report(&query).await?;
-            for credential in page.items {
-                all.add(&credential);
-            }
-            match page.next {
-                Some(next) => query.after = Some(next),
-                None => return Ok(all),
-            }
+        let mut credentials = self.walk(query);
+        while let Some(credential) = credentials.next().await? {
+            all.add(&credential);
         }
+        Ok(all)
     }
 
     /// A page of legacy credentials, each with what is known of its use. A namespace may have
@@ -128,8 +125,8 @@ impl<S: KeyStore> Keyring<S> {
     ///
     /// # Errors
     ///
-    /// The store failed -> [`ManageError::Store`].
-    pub async fn legacy_report(&self, query: &LegacyQuery) -> Result<Page<LegacyUse>, ManageError> {
+    /// The store failed -> [`Error::Store`].
+    pub async fn legacy_report(&self, query: &LegacyQuery) -> Result<Page<LegacyUse>, Error> {
         let page = self.store.legacy(query).await?;
         let ids: Vec<_> = page
             .items

@@ -3,11 +3,11 @@
 use crate::{
     audit::Action,
     identity::{Context, Tenant},
-    keyring::{Keyring, ManageError, about_namespace},
-    store::{Change, KeyStore, NamespaceQuery, NamespaceRecord, Page},
+    keyring::{Error, Keyring, about_namespace},
+    store::{Change, NamespaceQuery, NamespaceRecord, Page},
 };
 
-impl<S: KeyStore> Keyring<S> {
+impl Keyring {
     /// Binds a namespace to its team before anything is in it. Whatever first comes into a
     /// namespace does the same, so nobody is obliged to call this; it is for a control plane in
     /// which a namespace must exist before its first key.
@@ -16,14 +16,10 @@ impl<S: KeyStore> Keyring<S> {
     ///
     /// - it is another team's -> [`Conflict::ForeignNamespace`](crate::store::Conflict::ForeignNamespace)
     /// - it is the team's already -> [`Conflict::IdTaken`](crate::store::Conflict::IdTaken)
-    /// - the team was removed -> [`Conflict::Closed`](crate::store::Conflict::Closed)
-    pub async fn create_namespace(
-        &self,
-        context: &Context,
-        tenant: Tenant,
-    ) -> Result<(), ManageError> {
+    /// - the team was removed -> [`Conflict::Removed`](crate::store::Conflict::Removed)
+    pub async fn create_namespace(&self, context: &Context, tenant: Tenant) -> Result<(), Error> {
         let event = about_namespace(Action::NamespaceCreated, context, Some(&tenant));
-        self.commit(Change::CreateNamespace { tenant }, event)
+        self.commit(context, Change::CreateNamespace { tenant }, event)
             .await
             .map(drop)
     }
@@ -32,11 +28,8 @@ impl<S: KeyStore> Keyring<S> {
     ///
     /// # Errors
     ///
-    /// The store failed -> [`ManageError::Store`].
-    pub async fn namespaces(
-        &self,
-        query: &NamespaceQuery,
-    ) -> Result<Page<NamespaceRecord>, ManageError> {
+    /// The store failed -> [`Error::Store`].
+    pub async fn namespaces(&self, query: &NamespaceQuery) -> Result<Page<NamespaceRecord>, Error> {
         Ok(self.store.namespaces(query).await?)
     }
 }

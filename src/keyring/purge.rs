@@ -2,14 +2,14 @@
 
 use crate::{
     identity::Context,
-    keyring::{Keyring, ManageError},
+    keyring::{Error, Keyring},
     name::TeamId,
     record::{KeyRecord, Status},
-    store::{KeyQuery, KeyStore},
+    store::KeyQuery,
     timestamp::Timestamp,
 };
 
-impl<S: KeyStore> Keyring<S> {
+impl Keyring {
     /// Deletes the records of a team's keys that were revoked or came to their own end before
     /// `dead_before`, and gives their number. Each deletion has its event; the audit trail of the
     /// keys stays, and so does the mark that their identifiers are taken.
@@ -19,13 +19,13 @@ impl<S: KeyStore> Keyring<S> {
     ///
     /// # Errors
     ///
-    /// The store failed -> [`ManageError::Store`].
+    /// The store failed -> [`Error::Store`].
     pub async fn purge(
         &self,
         context: &Context,
         team: &TeamId,
         dead_before: Timestamp,
-    ) -> Result<u64, ManageError> {
+    ) -> Result<u64, Error> {
         let mut query = KeyQuery {
             limit: KeyQuery::LIMIT_MAX,
             ..KeyQuery::team(team.clone())
@@ -38,7 +38,7 @@ impl<S: KeyStore> Keyring<S> {
                     match self.delete(context, &record.tenant, record.id).await {
                         Ok(()) => purged = purged.saturating_add(1),
                         // Somebody else was faster.
-                        Err(ManageError::NotFound) => {}
+                        Err(Error::NotFound) => {}
                         Err(error) => return Err(error),
                     }
                 }

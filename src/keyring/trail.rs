@@ -6,18 +6,18 @@ use crate::{
     audit::{AuditEvent, ChainHash},
     credential::CredentialId,
     identity::Tenant,
-    keyring::{Keyring, ManageError},
-    store::{AuditQuery, KeyQuery, KeyStore, LegacyQuery, Page},
+    keyring::{Error, Keyring},
+    store::{AuditQuery, KeyQuery, LegacyQuery, Page},
     usage::{Usage, UsageRecorder},
 };
 
-impl<S: KeyStore> Keyring<S> {
+impl Keyring {
     /// What is known of the use of these credentials.
     ///
     /// # Errors
     ///
-    /// The store failed -> [`ManageError::Store`].
-    pub async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, ManageError> {
+    /// The store failed -> [`Error::Store`].
+    pub async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, Error> {
         Ok(self.store.usage(credentials).await?)
     }
 
@@ -27,8 +27,8 @@ impl<S: KeyStore> Keyring<S> {
     ///
     /// # Errors
     ///
-    /// The store failed -> [`ManageError::Store`].
-    pub async fn flush_usage(&self, recorder: &UsageRecorder) -> Result<u64, ManageError> {
+    /// The store failed -> [`Error::Store`].
+    pub async fn flush_usage(&self, recorder: &UsageRecorder) -> Result<u64, Error> {
         let (batch, lost) = recorder.drain();
         let mut taken = Taken { batch, recorder };
         self.store.record_usage(&taken.batch).await?;
@@ -40,8 +40,8 @@ impl<S: KeyStore> Keyring<S> {
     ///
     /// # Errors
     ///
-    /// The store failed -> [`ManageError::Store`].
-    pub async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, ManageError> {
+    /// The store failed -> [`Error::Store`].
+    pub async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, Error> {
         Ok(self.store.audit(query).await?)
     }
 
@@ -50,8 +50,8 @@ impl<S: KeyStore> Keyring<S> {
     ///
     /// # Errors
     ///
-    /// The store failed -> [`ManageError::Store`].
-    pub async fn tenant_of(&self, credential: CredentialId) -> Result<Option<Tenant>, ManageError> {
+    /// The store failed -> [`Error::Store`].
+    pub async fn tenant_of(&self, credential: CredentialId) -> Result<Option<Tenant>, Error> {
         if let CredentialId::Legacy(id) = credential {
             let query = LegacyQuery {
                 id: Some(id),
@@ -75,22 +75,19 @@ impl<S: KeyStore> Keyring<S> {
     ///
     /// # Errors
     ///
-    /// - an event was changed, removed or moved -> [`ManageError::Audit`] names the first
-    /// - the store failed -> [`ManageError::Store`]
-    pub async fn verify_audit(&self) -> Result<ChainHash, ManageError> {
-        let mut query = AuditQuery {
+    /// - an event was changed, removed or moved -> [`Error::Audit`] names the first
+    /// - the store failed -> [`Error::Store`]
+    pub async fn verify_audit(&self) -> Result<ChainHash, Error> {
+        let query = AuditQuery {
             limit: KeyQuery::LIMIT_MAX,
             ..AuditQuery::every_team()
         };
         let mut last = ChainHash::START;
-        loop {
-            let page = self.store.audit(&query).await?;
-            last = AuditEvent::verify(last, &page.items)?;
-            match page.next {
-                Some(next) => query.after = Some(next),
-                None => return Ok(last),
-            }
+        let mut events = self.walk(query);
+        while let Some(page) = events.next_page().await? {
+            last = AuditEvent::verify(last, &page)?;
         }
+        Ok(last)
     }
 }
 

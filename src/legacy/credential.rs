@@ -27,18 +27,19 @@ impl LegacyId {
     ///
     /// # Errors
     ///
-    /// The position of the first byte that does not fit.
-    pub fn parse(text: &[u8]) -> Result<Self, usize> {
+    /// [`LegacyIdError`] gives the position of the first byte that does not fit.
+    pub fn parse(text: &[u8]) -> Result<Self, LegacyIdError> {
+        let fault = |position| Err(LegacyIdError { position });
         let mut value: u128 = 0;
         let mut len: usize = 0;
         for (at, byte) in text.iter().enumerate() {
             let digit = match (at, byte) {
                 (8 | 13 | 18 | 23, b'-') => None,
-                (8 | 13 | 18 | 23 | 36.., _) => return Err(at),
+                (8 | 13 | 18 | 23 | 36.., _) => return fault(at),
                 (_, b'0'..=b'9') => Some(byte.wrapping_sub(b'0')),
                 (_, b'a'..=b'f') => Some(byte.wrapping_sub(b'a').wrapping_add(10)),
                 (_, b'A'..=b'F') => Some(byte.wrapping_sub(b'A').wrapping_add(10)),
-                _ => return Err(at),
+                _ => return fault(at),
             };
             if let Some(digit) = digit {
                 value = (value << 4) | u128::from(digit);
@@ -48,8 +49,22 @@ impl LegacyId {
         if len == UUID_LEN {
             Ok(Self(value))
         } else {
-            Err(len)
+            fault(len)
         }
+    }
+}
+
+/// A text is not the identifier of a legacy credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("legacy id: not a UUID, at byte {position}")]
+pub struct LegacyIdError {
+    position: usize,
+}
+
+impl LegacyIdError {
+    /// The position of the first byte that does not fit.
+    pub fn position(self) -> usize {
+        self.position
     }
 }
 
@@ -118,7 +133,8 @@ impl<'a> PresentedLegacy<'a> {
             .try_into()
             .map_err(|_| fault(LegacyPart::Length, text.len()))?;
         let (uuid, rest) = text.split_at(UUID_LEN);
-        let id = LegacyId::parse(uuid).map_err(|at| fault(LegacyPart::Uuid, at))?;
+        let id =
+            LegacyId::parse(uuid).map_err(|error| fault(LegacyPart::Uuid, error.position()))?;
         let Some((b':', key)) = rest.split_first() else {
             return Err(fault(LegacyPart::Separator, UUID_LEN));
         };
@@ -263,8 +279,18 @@ mod tests {
 
     #[test]
     fn uuids_are_exact() {
-        assert_eq!(LegacyId::parse(b""), Err(0));
-        assert_eq!(LegacyId::parse(&GUEST.as_bytes()[..35]), Err(35));
-        assert_eq!(LegacyId::parse(&GUEST.as_bytes()[..37]), Err(36));
+        assert_eq!(LegacyId::parse(b"").unwrap_err().position(), 0);
+        assert_eq!(
+            LegacyId::parse(&GUEST.as_bytes()[..35])
+                .unwrap_err()
+                .position(),
+            35
+        );
+        assert_eq!(
+            LegacyId::parse(&GUEST.as_bytes()[..37])
+                .unwrap_err()
+                .position(),
+            36
+        );
     }
 }

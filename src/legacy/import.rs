@@ -85,7 +85,7 @@ pub enum ImportFault {
 /// # Examples
 ///
 /// ```
-/// use keyfob::{Actor, Context, Peppers, TeamId, Timestamp};
+/// use keyfob::{Actor, Context, Timestamp, key::Peppers, name::TeamId};
 ///
 /// let line = r#"{"subject": "guest", "namespaces": [{"name": "guest", "uuid": "23bc46b1-71f6-4ed5-8c54-816aa4f8c502", "key": "123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP"}]}"#;
 /// let context = Context::new(Actor::system(), Timestamp::from_unix(1_780_000_000));
@@ -172,7 +172,7 @@ pub fn read_subjects(
                 imported_at: context.now,
                 imported_by: context.actor.clone(),
                 revoked: None,
-                born: Revision::ZERO,
+                created_revision: Revision::ZERO,
                 revision: Revision::ZERO,
             });
         }

@@ -1,7 +1,7 @@
 //! What a store keeps of a legacy credential.
 
 use crate::{
-    boundary::{Boundary, Realm},
+    cutoff::{Cutoff, Target},
     digest::KeyDigest,
     identity::{Actor, Tenant},
     legacy::LegacyId,
@@ -32,28 +32,28 @@ pub struct LegacyRecord {
     /// When, by whom and why it was revoked, if it was.
     pub revoked: Option<Revocation>,
     /// The store's revision at which it was imported. Set by the store.
-    pub born: Revision,
+    pub created_revision: Revision,
     /// The store's revision at which the record last changed. Set by the store.
     pub revision: Revision,
 }
 
 impl LegacyRecord {
-    /// The realms whose cuts revoke the credential.
-    pub fn realms(&self) -> [Realm; 2] {
+    /// The targets whose cuts revoke the credential.
+    pub fn targets(&self) -> [Target; 2] {
         [
-            Realm::Team(self.tenant.team.clone()),
-            Realm::Namespace(self.tenant.clone()),
+            Target::Team(self.tenant.team.clone()),
+            Target::Namespace(self.tenant.clone()),
         ]
     }
 
-    /// The record as it reads behind these boundaries, as [`KeyRecord::behind`]. The boundaries
+    /// The record as it reads behind these cutoffs, as [`KeyRecord::with_cutoffs`]. The cutoffs
     /// are those of its team and its namespace.
     ///
-    /// [`KeyRecord::behind`]: crate::KeyRecord::behind
+    /// [`KeyRecord::with_cutoffs`]: crate::KeyRecord::with_cutoffs
     #[must_use]
-    pub fn behind<'a>(mut self, boundaries: impl IntoIterator<Item = &'a Boundary>) -> Self {
+    pub fn with_cutoffs<'a>(mut self, cutoffs: impl IntoIterator<Item = &'a Cutoff>) -> Self {
         if self.revoked.is_none() {
-            self.revoked = Boundary::first_cut(boundaries, self.born).cloned();
+            self.revoked = Cutoff::first_covering(cutoffs, self.created_revision).cloned();
         }
         self
     }

@@ -4,8 +4,8 @@ use alloc::vec::Vec;
 
 use crate::{
     audit::AuditEntry,
-    boundary::{Boundary, Realm},
-    identity::Tenant,
+    cutoff::{Cutoff, Target},
+    identity::{Authority, Tenant},
     key_id::KeyId,
     legacy::{LegacyPolicy, LegacyRecord},
     name::NamespaceId,
@@ -20,6 +20,8 @@ use crate::{
 pub struct Commit {
     /// The change with its conditions.
     pub change: Change,
+    /// The right by which it is made, checked when it is kept.
+    pub authority: Authority,
     /// What the audit trail says of it.
     pub event: AuditEntry,
 }
@@ -35,10 +37,10 @@ pub struct Commit {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Change {
-    /// Keeps a new key; the store sets `born` and `revision`.
+    /// Keeps a new key; the store sets `created` and `revision`.
     ///
     /// - the identifier was ever used -> [`Conflict::IdTaken`]
-    /// - the team, the namespace or the owner is closed -> [`Conflict::Closed`]
+    /// - the team, the namespace or the owner is blocked -> [`Conflict::Removed`]
     /// - a live key of the namespace has the name, and names are unique -> [`Conflict::NameTaken`]
     /// - the owner has as many live keys in the namespace as allowed -> [`Conflict::TooManyKeys`]
     CreateKey {
@@ -48,10 +50,10 @@ pub enum Change {
         limits: Limits,
     },
     /// Keeps a key's record in place of the one at revision `expected`; the store sets
-    /// `revision` and keeps `born`.
+    /// `revision` and keeps `created`.
     ///
     /// - no such key in the tenant -> [`Conflict::NotFound`]
-    /// - it is revoked, by itself or by a boundary -> [`Conflict::Revoked`]
+    /// - it is revoked, by itself or by a cutoff -> [`Conflict::Revoked`]
     /// - it changed since -> [`Conflict::Stale`]
     /// - the record names another owner -> [`Conflict::OtherOwner`]
     /// - another live key of the namespace has the name, and names are unique ->
@@ -73,25 +75,25 @@ pub enum Change {
         /// The key.
         id: KeyId,
     },
-    /// Revokes whatever was created in a realm so far; with `close`, nothing can be created in
-    /// it until it is opened. Without, a realm that is closed stays so.
-    CutRealm {
-        /// What to cut.
-        realm: Realm,
-        /// Whether to close it too.
-        close: bool,
+    /// Revokes everything that was created in a target so far; with `block`, nothing can be
+    /// created in it until it is restored. Without, a target that is blocked stays blocked.
+    Revoke {
+        /// The team, namespace or owner.
+        target: Target,
+        /// Whether to block it too.
+        block: bool,
     },
-    /// Opens a closed realm again; what was cut stays cut.
+    /// Unblocks a target; what was revoked stays revoked.
     ///
-    /// - it is not closed -> [`Conflict::NotClosed`]
-    OpenRealm {
-        /// What to open.
-        realm: Realm,
+    /// - it is not blocked -> [`Conflict::NotRemoved`]
+    Restore {
+        /// The team, namespace or owner.
+        target: Target,
     },
-    /// Keeps a legacy credential; the store sets `born` and `revision`.
+    /// Keeps a legacy credential; the store sets `created` and `revision`.
     ///
     /// - its identifier was ever used -> [`Conflict::IdTaken`]
-    /// - the team or the namespace is closed -> [`Conflict::Closed`]
+    /// - the team or the namespace is blocked -> [`Conflict::Removed`]
     ImportLegacy {
         /// The credential.
         record: LegacyRecord,
@@ -99,7 +101,7 @@ pub enum Change {
     /// Keeps a legacy credential's record in place of the one at revision `expected`.
     ///
     /// - no such credential in the tenant -> [`Conflict::NotFound`]
-    /// - it is revoked, by itself or by a boundary -> [`Conflict::Revoked`]
+    /// - it is revoked, by itself or by a cutoff -> [`Conflict::Revoked`]
     /// - it changed since -> [`Conflict::Stale`]
     ReplaceLegacy {
         /// The record as it shall be.
@@ -125,7 +127,7 @@ pub enum Change {
     /// it: there is nothing to verify yet.
     ///
     /// - it is bound already -> [`Conflict::IdTaken`]
-    /// - the team is closed -> [`Conflict::Closed`]
+    /// - the team is blocked -> [`Conflict::Removed`]
     CreateNamespace {
         /// The namespace and its team.
         tenant: Tenant,
@@ -177,21 +179,51 @@ pub enum Conflict {
     #[error("the owner has as many keys in the namespace as the policy allows")]
     TooManyKeys,
     /// The team, the namespace or the owner was removed.
-    #[error("the {} was removed", realm_name(.0))]
-    Closed(Realm),
-    /// The realm is not closed.
-    #[error("the {} was not removed", realm_name(.0))]
-    NotClosed(Realm),
+    #[error("the {} was removed", target_name(.0))]
+    Removed(Target),
+    /// The target was not removed.
+    #[error("the {} was not removed", target_name(.0))]
+    NotRemoved(Target),
     /// The namespace belongs to another team.
     #[error("no such namespace in the team")]
     ForeignNamespace,
+    /// The actor may not make the change, or no longer.
+    #[error(transparent)]
+    Actor(ActorFault),
 }
 
-fn realm_name(realm: &Realm) -> &'static str {
-    match realm {
-        Realm::Team(_) => "team",
-        Realm::Namespace(_) => "namespace",
-        Realm::Owner(..) => "owner",
+/// Why an actor may not make a change, judged when the change is kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
+#[non_exhaustive]
+pub enum ActorFault {
+    /// Its credential does not exist, or was deleted.
+    #[error("the actor's credential does not exist")]
+    Unknown,
+    /// Its credential, or every key of its owner, namespace or team, was revoked.
+    #[error("the actor's credential is revoked")]
+    Revoked,
+    /// Its credential is disabled.
+    #[error("the actor's credential is disabled")]
+    Disabled,
+    /// Its credential does not work yet.
+    #[error("the actor's credential is not valid yet")]
+    NotYetValid,
+    /// Its credential has expired, or legacy credentials are no longer accepted.
+    #[error("the actor's credential is expired")]
+    Expired,
+    /// It was removed from the team.
+    #[error("the actor was removed from the team")]
+    Removed,
+    /// Its key no longer has a scope that the change needs.
+    #[error("the actor's key has lost a scope that the change needs")]
+    MissingScope,
+}
+
+fn target_name(target: &Target) -> &'static str {
+    match target {
+        Target::Team(_) => "team",
+        Target::Namespace(_) => "namespace",
+        Target::Owner(..) => "owner",
     }
 }
 
@@ -203,14 +235,14 @@ pub struct Changes {
     pub after: Revision,
     /// What changed, in the order of the changes.
     pub entries: Vec<Entry>,
-    /// Where to go on from; at the end of the feed, up to where the reader now knows everything.
-    /// Before `after` only if the store itself is: it is another one, or was restored from a
-    /// backup.
-    pub upto: Revision,
+    /// Where the next part begins; at the end of the feed, the revision up to which the reader
+    /// now knows everything. Before `after` only if the store itself is: it is another one, or was
+    /// restored from a backup.
+    pub next_after: Revision,
     /// Whether there is more already.
     pub more: bool,
-    /// The store's revision when this was read: what tells a reader which of two parts is older.
-    pub head: Revision,
+    /// The store's last revision when this was read: it tells which of two parts is older.
+    pub last_revision: Revision,
 }
 
 /// The state of something at its last change.
@@ -229,12 +261,12 @@ pub struct Entry {
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Item {
-    /// A key. Boundaries come as items of their own and need not be worked in.
+    /// A key. Cutoffs come as items of their own and need not be worked in.
     Key(KeyRecord),
     /// A key that was deleted.
     KeyDeleted(KeyId),
     /// A cut through a team, a namespace or an owner's part of a team.
-    Boundary(Boundary),
+    Cutoff(Cutoff),
     /// A legacy credential.
     Legacy(LegacyRecord),
     /// The policy for keys of a namespace, or the default.
@@ -258,15 +290,15 @@ mod tests {
         let team = || TeamId::new("acme").unwrap();
         let place = Tenant::new(team(), NamespaceId::new("fn-a").unwrap());
         let alice = Owner::User(UserId::new("alice").unwrap());
-        for (realm, called) in [
-            (Realm::Team(team()), "team"),
-            (Realm::Namespace(place), "namespace"),
-            (Realm::Owner(team(), alice), "owner"),
+        for (target, called) in [
+            (Target::Team(team()), "team"),
+            (Target::Namespace(place), "namespace"),
+            (Target::Owner(team(), alice), "owner"),
         ] {
-            let closed = Conflict::Closed(realm.clone()).to_string();
-            assert_eq!(closed, alloc::format!("the {called} was removed"));
-            let open = Conflict::NotClosed(realm).to_string();
-            assert_eq!(open, alloc::format!("the {called} was not removed"));
+            let removed = Conflict::Removed(target.clone()).to_string();
+            assert_eq!(removed, alloc::format!("the {called} was removed"));
+            let not_removed = Conflict::NotRemoved(target).to_string();
+            assert_eq!(not_removed, alloc::format!("the {called} was not removed"));
         }
     }
 }

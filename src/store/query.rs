@@ -4,9 +4,9 @@ use alloc::vec::Vec;
 use core::{fmt, str::FromStr};
 
 use crate::{
-    audit::AuditEntry,
-    boundary::{Boundary, Realm},
+    audit::{Action, AuditEntry},
     credential::CredentialId,
+    cutoff::{Cutoff, Target},
     identity::{Owner, Tenant},
     legacy::{LegacyId, LegacyRecord},
     name::{KeyName, LabelName, LabelValue, NamespaceId, TeamId},
@@ -62,7 +62,7 @@ impl KeyQuery {
         }
     }
 
-    /// Whether `record`, as it reads behind its boundaries, is asked for, wherever it stands.
+    /// Whether `record`, as it reads behind its cutoffs, is asked for, wherever it stands.
     pub fn selects(&self, record: &KeyRecord) -> bool {
         record.tenant.team == self.team
             && fits(self.namespace.as_ref(), &record.tenant.namespace)
@@ -207,22 +207,22 @@ pub struct NamespaceRecord {
     /// Whether it or its team was removed, and not admitted again.
     pub removed: bool,
     /// The store's revision at which it was bound.
-    pub born: Revision,
+    pub created_revision: Revision,
 }
 
 impl NamespaceRecord {
-    /// The realms whose closing removes the namespace.
-    pub fn realms(&self) -> [Realm; 2] {
+    /// The targets whose closing removes the namespace.
+    pub fn targets(&self) -> [Target; 2] {
         [
-            Realm::Team(self.tenant.team.clone()),
-            Realm::Namespace(self.tenant.clone()),
+            Target::Team(self.tenant.team.clone()),
+            Target::Namespace(self.tenant.clone()),
         ]
     }
 
-    /// The record as it reads behind the boundaries of its realms.
+    /// The record as it reads behind the cutoffs of its targets.
     #[must_use]
-    pub fn behind<'a>(self, boundaries: impl IntoIterator<Item = &'a Boundary>) -> Self {
-        let removed = boundaries.into_iter().any(|boundary| boundary.closed);
+    pub fn with_cutoffs<'a>(self, cutoffs: impl IntoIterator<Item = &'a Cutoff>) -> Self {
+        let removed = cutoffs.into_iter().any(|cutoff| cutoff.blocked);
         Self { removed, ..self }
     }
 }
@@ -238,6 +238,8 @@ pub struct AuditQuery {
     pub credential: Option<CredentialId>,
     /// Only those of this actor.
     pub actor: Option<Owner>,
+    /// Only those of this action.
+    pub action: Option<Action>,
     /// Only what was done at this time or later.
     pub since: Option<Timestamp>,
     /// Only what was done before this time.
@@ -264,6 +266,7 @@ impl AuditQuery {
             namespace: None,
             credential: None,
             actor: None,
+            action: None,
             since: None,
             until: None,
             after: None,
@@ -277,6 +280,7 @@ impl AuditQuery {
             && fits_some(self.namespace.as_ref(), entry.namespace.as_ref())
             && fits_some(self.credential.as_ref(), entry.credential.as_ref())
             && fits_some(self.actor.as_ref(), entry.actor.owner.as_ref())
+            && fits(self.action.as_ref(), &entry.action)
             && self.since.is_none_or(|since| since <= entry.at)
             && self.until.is_none_or(|until| entry.at < until)
     }
@@ -310,7 +314,7 @@ pub struct Cursor(Revision);
 
 impl Cursor {
     /// Behind the item that came to be at `revision`.
-    pub const fn behind(revision: Revision) -> Self {
+    pub const fn after(revision: Revision) -> Self {
         Self(revision)
     }
 
@@ -363,7 +367,7 @@ mod tests {
     #[test]
     fn cursors_have_one_text() {
         for revision in [0, 1, 255, u64::MAX] {
-            let cursor = Cursor::behind(Revision::new(revision));
+            let cursor = Cursor::after(Revision::new(revision));
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
         }
         for bad in [

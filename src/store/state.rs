@@ -8,8 +8,9 @@ use core::ops::Bound;
 
 use crate::{
     audit::{AuditEvent, ChainHash},
-    boundary::{Boundary, Realm},
     credential::CredentialId,
+    cutoff::{Cutoff, Target},
+    format::KeyFormat,
     identity::{Owner, Tenant},
     key_id::KeyId,
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
@@ -18,8 +19,8 @@ use crate::{
     record::KeyRecord,
     revision::Revision,
     store::{
-        AuditQuery, Changes, Commit, Conflict, Cursor, Entry, Facts, Item, KeyQuery, Known,
-        LegacyQuery, NamespaceQuery, NamespaceRecord, Page, Write,
+        AuditQuery, Changes, Commit, Conflict, Cursor, Entry, Existing, Item, KeyQuery,
+        LegacyQuery, NamespaceQuery, NamespaceRecord, Page, Snapshot, WriteSet,
     },
     timestamp::Timestamp,
     usage::Usage,
@@ -34,14 +35,15 @@ use crate::{
 #[derive(Debug, Default)]
 pub struct StoreState {
     revision: Revision,
+    key_format: Option<KeyFormat>,
     /// Every key that ever was; none for one that was deleted.
     keys: BTreeMap<KeyId, Option<KeyRecord>>,
     teams: BTreeMap<TeamId, BTreeMap<Revision, KeyId>>,
     namespaces: BTreeMap<NamespaceId, NamespaceState>,
-    namespaces_by_birth: BTreeMap<Revision, NamespaceId>,
+    namespaces_by_creation: BTreeMap<Revision, NamespaceId>,
     legacy: BTreeMap<LegacyId, LegacyRecord>,
-    legacy_by_birth: BTreeMap<Revision, LegacyId>,
-    boundaries: BTreeMap<Realm, Boundary>,
+    legacy_by_creation: BTreeMap<Revision, LegacyId>,
+    cutoffs: BTreeMap<Target, Cutoff>,
     policies: BTreeMap<Option<NamespaceId>, Policy>,
     legacy_policies: BTreeMap<Option<NamespaceId>, LegacyPolicy>,
     /// What changed last at each revision, and the other way round.
@@ -55,9 +57,9 @@ pub struct StoreState {
 struct NamespaceState {
     team: TeamId,
     /// The revision that bound it to the team.
-    born: Revision,
+    created_revision: Revision,
     created_at: Timestamp,
-    by_birth: BTreeMap<Revision, KeyId>,
+    by_creation: BTreeMap<Revision, KeyId>,
     by_name: BTreeMap<KeyName, BTreeSet<KeyId>>,
     by_owner: BTreeMap<Owner, BTreeSet<KeyId>>,
 }
@@ -66,7 +68,7 @@ struct NamespaceState {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Key(KeyId),
-    Boundary(Realm),
+    Cutoff(Target),
     Legacy(LegacyId),
     Policy(Option<NamespaceId>),
     LegacyPolicy(Option<NamespaceId>),
@@ -83,69 +85,105 @@ impl StoreState {
         self.revision
     }
 
-    /// Judges a commit's conditions and keeps it, or changes nothing.
+    /// Decides on a commit and keeps it, or changes nothing.
     ///
     /// # Errors
     ///
     /// The condition that was broken, as [`Change`](super::Change) lists them.
     pub fn commit(&mut self, commit: &Commit) -> Result<Revision, Conflict> {
-        let write = commit.judge(&self.facts(commit))?;
-        self.keep(write);
-        Ok(self.revision)
+        let write_set = self.decide(commit)?;
+        Ok(self.write(write_set))
     }
 
-    /// Judges a commit's conditions, and keeps nothing: for a store that must make a commit
-    /// durable before it keeps it here.
+    /// Decides on a commit, and keeps nothing: for a store that must make a commit durable before
+    /// it [writes](StoreState::write) it here.
     ///
     /// # Errors
     ///
     /// The condition that is broken, as [`Change`](super::Change) lists them.
-    pub fn judge(&self, commit: &Commit) -> Result<(), Conflict> {
-        commit.judge(&self.facts(commit)).map(drop)
+    pub fn decide(&self, commit: &Commit) -> Result<WriteSet, Conflict> {
+        commit.decide(&self.snapshot(commit))
     }
 
-    /// The answers to a commit's questions.
-    fn facts(&self, commit: &Commit) -> Facts {
-        let questions = commit.questions();
+    /// Writes what was decided, and returns its revision. Nothing else may have been written
+    /// since.
+    pub fn write(&mut self, write_set: WriteSet) -> Revision {
+        if let Some(tenant) = &write_set.binds {
+            self.bind(tenant, &write_set.event);
+        }
+        if let Some(item) = write_set.item {
+            let subject = self.put(item);
+            if let Some(before) = self.last_change.insert(subject.clone(), write_set.revision) {
+                self.feed.remove(&before);
+            }
+            self.feed.insert(write_set.revision, subject);
+        }
+        self.audit.push(write_set.event);
+        self.revision = write_set.revision;
+        self.revision
+    }
+
+    /// See [`KeyStore::key_format`](super::KeyStore::key_format).
+    pub fn key_format(&self) -> Option<KeyFormat> {
+        self.key_format
+    }
+
+    /// See [`KeyStore::record_key_format`](super::KeyStore::record_key_format).
+    pub fn record_key_format(&mut self, format: &KeyFormat) -> KeyFormat {
+        *self.key_format.get_or_insert(*format)
+    }
+
+    /// What a commit's read set asks for.
+    fn snapshot(&self, commit: &Commit) -> Snapshot {
+        let read_set = commit.read_set();
         let live = |id: &KeyId| {
             let record = self.keys.get(id).and_then(Option::as_ref);
             record.is_some_and(|record| self.read(record).is_live(commit.event.at))
         };
         let namespace = |id: &NamespaceId| self.namespaces.get(id);
-        let name_is_taken = questions.name.is_some_and(|asked| {
+        let name_is_taken = read_set.name.is_some_and(|asked| {
             namespace(asked.namespace)
                 .and_then(|known| known.by_name.get(asked.name))
                 .is_some_and(|ids| ids.iter().any(|id| *id != asked.except && live(id)))
         });
-        let live_keys = questions
+        let live_keys = read_set
             .owner
             .and_then(|asked| namespace(asked.namespace)?.by_owner.get(asked.owner))
             .map_or(0, |ids| ids.iter().filter(|id| live(id)).count());
-        Facts {
-            head: self.revision,
+        let actor = read_set.actor.map(|id| self.existing(id));
+        let actor_tenant = match &actor {
+            Some(Existing::Key(record)) => Some(&record.tenant),
+            Some(Existing::Legacy(record)) => Some(&record.tenant),
+            _ => None,
+        };
+        Snapshot {
+            last_revision: self.revision,
             last_hash: self.audit.last().map_or(ChainHash::START, |last| last.hash),
-            team: questions
+            team: read_set
                 .namespace
                 .and_then(namespace)
                 .map(|known| known.team.clone()),
-            known: questions
+            existing: read_set
                 .credential
-                .map_or(Known::Nothing, |id| self.known(id)),
-            boundaries: self.boundaries(&questions.realms).cloned().collect(),
+                .map_or(Existing::Nothing, |id| self.existing(id)),
+            cutoffs: self.cutoffs(&read_set.targets).cloned().collect(),
             name_is_taken,
             live_keys: live_keys.try_into().unwrap_or(u64::MAX),
+            actor_policy: self.policy(actor_tenant),
+            actor_legacy_policy: self.legacy_policy(actor_tenant),
+            actor: actor.unwrap_or_default(),
         }
     }
 
-    fn known(&self, credential: CredentialId) -> Known {
+    fn existing(&self, credential: CredentialId) -> Existing {
         match credential {
             CredentialId::Key(id) => match self.keys.get(&id) {
-                Some(Some(record)) => Known::Key(self.read(record)),
-                Some(None) => Known::Deleted,
-                None => Known::Nothing,
+                Some(Some(record)) => Existing::Key(self.read(record)),
+                Some(None) => Existing::Deleted,
+                None => Existing::Nothing,
             },
-            CredentialId::Legacy(id) => self.legacy.get(&id).map_or(Known::Nothing, |record| {
-                Known::Legacy(self.read_legacy(record))
+            CredentialId::Legacy(id) => self.legacy.get(&id).map_or(Existing::Nothing, |record| {
+                Existing::Legacy(self.read_legacy(record))
             }),
         }
     }
@@ -158,34 +196,34 @@ impl StoreState {
 
     /// See [`KeyStore::keys`](super::KeyStore::keys).
     pub fn keys(&self, query: &KeyQuery) -> Page<KeyRecord> {
-        let births = match &query.namespace {
-            Some(namespace) => self.namespaces.get(namespace).map(|kept| &kept.by_birth),
+        let creations = match &query.namespace {
+            Some(namespace) => self.namespaces.get(namespace).map(|kept| &kept.by_creation),
             None => self.teams.get(&query.team),
         };
-        let records = births
+        let records = creations
             .into_iter()
-            .flat_map(|births| births.range(after(query.after)))
+            .flat_map(|creations| creations.range(after(query.after)))
             .filter_map(|(_, id)| self.keys.get(id)?.as_ref())
             .map(|record| self.read(record))
             .filter(|record| query.selects(record));
-        page(records, query.limit, |record| record.born)
+        page(records, query.limit, |record| record.created_revision)
     }
 
     /// See [`KeyStore::legacy`](super::KeyStore::legacy).
     pub fn legacy(&self, query: &LegacyQuery) -> Page<LegacyRecord> {
         let records = self
-            .legacy_by_birth
+            .legacy_by_creation
             .range(after(query.after))
             .filter_map(|(_, id)| self.legacy.get(id))
             .filter(|record| query.selects(record))
             .map(|record| self.read_legacy(record));
-        page(records, query.limit, |record| record.born)
+        page(records, query.limit, |record| record.created_revision)
     }
 
     /// See [`KeyStore::namespaces`](super::KeyStore::namespaces).
     pub fn namespaces(&self, query: &NamespaceQuery) -> Page<NamespaceRecord> {
         let records = self
-            .namespaces_by_birth
+            .namespaces_by_creation
             .range(after(query.after))
             .filter_map(|(_, id)| {
                 let known = self.namespaces.get(id)?;
@@ -193,24 +231,24 @@ impl StoreState {
                     tenant: Tenant::new(known.team.clone(), id.clone()),
                     created_at: known.created_at,
                     removed: false,
-                    born: known.born,
+                    created_revision: known.created_revision,
                 })
             })
             .filter(|record| query.selects(record))
             .map(|record| {
-                let realms = record.realms();
-                record.behind(self.boundaries(&realms))
+                let targets = record.targets();
+                record.with_cutoffs(self.cutoffs(&targets))
             });
-        page(records, query.limit, |record| record.born)
+        page(records, query.limit, |record| record.created_revision)
     }
 
     /// See [`KeyStore::policy`](super::KeyStore::policy).
-    pub fn policy(&self, tenant: &Tenant) -> Policy {
+    pub fn policy(&self, tenant: Option<&Tenant>) -> Policy {
         self.effective(&self.policies, tenant)
     }
 
     /// See [`KeyStore::legacy_policy`](super::KeyStore::legacy_policy).
-    pub fn legacy_policy(&self, tenant: &Tenant) -> LegacyPolicy {
+    pub fn legacy_policy(&self, tenant: Option<&Tenant>) -> LegacyPolicy {
         self.effective(&self.legacy_policies, tenant)
     }
 
@@ -240,16 +278,16 @@ impl StoreState {
             });
         let entries: Vec<Entry> = rest.by_ref().take(limit.max(1)).collect();
         let more = rest.next().is_some();
-        let upto = match entries.last() {
+        let next_after = match entries.last() {
             Some(last) if more => last.revision,
             _ => self.revision,
         };
         Changes {
             after,
             entries,
-            upto,
+            next_after,
             more,
-            head: self.revision,
+            last_revision: self.revision,
         }
     }
 
@@ -278,22 +316,6 @@ impl StoreState {
             .collect()
     }
 
-    /// Writes what was judged.
-    fn keep(&mut self, write: Write) {
-        if let Some(tenant) = &write.binds {
-            self.bind(tenant, &write.event);
-        }
-        if let Some(item) = write.item {
-            let subject = self.put(item);
-            if let Some(before) = self.last_change.insert(subject.clone(), write.revision) {
-                self.feed.remove(&before);
-            }
-            self.feed.insert(write.revision, subject);
-        }
-        self.audit.push(write.event);
-        self.revision = write.revision;
-    }
-
     fn put(&mut self, item: Item) -> Subject {
         match item {
             Item::Key(record) => {
@@ -308,14 +330,14 @@ impl StoreState {
                 self.usage.remove(&CredentialId::Key(id));
                 Subject::Key(id)
             }
-            Item::Boundary(boundary) => {
-                let realm = boundary.realm.clone();
-                self.boundaries.insert(realm.clone(), boundary);
-                Subject::Boundary(realm)
+            Item::Cutoff(cutoff) => {
+                let target = cutoff.target.clone();
+                self.cutoffs.insert(target.clone(), cutoff);
+                Subject::Cutoff(target)
             }
             Item::Legacy(record) => {
                 let id = record.id;
-                self.legacy_by_birth.insert(record.born, id);
+                self.legacy_by_creation.insert(record.created_revision, id);
                 self.legacy.insert(id, record);
                 Subject::Legacy(id)
             }
@@ -331,15 +353,15 @@ impl StoreState {
     }
 
     fn bind(&mut self, tenant: &Tenant, event: &AuditEvent) {
-        self.namespaces_by_birth
+        self.namespaces_by_creation
             .insert(event.revision, tenant.namespace.clone());
         self.namespaces.insert(
             tenant.namespace.clone(),
             NamespaceState {
                 team: tenant.team.clone(),
-                born: event.revision,
+                created_revision: event.revision,
                 created_at: event.entry.at,
-                by_birth: BTreeMap::new(),
+                by_creation: BTreeMap::new(),
                 by_name: BTreeMap::new(),
                 by_owner: BTreeMap::new(),
             },
@@ -347,16 +369,16 @@ impl StoreState {
     }
 
     fn insert(&mut self, record: KeyRecord) {
-        let (id, born) = (record.id, record.born);
+        let (id, created_revision) = (record.id, record.created_revision);
         if let Some(namespace) = self.namespaces.get_mut(&record.tenant.namespace) {
-            namespace.by_birth.insert(born, id);
+            namespace.by_creation.insert(created_revision, id);
             let same_name = namespace.by_name.entry(record.name.clone());
             same_name.or_default().insert(id);
             let same_owner = namespace.by_owner.entry(record.owner.clone());
             same_owner.or_default().insert(id);
         }
         let team = self.teams.entry(record.tenant.team.clone());
-        team.or_default().insert(born, id);
+        team.or_default().insert(created_revision, id);
         self.keys.insert(id, Some(record));
     }
 
@@ -371,41 +393,39 @@ impl StoreState {
         }
         let record = self.keys.get_mut(&id)?.take()?;
         if let Some(namespace) = self.namespaces.get_mut(&record.tenant.namespace) {
-            namespace.by_birth.remove(&record.born);
+            namespace.by_creation.remove(&record.created_revision);
             remove(&mut namespace.by_name, &record.name, id);
             remove(&mut namespace.by_owner, &record.owner, id);
         }
-        if let Some(births) = self.teams.get_mut(&record.tenant.team) {
-            births.remove(&record.born);
+        if let Some(creations) = self.teams.get_mut(&record.tenant.team) {
+            creations.remove(&record.created_revision);
         }
         Some(record)
     }
 
-    /// A key as it reads behind its boundaries.
+    /// A key as it reads behind its cutoffs.
     fn read(&self, record: &KeyRecord) -> KeyRecord {
-        record.clone().behind(self.boundaries(&record.realms()))
+        record.clone().with_cutoffs(self.cutoffs(&record.targets()))
     }
 
     fn read_legacy(&self, record: &LegacyRecord) -> LegacyRecord {
-        record.clone().behind(self.boundaries(&record.realms()))
+        record.clone().with_cutoffs(self.cutoffs(&record.targets()))
     }
 
-    fn boundaries(&self, realms: &[Realm]) -> impl Iterator<Item = &Boundary> {
-        realms.iter().filter_map(|realm| self.boundaries.get(realm))
+    fn cutoffs(&self, targets: &[Target]) -> impl Iterator<Item = &Cutoff> {
+        targets.iter().filter_map(|target| self.cutoffs.get(target))
     }
 
     /// The policy of a namespace: its own, the default that was set, or the default of the type.
     fn effective<P: Clone + Default>(
         &self,
         policies: &BTreeMap<Option<NamespaceId>, P>,
-        tenant: &Tenant,
+        tenant: Option<&Tenant>,
     ) -> P {
-        let own = match self.namespaces.get(&tenant.namespace) {
-            Some(known) if known.team == tenant.team => {
-                policies.get(&Some(tenant.namespace.clone()))
-            }
-            _ => None,
-        };
+        let own = tenant.and_then(|tenant| {
+            let known = self.namespaces.get(&tenant.namespace)?;
+            (known.team == tenant.team).then(|| policies.get(&Some(tenant.namespace.clone())))?
+        });
         own.or_else(|| policies.get(&None))
             .cloned()
             .unwrap_or_default()
@@ -417,7 +437,7 @@ impl StoreState {
                 Some(record) => Item::Key(record.clone()),
                 None => Item::KeyDeleted(*id),
             },
-            Subject::Boundary(realm) => Item::Boundary(self.boundaries.get(realm)?.clone()),
+            Subject::Cutoff(target) => Item::Cutoff(self.cutoffs.get(target)?.clone()),
             Subject::Legacy(id) => Item::Legacy(self.legacy.get(id)?.clone()),
             Subject::Policy(place) => {
                 Item::Policy(place.clone(), self.policies.get(place).cloned())
@@ -429,7 +449,7 @@ impl StoreState {
     }
 }
 
-/// The births that come after a cursor.
+/// The creations that come after a cursor.
 fn after(cursor: Option<Cursor>) -> (Bound<Revision>, Bound<Revision>) {
     let start = cursor.map_or(Bound::Unbounded, |cursor| {
         Bound::Excluded(cursor.revision())
@@ -447,7 +467,7 @@ fn page<T>(
     let limit = limit.clamp(1, KeyQuery::LIMIT_MAX);
     let items: Vec<T> = rest.by_ref().take(limit).collect();
     let next = match items.last() {
-        Some(last) if rest.next().is_some() => Some(Cursor::behind(place(last))),
+        Some(last) if rest.next().is_some() => Some(Cursor::after(place(last))),
         _ => None,
     };
     Page { items, next }

@@ -3,13 +3,9 @@
 use std::sync::Arc;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use keyfob::{
-    Access, Actor, Context, Denied, Expiry, Index, KeyFormat, KeyName, Keyring, NamespaceId,
-    NewKey, Owner, Principal, TeamId, Tenant, Timestamp, UserId, Verifier, store::MemoryStore,
-    wait,
-};
+use keyfob::{Access, Actor, Context, Denied, Expiry, Keyring, MemoryStore, NewKey, Owner, Principal, Tenant, Timestamp, Verifier, block_on, gateway::Index, key::KeyFormat, name::{KeyName, NamespaceId, TeamId, UserId}};
 
-use crate::rival::{By, Facts, Grant, Owner as Whose, Rival};
+use crate::rival::{By, Snapshot, Grant, Owner as Whose, Rival};
 
 pub(crate) struct Keyfob {
     keyring: Keyring<MemoryStore>,
@@ -40,7 +36,7 @@ impl Keyfob {
         }
     }
 
-    fn judge(
+    fn decide(
         &self,
         credential: &str,
         access: &Access<'_>,
@@ -56,8 +52,8 @@ impl Keyfob {
 }
 
 impl Rival for Keyfob {
-    fn facts(&self) -> Facts {
-        Facts {
+    fn snapshot(&self) -> Snapshot {
+        Snapshot {
             what: match (self.basic, cfg!(feature = "rustcrypto")) {
                 (false, false) => "**Keyfob, credential text**",
                 (true, false) => "**Keyfob, Basic header**",
@@ -83,7 +79,7 @@ impl Rival for Keyfob {
         let new = NewKey::new(tenant, owner, name)
             .with_expiry(Expiry::At(Timestamp::from_unix(grant.expires_at)));
         let context = Context::new(Actor::system(), Timestamp::from_unix(grant.issued_at));
-        let (key, _) = wait(self.keyring.create(&context, new)).expect("a key");
+        let (key, _) = block_on(self.keyring.create(&context, new)).expect("a key");
         if self.basic {
             format!("Basic {}", STANDARD.encode(key.expose()))
         } else {
@@ -92,16 +88,16 @@ impl Rival for Keyfob {
     }
 
     fn verify(&self, credential: &str, namespace: &str, now: i64) -> Option<Whose<'_>> {
-        let principal = self.judge(credential, &Access::to(namespace), now).ok()?;
+        let principal = self.decide(credential, &Access::to(namespace), now).ok()?;
         Some(Whose::Borrowed(principal.owner()?.as_str()))
     }
 
     fn revoke(&mut self, credential: &str, now: i64) -> bool {
-        let principal = self.judge(credential, &Access::to_own_namespace(), now);
+        let principal = self.decide(credential, &Access::to_own_namespace(), now);
         let principal = principal.expect("a valid key");
         let tenant = Tenant::new(principal.team().clone(), principal.namespace().clone());
         let id = principal.key_id().expect("not a legacy credential");
         let context = Context::new(principal.to_actor(), Timestamp::from_unix(now));
-        wait(self.keyring.revoke(&context, &tenant, id)).is_ok()
+        block_on(self.keyring.revoke(&context, &tenant, id)).is_ok()
     }
 }

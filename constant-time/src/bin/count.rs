@@ -10,7 +10,7 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use keyfob::{Access, IssuedKey, KeyDigest, KeyId, Peppers, Verifier, store::Item};
+use keyfob::{Access, IssuedKey, KeyId, Verifier, key::{KeyDigest, Peppers}, store::Item};
 use keyfob_constant_time::{
     leaky,
     situations::{

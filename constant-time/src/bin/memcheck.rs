@@ -13,10 +13,7 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use keyfob::{
-    Credential, DenyReason, KeyDigest, PepperId, Peppers, PresentedKey, Verifier, authorization,
-    legacy::PresentedLegacy,
-};
+use keyfob::{DenyReason, Verifier, authorization, gateway::Credential, key::{KeyDigest, PepperId, Peppers, PresentedKey}, legacy::PresentedLegacy};
 use keyfob_constant_time::{
     leaky,
     report::{MARKER, Report, is_marked_public},
@@ -33,7 +30,7 @@ fn main() -> Result<ExitCode, Box<dyn Error>> {
     }
     let mut failed = false;
     for run in RUNS {
-        match run.judge()? {
+        match run.decide()? {
             Ok(places) => println!("ok    {:<67} {places}", run.name()),
             Err(fault) => {
                 failed = true;
@@ -132,7 +129,7 @@ impl Run {
     }
 
     /// Runs it under valgrind, and judges what was reported: where it may be, or what is wrong.
-    fn judge(&self) -> Result<Result<String, String>, Box<dyn Error>> {
+    fn decide(&self) -> Result<Result<String, String>, Box<dyn Error>> {
         let output = Command::new("valgrind")
             .args(["--tool=memcheck", "--xml=yes", "--xml-fd=1"])
             .args([

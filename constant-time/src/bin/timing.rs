@@ -5,9 +5,7 @@
 
 use std::{array, collections::BTreeSet, env, hint::black_box, process::ExitCode, time::Instant};
 
-use keyfob::{
-    Access, IssuedKey, KeyDigest, KeyId, KeyRecord, Peppers, PresentedKey, Verifier, store::Item,
-};
+use keyfob::{Access, IssuedKey, KeyId, Verifier, key::{KeyDigest, Peppers, PresentedKey}, store::{Item, KeyRecord}};
 use keyfob_constant_time::{
     leaky,
     situations::{
@@ -28,7 +26,7 @@ fn main() -> ExitCode {
     };
     println!("{samples} calls a pair, {KEYS} keys\n");
     println!("| first class, second class | t | difference | mean | |\n|---|---:|---:|---:|---|");
-    if Pairs::new(samples).judge() {
+    if Pairs::new(samples).decide() {
         ExitCode::SUCCESS
     } else {
         ExitCode::FAILURE
@@ -101,7 +99,7 @@ impl Pairs {
     }
 
     /// Times every pair; whether all keep their limits.
-    fn judge(&self) -> bool {
+    fn decide(&self) -> bool {
         let ids: BTreeSet<KeyId> = self.keys.iter().map(|(record, _)| record.id).collect();
         let access = Access::to("fn");
         let (_, key) = &self.keys[0];

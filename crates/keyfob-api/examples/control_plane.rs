@@ -15,8 +15,10 @@ use std::{
 };
 
 use keyfob::{
-    Actor, Context, Expiry, Index, IssuedKey, KeyFormat, Keyring, Owner, TeamId, Timestamp, Ttl,
-    UserId, store::MemoryStore,
+    Actor, Context, Expiry, IssuedKey, Keyring, MemoryStore, Owner, Timestamp, Ttl,
+    gateway::Index,
+    key::KeyFormat,
+    name::{TeamId, UserId},
 };
 use keyfob_api::{ControlPlane, OneRegion, Right, first_credential};
 use time::OffsetDateTime;

@@ -8,11 +8,14 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use keyfob::{Actor, Context, Owner, Reason, TeamId, Timestamp};
+use keyfob::{
+    Actor, Context, Owner, Timestamp,
+    name::{Reason, TeamId},
+};
 
 use crate::{
     authenticate::Unauthenticated,
-    authority::{Call, Relation, judge},
+    authority::{Call, Relation, decide},
     caller::Caller,
     control_plane::Gate,
     frame::Facts,
@@ -139,12 +142,12 @@ impl Admitted {
 
     /// Whether the caller may make this call at all.
     pub(crate) fn may(&self, call: Call) -> Result<(), Refusal> {
-        judge(call, self.caller.rights, Relation::Own)
+        decide(call, self.caller.rights, Relation::Own)
     }
 
     /// Whether the caller may make this call on what belongs to `owner`.
     pub(crate) fn may_to(&self, call: Call, owner: &Owner) -> Result<(), Refusal> {
-        judge(call, self.caller.rights, Relation::of(&self.caller, owner))
+        decide(call, self.caller.rights, Relation::of(&self.caller, owner))
     }
 
     /// The team that a path names, if the caller may make this call in it.

@@ -23,7 +23,7 @@ use crate::caller::Caller;
 ///
 /// ```
 /// use axum::http::request::Parts;
-/// use keyfob::{Actor, TeamId, Timestamp, UserId};
+/// use keyfob::{Actor, Timestamp, name::{TeamId, UserId}};
 /// use keyfob_api::{Authenticate, Authentication, Caller, Right, Rights, Unauthenticated};
 ///
 /// struct Proxy;

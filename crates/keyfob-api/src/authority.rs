@@ -131,7 +131,7 @@ const _: () = {
 /// Who may not make the call even on what is their own is told so, before anything is looked up.
 /// Who may make it on their own but not on others' things is told so if they may see those, and
 /// else that there is no such thing.
-pub(crate) fn judge(call: Call, rights: Rights, relation: Relation) -> Result<(), Refusal> {
+pub(crate) fn decide(call: Call, rights: Rights, relation: Relation) -> Result<(), Refusal> {
     let Some(Rule {
         own, team, unseen, ..
     }) = RULES.get(call as usize)

@@ -1,6 +1,6 @@
 //! Who calls, and what they may.
 
-use keyfob::{Actor, Owner, Scopes, TeamId};
+use keyfob::{Actor, Owner, Scopes, name::TeamId};
 
 /// Who calls the control plane: the outcome of [`Authenticate`](crate::Authenticate).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -145,7 +145,7 @@ impl Rights {
 
 #[cfg(test)]
 mod tests {
-    use keyfob::Scope;
+    use keyfob::name::Scope;
 
     use super::*;
 

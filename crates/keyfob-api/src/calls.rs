@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use keyfob::store::KeyStore;
+use keyfob::KeyStore;
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::{control_plane::Plane, operation::call};

@@ -2,9 +2,10 @@
 
 use axum::http::{HeaderValue, header::AUTHORIZATION, request::Parts};
 use keyfob::{
-    Access, Context, Expiry, IssuedKey, KeyInfo, KeyName, Keyring, ManageError, NameError,
-    NamespaceId, NewKey, Owner, Scope, Scopes, TeamId, Tenant, Timestamp, TooManyScopes, Verifier,
-    store::KeyStore,
+    Access, Context, Expiry, IssuedKey, KeyInfo, KeyStore, Keyring, NewKey, Owner, Scopes, Tenant,
+    Timestamp, Verifier,
+    manage::{self, TooManyScopes},
+    name::{KeyName, NameError, NamespaceId, Scope, TeamId},
 };
 
 use crate::{
@@ -32,11 +33,11 @@ impl ControlKeys {
         Self { verifier }
     }
 
-    fn judge(&self, request: &Parts, now: Timestamp) -> Result<Caller, Unauthenticated> {
+    fn decide(&self, request: &Parts, now: Timestamp) -> Result<Caller, Unauthenticated> {
         let fields = request.headers.get_all(AUTHORIZATION);
         let principal = self
             .verifier
-            .verify_fields(
+            .verify_headers(
                 fields.iter().map(HeaderValue::as_bytes),
                 &Access::to_own_namespace(),
                 now,
@@ -59,7 +60,7 @@ impl ControlKeys {
 
 impl Authenticate for ControlKeys {
     fn authenticate<'a>(&'a self, request: &'a Parts, now: Timestamp) -> Authentication<'a> {
-        Box::pin(std::future::ready(self.judge(request, now)))
+        Box::pin(std::future::ready(self.decide(request, now)))
     }
 }
 
@@ -121,5 +122,5 @@ pub enum FirstCredentialError {
     Scopes(#[from] TooManyScopes),
     /// The store or the policy refused the key.
     #[error(transparent)]
-    Keyring(#[from] ManageError),
+    Keyring(#[from] manage::Error),
 }

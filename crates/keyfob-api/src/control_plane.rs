@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Router, middleware::from_fn_with_state, response::IntoResponse};
-use keyfob::{KeyFormat, Keyring, Timestamp, Verifier, store::KeyStore};
+use keyfob::{KeyStore, Keyring, Timestamp, Verifier, key::KeyFormat};
 use time::OffsetDateTime;
 use tower_http::catch_panic::CatchPanicLayer;
 

@@ -8,7 +8,7 @@ use axum::{
     middleware::Next,
     response::{IntoResponse, Response},
 };
-use keyfob::{RequestId, Timestamp};
+use keyfob::{Timestamp, name::RequestId};
 use tokio::time::timeout;
 use tracing::Instrument;
 

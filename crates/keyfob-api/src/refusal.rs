@@ -8,7 +8,8 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use keyfob::{
-    LifecycleError, ManageError, NameError, RequestId, TooManyLabels, TooManyScopes, TtlError,
+    manage::{self, LifecycleError, TooManyLabels, TooManyScopes, TtlError},
+    name::{NameError, RequestId},
     store::{Conflict, CursorError, StoreError},
 };
 use serde::Serialize;
@@ -231,22 +232,22 @@ impl IntoResponse for Refusal {
     }
 }
 
-impl From<ManageError> for Refusal {
-    fn from(error: ManageError) -> Self {
+impl From<manage::Error> for Refusal {
+    fn from(error: manage::Error) -> Self {
         match error {
-            ManageError::NotFound | ManageError::Conflict(Conflict::ForeignNamespace) => {
+            manage::Error::NotFound | manage::Error::Conflict(Conflict::ForeignNamespace) => {
                 Self::NOT_FOUND
             }
-            ManageError::Conflict(conflict) => Self::conflict(conflict.to_string()),
-            ManageError::Lifecycle(error) => error.into(),
-            ManageError::Store(error) => error.into(),
-            ManageError::Follow(error) => {
+            manage::Error::Conflict(conflict) => Self::conflict(conflict.to_string()),
+            manage::Error::Lifecycle(error) => error.into(),
+            manage::Error::Store(error) => error.into(),
+            manage::Error::Follow(error) => {
                 tracing::error!(error = %Chain(&error), "the index could not follow");
                 Self::unavailable(
                     "the change is kept, but not yet in force in this process; try again",
                 )
             }
-            ManageError::Behind(error) => {
+            manage::Error::Behind(error) => {
                 tracing::error!(error = %Chain(&error), "the index could not follow");
                 Self::UNAVAILABLE
             }

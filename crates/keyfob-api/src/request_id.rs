@@ -1,7 +1,7 @@
 //! The identifier of a request, in its answer, the log and the audit trail.
 
 use axum::http::{HeaderMap, HeaderName};
-use keyfob::RequestId;
+use keyfob::name::RequestId;
 use ring::rand::{SecureRandom, SystemRandom};
 
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");

@@ -1,8 +1,9 @@
 //! Finding the namespace that a path names, and its team.
 
 use keyfob::{
-    NamespaceId, TeamId, Tenant,
-    store::{KeyStore, NamespaceQuery, NamespaceRecord},
+    KeyStore, Tenant,
+    name::{NamespaceId, TeamId},
+    store::{NamespaceQuery, NamespaceRecord},
 };
 
 use crate::{

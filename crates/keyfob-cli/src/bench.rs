@@ -10,8 +10,11 @@ use std::{
 
 use clap::Args;
 use keyfob::{
-    Access, Actor, Context, Index, IssuedKey, KeyFormat, KeyName, Keyring, NamespaceId, NewKey,
-    Owner, TeamId, Tenant, Timestamp, UserId, Verifier, store::MemoryStore,
+    Access, Actor, Context, IssuedKey, Keyring, MemoryStore, NewKey, Owner, Tenant, Timestamp,
+    Verifier,
+    gateway::Index,
+    key::KeyFormat,
+    name::{KeyName, NamespaceId, TeamId, UserId},
 };
 use ring::digest::{SHA256, digest};
 use serde::Serialize;

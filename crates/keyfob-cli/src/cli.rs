@@ -18,12 +18,12 @@ use crate::{
     man::ManPages,
     namespaces::Namespaces,
     policy::PolicyCommand,
-    realms::{Members, Services, Teams},
     redact::redact,
     scan::Scan,
     serve::Serve,
     settings::{Flags, Form, Settings},
     store::Absent,
+    targets::{Members, Services, Teams},
     terminal::{self, Terminal},
     verify::Verify,
 };

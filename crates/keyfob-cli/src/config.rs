@@ -1,7 +1,7 @@
 //! `keyfob config show`
 
 use clap::Subcommand;
-use keyfob::PepperId;
+use keyfob::key::PepperId;
 use serde::Serialize;
 
 use crate::{

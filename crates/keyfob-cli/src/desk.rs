@@ -1,8 +1,9 @@
 //! What every command works with.
 
 use keyfob::{
-    Actor, Context, KeyFormat, KeyId, Keyring, NamespaceId, Peppers, Reason, TeamId, Tenant,
-    Timestamp,
+    Actor, Context, KeyId, Keyring, Tenant, Timestamp,
+    key::{KeyFormat, Peppers},
+    name::{NamespaceId, Reason, TeamId},
 };
 
 use crate::{

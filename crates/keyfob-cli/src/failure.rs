@@ -3,8 +3,9 @@
 use std::{error::Error, fmt, io, path::Path};
 
 use keyfob::{
-    LifecycleError, ManageError, NameError, TooManyLabels, TooManyScopes,
     legacy::LegacyPolicyError,
+    manage::{self, LifecycleError, TooManyLabels, TooManyScopes},
+    name::NameError,
     store::{Conflict, CursorError, StoreError},
 };
 
@@ -69,15 +70,15 @@ impl fmt::Display for Failure {
     }
 }
 
-impl From<ManageError> for Failure {
-    fn from(error: ManageError) -> Self {
+impl From<manage::Error> for Failure {
+    fn from(error: manage::Error) -> Self {
         match error {
-            ManageError::NotFound => Self::not_found("no such key in this namespace")
+            manage::Error::NotFound => Self::not_found("no such key in this namespace")
                 .hint("`keyfob keys list` shows the keys of the namespace"),
-            ManageError::Conflict(conflict) => conflict.into(),
-            ManageError::Lifecycle(error) => error.into(),
-            ManageError::Store(error) => error.into(),
-            ManageError::Audit(error) => Self::new(Exit::Refused, error.to_string())
+            manage::Error::Conflict(conflict) => conflict.into(),
+            manage::Error::Lifecycle(error) => error.into(),
+            manage::Error::Store(error) => error.into(),
+            manage::Error::Audit(error) => Self::new(Exit::Refused, error.to_string())
                 .hint("compare with a backup or an export from before that revision"),
             error => Self::new(Exit::Store, with_sources(&error)),
         }
@@ -93,7 +94,7 @@ impl From<Conflict> for Failure {
             Conflict::TooManyKeys => {
                 failure.hint("revoke a key of this owner, or raise `keys-per-owner` by `keyfob policy set`")
             }
-            Conflict::Closed(_) => failure.hint(
+            Conflict::Removed(_) => failure.hint(
                 "`keyfob members restore`, `services restore`, `namespaces restore` or `teams restore` lets keys be made again",
             ),
             Conflict::Stale => failure.hint("look at it again by `keyfob keys show`, and repeat the command"),

@@ -3,7 +3,7 @@
 //! - `cli.rs`: every command
 //! - `settings.rs`: what is set by flags, environment and file; `store.rs`: the store that is meant
 //! - `desk.rs`: what a command works with; `terminal.rs`: what it writes; `failure.rs`: how it fails
-//! - `keys/`, `realms.rs`, `namespaces.rs`, `policy.rs`, `legacy/`, `audit/`: managing
+//! - `keys/`, `targets.rs`, `namespaces.rs`, `policy.rs`, `legacy/`, `audit/`: managing
 //! - `verify.rs`, `scan/`, `bench.rs`: asking
 //! - `serve/`: the server
 
@@ -25,12 +25,12 @@ mod moment;
 mod namespaces;
 mod owner;
 mod policy;
-mod realms;
 mod redact;
 mod scan;
 mod serve;
 mod settings;
 mod store;
+mod targets;
 mod terminal;
 mod verify;
 mod verifying;

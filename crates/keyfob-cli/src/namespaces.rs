@@ -1,14 +1,18 @@
 //! `keyfob namespaces …`
 
 use clap::Subcommand;
-use keyfob::{NamespaceId, Realm, Tenant, store::NamespaceQuery};
+use keyfob::{
+    Tenant,
+    name::NamespaceId,
+    store::{NamespaceQuery, Target},
+};
 use serde::Serialize;
 
 use crate::{
     desk::Desk,
     failure::Failure,
-    realms::{Removal, Restoral, remove, say_cut},
     store::Absent,
+    targets::{Removal, Restoral, remove, say_cut},
     terminal::{Sheet, Tone},
 };
 
@@ -56,20 +60,20 @@ impl Namespaces {
             Self::Create(new) => {
                 let tenant = tenant(new.name)?;
                 let context = desk.context(new.reason.as_ref());
-                let realm = Realm::Namespace(tenant.clone());
+                let target = Target::Namespace(tenant.clone());
                 desk.keyring.create_namespace(&context, tenant).await?;
-                say_cut(desk, &realm, "created")
+                say_cut(desk, &target, "created")
             }
             Self::List { all_teams } => list(desk, all_teams).await,
             Self::Remove(removal) => {
-                let realm = Realm::Namespace(tenant(removal.name)?);
-                remove(desk, realm, removal.dry_run, removal.reason).await
+                let target = Target::Namespace(tenant(removal.name)?);
+                remove(desk, target, removal.dry_run, removal.reason).await
             }
             Self::Restore(restoral) => {
                 let tenant = tenant(restoral.name)?;
                 let context = desk.context(restoral.reason.as_ref());
                 desk.keyring.restore_namespace(&context, &tenant).await?;
-                say_cut(desk, &Realm::Namespace(tenant), "restored")
+                say_cut(desk, &Target::Namespace(tenant), "restored")
             }
         }
     }

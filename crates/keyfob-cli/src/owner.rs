@@ -1,6 +1,9 @@
 //! People and services on the command line: `alice`, `user:alice`, `service:deploy-bot`.
 
-use keyfob::{NameError, Owner, ServiceId, UserId};
+use keyfob::{
+    Owner,
+    name::{NameError, ServiceId, UserId},
+};
 
 /// Reads a person (`alice`, `user:alice`) or a service (`service:deploy-bot`).
 pub(crate) fn parse(text: &str) -> Result<Owner, NameError> {

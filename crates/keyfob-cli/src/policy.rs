@@ -1,7 +1,11 @@
 //! `keyfob policy …`
 
 use clap::{Args, Subcommand};
-use keyfob::{NamespaceId, Policy, Reason, TeamId, Tenant, Ttl};
+use keyfob::{
+    Tenant, Ttl,
+    manage::Policy,
+    name::{NamespaceId, Reason, TeamId},
+};
 use serde::Serialize;
 
 use crate::{desk::Desk, failure::Failure, moment, store::Absent, terminal::Sheet};
@@ -194,7 +198,7 @@ async fn in_force(desk: &Desk, tenant: Option<&Tenant>) -> Result<Policy, Failur
 }
 
 /// A namespace that has no policy of its own, so that a store tells the default.
-pub(crate) fn nobodys() -> Result<Tenant, keyfob::NameError> {
+pub(crate) fn nobodys() -> Result<Tenant, keyfob::name::NameError> {
     let nobody = "keyfob: nobody's";
     Ok(Tenant::new(TeamId::new(nobody)?, NamespaceId::new(nobody)?))
 }

@@ -12,7 +12,7 @@ use std::{
 };
 
 use clap::Args;
-use keyfob::{CredentialId, Reason};
+use keyfob::{key::CredentialId, name::Reason};
 use serde::Serialize;
 
 use crate::{
@@ -135,7 +135,7 @@ impl Scan {
             scanned.files += 1;
             scanned.lookalikes += found.lookalikes;
             for find in &found.finds {
-                let judgement = judge.judge(find, &found.ids);
+                let judgement = judge.decide(find, &found.ids);
                 let view = FindView::new(&path, find, judgement);
                 scanned.finds.push(view);
             }

@@ -15,7 +15,10 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use axum::Router;
 use clap::Args;
-use keyfob::{Index, Keyring, UsageRecorder};
+use keyfob::{
+    Keyring,
+    gateway::{Index, UsageRecorder},
+};
 use keyfob_api::{ControlKeys, ControlPlane};
 use tokio::{net::TcpListener, sync::watch};
 

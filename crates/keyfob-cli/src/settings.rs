@@ -9,7 +9,11 @@ use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use anstream::ColorChoice;
 use clap::ArgMatches;
-use keyfob::{Actor, KeyFormat, NamespaceId, Owner, Peppers, TeamId};
+use keyfob::{
+    Actor, Owner,
+    key::{KeyFormat, Peppers},
+    name::{NamespaceId, TeamId},
+};
 use serde::Serialize;
 
 use crate::{failure::Failure, moment, owner, redact::redact, store::StoreUrl};
@@ -411,7 +415,7 @@ fn in_file(text: Option<String>) -> Option<(String, Origin)> {
     text.map(|text| (text, Origin::File))
 }
 
-fn parse_actor(text: &str) -> Result<Actor, keyfob::NameError> {
+fn parse_actor(text: &str) -> Result<Actor, keyfob::name::NameError> {
     if text == "system" {
         return Ok(Actor::system());
     }

@@ -5,12 +5,15 @@ mod url;
 use std::{path::Path, time::Duration};
 
 use keyfob::{
-    CredentialId, KeyId, KeyRecord, Policy, Revision, Tenant, Usage,
+    KeyId, KeyStore, MemoryStore, Tenant,
     audit::AuditEvent,
+    gateway::Usage,
+    key::CredentialId,
     legacy::{LegacyPolicy, LegacyRecord},
+    manage::Policy,
     store::{
-        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyStore, LegacyQuery, MemoryStore,
-        NamespaceQuery, NamespaceRecord, Page, StoreError,
+        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
+        NamespaceRecord, Page, Revision, StoreError,
     },
 };
 use keyfob_postgres::PostgresStore;

@@ -3,7 +3,7 @@
 use std::io::{self, IsTerminal, Read};
 
 use clap::Args;
-use keyfob::{Access, Denied, DenyReason, Principal, Scope};
+use keyfob::{Access, Denied, DenyReason, Principal, name::Scope};
 use serde::Serialize;
 use zeroize::Zeroizing;
 

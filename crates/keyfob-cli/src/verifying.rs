@@ -2,7 +2,10 @@
 
 use std::sync::Arc;
 
-use keyfob::{FollowError, Index, Verifier, store::KeyStore};
+use keyfob::{
+    KeyStore, Verifier,
+    gateway::{FollowError, Index},
+};
 
 use crate::{
     desk::Desk,

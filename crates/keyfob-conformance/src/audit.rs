@@ -1,9 +1,11 @@
 //! The audit trail: one event for each commit, chained, filtered, paged.
 
 use keyfob::{
-    Actor, CredentialId, Reason, RequestId, Revision, UserId,
+    Actor, KeyStore,
     audit::{Action, AuditEntry, AuditEvent, ChainHash},
-    store::{AuditQuery, KeyStore},
+    key::CredentialId,
+    name::{Reason, RequestId, UserId},
+    store::{AuditQuery, Revision},
 };
 
 use crate::{

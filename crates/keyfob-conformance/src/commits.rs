@@ -1,8 +1,8 @@
 //! One order, all or nothing, judged inside.
 
 use keyfob::{
-    Realm, Revision,
-    store::{AuditQuery, Conflict, Item, KeyQuery, KeyStore, Limits},
+    KeyStore,
+    store::{AuditQuery, Conflict, Item, KeyQuery, Limits, Revision, Target},
 };
 
 use crate::{
@@ -59,7 +59,10 @@ pub async fn a_reader_sees_what_was_committed_before(store: &impl KeyStore) {
         let listed = listed.expect("the key is listed");
         assert_eq!(text(&listed.name), called, "in the list");
         let told = changes(store, Revision::ZERO, 100).await;
-        assert_eq!(told.upto, laptop.record.revision, "in the change feed");
+        assert_eq!(
+            told.next_after, laptop.record.revision,
+            "in the change feed"
+        );
     }
 }
 
@@ -85,8 +88,8 @@ pub async fn a_refused_commit_changes_nothing(store: &impl KeyStore) {
         (replacement(&unknown.record), Conflict::NotFound),
         (deletion(&unknown.record), Conflict::NotFound),
         (key("laptop").creation_within(unique), Conflict::NameTaken),
-        (of_bob.creation(), Conflict::Closed(part_of(user("bob")))),
-        (opening(nobody.clone()), Conflict::NotClosed(nobody)),
+        (of_bob.creation(), Conflict::Removed(part_of(user("bob")))),
+        (opening(nobody.clone()), Conflict::NotRemoved(nobody)),
         (
             key("laptop").within(&foreign).creation(),
             Conflict::ForeignNamespace,
@@ -123,7 +126,7 @@ pub async fn of_rotations_at_once_one_wins(store: &impl KeyStore) {
     let answers = side_by_side(attempts.collect()).await;
     let gate = Gate::over(store).await;
     for (key, answer) in rotated.iter().zip(&answers) {
-        let admitted = gate.judge(key.text(), &home(), laptop_time()).is_ok();
+        let admitted = gate.decide(key.text(), &home(), laptop_time()).is_ok();
         assert_eq!(admitted, answer.is_ok(), "a secret whose rotation won");
         assert!(
             matches!(answer, Ok(_) | Err(Conflict::Stale)),
@@ -161,34 +164,34 @@ pub async fn of_equal_names_at_once_one_is_kept(store: &impl KeyStore) {
 /// When a removal and creations race, no key works afterwards: each was created before and is
 /// revoked, or came after and is refused.
 pub async fn a_removal_that_races_with_creations_leaves_no_key(store: &impl KeyStore) {
-    let realm: Realm = part_of(user("alice"));
+    let target: Target = part_of(user("alice"));
     let keys: Vec<_> = (0..6).map(|n| key(&format!("key {n}"))).collect();
     let mut changes: Vec<_> = keys.iter().map(crate::fixture::Key::creation).collect();
-    changes.insert(3, removal(realm.clone()));
+    changes.insert(3, removal(target.clone()));
     let attempts = changes.into_iter().map(|change| commit(store, change));
     for answer in side_by_side(attempts.collect()).await {
         assert!(
-            answer.is_ok() || answer == Err(Conflict::Closed(realm.clone())),
+            answer.is_ok() || answer == Err(Conflict::Removed(target.clone())),
             "a creation that races with a removal: {answer:?}"
         );
     }
     let gate = Gate::over(store).await;
     for key in &keys {
-        let verdict = gate.judge(key.text(), &home(), crate::fixture::NOW);
+        let verdict = gate.decide(key.text(), &home(), crate::fixture::NOW);
         assert!(verdict.is_err(), "a key works after its owner was removed");
     }
 }
 
-/// A cut of a realm that nothing was created in is kept like any other.
-pub async fn a_realm_without_keys_can_be_cut(store: &impl KeyStore) {
-    let realm = part_of(user("nobody"));
-    let revision = kept(store, cut(realm.clone())).await;
+/// A cut of a target that nothing was created in is kept like any other.
+pub async fn a_target_without_keys_can_be_cut(store: &impl KeyStore) {
+    let target = part_of(user("nobody"));
+    let revision = kept(store, cut(target.clone())).await;
     let entries = feed(store, Revision::ZERO, 10).await;
     assert!(
         matches!(
             entries.as_slice(),
             [entry] if entry.revision == revision
-                && matches!(&entry.item, Item::Boundary(b) if b.realm == realm && b.cut == revision)
+                && matches!(&entry.item, Item::Cutoff(b) if b.target == target && b.cut == revision)
         ),
         "the feed tells: {entries:?}"
     );

@@ -3,8 +3,9 @@
 use std::collections::BTreeMap;
 
 use keyfob::{
-    Realm, Revision, Status,
-    store::{Changes, Entry, Item, KeyStore},
+    KeyStore,
+    manage::Status,
+    store::{Changes, Entry, Item, Revision, Target},
 };
 
 use crate::{
@@ -27,12 +28,15 @@ fn states(entries: &[Entry]) -> Vec<(Revision, String)> {
 pub async fn an_empty_feed_is_at_its_end(store: &impl KeyStore) {
     let part = changes(store, Revision::ZERO, 10).await;
     assert!(part.entries.is_empty() && !part.more, "{part:?}");
-    assert_eq!((part.after, part.upto), (Revision::ZERO, Revision::ZERO));
+    assert_eq!(
+        (part.after, part.next_after),
+        (Revision::ZERO, Revision::ZERO)
+    );
     let laptop = key("laptop").create(store).await;
     let part = changes(store, laptop.record.revision, 10).await;
     assert!(part.entries.is_empty() && !part.more, "{part:?}");
     let at = laptop.record.revision;
-    assert_eq!((part.after, part.upto), (at, at));
+    assert_eq!((part.after, part.next_after), (at, at));
 }
 
 /// From the beginning, the feed tells everything that there is: each subject once, at its last
@@ -72,8 +76,8 @@ fn subject_of(change: &keyfob::store::Change) -> Option<String> {
             format!("key {}", record.id)
         }
         Change::DeleteKey { id, .. } => format!("key {id}"),
-        Change::CutRealm { realm, .. } | Change::OpenRealm { realm } => {
-            format!("boundary {realm:?}")
+        Change::Revoke { target, .. } | Change::Restore { target } => {
+            format!("cutoff {target:?}")
         }
         Change::ImportLegacy { record } | Change::ReplaceLegacy { record, .. } => {
             format!("legacy {}", record.id)
@@ -97,7 +101,7 @@ pub async fn parts_of_the_feed_join_to_the_whole(store: &impl KeyStore) {
             assert_part(&part, after, limit);
             assert_eq!(part.head, end, "when a part was read");
             joined.extend(part.entries);
-            after = part.upto;
+            after = part.next_after;
             if !part.more {
                 break;
             }
@@ -115,11 +119,11 @@ fn assert_part(part: &Changes, after: Revision, limit: usize) {
     assert!(revisions.is_sorted(), "the order of {revisions:?}");
     let bounds = (revisions.first(), revisions.last());
     if let (Some(first), Some(last)) = bounds {
-        assert!(after < *first && *last <= part.upto, "{revisions:?}");
+        assert!(after < *first && *last <= part.next_after, "{revisions:?}");
     }
     if part.more {
         assert_eq!(part.entries.len(), limit, "a part that says there is more");
-        assert_eq!(bounds.1, Some(&part.upto), "how far a part goes");
+        assert_eq!(bounds.1, Some(&part.next_after), "how far a part goes");
     }
 }
 
@@ -147,7 +151,7 @@ pub async fn the_feed_moves_on_at_a_limit_of_zero(store: &impl KeyStore) {
     key("b").create(store).await;
     let part = changes(store, Revision::ZERO, 0).await;
     assert_eq!(part.entries.len(), 1, "{part:?}");
-    assert!(part.more && part.upto == Revision::new(1), "{part:?}");
+    assert!(part.more && part.next_after == Revision::new(1), "{part:?}");
     let part = changes(store, Revision::ZERO, usize::MAX).await;
     assert!(part.entries.len() == 2 && !part.more, "{part:?}");
 }
@@ -158,8 +162,8 @@ pub async fn a_reader_ahead_of_the_store_is_told(store: &impl KeyStore) {
     let ahead = Revision::new(1000);
     let part = changes(store, ahead, 10).await;
     assert!(part.entries.is_empty() && !part.more, "{part:?}");
-    let (after, upto) = (part.after, part.upto);
-    assert_eq!((after, upto), (ahead, laptop.record.revision));
+    let (after, next_after) = (part.after, part.next_after);
+    assert_eq!((after, next_after), (ahead, laptop.record.revision));
 }
 
 /// What changed several times is told once, at its last change and in its last state.
@@ -179,28 +183,28 @@ pub async fn a_change_moves_its_subject_to_the_end(store: &impl KeyStore) {
     );
 }
 
-/// The feed tells boundaries with their cut, and their opening at a later revision.
+/// The feed tells cutoffs with their cut, and their opening at a later revision.
 pub async fn the_feed_tells_of_cuts_and_openings(store: &impl KeyStore) {
-    let realm = part_of(user("alice"));
-    let cut = kept(store, removal(realm.clone())).await;
+    let target = part_of(user("alice"));
+    let cut = kept(store, removal(target.clone())).await;
     for (revision, closed) in [(cut, true), (cut.next(), false)] {
         let entries = feed(store, Revision::ZERO, 10).await;
         let [
             Entry {
-                item: Item::Boundary(boundary),
+                item: Item::Cutoff(cutoff),
                 ..
             },
         ] = entries.as_slice()
         else {
             panic!("the feed tells: {entries:?}");
         };
-        assert_eq!(boundary.realm, realm, "what was cut");
-        assert_eq!((boundary.cut, boundary.revision), (cut, revision));
-        assert_eq!(boundary.closed, closed, "at revision {revision}");
-        let expected = crate::fixture::revocation(NOW, keyfob::RevocationCause::Owner);
-        assert_eq!(boundary.revocation, expected);
+        assert_eq!(cutoff.target, target, "what was cut");
+        assert_eq!((cutoff.cut, cutoff.revision), (cut, revision));
+        assert_eq!(cutoff.blocked, closed, "at revision {revision}");
+        let expected = crate::fixture::revocation(NOW, keyfob::manage::RevocationCause::Owner);
+        assert_eq!(cutoff.revocation, expected);
         if closed {
-            kept(store, opening(realm.clone())).await;
+            kept(store, opening(target.clone())).await;
         }
     }
 }
@@ -209,7 +213,7 @@ pub async fn the_feed_tells_of_cuts_and_openings(store: &impl KeyStore) {
 pub async fn a_cut_rewrites_no_record(store: &impl KeyStore) {
     let laptop = key("laptop").create(store).await;
     let guest = legacy("guest").create(store).await;
-    let cut = kept(store, removal(Realm::Team(home().team))).await;
+    let cut = kept(store, removal(Target::Team(home().team))).await;
     let entries = feed(store, Revision::ZERO, 10).await;
     let expected = [laptop.record.revision, guest.record.revision, cut];
     assert_eq!(revisions(&entries), expected, "{entries:?}");

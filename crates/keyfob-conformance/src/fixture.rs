@@ -1,12 +1,15 @@
 //! What the behaviours are played with: people, keys, commits and their checks.
 
 use keyfob::{
-    Actor, Context, IssuedKey, KeyDigest, KeyFormat, KeyInfo, KeyName, KeyRecord, NamespaceId,
-    NewKey, Owner, Peppers, Policy, Realm, Reason, Revision, Revocation, RevocationCause, Rotation,
-    ServiceId, Status, TeamId, Tenant, Timestamp, UserId,
+    Actor, Context, IssuedKey, KeyInfo, KeyStore, NewKey, Owner, Tenant, Timestamp,
     audit::{Action, AuditEntry},
+    key::{KeyDigest, KeyFormat, Peppers},
     legacy::{LegacyId, LegacyRecord, PresentedLegacy},
-    store::{Change, Commit, CommitError, Conflict, KeyStore, Limits, StoreError},
+    manage::{Policy, Revocation, RevocationCause, Rotation, Status},
+    name::{KeyName, NamespaceId, Reason, ServiceId, TeamId, UserId},
+    store::{
+        Change, Commit, CommitError, Conflict, KeyRecord, Limits, Revision, StoreError, Target,
+    },
 };
 use ring::rand::{SecureRandom, SystemRandom};
 
@@ -48,8 +51,8 @@ pub(crate) fn name(name: &str) -> KeyName {
 }
 
 /// A person's or service's part in the home team.
-pub(crate) fn part_of(owner: Owner) -> Realm {
-    Realm::Owner(home().team, owner)
+pub(crate) fn part_of(owner: Owner) -> Target {
+    Target::Owner(home().team, owner)
 }
 
 /// The administrator acts at `at`.
@@ -131,7 +134,7 @@ impl Key {
     /// Keeps the key in `store`; the record then has the revision that the store answered.
     pub(crate) async fn create(mut self, store: &impl KeyStore) -> Self {
         let revision = kept(store, self.creation()).await;
-        self.record.born = revision;
+        self.record.created_revision = revision;
         self.record.revision = revision;
         self
     }
@@ -197,7 +200,7 @@ pub(crate) fn legacy_under(subject: &str, peppers: &Peppers) -> Legacy {
         imported_at: NOW,
         imported_by: context(NOW).actor,
         revoked: None,
-        born: Revision::ZERO,
+        created_revision: Revision::ZERO,
         revision: Revision::ZERO,
     };
     Legacy { record, text }
@@ -218,7 +221,7 @@ impl Legacy {
     /// Keeps the credential in `store`; the record then has the revision that it answered.
     pub(crate) async fn create(mut self, store: &impl KeyStore) -> Self {
         let revision = kept(store, self.import()).await;
-        self.record.born = revision;
+        self.record.created_revision = revision;
         self.record.revision = revision;
         self
     }
@@ -254,21 +257,24 @@ pub(crate) fn deletion(record: &KeyRecord) -> Change {
     }
 }
 
-/// Revokes all that is in a realm, and closes it.
-pub(crate) fn removal(realm: Realm) -> Change {
-    Change::CutRealm { realm, close: true }
+/// Revokes all that is in a target, and closes it.
+pub(crate) fn removal(target: Target) -> Change {
+    Change::Revoke {
+        target,
+        close: true,
+    }
 }
 
-/// Revokes all that is in a realm, and leaves it open.
-pub(crate) fn cut(realm: Realm) -> Change {
-    Change::CutRealm {
-        realm,
+/// Revokes all that is in a target, and leaves it open.
+pub(crate) fn cut(target: Target) -> Change {
+    Change::Revoke {
+        target,
         close: false,
     }
 }
 
-pub(crate) fn opening(realm: Realm) -> Change {
-    Change::OpenRealm { realm }
+pub(crate) fn opening(target: Target) -> Change {
+    Change::Restore { target }
 }
 
 /// What the audit trail says of a change.
@@ -280,9 +286,9 @@ pub(crate) fn told(change: &Change, at: Timestamp) -> AuditEntry {
             _ => Action::KeyUpdated,
         },
         Change::DeleteKey { .. } => Action::KeyDeleted,
-        Change::CutRealm { close: true, .. } => Action::RealmClosed,
-        Change::CutRealm { close: false, .. } => Action::RealmCut,
-        Change::OpenRealm { .. } => Action::RealmOpened,
+        Change::Revoke { close: true, .. } => Action::Removed,
+        Change::Revoke { close: false, .. } => Action::AllRevoked,
+        Change::Restore { .. } => Action::Restored,
         Change::ImportLegacy { .. } => Action::LegacyImported,
         Change::ReplaceLegacy { .. } => Action::LegacyRevoked,
         Change::SetPolicy { .. } => Action::PolicySet,
@@ -371,6 +377,6 @@ pub(crate) fn fields(record: &KeyRecord) -> Fields {
         KeyInfo::from(record),
         record.digest.to_text(),
         previous.map(|old| (old.digest.to_text(), old.issued_at, old.until)),
-        record.born,
+        record.created_revision,
     )
 }

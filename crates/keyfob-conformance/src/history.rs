@@ -1,9 +1,10 @@
 //! A history with a change of every kind, for behaviours that look at the whole feed or trail.
 
 use keyfob::{
-    Policy, Realm, Revision, Status, Tenant, Ttl,
+    KeyStore, Tenant, Ttl,
     legacy::LegacyPolicy,
-    store::{Change, KeyStore},
+    manage::{Policy, Status},
+    store::{Change, Revision, Target},
 };
 
 use crate::{
@@ -62,7 +63,7 @@ impl History {
         self.know(new.text());
         self.add(new.creation());
         self.add(default_policy(Some(Ttl::hours(1))));
-        self.add(cut(Realm::Owner(home().team, service("robot"))));
+        self.add(cut(Target::Owner(home().team, service("robot"))));
         let (guest, visitor) = (legacy("guest"), legacy("visitor"));
         self.know(&guest.text);
         self.know(&visitor.text);
@@ -102,10 +103,10 @@ impl History {
             tenant: tenant("acme", "fn-5"),
         });
         self.add(before.creation());
-        self.add(cut(Realm::Team(abroad.team.clone())));
+        self.add(cut(Target::Team(abroad.team.clone())));
         self.add(after.creation());
         self.add(ended.creation());
-        self.add(removal(Realm::Namespace(ended.record.tenant.clone())));
+        self.add(removal(Target::Namespace(ended.record.tenant.clone())));
         self.add(Change::SetPolicy {
             tenant: Some(second),
             policy: Some(Policy {
@@ -145,7 +146,7 @@ impl History {
         let times = [0, 99, 100, 2000, 3599, 3600, 7200];
         let judge = |seconds| {
             self.credentials.iter().map(move |(text, place)| {
-                let verdict = gate.judge(text, place, later(seconds));
+                let verdict = gate.decide(text, place, later(seconds));
                 format!("after {seconds} s: {verdict:?}")
             })
         };

@@ -1,10 +1,11 @@
-//! Records: born, kept whole, found by their tenant alone.
+//! Records: created, kept whole, found by their tenant alone.
 
 use keyfob::{
-    Actor, CredentialId, KeyInfo, KeyRecord, LabelName, LabelValue, Labels, PepperId, Peppers,
-    PreviousSecret, Realm, Reason, Revision, Revocation, RevocationCause, Scope, Scopes, ServiceId,
-    Status, Timestamp,
-    store::{Conflict, Item, KeyQuery, KeyStore},
+    Actor, KeyInfo, KeyStore, Scopes, Timestamp,
+    key::{CredentialId, PepperId, Peppers},
+    manage::{Labels, Revocation, RevocationCause, Status},
+    name::{LabelName, LabelValue, Reason, Scope, ServiceId},
+    store::{Conflict, Item, KeyQuery, KeyRecord, PreviousSecret, Revision, Target},
 };
 
 use crate::{
@@ -15,7 +16,7 @@ use crate::{
     reading::{before, feed, find, list, listed, names, read, verdict},
 };
 
-/// A created key is found, listed, told by the feed and accepted, with its birth and revision.
+/// A created key is found, listed, told by the feed and accepted, with its creation and revision.
 pub async fn a_created_key_is_found_everywhere(store: &impl KeyStore) {
     key("other").create(store).await;
     let laptop = key("laptop").create(store).await;
@@ -36,19 +37,27 @@ pub async fn a_created_key_is_found_everywhere(store: &impl KeyStore) {
     assert_eq!(verdict, Ok(()), "the verdict on a new key");
 }
 
-/// What a record says of its birth and revision is of no weight: the store sets both.
+/// What a record says of its creation and revision is of no weight: the store sets both.
 pub async fn the_store_sets_birth_and_revision(store: &impl KeyStore) {
     let forged = key("laptop").with(|record| {
-        record.born = Revision::new(70);
+        record.created_revision = Revision::new(70);
         record.revision = Revision::new(80);
     });
     let mut laptop = forged.create(store).await;
     let found = read(store, &laptop.record).await;
-    assert_eq!((found.born.get(), found.revision.get()), (1, 1), "created");
-    laptop.record.born = Revision::new(90);
+    assert_eq!(
+        (found.created_revision.get(), found.revision.get()),
+        (1, 1),
+        "created"
+    );
+    laptop.record.created_revision = Revision::new(90);
     kept(store, replacement(&laptop.record)).await;
     let found = read(store, &laptop.record).await;
-    assert_eq!((found.born.get(), found.revision.get()), (1, 2), "replaced");
+    assert_eq!(
+        (found.created_revision.get(), found.revision.get()),
+        (1, 2),
+        "replaced"
+    );
 }
 
 /// Every field of a record comes back as it was kept, by creation and by replacement.
@@ -61,7 +70,7 @@ pub async fn every_field_of_a_key_is_kept(store: &impl KeyStore) {
     );
     let mut replaced = full("später ' -- \" % _ \\", 2).record;
     replaced.id = created.record.id;
-    replaced.born = created.record.born;
+    replaced.created_revision = created.record.created_revision;
     replaced.revision = created.record.revision;
     replaced.status = Status::Revoked(Revocation {
         at: later(7),
@@ -226,7 +235,7 @@ pub async fn a_revoked_key_can_be_deleted(store: &impl KeyStore) {
     let revoked = key("revoked").create(store).await;
     kept(store, replacement(&revoked.revoked(NOW))).await;
     let cut_off = key("cut off").create(store).await;
-    kept(store, removal(Realm::Team(home().team))).await;
+    kept(store, removal(Target::Team(home().team))).await;
     for key in [&revoked, &cut_off] {
         kept(store, deletion(&key.record)).await;
         assert!(find(store, &key.record).await.is_none(), "it is found");

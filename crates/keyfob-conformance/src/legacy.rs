@@ -1,9 +1,11 @@
 //! Legacy credentials: imported once, listed, revoked for ever.
 
 use keyfob::{
-    Actor, DenyReason, PepperId, Peppers, Realm, Revision, Timestamp, UserId,
+    Actor, DenyReason, KeyStore, Timestamp,
+    key::{PepperId, Peppers},
     legacy::{LegacyPolicy, LegacyRecord},
-    store::{Change, Conflict, Item, KeyStore, LegacyQuery},
+    name::UserId,
+    store::{Change, Conflict, Item, LegacyQuery, Revision, Target},
 };
 
 use crate::{
@@ -19,7 +21,12 @@ type Fields = (String, String, Revision, Revision);
 /// Everything that a record holds, in a form that can be compared.
 fn fields(record: &LegacyRecord) -> Fields {
     let digest = record.digest.to_text();
-    (format!("{record:?}"), digest, record.born, record.revision)
+    (
+        format!("{record:?}"),
+        digest,
+        record.created_revision,
+        record.revision,
+    )
 }
 
 async fn all(store: &impl KeyStore) -> Vec<LegacyRecord> {
@@ -39,12 +46,12 @@ async fn accept_until(store: &impl KeyStore, sunset: Timestamp) {
 pub async fn an_imported_credential_works_until_the_sunset(store: &impl KeyStore) {
     let guest = legacy("guest").create(store).await;
     let gate = Gate::over(store).await;
-    let verdict = gate.judge(&guest.text, &home(), NOW);
+    let verdict = gate.decide(&guest.text, &home(), NOW);
     assert_eq!(verdict, Err(DenyReason::LegacyOff), "without a policy");
     accept_until(store, later(100)).await;
     gate.follow(store).await;
-    assert_eq!(gate.judge(&guest.text, &home(), later(99)), Ok(()));
-    let verdict = gate.judge(&guest.text, &home(), later(100));
+    assert_eq!(gate.decide(&guest.text, &home(), later(99)), Ok(()));
+    let verdict = gate.decide(&guest.text, &home(), later(100));
     assert_eq!(verdict, Err(DenyReason::LegacyOff), "at the sunset");
     let listed: Vec<Fields> = all(store).await.iter().map(fields).collect();
     assert_eq!(listed, [fields(&guest.record)], "in the list");
@@ -77,15 +84,19 @@ pub async fn every_field_of_a_legacy_credential_is_kept(store: &impl KeyStore) {
     assert_eq!(listed, [fields(&guest.record)], "replaced");
 }
 
-/// Whatever birth a replacement claims, the credential keeps its own, and so stays behind a cut.
+/// Whatever creation a replacement claims, the credential keeps its own, and so stays behind a cut.
 pub async fn a_replaced_legacy_credential_keeps_its_birth(store: &impl KeyStore) {
     let guest = legacy("guest").create(store).await;
     let mut young = guest.record.clone();
-    young.born = Revision::new(u64::from(u32::MAX));
+    young.created_revision = Revision::new(u64::from(u32::MAX));
     kept(store, legacy_replacement(&young)).await;
-    let births: Vec<Revision> = all(store).await.iter().map(|record| record.born).collect();
-    assert_eq!(births, [guest.record.born]);
-    kept(store, cut(Realm::Namespace(home()))).await;
+    let creations: Vec<Revision> = all(store)
+        .await
+        .iter()
+        .map(|record| record.created_revision)
+        .collect();
+    assert_eq!(creations, [guest.record.created_revision]);
+    kept(store, cut(Target::Namespace(home()))).await;
     let revoked = all(store)
         .await
         .iter()
@@ -113,7 +124,7 @@ pub async fn a_blocked_credential_is_refused(store: &impl KeyStore) {
     let guest = guest.create(store).await;
     accept_until(store, later(100)).await;
     let gate = Gate::over(store).await;
-    let verdict = gate.judge(&guest.text, &home(), NOW);
+    let verdict = gate.decide(&guest.text, &home(), NOW);
     assert_eq!(verdict, Err(DenyReason::Disabled));
 }
 
@@ -128,7 +139,7 @@ pub async fn a_revoked_legacy_credential_never_comes_back(store: &impl KeyStore)
     refused(store, legacy_replacement(&again), Conflict::Revoked).await;
     refused(store, legacy_replacement(&revoked), Conflict::Revoked).await;
     let gate = Gate::over(store).await;
-    let verdict = gate.judge(&guest.text, &home(), NOW);
+    let verdict = gate.decide(&guest.text, &home(), NOW);
     assert_eq!(verdict, Err(DenyReason::Revoked));
     let listed: Vec<Fields> = all(store).await.iter().map(fields).collect();
     assert_eq!(listed, [fields(&revoked)]);

@@ -4,7 +4,7 @@
 //! contract is broken. [`suite!`] makes a test of each:
 //!
 //! ```
-//! keyfob_conformance::suite!(keyfob::store::MemoryStore::new());
+//! keyfob_conformance::suite!(keyfob::MemoryStore::new());
 //! ```
 //!
 //! The expression makes a fresh, empty store and is evaluated once for each test. It may give
@@ -13,7 +13,7 @@
 //! expression is then part of that future and may wait:
 //!
 //! ```
-//! # use keyfob::{store::MemoryStore, wait as on_a_runtime};
+//! # use keyfob::{MemoryStore, wait as on_a_runtime};
 //! # async fn connect() -> Result<MemoryStore, std::convert::Infallible> { Ok(MemoryStore::new()) }
 //! keyfob_conformance::suite!(
 //!     run = on_a_runtime,
@@ -31,6 +31,7 @@
 
 pub mod audit;
 pub mod commits;
+pub mod cutoffs;
 pub mod feed;
 mod fixture;
 mod history;
@@ -42,15 +43,14 @@ pub mod names;
 pub mod namespaces;
 pub mod policies;
 mod reading;
-pub mod realms;
 pub mod tenants;
 pub mod usage;
 
 use std::{fmt, future::Future, pin::Pin};
 
-use keyfob::store::KeyStore;
+use keyfob::KeyStore;
 #[doc(hidden)]
-pub use keyfob::wait;
+pub use keyfob::block_on;
 
 /// Hands the names of all behaviours, by module, to another macro.
 ///
@@ -70,7 +70,7 @@ macro_rules! for_each_behaviour {
                 of_rotations_at_once_one_wins
                 of_equal_names_at_once_one_is_kept
                 a_removal_that_races_with_creations_leaves_no_key
-                a_realm_without_keys_can_be_cut
+                a_target_without_keys_can_be_cut
             }
             keys {
                 a_created_key_is_found_everywhere
@@ -137,7 +137,7 @@ macro_rules! for_each_behaviour {
                 a_removed_namespace_says_so
                 namespaces_are_listed_page_by_page
             }
-            realms {
+            cutoffs {
                 no_key_outlives_its_owner
                 a_service_is_removed_alone
                 no_key_outlives_its_namespace
@@ -146,14 +146,14 @@ macro_rules! for_each_behaviour {
                 a_rotation_prepared_before_a_removal_is_refused
                 reopening_revives_nothing
                 a_cut_without_closing_lets_new_keys_be_made
-                a_later_cut_does_not_open_a_closed_realm
+                a_later_cut_does_not_open_a_closed_target
                 each_cut_revokes_what_came_before_it
                 a_cut_does_not_rewrite_a_revocation
                 a_key_behind_a_cut_cannot_be_replaced
-                a_realm_that_is_not_closed_cannot_be_opened
-                opening_one_realm_opens_no_other
-                a_closed_realm_closes_no_other
-                legacy_credentials_end_with_their_realm
+                a_target_that_is_not_closed_cannot_be_opened
+                opening_one_target_opens_no_other
+                a_closed_target_closes_no_other
+                legacy_credentials_end_with_their_target
                 lists_select_by_status_behind_cuts
             }
             listing {
@@ -225,7 +225,7 @@ macro_rules! for_each_behaviour {
 
 /// Makes a test of every behaviour, each with a store of its own.
 ///
-/// - `suite!(store)` runs each behaviour by [`keyfob::wait`]
+/// - `suite!(store)` runs each behaviour by [`keyfob::block_on`]
 /// - `suite!(run = runner, store = store)` runs it by `runner`, a function or closure that takes
 ///   a future and runs it to its end; `store` may use `await`
 #[macro_export]
@@ -234,7 +234,7 @@ macro_rules! suite {
         $crate::for_each_behaviour!([$crate::__tests]($run)($store));
     };
     ($store:expr $(,)?) => {
-        $crate::suite!(run = $crate::wait, store = $store);
+        $crate::suite!(run = $crate::block_on, store = $store);
     };
 }
 

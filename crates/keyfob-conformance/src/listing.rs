@@ -1,8 +1,10 @@
 //! Lists: in the order of creation, page by page, nothing skipped and nothing twice.
 
 use keyfob::{
-    LabelName, LabelValue, Labels, Status,
-    store::{Cursor, KeyQuery, KeyStore, StatusFilter},
+    KeyStore,
+    manage::{Labels, Status},
+    name::{LabelName, LabelValue},
+    store::{Cursor, KeyQuery, StatusFilter},
 };
 
 use crate::{
@@ -114,9 +116,13 @@ pub async fn changes_between_pages_disturb_no_place(store: &impl KeyStore) {
 /// A cursor behind the last key, or behind any revision to come, gives an empty page.
 pub async fn nothing_comes_behind_the_last_key(store: &impl KeyStore) {
     let last = key("last").create(store).await;
-    for revision in [last.record.born.get(), 1000, u64::from(u32::MAX)] {
+    for revision in [
+        last.record.created_revision.get(),
+        1000,
+        u64::from(u32::MAX),
+    ] {
         let query = KeyQuery {
-            after: Some(Cursor::behind(keyfob::Revision::new(revision))),
+            after: Some(Cursor::after(keyfob::store::Revision::new(revision))),
             ..KeyQuery::namespace(&home())
         };
         let found = names(store, &query).await;
@@ -267,9 +273,11 @@ pub async fn no_list_crosses_teams(store: &impl KeyStore) {
     let found = names(store, &crossed).await;
     assert!(found.is_empty(), "another team's namespace: {found:?}");
     let theirs = list(store, &KeyQuery::namespace(&abroad)).await;
-    let before = theirs.first().map_or(0, |record| record.born.get() - 1);
+    let before = theirs
+        .first()
+        .map_or(0, |record| record.created_revision.get() - 1);
     let query = KeyQuery {
-        after: Some(Cursor::behind(keyfob::Revision::new(before))),
+        after: Some(Cursor::after(keyfob::store::Revision::new(before))),
         ..KeyQuery::team(home().team)
     };
     let found = names(store, &query).await;

@@ -1,8 +1,9 @@
 //! The life of a key: changed once at a time, ended for ever, exact to the second.
 
 use keyfob::{
-    DenyReason, KeyUpdate, Revision, Rotation, Status,
-    store::{Conflict, Item, KeyQuery, KeyStore, StatusFilter},
+    DenyReason, KeyStore,
+    manage::{KeyUpdate, Rotation, Status},
+    store::{Conflict, Item, KeyQuery, Revision, StatusFilter},
 };
 
 use crate::{
@@ -13,7 +14,7 @@ use crate::{
     reading::{Gate, feed, listed, names, read, text, verdict},
 };
 
-/// A replaced record is the one that is read, at a new revision, with its birth unchanged.
+/// A replaced record is the one that is read, at a new revision, with its creation unchanged.
 pub async fn a_replaced_key_keeps_its_birth(store: &impl KeyStore) {
     let laptop = key("laptop").create(store).await;
     key("other").create(store).await;
@@ -22,18 +23,24 @@ pub async fn a_replaced_key_keeps_its_birth(store: &impl KeyStore) {
     renamed.revision = kept(store, replacement(&renamed)).await;
     let found = read(store, &laptop.record).await;
     assert_eq!(fields(&found), fields(&renamed), "the replaced record");
-    assert_eq!(found.born, laptop.record.born, "its birth");
+    assert_eq!(
+        found.created_revision, laptop.record.created_revision,
+        "its birth"
+    );
     assert!(found.revision > laptop.record.revision, "its revision");
 }
 
-/// Whatever birth a replacement claims, the key keeps its own, and so stays behind a cut.
+/// Whatever creation a replacement claims, the key keeps its own, and so stays behind a cut.
 pub async fn a_replacement_does_not_choose_its_birth(store: &impl KeyStore) {
     let laptop = key("laptop").create(store).await;
     let mut young = laptop.record.clone();
-    young.born = Revision::new(u64::from(u32::MAX));
+    young.created_revision = Revision::new(u64::from(u32::MAX));
     kept(store, replacement(&young)).await;
     let found = read(store, &laptop.record).await;
-    assert_eq!(found.born, laptop.record.born, "its birth");
+    assert_eq!(
+        found.created_revision, laptop.record.created_revision,
+        "its birth"
+    );
     kept(store, cut(part_of(user("alice")))).await;
     let found = read(store, &laptop.record).await;
     assert!(found.is_revoked(), "behind the cut: {:?}", found.status);
@@ -79,7 +86,7 @@ pub async fn a_revoked_key_is_revoked_everywhere(store: &impl KeyStore) {
     };
     assert_eq!(names(store, &query).await, ["laptop"], "in the list");
     gate.follow(store).await;
-    let verdict = gate.judge(laptop.text(), &home(), NOW);
+    let verdict = gate.decide(laptop.text(), &home(), NOW);
     assert_eq!(verdict, Err(DenyReason::Revoked), "the verdict");
 }
 
@@ -117,7 +124,7 @@ pub async fn a_disabled_key_can_be_enabled(store: &impl KeyStore) {
         laptop.record.status = status.clone();
         laptop.record.revision = kept(store, replacement(&laptop.record)).await;
         gate.follow(store).await;
-        let verdict = gate.judge(laptop.text(), &home(), NOW);
+        let verdict = gate.decide(laptop.text(), &home(), NOW);
         assert_eq!(verdict, expected, "the verdict on a key that is {status:?}");
     }
 }
@@ -126,8 +133,8 @@ pub async fn a_disabled_key_can_be_enabled(store: &impl KeyStore) {
 pub async fn a_key_expires_at_the_exact_second(store: &impl KeyStore) {
     let laptop = key("laptop").until(later(100)).create(store).await;
     let gate = Gate::over(store).await;
-    assert_eq!(gate.judge(laptop.text(), &home(), later(99)), Ok(()));
-    let verdict = gate.judge(laptop.text(), &home(), later(100));
+    assert_eq!(gate.decide(laptop.text(), &home(), later(99)), Ok(()));
+    let verdict = gate.decide(laptop.text(), &home(), later(100));
     assert_eq!(verdict, Err(DenyReason::Expired), "at the end");
 }
 
@@ -136,9 +143,9 @@ pub async fn a_key_begins_at_the_exact_second(store: &impl KeyStore) {
     let laptop = key("laptop").with(|record| record.not_before = Some(later(100)));
     let laptop = laptop.create(store).await;
     let gate = Gate::over(store).await;
-    let verdict = gate.judge(laptop.text(), &home(), later(99));
+    let verdict = gate.decide(laptop.text(), &home(), later(99));
     assert_eq!(verdict, Err(DenyReason::NotYetValid), "before");
-    assert_eq!(gate.judge(laptop.text(), &home(), later(100)), Ok(()));
+    assert_eq!(gate.decide(laptop.text(), &home(), later(100)), Ok(()));
 }
 
 /// An expired key stays found, listed and told, however much time goes by.
@@ -167,15 +174,15 @@ pub async fn a_replaced_secret_ends_with_its_grace(store: &impl KeyStore) {
     let found = read(store, &old.record).await;
     assert_eq!(fields(&found), fields(&new.record), "the rotated record");
     let gate = Gate::over(store).await;
-    assert_eq!(gate.judge(new.text(), &home(), NOW), Ok(()), "the new");
+    assert_eq!(gate.decide(new.text(), &home(), NOW), Ok(()), "the new");
     assert_eq!(
-        gate.judge(old.text(), &home(), later(99)),
+        gate.decide(old.text(), &home(), later(99)),
         Ok(()),
         "the old"
     );
-    let verdict = gate.judge(old.text(), &home(), later(100));
+    let verdict = gate.decide(old.text(), &home(), later(100));
     assert_eq!(verdict, Err(DenyReason::Replaced), "the old, at its end");
-    assert_eq!(gate.judge(new.text(), &home(), later(100)), Ok(()));
+    assert_eq!(gate.decide(new.text(), &home(), later(100)), Ok(()));
 }
 
 /// A rotation does not lengthen the life of the secret that it replaces: with a renewed end and
@@ -189,9 +196,9 @@ pub async fn a_rotation_never_lengthens_a_life(store: &impl KeyStore) {
     let rotated = old.record.clone().rotated(
         &rotation,
         &context(NOW),
-        &keyfob::Policy::default(),
+        &keyfob::manage::Policy::default(),
         &crate::fixture::format(),
-        &keyfob::Peppers::none(),
+        &keyfob::key::Peppers::none(),
         &ring::rand::SystemRandom::new(),
     );
     let (record, secret) = rotated.expect("the key can be rotated");
@@ -200,10 +207,10 @@ pub async fn a_rotation_never_lengthens_a_life(store: &impl KeyStore) {
     let until = previous.map(|previous| previous.until);
     assert_eq!(until, Some(later(100)), "the end of the replaced secret");
     let gate = Gate::over(store).await;
-    assert_eq!(gate.judge(old.text(), &home(), later(99)), Ok(()));
-    let verdict = gate.judge(old.text(), &home(), later(100));
+    assert_eq!(gate.decide(old.text(), &home(), later(99)), Ok(()));
+    let verdict = gate.decide(old.text(), &home(), later(100));
     assert_eq!(verdict, Err(DenyReason::Replaced), "the old, at its end");
-    let verdict = gate.judge(secret.expose(), &home(), later(100));
+    let verdict = gate.decide(secret.expose(), &home(), later(100));
     assert_eq!(verdict, Ok(()), "the new secret");
 }
 
@@ -215,9 +222,9 @@ pub async fn a_rotation_without_grace_ends_the_old_secret(store: &impl KeyStore)
     kept(store, replacement(&new.record)).await;
     assert!(read(store, &new.record).await.previous.is_none());
     gate.follow(store).await;
-    let verdict = gate.judge(old.text(), &home(), NOW);
+    let verdict = gate.decide(old.text(), &home(), NOW);
     assert_eq!(verdict, Err(DenyReason::WrongSecret), "the old secret");
-    assert_eq!(gate.judge(new.text(), &home(), NOW), Ok(()), "the new");
+    assert_eq!(gate.decide(new.text(), &home(), NOW), Ok(()), "the new");
 }
 
 /// An end that was brought forward ends the replaced secret too.
@@ -233,9 +240,9 @@ pub async fn an_earlier_end_ends_both_secrets(store: &impl KeyStore) {
     let updated = updated.expect("the end can be brought forward");
     kept(store, replacement(&updated)).await;
     let gate = Gate::over(store).await;
-    assert_eq!(gate.judge(old.text(), &home(), later(49)), Ok(()));
-    assert!(gate.judge(old.text(), &home(), later(50)).is_err(), "old");
-    let verdict = gate.judge(new.secret.expose(), &home(), later(50));
+    assert_eq!(gate.decide(old.text(), &home(), later(49)), Ok(()));
+    assert!(gate.decide(old.text(), &home(), later(50)).is_err(), "old");
+    let verdict = gate.decide(new.secret.expose(), &home(), later(50));
     assert!(verdict.is_err(), "the new secret at the end");
     assert_eq!(text(&read(store, &updated).await.name), "laptop");
 }

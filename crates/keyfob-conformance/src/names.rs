@@ -1,8 +1,8 @@
 //! What the policy allows: unique names, so many keys an owner.
 
 use keyfob::{
-    Owner, Realm, Tenant,
-    store::{Conflict, KeyQuery, KeyStore, Limits},
+    KeyStore, Owner, Tenant,
+    store::{Conflict, KeyQuery, Limits, Target},
 };
 
 use crate::{
@@ -87,7 +87,7 @@ pub async fn a_name_is_taken_until_the_moment_of_expiry(store: &impl KeyStore) {
 
 /// A disabled key and one that is not valid yet keep their names.
 pub async fn a_key_that_waits_keeps_its_name(store: &impl KeyStore) {
-    let disabled = key("disabled").with(|record| record.status = keyfob::Status::Disabled);
+    let disabled = key("disabled").with(|record| record.status = keyfob::manage::Status::Disabled);
     disabled.create(store).await;
     let early = key("early").with(|record| record.not_before = Some(later(100)));
     early.create(store).await;
@@ -201,7 +201,7 @@ pub async fn a_key_that_has_ended_does_not_count(store: &impl KeyStore) {
     kept(store, deletion(&deleted.record)).await;
     key("expired").until(NOW).create(store).await;
     kept(store, key("next").creation_within(at_most(1))).await;
-    kept(store, cut(Realm::Namespace(home()))).await;
+    kept(store, cut(Target::Namespace(home()))).await;
     kept(store, key("last").creation_within(at_most(1))).await;
     let one_more = key("one more").creation_within(at_most(1));
     refused(store, one_more, Conflict::TooManyKeys).await;

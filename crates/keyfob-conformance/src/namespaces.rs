@@ -1,8 +1,8 @@
 //! Namespaces: what binds them to a team, their list, and their removal.
 
 use keyfob::{
-    Realm, Revision, Tenant,
-    store::{Change, Conflict, KeyStore, NamespaceQuery, NamespaceRecord},
+    KeyStore, Tenant,
+    store::{Change, Conflict, NamespaceQuery, NamespaceRecord, Revision, Target},
 };
 
 use crate::{
@@ -18,12 +18,12 @@ fn creation(tenant: Tenant) -> Change {
     Change::CreateNamespace { tenant }
 }
 
-fn record(tenant: Tenant, born: u64) -> NamespaceRecord {
+fn record(tenant: Tenant, created_revision: u64) -> NamespaceRecord {
     NamespaceRecord {
         tenant,
         created_at: NOW,
         removed: false,
-        born: Revision::new(born),
+        created_revision: Revision::new(created_revision),
     }
 }
 
@@ -38,9 +38,9 @@ pub async fn a_namespace_is_listed_from_its_first_change_on(store: &impl KeyStor
         let place = tenant("acme", &format!("fn-{n}"));
         let first = changes_of(&place).swap_remove(n);
         let at = later(n as u64);
-        let born = commit_at(store, first, at).await.expect("it is free");
+        let created_revision = commit_at(store, first, at).await.expect("it is free");
         let removed = n == REMOVAL;
-        let record = record(place.clone(), born.get());
+        let record = record(place.clone(), created_revision.get());
         expected.push(NamespaceRecord {
             created_at: at,
             removed,
@@ -58,10 +58,10 @@ const REMOVAL: usize = 3;
 
 /// What was refused binds nothing, and what was deleted frees nothing.
 pub async fn a_namespace_is_listed_while_its_keys_come_and_go(store: &impl KeyStore) {
-    kept(store, removal(Realm::Team(tenant("closed", "-").team))).await;
+    kept(store, removal(Target::Team(tenant("closed", "-").team))).await;
     let refusal = key("late").within(&tenant("closed", "fn-9")).creation();
     let answer = commit_at(store, refusal, NOW).await;
-    assert!(matches!(answer, Err(Conflict::Closed(_))), "{answer:?}");
+    assert!(matches!(answer, Err(Conflict::Removed(_))), "{answer:?}");
     assert_eq!(listed(store).await, []);
     let laptop = key("laptop").create(store).await;
     kept(store, deletion(&laptop.record)).await;
@@ -87,9 +87,9 @@ pub async fn a_namespace_is_created_once(store: &impl KeyStore) {
 
 /// No namespace is created in a team that was removed, until it is admitted again.
 pub async fn no_namespace_is_created_in_a_closed_team(store: &impl KeyStore) {
-    let team = Realm::Team(home().team);
+    let team = Target::Team(home().team);
     kept(store, removal(team.clone())).await;
-    refused(store, creation(home()), Conflict::Closed(team.clone())).await;
+    refused(store, creation(home()), Conflict::Removed(team.clone())).await;
     kept(store, opening(team)).await;
     kept(store, creation(home())).await;
     assert_eq!(listed(store).await, [record(home(), 3)]);
@@ -104,13 +104,13 @@ pub async fn the_feed_passes_over_a_created_namespace(store: &impl KeyStore) {
     let second = key("second").create(store).await;
     let entries = feed(store, Revision::new(1), 1).await;
     let revisions: Vec<Revision> = entries.iter().map(|entry| entry.revision).collect();
-    assert_eq!(revisions, [second.record.born]);
+    assert_eq!(revisions, [second.record.created_revision]);
 }
 
 /// A namespace says that it is removed while it or its team is closed, and at no other cut.
 pub async fn a_removed_namespace_says_so(store: &impl KeyStore) {
     let second = tenant("acme", "fn-2");
-    let (namespace, team) = (Realm::Namespace(home()), Realm::Team(home().team));
+    let (namespace, team) = (Target::Namespace(home()), Target::Team(home().team));
     kept(store, creation(home())).await;
     kept(store, creation(second.clone())).await;
     kept(store, creation(tenant("globex", "fn-3"))).await;
@@ -118,7 +118,7 @@ pub async fn a_removed_namespace_says_so(store: &impl KeyStore) {
         (cut(namespace.clone()), [false, false, false]),
         (cut(team.clone()), [false, false, false]),
         (
-            removal(Realm::Owner(home().team, user("alice"))),
+            removal(Target::Owner(home().team, user("alice"))),
             [false, false, false],
         ),
         (removal(namespace.clone()), [true, false, false]),
@@ -166,8 +166,11 @@ pub async fn namespaces_are_listed_page_by_page(store: &impl KeyStore) {
                 ..query.clone()
             };
             let found = list_namespaces(store, &query).await;
-            let born: Vec<u64> = found.iter().map(|record| record.born.get()).collect();
-            assert_eq!(born, expected, "{query:?}");
+            let created_revision: Vec<u64> = found
+                .iter()
+                .map(|record| record.created_revision.get())
+                .collect();
+            assert_eq!(created_revision, expected, "{query:?}");
             let page = sound(store.namespaces(&query).await);
             let most = limit.max(1);
             assert_eq!(page.items.len(), most.min(expected.len()), "{query:?}");

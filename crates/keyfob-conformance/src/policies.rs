@@ -1,9 +1,11 @@
 //! Policies: the type's default, the default that was set, the override of one namespace.
 
 use keyfob::{
-    DenyReason, NamespaceId, Policy, Revision, Tenant, Ttl,
+    DenyReason, KeyStore, Tenant, Ttl,
     legacy::LegacyPolicy,
-    store::{Change, Item, KeyStore},
+    manage::Policy,
+    name::NamespaceId,
+    store::{Change, Item, Revision},
 };
 
 use crate::{
@@ -163,14 +165,14 @@ pub async fn a_lowered_maximum_ends_existing_keys(store: &impl KeyStore) {
     };
     set(store, Some(home()), Some(hour)).await;
     let gate = Gate::over(store).await;
-    assert_eq!(gate.judge(laptop.text(), &home(), later(3599)), Ok(()));
-    let verdict = gate.judge(laptop.text(), &home(), later(3600));
+    assert_eq!(gate.decide(laptop.text(), &home(), later(3599)), Ok(()));
+    let verdict = gate.decide(laptop.text(), &home(), later(3600));
     assert_eq!(verdict, Err(DenyReason::Expired), "past the maximum");
-    let verdict = gate.judge(other.text(), &second(), later(3600));
+    let verdict = gate.decide(other.text(), &second(), later(3600));
     assert_eq!(verdict, Ok(()), "in another namespace");
     set(store, Some(home()), None).await;
     gate.follow(store).await;
-    assert_eq!(gate.judge(laptop.text(), &home(), later(3600)), Ok(()));
+    assert_eq!(gate.decide(laptop.text(), &home(), later(3600)), Ok(()));
 }
 
 /// Legacy credentials are refused in a brownout and after the sunset, and accepted again when
@@ -181,10 +183,10 @@ pub async fn a_sunset_can_be_put_off(store: &impl KeyStore) {
     let gate = Gate::over(store).await;
     let off = Err(DenyReason::LegacyOff);
     for (at, expected) in [(0, Ok(())), (1, off), (2, Ok(())), (9, Ok(())), (10, off)] {
-        let verdict = gate.judge(&guest.text, &home(), later(at));
+        let verdict = gate.decide(&guest.text, &home(), later(at));
         assert_eq!(verdict, expected, "after {at} s");
     }
     set_legacy(store, Some(home()), Some(LegacyPolicy::until(later(20)))).await;
     gate.follow(store).await;
-    assert_eq!(gate.judge(&guest.text, &home(), later(10)), Ok(()));
+    assert_eq!(gate.decide(&guest.text, &home(), later(10)), Ok(()));
 }

@@ -8,12 +8,14 @@ use std::{
 };
 
 use keyfob::{
-    Access, DenyReason, Index, KeyName, KeyRecord, Revision, Tenant, Timestamp, Verifier,
+    Access, DenyReason, KeyStore, Tenant, Timestamp, Verifier,
     audit::AuditEvent,
+    gateway::Index,
     legacy::LegacyRecord,
+    name::KeyName,
     store::{
-        AuditQuery, Changes, Entry, Item, KeyQuery, KeyStore, LegacyQuery, NamespaceQuery,
-        NamespaceRecord,
+        AuditQuery, Changes, Entry, Item, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
+        NamespaceRecord, Revision,
     },
 };
 
@@ -131,7 +133,7 @@ pub(crate) async fn feed(store: &impl KeyStore, after: Revision, limit: usize) -
         if !part.more {
             return entries;
         }
-        after = part.upto;
+        after = part.next_after;
     }
     panic!("the change feed has no end")
 }
@@ -142,9 +144,9 @@ pub(crate) async fn head(store: &impl KeyStore) -> Revision {
     for _ in 0..PAGES_MAX {
         let part = changes(store, after, 1000).await;
         if !part.more {
-            return part.upto;
+            return part.next_after;
         }
-        after = part.upto;
+        after = part.next_after;
     }
     panic!("the change feed has no end")
 }
@@ -171,7 +173,7 @@ pub(crate) fn subject(item: &Item) -> String {
     match item {
         Item::Key(record) => format!("key {}", record.id),
         Item::KeyDeleted(id) => format!("key {id}"),
-        Item::Boundary(boundary) => format!("boundary {:?}", boundary.realm),
+        Item::Cutoff(cutoff) => format!("cutoff {:?}", cutoff.target),
         Item::Legacy(record) => format!("legacy {}", record.id),
         Item::Policy(namespace, _) => format!("policy {namespace:?}"),
         Item::LegacyPolicy(namespace, _) => format!("legacy policy {namespace:?}"),
@@ -213,7 +215,7 @@ impl Gate {
     }
 
     /// The verdict on a credential's text for a namespace.
-    pub(crate) fn judge(
+    pub(crate) fn decide(
         &self,
         text: &str,
         tenant: &Tenant,
@@ -234,7 +236,7 @@ pub(crate) async fn verdict(
     tenant: &Tenant,
     now: Timestamp,
 ) -> Result<(), DenyReason> {
-    Gate::over(store).await.judge(text, tenant, now)
+    Gate::over(store).await.decide(text, tenant, now)
 }
 
 /// Runs futures side by side on this task, and gives their answers in the same order.

@@ -1,9 +1,10 @@
 //! One namespace, one team: nobody reaches into another's.
 
 use keyfob::{
-    Policy, Realm, Tenant,
+    KeyStore, Tenant,
     legacy::LegacyPolicy,
-    store::{Change, Conflict, KeyQuery, KeyStore, LegacyQuery},
+    manage::Policy,
+    store::{Change, Conflict, KeyQuery, LegacyQuery, Target},
 };
 
 use crate::{
@@ -31,7 +32,7 @@ pub async fn a_key_of_another_tenant_is_not_found(store: &impl KeyStore) {
     }
     for place in foreign_tenants() {
         let seen = laptop.record.clone();
-        let foreign = keyfob::KeyRecord {
+        let foreign = keyfob::store::KeyRecord {
             tenant: place,
             ..seen
         };
@@ -101,10 +102,10 @@ pub async fn a_namespace_belongs_to_its_first_team(store: &impl KeyStore) {
     for change in changes_of(&tenant("globex", "fn-1")) {
         refused(store, change, Conflict::ForeignNamespace).await;
     }
-    let foreign = Realm::Namespace(tenant("globex", "fn-1"));
+    let foreign = Target::Namespace(tenant("globex", "fn-1"));
     refused(
         store,
-        Change::OpenRealm { realm: foreign },
+        Change::Restore { target: foreign },
         Conflict::ForeignNamespace,
     )
     .await;
@@ -126,8 +127,8 @@ pub(crate) fn changes_of(place: &Tenant) -> Vec<Change> {
     vec![
         key("laptop").within(place).creation(),
         legacy("guest").within(place).import(),
-        cut(Realm::Namespace(place.clone())),
-        removal(Realm::Namespace(place.clone())),
+        cut(Target::Namespace(place.clone())),
+        removal(Target::Namespace(place.clone())),
         Change::SetPolicy {
             tenant: Some(place.clone()),
             policy: Some(Policy::default()),
@@ -161,10 +162,10 @@ pub async fn a_key_opens_its_own_namespace_only(store: &impl KeyStore) {
     let place = tenant("acme", "fn-2");
     let other = key("other").within(&place).create(store).await;
     let gate = Gate::over(store).await;
-    assert_eq!(gate.judge(laptop.text(), &home(), NOW), Ok(()));
-    assert_eq!(gate.judge(other.text(), &place, NOW), Ok(()));
+    assert_eq!(gate.decide(laptop.text(), &home(), NOW), Ok(()));
+    assert_eq!(gate.decide(other.text(), &place, NOW), Ok(()));
     for (key, place) in [(&laptop, &place), (&other, &home())] {
-        let verdict = gate.judge(key.text(), place, NOW);
+        let verdict = gate.decide(key.text(), place, NOW);
         let expected = Err(keyfob::DenyReason::WrongNamespace);
         assert_eq!(verdict, expected, "the verdict in {place:?}");
     }
@@ -218,7 +219,7 @@ pub async fn hostile_names_stay_apart(store: &impl KeyStore) {
             assert_eq!(names(store, &query).await, [called], "{query:?}");
         }
     }
-    kept(store, cut(Realm::Team(tenant("%", "-").team))).await;
+    kept(store, cut(Target::Team(tenant("%", "-").team))).await;
     for called in hostile {
         let query = KeyQuery {
             status: Some(keyfob::store::StatusFilter::Active),

@@ -1,6 +1,6 @@
 //! Usage: counts are added, last use moves forward, nothing else is touched.
 
-use keyfob::{CredentialId, Realm, Timestamp, Usage, store::KeyStore};
+use keyfob::{KeyStore, Timestamp, gateway::Usage, key::CredentialId, store::Target};
 
 use crate::{
     fixture::{
@@ -137,8 +137,8 @@ pub async fn usage_outlives_changes_and_makes_none(store: &impl KeyStore) {
     rotated.record.revision = kept(store, replacement(&rotated.record)).await;
     assert_eq!(usage(store, id).await, Some(seen(id, Some(NOW), 1, 2)));
     kept(store, replacement(&rotated.revoked(NOW))).await;
-    kept(store, cut(Realm::Namespace(home()))).await;
-    kept(store, removal(Realm::Team(home().team))).await;
+    kept(store, cut(Target::Namespace(home()))).await;
+    kept(store, removal(Target::Team(home().team))).await;
     record(store, &[Usage::refused(id)]).await;
     assert_eq!(usage(store, id).await, Some(seen(id, Some(NOW), 1, 3)));
 }

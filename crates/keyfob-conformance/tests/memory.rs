@@ -1,3 +1,3 @@
 //! The reference store shows every behaviour.
 
-keyfob_conformance::suite!(keyfob::store::MemoryStore::new());
+keyfob_conformance::suite!(keyfob::MemoryStore::new());

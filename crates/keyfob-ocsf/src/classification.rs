@@ -42,12 +42,12 @@ impl Object {
             | Action::KeyDisabled
             | Action::KeyEnabled
             | Action::KeyRotated
-            | Action::KeyRepeppered
+            | Action::KeyRehashed
             | Action::KeyRevoked
             | Action::KeyDeleted => Self::Key,
             Action::LegacyImported | Action::LegacyRevoked => Self::LegacyCredential,
             Action::PolicySet | Action::LegacyPolicySet => Self::Policy,
-            // Of a realm, and of an action that a later version of the trail knows.
+            // Of a target, and of an action that a later version of the trail knows.
             _ if entry.owner.is_some() => Self::Owner,
             _ if entry.namespace.is_some() => Self::Namespace,
             _ => Self::Team,
@@ -72,16 +72,16 @@ pub(crate) fn activity(action: Action, object: Object) -> Activity {
         Action::KeyCreated | Action::LegacyImported | Action::NamespaceCreated => (1, "Create"),
         Action::KeyUpdated
         | Action::KeyRotated
-        | Action::KeyRepeppered
+        | Action::KeyRehashed
         | Action::PolicySet
         | Action::LegacyPolicySet => (3, "Update"),
         Action::KeyDeleted => (4, "Delete"),
         Action::KeyRevoked | Action::LegacyRevoked => (11, "Deactivate"),
-        Action::RealmClosed if account => (5, "Disable"),
-        Action::KeyDisabled | Action::RealmClosed => (9, "Disable"),
-        Action::RealmOpened if account => (2, "Enable"),
-        Action::KeyEnabled | Action::RealmOpened => (8, "Enable"),
-        Action::RealmCut => (99, "Revoke all keys"),
+        Action::Removed if account => (5, "Disable"),
+        Action::KeyDisabled | Action::Removed => (9, "Disable"),
+        Action::Restored if account => (2, "Enable"),
+        Action::KeyEnabled | Action::Restored => (8, "Enable"),
+        Action::AllRevoked => (99, "Revoke all keys"),
         _ => (99, action.as_str()),
     }
 }

@@ -1,6 +1,6 @@
 //! The `CloudEvents` envelope, and who writes it.
 
-use keyfob::{KeyFormat, audit::AuditEvent};
+use keyfob::{audit::AuditEvent, key::KeyFormat};
 use serde::Serialize;
 
 use crate::event::Event;

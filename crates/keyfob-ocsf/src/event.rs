@@ -1,8 +1,10 @@
 //! The OCSF event: the attributes of 1.6.0 that the trail has something for.
 
 use keyfob::{
-    Actor as KeyfobActor, CredentialId, KeyFormat, Owner, RequestId, TeamId,
+    Actor as KeyfobActor, Owner,
     audit::{AuditEntry, AuditEvent},
+    key::{CredentialId, KeyFormat},
+    name::{RequestId, TeamId},
 };
 use serde::Serialize;
 
@@ -76,7 +78,7 @@ impl<'a> Event<'a> {
                 _ => None,
             },
             entity: Entity::new(entry, object, target.clone()),
-            comment: entry.reason.as_ref().map(keyfob::Reason::as_str),
+            comment: entry.reason.as_ref().map(keyfob::name::Reason::as_str),
             unmapped: Unmapped {
                 key_prefix: format.prefix(),
                 audit_event: event,
@@ -299,7 +301,10 @@ impl<'a> Entity<'a> {
             policy,
             data: Data {
                 team: entry.team.as_ref().map(TeamId::as_str),
-                namespace: entry.namespace.as_ref().map(keyfob::NamespaceId::as_str),
+                namespace: entry
+                    .namespace
+                    .as_ref()
+                    .map(keyfob::name::NamespaceId::as_str),
                 owner: entry.owner.as_ref().map(|owner| format!("{owner}")),
             },
         })

@@ -15,10 +15,8 @@
 //! # Examples
 //!
 //! ```
-//! use keyfob::{
-//!     Actor, Context, KeyFormat, Revision, Timestamp,
-//!     audit::{Action, AuditEntry, AuditEvent, ChainHash},
-//! };
+//! use keyfob::{Actor, Context, Timestamp, audit::{Action, AuditEntry, AuditEvent, ChainHash},
+//!     key::KeyFormat, store::Revision};
 //! use keyfob_ocsf::{Exporter, Reader};
 //!
 //! let context = Context::new(Actor::system(), Timestamp::from_unix(1_800_000_000));

@@ -3,8 +3,9 @@
 use std::{error::Error, fmt};
 
 use keyfob::{
-    KeyFormat, Revision,
     audit::{AuditEvent, ChainHash},
+    key::KeyFormat,
+    store::Revision,
 };
 use serde::Deserialize;
 
@@ -41,13 +42,13 @@ impl Reader {
     /// [`ReadError`] says which line it is, and what is wrong. The reader is of no use then.
     pub fn read(&mut self, line: &str) -> Result<AuditEvent, ReadError> {
         self.lines = self.lines.saturating_add(1);
-        self.judge(line).map_err(|fault| ReadError {
+        self.decide(line).map_err(|fault| ReadError {
             line: self.lines,
             fault,
         })
     }
 
-    fn judge(&mut self, line: &str) -> Result<AuditEvent, LineFault> {
+    fn decide(&mut self, line: &str) -> Result<AuditEvent, LineFault> {
         let Line { source, data } =
             serde_json::from_str(line).map_err(|error| LineFault::NotAnEvent {
                 column: error.column(),

@@ -1,10 +1,12 @@
 //! Exported lines: their exact form, the rules of `CloudEvents`, and every way to tamper.
 
 use keyfob::{
-    Actor, Context, CredentialId, KeyFormat, KeyId, NamespaceId, Owner, Reason, RequestId,
-    Revision, ServiceId, TeamId, Timestamp, UserId,
+    Actor, Context, KeyId, Owner, Timestamp,
     audit::{Action, AuditEntry, AuditEvent, ChainHash},
+    key::{CredentialId, KeyFormat},
     legacy::LegacyId,
+    name::{NamespaceId, Reason, RequestId, ServiceId, TeamId, UserId},
+    store::Revision,
 };
 use keyfob_ocsf::{Exporter, LineFault, ReadError, Reader};
 use serde_json::Value;
@@ -45,19 +47,19 @@ fn trail() -> Vec<AuditEvent> {
         about(Action::KeyDisabled, system, Some(&alice), Some(key)),
         about(Action::KeyEnabled, system, Some(&alice), Some(key)),
         about(Action::KeyRotated, system, Some(&alice), Some(key)),
-        about(Action::KeyRepeppered, system, Some(&alice), Some(key)),
+        about(Action::KeyRehashed, system, Some(&alice), Some(key)),
         AuditEntry {
             reason: Some(Reason::new("it was in a log, \"leaked\"").unwrap()),
             request_id: Some(RequestId::new("req-1").unwrap()),
             ..about(Action::KeyRevoked, &by_alice, Some(&alice), Some(key))
         },
         about(Action::KeyDeleted, system, Some(&alice), Some(key)),
-        in_team(about(Action::RealmClosed, &by_alice, Some(&bot), None)),
-        in_team(about(Action::RealmOpened, system, Some(&bot), None)),
-        in_team(about(Action::RealmCut, system, Some(&alice), None)),
-        about(Action::RealmClosed, system, None, None),
-        in_team(about(Action::RealmCut, system, None, None)),
-        in_team(about(Action::RealmOpened, system, None, None)),
+        in_team(about(Action::Removed, &by_alice, Some(&bot), None)),
+        in_team(about(Action::Restored, system, Some(&bot), None)),
+        in_team(about(Action::AllRevoked, system, Some(&alice), None)),
+        about(Action::Removed, system, None, None),
+        in_team(about(Action::AllRevoked, system, None, None)),
+        in_team(about(Action::Restored, system, None, None)),
         about(Action::LegacyImported, system, None, Some(legacy)),
         about(Action::LegacyRevoked, system, None, Some(legacy)),
         everywhere(about(Action::LegacyPolicySet, system, None, None)),

@@ -22,8 +22,9 @@ mod workload;
 use std::time::{Duration, Instant};
 
 use keyfob::{
-    Actor, Context, KeyFormat, KeyName, Keyring, NamespaceId, NewKey, Owner, TeamId, Tenant,
-    Timestamp, UserId, store::KeyStore,
+    Actor, Context, KeyStore, Keyring, NewKey, Owner, Tenant, Timestamp,
+    key::KeyFormat,
+    name::{KeyName, NamespaceId, TeamId, UserId},
 };
 use keyfob_postgres::{Options, PostgresStore};
 use server::Server;
@@ -96,7 +97,11 @@ async fn delays(store: &PostgresStore, other: &PostgresStore, changes: usize) ->
     let mut watch = other.watch();
     let second = Duration::from_secs(1);
     watch.changed(second).await;
-    let mut at = other.changes(keyfob::Revision::ZERO, 1).await.unwrap().head;
+    let mut at = other
+        .changes(keyfob::store::Revision::ZERO, 1)
+        .await
+        .unwrap()
+        .head;
     let mut delays = Vec::new();
     for n in 0..changes {
         while tokio::time::timeout(Duration::from_millis(5), watch.changed(second))

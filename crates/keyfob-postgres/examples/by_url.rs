@@ -11,9 +11,11 @@
 use std::{env, error::Error, sync::Arc, time::SystemTime};
 
 use keyfob::{
-    Access, Actor, Context, Index, KeyFormat, KeyName, Keyring, NamespaceId, NewKey, Owner, TeamId,
-    Tenant, Timestamp, UserId,
-    store::{KeyQuery, KeyStore, MemoryStore},
+    Access, Actor, Context, KeyStore, Keyring, MemoryStore, NewKey, Owner, Tenant, Timestamp,
+    gateway::Index,
+    key::KeyFormat,
+    name::{KeyName, NamespaceId, TeamId, UserId},
+    store::KeyQuery,
 };
 use keyfob_postgres::PostgresStore;
 use keyfob_sqlite::SqliteStore;

@@ -55,11 +55,11 @@ CREATE TABLE namespaces (
     namespace text COLLATE "C" PRIMARY KEY CHECK (namespace <> ''),
     team text COLLATE "C" NOT NULL CHECK (team <> ''),
     created_at bigint NOT NULL,
-    born bigint NOT NULL UNIQUE CHECK (born > 0),
+    created_revision bigint NOT NULL UNIQUE CHECK (created_revision > 0),
     UNIQUE (namespace, team)
 );
 
-CREATE INDEX namespaces_by_team ON namespaces (team, born);
+CREATE INDEX namespaces_by_team ON namespaces (team, created_revision);
 
 CREATE TABLE keys (
     id bytea PRIMARY KEY CHECK (octet_length(id) = 16),
@@ -82,24 +82,24 @@ CREATE TABLE keys (
     expires_at bigint,
     status text COLLATE "C" NOT NULL CHECK (status IN ('active', 'disabled', 'revoked')),
     revocation jsonb,
-    born bigint NOT NULL UNIQUE CHECK (born > 0),
-    revision bigint NOT NULL UNIQUE CHECK (revision >= born),
+    created_revision bigint NOT NULL UNIQUE CHECK (created_revision > 0),
+    revision bigint NOT NULL UNIQUE CHECK (revision >= created_revision),
     FOREIGN KEY (namespace, team) REFERENCES namespaces (namespace, team),
     CHECK ((status = 'revoked') = (revocation IS NOT NULL)),
     CHECK ((previous_digest IS NULL) = (previous_issued_at IS NULL)),
     CHECK ((previous_digest IS NULL) = (previous_until IS NULL))
 );
 
-CREATE INDEX keys_by_team ON keys (team, born);
-CREATE INDEX keys_by_namespace ON keys (namespace, born);
-CREATE INDEX keys_by_owner ON keys (team, owner_kind, owner, born);
-CREATE INDEX keys_by_name ON keys (team, name, born);
+CREATE INDEX keys_by_team ON keys (team, created_revision);
+CREATE INDEX keys_by_namespace ON keys (namespace, created_revision);
+CREATE INDEX keys_by_owner ON keys (team, owner_kind, owner, created_revision);
+CREATE INDEX keys_by_name ON keys (team, name, created_revision);
 -- Who takes a name, and how many keys an owner has. Keys that a cut revoked are behind it in the
--- order of births, so that an owner who comes back is not charged for what they had.
+-- order of creations, so that an owner who comes back is not charged for what they had.
 CREATE INDEX keys_live_by_name ON keys
 (namespace, name, (coalesce(expires_at, 9223372036854775807))) WHERE status <> 'revoked';
 CREATE INDEX keys_live_by_owner ON keys
-(namespace, owner_kind, owner, born, (coalesce(expires_at, 9223372036854775807)))
+(namespace, owner_kind, owner, created_revision, (coalesce(expires_at, 9223372036854775807)))
 WHERE status <> 'revoked';
 
 -- What `keys.labels` says, in the order in which lists give it.
@@ -107,11 +107,11 @@ CREATE TABLE key_labels (
     team text COLLATE "C" NOT NULL,
     label text COLLATE "C" NOT NULL,
     value text COLLATE "C" NOT NULL,
-    born bigint NOT NULL REFERENCES keys (born) ON DELETE CASCADE,
-    PRIMARY KEY (team, label, value, born)
+    created_revision bigint NOT NULL REFERENCES keys (created_revision) ON DELETE CASCADE,
+    PRIMARY KEY (team, label, value, created_revision)
 );
 
-CREATE UNIQUE INDEX key_labels_by_key ON key_labels (born, label);
+CREATE UNIQUE INDEX key_labels_by_key ON key_labels (created_revision, label);
 
 -- The identifiers of deleted keys stay taken.
 CREATE TABLE deleted_keys (
@@ -120,7 +120,7 @@ CREATE TABLE deleted_keys (
 );
 
 -- `name` is that of the namespace, the user or the service; empty for the team itself.
-CREATE TABLE boundaries (
+CREATE TABLE cutoffs (
     team text COLLATE "C" NOT NULL,
     kind text COLLATE "C" NOT NULL CHECK (kind IN ('team', 'namespace', 'user', 'service')),
     name text COLLATE "C" NOT NULL,
@@ -142,13 +142,13 @@ CREATE TABLE legacy (
     imported_at bigint NOT NULL,
     imported_by jsonb NOT NULL,
     revocation jsonb,
-    born bigint NOT NULL UNIQUE CHECK (born > 0),
-    revision bigint NOT NULL UNIQUE CHECK (revision >= born),
+    created_revision bigint NOT NULL UNIQUE CHECK (created_revision > 0),
+    revision bigint NOT NULL UNIQUE CHECK (revision >= created_revision),
     FOREIGN KEY (namespace, team) REFERENCES namespaces (namespace, team)
 );
 
-CREATE INDEX legacy_by_team ON legacy (team, born);
-CREATE INDEX legacy_by_namespace ON legacy (namespace, born);
+CREATE INDEX legacy_by_team ON legacy (team, created_revision);
+CREATE INDEX legacy_by_namespace ON legacy (namespace, created_revision);
 
 -- `namespace` is empty for the default; `policy` is none where it was taken back.
 CREATE TABLE policies (
@@ -193,7 +193,7 @@ CREATE TRIGGER keys_revoked_stay_so BEFORE UPDATE ON keys FOR EACH ROW
 WHEN (OLD.status = 'revoked')
 EXECUTE FUNCTION refuse('a revoked key stays revoked');
 CREATE TRIGGER keys_do_not_move BEFORE UPDATE ON keys FOR EACH ROW
-WHEN (NEW.born <> OLD.born OR NEW.id <> OLD.id OR NEW.team <> OLD.team
+WHEN (NEW.created_revision <> OLD.created_revision OR NEW.id <> OLD.id OR NEW.team <> OLD.team
     OR NEW.namespace <> OLD.namespace OR NEW.owner_kind <> OLD.owner_kind
     OR NEW.owner <> OLD.owner OR NEW.revision <= OLD.revision)
 EXECUTE FUNCTION refuse('a key stays where and whose it is');
@@ -201,9 +201,9 @@ EXECUTE FUNCTION refuse('a key stays where and whose it is');
 CREATE TRIGGER deleted_keys_stay BEFORE UPDATE OR DELETE ON deleted_keys FOR EACH ROW
 EXECUTE FUNCTION refuse('a deleted key stays deleted');
 
-CREATE TRIGGER boundaries_stay BEFORE DELETE ON boundaries FOR EACH ROW
+CREATE TRIGGER cutoffs_stay BEFORE DELETE ON cutoffs FOR EACH ROW
 EXECUTE FUNCTION refuse('what was cut stays cut');
-CREATE TRIGGER boundaries_move_forward BEFORE UPDATE ON boundaries FOR EACH ROW
+CREATE TRIGGER cutoffs_move_forward BEFORE UPDATE ON cutoffs FOR EACH ROW
 WHEN (NEW.cut < OLD.cut OR NEW.revision <= OLD.revision OR NEW.team <> OLD.team
     OR NEW.kind <> OLD.kind OR NEW.name <> OLD.name)
 EXECUTE FUNCTION refuse('what was cut stays cut');
@@ -212,7 +212,7 @@ CREATE TRIGGER legacy_revoked_stays_so BEFORE UPDATE ON legacy FOR EACH ROW
 WHEN (OLD.revocation IS NOT NULL)
 EXECUTE FUNCTION refuse('a revoked credential stays revoked');
 CREATE TRIGGER legacy_does_not_move BEFORE UPDATE ON legacy FOR EACH ROW
-WHEN (NEW.born <> OLD.born OR NEW.id <> OLD.id OR NEW.team <> OLD.team
+WHEN (NEW.created_revision <> OLD.created_revision OR NEW.id <> OLD.id OR NEW.team <> OLD.team
     OR NEW.namespace <> OLD.namespace OR NEW.revision <= OLD.revision)
 EXECUTE FUNCTION refuse('a credential stays where it is');
 CREATE TRIGGER legacy_stays BEFORE DELETE ON legacy FOR EACH ROW

@@ -2,20 +2,17 @@
 
 use std::time::Instant;
 
-use keyfob::{
-    Revision,
-    store::{Commit, CommitError, Conflict, StoreError},
-};
+use keyfob::store::{Commit, CommitError, Conflict, Revision, StoreError};
 
 use crate::{
     DatabaseError,
-    facts::{facts, questions, revision},
-    keep::writes,
     retry::Backoff,
     row::Columns,
     session::{Kept, Step, values},
+    snapshot::{read_set, revision, snapshot},
     sql,
     store::{Inner, TRIES},
+    write::writes,
 };
 
 /// Why one try of a commit came to nothing.
@@ -68,13 +65,13 @@ impl Inner {
     /// writes and commits.
     async fn try_commit(&self, commit: &Commit) -> Result<Revision, Failure> {
         let mut session = self.session().await?;
-        let asked = questions(commit);
+        let asked = read_set(commit);
         let flown = session.fly(Some(sql::BEGIN), &asked, None).await?;
         let judged = flown
             .rows()
-            .and_then(|answers| facts(commit, answers))
+            .and_then(|answers| snapshot(commit, answers))
             .map_err(Failure::from)
-            .and_then(|(facts, attempt)| match commit.judge(&facts) {
+            .and_then(|(snapshot, attempt)| match commit.decide(&snapshot) {
                 Ok(write) => Ok((write, attempt)),
                 Err(conflict) => Err(Failure::Conflict(conflict)),
             });

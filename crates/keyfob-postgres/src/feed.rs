@@ -1,15 +1,12 @@
 //! The change feed: the tables merged in the order of last changes.
 
 use crate::{
-    facts::revision,
     row::{Columns, Result, number},
     session::{Session, Step, values},
+    snapshot::revision,
     sql,
 };
-use keyfob::{
-    Revision,
-    store::{Changes, Entry, Item},
-};
+use keyfob::store::{Changes, Entry, Item, Revision};
 
 pub(crate) async fn changes(
     session: &mut Session,
@@ -37,7 +34,7 @@ pub(crate) async fn changes(
         None => Revision::ZERO,
     };
     let mut entries = Vec::new();
-    for read in [key, deleted, boundary, legacy, policy] {
+    for read in [key, deleted, cutoff, legacy, policy] {
         for row in rows() {
             entries.push(read(&mut Columns::of(&row))?);
         }
@@ -45,14 +42,14 @@ pub(crate) async fn changes(
     entries.sort_by_key(|entry: &Entry| entry.revision);
     let more = entries.len() > limit;
     entries.truncate(limit);
-    let upto = match entries.last() {
+    let next_after = match entries.last() {
         Some(last) if more => last.revision,
         _ => head,
     };
     Ok(Changes {
         after,
         entries,
-        upto,
+        next_after,
         more,
         head,
     })
@@ -72,11 +69,11 @@ fn deleted(columns: &mut Columns<'_>) -> Result<Entry> {
     Ok(Entry { revision, item })
 }
 
-fn boundary(columns: &mut Columns<'_>) -> Result<Entry> {
-    let boundary = columns.boundary()?;
+fn cutoff(columns: &mut Columns<'_>) -> Result<Entry> {
+    let cutoff = columns.cutoff()?;
     Ok(Entry {
-        revision: boundary.revision,
-        item: Item::Boundary(boundary),
+        revision: cutoff.revision,
+        item: Item::Cutoff(cutoff),
     })
 }
 

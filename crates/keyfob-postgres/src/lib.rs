@@ -1,7 +1,7 @@
 //! Keyfob's store for more than one machine: keys, audit trail and change feed in `PostgreSQL`.
 //!
 //! ```no_run
-//! use keyfob::{KeyFormat, Keyring};
+//! use keyfob::{Keyring, key::KeyFormat};
 //! use keyfob_postgres::PostgresStore;
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
@@ -14,7 +14,7 @@
 //! # One order
 //!
 //! A commit is one transaction. It first locks the one row that holds the head of the log, then
-//! reads what it is judged by, lets [`Commit::judge`](keyfob::store::Commit::judge) decide, writes
+//! reads what it is judged by, lets [`Commit::decide`](keyfob::store::Commit::decide) decide, writes
 //! the change, its audit event and the new head, and commits. So commits happen one after the
 //! other, over all machines. That is the price of three promises at once: revisions have no gaps,
 //! each audit event's hash covers the one before it, and a reader of the feed that has seen a
@@ -47,7 +47,7 @@
 //! for it while it commits.
 //!
 //! A backup by `pg_dump` or a copy of the database is a store. An index that follows the store
-//! notices when an older one takes its place: [`IndexError::Regressed`](keyfob::IndexError::Regressed).
+//! notices when an older one takes its place: [`IndexError::Regressed`](keyfob::gateway::IndexError::Regressed).
 //! Then build a new one.
 
 #![forbid(unsafe_code)]
@@ -55,14 +55,12 @@
 mod commit;
 mod connect;
 mod error;
-mod facts;
 mod feed;
-mod keep;
-mod lists;
 mod migrate;
 mod options;
 #[cfg(test)]
 mod plans;
+mod queries;
 mod retry;
 mod row;
 #[cfg(test)]
@@ -75,11 +73,13 @@ mod row;
 )]
 mod server;
 mod session;
+mod snapshot;
 mod sql;
 mod store;
 mod tls;
 mod usage;
 mod watch;
+mod write;
 
 pub use error::{ConnectError, DatabaseError};
 pub use options::Options;

@@ -19,15 +19,15 @@ const MANY: &[&str] = &[
     "INSERT INTO keys SELECT decode(lpad(to_hex(n), 32, '0'), 'hex'), s.team, s.namespace, 'user', \
      'user-' || n % 500, 'name-' || n % 1000, '{}', '\"all\"', 'sha256:', NULL, NULL, NULL, n, \
      '{}', n, n, NULL, CASE WHEN n % 2 = 0 THEN n END, 'active', NULL, n + 10000, n + 10000 \
-     FROM generate_series(1, 30000) n JOIN namespaces s ON s.born = 1 + n % 10000",
-    "INSERT INTO key_labels SELECT team, 'env', 'value-' || born % 5, born FROM keys",
+     FROM generate_series(1, 30000) n JOIN namespaces s ON s.created_revision = 1 + n % 10000",
+    "INSERT INTO key_labels SELECT team, 'env', 'value-' || created_revision % 5, created_revision FROM keys",
     "INSERT INTO deleted_keys SELECT decode(lpad(to_hex(n + 1000000), 32, '0'), 'hex'), n \
      FROM generate_series(1, 20000) n",
-    "INSERT INTO boundaries SELECT 'team-' || n % 50, 'user', 'user-' || n, n, false, \
+    "INSERT INTO cutoffs SELECT 'team-' || n % 50, 'user', 'user-' || n, n, false, \
      '{}', n FROM generate_series(1, 20000) n",
     "INSERT INTO legacy SELECT decode(lpad(to_hex(n), 32, '0'), 'hex'), s.team, s.namespace, \
      'guest', 'sha256:', false, n, '{}', NULL, n, n \
-     FROM generate_series(1, 20000) n JOIN namespaces s ON s.born = 1 + n % 10000",
+     FROM generate_series(1, 20000) n JOIN namespaces s ON s.created_revision = 1 + n % 10000",
     "INSERT INTO policies SELECT kind, 'fn-' || n, '{}', 2 * n + (kind = 'keys')::integer \
      FROM generate_series(1, 10000) n, unnest(ARRAY['keys', 'legacy']) kind",
     "INSERT INTO usage SELECT 'key', id, 0, 1, 1 FROM keys",
@@ -83,14 +83,15 @@ fn fault(name: &str, plan: &[String]) -> Option<String> {
         return Some(scan.trim().to_owned());
     }
     let pages = ["KEYS_OF_", "AUDIT_OF_", "CHANGED_", "DELETED_KEYS"];
-    let lists = ["LEGACY_OF_ALL", "LEGACY_OF_TEAM", "LEGACY_OF_NAMESPACE"];
-    let lists = [&lists[..], &["NAMESPACES_OF_ALL", "NAMESPACES_OF_TEAM"]].concat();
-    if pages.iter().any(|page| name.starts_with(page)) || lists.contains(&name) {
+    let queries = ["LEGACY_OF_ALL", "LEGACY_OF_TEAM", "LEGACY_OF_NAMESPACE"];
+    let queries = [&queries[..], &["NAMESPACES_OF_ALL", "NAMESPACES_OF_TEAM"]].concat();
+    if pages.iter().any(|page| name.starts_with(page)) || queries.contains(&name) {
         if let Some(sort) = plan.iter().find(|line| line.contains("Sort")) {
             return Some(format!("a page is sorted: {}", sort.trim()));
         }
         let begins = plan.iter().any(|line| {
-            line.contains("Index Cond") && (line.contains("born >") || line.contains("revision >"))
+            line.contains("Index Cond")
+                && (line.contains("created_revision >") || line.contains("revision >"))
         });
         if !begins {
             return Some("a page does not begin at its cursor".into());

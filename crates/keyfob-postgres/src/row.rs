@@ -3,12 +3,14 @@
 use std::error::Error;
 
 use keyfob::{
-    Actor, Boundary, CredentialId, KeyDigest, KeyId, KeyName, KeyRecord, NamespaceId, Owner,
-    PreviousSecret, Realm, Reason, RequestId, Revision, Revocation, ServiceId, Status, TeamId,
-    Tenant, Timestamp, Usage, UserId,
+    Actor, KeyId, Owner, Tenant, Timestamp,
     audit::{Action, AuditEntry, AuditEvent, ChainHash},
+    gateway::Usage,
+    key::{CredentialId, KeyDigest},
     legacy::{LegacyId, LegacyRecord},
-    store::{Item, NamespaceRecord},
+    manage::{Revocation, Status},
+    name::{KeyName, NamespaceId, Reason, RequestId, ServiceId, TeamId, UserId},
+    store::{Cutoff, Item, KeyRecord, NamespaceRecord, PreviousSecret, Revision, Target},
 };
 use serde::de::DeserializeOwned;
 use tokio_postgres::{
@@ -163,16 +165,16 @@ impl<'a> Columns<'a> {
             not_before: self.time_or_null()?,
             expires_at: self.time_or_null()?,
             status: self.status()?,
-            born: self.revision()?,
+            created_revision: self.revision()?,
             revision: self.revision()?,
         })
     }
 
-    /// A key as it reads behind the boundaries that come after it.
+    /// A key as it reads behind the cutoffs that come after it.
     pub(crate) fn key_behind(&mut self) -> Result<KeyRecord> {
         let record = self.key()?;
-        let cuts = self.cuts(record.realms())?;
-        Ok(record.behind(&cuts))
+        let cuts = self.covers(record.targets())?;
+        Ok(record.with_cutoffs(&cuts))
     }
 
     fn previous(&mut self) -> Result<Option<PreviousSecret>> {
@@ -211,37 +213,39 @@ impl<'a> Columns<'a> {
             imported_at: self.time()?,
             imported_by: self.json()?,
             revoked: self.json_or_null()?,
-            born: self.revision()?,
+            created_revision: self.revision()?,
             revision: self.revision()?,
         })
     }
 
-    /// A legacy credential as it reads behind the boundaries that come after it.
+    /// A legacy credential as it reads behind the cutoffs that come after it.
     pub(crate) fn legacy_behind(&mut self) -> Result<LegacyRecord> {
         let record = self.legacy()?;
-        let cuts = self.cuts(record.realms())?;
-        Ok(record.behind(&cuts))
+        let cuts = self.covers(record.targets())?;
+        Ok(record.with_cutoffs(&cuts))
     }
 
-    /// The boundaries of these realms, of those that were ever cut.
-    fn cuts<const N: usize>(&mut self, realms: [Realm; N]) -> Result<Vec<Boundary>> {
-        let cuts = realms.into_iter().map(|realm| self.boundary_or_null(realm));
+    /// The cutoffs of these targets, of those that were ever cut.
+    fn cuts<const N: usize>(&mut self, targets: [Target; N]) -> Result<Vec<Cutoff>> {
+        let cuts = targets
+            .into_iter()
+            .map(|target| self.cutoff_or_null(target));
         cuts.filter_map(Result::transpose).collect()
     }
 
-    fn boundary_or_null(&mut self, realm: Realm) -> Result<Option<Boundary>> {
+    fn cutoff_or_null(&mut self, target: Target) -> Result<Option<Cutoff>> {
         let cut: Option<i64> = self.next()?;
         if cut.is_none() {
             self.at += 3;
             return Ok(None);
         }
         self.at -= 1;
-        self.boundary_of(realm).map(Some)
+        self.cutoff_of(target).map(Some)
     }
 
-    fn boundary_of(&mut self, realm: Realm) -> Result<Boundary> {
-        Ok(Boundary {
-            realm,
+    fn cutoff_of(&mut self, target: Target) -> Result<Cutoff> {
+        Ok(Cutoff {
+            target,
             cut: self.revision()?,
             closed: self.next()?,
             revocation: self.json()?,
@@ -249,25 +253,25 @@ impl<'a> Columns<'a> {
         })
     }
 
-    /// A boundary with its realm.
-    pub(crate) fn boundary(&mut self) -> Result<Boundary> {
-        let realm = self.realm()?;
-        self.boundary_of(realm)
+    /// A cutoff with its target.
+    pub(crate) fn cutoff(&mut self) -> Result<Cutoff> {
+        let target = self.target()?;
+        self.cutoff_of(target)
     }
 
-    fn realm(&mut self) -> Result<Realm> {
+    fn target(&mut self) -> Result<Target> {
         let team = self.team()?;
         let kind: &str = self.next()?;
         match kind {
-            "team" => self.next::<&str>().map(|_| Realm::Team(team)),
+            "team" => self.next::<&str>().map(|_| Target::Team(team)),
             "namespace" => {
                 let namespace = self.text(NamespaceId::new)?;
-                Ok(Realm::Namespace(Tenant::new(team, namespace)))
+                Ok(Target::Namespace(Tenant::new(team, namespace)))
             }
             kind => {
                 let kind = OwnerKind::parse(kind).map_err(|fault| self.unfit(fault))?;
                 let owner = self.text(|name| kind.owner(name))?;
-                Ok(Realm::Owner(team, owner))
+                Ok(Target::Owner(team, owner))
             }
         }
     }
@@ -277,7 +281,7 @@ impl<'a> Columns<'a> {
             tenant: self.tenant()?,
             created_at: self.time()?,
             removed: self.next()?,
-            born: self.revision()?,
+            created_revision: self.revision()?,
         })
     }
 
@@ -357,7 +361,7 @@ impl OwnerKind {
         }
     }
 
-    fn owner(self, name: &str) -> std::result::Result<Owner, keyfob::NameError> {
+    fn owner(self, name: &str) -> std::result::Result<Owner, keyfob::name::NameError> {
         match self {
             Self::User => UserId::new(name).map(Owner::User),
             Self::Service => ServiceId::new(name).map(Owner::Service),
@@ -374,12 +378,12 @@ pub(crate) fn credential(id: CredentialId) -> Option<(&'static str, [u8; 16])> {
     }
 }
 
-/// A realm as its two columns beside the team.
-pub(crate) fn realm(realm: &Realm) -> (&'static str, &str) {
-    match realm {
-        Realm::Team(_) => ("team", ""),
-        Realm::Namespace(tenant) => ("namespace", tenant.namespace.as_str()),
-        Realm::Owner(_, owner) => (OwnerKind::of(owner).as_str(), owner.as_str()),
+/// A target as its two columns beside the team.
+pub(crate) fn target(target: &Target) -> (&'static str, &str) {
+    match target {
+        Target::Team(_) => ("team", ""),
+        Target::Namespace(tenant) => ("namespace", tenant.namespace.as_str()),
+        Target::Owner(_, owner) => (OwnerKind::of(owner).as_str(), owner.as_str()),
     }
 }
 

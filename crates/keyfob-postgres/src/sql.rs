@@ -29,18 +29,18 @@ macro_rules! key_columns {
     () => {
         "k.id, k.team, k.namespace, k.owner_kind, k.owner, k.name, k.labels, k.scopes, k.digest, \
          k.previous_digest, k.previous_issued_at, k.previous_until, k.created_at, k.created_by, \
-         k.updated_at, k.issued_at, k.not_before, k.expires_at, k.status, k.revocation, k.born, \
+         k.updated_at, k.issued_at, k.not_before, k.expires_at, k.status, k.revocation, k.created_revision, \
          k.revision"
     };
 }
 
-/// A boundary, looked up for each row. The limit keeps the planner from reading all boundaries
+/// A cutoff, looked up for each row. The limit keeps the planner from reading all cutoffs
 /// instead, which it would rather do for a page of unknown length.
 macro_rules! cut {
     ($alias:literal, $team:expr, $kind:expr, $name:expr) => {
         concat!(
-            " LEFT JOIN LATERAL (SELECT b.cut, b.closed, b.revocation, b.revision \
-             FROM boundaries b WHERE b.team = ",
+            " LEFT JOIN LATERAL (SELECT b.cut, b.blocked, b.revocation, b.revision \
+             FROM cutoffs b WHERE b.team = ",
             $team,
             " AND b.kind = ",
             $kind,
@@ -53,7 +53,7 @@ macro_rules! cut {
     };
 }
 
-/// The boundaries of a key's, or a legacy credential's, team and namespace.
+/// The cutoffs of a key's, or a legacy credential's, team and namespace.
 macro_rules! cuts_of {
     ($record:literal) => {
         concat!(
@@ -84,7 +84,7 @@ macro_rules! cut_columns {
             $cut,
             ".cut, ",
             $cut,
-            ".closed, ",
+            ".blocked, ",
             $cut,
             ".revocation, ",
             $cut,
@@ -93,7 +93,7 @@ macro_rules! cut_columns {
     };
 }
 
-/// Keys with the boundaries that they are to be read behind.
+/// Keys with the cutoffs that they are to be read behind.
 macro_rules! keys {
     ($from:literal, $rest:expr) => {
         concat!(
@@ -118,15 +118,15 @@ macro_rules! page_of_keys {
         keys!(
             $from,
             concat!(
-                "WHERE k.team = $1 AND k.born > $2 AND ",
+                "WHERE k.team = $1 AND k.created_revision > $2 AND ",
                 $path,
                 " AND ($4::text IS NULL OR k.namespace = $4) \
                  AND ($5::text IS NULL OR (k.owner_kind = $5 AND k.owner = $6)) \
                  AND ($7::text IS NULL OR k.name = $7) \
                  AND ($8::text IS NULL OR k.labels @> jsonb_build_object($8::text, $9::text)) \
-                 AND ($10::text IS NULL OR $10 = CASE WHEN t.cut >= k.born OR n.cut >= k.born \
-                 OR o.cut >= k.born THEN 'revoked' ELSE k.status END) \
-                 ORDER BY k.born LIMIT $3"
+                 AND ($10::text IS NULL OR $10 = CASE WHEN t.cut >= k.created_revision OR n.cut >= k.created_revision \
+                 OR o.cut >= k.created_revision THEN 'revoked' ELSE k.status END) \
+                 ORDER BY k.created_revision LIMIT $3"
             )
         )
     };
@@ -136,7 +136,7 @@ macro_rules! page_of_keys {
 macro_rules! legacy_columns {
     () => {
         "l.id, l.team, l.namespace, l.subject, l.digest, l.blocked, l.imported_at, \
-         l.imported_by, l.revocation, l.born, l.revision"
+         l.imported_by, l.revocation, l.created_revision, l.revision"
     };
 }
 
@@ -159,7 +159,7 @@ macro_rules! namespaces {
     ($rest:literal) => {
         concat!(
             "SELECT s.team, s.namespace, s.created_at, \
-             coalesce(t.closed, false) OR coalesce(n.closed, false), s.born FROM namespaces s",
+             coalesce(t.blocked, false) OR coalesce(n.blocked, false), s.created_revision FROM namespaces s",
             cuts_of!("s"),
             $rest
         )
@@ -230,19 +230,19 @@ statements! {
     KEY = keys!("keys k", "WHERE k.id = $1");
     DELETED_KEY = "SELECT 1 FROM deleted_keys WHERE id = $1";
     LEGACY = legacy!("WHERE l.id = $1");
-    BOUNDARIES = "SELECT b.team, b.kind, b.name, b.cut, b.closed, b.revocation, b.revision \
+    BOUNDARIES = "SELECT b.team, b.kind, b.name, b.cut, b.blocked, b.revocation, b.revision \
                   FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY \
-                  AS asked (team, kind, name, place) JOIN boundaries b ON b.team = asked.team \
+                  AS asked (team, kind, name, place) JOIN cutoffs b ON b.team = asked.team \
                   AND b.kind = asked.kind AND b.name = asked.name ORDER BY asked.place";
     NAME_IS_TAKEN = "SELECT 1 FROM keys k", cuts_of_key!(),
         "WHERE k.namespace = $1 AND k.name = $2 AND k.status <> 'revoked' \
          AND coalesce(k.expires_at, 9223372036854775807) > $4 AND k.id <> $3 \
-         AND (t.cut < k.born OR t.cut IS NULL) AND (n.cut < k.born OR n.cut IS NULL) \
-         AND (o.cut < k.born OR o.cut IS NULL) LIMIT 1";
+         AND (t.cut < k.created_revision OR t.cut IS NULL) AND (n.cut < k.created_revision OR n.cut IS NULL) \
+         AND (o.cut < k.created_revision OR o.cut IS NULL) LIMIT 1";
     // A namespace's keys are of one team, so their cuts are found before them.
     LIVE_KEYS = "SELECT count(*) FROM (SELECT 1 FROM keys k WHERE k.namespace = $1 \
                  AND k.owner_kind = $2 AND k.owner = $3 AND k.status <> 'revoked' \
-                 AND k.born > coalesce((SELECT greatest(t.cut, n.cut, o.cut) FROM namespaces s",
+                 AND k.created_revision > coalesce((SELECT greatest(t.cut, n.cut, o.cut) FROM namespaces s",
         cuts_of!("s"), cut!("o", "s.team", "$2", "$3"),
         "WHERE s.namespace = $1), 0) \
          AND coalesce(k.expires_at, 9223372036854775807) > $4 LIMIT $5) AS live";
@@ -255,37 +255,37 @@ statements! {
                     request_id, hash, attempt, latest) \
                     VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, \
                     $16, (SELECT latest FROM log WHERE one = 1))";
-    BIND_NAMESPACE = "INSERT INTO namespaces (born, namespace, team, created_at) \
+    BIND_NAMESPACE = "INSERT INTO namespaces (created_revision, namespace, team, created_at) \
                       VALUES ($1, $2, $3, $4)";
     INSERT_KEY = "INSERT INTO keys (id, team, namespace, owner_kind, owner, name, labels, scopes, \
                   digest, previous_digest, previous_issued_at, previous_until, created_at, \
                   created_by, updated_at, issued_at, not_before, expires_at, status, revocation, \
-                  born, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
+                  created_revision, revision) VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, \
                   $14, $15, $16, $17, $18, $19, $20, $21, $22)";
     REPLACE_KEY = one!("UPDATE keys SET name = $6, labels = $7, scopes = $8, digest = $9, \
                         previous_digest = $10, previous_issued_at = $11, previous_until = $12, \
                         created_at = $13, created_by = $14, updated_at = $15, issued_at = $16, \
                         not_before = $17, expires_at = $18, status = $19, revocation = $20, \
                         revision = $22 WHERE id = $1 AND team = $2 AND namespace = $3 \
-                        AND owner_kind = $4 AND owner = $5 AND born = $21 AND revision = $23");
-    DELETE_LABELS = "DELETE FROM key_labels WHERE born = $1";
-    INSERT_LABELS = "INSERT INTO key_labels (team, label, value, born) \
+                        AND owner_kind = $4 AND owner = $5 AND created_revision = $21 AND revision = $23");
+    DELETE_LABELS = "DELETE FROM key_labels WHERE created_revision = $1";
+    INSERT_LABELS = "INSERT INTO key_labels (team, label, value, created_revision) \
                      SELECT $1, label, value, $2::bigint FROM unnest($3::text[], $4::text[]) \
                      AS l (label, value)";
     DELETE_KEY = one!("DELETE FROM keys WHERE id = $1");
     MARK_DELETED = "INSERT INTO deleted_keys (id, revision) VALUES ($1, $2)";
     DELETE_USAGE = "DELETE FROM usage WHERE kind = 'key' AND id = $1";
-    PUT_BOUNDARY = "INSERT INTO boundaries (team, kind, name, cut, closed, revocation, revision) \
+    PUT_BOUNDARY = "INSERT INTO cutoffs (team, kind, name, cut, closed, revocation, revision) \
                     VALUES ($1, $2, $3, $4, $5, $6, $7) \
                     ON CONFLICT (team, kind, name) DO UPDATE SET cut = excluded.cut, \
-                    closed = excluded.closed, revocation = excluded.revocation, \
+                    closed = excluded.blocked, revocation = excluded.revocation, \
                     revision = excluded.revision";
     INSERT_LEGACY = "INSERT INTO legacy (id, team, namespace, subject, digest, blocked, \
-                     imported_at, imported_by, revocation, born, revision) \
+                     imported_at, imported_by, revocation, created_revision, revision) \
                      VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)";
     REPLACE_LEGACY = one!("UPDATE legacy SET subject = $4, digest = $5, blocked = $6, \
                            imported_at = $7, imported_by = $8, revocation = $9, revision = $11 \
-                           WHERE id = $1 AND team = $2 AND namespace = $3 AND born = $10 \
+                           WHERE id = $1 AND team = $2 AND namespace = $3 AND created_revision = $10 \
                            AND revision = $12");
     PUT_POLICY = "INSERT INTO policies (kind, namespace, policy, revision) \
                   VALUES ($1, $2, $3, $4) ON CONFLICT (kind, namespace) DO UPDATE \
@@ -300,19 +300,19 @@ statements! {
     KEYS_OF_NAMESPACE = page_of_keys!("keys k", "k.namespace = $4");
     KEYS_OF_OWNER = page_of_keys!("keys k", "k.owner_kind = $5 AND k.owner = $6");
     KEYS_OF_NAME = page_of_keys!("keys k", "k.name = $7");
-    KEYS_OF_LABEL = page_of_keys!("key_labels f JOIN keys k ON k.born = f.born",
-                                  "f.team = $1 AND f.label = $8 AND f.value = $9 AND f.born > $2");
-    LEGACY_OF_ALL = legacy!("WHERE l.born > $1 ORDER BY l.born LIMIT $2");
-    LEGACY_OF_TEAM = legacy!("WHERE l.team = $3 AND l.born > $1 ORDER BY l.born LIMIT $2");
+    KEYS_OF_LABEL = page_of_keys!("key_labels f JOIN keys k ON k.created_revision = f.created_revision",
+                                  "f.team = $1 AND f.label = $8 AND f.value = $9 AND f.created_revision > $2");
+    LEGACY_OF_ALL = legacy!("WHERE l.created_revision > $1 ORDER BY l.created_revision LIMIT $2");
+    LEGACY_OF_TEAM = legacy!("WHERE l.team = $3 AND l.created_revision > $1 ORDER BY l.created_revision LIMIT $2");
     LEGACY_OF_NAMESPACE = legacy!("WHERE l.namespace = $3 AND ($4::text IS NULL OR l.team = $4) \
-                                   AND l.born > $1 ORDER BY l.born LIMIT $2");
+                                   AND l.created_revision > $1 ORDER BY l.created_revision LIMIT $2");
     LEGACY_OF_ID = legacy!("WHERE l.id = $3 AND ($4::text IS NULL OR l.team = $4) \
-                            AND ($5::text IS NULL OR l.namespace = $5) AND l.born > $1 \
-                            ORDER BY l.born LIMIT $2");
-    NAMESPACES_OF_ALL = namespaces!("WHERE s.born > $1 ORDER BY s.born LIMIT $2");
-    NAMESPACES_OF_TEAM = namespaces!("WHERE s.team = $3 AND s.born > $1 ORDER BY s.born LIMIT $2");
+                            AND ($5::text IS NULL OR l.namespace = $5) AND l.created_revision > $1 \
+                            ORDER BY l.created_revision LIMIT $2");
+    NAMESPACES_OF_ALL = namespaces!("WHERE s.created_revision > $1 ORDER BY s.created_revision LIMIT $2");
+    NAMESPACES_OF_TEAM = namespaces!("WHERE s.team = $3 AND s.created_revision > $1 ORDER BY s.created_revision LIMIT $2");
     NAMESPACES_OF_NAME = namespaces!("WHERE s.namespace = $3 AND ($4::text IS NULL OR s.team = $4) \
-                                      AND s.born > $1 ORDER BY s.born LIMIT $2");
+                                      AND s.created_revision > $1 ORDER BY s.created_revision LIMIT $2");
     POLICY = "SELECT coalesce((SELECT p.policy FROM namespaces s JOIN policies p \
               ON p.kind = $1 AND p.namespace = s.namespace WHERE s.namespace = $2 \
               AND s.team = $3), (SELECT p.policy FROM policies p WHERE p.kind = $1 \
@@ -332,7 +332,7 @@ statements! {
     DELETED_KEYS = "SELECT id, revision FROM deleted_keys WHERE revision > $1 \
                     ORDER BY revision LIMIT $2";
     CHANGED_BOUNDARIES = "SELECT team, kind, name, cut, closed, revocation, revision \
-                          FROM boundaries WHERE revision > $1 ORDER BY revision LIMIT $2";
+                          FROM cutoffs WHERE revision > $1 ORDER BY revision LIMIT $2";
     CHANGED_LEGACY = "SELECT ", legacy_columns!(), " FROM legacy l WHERE l.revision > $1 \
                       ORDER BY l.revision LIMIT $2";
     CHANGED_POLICIES = "SELECT kind, namespace, policy, revision FROM policies \

@@ -4,19 +4,22 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use deadpool_postgres::Pool;
 use keyfob::{
-    CredentialId, KeyId, KeyRecord, Policy, Revision, Tenant, Usage,
+    KeyId, KeyStore, Tenant,
     audit::AuditEvent,
+    gateway::Usage,
+    key::CredentialId,
     legacy::{LegacyPolicy, LegacyRecord},
+    manage::Policy,
     store::{
-        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyStore, LegacyQuery, NamespaceQuery,
-        NamespaceRecord, Page, StoreError,
+        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
+        NamespaceRecord, Page, Revision, StoreError,
     },
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
-    ConnectError, DatabaseError, Options, Watch, connect::Connector, feed, lists, migrate::migrate,
-    retry::Backoff, session::Session, usage,
+    ConnectError, DatabaseError, Options, Watch, connect::Connector, feed, migrate::migrate,
+    queries, retry::Backoff, session::Session, usage,
 };
 
 /// Keys, audit trail and change feed in a `PostgreSQL` database, for any number of machines.
@@ -152,34 +155,34 @@ impl KeyStore for PostgresStore {
     }
 
     async fn key(&self, tenant: &Tenant, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        read!(self, |session| lists::key(session, tenant, id))
+        read!(self, |session| queries::key(session, tenant, id))
     }
 
     async fn keys(&self, query: &KeyQuery) -> Result<Page<KeyRecord>, StoreError> {
-        read!(self, |session| lists::keys(session, query))
+        read!(self, |session| queries::keys(session, query))
     }
 
     async fn legacy(&self, query: &LegacyQuery) -> Result<Page<LegacyRecord>, StoreError> {
-        read!(self, |session| lists::legacy(session, query))
+        read!(self, |session| queries::legacy(session, query))
     }
 
     async fn namespaces(
         &self,
         query: &NamespaceQuery,
     ) -> Result<Page<NamespaceRecord>, StoreError> {
-        read!(self, |session| lists::namespaces(session, query))
+        read!(self, |session| queries::namespaces(session, query))
     }
 
     async fn policy(&self, tenant: &Tenant) -> Result<Policy, StoreError> {
-        read!(self, |session| lists::policy(session, "keys", tenant))
+        read!(self, |session| queries::policy(session, "keys", tenant))
     }
 
     async fn legacy_policy(&self, tenant: &Tenant) -> Result<LegacyPolicy, StoreError> {
-        read!(self, |session| lists::policy(session, "legacy", tenant))
+        read!(self, |session| queries::policy(session, "legacy", tenant))
     }
 
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
-        read!(self, |session| lists::audit(session, query))
+        read!(self, |session| queries::audit(session, query))
     }
 
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use keyfob::{CredentialId, Timestamp, Usage, store::StoreError};
+use keyfob::{Timestamp, gateway::Usage, key::CredentialId, store::StoreError};
 
 use crate::{
     row::{Columns, Result, credential, number},

@@ -22,7 +22,7 @@ use crate::{DatabaseError, connect::Connector, retry::Backoff, row::Columns, sql
 ///
 /// ```no_run
 /// # use std::{sync::Arc, time::Duration};
-/// # use keyfob::{FollowError, Index};
+/// # use keyfob::{gateway::{FollowError, Index}};
 /// # use keyfob_postgres::PostgresStore;
 /// async fn follow(store: PostgresStore, index: Arc<Index>) {
 ///     let mut watch = store.watch();

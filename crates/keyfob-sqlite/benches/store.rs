@@ -19,7 +19,7 @@ fn main() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.db");
     let store = SqliteStore::open(&path).unwrap();
-    let report = keyfob::wait(measure(store, size));
+    let report = keyfob::block_on(measure(store, size));
     println!("{report}");
     let bytes = path.metadata().unwrap().len();
     println!("{} keys take {} MiB", size.many, bytes >> 20);

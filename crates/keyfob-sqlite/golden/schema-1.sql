@@ -46,7 +46,7 @@ INSERT INTO audit VALUES (9, 1800000000, 1800000000, 'user', 'admin', NULL, 'key
 INSERT INTO audit VALUES (10, 1800000000, 1800000000, 'user', 'admin', NULL, 'key_updated', 'acme', NULL, NULL, NULL, 'key', X'00000000000000000000000000000002', NULL, NULL, X'2393CE4C124D7E29A035A70A9710C39251D35B8AAA9EDE27BDB1EF26C17EC38D');
 INSERT INTO audit VALUES (11, 1800000000, 1800000000, 'user', 'admin', NULL, 'key_updated', 'acme', NULL, NULL, NULL, 'key', X'00000000000000000000000000000002', NULL, NULL, X'933F12FBA28DD1259794C944461E03343D4945446DA7F56F4AEA9AD4EF624678');
 CREATE TABLE namespaces (
-    born INTEGER PRIMARY KEY REFERENCES audit (revision),
+    created_revision INTEGER PRIMARY KEY REFERENCES audit (revision),
     namespace TEXT NOT NULL UNIQUE,
     team TEXT NOT NULL,
     created_at INTEGER NOT NULL,
@@ -55,9 +55,9 @@ CREATE TABLE namespaces (
 INSERT INTO namespaces VALUES (1, 'fn-1', 'acme', 1800000000);
 INSERT INTO namespaces VALUES (10, 'fn-2', 'acme', 1800000000);
 CREATE TABLE keys (
-    born INTEGER PRIMARY KEY REFERENCES audit (revision),
+    created_revision INTEGER PRIMARY KEY REFERENCES audit (revision),
     id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
-    revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision) CHECK (revision >= born),
+    revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision) CHECK (revision >= created_revision),
     team TEXT NOT NULL,
     namespace TEXT NOT NULL,
     owner_kind TEXT NOT NULL CHECK (owner_kind IN ('user', 'service')),
@@ -88,7 +88,7 @@ CREATE TABLE deleted_keys (
     id BLOB NOT NULL UNIQUE CHECK (length(id) = 16)
 ) STRICT;
 INSERT INTO deleted_keys VALUES (11, X'00000000000000000000000000000003');
-CREATE TABLE boundaries (
+CREATE TABLE cutoffs (
     team TEXT NOT NULL,
     kind TEXT NOT NULL CHECK (kind IN ('team', 'namespace', 'user', 'service')),
     name TEXT NOT NULL,
@@ -99,11 +99,11 @@ CREATE TABLE boundaries (
     PRIMARY KEY (team, kind, name),
     CHECK ((kind = 'team') = (name = ''))
 ) STRICT;
-INSERT INTO boundaries VALUES ('acme', 'service', 'robot', 4, 0, '{"at":1800000000,"by":{"owner":{"user":"admin"},"credential":null},"cause":"owner","reason":null}', 5);
+INSERT INTO cutoffs VALUES ('acme', 'service', 'robot', 4, 0, '{"at":1800000000,"by":{"owner":{"user":"admin"},"credential":null},"cause":"owner","reason":null}', 5);
 CREATE TABLE legacy (
-    born INTEGER PRIMARY KEY REFERENCES audit (revision),
+    created_revision INTEGER PRIMARY KEY REFERENCES audit (revision),
     id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
-    revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision) CHECK (revision >= born),
+    revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision) CHECK (revision >= created_revision),
     team TEXT NOT NULL,
     namespace TEXT NOT NULL,
     subject TEXT NOT NULL,
@@ -184,7 +184,7 @@ BEGIN
     SELECT RAISE(ABORT, 'a revoked key stays revoked');
 END;
 CREATE TRIGGER keys_do_not_move BEFORE UPDATE ON keys
-WHEN NEW.born <> OLD.born OR NEW.id <> OLD.id OR NEW.team <> OLD.team
+WHEN NEW.created_revision <> OLD.created_revision OR NEW.id <> OLD.id OR NEW.team <> OLD.team
     OR NEW.namespace <> OLD.namespace OR NEW.owner_kind <> OLD.owner_kind
     OR NEW.owner <> OLD.owner OR NEW.revision <= OLD.revision
 BEGIN
@@ -208,11 +208,11 @@ WHEN NOT EXISTS (SELECT 1 FROM deleted_keys WHERE id = OLD.id)
 BEGIN
     SELECT RAISE(ABORT, 'a deleted key leaves a mark');
 END;
-CREATE TRIGGER boundaries_stay BEFORE DELETE ON boundaries
+CREATE TRIGGER cutoffs_stay BEFORE DELETE ON cutoffs
 BEGIN
     SELECT RAISE(ABORT, 'what was cut stays cut');
 END;
-CREATE TRIGGER boundaries_move_forward BEFORE UPDATE ON boundaries
+CREATE TRIGGER cutoffs_move_forward BEFORE UPDATE ON cutoffs
 WHEN NEW.cut < OLD.cut OR NEW.revision <= OLD.revision OR NEW.team <> OLD.team
     OR NEW.kind <> OLD.kind OR NEW.name <> OLD.name
 BEGIN
@@ -226,7 +226,7 @@ BEGIN
     SELECT RAISE(ABORT, 'a revoked credential stays revoked');
 END;
 CREATE TRIGGER legacy_does_not_move BEFORE UPDATE ON legacy
-WHEN NEW.born <> OLD.born OR NEW.id <> OLD.id OR NEW.team <> OLD.team
+WHEN NEW.created_revision <> OLD.created_revision OR NEW.id <> OLD.id OR NEW.team <> OLD.team
     OR NEW.namespace <> OLD.namespace OR NEW.revision <= OLD.revision
 BEGIN
     SELECT RAISE(ABORT, 'a credential stays where it is');

@@ -68,7 +68,7 @@ END;
 
 -- A namespace belongs to the team that first used it.
 CREATE TABLE namespaces (
-    born INTEGER PRIMARY KEY REFERENCES audit (revision),
+    created_revision INTEGER PRIMARY KEY REFERENCES audit (revision),
     namespace TEXT NOT NULL UNIQUE,
     team TEXT NOT NULL,
     created_at INTEGER NOT NULL,
@@ -89,9 +89,9 @@ END;
 
 -- The order of creation is the order of the rows, so every index ends in it.
 CREATE TABLE keys (
-    born INTEGER PRIMARY KEY REFERENCES audit (revision),
+    created_revision INTEGER PRIMARY KEY REFERENCES audit (revision),
     id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
-    revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision) CHECK (revision >= born),
+    revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision) CHECK (revision >= created_revision),
     team TEXT NOT NULL,
     namespace TEXT NOT NULL,
     owner_kind TEXT NOT NULL CHECK (owner_kind IN ('user', 'service')),
@@ -132,7 +132,7 @@ BEGIN
 END;
 
 CREATE TRIGGER keys_do_not_move BEFORE UPDATE ON keys
-WHEN NEW.born <> OLD.born OR NEW.id <> OLD.id OR NEW.team <> OLD.team
+WHEN NEW.created_revision <> OLD.created_revision OR NEW.id <> OLD.id OR NEW.team <> OLD.team
     OR NEW.namespace <> OLD.namespace OR NEW.owner_kind <> OLD.owner_kind
     OR NEW.owner <> OLD.owner OR NEW.revision <= OLD.revision
 BEGIN
@@ -168,7 +168,7 @@ BEGIN
 END;
 
 -- `name` is that of the namespace, the user or the service; empty for the team itself.
-CREATE TABLE boundaries (
+CREATE TABLE cutoffs (
     team TEXT NOT NULL,
     kind TEXT NOT NULL CHECK (kind IN ('team', 'namespace', 'user', 'service')),
     name TEXT NOT NULL,
@@ -180,12 +180,12 @@ CREATE TABLE boundaries (
     CHECK ((kind = 'team') = (name = ''))
 ) STRICT;
 
-CREATE TRIGGER boundaries_stay BEFORE DELETE ON boundaries
+CREATE TRIGGER cutoffs_stay BEFORE DELETE ON cutoffs
 BEGIN
     SELECT RAISE(ABORT, 'what was cut stays cut');
 END;
 
-CREATE TRIGGER boundaries_move_forward BEFORE UPDATE ON boundaries
+CREATE TRIGGER cutoffs_move_forward BEFORE UPDATE ON cutoffs
 WHEN NEW.cut < OLD.cut OR NEW.revision <= OLD.revision OR NEW.team <> OLD.team
     OR NEW.kind <> OLD.kind OR NEW.name <> OLD.name
 BEGIN
@@ -193,9 +193,9 @@ BEGIN
 END;
 
 CREATE TABLE legacy (
-    born INTEGER PRIMARY KEY REFERENCES audit (revision),
+    created_revision INTEGER PRIMARY KEY REFERENCES audit (revision),
     id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
-    revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision) CHECK (revision >= born),
+    revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision) CHECK (revision >= created_revision),
     team TEXT NOT NULL,
     namespace TEXT NOT NULL,
     subject TEXT NOT NULL,
@@ -217,7 +217,7 @@ BEGIN
 END;
 
 CREATE TRIGGER legacy_does_not_move BEFORE UPDATE ON legacy
-WHEN NEW.born <> OLD.born OR NEW.id <> OLD.id OR NEW.team <> OLD.team
+WHEN NEW.created_revision <> OLD.created_revision OR NEW.id <> OLD.id OR NEW.team <> OLD.team
     OR NEW.namespace <> OLD.namespace OR NEW.revision <= OLD.revision
 BEGIN
     SELECT RAISE(ABORT, 'a credential stays where it is');

@@ -7,7 +7,7 @@ use std::{
 };
 
 use futures_channel::oneshot;
-use keyfob::Revision;
+use keyfob::store::Revision;
 
 /// The last revision that anybody in the process heard of, and those who wait for the next.
 #[derive(Debug, Default)]
@@ -72,7 +72,7 @@ impl Bell {
     }
 
     pub(crate) fn close(&self) {
-        self.state().closed = true;
+        self.state().blocked = true;
         self.stirred.notify_one();
     }
 
@@ -93,7 +93,7 @@ impl Bell {
                 drop(over);
                 continue;
             }
-            if state.closed {
+            if state.blocked {
                 return false;
             }
             let Some(next) = state.waiting.iter().map(|(until, _)| *until).min() else {
@@ -110,11 +110,11 @@ impl Bell {
     }
 
     fn wait_for_somebody(&self, state: MutexGuard<'_, State>) -> bool {
-        let nobody = |state: &mut State| state.waiting.is_empty() && !state.closed;
+        let nobody = |state: &mut State| state.waiting.is_empty() && !state.blocked;
         let state = self
             .stirred
             .wait_while(state, nobody)
             .unwrap_or_else(PoisonError::into_inner);
-        !state.closed
+        !state.blocked
     }
 }

@@ -6,7 +6,7 @@ use keyfob::{
 };
 use rusqlite::Connection;
 
-use crate::{error::CheckError, facts::head, lists};
+use crate::{error::CheckError, queries, snapshot::head};
 
 /// Checks the file's structure, what refers to what, and the audit trail from its start to the
 /// head, within one transaction.
@@ -37,7 +37,7 @@ fn check_trail(connection: &Connection) -> Result<(), CheckError> {
     let mut last = ChainHash::START;
     let mut events = 0;
     loop {
-        let page = lists::audit(connection, &query).map_err(CheckError::database)?;
+        let page = queries::audit(connection, &query).map_err(CheckError::database)?;
         last = AuditEvent::verify(last, &page.items)
             .map_err(|error| CheckError::Damaged(error.to_string()))?;
         events += page.items.len() as u64;
@@ -46,7 +46,7 @@ fn check_trail(connection: &Connection) -> Result<(), CheckError> {
             break;
         }
     }
-    if expected == (keyfob::Revision::new(events), last) {
+    if expected == (keyfob::store::Revision::new(events), last) {
         Ok(())
     } else {
         let damage = "the audit trail does not end at the head of the log".into();

@@ -4,13 +4,16 @@ use std::{cell::Cell, error::Error, fs, path::PathBuf, sync::Arc};
 
 use futures_channel::oneshot;
 use keyfob::{
-    Actor, Context, CredentialId, KeyId, Owner, Policy, Realm, Revision, ServiceId, TeamId, Usage,
-    UserId,
+    Actor, Context, KeyId, Owner,
     audit::{Action, AuditEntry},
+    gateway::Usage,
+    key::CredentialId,
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
+    manage::Policy,
+    name::{ServiceId, TeamId, UserId},
     store::{
         AuditQuery, Change, Commit, CommitError, Conflict, KeyQuery, LegacyQuery, Limits,
-        NamespaceQuery, StatusFilter, StoreError,
+        NamespaceQuery, Revision, StatusFilter, StoreError, Target,
     },
 };
 use rusqlite::{Connection, ffi};
@@ -18,8 +21,9 @@ use rusqlite::{Connection, ffi};
 use crate::{
     bell::Bell,
     check::check,
-    feed, lists,
+    feed,
     open::Source,
+    queries,
     race::{context, digest, home, new_record},
     readers::read_at_once,
     usage,
@@ -115,7 +119,7 @@ impl Drop for Bench {
 pub(crate) fn whole(connection: &Connection) -> String {
     check(connection).unwrap();
     let changes = feed::changes(connection, Revision::ZERO, usize::MAX).unwrap();
-    let trail = lists::audit(connection, &AuditQuery::every_team()).unwrap();
+    let trail = queries::audit(connection, &AuditQuery::every_team()).unwrap();
     let usage = usage::usage(connection, &credentials()).unwrap();
     serde_json::to_string(&(changes, trail.items, usage)).unwrap()
 }
@@ -138,7 +142,7 @@ pub(crate) fn commit(change: Change) -> Commit {
 /// One commit of each kind, in an order in which each can be kept.
 pub(crate) fn commits() -> Vec<Commit> {
     let owner = Owner::Service(ServiceId::new("robot").unwrap());
-    let realm = Realm::Owner(home().team, owner);
+    let target = Target::Owner(home().team, owner);
     let limits = Limits {
         unique_name: true,
         keys_per_owner: Some(3),
@@ -146,7 +150,7 @@ pub(crate) fn commits() -> Vec<Commit> {
     let mut replaced = new_record(1);
     replaced.digest = digest('2');
     let mut namesake = new_record(2);
-    namesake.name = keyfob::KeyName::new("another").unwrap();
+    namesake.name = keyfob::name::KeyName::new("another").unwrap();
     let legacy = LegacyRecord {
         id: LegacyId::from_bytes([7; 16]),
         tenant: home(),
@@ -156,12 +160,12 @@ pub(crate) fn commits() -> Vec<Commit> {
         imported_at: context().now,
         imported_by: Actor::system(),
         revoked: None,
-        born: Revision::ZERO,
+        created_revision: Revision::ZERO,
         revision: Revision::ZERO,
     };
     let tenant = Some(home());
     let mut elsewhere = home();
-    elsewhere.namespace = keyfob::NamespaceId::new("fn-2").unwrap();
+    elsewhere.namespace = keyfob::name::NamespaceId::new("fn-2").unwrap();
     let changes = vec![
         Change::CreateKey {
             record: new_record(1),
@@ -176,11 +180,11 @@ pub(crate) fn commits() -> Vec<Commit> {
             expected: Revision::new(1),
             unique_name: true,
         },
-        Change::CutRealm {
-            realm: realm.clone(),
+        Change::Revoke {
+            target: target.clone(),
             close: true,
         },
-        Change::OpenRealm { realm },
+        Change::Restore { target },
         Change::ImportLegacy {
             record: legacy.clone(),
         },
@@ -364,17 +368,17 @@ fn whichever_statement_fails_no_answer_is_a_part_of_one() {
     };
     let id: KeyId = new_record(1).id;
     let counts = [
-        read_failing(connection, |c| lists::key(c, &home(), id)),
-        read_failing(connection, |c| Ok(lists::keys(c, &keys)?.items)),
+        read_failing(connection, |c| queries::key(c, &home(), id)),
+        read_failing(connection, |c| Ok(queries::keys(c, &keys)?.items)),
         read_failing(connection, |c| {
-            Ok(lists::legacy(c, &LegacyQuery::team(team()))?.items)
+            Ok(queries::legacy(c, &LegacyQuery::team(team()))?.items)
         }),
         read_failing(connection, |c| {
-            Ok(lists::namespaces(c, &NamespaceQuery::team(team()))?.items)
+            Ok(queries::namespaces(c, &NamespaceQuery::team(team()))?.items)
         }),
-        read_failing(connection, |c| lists::policy(c, &home())),
-        read_failing(connection, |c| lists::legacy_policy(c, &home())),
-        read_failing(connection, |c| Ok(lists::audit(c, &audit)?.items)),
+        read_failing(connection, |c| queries::policy(c, &home())),
+        read_failing(connection, |c| queries::legacy_policy(c, &home())),
+        read_failing(connection, |c| Ok(queries::audit(c, &audit)?.items)),
         read_failing(connection, |c| feed::changes(c, Revision::ZERO, 100)),
         read_failing(connection, |c| usage::usage(c, &credentials())),
     ];

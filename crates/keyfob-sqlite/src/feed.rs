@@ -1,14 +1,11 @@
 //! The change feed: whatever changed after a revision, merged from all tables.
 
-use keyfob::{
-    Revision,
-    store::{Changes, Entry, Item},
-};
+use keyfob::store::{Changes, Entry, Item, Revision};
 use rusqlite::{Connection, Result};
 
 use crate::{
-    facts::head,
     row::{Columns, number},
+    snapshot::head,
     sql,
 };
 
@@ -30,14 +27,14 @@ pub(crate) fn changes(connection: &Connection, after: Revision, limit: usize) ->
         let item = item(connection, row.get_ref(1)?.as_str()?, number(revision))?;
         entries.push(Entry { revision, item });
     }
-    let upto = match entries.last() {
+    let next_after = match entries.last() {
         Some(last) if more => last.revision,
         _ => head,
     };
     Ok(Changes {
         after,
         entries,
-        upto,
+        next_after,
         more,
         head,
     })
@@ -54,11 +51,11 @@ fn item(connection: &Connection, kind: &str, revision: i64) -> Result<Item> {
             .query_row([revision], |row| {
                 Columns::of(row).key_id().map(Item::KeyDeleted)
             }),
-        "boundary" => sql::BOUNDARY_AT
+        "cutoff" => sql::BOUNDARY_AT
             .on(connection)?
             .query_row([revision], |row| {
-                let boundary = Columns::of(row).boundary_and_realm()?;
-                Ok(Item::Boundary(boundary))
+                let cutoff = Columns::of(row).cutoff_and_target()?;
+                Ok(Item::Cutoff(cutoff))
             }),
         "legacy" => sql::LEGACY_AT.on(connection)?.query_row([revision], |row| {
             Columns::of(row).legacy().map(Item::Legacy)

@@ -1,7 +1,7 @@
 //! Keyfob's embedded store: keys, audit trail and change feed in one `SQLite` file.
 //!
 //! ```
-//! use keyfob::{KeyFormat, Keyring};
+//! use keyfob::{Keyring, key::KeyFormat};
 //! use keyfob_sqlite::SqliteStore;
 //!
 //! # let folder = tempfile::tempdir()?;
@@ -17,28 +17,28 @@
 //! open; on a file system that is shared over a network `SQLite`'s locks do not hold, so it must be
 //! a local one.
 //!
-//! The futures need no runtime: [`keyfob::wait`] makes plain calls of them.
+//! The futures need no runtime: [`keyfob::block_on`] makes plain calls of them.
 
 #![forbid(unsafe_code)]
 
 mod backup;
 mod bell;
-mod boundaries;
 mod check;
+mod cutoffs;
 mod error;
-mod facts;
 mod feed;
-mod keep;
-mod lists;
 mod migrate;
 mod open;
 mod options;
+mod queries;
 mod readers;
 mod row;
+mod snapshot;
 mod sql;
 mod store;
 mod usage;
 mod watch;
+mod write;
 mod writer;
 
 pub use error::{BackupError, CheckError, OpenError};

@@ -112,16 +112,16 @@ mod tests {
     use std::{fs, time::Duration};
 
     use keyfob::{
-        Usage,
+        gateway::Usage,
         store::{Change, Limits},
     };
 
     use super::*;
     use crate::{
         faults::{Bench, commit, commits, credentials, whole},
-        keep::keep,
         open::Source,
         race::{context, new_record},
+        write::keep,
     };
 
     /// A file of each schema that was ever released, and everything that it tells.

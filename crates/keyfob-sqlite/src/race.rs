@@ -3,20 +3,25 @@
 use std::{fs, path::Path};
 
 use keyfob::{
-    Actor, Context, KeyDigest, KeyId, KeyName, KeyRecord, Labels, NamespaceId, Owner, Realm,
-    Revision, Scopes, Status, TeamId, Tenant, Timestamp, UserId,
+    Actor, Context, KeyId, KeyStore, Owner, Scopes, Tenant, Timestamp,
     audit::{Action, AuditEntry},
-    store::{Change, Commit, CommitError, Conflict, KeyQuery, KeyStore, Limits, StatusFilter},
-    wait,
+    block_on,
+    key::KeyDigest,
+    manage::{Labels, Status},
+    name::{KeyName, NamespaceId, TeamId, UserId},
+    store::{
+        Change, Commit, CommitError, Conflict, KeyQuery, KeyRecord, Limits, Revision, StatusFilter,
+        Target,
+    },
 };
 use rusqlite::Connection;
 
 use crate::{
     SqliteStore,
-    facts::{facts, head},
-    keep::write,
     open::Source,
     process::{Process, count, say, told},
+    snapshot::{head, snapshot},
+    write::write,
 };
 
 /// How many rounds each race has; as many as `KEYFOB_RACE_ROUNDS` says.
@@ -60,7 +65,7 @@ pub(crate) fn new_record(of: u64) -> KeyRecord {
         not_before: None,
         expires_at: None,
         status: Status::Active,
-        born: Revision::ZERO,
+        created_revision: Revision::ZERO,
         revision: Revision::ZERO,
     }
 }
@@ -83,8 +88,8 @@ fn creation(of: u64) -> Commit {
 }
 
 fn cut(of: u64, close: bool) -> Commit {
-    let realm = Realm::Owner(home().team, person(of));
-    commit(Change::CutRealm { realm, close })
+    let target = Target::Owner(home().team, person(of));
+    commit(Change::Revoke { target, close })
 }
 
 /// A rotation of the key as it was made, so that no second one can follow the first.
@@ -93,7 +98,7 @@ fn rotation(record: &KeyRecord) -> Commit {
     rotated.digest = digest('1');
     commit(Change::ReplaceKey {
         record: rotated,
-        expected: record.born,
+        expected: record.created_revision,
         unique_name: false,
     })
 }
@@ -118,18 +123,18 @@ impl Keeper {
 
     fn keep(&self, commit: &Commit) -> Result<Revision, Conflict> {
         match self {
-            Self::Store(store) => match wait(store.commit(commit)) {
+            Self::Store(store) => match block_on(store.commit(commit)) {
                 Ok(revision) => Ok(revision),
                 Err(CommitError::Conflict(conflict)) => Err(conflict),
                 Err(error) => panic!("{error:?}"),
             },
             Self::Hasty(connection) => {
-                let mut facts = facts(connection, commit).unwrap();
+                let mut snapshot = snapshot(connection, commit).unwrap();
                 connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-                (facts.head, facts.last_hash) = head(connection).unwrap();
-                let judged = commit.judge(&facts);
+                (snapshot.head, snapshot.last_hash) = head(connection).unwrap();
+                let judged = commit.decide(&snapshot);
                 let kept = judged.map(|judged| {
-                    write(connection, &facts, &judged).unwrap();
+                    write(connection, &snapshot, &judged).unwrap();
                     judged.revision
                 });
                 connection.execute_batch("COMMIT").unwrap();
@@ -146,7 +151,7 @@ impl Keeper {
             owner: Some(person(of)),
             ..KeyQuery::namespace(&home())
         };
-        wait(store.keys(&query)).unwrap().items.remove(0)
+        block_on(store.keys(&query)).unwrap().items.remove(0)
     }
 }
 
@@ -241,7 +246,7 @@ fn survivors(store: &SqliteStore) -> Vec<Owner> {
     };
     let mut survivors = Vec::new();
     loop {
-        let page = wait(store.keys(&query)).unwrap();
+        let page = block_on(store.keys(&query)).unwrap();
         survivors.extend(page.items.into_iter().map(|record| record.owner));
         query.after = page.next;
         if query.after.is_none() {
@@ -296,7 +301,7 @@ fn of_rotations_by_two_processes_one_wins() {
     let rounds = rounds();
     let mut race = Race::start("rotation", "store", ["rotate", "rotate"], |store| {
         for round in 0..rounds {
-            wait(store.commit(&creation(round))).unwrap();
+            block_on(store.commit(&creation(round))).unwrap();
         }
     });
     let mut winners = [0, 0];
@@ -311,7 +316,7 @@ fn of_rotations_by_two_processes_one_wins() {
     count(format_args!("{rounds} rotations, won by {winners:?}"));
     assert!(!winners.contains(&0), "they never met: {winners:?}");
     let store = race.store();
-    wait(store.check()).unwrap();
+    block_on(store.check()).unwrap();
 }
 
 #[test]
@@ -337,8 +342,8 @@ fn revoke_all_revokes_what_came_before_it_and_nothing_else() {
         0 < met && met < rounds,
         "{met} of {rounds} came after the cut"
     );
-    wait(store.check()).unwrap();
-    for record in wait(store.keys(&KeyQuery::namespace(&home())))
+    block_on(store.check()).unwrap();
+    for record in block_on(store.keys(&KeyQuery::namespace(&home())))
         .unwrap()
         .items
     {

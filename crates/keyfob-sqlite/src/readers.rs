@@ -16,16 +16,16 @@ type Question = Box<dyn FnOnce(&mut Connection) + Send>;
 
 /// The readers' threads, for as long as this value lives.
 pub(crate) struct Readers {
-    questions: Option<mpsc::Sender<Question>>,
+    read_set: Option<mpsc::Sender<Question>>,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
 impl Readers {
     pub(crate) fn start(connections: Vec<Connection>) -> io::Result<Self> {
-        let (questions, inbox) = mpsc::channel::<Question>();
+        let (read_set, inbox) = mpsc::channel::<Question>();
         let inbox = Arc::new(Mutex::new(inbox));
         let mut readers = Self {
-            questions: Some(questions),
+            read_set: Some(read_set),
             threads: Vec::new(),
         };
         for mut connection in connections {
@@ -54,7 +54,7 @@ impl Readers {
                 let _ = answer.send(read_at_once(connection, read));
             }
         });
-        let asked = self.questions.as_ref().map(|inbox| inbox.send(question));
+        let asked = self.read_set.as_ref().map(|inbox| inbox.send(question));
         if !matches!(asked, Some(Ok(()))) {
             return Err(StoreError::definite(Gone));
         }
@@ -85,7 +85,7 @@ pub(crate) fn read_at_once<T>(
 
 impl Drop for Readers {
     fn drop(&mut self) {
-        drop(self.questions.take());
+        drop(self.read_set.take());
         for thread in self.threads.drain(..) {
             // A panic of the thread has been told to whoever asked.
             let _ = thread.join();

@@ -3,12 +3,14 @@
 use std::{error::Error, fmt};
 
 use keyfob::{
-    Actor, Boundary, CredentialId, KeyDigest, KeyId, KeyName, KeyRecord, NameError, NamespaceId,
-    Owner, PreviousSecret, Realm, Reason, RequestId, Revision, Revocation, ServiceId, Status,
-    TeamId, Tenant, Timestamp, Usage, UserId,
+    Actor, KeyId, Owner, Tenant, Timestamp,
     audit::{Action, AuditEntry, AuditEvent, ChainHash},
+    gateway::Usage,
+    key::{CredentialId, KeyDigest},
     legacy::{LegacyId, LegacyRecord},
-    store::{Item, NamespaceRecord},
+    manage::{Revocation, Status},
+    name::{KeyName, NameError, NamespaceId, Reason, RequestId, ServiceId, TeamId, UserId},
+    store::{Cutoff, Item, KeyRecord, NamespaceRecord, PreviousSecret, Revision, Target},
 };
 use rusqlite::{Row, types::Type};
 use serde_json::Value;
@@ -142,7 +144,7 @@ impl<'a> Columns<'a> {
             not_before: self.time_or_null()?,
             expires_at: self.time_or_null()?,
             status: self.status()?,
-            born: self.revision()?,
+            created_revision: self.revision()?,
             revision: self.revision()?,
         })
     }
@@ -182,7 +184,7 @@ impl<'a> Columns<'a> {
             imported_at: self.time()?,
             imported_by: self.json()?,
             revoked: self.json_or_null()?,
-            born: self.revision()?,
+            created_revision: self.revision()?,
             revision: self.revision()?,
         })
     }
@@ -192,14 +194,14 @@ impl<'a> Columns<'a> {
             tenant: self.tenant()?,
             created_at: self.time()?,
             removed: false,
-            born: self.revision()?,
+            created_revision: self.revision()?,
         })
     }
 
-    /// A boundary of a realm that is known.
-    pub(crate) fn boundary(&mut self, realm: Realm) -> Result<Boundary> {
-        Ok(Boundary {
-            realm,
+    /// A cutoff of a target that is known.
+    pub(crate) fn cutoff(&mut self, target: Target) -> Result<Cutoff> {
+        Ok(Cutoff {
+            target,
             cut: self.revision()?,
             closed: self.next()?,
             revocation: self.json()?,
@@ -207,25 +209,25 @@ impl<'a> Columns<'a> {
         })
     }
 
-    /// A boundary with its realm behind it.
-    pub(crate) fn boundary_and_realm(&mut self) -> Result<Boundary> {
-        let mut realm = Self {
+    /// A cutoff with its target behind it.
+    pub(crate) fn cutoff_and_target(&mut self) -> Result<Cutoff> {
+        let mut target = Self {
             row: self.row,
             at: 4,
         };
-        let realm = realm.realm()?;
-        self.boundary(realm)
+        let target = target.target()?;
+        self.cutoff(target)
     }
 
-    fn realm(&mut self) -> Result<Realm> {
+    fn target(&mut self) -> Result<Target> {
         let team = self.team()?;
         let kind: String = self.next()?;
         Ok(match kind.as_str() {
-            "team" => Realm::Team(team),
-            "namespace" => Realm::Namespace(Tenant::new(team, self.text(NamespaceId::new)?)),
+            "team" => Target::Team(team),
+            "namespace" => Target::Namespace(Tenant::new(team, self.text(NamespaceId::new)?)),
             kind => {
                 let kind = OwnerKind::parse(kind).map_err(|fault| self.fault(Type::Text, fault))?;
-                Realm::Owner(team, self.text(|name| kind.owner(name))?)
+                Target::Owner(team, self.text(|name| kind.owner(name))?)
             }
         })
     }
@@ -327,12 +329,12 @@ pub(crate) fn credential(id: CredentialId) -> Option<(&'static str, [u8; 16])> {
     }
 }
 
-/// A realm as its two columns beside the team.
-pub(crate) fn realm(realm: &Realm) -> (&'static str, &str) {
-    match realm {
-        Realm::Team(_) => ("team", ""),
-        Realm::Namespace(tenant) => ("namespace", tenant.namespace.as_str()),
-        Realm::Owner(_, owner) => (OwnerKind::of(owner).as_str(), owner.as_str()),
+/// A target as its two columns beside the team.
+pub(crate) fn target(target: &Target) -> (&'static str, &str) {
+    match target {
+        Target::Team(_) => ("team", ""),
+        Target::Namespace(tenant) => ("namespace", tenant.namespace.as_str()),
+        Target::Owner(_, owner) => (OwnerKind::of(owner).as_str(), owner.as_str()),
     }
 }
 

@@ -61,7 +61,7 @@ macro_rules! keys {
         concat!(
             "SELECT id, team, namespace, owner_kind, owner, name, labels, scopes, digest, \
              previous_digest, previous_issued_at, previous_until, created_at, created_by, \
-             updated_at, issued_at, not_before, expires_at, status, revocation, born, revision \
+             updated_at, issued_at, not_before, expires_at, status, revocation, created_revision, revision \
              FROM keys WHERE ",
             $rest
         )
@@ -72,7 +72,7 @@ macro_rules! legacy {
     ($rest:literal) => {
         concat!(
             "SELECT id, team, namespace, subject, digest, blocked, imported_at, imported_by, \
-             revocation, born, revision FROM legacy WHERE ",
+             revocation, created_revision, revision FROM legacy WHERE ",
             $rest
         )
     };
@@ -81,7 +81,7 @@ macro_rules! legacy {
 macro_rules! namespaces {
     ($rest:literal) => {
         concat!(
-            "SELECT team, namespace, created_at, born FROM namespaces WHERE ",
+            "SELECT team, namespace, created_at, created_revision FROM namespaces WHERE ",
             $rest
         )
     };
@@ -123,13 +123,13 @@ statements! {
     KEY = keys!("id = ?1");
     DELETED_KEY = "SELECT 1 FROM deleted_keys WHERE id = ?1";
     LEGACY = legacy!("id = ?1");
-    BOUNDARY = "SELECT cut, closed, revocation, revision FROM boundaries \
+    BOUNDARY = "SELECT cut, closed, revocation, revision FROM cutoffs \
                 WHERE team = ?1 AND kind = ?2 AND name = ?3";
     // Keys that nothing known so far has ended: their owners' cuts are worked in afterwards.
-    SAME_NAME = keys!("namespace = ?1 AND name = ?2 AND status <> 'revoked' AND born > ?3 \
+    SAME_NAME = keys!("namespace = ?1 AND name = ?2 AND status <> 'revoked' AND created_revision > ?3 \
                        AND id <> ?4 AND (expires_at IS NULL OR expires_at > ?5)");
     COUNT_OF_OWNER = "SELECT count(*) FROM (SELECT 1 FROM keys WHERE namespace = ?1 \
-                      AND owner = ?2 AND owner_kind = ?3 AND status <> 'revoked' AND born > ?4 \
+                      AND owner = ?2 AND owner_kind = ?3 AND status <> 'revoked' AND created_revision > ?4 \
                       AND (expires_at IS NULL OR expires_at > ?5) LIMIT ?6)";
 
     // What a commit writes.
@@ -140,12 +140,12 @@ statements! {
                     VALUES (?1, ?2, max(?2, coalesce((SELECT latest FROM audit \
                     WHERE revision = ?1 - 1), ?2)), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, \
                     ?13, ?14, ?15)";
-    BIND_NAMESPACE = "INSERT INTO namespaces (born, namespace, team, created_at) \
+    BIND_NAMESPACE = "INSERT INTO namespaces (created_revision, namespace, team, created_at) \
                       VALUES (?1, ?2, ?3, ?4)";
     INSERT_KEY = "INSERT INTO keys (id, team, namespace, owner_kind, owner, name, labels, scopes, \
                   digest, previous_digest, previous_issued_at, previous_until, created_at, \
                   created_by, updated_at, issued_at, not_before, expires_at, status, revocation, \
-                  born, revision) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, \
+                  created_revision, revision) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, \
                   ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)";
     REPLACE_KEY = "UPDATE keys SET name = ?6, labels = ?7, scopes = ?8, digest = ?9, \
                    previous_digest = ?10, previous_issued_at = ?11, previous_until = ?12, \
@@ -153,21 +153,21 @@ statements! {
                    not_before = ?17, expires_at = ?18, status = ?19, revocation = ?20, \
                    revision = ?22 \
                    WHERE id = ?1 AND team = ?2 AND namespace = ?3 AND owner_kind = ?4 \
-                   AND owner = ?5 AND born = ?21 AND revision = ?23";
+                   AND owner = ?5 AND created_revision = ?21 AND revision = ?23";
     MARK_DELETED = "INSERT INTO deleted_keys (revision, id) VALUES (?1, ?2)";
     DELETE_KEY = "DELETE FROM keys WHERE id = ?1";
     DELETE_USAGE = "DELETE FROM usage WHERE kind = ?1 AND id = ?2";
-    PUT_BOUNDARY = "INSERT INTO boundaries (team, kind, name, cut, closed, revocation, revision) \
+    PUT_BOUNDARY = "INSERT INTO cutoffs (team, kind, name, cut, closed, revocation, revision) \
                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
                     ON CONFLICT (team, kind, name) DO UPDATE SET cut = excluded.cut, \
-                    closed = excluded.closed, revocation = excluded.revocation, \
+                    closed = excluded.blocked, revocation = excluded.revocation, \
                     revision = excluded.revision";
     INSERT_LEGACY = "INSERT INTO legacy (id, team, namespace, subject, digest, blocked, \
-                     imported_at, imported_by, revocation, born, revision) \
+                     imported_at, imported_by, revocation, created_revision, revision) \
                      VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
     REPLACE_LEGACY = "UPDATE legacy SET subject = ?4, digest = ?5, blocked = ?6, \
                       imported_at = ?7, imported_by = ?8, revocation = ?9, revision = ?11 \
-                      WHERE id = ?1 AND team = ?2 AND namespace = ?3 AND born = ?10 \
+                      WHERE id = ?1 AND team = ?2 AND namespace = ?3 AND created_revision = ?10 \
                       AND revision = ?12";
     PUT_POLICY = "INSERT INTO policies (kind, namespace, policy, revision) \
                   VALUES (?1, ?2, ?3, ?4) \
@@ -176,18 +176,18 @@ statements! {
 
     // Lists, in the order of creation. What the index does not decide, the row does.
     KEY_OF_TENANT = keys!("id = ?1 AND team = ?2 AND namespace = ?3");
-    KEYS_OF_TEAM = keys!("team = ?1 AND born > ?2 ORDER BY born");
-    KEYS_OF_NAMESPACE = keys!("namespace = ?3 AND +team = ?1 AND born > ?2 ORDER BY born");
-    KEYS_OF_OWNER = keys!("team = ?1 AND owner = ?3 AND owner_kind = ?4 AND born > ?2 \
-                           ORDER BY born");
-    KEYS_OF_NAME = keys!("team = ?1 AND name = ?3 AND born > ?2 ORDER BY born");
-    LEGACY_OF_ALL = legacy!("born > ?1 ORDER BY born");
-    LEGACY_OF_TEAM = legacy!("team = ?2 AND born > ?1 ORDER BY born");
-    LEGACY_OF_NAMESPACE = legacy!("namespace = ?2 AND born > ?1 ORDER BY born");
-    LEGACY_BY_ID = legacy!("id = ?2 AND born > ?1");
-    NAMESPACES_OF_ALL = namespaces!("born > ?1 ORDER BY born");
-    NAMESPACES_OF_TEAM = namespaces!("team = ?2 AND born > ?1 ORDER BY born");
-    NAMESPACES_OF_NAME = namespaces!("namespace = ?2 AND born > ?1");
+    KEYS_OF_TEAM = keys!("team = ?1 AND created_revision > ?2 ORDER BY created_revision");
+    KEYS_OF_NAMESPACE = keys!("namespace = ?3 AND +team = ?1 AND created_revision > ?2 ORDER BY created_revision");
+    KEYS_OF_OWNER = keys!("team = ?1 AND owner = ?3 AND owner_kind = ?4 AND created_revision > ?2 \
+                           ORDER BY created_revision");
+    KEYS_OF_NAME = keys!("team = ?1 AND name = ?3 AND created_revision > ?2 ORDER BY created_revision");
+    LEGACY_OF_ALL = legacy!("created_revision > ?1 ORDER BY created_revision");
+    LEGACY_OF_TEAM = legacy!("team = ?2 AND created_revision > ?1 ORDER BY created_revision");
+    LEGACY_OF_NAMESPACE = legacy!("namespace = ?2 AND created_revision > ?1 ORDER BY created_revision");
+    LEGACY_BY_ID = legacy!("id = ?2 AND created_revision > ?1");
+    NAMESPACES_OF_ALL = namespaces!("created_revision > ?1 ORDER BY created_revision");
+    NAMESPACES_OF_TEAM = namespaces!("team = ?2 AND created_revision > ?1 ORDER BY created_revision");
+    NAMESPACES_OF_NAME = namespaces!("namespace = ?2 AND created_revision > ?1");
     POLICY = "SELECT policy FROM policies WHERE kind = ?1 AND namespace = ?2";
 
     // The trail.
@@ -206,13 +206,13 @@ statements! {
     // The feed: what is at which revision, then the thing itself.
     CHANGED = "SELECT revision, 'key' FROM keys WHERE revision > ?1 \
                UNION ALL SELECT revision, 'deleted' FROM deleted_keys WHERE revision > ?1 \
-               UNION ALL SELECT revision, 'boundary' FROM boundaries WHERE revision > ?1 \
+               UNION ALL SELECT revision, 'cutoff' FROM cutoffs WHERE revision > ?1 \
                UNION ALL SELECT revision, 'legacy' FROM legacy WHERE revision > ?1 \
                UNION ALL SELECT revision, 'policy' FROM policies WHERE revision > ?1 \
                ORDER BY 1 LIMIT ?2";
     KEY_AT = keys!("revision = ?1");
     DELETED_AT = "SELECT id FROM deleted_keys WHERE revision = ?1";
-    BOUNDARY_AT = "SELECT cut, closed, revocation, revision, team, kind, name FROM boundaries \
+    BOUNDARY_AT = "SELECT cut, closed, revocation, revision, team, kind, name FROM cutoffs \
                    WHERE revision = ?1";
     LEGACY_AT = legacy!("revision = ?1");
     POLICY_AT = "SELECT kind, namespace, policy FROM policies WHERE revision = ?1";
@@ -246,7 +246,8 @@ mod tests {
                 // Of the rows that an index has found.
                 && !step.starts_with("SCAN (subquery-")
         };
-        let pages = statement.contains("ORDER BY born") || statement.contains("ORDER BY revision");
+        let pages = statement.contains("ORDER BY created_revision")
+            || statement.contains("ORDER BY revision");
         let begins_at_the_cursor = |step: &&String| step.contains("rowid>?");
         if let Some(step) = plan.iter().find(scans).or(plan.iter().find(walks)) {
             return Some(step.clone());
@@ -343,7 +344,7 @@ mod tests {
         for statement in [
             "SELECT * FROM keys WHERE digest = ?1",
             "SELECT * FROM keys WHERE team = ?1 ORDER BY digest",
-            "SELECT * FROM keys WHERE team = ?1 ORDER BY born",
+            "SELECT * FROM keys WHERE team = ?1 ORDER BY created_revision",
             "UPDATE keys SET name = ?1",
             "DELETE FROM usage WHERE last_used < ?1",
             "SELECT * FROM audit WHERE at >= ?1 ORDER BY revision",

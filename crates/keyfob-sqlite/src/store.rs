@@ -4,19 +4,22 @@ use std::{path::Path, sync::Arc};
 
 use futures_channel::oneshot;
 use keyfob::{
-    CredentialId, KeyId, KeyRecord, Policy, Revision, Tenant, Usage,
+    KeyId, KeyStore, Tenant,
     audit::AuditEvent,
+    gateway::Usage,
+    key::CredentialId,
     legacy::{LegacyPolicy, LegacyRecord},
+    manage::Policy,
     store::{
-        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyStore, LegacyQuery, NamespaceQuery,
-        NamespaceRecord, Page, StoreError,
+        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
+        NamespaceRecord, Page, Revision, StoreError,
     },
 };
 
 use crate::{
     BackupError, CheckError, OpenError, Options, Watch, backup::back_up, bell::Bell, check::check,
-    error::Gone, facts::head, feed, lists, open::Source, readers::Readers, usage, watch::Watcher,
-    writer::Writer,
+    error::Gone, feed, open::Source, queries, readers::Readers, snapshot::head, usage,
+    watch::Watcher, writer::Writer,
 };
 
 /// Keys, audit trail and change feed in one `SQLite` file.
@@ -82,7 +85,7 @@ impl SqliteStore {
     /// store that can be opened.
     ///
     /// An index that follows the store notices if the copy takes the store's place:
-    /// [`IndexError::Regressed`](keyfob::IndexError::Regressed). Then build a new one.
+    /// [`IndexError::Regressed`](keyfob::gateway::IndexError::Regressed). Then build a new one.
     ///
     /// # Security
     ///
@@ -144,19 +147,19 @@ impl KeyStore for SqliteStore {
 
     async fn key(&self, tenant: &Tenant, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
         let tenant = tenant.clone();
-        let read = move |connection: &_| lists::key(connection, &tenant, id);
+        let read = move |connection: &_| queries::key(connection, &tenant, id);
         self.0.readers.read(read).await
     }
 
     async fn keys(&self, query: &KeyQuery) -> Result<Page<KeyRecord>, StoreError> {
         let query = query.clone();
-        let read = move |connection: &_| lists::keys(connection, &query);
+        let read = move |connection: &_| queries::keys(connection, &query);
         self.0.readers.read(read).await
     }
 
     async fn legacy(&self, query: &LegacyQuery) -> Result<Page<LegacyRecord>, StoreError> {
         let query = query.clone();
-        let read = move |connection: &_| lists::legacy(connection, &query);
+        let read = move |connection: &_| queries::legacy(connection, &query);
         self.0.readers.read(read).await
     }
 
@@ -165,25 +168,25 @@ impl KeyStore for SqliteStore {
         query: &NamespaceQuery,
     ) -> Result<Page<NamespaceRecord>, StoreError> {
         let query = query.clone();
-        let read = move |connection: &_| lists::namespaces(connection, &query);
+        let read = move |connection: &_| queries::namespaces(connection, &query);
         self.0.readers.read(read).await
     }
 
     async fn policy(&self, tenant: &Tenant) -> Result<Policy, StoreError> {
         let tenant = tenant.clone();
-        let read = move |connection: &_| lists::policy(connection, &tenant);
+        let read = move |connection: &_| queries::policy(connection, &tenant);
         self.0.readers.read(read).await
     }
 
     async fn legacy_policy(&self, tenant: &Tenant) -> Result<LegacyPolicy, StoreError> {
         let tenant = tenant.clone();
-        let read = move |connection: &_| lists::legacy_policy(connection, &tenant);
+        let read = move |connection: &_| queries::legacy_policy(connection, &tenant);
         self.0.readers.read(read).await
     }
 
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
         let query = query.clone();
-        let read = move |connection: &_| lists::audit(connection, &query);
+        let read = move |connection: &_| queries::audit(connection, &query);
         self.0.readers.read(read).await
     }
 

@@ -1,6 +1,6 @@
 //! Usage: merged as it comes in, one upsert a row.
 
-use keyfob::{CredentialId, Timestamp, Usage};
+use keyfob::{Timestamp, gateway::Usage, key::CredentialId};
 use rusqlite::{Connection, OptionalExtension, Result};
 
 use crate::{

@@ -7,10 +7,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyfob::Revision;
+use keyfob::store::Revision;
 use rusqlite::Connection;
 
-use crate::{bell::Bell, facts::head};
+use crate::{bell::Bell, snapshot::head};
 
 /// Waits for changes of a store, whoever makes them: [`SqliteStore::watch`].
 ///
@@ -18,7 +18,7 @@ use crate::{bell::Bell, facts::head};
 ///
 /// ```
 /// # use std::{sync::Arc, time::Duration};
-/// # use keyfob::{FollowError, Index};
+/// # use keyfob::{gateway::{FollowError, Index}};
 /// # use keyfob_sqlite::SqliteStore;
 /// async fn follow(store: SqliteStore, index: Arc<Index>) -> Result<(), FollowError> {
 ///     let mut watch = store.watch();

@@ -8,12 +8,12 @@ use std::{
 
 use futures_channel::oneshot;
 use keyfob::{
-    Revision, Usage,
-    store::{Commit, CommitError, Conflict, StoreError},
+    gateway::Usage,
+    store::{Commit, CommitError, Conflict, Revision, StoreError},
 };
 use rusqlite::{Connection, ErrorCode, ffi};
 
-use crate::{bell::Bell, error::Gone, keep::keep, sql::Transaction, usage};
+use crate::{bell::Bell, error::Gone, sql::Transaction, usage, write::keep};
 
 /// What the writer is asked to do.
 #[derive(Debug)]

@@ -11,7 +11,11 @@ use std::{
     thread,
 };
 
-use keyfob::{FollowError, Index, IndexError, Revision, store::KeyStore, wait};
+use keyfob::{
+    KeyStore, block_on,
+    gateway::{FollowError, Index, IndexError},
+    store::Revision,
+};
 use keyfob_sqlite::{BackupError, SqliteStore};
 use play::{create, keyring};
 
@@ -38,11 +42,11 @@ fn a_copy_that_is_made_during_writes_is_of_one_moment() {
         for n in 0..10 {
             let copy = folder.path().join(format!("copy {n}.db"));
             let before = head(keyring.store());
-            wait(keyring.store().backup(&copy)).unwrap();
+            block_on(keyring.store().backup(&copy)).unwrap();
             let copy = SqliteStore::open(copy).unwrap();
             // The trail to the head, and nothing but what it tells of.
-            wait(copy.check()).unwrap();
-            let changes = wait(copy.changes(Revision::ZERO, usize::MAX)).unwrap();
+            block_on(copy.check()).unwrap();
+            let changes = block_on(copy.changes(Revision::ZERO, usize::MAX)).unwrap();
             assert_eq!(changes.entries.len() as u64, changes.head.get());
             assert!(before <= changes.head, "an older moment");
             heads.push(changes.head);
@@ -56,7 +60,7 @@ fn a_copy_that_is_made_during_writes_is_of_one_moment() {
 }
 
 fn head(store: &SqliteStore) -> Revision {
-    wait(store.changes(Revision::ZERO, 1)).unwrap().head
+    block_on(store.changes(Revision::ZERO, 1)).unwrap().head
 }
 
 #[test]
@@ -65,16 +69,16 @@ fn an_index_notices_that_a_backup_took_the_stores_place() {
     let (path, copy) = (folder.path().join("keys.db"), folder.path().join("copy.db"));
     let first = keyring(&path);
     let (_, info) = create(&first, "alice", "laptop").unwrap();
-    wait(first.store().backup(&copy)).unwrap();
-    wait(first.revoke(&play::system(), &play::home(), info.id)).unwrap();
+    block_on(first.store().backup(&copy)).unwrap();
+    block_on(first.revoke(&play::system(), &play::home(), info.id)).unwrap();
     let index = Index::new();
-    wait(index.follow(first.store())).unwrap();
+    block_on(index.follow(first.store())).unwrap();
     drop(first);
 
     fs::copy(&copy, &path).unwrap();
     let restored = keyring(&path);
-    wait(restored.store().check()).unwrap();
-    let followed = wait(index.follow(restored.store()));
+    block_on(restored.store().check()).unwrap();
+    let followed = block_on(index.follow(restored.store()));
     let error = followed.unwrap_err();
     assert!(
         matches!(&error, FollowError::Index(IndexError::Regressed { .. })),
@@ -82,7 +86,7 @@ fn an_index_notices_that_a_backup_took_the_stores_place() {
     );
     let anew = Index::new();
     assert_eq!(
-        wait(anew.follow(restored.store())).unwrap(),
+        block_on(anew.follow(restored.store())).unwrap(),
         Revision::new(1)
     );
 }
@@ -93,7 +97,7 @@ fn a_store_whose_file_was_replaced_says_so() {
     let (path, copy) = (folder.path().join("keys.db"), folder.path().join("copy.db"));
     let keyring = keyring(&path);
     create(&keyring, "alice", "laptop").unwrap();
-    wait(keyring.store().backup(&copy)).unwrap();
+    block_on(keyring.store().backup(&copy)).unwrap();
     let moved = folder.path().join("moved.db");
     for take_place in [true, false] {
         if take_place {
@@ -102,7 +106,7 @@ fn a_store_whose_file_was_replaced_says_so() {
         } else {
             fs::remove_file(&path).unwrap();
         }
-        let told = wait(keyring.store().changes(Revision::ZERO, 1)).unwrap_err();
+        let told = block_on(keyring.store().changes(Revision::ZERO, 1)).unwrap_err();
         assert!(told.is_definite());
         assert!(create(&keyring, "alice", "phone").is_err());
     }
@@ -120,12 +124,12 @@ fn nothing_is_overwritten_by_a_backup() {
     let taken = folder.path().join("taken");
     fs::write(&taken, "precious").unwrap();
     for path in [&taken, &folder.path().join("keys.db")] {
-        let error = wait(keyring.store().backup(path)).unwrap_err();
+        let error = block_on(keyring.store().backup(path)).unwrap_err();
         assert!(matches!(error, BackupError::Taken), "{error:?}");
     }
     assert_eq!(fs::read_to_string(&taken).unwrap(), "precious");
     let nowhere = folder.path().join("no folder").join("copy.db");
-    let error = wait(keyring.store().backup(&nowhere)).unwrap_err();
+    let error = block_on(keyring.store().backup(&nowhere)).unwrap_err();
     assert!(matches!(error, BackupError::Io(_)), "{error:?}");
     let left = fs::read_dir(folder.path()).unwrap().flatten();
     let left: Vec<_> = left.map(|file| file.file_name()).collect();

@@ -2,7 +2,7 @@
 
 use std::ops::Deref;
 
-use keyfob::wait;
+use keyfob::block_on;
 use keyfob_sqlite::SqliteStore;
 use tempfile::TempDir;
 
@@ -34,7 +34,7 @@ impl Deref for TemporaryStore {
 impl Drop for TemporaryStore {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            wait(self.store.check()).unwrap();
+            block_on(self.store.check()).unwrap();
         }
     }
 }

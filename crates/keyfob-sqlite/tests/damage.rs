@@ -4,7 +4,7 @@ mod play;
 
 use std::path::Path;
 
-use keyfob::{store::KeyStore, wait};
+use keyfob::{KeyStore, block_on};
 use keyfob_sqlite::{CheckError, SqliteStore};
 use play::{create, home, keyring, system, user};
 use rusqlite::Connection;
@@ -14,10 +14,10 @@ fn population(path: &Path) -> Connection {
     let keyring = keyring(path);
     create(&keyring, "alice", "live").unwrap();
     let (_, revoked) = create(&keyring, "alice", "revoked").unwrap();
-    wait(keyring.revoke(&system(), &home(), revoked.id)).unwrap();
+    block_on(keyring.revoke(&system(), &home(), revoked.id)).unwrap();
     let (_, deleted) = create(&keyring, "alice", "deleted").unwrap();
-    wait(keyring.delete(&system(), &home(), deleted.id)).unwrap();
-    wait(keyring.remove_member(&system(), &home().team, &user("bob"))).unwrap();
+    block_on(keyring.delete(&system(), &home(), deleted.id)).unwrap();
+    block_on(keyring.remove_member(&system(), &home().team, &user("bob"))).unwrap();
     drop(keyring);
     let connection = Connection::open(path).unwrap();
     connection
@@ -35,8 +35,8 @@ fn the_database_holds_the_contract_by_itself() {
         // Nothing comes back.
         "UPDATE keys SET status = 'active', revocation = NULL WHERE name = 'revoked'",
         "UPDATE keys SET status = 'revoked' WHERE name = 'live'",
-        "UPDATE boundaries SET cut = 1",
-        "DELETE FROM boundaries",
+        "UPDATE cutoffs SET cut = 1",
+        "DELETE FROM cutoffs",
         "DELETE FROM deleted_keys",
         "UPDATE deleted_keys SET id = randomblob(16)",
         "UPDATE keys SET id = (SELECT id FROM deleted_keys) WHERE name = 'live'",
@@ -64,7 +64,7 @@ fn the_database_holds_the_contract_by_itself() {
         assert!(answer.is_err(), "{statement}: {answer:?}");
     }
     drop(connection);
-    wait(
+    block_on(
         SqliteStore::open(folder.path().join("keys.db"))
             .unwrap()
             .check(),
@@ -95,7 +95,7 @@ fn a_check_finds_what_was_tampered_with() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("keys.db");
         let connection = population(&path);
-        let sound = wait(SqliteStore::open(&path).unwrap().check());
+        let sound = block_on(SqliteStore::open(&path).unwrap().check());
         sound.unwrap();
         connection
             .pragma_update(None, "foreign_keys", false)
@@ -104,7 +104,7 @@ fn a_check_finds_what_was_tampered_with() {
         connection.execute_batch(&drop_trigger).unwrap();
         assert_eq!(connection.execute(statement, []).unwrap(), 1, "{statement}");
         drop(connection);
-        let found = wait(SqliteStore::open(&path).unwrap().check());
+        let found = block_on(SqliteStore::open(&path).unwrap().check());
         assert!(
             matches!(found, Err(CheckError::Damaged(_))),
             "{statement}: {found:?}"
@@ -125,9 +125,9 @@ fn a_row_that_cannot_be_read_is_an_error_and_no_key() {
         .unwrap();
     drop(connection);
     let keyring = keyring(&path);
-    let listed = wait(keyring.list(&keyfob::store::KeyQuery::namespace(&home())));
+    let listed = block_on(keyring.list(&keyfob::store::KeyQuery::namespace(&home())));
     assert!(listed.is_err(), "{listed:?}");
-    let feed = wait(keyring.store().changes(keyfob::Revision::ZERO, 100));
+    let feed = block_on(keyring.store().changes(keyfob::store::Revision::ZERO, 100));
     assert!(feed.unwrap_err().is_definite());
     // The rest of the store works on.
     create(&keyring, "alice", "another").unwrap();

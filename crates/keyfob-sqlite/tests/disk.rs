@@ -11,9 +11,11 @@ use std::{
 };
 
 use keyfob::{
-    CredentialId, KeyId, ManageError, Revision, Usage,
-    store::{CommitError, Item, KeyStore, StoreError},
-    wait,
+    KeyId, KeyStore, block_on,
+    gateway::Usage,
+    key::CredentialId,
+    manage,
+    store::{CommitError, Item, Revision, StoreError},
 };
 use keyfob_sqlite::SqliteStore;
 use play::{Process, count, create, home, keyring, now, say, system, told};
@@ -28,8 +30,8 @@ fn in_memory() -> TempDir {
 
 /// The keys that a store has, which must be sound.
 fn kept(store: &SqliteStore) -> BTreeSet<String> {
-    wait(store.check()).unwrap();
-    let changes = wait(store.changes(Revision::ZERO, usize::MAX)).unwrap();
+    block_on(store.check()).unwrap();
+    let changes = block_on(store.changes(Revision::ZERO, usize::MAX)).unwrap();
     let keys = changes
         .entries
         .iter()
@@ -40,9 +42,9 @@ fn kept(store: &SqliteStore) -> BTreeSet<String> {
     keys.collect()
 }
 
-fn store_error(error: ManageError) -> StoreError {
+fn store_error(error: manage::Error) -> StoreError {
     match error {
-        ManageError::Store(error) => error,
+        manage::Error::Store(error) => error,
         error => panic!("{error:?}"),
     }
 }
@@ -261,7 +263,7 @@ fn part_of_one_with_faults() {
     for n in 1..=6_u8 {
         let commit = creation(n);
         let id = KeyId::from_bytes([n; 16]);
-        match wait(store.commit(&commit)) {
+        match block_on(store.commit(&commit)) {
             Ok(_) => say(format_args!("kept {id}")),
             Err(CommitError::Store(error)) if error.is_definite() => {
                 say(format_args!("definite {id}"));
@@ -270,19 +272,22 @@ fn part_of_one_with_faults() {
             Err(error) => panic!("{error:?}"),
         }
         let usage = Usage::accepted(CredentialId::Key(id), now());
-        if wait(store.record_usage(&[usage])).is_err() {
+        if block_on(store.record_usage(&[usage])).is_err() {
             say("again");
         }
         // Reading goes on.
-        wait(store.key(&home(), id)).unwrap();
+        block_on(store.key(&home(), id)).unwrap();
     }
 }
 
 fn creation(n: u8) -> keyfob::store::Commit {
     use keyfob::{
-        KeyDigest, KeyName, KeyRecord, Labels, Owner, Scopes, Status,
+        Owner, Scopes,
         audit::{Action, AuditEntry},
-        store::{Change, Commit, Limits},
+        key::KeyDigest,
+        manage::{Labels, Status},
+        name::KeyName,
+        store::{Change, Commit, KeyRecord, Limits},
     };
     let context = system();
     let digits = "0".repeat(64);
@@ -302,7 +307,7 @@ fn creation(n: u8) -> keyfob::store::Commit {
         not_before: None,
         expires_at: None,
         status: Status::Active,
-        born: Revision::ZERO,
+        created_revision: Revision::ZERO,
         revision: Revision::ZERO,
     };
     Commit {

@@ -11,9 +11,11 @@ use std::{
 };
 
 use keyfob::{
-    CredentialId, Keyring, ManageError, Revision, Usage,
-    store::{KeyQuery, KeyStore},
-    wait,
+    KeyStore, Keyring, block_on,
+    gateway::Usage,
+    key::CredentialId,
+    manage,
+    store::{KeyQuery, Revision},
 };
 use keyfob_sqlite::SqliteStore;
 use play::{Process, create, format, home, keyring, new_key, now, say, system, told};
@@ -28,13 +30,13 @@ fn a_store_can_be_shared_and_sent() {
     let path = folder.path().join("keys.db");
     let store = SqliteStore::open(&path).unwrap();
     is_shared(&store);
-    wait(is_sent(store.watch().changed(Duration::ZERO)));
-    wait(is_sent(store.check())).unwrap();
-    wait(is_sent(store.backup(&folder.path().join("copy.db")))).unwrap();
+    block_on(is_sent(store.watch().changed(Duration::ZERO)));
+    block_on(is_sent(store.check())).unwrap();
+    block_on(is_sent(store.backup(&folder.path().join("copy.db")))).unwrap();
     let keyring = Keyring::new(store.clone(), format());
     drop(store);
     let context = system();
-    wait(is_sent(
+    block_on(is_sent(
         keyring.create(&context, new_key("alice", "laptop")),
     ))
     .unwrap();
@@ -64,8 +66,8 @@ fn a_future_that_is_dropped_is_kept_whole_or_not_at_all() {
         // Here it is dropped.
     }
     create(&keyring, "alice", "last").unwrap();
-    wait(keyring.store().check()).unwrap();
-    let changes = wait(keyring.store().changes(Revision::ZERO, 1000)).unwrap();
+    block_on(keyring.store().check()).unwrap();
+    let changes = block_on(keyring.store().changes(Revision::ZERO, 1000)).unwrap();
     assert_eq!(changes.entries.len() as u64, changes.head.get());
     let kept = changes.head.get();
     assert!((1..=begun + 1).contains(&kept), "{kept} of {begun}");
@@ -83,7 +85,7 @@ fn readers_go_on_after_dropped_futures() {
         let mut future = pin!(keyring.list(&query));
         let _ = future.as_mut().poll(&mut context);
     }
-    assert_eq!(wait(keyring.list(&query)).unwrap().items.len(), 1);
+    assert_eq!(block_on(keyring.list(&query)).unwrap().items.len(), 1);
 }
 
 #[test]
@@ -105,17 +107,17 @@ fn a_writer_that_waits_for_another_process_holds_up_nobody() {
         assert!(future.as_mut().poll(&mut context).is_pending());
     }
     // Reading goes on.
-    assert_eq!(wait(keyring.get(&home(), info.id)).unwrap(), info);
+    assert_eq!(block_on(keyring.get(&home(), info.id)).unwrap(), info);
     assert!(start.elapsed() < Duration::from_millis(300), "polls wait");
-    match wait(future) {
-        Err(ManageError::Store(error)) => assert!(error.is_definite(), "{error:?}"),
+    match block_on(future) {
+        Err(manage::Error::Store(error)) => assert!(error.is_definite(), "{error:?}"),
         answer => panic!("{answer:?}"),
     }
     assert!(start.elapsed() >= Duration::from_millis(300), "too hasty");
 
     other.execute_batch("ROLLBACK").unwrap();
-    assert_eq!(wait(keyring.get(&home(), info.id)).unwrap(), info);
-    wait(keyring.revoke(&system(), &home(), info.id)).unwrap();
+    assert_eq!(block_on(keyring.get(&home(), info.id)).unwrap(), info);
+    block_on(keyring.revoke(&system(), &home(), info.id)).unwrap();
 }
 
 #[test]
@@ -129,16 +131,16 @@ fn many_commits_at_once_are_kept_in_one_order() {
                 for n in 0..25 {
                     let (_, info) = create(keyring, "alice", &format!("{thread} {n}")).unwrap();
                     let usage = Usage::accepted(CredentialId::Key(info.id), now());
-                    wait(keyring.store().record_usage(&[usage])).unwrap();
+                    block_on(keyring.store().record_usage(&[usage])).unwrap();
                     // Its own change is seen by whoever was told of it.
-                    let found = wait(keyring.get(&home(), info.id)).unwrap();
+                    let found = block_on(keyring.get(&home(), info.id)).unwrap();
                     assert_eq!(found.revision, info.revision);
                 }
             });
         }
     });
-    wait(keyring.store().check()).unwrap();
-    let changes = wait(keyring.store().changes(Revision::ZERO, 1000)).unwrap();
+    block_on(keyring.store().check()).unwrap();
+    let changes = block_on(keyring.store().changes(Revision::ZERO, 1000)).unwrap();
     assert_eq!(changes.head, Revision::new(400));
     let credentials: Vec<CredentialId> = changes
         .entries
@@ -148,7 +150,7 @@ fn many_commits_at_once_are_kept_in_one_order() {
             _ => None,
         })
         .collect();
-    let usage = wait(keyring.usage(&credentials)).unwrap();
+    let usage = block_on(keyring.usage(&credentials)).unwrap();
     assert_eq!(usage.len(), 400);
     assert!(usage.iter().all(|usage| usage.accepted == 1));
 }
@@ -175,7 +177,7 @@ fn part_of_one_that_opens_and_drops() {
         let keyring = keyring(Path::new(&path));
         create(&keyring, "alice", &format!("{n}")).unwrap();
         let mut watch = keyring.store().watch();
-        wait(watch.changed(Duration::ZERO));
+        block_on(watch.changed(Duration::ZERO));
         let other = keyring.store().clone();
         assert!(all().0 >= before.0 + 4, "a writer, readers, a watcher");
         drop(keyring);

@@ -9,10 +9,12 @@ use std::{
 };
 
 use keyfob::{
-    CredentialId, KeyId, Keyring, Owner, Revision, Rotation,
+    KeyId, KeyStore, Keyring, Owner,
     audit::{Action, AuditEvent},
-    store::{AuditQuery, Item, KeyQuery, KeyStore},
-    wait,
+    block_on,
+    key::CredentialId,
+    manage::Rotation,
+    store::{AuditQuery, Item, KeyQuery, Revision},
 };
 use keyfob_sqlite::SqliteStore;
 use play::{Process, count, create, home, keyring, say, system, told, user};
@@ -30,7 +32,7 @@ fn trail(store: &SqliteStore) -> Vec<AuditEvent> {
     };
     let mut events = Vec::new();
     loop {
-        let page = wait(store.audit(&query)).unwrap();
+        let page = block_on(store.audit(&query)).unwrap();
         events.extend(page.items);
         query.after = page.next;
         if query.after.is_none() {
@@ -48,7 +50,7 @@ enum Subject {
 
 /// The trail and the state must tell of the same changes.
 fn is_whole(store: &SqliteStore) {
-    wait(store.check()).unwrap();
+    block_on(store.check()).unwrap();
     let mut last = BTreeMap::new();
     let mut deleted = BTreeSet::new();
     for event in trail(store) {
@@ -64,7 +66,7 @@ fn is_whole(store: &SqliteStore) {
         };
         last.insert(subject, event.revision);
     }
-    let changes = wait(store.changes(Revision::ZERO, usize::MAX)).unwrap();
+    let changes = block_on(store.changes(Revision::ZERO, usize::MAX)).unwrap();
     let mut told = BTreeMap::new();
     for entry in changes.entries {
         let subject = match entry.item {
@@ -76,9 +78,9 @@ fn is_whole(store: &SqliteStore) {
                 assert!(deleted.contains(&id));
                 Subject::Credential(CredentialId::Key(id))
             }
-            Item::Boundary(boundary) => match boundary.realm {
-                keyfob::Realm::Owner(_, owner) => Subject::Owner(owner),
-                realm => panic!("nobody cut {realm:?}"),
+            Item::Cutoff(cutoff) => match cutoff.target {
+                keyfob::store::Target::Owner(_, owner) => Subject::Owner(owner),
+                target => panic!("nobody cut {target:?}"),
             },
             item => panic!("nobody made {item:?}"),
         };
@@ -96,7 +98,7 @@ fn whatever_was_acknowledged_before_a_kill_is_there_and_nothing_is_half() {
     let mut acknowledged = 0;
     let mut lost_answers = 0;
     for kill in 0..kills() {
-        let before = wait(SqliteStore::open(&path).unwrap().changes(Revision::ZERO, 1));
+        let before = block_on(SqliteStore::open(&path).unwrap().changes(Revision::ZERO, 1));
         let before = before.unwrap().head.get();
         let mut process = Process::start("part_of_one_that_is_killed", &words);
         let mut lines = Vec::new();
@@ -162,15 +164,15 @@ fn burst(keyring: &Keyring<SqliteStore>, thread: u32) {
     for n in 0_u32.. {
         let (_, info) = create(keyring, &whoever, &format!("{whoever} {n}")).unwrap();
         say(format_args!("{} {} done", info.revision, info.id));
-        let rotated = wait(keyring.rotate(&system(), &home(), info.id, rotation, None));
+        let rotated = block_on(keyring.rotate(&system(), &home(), info.id, rotation, None));
         let (_, info) = rotated.unwrap();
         say(format_args!("{} {} done", info.revision, info.id));
         if n % 3 == 0 {
-            wait(keyring.delete(&system(), &home(), info.id)).unwrap();
+            block_on(keyring.delete(&system(), &home(), info.id)).unwrap();
         }
         if n % 5 == 0 {
             let leaver = user(&format!("leaver {thread} {n}"));
-            wait(keyring.remove_member(&system(), &home().team, &leaver)).unwrap();
+            block_on(keyring.remove_member(&system(), &home().team, &leaver)).unwrap();
         }
     }
 }
@@ -203,6 +205,6 @@ fn stores_that_come_and_go_under_load_lose_nothing() {
     is_whole(&store);
     assert_eq!(made.len(), 200);
     for id in made {
-        assert!(wait(store.key(&home(), id)).unwrap().is_some(), "{id}");
+        assert!(block_on(store.key(&home(), id)).unwrap().is_some(), "{id}");
     }
 }

@@ -1,16 +1,21 @@
 //! Random changes to the file and to the contract as plain code: the answers must be equal.
 
 use keyfob::{
-    Actor, Context, CredentialId, KeyDigest, KeyId, KeyName, KeyRecord, LabelName, LabelValue,
-    Labels, NamespaceId, Owner, Policy, PreviousSecret, Realm, Reason, RequestId, Revision, Scope,
-    Scopes, ServiceId, Status, TeamId, Tenant, Timestamp, Usage, UserId,
+    Actor, Context, KeyId, KeyStore, Owner, Scopes, Tenant, Timestamp,
     audit::{Action, AuditEntry},
+    block_on,
+    gateway::Usage,
+    key::{CredentialId, KeyDigest},
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
-    store::{
-        AuditQuery, Change, Commit, CommitError, Cursor, KeyQuery, KeyStore, LegacyQuery, Limits,
-        NamespaceQuery, StatusFilter, StoreState,
+    manage::{Labels, Policy, Status},
+    name::{
+        KeyName, LabelName, LabelValue, NamespaceId, Reason, RequestId, Scope, ServiceId, TeamId,
+        UserId,
     },
-    wait,
+    store::{
+        AuditQuery, Change, Commit, CommitError, Cursor, KeyQuery, KeyRecord, LegacyQuery, Limits,
+        NamespaceQuery, PreviousSecret, Revision, StatusFilter, StoreState, Target,
+    },
 };
 use keyfob_sqlite::SqliteStore;
 use proptest::{collection::vec, prelude::*};
@@ -25,7 +30,7 @@ struct Step {
     owner: u8,
     name: u8,
     shape: u8,
-    realm: u8,
+    target: u8,
     seconds: i8,
     flag: bool,
     stale: bool,
@@ -40,7 +45,7 @@ fn step() -> impl Strategy<Value = Step> {
     let choices = (any::<bool>(), prop::bool::weighted(0.1));
     (people, forms, choices).prop_map(|(people, forms, choices)| {
         let (kind, key, place, owner) = people;
-        let (name, shape, realm, seconds) = forms;
+        let (name, shape, target, seconds) = forms;
         let (flag, stale) = choices;
         Step {
             kind,
@@ -49,7 +54,7 @@ fn step() -> impl Strategy<Value = Step> {
             owner,
             name,
             shape,
-            realm,
+            target,
             seconds,
             flag,
             stale,
@@ -104,12 +109,12 @@ fn digest(n: u8) -> KeyDigest {
     KeyDigest::from_text(&format!("{scheme}:{}", format!("{n:02x}").repeat(32))).unwrap()
 }
 
-fn realm(step: &Step) -> Realm {
+fn target(step: &Step) -> Target {
     let place = place(step.place);
-    match step.realm {
-        0 => Realm::Team(place.team),
-        1..=3 => Realm::Namespace(place),
-        _ => Realm::Owner(place.team, owner(step.owner)),
+    match step.target {
+        0 => Target::Team(place.team),
+        1..=3 => Target::Namespace(place),
+        _ => Target::Owner(place.team, owner(step.owner)),
     }
 }
 
@@ -181,7 +186,7 @@ fn record(step: &Step, context: &Context) -> KeyRecord {
         } else {
             Status::Disabled
         },
-        born: Revision::ZERO,
+        created_revision: Revision::ZERO,
         revision: Revision::ZERO,
     }
 }
@@ -196,7 +201,7 @@ fn legacy_record(step: &Step, context: &Context) -> LegacyRecord {
         imported_at: context.now,
         imported_by: context.actor.clone(),
         revoked: None,
-        born: Revision::ZERO,
+        created_revision: Revision::ZERO,
         revision: Revision::ZERO,
     }
 }
@@ -240,11 +245,13 @@ fn change(step: &Step, context: &Context, state: &StoreState) -> Change {
             tenant,
             id: key_id(step.key),
         },
-        16..=17 => Change::CutRealm {
-            realm: realm(step),
+        16..=17 => Change::Revoke {
+            target: target(step),
             close: step.flag,
         },
-        18..=19 => Change::OpenRealm { realm: realm(step) },
+        18..=19 => Change::Restore {
+            target: target(step),
+        },
         20 => Change::ImportLegacy {
             record: legacy_record(step, context),
         },
@@ -326,7 +333,7 @@ impl Pair {
             event: event(step, &context),
         };
         let expected = self.state.commit(&commit);
-        match (wait(self.store.commit(&commit)), expected) {
+        match (block_on(self.store.commit(&commit)), expected) {
             (Ok(revision), Ok(expected)) => assert_eq!(revision, expected),
             (Err(CommitError::Conflict(conflict)), Err(expected)) => {
                 assert_eq!(conflict, expected, "{commit:?}");
@@ -335,7 +342,7 @@ impl Pair {
         }
         if step.kind.is_multiple_of(4) {
             let batch = usage(step, context.now);
-            wait(self.store.record_usage(&batch)).unwrap();
+            block_on(self.store.record_usage(&batch)).unwrap();
             self.state.record_usage(&batch);
         }
     }
@@ -353,7 +360,7 @@ impl Pair {
                 ]
             })
             .collect();
-        let kept = wait(self.store.usage(&credentials)).unwrap();
+        let kept = block_on(self.store.usage(&credentials)).unwrap();
         // What a column cannot hold is as good as its largest number.
         let most = i64::MAX.unsigned_abs();
         let expected = self.state.usage(&credentials).into_iter().map(|usage| {
@@ -361,20 +368,20 @@ impl Pair {
             Usage { accepted, ..usage }
         });
         assert_eq!(kept, expected.collect::<Vec<_>>());
-        wait(self.store.check()).unwrap();
+        block_on(self.store.check()).unwrap();
     }
 
     fn compare_keys(&self) {
         for n in 0..7 {
             for at in 0..5 {
-                let found = wait(self.store.key(&place(at), key_id(n))).unwrap();
+                let found = block_on(self.store.key(&place(at), key_id(n))).unwrap();
                 same(&json!(found), &json!(self.state.key(&place(at), key_id(n))));
             }
         }
         for query in key_queries() {
             let mut query = query;
             loop {
-                let page = wait(self.store.keys(&query)).unwrap();
+                let page = block_on(self.store.keys(&query)).unwrap();
                 let expected = self.state.keys(&query);
                 same(&json!(page.items), &json!(expected.items));
                 assert_eq!(page.next, expected.next, "{query:?}");
@@ -389,9 +396,9 @@ impl Pair {
     fn compare_lists(&self) {
         for at in 0..5 {
             let tenant = place(at);
-            let policy = wait(self.store.policy(&tenant)).unwrap();
+            let policy = block_on(self.store.policy(&tenant)).unwrap();
             assert_eq!(policy, self.state.policy(&tenant));
-            let policy = wait(self.store.legacy_policy(&tenant)).unwrap();
+            let policy = block_on(self.store.legacy_policy(&tenant)).unwrap();
             assert_eq!(policy, self.state.legacy_policy(&tenant));
         }
         let everywhere = || [None].into_iter().chain((0..5).map(Some));
@@ -400,14 +407,14 @@ impl Pair {
             for within in [None, Some(0), Some(2)] {
                 let team = tenant.as_ref().map(|tenant| tenant.team.clone());
                 let namespace = within.map(|at| place(at).namespace);
-                for after in [None, Some(Cursor::behind(Revision::new(5)))] {
+                for after in [None, Some(Cursor::after(Revision::new(5)))] {
                     let query = NamespaceQuery {
                         team: team.clone(),
                         namespace: namespace.clone(),
                         after,
                         limit,
                     };
-                    let page = wait(self.store.namespaces(&query)).unwrap();
+                    let page = block_on(self.store.namespaces(&query)).unwrap();
                     let expected = self.state.namespaces(&query);
                     assert_eq!(page.items, expected.items, "{query:?}");
                     assert_eq!(page.next, expected.next, "{query:?}");
@@ -419,7 +426,7 @@ impl Pair {
                             after,
                             limit,
                         };
-                        let page = wait(self.store.legacy(&query)).unwrap();
+                        let page = block_on(self.store.legacy(&query)).unwrap();
                         let expected = self.state.legacy(&query);
                         same(&json!(page.items), &json!(expected.items));
                         assert_eq!(page.next, expected.next, "{query:?}");
@@ -431,7 +438,7 @@ impl Pair {
 
     fn compare_trail(&self) {
         for query in audit_queries(self.now) {
-            let page = wait(self.store.audit(&query)).unwrap();
+            let page = block_on(self.store.audit(&query)).unwrap();
             let expected = self.state.audit(&query);
             assert_eq!(page.items, expected.items, "{query:?}");
             assert_eq!(page.next, expected.next, "{query:?}");
@@ -443,7 +450,7 @@ impl Pair {
         for after in (0..=head + 1).chain([u64::MAX]) {
             for limit in [0, 3, usize::MAX] {
                 let after = Revision::new(after);
-                let changes = wait(self.store.changes(after, limit)).unwrap();
+                let changes = block_on(self.store.changes(after, limit)).unwrap();
                 same(&json!(changes), &json!(self.state.changes(after, limit)));
             }
         }
@@ -532,7 +539,7 @@ fn audit_queries(now: i64) -> Vec<AuditQuery> {
             (Some(at), Some(at.plus_seconds(20))),
         ] {
             for team in [None, Some(place(0).team)] {
-                for after in [None, Some(Cursor::behind(Revision::new(4)))] {
+                for after in [None, Some(Cursor::after(Revision::new(4)))] {
                     queries.push(AuditQuery {
                         team: team.clone(),
                         since,

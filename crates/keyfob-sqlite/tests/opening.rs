@@ -4,13 +4,13 @@ mod play;
 
 use std::{fs, path::Path, time::Duration};
 
-use keyfob::{Revision, store::KeyStore, wait};
+use keyfob::{KeyStore, block_on, store::Revision};
 use keyfob_sqlite::{OpenError, SqliteStore};
 use play::{Process, create, keyring, say, told};
 use rusqlite::Connection;
 
 fn head(store: &SqliteStore) -> Revision {
-    wait(store.changes(Revision::ZERO, 1)).unwrap().head
+    block_on(store.changes(Revision::ZERO, 1)).unwrap().head
 }
 
 #[test]
@@ -21,7 +21,7 @@ fn a_store_that_is_opened_anew_has_everything() {
         let keyring = keyring(&path);
         assert_eq!(head(keyring.store()), Revision::new(n));
         create(&keyring, "alice", &format!("{n}")).unwrap();
-        wait(keyring.store().check()).unwrap();
+        block_on(keyring.store().check()).unwrap();
     }
 }
 
@@ -49,7 +49,7 @@ fn stores_of_one_process_see_each_other() {
     }
     drop(one);
     create(&two, "alice", "last").unwrap();
-    wait(two.store().check()).unwrap();
+    block_on(two.store().check()).unwrap();
 }
 
 #[test]
@@ -61,7 +61,7 @@ fn a_new_store_is_for_its_owner_alone() {
     let path = folder.path().join("keys.db");
     let keyring = keyring(&path);
     create(&keyring, "alice", "laptop").unwrap();
-    wait(keyring.store().backup(&folder.path().join("copy.db"))).unwrap();
+    block_on(keyring.store().backup(&folder.path().join("copy.db"))).unwrap();
     let files: Vec<_> = fs::read_dir(folder.path()).unwrap().flatten().collect();
     assert!(files.len() >= 4, "the log is beside the file: {files:?}");
     for file in files {
@@ -179,7 +179,7 @@ fn processes_that_open_a_new_file_at_once_make_one_store() {
         }
         let keyring = keyring(&path);
         assert_eq!(head(keyring.store()), Revision::new(6));
-        wait(keyring.store().check()).unwrap();
+        block_on(keyring.store().check()).unwrap();
     }
 }
 

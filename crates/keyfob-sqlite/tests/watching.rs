@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyfob::{Revision, store::KeyStore, wait};
+use keyfob::{KeyStore, block_on, store::Revision};
 use play::{Process, create, keyring, say, told};
 
 const LONG: Duration = Duration::from_mins(1);
@@ -19,17 +19,17 @@ fn a_change_of_the_process_is_told_at_once() {
     let keyring = keyring(&folder.path().join("keys.db"));
     let mut watch = keyring.store().watch();
     create(&keyring, "alice", "before").unwrap();
-    wait(watch.changed(LONG));
+    block_on(watch.changed(LONG));
     thread::scope(|scope| {
         scope.spawn(|| {
             thread::sleep(Duration::from_millis(100));
             create(&keyring, "alice", "meanwhile").unwrap();
         });
         let start = Instant::now();
-        wait(watch.changed(LONG));
+        block_on(watch.changed(LONG));
         assert!(start.elapsed() >= Duration::from_millis(50), "too soon");
     });
-    let changes = wait(keyring.store().changes(Revision::ZERO, 10)).unwrap();
+    let changes = block_on(keyring.store().changes(Revision::ZERO, 10)).unwrap();
     assert_eq!(changes.head, Revision::new(2));
 }
 
@@ -40,11 +40,11 @@ fn the_time_ends_a_wait() {
     let mut watch = keyring.store().watch();
     for _ in 0..2 {
         let start = Instant::now();
-        wait(watch.changed(Duration::from_millis(120)));
+        block_on(watch.changed(Duration::from_millis(120)));
         assert!(start.elapsed() >= Duration::from_millis(120));
         assert!(start.elapsed() < LONG);
     }
-    wait(watch.changed(Duration::ZERO));
+    block_on(watch.changed(Duration::ZERO));
 }
 
 #[test]
@@ -53,10 +53,11 @@ fn usage_is_no_change() {
     let keyring = keyring(&folder.path().join("keys.db"));
     let (_, info) = create(&keyring, "alice", "laptop").unwrap();
     let mut watch = keyring.store().watch();
-    let usage = keyfob::Usage::accepted(keyfob::CredentialId::Key(info.id), play::now());
-    wait(keyring.store().record_usage(&[usage])).unwrap();
+    let usage =
+        keyfob::gateway::Usage::accepted(keyfob::key::CredentialId::Key(info.id), play::now());
+    block_on(keyring.store().record_usage(&[usage])).unwrap();
     let start = Instant::now();
-    wait(watch.changed(Duration::from_millis(200)));
+    block_on(watch.changed(Duration::from_millis(200)));
     assert!(
         start.elapsed() >= Duration::from_millis(200),
         "told of usage"
@@ -74,11 +75,11 @@ fn many_watches_are_told_of_every_change() {
                 let mut watch = store.watch();
                 let mut seen = Revision::ZERO;
                 while seen < Revision::new(50) {
-                    let changes = wait(store.changes(seen, 1000)).unwrap();
-                    seen = changes.upto;
+                    let changes = block_on(store.changes(seen, 1000)).unwrap();
+                    seen = changes.next_after;
                     if seen < Revision::new(50) {
                         let start = Instant::now();
-                        wait(watch.changed(LONG));
+                        block_on(watch.changed(LONG));
                         assert!(start.elapsed() < LONG, "not told");
                     }
                 }
@@ -103,9 +104,9 @@ fn a_change_of_another_process_is_told() {
     for n in 1..=20 {
         other.tell("create");
         let start = Instant::now();
-        wait(watch.changed(LONG));
+        block_on(watch.changed(LONG));
         slowest = slowest.max(start.elapsed());
-        let head = wait(store.changes(Revision::ZERO, 1)).unwrap().head;
+        let head = block_on(store.changes(Revision::ZERO, 1)).unwrap().head;
         assert_eq!(head, Revision::new(n));
     }
     assert!(slowest < LONG / 2, "told after {slowest:?}");
@@ -114,7 +115,7 @@ fn a_change_of_another_process_is_told() {
     assert_eq!(other.heard().as_deref(), Some("created"));
     drop(other);
     let start = Instant::now();
-    wait(watch.changed(LONG));
+    block_on(watch.changed(LONG));
     assert!(start.elapsed() < LONG / 2);
 }
 
@@ -140,9 +141,9 @@ fn a_watch_that_outlives_its_store_still_ends() {
     let path = folder.path().join("keys.db");
     let mut watch = keyring(&path).store().watch();
     let start = Instant::now();
-    wait(watch.changed(Duration::from_millis(100)));
+    block_on(watch.changed(Duration::from_millis(100)));
     assert!(start.elapsed() >= Duration::from_millis(100));
     create(&keyring(&path), "alice", "laptop").unwrap();
-    wait(watch.changed(LONG));
+    block_on(watch.changed(LONG));
     assert!(start.elapsed() < LONG / 2, "not told by another store");
 }

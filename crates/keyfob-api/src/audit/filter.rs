@@ -1,6 +1,11 @@
 //! Which events to list, as a query says it.
 
-use keyfob::{CredentialId, KeyFormat, NamespaceId, legacy::LegacyId, store::AuditQuery};
+use keyfob::{
+    key::{CredentialId, KeyFormat},
+    legacy::LegacyId,
+    name::NamespaceId,
+    store::AuditQuery,
+};
 use serde::Deserialize;
 use utoipa::IntoParams;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json as Answer, extract::State};
-use keyfob::{ManageError, store::KeyStore};
+use keyfob::{KeyStore, manage};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -31,7 +31,7 @@ pub(crate) async fn handle<S: KeyStore + 'static>(
             last_hash: Some(hash.to_string()),
             broken_at: None,
         })),
-        Err(ManageError::Audit(broken)) => {
+        Err(manage::Error::Audit(broken)) => {
             tracing::error!(
                 revision = broken.revision.get(),
                 "the audit trail is broken"

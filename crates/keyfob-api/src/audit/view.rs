@@ -1,8 +1,8 @@
 //! An event as the interface shows it.
 
 use keyfob::{
-    KeyFormat,
     audit::{Action, AuditEvent},
+    key::KeyFormat,
 };
 use serde::Serialize;
 use utoipa::ToSchema;

@@ -2,7 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use keyfob::{Expiry, LabelName, LabelValue, Labels, Owner, ServiceId, UserId};
+use keyfob::{
+    Expiry, Owner,
+    manage::Labels,
+    name::{LabelName, LabelValue, ServiceId, UserId},
+};
 use serde::Deserialize;
 use utoipa::ToSchema;
 

@@ -8,7 +8,7 @@ use axum::{
     http::{StatusCode, header},
     response::{IntoResponse, Response},
 };
-use keyfob::{Expiry, IssuedKey, KeyInfo, KeyName, NewKey, Scopes, Tenant, store::KeyStore};
+use keyfob::{Expiry, IssuedKey, KeyInfo, KeyStore, NewKey, Scopes, Tenant, name::KeyName};
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::ToSchema;
 

@@ -6,7 +6,7 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use keyfob::store::KeyStore;
+use keyfob::KeyStore;
 
 use crate::{
     admission::Admitted,

@@ -1,7 +1,8 @@
 //! Which keys to list, as a query says it.
 
 use keyfob::{
-    KeyName, LabelName, LabelValue, Tenant,
+    Tenant,
+    name::{KeyName, LabelName, LabelValue},
     store::{Cursor, KeyQuery, StatusFilter},
 };
 use serde::Deserialize;

@@ -7,15 +7,15 @@ use axum::{
     extract::{Path, State},
 };
 use keyfob::{
-    Tenant, Timestamp,
-    store::{KeyQuery, KeyStore, Page},
+    KeyStore, Tenant, Timestamp,
+    store::{KeyQuery, Page},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
     admission::Admitted,
-    authority::{Call, Relation, judge},
+    authority::{Call, Relation, decide},
     body::Query,
     control_plane::Plane,
     key::{AccessKey, filter::ListKeys},
@@ -47,7 +47,7 @@ pub(crate) async fn handle<S: KeyStore + 'static>(
     let tenant = plane.tenant(&asked, &namespace).await?;
     let mut query = filter.parse(&tenant)?;
     let caller = &asked.caller;
-    if judge(Call::ListKeys, caller.rights, Relation::Team).is_err() {
+    if decide(Call::ListKeys, caller.rights, Relation::Team).is_err() {
         let own = caller.actor.owner.clone();
         if own.is_none() || query.owner.as_ref().is_some_and(|owner| !caller.is(owner)) {
             return Ok(Answer(KeyList::default()));

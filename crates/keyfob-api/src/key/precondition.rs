@@ -6,7 +6,10 @@ use axum::{
     extract::FromRequestParts,
     http::{HeaderMap, HeaderValue, header, request::Parts},
 };
-use keyfob::{KeyInfo, ManageError, Revision, store::Conflict};
+use keyfob::{
+    KeyInfo, manage,
+    store::{Conflict, Revision},
+};
 
 use crate::refusal::Refusal;
 
@@ -42,9 +45,9 @@ impl IfMatch {
     }
 
     /// What went wrong: if the caller named a revision, another one is a failed precondition.
-    pub(crate) fn judge(self, error: ManageError) -> Refusal {
+    pub(crate) fn decide(self, error: manage::Error) -> Refusal {
         match error {
-            ManageError::Conflict(Conflict::Stale) if self.0.is_some() => {
+            manage::Error::Conflict(Conflict::Stale) if self.0.is_some() => {
                 Refusal::PRECONDITION_FAILED
             }
             error => error.into(),

@@ -11,9 +11,11 @@ use axum::{
     http::{HeaderName, request::Parts},
 };
 use keyfob::{
-    Context, CredentialId, IssuedKey, KeyInfo, KeyUpdate, LabelName, LabelValue, Labels,
-    ManageError, NewKey, Reason, Revision, Rotation, Scopes, Status, Tenant,
-    store::{Conflict, KeyQuery, KeyStore},
+    Context, IssuedKey, KeyInfo, KeyStore, NewKey, Scopes, Tenant,
+    key::CredentialId,
+    manage::{self, KeyUpdate, Labels, Rotation, Status},
+    name::{LabelName, LabelValue, Reason},
+    store::{Conflict, KeyQuery, Revision},
 };
 use ring::digest::{SHA256, digest};
 
@@ -155,10 +157,10 @@ impl<S: KeyStore> Plane<S> {
                 _ => Ok((key, info)),
             },
             // Another process may have been faster with the same request.
-            Err(ManageError::Conflict(Conflict::NameTaken)) => {
+            Err(manage::Error::Conflict(Conflict::NameTaken)) => {
                 match self.created(&tenant, creation).await? {
                     Some(info) => self.create_again(&context, &info, &scopes, creation).await,
-                    None => Err(ManageError::Conflict(Conflict::NameTaken).into()),
+                    None => Err(manage::Error::Conflict(Conflict::NameTaken).into()),
                 }
             }
             Err(error) => Err(error.into()),
@@ -206,7 +208,7 @@ impl<S: KeyStore> Plane<S> {
         let update = self
             .keyring
             .update(context, &info.tenant, info.id, update, Some(expected));
-        let updated = update.await.map_err(|error| if_match.judge(error))?;
+        let updated = update.await.map_err(|error| if_match.decide(error))?;
         Ok(Some(updated.revision))
     }
 

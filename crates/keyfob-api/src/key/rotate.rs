@@ -7,7 +7,7 @@ use axum::{
     http::StatusCode,
     response::Response,
 };
-use keyfob::{Rotation, store::KeyStore};
+use keyfob::{KeyStore, manage::Rotation};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -69,7 +69,7 @@ pub(crate) async fn handle<S: KeyStore + 'static>(
         .keyring
         .rotate(&context, &info.tenant, info.id, rotation, expected)
         .await
-        .map_err(|error| if_match.judge(error))?;
+        .map_err(|error| if_match.decide(error))?;
     plane
         .answer_secret(&asked, StatusCode::OK, key, &info)
         .await

@@ -1,6 +1,6 @@
 //! Scopes in bodies: a list of names, or `["*"]` for every scope.
 
-use keyfob::{Scope, Scopes, Tenant};
+use keyfob::{Scopes, Tenant, name::Scope};
 
 use crate::{
     admission::Admitted,

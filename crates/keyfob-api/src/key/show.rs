@@ -8,7 +8,7 @@ use axum::{
     http::header,
     response::{IntoResponse, Response},
 };
-use keyfob::{CredentialId, KeyId, KeyInfo, Tenant, Timestamp, Usage, store::KeyStore};
+use keyfob::{KeyId, KeyInfo, KeyStore, Tenant, Timestamp, gateway::Usage, key::CredentialId};
 use serde::Serialize;
 use utoipa::ToSchema;
 

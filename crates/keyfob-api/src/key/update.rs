@@ -6,7 +6,7 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use keyfob::{KeyInfo, KeyName, KeyUpdate, store::KeyStore};
+use keyfob::{KeyInfo, KeyStore, manage::KeyUpdate, name::KeyName};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -66,7 +66,7 @@ pub(crate) async fn handle<S: KeyStore + 'static>(
         .keyring
         .update(&context, &info.tenant, info.id, update, expected)
         .await
-        .map_err(|error| if_match.judge(error))?;
+        .map_err(|error| if_match.decide(error))?;
     plane.answer(&asked, &updated).await
 }
 

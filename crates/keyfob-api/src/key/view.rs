@@ -3,8 +3,10 @@
 use std::collections::BTreeMap;
 
 use keyfob::{
-    Actor, CredentialId, KeyFormat, KeyInfo, Labels, Owner, Policy, Revocation, RevocationCause,
-    Standing, Status, Timestamp, Usage,
+    Actor, KeyInfo, Owner, Timestamp,
+    gateway::Usage,
+    key::{CredentialId, KeyFormat},
+    manage::{EffectiveStatus, Labels, Policy, Revocation, RevocationCause, Status},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -41,7 +43,7 @@ pub(crate) struct AccessKey {
     creator: ActorView,
     /// What it is good for now.
     #[schema(value_type = StandingView)]
-    status: Standing,
+    status: EffectiveStatus,
     /// What it may be used for; `["*"]` for everything.
     scopes: Vec<String>,
     /// Free labels.
@@ -80,7 +82,7 @@ impl AccessKey {
             namespace: info.tenant.namespace.as_str().to_owned(),
             owner: OwnerView::from(&info.owner),
             creator: ActorView::new(&info.created_by, format),
-            status: info.standing(now, policy),
+            status: info.effective_status(now, policy),
             scopes: scope_names(&info.scopes),
             labels: visible(&info.labels),
             not_before: info.not_before.map(Moment),
@@ -112,7 +114,7 @@ fn visible(labels: &Labels) -> BTreeMap<String, String> {
 
 /// What a key is good for.
 #[derive(ToSchema)]
-#[schema(as = Standing, rename_all = "snake_case")]
+#[schema(as = EffectiveStatus, rename_all = "snake_case")]
 #[expect(dead_code, reason = "the shape of the core's type, for the document")]
 pub(crate) enum StandingView {
     Active,

@@ -4,8 +4,9 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use axum::{Json as Answer, extract::State};
 use keyfob::{
-    LegacyUse, Tenant, Timestamp,
-    store::{KeyQuery, KeyStore, LegacyQuery},
+    KeyStore, Tenant, Timestamp,
+    legacy::LegacyUse,
+    store::{KeyQuery, LegacyQuery},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -112,8 +113,9 @@ impl UseOfNamespace {
     fn new(tenant: &Tenant, policy: LegacyPolicyView, found: &[LegacyUse]) -> Self {
         let usage = || found.iter().filter_map(|found| found.usage.as_ref());
         let last: Option<Timestamp> = usage().filter_map(|usage| usage.last_used).max();
-        let sum =
-            |count: fn(&keyfob::Usage) -> u64| usage().map(count).fold(0, u64::saturating_add);
+        let sum = |count: fn(&keyfob::gateway::Usage) -> u64| {
+            usage().map(count).fold(0, u64::saturating_add)
+        };
         Self {
             team: tenant.team.as_str().to_owned(),
             namespace: tenant.namespace.as_str().to_owned(),

@@ -6,7 +6,7 @@ use axum::{
     Json as Answer,
     extract::{Path, State},
 };
-use keyfob::{legacy::LegacyId, store::KeyStore};
+use keyfob::{KeyStore, legacy::LegacyId};
 
 use crate::{
     admission::Admitted,

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json as Answer, extract::State};
-use keyfob::{NamespaceId, Tenant, store::KeyStore};
+use keyfob::{KeyStore, Tenant, name::NamespaceId};
 use serde::Deserialize;
 use utoipa::ToSchema;
 

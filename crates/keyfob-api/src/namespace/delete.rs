@@ -6,7 +6,7 @@ use axum::{
     extract::{Path, State},
     http::StatusCode,
 };
-use keyfob::store::KeyStore;
+use keyfob::KeyStore;
 
 use crate::{admission::Admitted, authority::Call, control_plane::Plane, refusal::Refusal};
 

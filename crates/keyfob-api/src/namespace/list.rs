@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use axum::{Json as Answer, extract::State};
 use keyfob::{
-    TeamId, Tenant,
-    store::{KeyQuery, KeyStore, NamespaceQuery, NamespaceRecord, Page},
+    KeyStore, Tenant,
+    name::TeamId,
+    store::{KeyQuery, NamespaceQuery, NamespaceRecord, Page},
 };
 use serde::Serialize;
 use utoipa::ToSchema;

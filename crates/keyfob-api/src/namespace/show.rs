@@ -6,10 +6,7 @@ use axum::{
     Json as Answer,
     extract::{Path, State},
 };
-use keyfob::{
-    NamespaceId,
-    store::{KeyStore, NamespaceRecord},
-};
+use keyfob::{KeyStore, name::NamespaceId, store::NamespaceRecord};
 use serde::Serialize;
 use utoipa::ToSchema;
 

@@ -1,6 +1,6 @@
 //! A policy for keys as bodies have it.
 
-use keyfob::{NamespaceId, Policy, Tenant, Ttl};
+use keyfob::{Tenant, Ttl, manage::Policy, name::NamespaceId};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 

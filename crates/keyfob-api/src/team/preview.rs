@@ -3,8 +3,10 @@
 use std::collections::{BTreeMap, HashMap};
 
 use keyfob::{
-    KeyInfo, NamespaceId, Owner, Policy, Standing, TeamId, Timestamp,
-    store::{KeyQuery, KeyStore, Page, StatusFilter},
+    KeyInfo, KeyStore, Owner, Timestamp,
+    manage::{EffectiveStatus, Policy},
+    name::{NamespaceId, TeamId},
+    store::{KeyQuery, Page, StatusFilter},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -42,7 +44,7 @@ impl<S: KeyStore> Plane<S> {
                 let used = self.usage_of(&items).await?;
                 for info in &items {
                     let policy = self.policy_of(info, &mut policies).await?;
-                    if info.standing(now, policy) == Standing::Expired {
+                    if info.effective_status(now, policy) == EffectiveStatus::Expired {
                         continue;
                     }
                     let usage = used.get(&info.id);

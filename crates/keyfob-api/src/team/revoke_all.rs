@@ -6,7 +6,11 @@ use axum::{
     Json as Answer,
     extract::{Path, State},
 };
-use keyfob::{Owner, Realm, ServiceId, TeamId, UserId, store::KeyStore};
+use keyfob::{
+    KeyStore, Owner,
+    name::{ServiceId, TeamId, UserId},
+    store::Target,
+};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
@@ -36,35 +40,35 @@ pub(crate) async fn handle<S: KeyStore + 'static>(
 ) -> Result<Answer<Done>, Refusal> {
     let team = asked.team(Call::RevokeAll, &team)?;
     let context = asked.context_because(body.reason.as_deref())?;
-    let realm = plane.realm(&asked, team, &body).await?;
-    plane.keyring.revoke_all(&context, realm).await?;
+    let target = plane.target(&asked, team, &body).await?;
+    plane.keyring.revoke_all(&context, target).await?;
     Ok(Answer(Done {}))
 }
 
 impl<S: KeyStore> Plane<S> {
-    async fn realm(
+    async fn target(
         &self,
         asked: &Admitted,
         team: TeamId,
         body: &RevokeAll,
-    ) -> Result<Realm, Refusal> {
+    ) -> Result<Target, Refusal> {
         let id = body
             .id
             .as_deref()
             .ok_or(Refusal::bad_request("id: missing"));
         Ok(match body.of {
-            Target::Team if body.id.is_some() => {
+            TargetKind::Team if body.id.is_some() => {
                 return Err(Refusal::bad_request("id: the path names the team"));
             }
-            Target::Team => Realm::Team(team),
-            Target::User => Realm::Owner(team, Owner::User(UserId::new(id?)?)),
-            Target::Service => Realm::Owner(team, Owner::Service(ServiceId::new(id?)?)),
-            Target::Namespace => {
+            TargetKind::Team => Target::Team(team),
+            TargetKind::User => Target::Owner(team, Owner::User(UserId::new(id?)?)),
+            TargetKind::Service => Target::Owner(team, Owner::Service(ServiceId::new(id?)?)),
+            TargetKind::Namespace => {
                 let tenant = self.tenant(asked, id?).await?;
                 if tenant.team != team {
                     return Err(Refusal::NOT_FOUND);
                 }
-                Realm::Namespace(tenant)
+                Target::Namespace(tenant)
             }
         })
     }
@@ -75,7 +79,7 @@ impl<S: KeyStore> Plane<S> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct RevokeAll {
     /// Of what.
-    of: Target,
+    of: TargetKind,
     /// Which one; left out for the team.
     id: Option<String>,
     /// Why, for the audit trail.
@@ -86,7 +90,7 @@ pub(crate) struct RevokeAll {
 /// Whose keys.
 #[derive(Clone, Copy, Deserialize, ToSchema)]
 #[serde(rename_all = "snake_case")]
-enum Target {
+enum TargetKind {
     Namespace,
     User,
     Service,

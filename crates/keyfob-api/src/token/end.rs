@@ -1,8 +1,7 @@
 //! Ending a credential by its text.
 
 use keyfob::{
-    Access, Actor, Context, CredentialId, DenyReason, ManageError, Tenant, Timestamp,
-    store::KeyStore,
+    Access, Actor, Context, DenyReason, KeyStore, Tenant, Timestamp, key::CredentialId, manage,
 };
 
 use crate::{control_plane::Plane, refusal::Refusal};
@@ -35,11 +34,11 @@ impl<S: KeyStore> Plane<S> {
         mut context: Context,
         by: By,
     ) -> Result<Found, Refusal> {
-        let mut judged = self.judge(text, context.now)?;
+        let mut judged = self.decide(text, context.now)?;
         if matches!(judged, Judged::Unknown) {
             // Another process may have made it, or given it this secret, a moment ago.
             self.keyring.catch_up().await?;
-            judged = self.judge(text, context.now)?;
+            judged = self.decide(text, context.now)?;
         }
         let (actor, credential, tenant) = match judged {
             Judged::Works(actor, credential, tenant) => (actor, credential, Some(tenant)),
@@ -66,19 +65,19 @@ impl<S: KeyStore> Plane<S> {
         };
         match ended {
             // It was deleted in the meantime.
-            Ok(()) | Err(ManageError::NotFound) => Ok(Found::Credential(credential)),
+            Ok(()) | Err(manage::Error::NotFound) => Ok(Found::Credential(credential)),
             Err(error) => Err(error.into()),
         }
     }
 
     /// Whether the index of this process knows the credential whose text this is.
     pub(crate) fn knows(&self, text: &[u8], now: Timestamp) -> Result<bool, Refusal> {
-        let judged = self.judge(text, now)?;
+        let judged = self.decide(text, now)?;
         Ok(!matches!(judged, Judged::Unknown | Judged::Garbage))
     }
 
     /// What the verifier says, without holding on to what it borrows.
-    fn judge(&self, text: &[u8], now: Timestamp) -> Result<Judged, Refusal> {
+    fn decide(&self, text: &[u8], now: Timestamp) -> Result<Judged, Refusal> {
         let access = Access::to_own_namespace();
         let denied = match self.verifier.verify_text(text, &access, now) {
             Ok(principal) => {

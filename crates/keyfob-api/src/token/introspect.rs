@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json as Answer, extract::State};
-use keyfob::{Access, Principal, Scope, Scopes, store::KeyStore};
+use keyfob::{Access, KeyStore, Principal, Scopes, name::Scope};
 use serde::Serialize;
 use utoipa::ToSchema;
 

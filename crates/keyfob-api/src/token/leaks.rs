@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json as Answer, extract::State};
-use keyfob::{Context, KeyFormat, Reason, store::KeyStore};
+use keyfob::{Context, KeyStore, key::KeyFormat, name::Reason};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;

@@ -7,7 +7,7 @@ use axum::{
     extract::{Extension, State},
     response::{IntoResponse, Response},
 };
-use keyfob::{Actor, Context, Reason, store::KeyStore};
+use keyfob::{Actor, Context, KeyStore, name::Reason};
 
 use crate::{
     control_plane::Plane,

@@ -4,7 +4,7 @@
 //! The table is written out here once more, by hand, so that a change of the one in the program is
 //! seen.
 
-use keyfob::{Owner, Scopes, UserId};
+use keyfob::{Owner, Scopes, name::UserId};
 use keyfob_api::{Right, Rights};
 use serde_json::{Value, json};
 
@@ -173,7 +173,7 @@ async fn every_role_makes_every_other_call_as_the_table_says() {
                             .await
                             .unwrap();
                     } else {
-                        let bot = keyfob::ServiceId::new("bot").unwrap();
+                        let bot = keyfob::name::ServiceId::new("bot").unwrap();
                         keyring
                             .remove_service(&context, &tenant.team, &bot)
                             .await
@@ -204,7 +204,7 @@ async fn every_role_makes_every_other_call_as_the_table_says() {
 /// What no table says: every call of the document was gone through.
 #[test]
 fn every_documented_call_is_in_a_table_or_has_tests_of_its_own() {
-    use keyfob::store::MemoryStore;
+    use keyfob::MemoryStore;
     use keyfob_api::ControlPlane;
 
     let own_tests = [
@@ -377,9 +377,9 @@ async fn who_makes_no_control_keys_makes_none_last_longer_or_do_more() {
 fn control_key(scopes: &[&str]) -> keyfob::NewKey {
     let scopes = scopes
         .iter()
-        .map(|scope| keyfob::Scope::new(scope).unwrap());
+        .map(|scope| keyfob::name::Scope::new(scope).unwrap());
     let owner = Owner::User(UserId::new("alice").unwrap());
-    let name = keyfob::KeyName::new("another").unwrap();
+    let name = keyfob::name::KeyName::new("another").unwrap();
     keyfob::NewKey::new(crate::fixture::tenant("acme", "control:acme"), owner, name)
         .with_scopes(Scopes::only(scopes).unwrap())
 }

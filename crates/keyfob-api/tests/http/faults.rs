@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::{body::Body, http::Request};
-use keyfob::{Actor, Owner, UserId};
+use keyfob::{Actor, Owner, name::UserId};
 use keyfob_api::{
     Authenticate, Authentication, Caller, ControlPlane, Limits, Right, Rights, Unauthenticated,
 };
@@ -111,7 +111,8 @@ impl Authenticate for Careless {
                 .get("x-user")
                 .and_then(|name| name.to_str().ok());
             let name = name.ok_or(Unauthenticated::Refused("nobody"))?;
-            let team = keyfob::TeamId::new("acme").map_err(|_| Unauthenticated::Refused("team"))?;
+            let team =
+                keyfob::name::TeamId::new("acme").map_err(|_| Unauthenticated::Refused("team"))?;
             let user = UserId::new(name).map_err(|_| Unauthenticated::Refused("name"))?;
             let actor = Actor {
                 owner: Some(Owner::User(user)),

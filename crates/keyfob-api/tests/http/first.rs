@@ -1,6 +1,9 @@
 //! Where a service's credentials begin.
 
-use keyfob::{Actor, Context, Expiry, Owner, TeamId, UserId};
+use keyfob::{
+    Actor, Context, Expiry, Owner,
+    name::{TeamId, UserId},
+};
 use keyfob_api::{Right, first_credential};
 use serde_json::{Value, json};
 

@@ -12,9 +12,11 @@ use axum::{
 };
 use http_body_util::BodyExt as _;
 use keyfob::{
-    Actor, Context, Index, IssuedKey, KeyFormat, KeyInfo, KeyName, Keyring, NamespaceId, NewKey,
-    Owner, Scope, Scopes, TeamId, Tenant, Timestamp, UserId, Verifier,
-    store::{KeyStore, MemoryStore},
+    Actor, Context, IssuedKey, KeyInfo, KeyStore, Keyring, MemoryStore, NewKey, Owner, Scopes,
+    Tenant, Timestamp, Verifier,
+    gateway::Index,
+    key::KeyFormat,
+    name::{KeyName, NamespaceId, Scope, TeamId, UserId},
 };
 use keyfob_api::{ControlPlane, Limits, OneRegion, Right, control_namespace};
 use serde_json::Value;

@@ -1,7 +1,9 @@
 //! The shared credentials of the old model.
 
 use keyfob::{
-    Access, CredentialId, Peppers, Tenant, Usage,
+    Access, Tenant,
+    gateway::Usage,
+    key::{CredentialId, Peppers},
     legacy::{LegacyId, LegacyPolicy, read_subjects},
     store::KeyStore as _,
 };

@@ -4,8 +4,7 @@ use std::sync::Arc;
 
 use axum::{body::Body, http::Request};
 use keyfob::{
-    Access, Actor, CredentialId, Policy, Usage,
-    store::{KeyQuery, KeyStore},
+    Access, Actor, KeyStore, gateway::Usage, key::CredentialId, manage::Policy, store::KeyQuery,
 };
 use keyfob_api::{Authenticate, Authentication, Caller, ControlPlane, Limits, Right, Rights};
 use serde_json::{Value, json};

@@ -1,7 +1,11 @@
 //! People, services and teams.
 
 use keyfob::{
-    Access, CredentialId, KeyName, NewKey, Owner, ServiceId, Usage, store::KeyStore as _,
+    Access, NewKey, Owner,
+    gateway::Usage,
+    key::CredentialId,
+    name::{KeyName, ServiceId},
+    store::KeyStore as _,
 };
 use keyfob_api::Right;
 use serde_json::{Value, json};
@@ -105,7 +109,7 @@ async fn a_member_who_leaves_loses_all_keys_and_nobody_else_does() {
 async fn what_has_ended_already_is_not_said_to_stop() {
     let plane = Plane::new();
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
-    let bob = Owner::User(keyfob::UserId::new("bob").unwrap());
+    let bob = Owner::User(keyfob::name::UserId::new("bob").unwrap());
     let names = ["short", "long", "off"].map(|name| KeyName::new(name).unwrap());
     for (name, hours) in names.into_iter().zip([1, 2, 2]) {
         let new = NewKey::new(tenant("acme", "fn-a"), bob.clone(), name)
@@ -187,7 +191,7 @@ async fn a_service_survives_its_maker_and_can_be_removed_itself() {
 }
 
 #[tokio::test]
-async fn keys_are_revoked_by_the_realm() {
+async fn keys_are_revoked_by_the_target() {
     for (of, id, survivors) in [
         (
             "namespace",

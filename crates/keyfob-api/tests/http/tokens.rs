@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use axum::{body::Body, http::Request};
 use keyfob::{
-    Access, Context, KeyName, Keyring, NewKey, Owner, Rotation, Scope, Scopes, UserId,
-    store::{KeyStore, MemoryStore},
+    Access, Context, KeyStore, Keyring, MemoryStore, NewKey, Owner, Scopes,
+    manage::Rotation,
+    name::{KeyName, Scope, UserId},
 };
 use keyfob_api::{Limits, Right};
 use serde_json::{Value, json};
@@ -140,7 +141,7 @@ async fn whoever_holds_a_key_can_end_it() {
     assert!(!works(&plane, "fn-a", key.expose()) && works(&plane, "fn-a", other.expose()));
     assert_eq!(revoke(key.expose()).await, json!({}));
     let revoked = plane.keyring.get(&info.tenant, info.id).await.unwrap();
-    let keyfob::Status::Revoked(revocation) = revoked.status else {
+    let keyfob::manage::Status::Revoked(revocation) = revoked.status else {
         panic!("it is revoked");
     };
     assert_eq!(revocation.reason.unwrap().as_str(), "revoked by its holder");
@@ -205,7 +206,7 @@ async fn what_another_process_has_just_made_is_ended_too() {
     for (_, info) in [&ended, &reported, &rotated] {
         let info = elsewhere.get(&info.tenant, info.id).await.unwrap();
         assert!(
-            matches!(info.status, keyfob::Status::Revoked(_)),
+            matches!(info.status, keyfob::manage::Status::Revoked(_)),
             "{info:?}"
         );
     }

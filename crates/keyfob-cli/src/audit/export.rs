@@ -7,10 +7,7 @@ use std::{
 };
 
 use clap::Args;
-use keyfob::{
-    Revision,
-    store::{AuditQuery, Cursor, KeyQuery},
-};
+use keyfob::store::{AuditQuery, Cursor, KeyQuery, Revision};
 use keyfob_ocsf::Exporter;
 
 use crate::{desk::Desk, failure::Failure, terminal::Progress};
@@ -61,7 +58,7 @@ impl Export {
     ) -> Result<u64, Failure> {
         let progress = Progress::open("exporting");
         let mut query = AuditQuery {
-            after: (self.after > 0).then(|| Cursor::behind(Revision::new(self.after))),
+            after: (self.after > 0).then(|| Cursor::after(Revision::new(self.after))),
             limit: KeyQuery::LIMIT_MAX,
             ..AuditQuery::every_team()
         };

@@ -2,8 +2,9 @@
 
 use clap::Args;
 use keyfob::{
-    CredentialId, KeyFormat, Owner,
+    Owner,
     audit::AuditEvent,
+    key::{CredentialId, KeyFormat},
     legacy::LegacyId,
     store::{AuditQuery, Cursor, KeyQuery},
 };

@@ -2,7 +2,9 @@
 
 use clap::Args;
 use keyfob::{
-    Expiry, KeyName, LabelName, LabelValue, Labels, NewKey, Owner, Reason, Scope, Scopes,
+    Expiry, NewKey, Owner, Scopes,
+    manage::Labels,
+    name::{KeyName, LabelName, LabelValue, Reason, Scope},
 };
 
 use crate::{
@@ -88,5 +90,5 @@ pub(super) enum LabelError {
     #[error("takes name=value")]
     NoValue,
     #[error(transparent)]
-    Name(#[from] keyfob::NameError),
+    Name(#[from] keyfob::name::NameError),
 }

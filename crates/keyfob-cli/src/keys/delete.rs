@@ -1,7 +1,7 @@
 //! `keyfob keys delete`
 
 use clap::Args;
-use keyfob::Reason;
+use keyfob::name::Reason;
 use serde::Serialize;
 
 use crate::{desk::Desk, failure::Failure};

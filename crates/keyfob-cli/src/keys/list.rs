@@ -2,7 +2,9 @@
 
 use clap::{Args, ValueEnum};
 use keyfob::{
-    KeyName, LabelName, LabelValue, Owner, Standing,
+    Owner,
+    manage::EffectiveStatus,
+    name::{KeyName, LabelName, LabelValue},
     store::{Cursor, KeyQuery, StatusFilter},
 };
 use serde::Serialize;
@@ -54,13 +56,13 @@ pub(crate) enum Wanted {
 }
 
 impl Wanted {
-    fn fits(self, standing: Standing) -> bool {
+    fn fits(self, standing: EffectiveStatus) -> bool {
         match self {
-            Self::Active => standing == Standing::Active,
-            Self::NotYetValid => standing == Standing::NotYetValid,
-            Self::Disabled => standing == Standing::Disabled,
-            Self::Expired => standing == Standing::Expired,
-            Self::Revoked => standing == Standing::Revoked,
+            Self::Active => standing == EffectiveStatus::Active,
+            Self::NotYetValid => standing == EffectiveStatus::NotYetValid,
+            Self::Disabled => standing == EffectiveStatus::Disabled,
+            Self::Expired => standing == EffectiveStatus::Expired,
+            Self::Revoked => standing == EffectiveStatus::Revoked,
         }
     }
 

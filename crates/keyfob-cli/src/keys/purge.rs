@@ -1,7 +1,7 @@
 //! `keyfob keys purge`
 
 use clap::Args;
-use keyfob::{KeyInfo, Reason, Status, Timestamp, store::KeyQuery};
+use keyfob::{KeyInfo, Timestamp, manage::Status, name::Reason, store::KeyQuery};
 use serde::Serialize;
 
 use crate::{

@@ -1,13 +1,13 @@
 //! `keyfob keys revoke-all`
 
 use clap::{ArgGroup, Args};
-use keyfob::{Owner, Realm, Reason};
+use keyfob::{Owner, name::Reason, store::Target};
 
 use crate::{
     desk::Desk,
     failure::Failure,
     owner,
-    realms::{Preview, say_cut},
+    targets::{Preview, say_cut},
 };
 
 /// End every key that there is now, and let new ones be made: what to do after a leak
@@ -39,16 +39,16 @@ pub(crate) struct RevokeAll {
 
 impl RevokeAll {
     pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let realm = match self.owner {
-            Some(owner) => Realm::Owner(desk.team()?.clone(), owner),
-            None if self.whole_namespace => Realm::Namespace(desk.tenant()?),
-            None => Realm::Team(desk.team()?.clone()),
+        let target = match self.owner {
+            Some(owner) => Target::Owner(desk.team()?.clone(), owner),
+            None if self.whole_namespace => Target::Namespace(desk.tenant()?),
+            None => Target::Team(desk.team()?.clone()),
         };
         if self.dry_run {
-            return Preview::of(desk, &realm).await?.show(desk);
+            return Preview::of(desk, &target).await?.show(desk);
         }
         let context = desk.context(self.reason.as_ref());
-        desk.keyring.revoke_all(&context, realm.clone()).await?;
-        say_cut(desk, &realm, "revoked")
+        desk.keyring.revoke_all(&context, target.clone()).await?;
+        say_cut(desk, &target, "revoked")
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use keyfob::{Expiry, Reason, Revision, Rotation};
+use keyfob::{Expiry, manage::Rotation, name::Reason, store::Revision};
 
 use crate::{desk::Desk, failure::Failure, moment};
 

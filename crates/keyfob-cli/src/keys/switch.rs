@@ -1,7 +1,7 @@
 //! `keyfob keys disable`, `enable` and `revoke`
 
 use clap::Args;
-use keyfob::Reason;
+use keyfob::name::Reason;
 use serde::Serialize;
 
 use crate::{desk::Desk, failure::Failure};

@@ -1,7 +1,12 @@
 //! `keyfob keys update`
 
 use clap::{ArgGroup, Args};
-use keyfob::{KeyName, KeyUpdate, LabelName, LabelValue, Reason, Revision, Scope, Scopes};
+use keyfob::{
+    Scopes,
+    manage::KeyUpdate,
+    name::{KeyName, LabelName, LabelValue, Reason, Scope},
+    store::Revision,
+};
 
 use crate::{
     desk::Desk,

@@ -3,8 +3,12 @@
 use std::collections::BTreeMap;
 
 use keyfob::{
-    CredentialId, KeyFormat, KeyInfo, NamespaceId, Policy, RevocationCause, Scopes, Standing,
-    Status, Tenant, Timestamp, Usage, store::KeyQuery,
+    KeyInfo, Scopes, Tenant, Timestamp,
+    gateway::Usage,
+    key::{CredentialId, KeyFormat},
+    manage::{EffectiveStatus, Policy, RevocationCause, Status},
+    name::NamespaceId,
+    store::KeyQuery,
 };
 use serde::Serialize;
 
@@ -23,7 +27,7 @@ pub(crate) struct KeyView {
     pub(crate) team: String,
     pub(crate) namespace: String,
     pub(crate) owner: String,
-    pub(crate) status: Standing,
+    pub(crate) status: EffectiveStatus,
     pub(crate) scopes: ScopesView,
     pub(crate) labels: BTreeMap<String, String>,
     pub(crate) created_at: String,
@@ -102,7 +106,7 @@ impl KeyView {
             team: key.tenant.team.to_string(),
             namespace: key.tenant.namespace.to_string(),
             owner: owner::text(&key.owner),
-            status: key.standing(now, policy),
+            status: key.effective_status(now, policy),
             scopes: ScopesView::from(&key.scopes),
             labels: labels
                 .map(|(name, value)| (name.to_string(), value.to_string()))
@@ -122,13 +126,13 @@ impl KeyView {
         }
     }
 
-    pub(crate) fn standing(&self) -> (String, Tone) {
+    pub(crate) fn effective_status(&self) -> (String, Tone) {
         match self.status {
-            Standing::Active => ("active".to_owned(), Tone::Good),
-            Standing::NotYetValid => ("not yet valid".to_owned(), Tone::Warning),
-            Standing::Disabled => ("disabled".to_owned(), Tone::Warning),
-            Standing::Expired => ("expired".to_owned(), Tone::Dim),
-            Standing::Revoked => ("revoked".to_owned(), Tone::Bad),
+            EffectiveStatus::Active => ("active".to_owned(), Tone::Good),
+            EffectiveStatus::NotYetValid => ("not yet valid".to_owned(), Tone::Warning),
+            EffectiveStatus::Disabled => ("disabled".to_owned(), Tone::Warning),
+            EffectiveStatus::Expired => ("expired".to_owned(), Tone::Dim),
+            EffectiveStatus::Revoked => ("revoked".to_owned(), Tone::Bad),
             _ => ("unknown".to_owned(), Tone::Bad),
         }
     }
@@ -136,7 +140,7 @@ impl KeyView {
     /// The key with all that is known of it.
     pub(crate) fn sheet(&self) -> Sheet {
         let mut sheet = Sheet::pairs();
-        let (standing, tone) = self.standing();
+        let (standing, tone) = self.effective_status();
         sheet
             .pair("key", &self.id)
             .pair("name", &self.name)
@@ -192,7 +196,7 @@ impl KeyView {
                 (key.name.clone(), Tone::Plain),
                 (key.owner.clone(), Tone::Plain),
                 (key.namespace.clone(), Tone::Plain),
-                key.standing(),
+                key.effective_status(),
                 or_never(&key.ends_at),
                 or_never(&key.last_used_at),
             ]);

@@ -9,9 +9,10 @@ use std::{
 
 use clap::Args;
 use keyfob::{
-    ManageError, NamespaceId, Reason, TeamId,
     audit::Action,
     legacy::{LegacyPolicy, read_subjects},
+    manage,
+    name::{NamespaceId, Reason, TeamId},
     store::{AuditQuery, Conflict, KeyQuery},
 };
 use serde::Serialize;
@@ -95,8 +96,8 @@ impl Import {
                 let is_new = imported.is_ok();
                 match imported {
                     Ok(()) => outcome.imported += 1,
-                    Err(ManageError::Conflict(Conflict::IdTaken)) => outcome.kept_already += 1,
-                    Err(ManageError::Conflict(conflict)) => {
+                    Err(manage::Error::Conflict(Conflict::IdTaken)) => outcome.kept_already += 1,
+                    Err(manage::Error::Conflict(conflict)) => {
                         let namespace = &tenant.namespace;
                         outcome
                             .problems

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use keyfob::{Reason, Tenant, Timestamp, legacy::LegacyPolicy};
+use keyfob::{Tenant, Timestamp, legacy::LegacyPolicy, name::Reason};
 use serde::Serialize;
 
 use crate::{

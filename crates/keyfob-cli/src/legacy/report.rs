@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 
 use clap::Args;
-use keyfob::{LegacyUse, legacy::LegacyPolicy, store::LegacyQuery};
+use keyfob::{
+    legacy::{LegacyPolicy, LegacyUse},
+    store::LegacyQuery,
+};
 use serde::Serialize;
 
 use crate::{
@@ -116,7 +119,7 @@ impl LegacyView {
         }
     }
 
-    fn standing(&self) -> (String, Tone) {
+    fn effective_status(&self) -> (String, Tone) {
         let (text, tone) = match (self.revoked, self.blocked, self.policy.accepted_now) {
             (true, ..) => ("revoked", Tone::Bad),
             (_, true, _) => ("blocked", Tone::Bad),
@@ -151,7 +154,7 @@ impl Reported {
                 plain(one.last_used_at.as_deref().unwrap_or("never")),
                 plain(&one.uses.to_string()),
                 plain(&one.refused.to_string()),
-                one.standing(),
+                one.effective_status(),
                 plain(one.policy.sunset.as_deref().unwrap_or("-")),
             ]);
         }

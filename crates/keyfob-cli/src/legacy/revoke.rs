@@ -1,7 +1,7 @@
 //! `keyfob legacy revoke`
 
 use clap::Args;
-use keyfob::{Reason, legacy::LegacyId};
+use keyfob::{legacy::LegacyId, name::Reason};
 use serde::Serialize;
 
 use crate::{desk::Desk, failure::Failure};

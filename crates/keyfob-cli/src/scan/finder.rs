@@ -6,7 +6,11 @@ use base64::{
     Engine,
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
-use keyfob::{KeyFormat, KeyId, PresentedKey, legacy::PresentedLegacy};
+use keyfob::{
+    KeyId,
+    key::{KeyFormat, PresentedKey},
+    legacy::PresentedLegacy,
+};
 use regex::bytes::Captures;
 use serde::Serialize;
 use zeroize::Zeroizing;

@@ -1,9 +1,11 @@
 //! What a find is worth: asked of the store, if there is one.
 
 use keyfob::{
-    Access, CredentialId, DenyReason, KeyFormat, KeyId, ManageError, PresentedKey, Principal,
-    Reason, Tenant, Timestamp, Verifier,
+    Access, DenyReason, KeyId, Principal, Tenant, Timestamp, Verifier,
+    key::{CredentialId, KeyFormat, PresentedKey},
     legacy::{LegacyId, PresentedLegacy},
+    manage,
+    name::Reason,
 };
 use serde::Serialize;
 use zeroize::Zeroizing;
@@ -59,7 +61,7 @@ impl Judge {
     }
 
     /// Judges a find; `ids` stand in the same file, and one of them may belong to a lone secret.
-    pub(super) fn judge(&self, find: &Find, ids: &[KeyId]) -> Judgement {
+    pub(super) fn decide(&self, find: &Find, ids: &[KeyId]) -> Judgement {
         if find.kind == Kind::Secret {
             return self.judge_secret(find, ids);
         }
@@ -184,7 +186,7 @@ pub(super) async fn revoke(
         };
         match revoked {
             // It was deleted in the meantime, and the others are still to be ended.
-            Ok(()) | Err(ManageError::NotFound) => find.revoked = true,
+            Ok(()) | Err(manage::Error::NotFound) => find.revoked = true,
             Err(error) => return Err(error.into()),
         }
     }

@@ -1,7 +1,7 @@
 //! What credentials look like, from the one definition that `KeyFormat` has.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use keyfob::KeyFormat;
+use keyfob::key::KeyFormat;
 use regex::bytes::Regex;
 
 /// The expressions of one key format.

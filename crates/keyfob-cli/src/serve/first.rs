@@ -9,9 +9,10 @@ use std::{
 };
 
 use keyfob::{
-    Actor, Context, Expiry, IssuedKey, KeyInfo, Keyring, ManageError, Owner, Reason, TeamId,
-    Tenant,
+    Actor, Context, Expiry, IssuedKey, KeyInfo, Keyring, Owner, Tenant,
     audit::Action,
+    manage,
+    name::{Reason, TeamId},
     store::{AuditQuery, Conflict, KeyQuery, NamespaceQuery},
 };
 use keyfob_api::{FirstCredentialError, Right, control_namespace, first_credential};
@@ -110,7 +111,7 @@ impl First<'_> {
             first_credential(self.keyring, &context, team, owner, right, Expiry::Never).await;
         match made {
             Ok(made) => Ok(Some(made)),
-            Err(FirstCredentialError::Keyring(ManageError::Conflict(Conflict::NameTaken))) => {
+            Err(FirstCredentialError::Keyring(manage::Error::Conflict(Conflict::NameTaken))) => {
                 Ok(None)
             }
             Err(FirstCredentialError::Keyring(error)) => Err(error.into()),

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyfob::{FollowError, Index};
+use keyfob::gateway::{FollowError, Index};
 use metrics::{counter, gauge};
 use tokio::sync::watch;
 
@@ -95,7 +95,11 @@ const RETRY: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {
-    use keyfob::{Actor, Context, KeyFormat, Keyring, NamespaceId, TeamId, Tenant, Timestamp};
+    use keyfob::{
+        Actor, Context, Keyring, Tenant, Timestamp,
+        key::KeyFormat,
+        name::{NamespaceId, TeamId},
+    };
 
     use super::*;
 

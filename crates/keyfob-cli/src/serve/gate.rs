@@ -12,7 +12,7 @@ use axum::{
     response::{IntoResponse, Response},
     routing::any,
 };
-use keyfob::{Access, KeyFormat, Principal, Scope, Scopes, Verifier};
+use keyfob::{Access, Principal, Scopes, Verifier, key::KeyFormat, name::Scope};
 use metrics::counter;
 
 use crate::{moment, owner};
@@ -39,7 +39,7 @@ pub(super) fn routes(gate: Arc<Gate>) -> Router {
 async fn by_header(State(gate): State<Arc<Gate>>, headers: HeaderMap) -> Response {
     let mut named = headers.get_all(&gate.header).iter();
     match (named.next().map(HeaderValue::to_str), named.next()) {
-        (Some(Ok(namespace)), None) if !namespace.is_empty() => gate.judge(namespace, &headers),
+        (Some(Ok(namespace)), None) if !namespace.is_empty() => gate.decide(namespace, &headers),
         // The proxy's fault, and not the caller's. Without a namespace any key would pass.
         _ => {
             tracing::error!(header = %gate.header, "the proxy named no namespace, or several");
@@ -53,13 +53,13 @@ async fn by_path(
     Path(namespace): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    gate.judge(&namespace, &headers)
+    gate.decide(&namespace, &headers)
 }
 
 impl Gate {
     /// Judges a call to a namespace; `_` is the one that the credential opens, which the answer
     /// names.
-    fn judge(&self, namespace: &str, headers: &HeaderMap) -> Response {
+    fn decide(&self, namespace: &str, headers: &HeaderMap) -> Response {
         if !self.freshness.is_fresh() {
             return refuse(503, "stale");
         }
@@ -69,7 +69,7 @@ impl Gate {
         };
         let fields = headers.get_all(AUTHORIZATION).iter();
         let fields = fields.map(HeaderValue::as_bytes);
-        match self.verifier.verify_fields(fields, &access, moment::now()) {
+        match self.verifier.verify_headers(fields, &access, moment::now()) {
             Ok(principal) => self.accept(&principal),
             Err(denied) => {
                 // The line has nothing in it that the caller wrote. The key is named only if its

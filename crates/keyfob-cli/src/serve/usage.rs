@@ -2,7 +2,7 @@
 
 use std::{pin::pin, sync::Arc, time::Duration};
 
-use keyfob::{Keyring, UsageRecorder};
+use keyfob::{Keyring, gateway::UsageRecorder};
 use metrics::counter;
 use tokio::{sync::watch, task::JoinHandle, time::timeout};
 

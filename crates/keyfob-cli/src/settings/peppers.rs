@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, env, fs, path::Path};
 
-use keyfob::{PepperId, Peppers};
+use keyfob::key::{PepperId, Peppers};
 use zeroize::Zeroizing;
 
 use crate::failure::Failure;

@@ -24,11 +24,11 @@ mod others;
 mod policy;
 mod postgres;
 mod program;
-mod realms;
 mod scan;
 mod serve;
 mod server;
 mod settings;
+mod targets;
 mod verify;
 
 // For `database`, which looks for them where it stands.

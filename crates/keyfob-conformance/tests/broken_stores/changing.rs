@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use keyfob::{
-    KeyId, KeyRecord, Revision, Status,
-    store::{Change, Conflict, StoreState},
+    KeyId,
+    manage::Status,
+    store::{Change, Conflict, KeyRecord, Revision, StoreState},
 };
 
 use crate::{
@@ -186,8 +187,8 @@ pub(crate) const DEFECTS: &[Defect] = &[
         caught_by: &["a_deleted_key_is_gone_everywhere"],
     },
     Defect {
-        name: "a replaced key is born again",
-        hooks: || showing_keys(|record| record.born = record.revision),
+        name: "a replaced key is created_revision again",
+        hooks: || showing_keys(|record| record.created_revision = record.revision),
         caught_by: &[
             "a_replaced_key_keeps_its_birth",
             "a_replacement_does_not_choose_its_birth",
@@ -196,7 +197,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
     },
     Defect {
         name: "a replaced key keeps its revision",
-        hooks: || showing_keys(|record| record.revision = record.born),
+        hooks: || showing_keys(|record| record.revision = record.created_revision),
         caught_by: &["a_commit_has_one_revision_everywhere"],
     },
     Defect {
@@ -265,7 +266,7 @@ fn reviving() -> Hooks {
         keys: Box::new(move |state, query| {
             let items = every_key(state).into_iter().map(&show_page);
             let items = items.filter(|record| query.selects(record)).collect();
-            crate::store::page(items, query, |record| record.born)
+            crate::store::page(items, query, |record| record.created_revision)
         }),
         changes: Box::new(move |state, after, limit| {
             let mut changes = state.changes(after, limit);

@@ -6,8 +6,11 @@ use std::{
 };
 
 use keyfob::{
-    CredentialId, KeyName, Timestamp, Usage,
+    Timestamp,
+    gateway::Usage,
+    key::CredentialId,
     legacy::LegacyId,
+    name::KeyName,
     store::{Change, Conflict, StoreState},
 };
 

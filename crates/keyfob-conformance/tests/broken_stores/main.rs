@@ -3,8 +3,8 @@
 
 mod changing;
 mod counting;
+mod cutoffs;
 mod namespaces;
-mod realms;
 mod recording;
 mod showing;
 mod store;
@@ -18,7 +18,7 @@ use std::{
     thread,
 };
 
-use keyfob::wait;
+use keyfob::block_on;
 use keyfob_conformance::behaviours;
 
 use store::{Broken, Hooks};
@@ -35,7 +35,7 @@ fn defects() -> impl Iterator<Item = &'static Defect> + Send {
         changing::DEFECTS,
         counting::DEFECTS,
         namespaces::DEFECTS,
-        realms::DEFECTS,
+        cutoffs::DEFECTS,
         recording::DEFECTS,
         showing::DEFECTS,
         telling::DEFECTS,
@@ -50,7 +50,7 @@ fn failing(hooks: fn() -> Hooks) -> BTreeSet<&'static str> {
         .iter()
         .filter(|behaviour| {
             let store = Broken::new(hooks());
-            quietly(|| wait(behaviour.play(&store))).is_err()
+            quietly(|| block_on(behaviour.play(&store))).is_err()
         })
         .map(keyfob_conformance::Behaviour::name)
         .collect()

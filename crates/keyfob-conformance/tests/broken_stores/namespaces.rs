@@ -1,9 +1,8 @@
 //! Defects in what binds, lists and removes namespaces.
 
 use keyfob::{
-    Revision,
     audit::AuditEvent,
-    store::{Change, Conflict, NamespaceQuery, NamespaceRecord},
+    store::{Change, Conflict, NamespaceQuery, NamespaceRecord, Revision},
 };
 
 use crate::{
@@ -37,7 +36,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
         hooks: || {
             acknowledging(|commit, conflict| {
                 matches!(commit.change, Change::CreateNamespace { .. })
-                    && matches!(conflict, Conflict::Closed(_))
+                    && matches!(conflict, Conflict::Removed(_))
             })
         },
         caught_by: &["no_namespace_is_created_in_a_closed_team"],
@@ -65,7 +64,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
         name: "the feed ends before a created namespace",
         hooks: || {
             telling(|_, _, changes| {
-                changes.upto = changes
+                changes.next_after = changes
                     .entries
                     .last()
                     .map_or(changes.after, |last| last.revision);
@@ -89,14 +88,15 @@ pub(crate) const DEFECTS: &[Defect] = &[
                 let created = |event: &AuditEvent| {
                     event.entry.action == keyfob::audit::Action::NamespaceCreated
                 };
-                let births: Vec<Revision> = trail
+                let creations: Vec<Revision> = trail
                     .items
                     .iter()
                     .filter(|event| created(event))
                     .map(|event| event.revision)
                     .collect();
                 let mut page = state.namespaces(query);
-                page.items.retain(|record| births.contains(&record.born));
+                page.items
+                    .retain(|record| creations.contains(&record.created_revision));
                 page
             }),
             ..Hooks::default()

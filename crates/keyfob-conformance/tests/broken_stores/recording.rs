@@ -1,10 +1,11 @@
 //! Defects in the audit trail, in policies, and fields that are lost.
 
 use keyfob::{
-    Labels, Policy, Revision, Scopes, Timestamp,
+    Scopes, Timestamp,
     audit::{AuditEvent, ChainHash},
     legacy::LegacyPolicy,
-    store::{AuditQuery, Change, Commit, StoreState},
+    manage::{Labels, Policy},
+    store::{AuditQuery, Change, Commit, Revision, StoreState},
 };
 
 use crate::{
@@ -249,8 +250,8 @@ pub(crate) const DEFECTS: &[Defect] = &[
         name: "a disabled key is kept as active",
         hooks: || {
             losing(|record| {
-                if record.status == keyfob::Status::Disabled {
-                    record.status = keyfob::Status::Active;
+                if record.status == keyfob::manage::Status::Disabled {
+                    record.status = keyfob::manage::Status::Active;
                 }
             })
         },
@@ -292,7 +293,7 @@ fn selecting(change: fn(&mut AuditQuery)) -> Hooks {
 }
 
 /// A store that keeps records otherwise than it was told.
-fn losing(lose: fn(&mut keyfob::KeyRecord)) -> Hooks {
+fn losing(lose: fn(&mut keyfob::store::KeyRecord)) -> Hooks {
     rewriting(move |_, commit| {
         if let Change::CreateKey { record, .. } | Change::ReplaceKey { record, .. } =
             &mut commit.change
@@ -308,7 +309,7 @@ fn keeping_old_secrets() -> Hooks {
             let known = state.key(&record.tenant, record.id);
             let changed = known.filter(|known| known.digest.to_text() != record.digest.to_text());
             if let (None, Some(known)) = (&record.previous, changed) {
-                record.previous = Some(keyfob::PreviousSecret {
+                record.previous = Some(keyfob::store::PreviousSecret {
                     digest: known.digest,
                     issued_at: known.issued_at,
                     until: Timestamp::MAX,

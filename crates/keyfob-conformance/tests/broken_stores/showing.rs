@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use keyfob::{
-    KeyId, KeyRecord, Revision,
-    store::{Cursor, KeyQuery, LegacyQuery, Page},
+    KeyId,
+    store::{Cursor, KeyQuery, KeyRecord, LegacyQuery, Page, Revision},
 };
 
 use crate::{
@@ -63,7 +63,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
                     };
                     query.selects(record)
                 },
-                |record| record.born,
+                |record| record.created_revision,
             )
         },
         caught_by: &["no_list_crosses_teams", "hostile_names_stay_apart"],
@@ -76,7 +76,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
                     query.selects(record)
                         || query.namespace.as_ref() == Some(&record.tenant.namespace)
                 },
-                |record| record.born,
+                |record| record.created_revision,
             )
         },
         caught_by: &["no_list_crosses_teams"],
@@ -140,7 +140,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
                 let end = Revision::new((start + items.len()) as u64);
                 Page {
                     items,
-                    next: more.then(|| Cursor::behind(end)),
+                    next: more.then(|| Cursor::after(end)),
                 }
             }),
             ..Hooks::default()
@@ -167,7 +167,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
                 let mut page = state.keys(query);
                 if page.items.len() == query.limit {
                     let last = page.items.last();
-                    page.next = last.map(|record| Cursor::behind(record.born));
+                    page.next = last.map(|record| Cursor::after(record.created_revision));
                 }
                 page
             }),
@@ -195,7 +195,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
                     return state.keys(query);
                 }
                 let mut items = every_key(state);
-                items.sort_by_key(|record| record.born);
+                items.sort_by_key(|record| record.created_revision);
                 items.retain(|record| query.selects(record));
                 Page { items, next: None }
             }),
@@ -221,7 +221,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
                     all.selects(record)
                         && owner.is_none_or(|owner| owner.as_str() == record.owner.as_str())
                 },
-                |record| record.born,
+                |record| record.created_revision,
             )
         },
         caught_by: &["a_person_and_a_service_of_one_name_are_two_owners"],
@@ -235,8 +235,10 @@ pub(crate) const DEFECTS: &[Defect] = &[
         name: "disabled keys are not listed",
         hooks: || {
             listing(
-                |query, record| query.selects(record) && record.status != keyfob::Status::Disabled,
-                |record| record.born,
+                |query, record| {
+                    query.selects(record) && record.status != keyfob::manage::Status::Disabled
+                },
+                |record| record.created_revision,
             )
         },
         caught_by: &["filters_select_what_they_say"],
@@ -255,8 +257,8 @@ pub(crate) const DEFECTS: &[Defect] = &[
         name: "a new key is found and not listed",
         hooks: || {
             listing(
-                |query, record| query.selects(record) && record.revision != record.born,
-                |record| record.born,
+                |query, record| query.selects(record) && record.revision != record.created_revision,
+                |record| record.created_revision,
             )
         },
         caught_by: &["a_created_key_is_found_everywhere"],
@@ -275,12 +277,12 @@ pub(crate) const DEFECTS: &[Defect] = &[
         caught_by: &["legacy_credentials_are_listed_page_by_page"],
     },
     Defect {
-        name: "a replaced legacy credential is born again",
+        name: "a replaced legacy credential is created_revision again",
         hooks: || Hooks {
             legacy: Box::new(|state, query| {
                 let mut page = state.legacy(query);
                 for record in &mut page.items {
-                    record.born = record.revision;
+                    record.created_revision = record.revision;
                 }
                 page
             }),
@@ -304,7 +306,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
 ];
 
 fn before_last(cursor: Cursor) -> Cursor {
-    Cursor::behind(Revision::new(cursor.revision().get() - 1))
+    Cursor::after(Revision::new(cursor.revision().get() - 1))
 }
 
 /// A store whose cursors point elsewhere.
@@ -312,7 +314,7 @@ fn turning(turn: fn(&KeyQuery, Revision) -> Revision) -> Hooks {
     Hooks {
         keys: Box::new(move |state, query| {
             let mut page = state.keys(query);
-            let place = |next: Cursor| Cursor::behind(turn(query, next.revision()));
+            let place = |next: Cursor| Cursor::after(turn(query, next.revision()));
             page.next = page.next.map(place);
             page
         }),
@@ -328,9 +330,9 @@ fn dropping_expired() -> Hooks {
             let now = events.iter().map(|event| event.entry.at).max();
             let ended = |record: &KeyRecord| record.expires_at.is_some_and(|end| Some(end) <= now);
             let mut items = every_key(state);
-            items.sort_by_key(|record| record.born);
+            items.sort_by_key(|record| record.created_revision);
             items.retain(|record| query.selects(record) && !ended(record));
-            page(items, query, |record| record.born)
+            page(items, query, |record| record.created_revision)
         }),
         ..Hooks::default()
     }

@@ -3,12 +3,15 @@
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use keyfob::{
-    CredentialId, KeyId, KeyRecord, Policy, Revision, Tenant, Usage,
+    KeyId, KeyStore, Tenant,
     audit::AuditEvent,
+    gateway::Usage,
+    key::CredentialId,
     legacy::{LegacyPolicy, LegacyRecord},
+    manage::Policy,
     store::{
-        AuditQuery, Changes, Commit, CommitError, Conflict, Cursor, Item, KeyQuery, KeyStore,
-        LegacyQuery, NamespaceQuery, NamespaceRecord, Page, StoreError, StoreState,
+        AuditQuery, Changes, Commit, CommitError, Conflict, Cursor, Item, KeyQuery, KeyRecord,
+        LegacyQuery, NamespaceQuery, NamespaceRecord, Page, Revision, StoreError, StoreState,
     },
 };
 
@@ -207,7 +210,7 @@ pub(crate) fn auditing(mut change: impl FnMut(&mut Vec<AuditEvent>) + Send + 'st
     }
 }
 
-/// Every key as it was kept, without its boundaries.
+/// Every key as it was kept, without its cutoffs.
 pub(crate) fn every_raw_key(state: &StoreState) -> Vec<KeyRecord> {
     let entries = state.changes(Revision::ZERO, usize::MAX).entries;
     entries
@@ -219,7 +222,7 @@ pub(crate) fn every_raw_key(state: &StoreState) -> Vec<KeyRecord> {
         .collect()
 }
 
-/// Every key behind its boundaries.
+/// Every key behind its cutoffs.
 pub(crate) fn every_key(state: &StoreState) -> Vec<KeyRecord> {
     every_raw_key(state)
         .iter()
@@ -247,6 +250,6 @@ pub(crate) fn page(
     let more = items.len() > limit;
     items.truncate(limit);
     let last = items.last().filter(|_| more);
-    let next = last.map(|record| Cursor::behind(place(record)));
+    let next = last.map(|record| Cursor::after(place(record)));
     Page { items, next }
 }

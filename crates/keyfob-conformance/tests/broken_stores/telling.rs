@@ -1,9 +1,6 @@
 //! Defects in the change feed.
 
-use keyfob::{
-    Revision,
-    store::{Entry, Item},
-};
+use keyfob::store::{Entry, Item, Revision};
 
 use crate::{
     Defect,
@@ -29,7 +26,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
     },
     Defect {
         name: "the feed does not tell when a part was read",
-        hooks: || telling(|_, _, changes| changes.head = changes.upto),
+        hooks: || telling(|_, _, changes| changes.head = changes.next_after),
         caught_by: &["parts_of_the_feed_join_to_the_whole"],
     },
     Defect {
@@ -94,7 +91,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
     },
     Defect {
         name: "a part promises more than it told",
-        hooks: || telling(|state, _, changes| changes.upto = state.revision()),
+        hooks: || telling(|state, _, changes| changes.next_after = state.revision()),
         caught_by: &[
             "parts_of_the_feed_join_to_the_whole",
             "the_feed_moves_on_at_a_limit_of_zero",
@@ -110,14 +107,16 @@ pub(crate) const DEFECTS: &[Defect] = &[
         hooks: || {
             telling(|_, _, changes| {
                 let last = changes.entries.last();
-                changes.upto = last.map_or(Revision::ZERO, |last| last.revision);
+                changes.next_after = last.map_or(Revision::ZERO, |last| last.revision);
             })
         },
         caught_by: &["an_empty_feed_is_at_its_end"],
     },
     Defect {
         name: "a reader ahead of the store is told that all is well",
-        hooks: || telling(|_, _, changes| changes.upto = changes.upto.max(changes.after)),
+        hooks: || {
+            telling(|_, _, changes| changes.next_after = changes.next_after.max(changes.after))
+        },
         caught_by: &["a_reader_ahead_of_the_store_is_told"],
     },
     Defect {
@@ -125,8 +124,8 @@ pub(crate) const DEFECTS: &[Defect] = &[
         hooks: || {
             telling(|_, _, changes| {
                 for Entry { revision, item } in &mut changes.entries {
-                    if let Item::Boundary(boundary) = item {
-                        boundary.cut = *revision;
+                    if let Item::Cutoff(cutoff) = item {
+                        cutoff.cut = *revision;
                     }
                 }
             })
@@ -139,7 +138,7 @@ fn telling_at_birth() -> Hooks {
     telling(|_, _, changes| {
         for Entry { revision, item } in &mut changes.entries {
             if let Item::Key(record) = item {
-                *revision = record.born;
+                *revision = record.created_revision;
             }
         }
         changes.entries.sort_by_key(|entry| entry.revision);

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
-use keyfob::{KeyId, Revision, store::KeyStore};
+use keyfob::{KeyId, KeyStore, store::Revision};
 use keyfob_postgres::{Options, PostgresStore};
 use tokio::task::JoinSet;
 

@@ -4,12 +4,16 @@
 use std::time::{Duration, Instant};
 
 use keyfob::{
-    CredentialId, KeyDigest, KeyRecord, Policy, Realm, Revision, TeamId, Tenant, Usage, UserId,
+    KeyStore, Tenant,
     audit::Action,
+    gateway::Usage,
+    key::{CredentialId, KeyDigest},
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
+    manage::Policy,
+    name::{TeamId, UserId},
     store::{
-        AuditQuery, Change, CommitError, KeyQuery, KeyStore, LegacyQuery, NamespaceQuery,
-        StoreError,
+        AuditQuery, Change, CommitError, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
+        Revision, StoreError, Target,
     },
 };
 use keyfob_postgres::{Options, PostgresStore};
@@ -54,7 +58,7 @@ async fn prepared(store: &PostgresStore, kind: usize, n: u32) -> Option<(Change,
         0 => (creation(&record), Action::KeyCreated),
         1 => {
             let mut record = create(store, record).await.unwrap();
-            record.name = keyfob::KeyName::new(&format!("renamed-{n}")).unwrap();
+            record.name = keyfob::name::KeyName::new(&format!("renamed-{n}")).unwrap();
             let expected = record.revision;
             let change = Change::ReplaceKey {
                 record,
@@ -69,20 +73,20 @@ async fn prepared(store: &PostgresStore, kind: usize, n: u32) -> Option<(Change,
             (Change::DeleteKey { tenant, id }, Action::KeyDeleted)
         }
         3 => {
-            let (realm, close) = (part_of(&owner), true);
-            (Change::CutRealm { realm, close }, Action::RealmClosed)
+            let (target, close) = (part_of(&owner), true);
+            (Change::Revoke { target, close }, Action::Removed)
         }
         4 => {
-            let (realm, close) = (part_of(&owner), true);
+            let (target, close) = (part_of(&owner), true);
             let closing = commit(
-                Change::CutRealm {
-                    realm: realm.clone(),
+                Change::Revoke {
+                    target: target.clone(),
                     close,
                 },
-                Action::RealmClosed,
+                Action::Removed,
             );
             store.commit(&closing).await.unwrap();
-            (Change::OpenRealm { realm }, Action::RealmOpened)
+            (Change::Restore { target }, Action::Restored)
         }
         5 => {
             let record = legacy();
@@ -97,7 +101,7 @@ async fn prepared(store: &PostgresStore, kind: usize, n: u32) -> Option<(Change,
             (Change::SetPolicy { tenant, policy }, Action::PolicySet)
         }
         7 => {
-            let namespace = keyfob::NamespaceId::new(&format!("fn-{}", random())).unwrap();
+            let namespace = keyfob::name::NamespaceId::new(&format!("fn-{}", random())).unwrap();
             let tenant = Tenant::new(TeamId::new("acme").unwrap(), namespace);
             (Change::CreateNamespace { tenant }, Action::NamespaceCreated)
         }
@@ -116,7 +120,7 @@ fn legacy() -> LegacyRecord {
         imported_at: NOW,
         imported_by: keyfob::Actor::system(),
         revoked: None,
-        born: Revision::ZERO,
+        created_revision: Revision::ZERO,
         revision: Revision::ZERO,
     }
 }
@@ -414,12 +418,12 @@ fn a_store_heals_when_the_server_restarts() {
             began.elapsed()
         });
         tokio::time::sleep(Duration::from_millis(50)).await;
-        let realm = Realm::Team(TeamId::new("acme").unwrap());
-        let cut = Change::CutRealm { realm, close: true };
-        store
-            .commit(&commit(cut, Action::RealmClosed))
-            .await
-            .unwrap();
+        let target = Target::Team(TeamId::new("acme").unwrap());
+        let cut = Change::Revoke {
+            target,
+            close: true,
+        };
+        store.commit(&commit(cut, Action::Removed)).await.unwrap();
         assert!(waiting.await.unwrap() < Duration::from_secs(5));
     });
 }

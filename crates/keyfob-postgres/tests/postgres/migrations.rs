@@ -1,6 +1,6 @@
 //! The schema: made by one of many, refused if it is of a later version, held by constraints.
 
-use keyfob::store::KeyStore;
+use keyfob::KeyStore;
 use keyfob_postgres::{ConnectError, Options, PostgresStore};
 
 use crate::{
@@ -122,7 +122,7 @@ fn the_database_holds_what_may_never_happen() {
         keyring.revoke(&context, &tenant, record.id).await.unwrap();
         keyring.delete(&context, &tenant, gone.id).await.unwrap();
         let team = &tenant.team;
-        let member = keyfob::UserId::new("bob").unwrap();
+        let member = keyfob::name::UserId::new("bob").unwrap();
         keyring
             .remove_member(&context, team, &member)
             .await
@@ -142,8 +142,8 @@ fn the_database_holds_what_may_never_happen() {
             "TRUNCATE audit",
             "UPDATE keys SET status = 'active', revocation = NULL",
             "DELETE FROM deleted_keys",
-            "UPDATE boundaries SET cut = cut - 1, revision = revision + 1",
-            "DELETE FROM boundaries",
+            "UPDATE cutoffs SET cut = cut - 1, revision = revision + 1",
+            "DELETE FROM cutoffs",
             "UPDATE namespaces SET team = 'another'",
             "DELETE FROM namespaces",
             "INSERT INTO keys SELECT '\\x01', team, 'another', owner_kind, owner, name, labels, \

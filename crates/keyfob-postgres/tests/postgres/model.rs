@@ -1,14 +1,16 @@
 //! Random commits on the reference and on this store: every answer is the same.
 
 use keyfob::{
-    Actor, CredentialId, KeyDigest, KeyId, KeyName, KeyRecord, LabelName, LabelValue, Labels,
-    NamespaceId, Owner, Policy, PreviousSecret, Realm, Revision, Scope, Scopes, ServiceId, Status,
-    TeamId, Tenant, Timestamp, Ttl, Usage, UserId,
+    Actor, KeyId, KeyStore, Owner, Scopes, Tenant, Timestamp, Ttl,
     audit::{Action, AuditEntry},
+    gateway::Usage,
+    key::{CredentialId, KeyDigest},
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
+    manage::{Labels, Policy, Status},
+    name::{KeyName, LabelName, LabelValue, NamespaceId, Scope, ServiceId, TeamId, UserId},
     store::{
-        AuditQuery, Change, Commit, CommitError, Cursor, Item, KeyQuery, KeyStore, LegacyQuery,
-        Limits, NamespaceQuery, Page, StatusFilter, StoreState,
+        AuditQuery, Change, Commit, CommitError, Cursor, Item, KeyQuery, KeyRecord, LegacyQuery,
+        Limits, NamespaceQuery, Page, PreviousSecret, Revision, StatusFilter, StoreState, Target,
     },
 };
 use keyfob_postgres::PostgresStore;
@@ -145,21 +147,21 @@ impl Chance {
         KeyDigest::from_text(&text).unwrap()
     }
 
-    fn realm(&mut self) -> Realm {
+    fn target(&mut self) -> Target {
         match self.below(10) {
-            0 if self.one_in(3) => Realm::Team(self.team()),
-            1..=2 => Realm::Namespace(self.tenant()),
-            _ => Realm::Owner(self.team(), self.owner()),
+            0 if self.one_in(3) => Target::Team(self.team()),
+            1..=2 => Target::Namespace(self.tenant()),
+            _ => Target::Owner(self.team(), self.owner()),
         }
     }
 
     fn status(&mut self) -> Status {
         match self.below(6) {
             0 => Status::Disabled,
-            1 => Status::Revoked(keyfob::Revocation {
+            1 => Status::Revoked(keyfob::manage::Revocation {
                 at: self.time(),
                 by: self.actor(),
-                cause: keyfob::RevocationCause::Key,
+                cause: keyfob::manage::RevocationCause::Key,
                 reason: None,
             }),
             _ => Status::Active,
@@ -187,7 +189,7 @@ impl Chance {
             not_before: self.rarely(Self::time),
             expires_at: self.rarely(Self::time),
             status: Status::Active,
-            born: Revision::ZERO,
+            created_revision: Revision::ZERO,
             revision: Revision::ZERO,
         }
     }
@@ -202,7 +204,7 @@ impl Chance {
             imported_at: self.time(),
             imported_by: self.actor(),
             revoked: None,
-            born: Revision::ZERO,
+            created_revision: Revision::ZERO,
             revision: Revision::ZERO,
         }
     }
@@ -275,14 +277,14 @@ impl Chance {
         let tenant = self.rarely(Self::tenant);
         match self.below(20) {
             0 => {
-                let (realm, close) = (self.realm(), self.one_in(3));
-                (Change::CutRealm { realm, close }, Action::RealmCut)
+                let (target, close) = (self.target(), self.one_in(3));
+                (Change::Revoke { target, close }, Action::AllRevoked)
             }
             1..=4 => (
-                Change::OpenRealm {
-                    realm: self.realm(),
+                Change::Restore {
+                    target: self.target(),
                 },
-                Action::RealmOpened,
+                Action::Restored,
             ),
             5..=6 => {
                 let record = self.legacy();
@@ -339,7 +341,7 @@ impl Chance {
     fn page(&mut self, head: Revision) -> (Option<Cursor>, usize) {
         let after = self.rarely(|chance| {
             let place = chance.below(head.get() + 2);
-            Cursor::behind(Revision::new(place))
+            Cursor::after(Revision::new(place))
         });
         (after, self.pick(&[0, 1, 3, 1000]))
     }
@@ -461,8 +463,11 @@ async fn compare(chance: &mut Chance, state: &StoreState, store: &PostgresStore)
         let entries: Vec<String> = entries
             .map(|entry| format!("{entry:?} {}", shown_item(&entry.item)))
             .collect();
-        let (upto, more, head) = (changes.upto, changes.more, changes.head);
-        format!("{:?} {entries:#?} {upto:?} {more} {head:?}", changes.after)
+        let (next_after, more, head) = (changes.next_after, changes.more, changes.head);
+        format!(
+            "{:?} {entries:#?} {next_after:?} {more} {head:?}",
+            changes.after
+        )
     };
     let changes = store.changes(after, limit).await.unwrap();
     assert_eq!(

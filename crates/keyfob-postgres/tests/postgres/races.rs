@@ -3,8 +3,10 @@
 use std::{io::BufRead as _, time::Duration};
 
 use keyfob::{
-    Access, KeyId, Keyring, ManageError, NewKey, Realm, Revision, Rotation, TeamId, UserId,
-    store::{CommitError, Conflict, KeyQuery, KeyStore, StatusFilter},
+    Access, KeyId, KeyStore, Keyring, NewKey,
+    manage::{self, Rotation},
+    name::{TeamId, UserId},
+    store::{CommitError, Conflict, KeyQuery, Revision, StatusFilter, Target},
 };
 use keyfob_postgres::{Options, PostgresStore};
 
@@ -24,7 +26,7 @@ pub(crate) async fn compete(url: &str) {
         let words: Vec<&str> = line.split(' ').collect();
         let answer = match *words.as_slice() {
             ["create", who] => {
-                let name = keyfob::KeyName::new(who).unwrap();
+                let name = keyfob::name::KeyName::new(who).unwrap();
                 let new = NewKey::new(tenant(), user(who), name);
                 let created = keyring.create(&context(), new).await;
                 created.map(|(key, _)| key.expose().to_owned())
@@ -35,8 +37,8 @@ pub(crate) async fn compete(url: &str) {
                 removed.map(|()| "removed".into())
             }
             ["cut", who] => {
-                let realm = Realm::Owner(team(), user(who));
-                let cut = keyring.revoke_all(&context(), realm).await;
+                let target = Target::Owner(team(), user(who));
+                let cut = keyring.revoke_all(&context(), target).await;
                 cut.map(|()| "cut".into())
             }
             ["rotate", id, revision] => {
@@ -55,7 +57,7 @@ pub(crate) async fn compete(url: &str) {
         };
         match answer {
             Ok(said) => say(&said),
-            Err(ManageError::Conflict(conflict)) => say(refusal(&conflict)),
+            Err(manage::Error::Conflict(conflict)) => say(refusal(&conflict)),
             Err(error) => panic!("{line}: {error}"),
         }
     }
@@ -63,7 +65,7 @@ pub(crate) async fn compete(url: &str) {
 
 fn refusal(conflict: &Conflict) -> &'static str {
     match conflict {
-        Conflict::Closed(_) => "closed",
+        Conflict::Removed(_) => "closed",
         Conflict::Stale => "stale",
         other => panic!("refused for another reason: {other}"),
     }
@@ -145,7 +147,7 @@ fn of_two_rotations_one_wins() {
         let store = server::store().await;
         let mut pair = pair(&store.database.url());
         let keyring = Keyring::new(PostgresStore::clone(&store), format());
-        let name = keyfob::KeyName::new("laptop").unwrap();
+        let name = keyfob::name::KeyName::new("laptop").unwrap();
         let new = NewKey::new(tenant(), user("alice"), name);
         let (mut text, mut info) = {
             let (key, info) = keyring.create(&context(), new).await.unwrap();
@@ -208,14 +210,14 @@ fn a_cut_ends_what_came_before_it_and_nothing_after() {
         let gate = gate(&*store).await;
         let opening = texts.iter().filter(|text| opens(&gate, text)).count();
         assert_eq!(opening, living.len());
-        // A key lives if and only if it was born after the cut of its owner.
+        // A key lives if and only if it was created after the cut of its owner.
         for record in &living {
             let cut = cut_of(&feed, &record.owner);
             assert!(
-                record.born > cut,
+                record.created_revision > cut,
                 "{:?}: {} {cut}",
                 record.owner,
-                record.born
+                record.created_revision
             );
         }
         let access = Access::to("fn-1");
@@ -224,9 +226,9 @@ fn a_cut_ends_what_came_before_it_and_nothing_after() {
 }
 
 fn cut_of(feed: &[keyfob::store::Entry], owner: &keyfob::Owner) -> Revision {
-    let realm = Realm::Owner(team(), owner.clone());
+    let target = Target::Owner(team(), owner.clone());
     let mut cuts = feed.iter().rev().filter_map(|entry| match &entry.item {
-        keyfob::store::Item::Boundary(boundary) if boundary.realm == realm => Some(boundary.cut),
+        keyfob::store::Item::Cutoff(cutoff) if cutoff.target == target => Some(cutoff.cut),
         _ => None,
     });
     cuts.next().expect("every owner was cut")
@@ -358,11 +360,11 @@ fn a_creation_that_is_stopped_at_any_step_leaves_no_key() {
             });
             let stopped = stop.reached().await;
             let removal = crate::work::commit(
-                keyfob::store::Change::CutRealm {
-                    realm: crate::work::part_of(&owner),
+                keyfob::store::Change::Revoke {
+                    target: crate::work::part_of(&owner),
                     close: true,
                 },
-                keyfob::audit::Action::RealmClosed,
+                keyfob::audit::Action::Removed,
             );
             let answer = remover.commit(&removal).await;
             match &answer {

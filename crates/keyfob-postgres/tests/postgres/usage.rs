@@ -1,9 +1,7 @@
 //! Usage that many gateways record at once.
 
 use keyfob::{
-    CredentialId, Timestamp, Usage,
-    audit::Action,
-    store::{Change, KeyStore},
+    KeyStore, Timestamp, audit::Action, gateway::Usage, key::CredentialId, store::Change,
 };
 use tokio::task::JoinSet;
 

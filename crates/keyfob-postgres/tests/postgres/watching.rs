@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use keyfob::{FollowError, Index, IndexError, store::KeyStore};
+use keyfob::{
+    KeyStore,
+    gateway::{FollowError, Index, IndexError},
+};
 use keyfob_postgres::{Options, PostgresStore, Watch};
 
 use crate::{
@@ -125,7 +128,12 @@ fn a_watch_waits_for_a_server_that_is_away() {
         let url = proxy.url(&store.database.name);
         let through = PostgresStore::connect(&url).await.unwrap();
         proxy.arm(1, crate::proxy::Fault::BeforeForGood);
-        assert!(through.changes(keyfob::Revision::ZERO, 1).await.is_err());
+        assert!(
+            through
+                .changes(keyfob::store::Revision::ZERO, 1)
+                .await
+                .is_err()
+        );
         let mut watch = through.watch();
         let began = Instant::now();
         watch.changed(Duration::from_millis(300)).await;

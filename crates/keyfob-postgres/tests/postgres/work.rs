@@ -3,13 +3,15 @@
 use std::sync::Arc;
 
 use keyfob::{
-    Access, Actor, Context, Index, KeyDigest, KeyFormat, KeyId, KeyName, KeyRecord, Labels,
-    NamespaceId, Owner, Realm, Revision, Scopes, Status, TeamId, Tenant, Timestamp, UserId,
-    Verifier,
+    Access, Actor, Context, KeyId, KeyStore, Owner, Scopes, Tenant, Timestamp, Verifier,
     audit::{Action, AuditEntry, AuditEvent, ChainHash},
+    gateway::Index,
+    key::{KeyDigest, KeyFormat},
+    manage::{Labels, Status},
+    name::{KeyName, NamespaceId, TeamId, UserId},
     store::{
-        AuditQuery, Change, Commit, CommitError, Entry, Item, KeyQuery, KeyStore, Limits,
-        StoreError,
+        AuditQuery, Change, Commit, CommitError, Entry, Item, KeyQuery, KeyRecord, Limits,
+        Revision, StoreError, Target,
     },
 };
 
@@ -28,8 +30,8 @@ pub(crate) fn user(name: &str) -> Owner {
     Owner::User(UserId::new(name).unwrap())
 }
 
-pub(crate) fn part_of(owner: &Owner) -> Realm {
-    Realm::Owner(tenant().team, owner.clone())
+pub(crate) fn part_of(owner: &Owner) -> Target {
+    Target::Owner(tenant().team, owner.clone())
 }
 
 pub(crate) fn format() -> KeyFormat {
@@ -60,7 +62,7 @@ pub(crate) fn key(owner: &Owner, name: &str) -> KeyRecord {
         not_before: None,
         expires_at: None,
         status: Status::Active,
-        born: Revision::ZERO,
+        created_revision: Revision::ZERO,
         revision: Revision::ZERO,
     }
 }
@@ -86,7 +88,7 @@ pub(crate) async fn create(
 ) -> Result<KeyRecord, CommitError> {
     let commit = commit(creation(&record), Action::KeyCreated);
     record.revision = store.commit(&commit).await?;
-    record.born = record.revision;
+    record.created_revision = record.revision;
     Ok(record)
 }
 
@@ -114,7 +116,7 @@ pub(crate) async fn check(store: &impl KeyStore) -> (Revision, Vec<Entry>) {
     let head = loop {
         let part = store.changes(after, 1000).await.expect("it can be read");
         feed.extend(part.entries);
-        after = part.upto;
+        after = part.next_after;
         if !part.more {
             break part.head;
         }
@@ -125,12 +127,12 @@ pub(crate) async fn check(store: &impl KeyStore) -> (Revision, Vec<Entry>) {
     (head, feed)
 }
 
-/// The keys of a feed that work, behind the boundaries of the same feed.
+/// The keys of a feed that work, behind the cutoffs of the same feed.
 pub(crate) fn live(feed: &[Entry]) -> Vec<KeyRecord> {
     let cuts: Vec<_> = feed
         .iter()
         .filter_map(|entry| match &entry.item {
-            Item::Boundary(boundary) => Some(boundary.clone()),
+            Item::Cutoff(cutoff) => Some(cutoff.clone()),
             _ => None,
         })
         .collect();
@@ -140,9 +142,9 @@ pub(crate) fn live(feed: &[Entry]) -> Vec<KeyRecord> {
             _ => None,
         })
         .map(|record| {
-            let realms = record.realms();
-            let cuts = cuts.iter().filter(|cut| realms.contains(&cut.realm));
-            record.behind(cuts)
+            let targets = record.targets();
+            let cuts = cuts.iter().filter(|cut| targets.contains(&cut.target));
+            record.with_cutoffs(cuts)
         })
         .filter(|record| !record.is_revoked())
         .collect()

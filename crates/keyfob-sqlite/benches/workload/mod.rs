@@ -10,9 +10,12 @@ use std::{
 };
 
 use keyfob::{
-    Actor, Context, CredentialId, Expiry, KeyFormat, KeyId, KeyName, Keyring, NamespaceId, NewKey,
-    Owner, Revision, Rotation, TeamId, Tenant, Timestamp, Ttl, Usage, UserId,
-    store::{KeyQuery, KeyStore, StatusFilter},
+    Actor, Context, Expiry, KeyId, KeyStore, Keyring, NewKey, Owner, Tenant, Timestamp, Ttl,
+    gateway::Usage,
+    key::{CredentialId, KeyFormat},
+    manage::Rotation,
+    name::{KeyName, NamespaceId, TeamId, UserId},
+    store::{KeyQuery, Revision, StatusFilter},
 };
 
 /// How much of everything.
@@ -146,7 +149,7 @@ impl<S: KeyStore> Bench<S> {
             ("list 100 of the namespace", KeyQuery::namespace(&home())),
             ("list 100 of the team", KeyQuery::team(home().team)),
         ];
-        query.after = Some(keyfob::store::Cursor::behind(middle));
+        query.after = Some(keyfob::store::Cursor::after(middle));
         let queries = queries
             .into_iter()
             .chain([("list 100 of the owner, from the middle", query)]);
@@ -196,7 +199,7 @@ impl<S: KeyStore> Bench<S> {
             let part = Instant::now();
             let changes = store.changes(at, 1000).await.unwrap();
             entries += changes.entries.len();
-            at = changes.upto;
+            at = changes.next_after;
             if !changes.more {
                 break;
             }

@@ -11,8 +11,11 @@ mod process;
 use std::path::Path;
 
 use keyfob::{
-    Actor, Context, IssuedKey, KeyFormat, KeyInfo, KeyName, Keyring, ManageError, NamespaceId,
-    NewKey, Owner, TeamId, Tenant, Timestamp, UserId, store::KeyStore, wait,
+    Actor, Context, IssuedKey, KeyInfo, KeyStore, Keyring, NewKey, Owner, Tenant, Timestamp,
+    block_on,
+    key::KeyFormat,
+    manage,
+    name::{KeyName, NamespaceId, TeamId, UserId},
 };
 use keyfob_sqlite::SqliteStore;
 #[allow(
@@ -58,6 +61,6 @@ pub(crate) fn create<S: KeyStore>(
     keyring: &Keyring<S>,
     of: &str,
     name: &str,
-) -> Result<(IssuedKey, KeyInfo), ManageError> {
-    wait(keyring.create(&system(), new_key(of, name)))
+) -> Result<(IssuedKey, KeyInfo), manage::Error> {
+    block_on(keyring.create(&system(), new_key(of, name)))
 }

@@ -6,7 +6,7 @@ use axum::{
     Json as Answer,
     extract::{Path, State},
 };
-use keyfob::{legacy::LegacyPolicy, store::KeyStore};
+use keyfob::{KeyStore, legacy::LegacyPolicy};
 use serde::Serialize;
 use utoipa::ToSchema;
 

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use axum::{Json as Answer, extract::State};
-use keyfob::store::KeyStore;
+use keyfob::KeyStore;
 
 use crate::{
     admission::Admitted,

@@ -6,7 +6,7 @@ use axum::{
     Json as Answer,
     extract::{Path, State},
 };
-use keyfob::{Owner, UserId, store::KeyStore};
+use keyfob::{KeyStore, Owner, name::UserId};
 
 use crate::{
     admission::Admitted, authority::Call, control_plane::Plane, refusal::Refusal,

@@ -6,7 +6,7 @@ use axum::{
     Json as Answer,
     extract::{Path, State},
 };
-use keyfob::{UserId, store::KeyStore};
+use keyfob::{KeyStore, name::UserId};
 
 use crate::{
     admission::Admitted,

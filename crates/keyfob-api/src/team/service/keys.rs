@@ -6,7 +6,7 @@ use axum::{
     Json as Answer,
     extract::{Path, State},
 };
-use keyfob::{Owner, ServiceId, store::KeyStore};
+use keyfob::{KeyStore, Owner, name::ServiceId};
 
 use crate::{
     admission::Admitted, authority::Call, control_plane::Plane, refusal::Refusal,

@@ -6,7 +6,7 @@ use axum::{
     Json as Answer,
     extract::{Path, State},
 };
-use keyfob::{ServiceId, store::KeyStore};
+use keyfob::{KeyStore, name::ServiceId};
 
 use crate::{
     admission::Admitted,

@@ -6,7 +6,7 @@ use axum::{
     Json as Answer,
     extract::{Path, State},
 };
-use keyfob::store::KeyStore;
+use keyfob::KeyStore;
 
 use crate::{
     admission::Admitted,

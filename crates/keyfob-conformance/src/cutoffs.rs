@@ -1,8 +1,9 @@
 //! Cuts: what was created before is revoked for ever, what comes after is not.
 
 use keyfob::{
-    DenyReason, Owner, Realm, RevocationCause, Status, Tenant,
-    store::{Change, Conflict, KeyQuery, KeyStore, LegacyQuery, StatusFilter},
+    DenyReason, KeyStore, Owner, Tenant,
+    manage::{RevocationCause, Status},
+    store::{Change, Conflict, KeyQuery, LegacyQuery, StatusFilter, Target},
 };
 
 use crate::{
@@ -28,7 +29,7 @@ async fn assert_standing(store: &impl KeyStore, gate: &Gate, key: &Key, status: 
     };
     gate.follow(store).await;
     let place = &key.record.tenant;
-    let following = gate.judge(key.text(), place, NOW);
+    let following = gate.decide(key.text(), place, NOW);
     assert_eq!(following, expected, "{what}, by an index that followed");
     let anew = verdict(store, key.text(), place, NOW).await;
     assert_eq!(anew, expected, "{what}, by an index that starts anew");
@@ -55,10 +56,10 @@ async fn population(store: &impl KeyStore) -> Vec<Key> {
     keys
 }
 
-/// Cuts a realm through the whole population, and asserts who is revoked.
+/// Cuts a target through the whole population, and asserts who is revoked.
 async fn cut_through(
     store: &impl KeyStore,
-    realm: Realm,
+    target: Target,
     cause: RevocationCause,
     hit: impl Fn(&Owner, &Tenant) -> bool,
 ) {
@@ -67,7 +68,7 @@ async fn cut_through(
     for key in &keys {
         assert_standing(store, &gate, key, &Status::Active).await;
     }
-    let answer = commit_at(store, removal(realm), later(7)).await;
+    let answer = commit_at(store, removal(target), later(7)).await;
     assert!(answer.is_ok(), "the removal: {answer:?}");
     let revoked = Status::Revoked(revocation(later(7), cause));
     for key in &keys {
@@ -80,8 +81,8 @@ async fn cut_through(
 /// When a person leaves a team, their keys in all its namespaces are revoked, and nobody else's:
 /// not those of a service, not those of another team.
 pub async fn no_key_outlives_its_owner(store: &impl KeyStore) {
-    let realm = part_of(user("alice"));
-    cut_through(store, realm, RevocationCause::Owner, |owner, place| {
+    let target = part_of(user("alice"));
+    cut_through(store, target, RevocationCause::Owner, |owner, place| {
         *owner == user("alice") && place.team == home().team
     })
     .await;
@@ -89,8 +90,8 @@ pub async fn no_key_outlives_its_owner(store: &impl KeyStore) {
 
 /// When a service is removed, the keys of a person of the same name stay.
 pub async fn a_service_is_removed_alone(store: &impl KeyStore) {
-    let realm = part_of(service("alice"));
-    cut_through(store, realm, RevocationCause::Owner, |owner, place| {
+    let target = part_of(service("alice"));
+    cut_through(store, target, RevocationCause::Owner, |owner, place| {
         *owner == service("alice") && place.team == home().team
     })
     .await;
@@ -98,8 +99,8 @@ pub async fn a_service_is_removed_alone(store: &impl KeyStore) {
 
 /// When a namespace ends, all of its keys are revoked, and no others.
 pub async fn no_key_outlives_its_namespace(store: &impl KeyStore) {
-    let realm = Realm::Namespace(home());
-    cut_through(store, realm, RevocationCause::Namespace, |_, place| {
+    let target = Target::Namespace(home());
+    cut_through(store, target, RevocationCause::Namespace, |_, place| {
         *place == home()
     })
     .await;
@@ -107,59 +108,59 @@ pub async fn no_key_outlives_its_namespace(store: &impl KeyStore) {
 
 /// When a team ends, the keys of all its namespaces are revoked, and no others.
 pub async fn no_key_outlives_its_team(store: &impl KeyStore) {
-    let realm = Realm::Team(home().team);
-    cut_through(store, realm, RevocationCause::Team, |_, place| {
+    let target = Target::Team(home().team);
+    cut_through(store, target, RevocationCause::Team, |_, place| {
         place.team == home().team
     })
     .await;
 }
 
-/// The realms that a key of Alice's in the home namespace is in.
-fn realms() -> [Realm; 3] {
+/// The targets that a key of Alice's in the home namespace is in.
+fn targets() -> [Target; 3] {
     [
-        Realm::Team(home().team),
-        Realm::Namespace(home()),
+        Target::Team(home().team),
+        Target::Namespace(home()),
         part_of(user("alice")),
     ]
 }
 
-/// No key is created in a closed realm, were it prepared before the removal or after.
+/// No key is created in a closed target, were it prepared before the removal or after.
 pub async fn a_key_created_after_its_owner_left_is_refused(store: &impl KeyStore) {
     let early = key("prepared before");
-    for realm in realms() {
-        kept(store, removal(realm.clone())).await;
-        let closed = Conflict::Closed(realm.clone());
+    for target in targets() {
+        kept(store, removal(target.clone())).await;
+        let closed = Conflict::Removed(target.clone());
         refused(store, early.creation(), closed.clone()).await;
         refused(store, key("late").creation(), closed).await;
-        kept(store, opening(realm)).await;
+        kept(store, opening(target)).await;
     }
 }
 
 /// A rotation prepared before the removal of its owner, namespace or team is refused after it.
 pub async fn a_rotation_prepared_before_a_removal_is_refused(store: &impl KeyStore) {
-    for realm in realms() {
+    for target in targets() {
         let old = key("laptop").create(store).await;
         let new = old.rotated(100, NOW);
-        kept(store, removal(realm.clone())).await;
+        kept(store, removal(target.clone())).await;
         refused(store, replacement(&new.record), Conflict::Revoked).await;
-        kept(store, opening(realm)).await;
+        kept(store, opening(target)).await;
         refused(store, replacement(&new.record), Conflict::Revoked).await;
         let gate = Gate::over(store).await;
-        assert!(gate.judge(new.text(), &home(), NOW).is_err(), "the new");
-        assert!(gate.judge(old.text(), &home(), NOW).is_err(), "the old");
+        assert!(gate.decide(new.text(), &home(), NOW).is_err(), "the new");
+        assert!(gate.decide(old.text(), &home(), NOW).is_err(), "the old");
     }
 }
 
-/// Opening a realm again revives nothing; keys that are created afterwards work.
+/// Opening a target again revives nothing; keys that are created afterwards work.
 pub async fn reopening_revives_nothing(store: &impl KeyStore) {
-    for realm in realms() {
+    for target in targets() {
         let old = key("old").create(store).await;
         let gate = Gate::over(store).await;
         assert_standing(store, &gate, &old, &Status::Active).await;
-        kept(store, removal(realm.clone())).await;
+        kept(store, removal(target.clone())).await;
         let revoked = read(store, &old.record).await.status;
-        assert!(matches!(revoked, Status::Revoked(_)), "after {realm:?}");
-        kept(store, opening(realm.clone())).await;
+        assert!(matches!(revoked, Status::Revoked(_)), "after {target:?}");
+        kept(store, opening(target.clone())).await;
         assert_standing(store, &gate, &old, &revoked).await;
         let new = key("new").create(store).await;
         assert_standing(store, &gate, &new, &Status::Active).await;
@@ -169,26 +170,26 @@ pub async fn reopening_revives_nothing(store: &impl KeyStore) {
 
 /// A cut that does not close revokes what there is, and lets new keys be made at once.
 pub async fn a_cut_without_closing_lets_new_keys_be_made(store: &impl KeyStore) {
-    for realm in realms() {
+    for target in targets() {
         let old = key("old").create(store).await;
         let gate = Gate::over(store).await;
-        kept(store, cut(realm.clone())).await;
+        kept(store, cut(target.clone())).await;
         let new = key("new").create(store).await;
         assert_standing(store, &gate, &new, &Status::Active).await;
         let status = read(store, &old.record).await.status;
-        assert!(matches!(status, Status::Revoked(_)), "after {realm:?}");
+        assert!(matches!(status, Status::Revoked(_)), "after {target:?}");
         assert_standing(store, &gate, &old, &status).await;
     }
 }
 
-/// A later cut that does not close leaves a closed realm closed.
-pub async fn a_later_cut_does_not_open_a_closed_realm(store: &impl KeyStore) {
-    for realm in realms() {
-        kept(store, removal(realm.clone())).await;
-        kept(store, cut(realm.clone())).await;
-        let closed = Conflict::Closed(realm.clone());
+/// A later cut that does not close leaves a closed target closed.
+pub async fn a_later_cut_does_not_open_a_closed_target(store: &impl KeyStore) {
+    for target in targets() {
+        kept(store, removal(target.clone())).await;
+        kept(store, cut(target.clone())).await;
+        let closed = Conflict::Removed(target.clone());
         refused(store, key("late").creation(), closed).await;
-        kept(store, opening(realm)).await;
+        kept(store, opening(target)).await;
     }
 }
 
@@ -199,7 +200,7 @@ pub async fn each_cut_revokes_what_came_before_it(store: &impl KeyStore) {
     let answer = commit_at(store, cut(part_of(user("alice"))), later(1)).await;
     assert!(answer.is_ok(), "the first cut: {answer:?}");
     let second = key("second").create(store).await;
-    let answer = commit_at(store, cut(Realm::Team(home().team)), later(2)).await;
+    let answer = commit_at(store, cut(Target::Team(home().team)), later(2)).await;
     assert!(answer.is_ok(), "the second cut: {answer:?}");
     let gate = Gate::over(store).await;
     let by_first = Status::Revoked(revocation(later(1), RevocationCause::Owner));
@@ -220,9 +221,9 @@ pub async fn a_cut_does_not_rewrite_a_revocation(store: &impl KeyStore) {
 
 /// A key that a cut revoked cannot be replaced, whoever has its current revision.
 pub async fn a_key_behind_a_cut_cannot_be_replaced(store: &impl KeyStore) {
-    for realm in realms() {
+    for target in targets() {
         let laptop = key("laptop").create(store).await;
-        kept(store, cut(realm)).await;
+        kept(store, cut(target)).await;
         let found = read(store, &laptop.record).await;
         assert_eq!(found.revision, laptop.record.revision, "a cut is no write");
         let change = replacement(&laptop.record);
@@ -232,57 +233,57 @@ pub async fn a_key_behind_a_cut_cannot_be_replaced(store: &impl KeyStore) {
     }
 }
 
-/// Only a closed realm can be opened: not one that never was cut, was cut without closing, or
+/// Only a closed target can be opened: not one that never was cut, was cut without closing, or
 /// was opened already.
-pub async fn a_realm_that_is_not_closed_cannot_be_opened(store: &impl KeyStore) {
-    for realm in realms() {
-        let not_closed = Conflict::NotClosed(realm.clone());
-        refused(store, opening(realm.clone()), not_closed.clone()).await;
-        kept(store, cut(realm.clone())).await;
-        refused(store, opening(realm.clone()), not_closed.clone()).await;
-        kept(store, removal(realm.clone())).await;
-        kept(store, opening(realm.clone())).await;
-        refused(store, opening(realm.clone()), not_closed).await;
+pub async fn a_target_that_is_not_closed_cannot_be_opened(store: &impl KeyStore) {
+    for target in targets() {
+        let not_closed = Conflict::NotRemoved(target.clone());
+        refused(store, opening(target.clone()), not_closed.clone()).await;
+        kept(store, cut(target.clone())).await;
+        refused(store, opening(target.clone()), not_closed.clone()).await;
+        kept(store, removal(target.clone())).await;
+        kept(store, opening(target.clone())).await;
+        refused(store, opening(target.clone()), not_closed).await;
     }
 }
 
-/// Opening one realm opens no other: a key needs its team, its namespace and its owner open.
-pub async fn opening_one_realm_opens_no_other(store: &impl KeyStore) {
-    for realm in realms() {
-        kept(store, removal(realm)).await;
+/// Opening one target opens no other: a key needs its team, its namespace and its owner open.
+pub async fn opening_one_target_opens_no_other(store: &impl KeyStore) {
+    for target in targets() {
+        kept(store, removal(target)).await;
     }
-    let [team, namespace, owner] = realms();
+    let [team, namespace, owner] = targets();
     kept(store, opening(namespace.clone())).await;
     kept(store, opening(owner.clone())).await;
-    let closed = Conflict::Closed(team.clone());
+    let closed = Conflict::Removed(team.clone());
     refused(store, key("late").creation(), closed).await;
     kept(store, opening(team)).await;
     kept(store, removal(namespace.clone())).await;
-    let closed = Conflict::Closed(namespace.clone());
+    let closed = Conflict::Removed(namespace.clone());
     refused(store, key("late").creation(), closed).await;
     kept(store, opening(namespace)).await;
     kept(store, removal(owner.clone())).await;
-    let closed = Conflict::Closed(owner);
+    let closed = Conflict::Removed(owner);
     refused(store, key("late").creation(), closed).await;
 }
 
-/// A closed realm keeps nobody else from creating keys.
-pub async fn a_closed_realm_closes_no_other(store: &impl KeyStore) {
+/// A closed target keeps nobody else from creating keys.
+pub async fn a_closed_target_closes_no_other(store: &impl KeyStore) {
     kept(store, removal(part_of(user("alice")))).await;
     for owner in [user("bob"), service("alice")] {
         kept(store, key("theirs").of(owner).creation()).await;
     }
     kept(store, key("abroad").within(&abroad()).creation()).await;
-    kept(store, removal(Realm::Namespace(home()))).await;
+    kept(store, removal(Target::Namespace(home()))).await;
     let other = key("elsewhere").of(user("bob")).within(&elsewhere());
     kept(store, other.creation()).await;
-    kept(store, removal(Realm::Team(home().team))).await;
+    kept(store, removal(Target::Team(home().team))).await;
     kept(store, key("abroad again").within(&abroad()).creation()).await;
 }
 
 /// A cut by team or namespace ends legacy credentials and refuses their import; an owner's
 /// leaving does not touch them.
-pub async fn legacy_credentials_end_with_their_realm(store: &impl KeyStore) {
+pub async fn legacy_credentials_end_with_their_target(store: &impl KeyStore) {
     let guest = legacy("alice").create(store).await;
     kept(store, removal(part_of(user("alice")))).await;
     let status = async || {
@@ -291,13 +292,13 @@ pub async fn legacy_credentials_end_with_their_realm(store: &impl KeyStore) {
         found.expect("the credential is listed").revoked
     };
     assert_eq!(status().await, None, "after an owner left");
-    let answer = commit_at(store, removal(Realm::Namespace(home())), later(3)).await;
+    let answer = commit_at(store, removal(Target::Namespace(home())), later(3)).await;
     assert!(answer.is_ok(), "the removal: {answer:?}");
     let revoked = revocation(later(3), RevocationCause::Namespace);
     assert_eq!(status().await, Some(revoked), "after its namespace ended");
-    for realm in [Realm::Namespace(home()), Realm::Team(home().team)] {
-        kept(store, removal(realm.clone())).await;
-        let closed = Conflict::Closed(realm.clone());
+    for target in [Target::Namespace(home()), Target::Team(home().team)] {
+        kept(store, removal(target.clone())).await;
+        let closed = Conflict::Removed(target.clone());
         refused(store, legacy("late").import(), closed).await;
         let mut changed = guest.record.clone();
         changed.blocked = true;
@@ -306,7 +307,7 @@ pub async fn legacy_credentials_end_with_their_realm(store: &impl KeyStore) {
             record: changed,
         };
         refused(store, change, Conflict::Revoked).await;
-        kept(store, opening(realm)).await;
+        kept(store, opening(target)).await;
     }
     kept(store, legacy("late").import()).await;
 }

@@ -1,18 +1,19 @@
 //! Keeping a commit: judged and written in one transaction.
 
 use keyfob::{
-    Boundary, KeyId, KeyRecord, NamespaceId, Owner, Reason, RequestId, Revision, Status, TeamId,
-    Timestamp,
+    KeyId, Owner, Timestamp,
     audit::AuditEvent,
     legacy::LegacyRecord,
-    store::{Commit, Conflict, Facts, Item, Known, Write},
+    manage::Status,
+    name::{NamespaceId, Reason, RequestId, TeamId},
+    store::{Commit, Conflict, Cutoff, Existing, Item, KeyRecord, Revision, Snapshot, Write},
 };
 use rusqlite::{CachedStatement, Connection, Error, Params, Result, params, params_from_iter};
 use serde::Serialize;
 
 use crate::{
-    facts::facts,
     row::{self, OwnerKind, number},
+    snapshot::snapshot,
     sql,
 };
 
@@ -21,17 +22,17 @@ pub(crate) fn keep(
     connection: &Connection,
     commit: &Commit,
 ) -> Result<std::result::Result<Revision, Conflict>> {
-    let facts = facts(connection, commit)?;
-    match commit.judge(&facts) {
+    let snapshot = snapshot(connection, commit)?;
+    match commit.decide(&snapshot) {
         Ok(judged) => {
-            write(connection, &facts, &judged)?;
+            write(connection, &snapshot, &judged)?;
             Ok(Ok(judged.revision))
         }
         Err(conflict) => Ok(Err(conflict)),
     }
 }
 
-pub(crate) fn write(connection: &Connection, facts: &Facts, write: &Write) -> Result<()> {
+pub(crate) fn write(connection: &Connection, snapshot: &Snapshot, write: &Write) -> Result<()> {
     insert_event(connection, &write.event)?;
     if let Some(tenant) = &write.binds {
         one(
@@ -45,10 +46,10 @@ pub(crate) fn write(connection: &Connection, facts: &Facts, write: &Write) -> Re
         )?;
     }
     match &write.item {
-        Some(Item::Key(record)) => put_key(connection, &facts.known, record)?,
+        Some(Item::Key(record)) => put_key(connection, &snapshot.known, record)?,
         Some(Item::KeyDeleted(id)) => delete_key(connection, write.revision, *id)?,
-        Some(Item::Boundary(boundary)) => put_boundary(connection, boundary)?,
-        Some(Item::Legacy(record)) => put_legacy(connection, &facts.known, record)?,
+        Some(Item::Cutoff(cutoff)) => put_cutoff(connection, cutoff)?,
+        Some(Item::Legacy(record)) => put_legacy(connection, &snapshot.known, record)?,
         Some(Item::Policy(place, policy)) => {
             put_policy(connection, "keys", place.as_ref(), policy.as_ref(), write)?;
         }
@@ -62,7 +63,7 @@ pub(crate) fn write(connection: &Connection, facts: &Facts, write: &Write) -> Re
     one(sql::ADVANCE.on(connection)?, (number(write.revision), hash))
 }
 
-fn put_key(connection: &Connection, known: &Known, record: &KeyRecord) -> Result<()> {
+fn put_key(connection: &Connection, known: &Existing, record: &KeyRecord) -> Result<()> {
     let previous = record.previous.as_ref();
     let (status, revocation) = match &record.status {
         Status::Active => ("active", None),
@@ -90,11 +91,11 @@ fn put_key(connection: &Connection, known: &Known, record: &KeyRecord) -> Result
         record.expires_at.map(Timestamp::as_unix),
         status,
         revocation,
-        number(record.born),
+        number(record.created_revision),
         number(record.revision),
     ];
     match known {
-        Known::Key(known) => {
+        Existing::Key(known) => {
             let expected = number(known.revision);
             let columns = columns.iter().copied().chain([&expected as _]);
             one(sql::REPLACE_KEY.on(connection)?, params_from_iter(columns))
@@ -111,23 +112,23 @@ fn delete_key(connection: &Connection, revision: Revision, id: KeyId) -> Result<
     Ok(())
 }
 
-fn put_boundary(connection: &Connection, boundary: &Boundary) -> Result<()> {
-    let (kind, name) = row::realm(&boundary.realm);
+fn put_cutoff(connection: &Connection, cutoff: &Cutoff) -> Result<()> {
+    let (kind, name) = row::target(&cutoff.target);
     one(
         sql::PUT_BOUNDARY.on(connection)?,
         (
-            boundary.realm.team().as_str(),
+            cutoff.target.team().as_str(),
             kind,
             name,
-            number(boundary.cut),
-            boundary.closed,
-            json(&boundary.revocation)?,
-            number(boundary.revision),
+            number(cutoff.cut),
+            cutoff.blocked,
+            json(&cutoff.revocation)?,
+            number(cutoff.revision),
         ),
     )
 }
 
-fn put_legacy(connection: &Connection, known: &Known, record: &LegacyRecord) -> Result<()> {
+fn put_legacy(connection: &Connection, known: &Existing, record: &LegacyRecord) -> Result<()> {
     let columns = params![
         record.id.to_bytes(),
         record.tenant.team.as_str(),
@@ -138,11 +139,11 @@ fn put_legacy(connection: &Connection, known: &Known, record: &LegacyRecord) -> 
         record.imported_at.as_unix(),
         json(&record.imported_by)?,
         record.revoked.as_ref().map(json).transpose()?,
-        number(record.born),
+        number(record.created_revision),
         number(record.revision),
     ];
     match known {
-        Known::Legacy(known) => {
+        Existing::Legacy(known) => {
             let expected = number(known.revision);
             let columns = columns.iter().copied().chain([&expected as _]);
             one(

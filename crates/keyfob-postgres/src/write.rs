@@ -1,18 +1,19 @@
 //! What a commit writes.
 
 use keyfob::{
-    Boundary, KeyRecord, Owner, Revocation, Status,
+    Owner,
     audit::AuditEvent,
     legacy::LegacyRecord,
-    store::{Change, Commit, Item, Write},
+    manage::{Revocation, Status},
+    store::{Change, Commit, Cutoff, Item, KeyRecord, Write},
 };
 use serde::Serialize;
 use tokio_postgres::types::Json;
 
 use crate::{
-    facts::revision,
-    row::{OwnerKind, credential, realm, text},
+    row::{OwnerKind, credential, target, text},
     session::{Step, Value, values},
+    snapshot::revision,
     sql,
 };
 
@@ -46,7 +47,7 @@ pub(crate) fn writes<'a>(commit: &'a Commit, write: &'a Write, attempt: [u8; 16]
             steps.push(Step::new(sql::MARK_DELETED, values![id(), at]));
             steps.push(Step::new(sql::DELETE_USAGE, values![id()]));
         }
-        Some(Item::Boundary(boundary)) => steps.push(put_boundary(boundary)),
+        Some(Item::Cutoff(cutoff)) => steps.push(put_cutoff(cutoff)),
         Some(Item::Legacy(record)) => steps.push(put_legacy(commit, record)),
         Some(Item::Policy(place, policy)) => {
             let place = text(place.as_ref()).unwrap_or_default();
@@ -104,8 +105,8 @@ fn put_key<'a>(steps: &mut Vec<Step<'a>>, commit: &Commit, record: &'a KeyRecord
     if let Change::ReplaceKey { expected, .. } = commit.change {
         values.push(Box::new(revision(expected)));
         steps.push(Step::new(sql::REPLACE_KEY, values));
-        let born = revision(record.born);
-        steps.push(Step::new(sql::DELETE_LABELS, values![born]));
+        let created_revision = revision(record.created_revision);
+        steps.push(Step::new(sql::DELETE_LABELS, values![created_revision]));
     } else {
         steps.push(Step::new(sql::INSERT_KEY, values));
     }
@@ -118,7 +119,7 @@ fn put_key<'a>(steps: &mut Vec<Step<'a>>, commit: &Commit, record: &'a KeyRecord
         let team = record.tenant.team.as_str();
         steps.push(Step::new(
             sql::INSERT_LABELS,
-            values![team, revision(record.born), names, labels],
+            values![team, revision(record.created_revision), names, labels],
         ));
     }
 }
@@ -147,7 +148,7 @@ fn key(record: &KeyRecord) -> Vec<Value<'_>> {
         record.expires_at.map(keyfob::Timestamp::as_unix),
         status,
         revocation.map(Json),
-        revision(record.born),
+        revision(record.created_revision),
         revision(record.revision),
     ]
 }
@@ -160,18 +161,18 @@ fn status(status: &Status) -> (&'static str, Option<&Revocation>) {
     }
 }
 
-fn put_boundary(boundary: &Boundary) -> Step<'_> {
-    let (kind, name) = realm(&boundary.realm);
+fn put_cutoff(cutoff: &Cutoff) -> Step<'_> {
+    let (kind, name) = target(&cutoff.target);
     Step::new(
         sql::PUT_BOUNDARY,
         values![
-            boundary.realm.team().as_str(),
+            cutoff.target.team().as_str(),
             kind,
             name,
-            revision(boundary.cut),
-            boundary.closed,
-            json(&boundary.revocation),
-            revision(boundary.revision),
+            revision(cutoff.cut),
+            cutoff.blocked,
+            json(&cutoff.revocation),
+            revision(cutoff.revision),
         ],
     )
 }
@@ -187,7 +188,7 @@ fn put_legacy<'a>(commit: &Commit, record: &'a LegacyRecord) -> Step<'a> {
         record.imported_at.as_unix(),
         json(&record.imported_by),
         record.revoked.as_ref().map(Json),
-        revision(record.born),
+        revision(record.created_revision),
         revision(record.revision),
     ];
     if let Change::ReplaceLegacy { expected, .. } = commit.change {

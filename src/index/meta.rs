@@ -7,9 +7,9 @@ use crate::{
 
 /// A row's last word: 40 bits of time, 8 bits of pepper, then flags.
 #[derive(Clone, Copy)]
-pub(crate) struct Tail(pub(crate) u64);
+pub(crate) struct EntryMeta(pub(crate) u64);
 
-impl Tail {
+impl EntryMeta {
     pub(crate) const DISABLED: u64 = 1 << 48;
     pub(crate) const REVOKED: u64 = 1 << 49;
     /// The key has a beginning, in the payload of its extra.
@@ -73,7 +73,7 @@ pub(crate) struct End(u64);
 impl End {
     #[inline]
     pub(crate) fn is_past(self, now: Timestamp) -> bool {
-        self.0 <= Tail::pack_time(now)
+        self.0 <= EntryMeta::pack_time(now)
     }
 
     pub(super) fn to_bytes(self) -> [u8; 5] {
@@ -91,13 +91,13 @@ impl End {
 
     /// None for never.
     pub(crate) fn moment(self) -> Option<Timestamp> {
-        (self.0 != Tail::TIME).then(|| Tail::unpack_time(self.0))
+        (self.0 != EntryMeta::TIME).then(|| EntryMeta::unpack_time(self.0))
     }
 }
 
 impl From<Option<Timestamp>> for End {
     fn from(end: Option<Timestamp>) -> Self {
-        Self(end.map_or(Tail::TIME, Tail::pack_time))
+        Self(end.map_or(EntryMeta::TIME, EntryMeta::pack_time))
     }
 }
 
@@ -127,20 +127,20 @@ mod tests {
             Timestamp::MAX,
         ];
         for end in moments.map(Some).into_iter().chain([None]) {
-            let tail = Tail::new(end, &digest);
-            assert_eq!(tail.end().moment(), end);
-            assert!(End::from_bytes(tail.end().to_bytes()) == tail.end());
-            assert_eq!(tail.pepper(), digest.pepper());
+            let meta = EntryMeta::new(end, &digest);
+            assert_eq!(meta.end().moment(), end);
+            assert!(End::from_bytes(meta.end().to_bytes()) == meta.end());
+            assert_eq!(meta.pepper(), digest.pepper());
             let flags = [
-                Tail::DISABLED,
-                Tail::REVOKED,
-                Tail::NOT_BEFORE,
-                Tail::PREVIOUS,
+                EntryMeta::DISABLED,
+                EntryMeta::REVOKED,
+                EntryMeta::NOT_BEFORE,
+                EntryMeta::PREVIOUS,
             ];
             for flag in flags {
-                assert!(!tail.has(flag));
-                let flagged = tail.with(flag);
-                assert!(flagged.has(flag) && flagged.0 <= Row::TAIL_MAX);
+                assert!(!meta.has(flag));
+                let flagged = meta.with(flag);
+                assert!(flagged.has(flag) && flagged.0 <= Row::META_MAX);
                 assert_eq!(flagged.with(flag).0, flagged.0, "twice is once");
                 assert_eq!(
                     (flagged.end().moment(), flagged.pepper()),

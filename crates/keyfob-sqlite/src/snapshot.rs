@@ -1,38 +1,40 @@
 //! The answers to a commit's questions, read in the transaction that will keep it.
 
 use keyfob::{
-    CredentialId, NamespaceId, Realm, Revision, TeamId, Tenant,
+    Tenant,
     audit::ChainHash,
-    store::{Change, Commit, Facts, Known, NameQuestion, OwnerQuestion},
+    key::CredentialId,
+    name::{NamespaceId, TeamId},
+    store::{Change, Commit, Existing, NameLookup, OwnerLookup, Revision, Snapshot, Target},
 };
 use rusqlite::{Connection, OptionalExtension, Result};
 
 use crate::{
-    boundaries::Boundaries,
+    cutoffs::Cutoffs,
     row::{Columns, OwnerKind, number},
     sql,
 };
 
-pub(crate) fn facts(connection: &Connection, commit: &Commit) -> Result<Facts> {
-    let questions = commit.questions();
-    let mut boundaries = Boundaries::new(connection);
-    let mut facts = Facts::default();
-    (facts.head, facts.last_hash) = head(connection)?;
-    if let Some(namespace) = questions.namespace {
-        facts.team = team(connection, namespace)?;
+pub(crate) fn snapshot(connection: &Connection, commit: &Commit) -> Result<Snapshot> {
+    let read_set = commit.read_set();
+    let mut cutoffs = Cutoffs::new(connection);
+    let mut snapshot = Snapshot::default();
+    (snapshot.head, snapshot.last_hash) = head(connection)?;
+    if let Some(namespace) = read_set.namespace {
+        snapshot.team = team(connection, namespace)?;
     }
-    if let Some(id) = questions.credential {
-        facts.known = known(connection, &mut boundaries, id)?;
+    if let Some(id) = read_set.credential {
+        snapshot.known = known(connection, &mut cutoffs, id)?;
     }
-    if let Some(asked) = questions.name {
-        facts.name_is_taken = name_is_taken(connection, &mut boundaries, commit, asked)?;
+    if let Some(asked) = read_set.name {
+        snapshot.name_is_taken = name_is_taken(connection, &mut cutoffs, commit, asked)?;
     }
-    if let Some(asked) = questions.owner {
-        facts.live_keys = live_keys(connection, &mut boundaries, commit, asked)?;
+    if let Some(asked) = read_set.owner {
+        snapshot.live_keys = live_keys(connection, &mut cutoffs, commit, asked)?;
     }
-    let cut = boundaries.of(&questions.realms)?;
-    facts.boundaries = cut.into_iter().cloned().collect();
-    Ok(facts)
+    let cut = cutoffs.of(&read_set.targets)?;
+    snapshot.cutoffs = cut.into_iter().cloned().collect();
+    Ok(snapshot)
 }
 
 /// The revision of the last commit, and the hash of its event.
@@ -53,9 +55,9 @@ pub(crate) fn team(connection: &Connection, namespace: &NamespaceId) -> Result<O
 
 fn known(
     connection: &Connection,
-    boundaries: &mut Boundaries<'_>,
+    cutoffs: &mut Cutoffs<'_>,
     credential: CredentialId,
-) -> Result<Known> {
+) -> Result<Existing> {
     match credential {
         CredentialId::Key(id) => {
             let id = id.to_bytes();
@@ -64,9 +66,9 @@ fn known(
                 .query_row([id], |row| Columns::of(row).key())
                 .optional()?;
             match record {
-                Some(record) => boundaries.key(record).map(Known::Key),
-                None if sql::DELETED_KEY.on(connection)?.exists([id])? => Ok(Known::Deleted),
-                None => Ok(Known::Nothing),
+                Some(record) => cutoffs.key(record).map(Existing::Key),
+                None if sql::DELETED_KEY.on(connection)?.exists([id])? => Ok(Existing::Deleted),
+                None => Ok(Existing::Nothing),
             }
         }
         CredentialId::Legacy(id) => {
@@ -74,24 +76,24 @@ fn known(
                 .on(connection)?
                 .query_row([id.to_bytes()], |row| Columns::of(row).legacy())
                 .optional()?;
-            record.map_or(Ok(Known::Nothing), |record| {
-                boundaries.legacy(record).map(Known::Legacy)
+            record.map_or(Ok(Existing::Nothing), |record| {
+                cutoffs.legacy(record).map(Existing::Legacy)
             })
         }
-        _ => Ok(Known::Nothing),
+        _ => Ok(Existing::Nothing),
     }
 }
 
 fn name_is_taken(
     connection: &Connection,
-    boundaries: &mut Boundaries<'_>,
+    cutoffs: &mut Cutoffs<'_>,
     commit: &Commit,
-    asked: NameQuestion<'_>,
+    asked: NameLookup<'_>,
 ) -> Result<bool> {
     let Some(team) = team(connection, asked.namespace)? else {
         return Ok(false);
     };
-    let cut = boundaries.last_cut(&realms(&team, asked.namespace))?;
+    let cut = cutoffs.last_cut(&targets(&team, asked.namespace))?;
     let now = commit.event.at;
     let mut statement = sql::SAME_NAME.on(connection)?;
     let mut rows = statement.query((
@@ -102,7 +104,7 @@ fn name_is_taken(
         now.as_unix(),
     ))?;
     while let Some(row) = rows.next()? {
-        if boundaries.key(Columns::of(row).key()?)?.is_live(now) {
+        if cutoffs.key(Columns::of(row).key()?)?.is_live(now) {
             return Ok(true);
         }
     }
@@ -112,9 +114,9 @@ fn name_is_taken(
 /// How many live keys an owner has, counted as far as it matters.
 fn live_keys(
     connection: &Connection,
-    boundaries: &mut Boundaries<'_>,
+    cutoffs: &mut Cutoffs<'_>,
     commit: &Commit,
-    asked: OwnerQuestion<'_>,
+    asked: OwnerLookup<'_>,
 ) -> Result<u64> {
     let Some(team) = team(connection, asked.namespace)? else {
         return Ok(0);
@@ -123,9 +125,9 @@ fn live_keys(
         Change::CreateKey { limits, .. } => limits.keys_per_owner.map_or(i64::MAX, i64::from),
         _ => i64::MAX,
     };
-    let [of_team, of_namespace] = realms(&team, asked.namespace);
-    let of_owner = Realm::Owner(team, asked.owner.clone());
-    let cut = boundaries.last_cut(&[of_team, of_namespace, of_owner])?;
+    let [of_team, of_namespace] = targets(&team, asked.namespace);
+    let of_owner = Target::Owner(team, asked.owner.clone());
+    let cut = cutoffs.last_cut(&[of_team, of_namespace, of_owner])?;
     let count: i64 = sql::COUNT_OF_OWNER.on(connection)?.query_row(
         (
             asked.namespace.as_str(),
@@ -140,9 +142,9 @@ fn live_keys(
     Ok(count.unsigned_abs())
 }
 
-fn realms(team: &TeamId, namespace: &NamespaceId) -> [Realm; 2] {
+fn targets(team: &TeamId, namespace: &NamespaceId) -> [Target; 2] {
     [
-        Realm::Team(team.clone()),
-        Realm::Namespace(Tenant::new(team.clone(), namespace.clone())),
+        Target::Team(team.clone()),
+        Target::Namespace(Tenant::new(team.clone(), namespace.clone())),
     ]
 }

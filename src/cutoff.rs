@@ -12,7 +12,7 @@ use crate::{
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-pub enum Realm {
+pub enum Target {
     /// A team, with all its namespaces.
     Team(TeamId),
     /// A namespace of a team, with legacy credentials.
@@ -21,7 +21,7 @@ pub enum Realm {
     Owner(TeamId, Owner),
 }
 
-impl Realm {
+impl Target {
     /// The team that it is, or is in.
     pub fn team(&self) -> &TeamId {
         match self {
@@ -39,67 +39,67 @@ impl Realm {
     }
 }
 
-/// The last cut through a realm, and whether the realm is closed since.
+/// The last cut through a target, and whether the target is closed since.
 ///
-/// Whatever was created in the realm at or before `cut` is revoked, for ever: opening the realm
-/// again does not move the cut. While the realm is closed, nothing can be created in it.
+/// Whatever was created in the target at or before `cut` is revoked, for ever: opening the target
+/// again does not move the cut. While the target is closed, nothing can be created in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Boundary {
+pub struct Cutoff {
     /// What was cut off.
-    pub realm: Realm,
-    /// The revision of the cut.
-    pub cut: Revision,
-    /// Whether keys can be created in the realm.
-    pub closed: bool,
-    /// The revocation that everything behind the cut reads.
+    pub target: Target,
+    /// The revision of the cutoff: what was created at it or before is revoked.
+    pub up_to: Revision,
+    /// Whether creating keys in the target is refused.
+    pub blocked: bool,
+    /// The revocation that everything created up to then reads.
     pub revocation: Revocation,
-    /// The store's revision at which this boundary last changed.
+    /// The store's revision at which this cutoff last changed.
     pub revision: Revision,
 }
 
-impl Boundary {
+impl Cutoff {
     /// A cut at `revision`, as `event` tells of it.
-    pub fn new(realm: &Realm, closed: bool, revision: Revision, event: &AuditEntry) -> Self {
+    pub fn new(target: &Target, blocked: bool, revision: Revision, event: &AuditEntry) -> Self {
         Self {
-            realm: realm.clone(),
-            cut: revision,
-            closed,
+            target: target.clone(),
+            up_to: revision,
+            blocked,
             revocation: Revocation {
                 at: event.at,
                 by: event.actor.clone(),
-                cause: realm.cause(),
+                cause: target.cause(),
                 reason: event.reason.clone(),
             },
             revision,
         }
     }
 
-    /// The same, open again since `revision`. The cut stays where it is.
+    /// The same, unblocked at `revision`. The cutoff stays where it is.
     #[must_use]
-    pub fn reopened(self, revision: Revision) -> Self {
+    pub fn restored(self, revision: Revision) -> Self {
         Self {
-            closed: false,
+            blocked: false,
             revision,
             ..self
         }
     }
 
-    /// Whether what was created at `born` is revoked by this boundary.
-    pub fn cuts(&self, born: Revision) -> bool {
-        born <= self.cut
+    /// Whether this cutoff revokes what was created at `created_revision`.
+    pub fn covers(&self, created_revision: Revision) -> bool {
+        created_revision <= self.up_to
     }
 
-    /// The revocation by the first of these cuts that comes after `born`.
-    pub(crate) fn first_cut<'a>(
-        boundaries: impl IntoIterator<Item = &'a Self>,
-        born: Revision,
+    /// The revocation by the first of these cuts that comes after `created`.
+    pub(crate) fn first_covering<'a>(
+        cutoffs: impl IntoIterator<Item = &'a Self>,
+        created_revision: Revision,
     ) -> Option<&'a Revocation> {
-        boundaries
+        cutoffs
             .into_iter()
-            .filter(|boundary| boundary.cuts(born))
-            .min_by_key(|boundary| boundary.cut)
-            .map(|boundary| &boundary.revocation)
+            .filter(|cutoff| cutoff.covers(created_revision))
+            .min_by_key(|cutoff| cutoff.up_to)
+            .map(|cutoff| &cutoff.revocation)
     }
 }
 
@@ -117,11 +117,11 @@ mod tests {
         TeamId::new("acme").unwrap()
     }
 
-    /// A cut at this revision that closes the realm, at as many seconds.
-    fn cut(realm: &Realm, revision: i64) -> Boundary {
+    /// A cut at this revision that closes the target, at as many seconds.
+    fn cut(target: &Target, revision: i64) -> Cutoff {
         let context = Context::new(Actor::system(), Timestamp::from_unix(revision));
-        let event = AuditEntry::new(Action::RealmClosed, &context);
-        Boundary::new(realm, true, at(revision), &event)
+        let event = AuditEntry::new(Action::Removed, &context);
+        Cutoff::new(target, true, at(revision), &event)
     }
 
     fn at(revision: i64) -> Revision {
@@ -130,32 +130,32 @@ mod tests {
 
     #[test]
     fn whatever_was_born_at_the_cut_or_before_is_behind_it() {
-        let boundary = cut(&Realm::Team(team()), 5);
-        let behind = [4, 5, 6].map(|born| boundary.cuts(at(born)));
+        let cutoff = cut(&Target::Team(team()), 5);
+        let behind = [4, 5, 6].map(|created_revision| cutoff.covers(at(created_revision)));
         assert_eq!(behind, [true, true, false]);
     }
 
     #[test]
     fn opening_moves_no_cut() {
-        let closed = cut(&Realm::Team(team()), 5);
-        let opened = closed.clone().reopened(at(7));
-        let expected = Boundary {
-            closed: false,
+        let removed = cut(&Target::Team(team()), 5);
+        let restored = removed.clone().restored(at(7));
+        let expected = Cutoff {
+            blocked: false,
             revision: at(7),
-            ..closed
+            ..removed
         };
-        assert_eq!(opened, expected);
+        assert_eq!(restored, expected);
     }
 
     #[test]
-    fn the_first_cut_after_a_birth_tells_why() {
+    fn the_first_covering_after_a_birth_tells_why() {
         let alice = Owner::User(UserId::new("alice").unwrap());
-        let boundaries = [
-            cut(&Realm::Owner(team(), alice), 9),
-            cut(&Realm::Team(team()), 5),
+        let cutoffs = [
+            cut(&Target::Owner(team(), alice), 9),
+            cut(&Target::Team(team()), 5),
         ];
-        let cause = |born| {
-            let revocation = Boundary::first_cut(&boundaries, at(born));
+        let cause = |created_revision| {
+            let revocation = Cutoff::first_covering(&cutoffs, at(created_revision));
             revocation.map(|revocation| (revocation.cause, revocation.at.as_unix()))
         };
         assert_eq!(cause(5), Some((RevocationCause::Team, 5)));

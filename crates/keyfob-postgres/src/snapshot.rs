@@ -1,29 +1,29 @@
 //! The answers to a commit's questions, read in the transaction that will keep it.
 
 use keyfob::{
-    CredentialId, Realm,
-    store::{Change, Commit, Facts, Known},
+    key::CredentialId,
+    store::{Change, Commit, Existing, Snapshot, Target},
 };
 use tokio_postgres::Row;
 
 use crate::{
-    row::{Columns, OwnerKind, Result, number, realm},
+    row::{Columns, OwnerKind, Result, number, target},
     session::{Step, values},
     sql,
 };
 
 /// What is asked, in the order in which [`facts`] takes the answers.
-pub(crate) fn questions(commit: &Commit) -> Vec<Step<'_>> {
-    let questions = commit.questions();
+pub(crate) fn read_set(commit: &Commit) -> Vec<Step<'_>> {
+    let read_set = commit.read_set();
     let now = commit.event.at.as_unix();
     let mut steps = vec![Step::new(sql::LOCK_LOG, values![])];
-    if let Some(namespace) = questions.namespace {
+    if let Some(namespace) = read_set.namespace {
         steps.push(Step::new(
             sql::TEAM_OF_NAMESPACE,
             values![namespace.as_str()],
         ));
     }
-    match questions.credential {
+    match read_set.credential {
         Some(CredentialId::Key(id)) => {
             steps.push(Step::new(sql::KEY, values![id.to_bytes().to_vec()]));
             steps.push(Step::new(sql::DELETED_KEY, values![id.to_bytes().to_vec()]));
@@ -33,10 +33,10 @@ pub(crate) fn questions(commit: &Commit) -> Vec<Step<'_>> {
         }
         _ => {}
     }
-    if !questions.realms.is_empty() {
-        steps.push(boundaries(&questions.realms));
+    if !read_set.targets.is_empty() {
+        steps.push(cutoffs(&read_set.targets));
     }
-    if let Some(asked) = questions.name {
+    if let Some(asked) = read_set.name {
         steps.push(Step::new(
             sql::NAME_IS_TAKEN,
             values![
@@ -47,7 +47,7 @@ pub(crate) fn questions(commit: &Commit) -> Vec<Step<'_>> {
             ],
         ));
     }
-    if let Some(asked) = questions.owner {
+    if let Some(asked) = read_set.owner {
         steps.push(Step::new(
             sql::LIVE_KEYS,
             values![
@@ -62,11 +62,11 @@ pub(crate) fn questions(commit: &Commit) -> Vec<Step<'_>> {
     steps
 }
 
-fn boundaries(realms: &[Realm]) -> Step<'static> {
-    let columns = || realms.iter().map(realm);
-    let teams: Vec<String> = realms
+fn cutoffs(targets: &[Target]) -> Step<'static> {
+    let columns = || targets.iter().map(target);
+    let teams: Vec<String> = targets
         .iter()
-        .map(|realm| realm.team().to_string())
+        .map(|target| target.team().to_string())
         .collect();
     let kinds: Vec<&'static str> = columns().map(|(kind, _)| kind).collect();
     let names: Vec<String> = columns().map(|(_, name)| name.to_owned()).collect();
@@ -82,58 +82,58 @@ fn most(commit: &Commit) -> i64 {
 }
 
 /// What a commit is judged by, and the mark by which it is found again if its answer is lost.
-pub(crate) fn facts(
+pub(crate) fn snapshot(
     commit: &Commit,
     mut answers: impl Iterator<Item = Vec<Row>>,
-) -> Result<(Facts, [u8; 16])> {
-    let questions = commit.questions();
+) -> Result<(Snapshot, [u8; 16])> {
+    let read_set = commit.read_set();
     let mut rows = || answers.next().unwrap_or_default();
-    let mut facts = Facts::default();
+    let mut snapshot = Snapshot::default();
     let mut attempt = [0; 16];
     for row in rows() {
         let mut columns = Columns::of(&row);
-        facts.head = columns.revision()?;
-        facts.last_hash = columns.hash()?;
+        snapshot.head = columns.revision()?;
+        snapshot.last_hash = columns.hash()?;
         attempt = columns.attempt()?;
     }
-    if questions.namespace.is_some() {
+    if read_set.namespace.is_some() {
         let teams = rows();
         let team = teams.first().map(|row| Columns::of(row).team());
-        facts.team = team.transpose()?;
+        snapshot.team = team.transpose()?;
     }
-    match questions.credential {
+    match read_set.credential {
         Some(CredentialId::Key(_)) => {
             let (keys, deleted) = (rows(), rows());
-            facts.known = match keys.first() {
-                Some(row) => Known::Key(Columns::of(row).key_behind()?),
-                None if deleted.is_empty() => Known::Nothing,
-                None => Known::Deleted,
+            snapshot.known = match keys.first() {
+                Some(row) => Existing::Key(Columns::of(row).key_behind()?),
+                None if deleted.is_empty() => Existing::Nothing,
+                None => Existing::Deleted,
             };
         }
         Some(CredentialId::Legacy(_)) => {
             if let Some(row) = rows().first() {
-                facts.known = Known::Legacy(Columns::of(row).legacy_behind()?);
+                snapshot.known = Existing::Legacy(Columns::of(row).legacy_behind()?);
             }
         }
         _ => {}
     }
-    if !questions.realms.is_empty() {
-        let boundaries = rows();
-        let boundaries = boundaries.iter().map(|row| Columns::of(row).boundary());
-        facts.boundaries = boundaries.collect::<Result<_>>()?;
+    if !read_set.targets.is_empty() {
+        let cutoffs = rows();
+        let cutoffs = cutoffs.iter().map(|row| Columns::of(row).cutoff());
+        snapshot.cutoffs = cutoffs.collect::<Result<_>>()?;
     }
-    if questions.name.is_some() {
-        facts.name_is_taken = !rows().is_empty();
+    if read_set.name.is_some() {
+        snapshot.name_is_taken = !rows().is_empty();
     }
-    if questions.owner.is_some() {
+    if read_set.owner.is_some() {
         for row in rows() {
-            facts.live_keys = Columns::of(&row).count()?;
+            snapshot.live_keys = Columns::of(&row).count()?;
         }
     }
-    Ok((facts, attempt))
+    Ok((snapshot, attempt))
 }
 
 /// The number of a revision as a column.
-pub(crate) fn revision(revision: keyfob::Revision) -> i64 {
+pub(crate) fn revision(revision: keyfob::store::Revision) -> i64 {
     number(revision.get())
 }

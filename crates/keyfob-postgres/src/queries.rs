@@ -1,21 +1,21 @@
 //! Keys, legacy credentials, namespaces, policies and the trail, as somebody asks for them.
 
 use keyfob::{
-    KeyId, KeyRecord, Owner, Revision, Tenant, Timestamp,
+    KeyId, Owner, Tenant, Timestamp,
     audit::AuditEvent,
     legacy::LegacyRecord,
     store::{
-        AuditQuery, Cursor, KeyQuery, LegacyQuery, NamespaceQuery, NamespaceRecord, Page,
-        StatusFilter,
+        AuditQuery, Cursor, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery, NamespaceRecord,
+        Page, Revision, StatusFilter,
     },
 };
 use serde::de::DeserializeOwned;
 use tokio_postgres::Row;
 
 use crate::{
-    facts::revision,
     row::{Columns, OwnerKind, Result, credential, number, text},
     session::{Session, Step, values},
+    snapshot::revision,
     sql,
 };
 
@@ -66,7 +66,7 @@ pub(crate) async fn keys(session: &mut Session, query: &KeyQuery) -> Result<Page
         &rows,
         query.limit,
         |row| Columns::of(row).key_behind(),
-        |key| key.born,
+        |key| key.created_revision,
     )
 }
 
@@ -94,7 +94,7 @@ pub(crate) async fn legacy(
         &rows,
         query.limit,
         |row| Columns::of(row).legacy_behind(),
-        |record| record.born,
+        |record| record.created_revision,
     )
 }
 
@@ -119,7 +119,7 @@ pub(crate) async fn namespaces(
         &rows,
         query.limit,
         |row| Columns::of(row).namespace(),
-        |record| record.born,
+        |record| record.created_revision,
     )
 }
 
@@ -183,7 +183,7 @@ fn page<T>(
     let items = rows.iter().take(limit);
     let items: Vec<T> = items.map(read).collect::<Result<_>>()?;
     let next = match items.last() {
-        Some(last) if rows.len() > limit => Some(Cursor::behind(place(last))),
+        Some(last) if rows.len() > limit => Some(Cursor::after(place(last))),
         _ => None,
     };
     Ok(Page { items, next })

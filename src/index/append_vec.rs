@@ -8,18 +8,18 @@ use std::sync::{
 use alloc::boxed::Box;
 
 /// Cells that never move and never go, found by number: readers borrow them for as long as the
-/// slab lives, while one writer takes more of them into use.
+/// append_vec lives, while one writer takes more of them into use.
 ///
 /// A number is a chunk and, in its last `PLACE_BITS` bits, a place there. Numbers without gaps
 /// would have a reader search for their highest bit, which costs more than all the rest.
-pub(super) struct Slab<T, const PLACE_BITS: u32> {
+pub(super) struct AppendVec<T, const PLACE_BITS: u32> {
     /// Chunk `n` has room for `FIRST << n` cells, as long as that many have a place.
     chunks: [OnceLock<Box<[T]>>; CHUNKS],
     /// The number of the cell that is taken into use next.
     next: AtomicU32,
 }
 
-impl<T, const PLACE_BITS: u32> Slab<T, PLACE_BITS> {
+impl<T, const PLACE_BITS: u32> AppendVec<T, PLACE_BITS> {
     pub(super) fn new() -> Self {
         Self {
             chunks: [const { OnceLock::new() }; CHUNKS],
@@ -67,7 +67,7 @@ impl<T, const PLACE_BITS: u32> Slab<T, PLACE_BITS> {
     }
 }
 
-impl<T: Default, const PLACE_BITS: u32> Slab<T, PLACE_BITS> {
+impl<T: Default, const PLACE_BITS: u32> AppendVec<T, PLACE_BITS> {
     /// Takes the next cell into use; none if there is no room left. For one writer at a time.
     pub(super) fn extend(&self) -> Option<(u32, &T)> {
         let number = self.next.load(Ordering::Relaxed);
@@ -88,7 +88,7 @@ impl<T: Default, const PLACE_BITS: u32> Slab<T, PLACE_BITS> {
     }
 }
 
-impl<T, const PLACE_BITS: u32> Slab<OnceLock<T>, PLACE_BITS> {
+impl<T, const PLACE_BITS: u32> AppendVec<OnceLock<T>, PLACE_BITS> {
     /// Adds a value and gives its number; none if there is no room left. For one writer at a
     /// time.
     pub(super) fn push(&self, value: T) -> Option<u32> {
@@ -114,32 +114,35 @@ mod tests {
 
     #[test]
     fn numbers_find_their_values() {
-        let slab = Slab::<_, 9>::new();
-        assert_eq!(slab.value(0), None);
-        let numbers: Vec<_> = (0..10_000).map(|value| slab.push(value).unwrap()).collect();
+        let append_vec = AppendVec::<_, 9>::new();
+        assert_eq!(append_vec.value(0), None);
+        let numbers: Vec<_> = (0..10_000)
+            .map(|value| append_vec.push(value).unwrap())
+            .collect();
         for (value, number) in numbers.iter().enumerate() {
-            assert_eq!(slab.value(*number), Some(&value));
-            assert_eq!(Slab::<(), 9>::rank(*number), value);
+            assert_eq!(append_vec.value(*number), Some(&value));
+            assert_eq!(AppendVec::<(), 9>::rank(*number), value);
         }
         assert!(numbers.is_sorted());
-        let cells = slab
+        let cells = append_vec
             .iter()
             .map(|(number, cell)| (number, *cell.get().unwrap()));
         assert!(cells.eq(numbers.into_iter().zip(0..)));
-        assert_eq!(slab.value(u32::MAX), None);
-        assert_eq!(slab.len(), 10_000);
+        assert_eq!(append_vec.value(u32::MAX), None);
+        assert_eq!(append_vec.len(), 10_000);
     }
 
     #[test]
     fn a_slab_says_when_it_is_full() {
-        let slab = Slab::<OnceLock<u32>, 5>::new();
+        let append_vec = AppendVec::<OnceLock<u32>, 5>::new();
         // Sixteen cells, then 31 times as many as have a place.
-        let pushed = (0..).map_while(|value| slab.push(value)).count();
+        let pushed = (0..).map_while(|value| append_vec.push(value)).count();
         assert_eq!(pushed, 16 + 31 * 32);
-        assert_eq!(slab.len(), pushed);
+        assert_eq!(append_vec.len(), pushed);
         assert!(
-            slab.iter()
-                .all(|(number, cell)| cell.get() == slab.value(number))
+            append_vec
+                .iter()
+                .all(|(number, cell)| cell.get() == append_vec.value(number))
         );
     }
 }

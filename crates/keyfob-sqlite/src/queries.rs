@@ -1,21 +1,22 @@
 //! Lists, page by page, each within one read transaction.
 
 use keyfob::{
-    KeyId, KeyRecord, Policy, Realm, Revision, Tenant, Timestamp,
+    KeyId, Tenant, Timestamp,
     audit::AuditEvent,
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
+    manage::Policy,
     store::{
-        AuditQuery, Cursor, KeyQuery, LegacyQuery, NamespaceQuery, NamespaceRecord, Page,
-        StatusFilter,
+        AuditQuery, Cursor, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery, NamespaceRecord,
+        Page, Revision, StatusFilter, Target,
     },
 };
 use rusqlite::{Connection, OptionalExtension, Result, Row, Rows, ToSql};
 use serde::de::DeserializeOwned;
 
 use crate::{
-    boundaries::Boundaries,
-    facts::team,
+    cutoffs::Cutoffs,
     row::{self, Columns, OwnerKind, number},
+    snapshot::team,
     sql::{self, Sql},
 };
 
@@ -31,16 +32,16 @@ pub(crate) fn key(
             Columns::of(row).key()
         })
         .optional()?;
-    let read = |record| Boundaries::new(connection).key(record);
+    let read = |record| Cutoffs::new(connection).key(record);
     record.map(read).transpose()
 }
 
 pub(crate) fn keys(connection: &Connection, query: &KeyQuery) -> Result<Page<KeyRecord>> {
-    let mut boundaries = Boundaries::new(connection);
-    let after = number(first_of_interest(&mut boundaries, query)?);
+    let mut cutoffs = Cutoffs::new(connection);
+    let after = number(first_of_interest(&mut cutoffs, query)?);
     let team = query.team.as_str();
     let select = |row: &Row<'_>| {
-        let record = boundaries.key(Columns::of(row).key()?)?;
+        let record = cutoffs.key(Columns::of(row).key()?)?;
         Ok(query.selects(&record).then_some(record))
     };
     let (statement, columns): (Sql, &[&dyn ToSql]) = match query {
@@ -69,12 +70,12 @@ pub(crate) fn keys(connection: &Connection, query: &KeyQuery) -> Result<Page<Key
     };
     let mut statement = statement.on(connection)?;
     let rows = statement.query(columns)?;
-    page(rows, query.limit, select, |record| record.born)
+    page(rows, query.limit, select, |record| record.created_revision)
 }
 
 /// The revision behind which the list begins: the cursor, or a cut that revoked whatever came
 /// before it where only other keys are asked for.
-fn first_of_interest(boundaries: &mut Boundaries<'_>, query: &KeyQuery) -> Result<Revision> {
+fn first_of_interest(cutoffs: &mut Cutoffs<'_>, query: &KeyQuery) -> Result<Revision> {
     let after = query.after.map_or(Revision::ZERO, Cursor::revision);
     if !matches!(
         query.status,
@@ -82,24 +83,24 @@ fn first_of_interest(boundaries: &mut Boundaries<'_>, query: &KeyQuery) -> Resul
     ) {
         return Ok(after);
     }
-    let mut realms = vec![Realm::Team(query.team.clone())];
+    let mut targets = vec![Target::Team(query.team.clone())];
     if let Some(namespace) = &query.namespace {
         let tenant = Tenant::new(query.team.clone(), namespace.clone());
-        realms.push(Realm::Namespace(tenant));
+        targets.push(Target::Namespace(tenant));
     }
     if let Some(owner) = &query.owner {
-        realms.push(Realm::Owner(query.team.clone(), owner.clone()));
+        targets.push(Target::Owner(query.team.clone(), owner.clone()));
     }
-    Ok(after.max(boundaries.last_cut(&realms)?))
+    Ok(after.max(cutoffs.last_cut(&targets)?))
 }
 
 pub(crate) fn legacy(connection: &Connection, query: &LegacyQuery) -> Result<Page<LegacyRecord>> {
-    let mut boundaries = Boundaries::new(connection);
+    let mut cutoffs = Cutoffs::new(connection);
     let after = start(query.after);
     let select = |row: &Row<'_>| {
         let record = Columns::of(row).legacy()?;
         let selected = query.selects(&record).then_some(record);
-        selected.map(|record| boundaries.legacy(record)).transpose()
+        selected.map(|record| cutoffs.legacy(record)).transpose()
     };
     let id = query.id.map(LegacyId::to_bytes);
     let (statement, columns): (Sql, &[&dyn ToSql]) = match (&id, &query.namespace, &query.team) {
@@ -110,19 +111,19 @@ pub(crate) fn legacy(connection: &Connection, query: &LegacyQuery) -> Result<Pag
     };
     let mut statement = statement.on(connection)?;
     let rows = statement.query(columns)?;
-    page(rows, query.limit, select, |record| record.born)
+    page(rows, query.limit, select, |record| record.created_revision)
 }
 
 pub(crate) fn namespaces(
     connection: &Connection,
     query: &NamespaceQuery,
 ) -> Result<Page<NamespaceRecord>> {
-    let mut boundaries = Boundaries::new(connection);
+    let mut cutoffs = Cutoffs::new(connection);
     let after = start(query.after);
     let select = |row: &Row<'_>| {
         let record = Columns::of(row).namespace()?;
         let selected = query.selects(&record).then_some(record);
-        let read = |record| boundaries.namespace(record);
+        let read = |record| cutoffs.namespace(record);
         selected.map(read).transpose()
     };
     let (statement, columns): (Sql, &[&dyn ToSql]) = match (&query.namespace, &query.team) {
@@ -132,7 +133,7 @@ pub(crate) fn namespaces(
     };
     let mut statement = statement.on(connection)?;
     let rows = statement.query(columns)?;
-    page(rows, query.limit, select, |record| record.born)
+    page(rows, query.limit, select, |record| record.created_revision)
 }
 
 pub(crate) fn policy(connection: &Connection, tenant: &Tenant) -> Result<Policy> {
@@ -250,7 +251,7 @@ fn page<T>(
     while let Some(row) = rows.next()? {
         let Some(item) = select(row)? else { continue };
         if items.len() == limit {
-            let next = items.last().map(|last| Cursor::behind(place(last)));
+            let next = items.last().map(|last| Cursor::after(place(last)));
             return Ok(Page { items, next });
         }
         items.push(item);

@@ -5,9 +5,8 @@ use std::{
     sync::{Arc, Mutex},
 };
 
-use keyfob::{
-    Realm, Revision,
-    store::{Change, Commit, Conflict, Item, KeyQuery, LegacyQuery, Page, StoreState},
+use keyfob::store::{
+    Change, Commit, Conflict, Item, KeyQuery, LegacyQuery, Page, Revision, StoreState, Target,
 };
 
 use crate::{
@@ -20,7 +19,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
         name: "a key is created after its owner left",
         hooks: || {
             rewriting(|_, commit| {
-                if let Change::CutRealm { close, .. } = &mut commit.change {
+                if let Change::Revoke { close, .. } = &mut commit.change {
                     *close = false;
                 }
             })
@@ -36,7 +35,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
         caught_by: &["reopening_revives_nothing"],
     },
     Defect {
-        name: "a look-up does not read behind boundaries",
+        name: "a look-up does not read behind cutoffs",
         hooks: || Hooks {
             key: Box::new(|state, tenant, id| {
                 let mut keys = every_raw_key(state).into_iter();
@@ -50,13 +49,13 @@ pub(crate) const DEFECTS: &[Defect] = &[
         ],
     },
     Defect {
-        name: "a list does not read behind boundaries",
+        name: "a list does not read behind cutoffs",
         hooks: || Hooks {
             keys: Box::new(|state, query| {
                 let mut items = every_raw_key(state);
-                items.sort_by_key(|record| record.born);
+                items.sort_by_key(|record| record.created_revision);
                 items.retain(|record| query.selects(record));
-                page(items, query, |record| record.born)
+                page(items, query, |record| record.created_revision)
             }),
             ..Hooks::default()
         },
@@ -66,22 +65,22 @@ pub(crate) const DEFECTS: &[Defect] = &[
         ],
     },
     Defect {
-        name: "a list selects by status before it reads behind boundaries",
+        name: "a list selects by status before it reads behind cutoffs",
         hooks: || Hooks {
             keys: Box::new(|state, query| {
                 let mut keys = every_raw_key(state);
-                keys.sort_by_key(|record| record.born);
+                keys.sort_by_key(|record| record.created_revision);
                 keys.retain(|record| query.selects(record));
-                let read = |record: keyfob::KeyRecord| state.key(&record.tenant, record.id);
+                let read = |record: keyfob::store::KeyRecord| state.key(&record.tenant, record.id);
                 let items = keys.into_iter().filter_map(read).collect();
-                page(items, query, |record| record.born)
+                page(items, query, |record| record.created_revision)
             }),
             ..Hooks::default()
         },
         caught_by: &["lists_select_by_status_behind_cuts"],
     },
     Defect {
-        name: "the list of legacy credentials does not read behind boundaries",
+        name: "the list of legacy credentials does not read behind cutoffs",
         hooks: || Hooks {
             legacy: Box::new(|state, query| {
                 let entries = state.changes(Revision::ZERO, usize::MAX).entries;
@@ -100,21 +99,21 @@ pub(crate) const DEFECTS: &[Defect] = &[
             }),
             ..Hooks::default()
         },
-        caught_by: &["legacy_credentials_end_with_their_realm"],
+        caught_by: &["legacy_credentials_end_with_their_target"],
     },
     Defect {
-        name: "the feed does not tell of boundaries",
+        name: "the feed does not tell of cutoffs",
         hooks: || {
             telling(|_, _, changes| {
-                let is_boundary = |item: &Item| matches!(item, Item::Boundary(_));
-                changes.entries.retain(|entry| !is_boundary(&entry.item));
+                let is_cutoff = |item: &Item| matches!(item, Item::Cutoff(_));
+                changes.entries.retain(|entry| !is_cutoff(&entry.item));
             })
         },
         caught_by: &[
             "no_key_outlives_its_owner",
             "no_key_outlives_its_namespace",
             "the_feed_tells_of_cuts_and_openings",
-            "a_realm_without_keys_can_be_cut",
+            "a_target_without_keys_can_be_cut",
         ],
     },
     Defect {
@@ -134,39 +133,39 @@ pub(crate) const DEFECTS: &[Defect] = &[
         hooks: || {
             committing(|state, commit| {
                 let answer = state.commit(&commit)?;
-                if let Change::OpenRealm {
-                    realm: Realm::Namespace(tenant),
+                if let Change::Restore {
+                    target: Target::Namespace(tenant),
                 } = &commit.change
                 {
-                    open(state, &commit, Realm::Team(tenant.team.clone()));
+                    open(state, &commit, Target::Team(tenant.team.clone()));
                 }
                 Ok(answer)
             })
         },
-        caught_by: &["opening_one_realm_opens_no_other"],
+        caught_by: &["opening_one_target_opens_no_other"],
     },
     Defect {
-        name: "a later cut opens a closed realm",
+        name: "a later cut opens a closed target",
         hooks: || {
             committing(|state, commit| {
                 let answer = state.commit(&commit)?;
-                if let Change::CutRealm {
-                    realm,
+                if let Change::Revoke {
+                    target,
                     close: false,
                 } = &commit.change
                 {
-                    open(state, &commit, realm.clone());
+                    open(state, &commit, target.clone());
                 }
                 Ok(answer)
             })
         },
-        caught_by: &["a_later_cut_does_not_open_a_closed_realm"],
+        caught_by: &["a_later_cut_does_not_open_a_closed_target"],
     },
     Defect {
-        name: "every cut closes its realm",
+        name: "every cut closes its target",
         hooks: || {
             rewriting(|_, commit| {
-                if let Change::CutRealm { close, .. } = &mut commit.change {
+                if let Change::Revoke { close, .. } = &mut commit.change {
                     *close = true;
                 }
             })
@@ -174,21 +173,21 @@ pub(crate) const DEFECTS: &[Defect] = &[
         caught_by: &["a_cut_without_closing_lets_new_keys_be_made"],
     },
     Defect {
-        name: "opening a realm that is not closed is acknowledged",
-        hooks: || acknowledging(|_, conflict| matches!(conflict, Conflict::NotClosed(_))),
-        caught_by: &["a_realm_that_is_not_closed_cannot_be_opened"],
+        name: "opening a target that is not closed is acknowledged",
+        hooks: || acknowledging(|_, conflict| matches!(conflict, Conflict::NotRemoved(_))),
+        caught_by: &["a_target_that_is_not_closed_cannot_be_opened"],
     },
     Defect {
         name: "an owner's leaving closes the team",
         hooks: || {
             rewriting(|_, commit| {
-                if let Change::CutRealm { realm, .. } = &mut commit.change {
-                    *realm = Realm::Team(realm.team().clone());
+                if let Change::Revoke { target, .. } = &mut commit.change {
+                    *target = Target::Team(target.team().clone());
                 }
             })
         },
         caught_by: &[
-            "a_closed_realm_closes_no_other",
+            "a_closed_target_closes_no_other",
             "no_key_outlives_its_owner",
             "a_service_is_removed_alone",
         ],
@@ -227,15 +226,15 @@ pub(crate) const DEFECTS: &[Defect] = &[
         hooks: || {
             committing(|state, commit| {
                 let answer = state.commit(&commit)?;
-                if let Change::CutRealm {
-                    realm: Realm::Team(team),
+                if let Change::Revoke {
+                    target: Target::Team(team),
                     close,
                 } = &commit.change
                 {
                     if team.as_str() == "%" {
                         for key in every_key(state) {
-                            let change = Change::CutRealm {
-                                realm: Realm::Team(key.tenant.team),
+                            let change = Change::Revoke {
+                                target: Target::Team(key.tenant.team),
                                 close: *close,
                             };
                             let event = commit.event.clone();
@@ -250,36 +249,39 @@ pub(crate) const DEFECTS: &[Defect] = &[
     },
 ];
 
-fn open(state: &mut StoreState, commit: &Commit, realm: Realm) {
-    let change = Change::OpenRealm { realm };
+fn open(state: &mut StoreState, commit: &Commit, target: Target) {
+    let change = Change::Restore { target };
     let event = commit.event.clone();
     // Where it is not closed there is nothing to open.
     let _ = state.commit(&Commit { change, event });
 }
 
 /// The key as revoked by the last cut that it is behind.
-fn under_last_cut(state: &StoreState, mut record: keyfob::KeyRecord) -> keyfob::KeyRecord {
+fn under_last_cut(
+    state: &StoreState,
+    mut record: keyfob::store::KeyRecord,
+) -> keyfob::store::KeyRecord {
     for entry in state.changes(Revision::ZERO, usize::MAX).entries {
-        if let Item::Boundary(boundary) = entry.item {
-            let is_behind =
-                boundary.cuts(record.born) && boundary.realm.team() == &record.tenant.team;
+        if let Item::Cutoff(cutoff) = entry.item {
+            let is_behind = cutoff.covers(record.created_revision)
+                && cutoff.target.team() == &record.tenant.team;
             if is_behind {
-                record.status = keyfob::Status::Revoked(boundary.revocation);
+                record.status = keyfob::manage::Status::Revoked(cutoff.revocation);
             }
         }
     }
     record
 }
 
-/// A store that forgets a cut when its realm is opened.
+/// A store that forgets a cut when its target is opened.
 fn reviving() -> Hooks {
-    let opened: Arc<Mutex<BTreeSet<Realm>>> = Arc::default();
+    let opened: Arc<Mutex<BTreeSet<Target>>> = Arc::default();
     let (by_key, by_feed) = (Arc::clone(&opened), Arc::clone(&opened));
     Hooks {
         commit: Box::new(move |state, commit| {
             let answer = state.commit(commit)?;
-            if let Change::OpenRealm { realm } = &commit.change {
-                opened.lock().unwrap().insert(realm.clone());
+            if let Change::Restore { target } = &commit.change {
+                opened.lock().unwrap().insert(target.clone());
             }
             Ok(answer)
         }),
@@ -287,7 +289,7 @@ fn reviving() -> Hooks {
             let opened = by_key.lock().unwrap();
             let raw = every_raw_key(state).into_iter();
             let mut raw = raw.filter(|key| key.id == id && key.tenant == *tenant);
-            let owned = |realm: &Realm| realm.team() == &tenant.team;
+            let owned = |target: &Target| target.team() == &tenant.team;
             match raw.next() {
                 Some(record) if opened.iter().any(owned) => Some(record),
                 _ => state.key(tenant, id),
@@ -297,7 +299,7 @@ fn reviving() -> Hooks {
             let opened = by_feed.lock().unwrap();
             let mut changes = state.changes(after, limit);
             changes.entries.retain(|entry| match &entry.item {
-                Item::Boundary(boundary) => !opened.contains(&boundary.realm),
+                Item::Cutoff(cutoff) => !opened.contains(&cutoff.target),
                 _ => true,
             });
             changes

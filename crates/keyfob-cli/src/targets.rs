@@ -2,8 +2,10 @@
 
 use clap::{Args, Subcommand};
 use keyfob::{
-    Actor, KeyInfo, Owner, Realm, Reason, ServiceId, Standing, TeamId, UserId,
-    store::{KeyQuery, LegacyQuery},
+    Actor, KeyInfo, Owner,
+    manage::EffectiveStatus,
+    name::{Reason, ServiceId, TeamId, UserId},
+    store::{KeyQuery, LegacyQuery, Target},
 };
 use serde::Serialize;
 
@@ -70,12 +72,12 @@ pub(crate) struct Restoral<T: Name> {
 
 /// A name that the command line can read.
 pub(crate) trait Name:
-    std::str::FromStr<Err = keyfob::NameError> + Clone + Send + Sync + 'static
+    std::str::FromStr<Err = keyfob::name::NameError> + Clone + Send + Sync + 'static
 {
 }
 
 impl<T> Name for T where
-    T: std::str::FromStr<Err = keyfob::NameError> + Clone + Send + Sync + 'static
+    T: std::str::FromStr<Err = keyfob::name::NameError> + Clone + Send + Sync + 'static
 {
 }
 
@@ -84,14 +86,14 @@ impl Members {
         let team = desk.team()?.clone();
         match self {
             Self::Remove(removal) => {
-                let realm = Realm::Owner(team, Owner::User(removal.name));
-                remove(desk, realm, removal.dry_run, removal.reason).await
+                let target = Target::Owner(team, Owner::User(removal.name));
+                remove(desk, target, removal.dry_run, removal.reason).await
             }
             Self::Restore(restoral) => {
                 let context = desk.context(restoral.reason.as_ref());
                 let user = restoral.name;
                 desk.keyring.restore_member(&context, &team, &user).await?;
-                say_cut(desk, &Realm::Owner(team, Owner::User(user)), "restored")
+                say_cut(desk, &Target::Owner(team, Owner::User(user)), "restored")
             }
         }
     }
@@ -102,8 +104,8 @@ impl Services {
         let team = desk.team()?.clone();
         match self {
             Self::Remove(removal) => {
-                let realm = Realm::Owner(team, Owner::Service(removal.name));
-                remove(desk, realm, removal.dry_run, removal.reason).await
+                let target = Target::Owner(team, Owner::Service(removal.name));
+                remove(desk, target, removal.dry_run, removal.reason).await
             }
             Self::Restore(restoral) => {
                 let context = desk.context(restoral.reason.as_ref());
@@ -113,7 +115,7 @@ impl Services {
                     .await?;
                 say_cut(
                     desk,
-                    &Realm::Owner(team, Owner::Service(service)),
+                    &Target::Owner(team, Owner::Service(service)),
                     "restored",
                 )
             }
@@ -125,68 +127,68 @@ impl Teams {
     pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
         match self {
             Self::Remove(removal) => {
-                let realm = Realm::Team(removal.name);
-                remove(desk, realm, removal.dry_run, removal.reason).await
+                let target = Target::Team(removal.name);
+                remove(desk, target, removal.dry_run, removal.reason).await
             }
             Self::Restore(restoral) => {
                 let context = desk.context(restoral.reason.as_ref());
                 let team = restoral.name;
                 desk.keyring.restore_team(&context, &team).await?;
-                say_cut(desk, &Realm::Team(team), "restored")
+                say_cut(desk, &Target::Team(team), "restored")
             }
         }
     }
 }
 
-/// Removes a realm, or shows what that would end.
+/// Removes a target, or shows what that would end.
 pub(crate) async fn remove(
     desk: &Desk,
-    realm: Realm,
+    target: Target,
     dry_run: bool,
     reason: Option<Reason>,
 ) -> Result<(), Failure> {
     if dry_run {
-        return Preview::of(desk, &realm).await?.show(desk);
+        return Preview::of(desk, &target).await?.show(desk);
     }
     let context = desk.context(reason.as_ref());
     let keyring = &desk.keyring;
-    match &realm {
-        Realm::Team(team) => keyring.remove_team(&context, team).await?,
-        Realm::Namespace(tenant) => keyring.remove_namespace(&context, tenant).await?,
-        Realm::Owner(team, Owner::User(user)) => {
+    match &target {
+        Target::Team(team) => keyring.remove_team(&context, team).await?,
+        Target::Namespace(tenant) => keyring.remove_namespace(&context, tenant).await?,
+        Target::Owner(team, Owner::User(user)) => {
             keyring.remove_member(&context, team, user).await?;
         }
-        Realm::Owner(team, Owner::Service(service)) => {
+        Target::Owner(team, Owner::Service(service)) => {
             keyring.remove_service(&context, team, service).await?;
         }
     }
-    say_cut(desk, &realm, "removed")
+    say_cut(desk, &target, "removed")
 }
 
-/// Says what was done to a realm.
-pub(crate) fn say_cut(desk: &Desk, realm: &Realm, done: &'static str) -> Result<(), Failure> {
+/// Says what was done to a target.
+pub(crate) fn say_cut(desk: &Desk, target: &Target, done: &'static str) -> Result<(), Failure> {
     #[derive(Serialize)]
     struct Done {
         done: &'static str,
         what: String,
     }
-    let what = realm_text(realm);
+    let what = target_text(target);
     let text = what.clone();
     desk.terminal
         .say(&Done { done, what }, format_args!("{done}: {text}"))
 }
 
-fn realm_text(realm: &Realm) -> String {
-    match realm {
-        Realm::Team(team) => format!("team {team}"),
-        Realm::Namespace(tenant) => {
+fn target_text(target: &Target) -> String {
+    match target {
+        Target::Team(team) => format!("team {team}"),
+        Target::Namespace(tenant) => {
             format!("namespace {} of team {}", tenant.namespace, tenant.team)
         }
-        Realm::Owner(team, owner) => format!("{} of team {team}", owner::text(owner)),
+        Target::Owner(team, owner) => format!("{} of team {team}", owner::text(owner)),
     }
 }
 
-/// What the end of a realm would end.
+/// What the end of a target would end.
 #[derive(Debug, Serialize)]
 pub(crate) struct Preview {
     what: String,
@@ -199,15 +201,15 @@ pub(crate) struct Preview {
 }
 
 impl Preview {
-    pub(crate) async fn of(desk: &Desk, realm: &Realm) -> Result<Self, Failure> {
-        let team = realm.team().clone();
-        let (stops, goes_on) = match realm {
-            Realm::Team(_) => (read_all(desk, KeyQuery::team(team)).await?, Vec::new()),
-            Realm::Namespace(tenant) => (
+    pub(crate) async fn of(desk: &Desk, target: &Target) -> Result<Self, Failure> {
+        let team = target.team().clone();
+        let (stops, goes_on) = match target {
+            Target::Team(_) => (read_all(desk, KeyQuery::team(team)).await?, Vec::new()),
+            Target::Namespace(tenant) => (
                 read_all(desk, KeyQuery::namespace(tenant)).await?,
                 Vec::new(),
             ),
-            Realm::Owner(_, owner) => {
+            Target::Owner(_, owner) => {
                 let keys = read_all(desk, KeyQuery::team(team)).await?;
                 let maker = Actor {
                     owner: Some(owner.clone()),
@@ -220,13 +222,17 @@ impl Preview {
             }
         };
         let mut preview = Self {
-            what: realm_text(realm),
+            what: target_text(target),
             stops: views(desk, &stops).await?,
-            stops_legacy: legacy_of(desk, realm).await?,
+            stops_legacy: legacy_of(desk, target).await?,
             goes_on: views(desk, &goes_on).await?,
         };
-        preview.stops.retain(|key| key.status == Standing::Active);
-        preview.goes_on.retain(|key| key.status == Standing::Active);
+        preview
+            .stops
+            .retain(|key| key.status == EffectiveStatus::Active);
+        preview
+            .goes_on
+            .retain(|key| key.status == EffectiveStatus::Active);
         Ok(preview)
     }
 
@@ -257,12 +263,12 @@ impl Preview {
     }
 }
 
-/// The legacy credentials of a realm that are not revoked.
-async fn legacy_of(desk: &Desk, realm: &Realm) -> Result<Vec<String>, Failure> {
-    let mut query = match realm {
-        Realm::Owner(..) => return Ok(Vec::new()),
-        Realm::Team(team) => LegacyQuery::team(team.clone()),
-        Realm::Namespace(tenant) => LegacyQuery {
+/// The legacy credentials of a target that are not revoked.
+async fn legacy_of(desk: &Desk, target: &Target) -> Result<Vec<String>, Failure> {
+    let mut query = match target {
+        Target::Owner(..) => return Ok(Vec::new()),
+        Target::Team(team) => LegacyQuery::team(team.clone()),
+        Target::Namespace(tenant) => LegacyQuery {
             namespace: Some(tenant.namespace.clone()),
             ..LegacyQuery::team(tenant.team.clone())
         },

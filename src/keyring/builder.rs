@@ -1,0 +1,95 @@
+//! Settings of a keyring.
+
+use alloc::sync::Arc;
+use core::time::Duration;
+
+use crate::{
+    digest::Peppers,
+    format::KeyFormat,
+    index::Index,
+    keyring::{Error, Keyring},
+    random::{Random, SystemRandom},
+    store::KeyStore,
+    timestamp::Timestamp,
+};
+
+/// Settings of a [`Keyring`]: [`Keyring::builder`].
+#[must_use]
+pub struct KeyringBuilder {
+    store: Arc<dyn KeyStore>,
+    format: KeyFormat,
+    peppers: Peppers,
+    random: Arc<dyn Random>,
+    stale_after: Duration,
+}
+
+impl KeyringBuilder {
+    /// The default of [`KeyringBuilder::stale_after`].
+    pub const STALE_AFTER: Duration = Duration::from_secs(10);
+
+    pub(super) fn new(store: Arc<dyn KeyStore>, format: KeyFormat) -> Self {
+        Self {
+            store,
+            format,
+            peppers: Peppers::none(),
+            random: Arc::new(SystemRandom),
+            stale_after: Self::STALE_AFTER,
+        }
+    }
+
+    /// Makes digests under these peppers, and verifies with them.
+    pub fn peppers(mut self, peppers: Peppers) -> Self {
+        self.peppers = peppers;
+        self
+    }
+
+    /// Makes identifiers and secrets of this in place of [`SystemRandom`].
+    pub fn random(mut self, random: impl Random + 'static) -> Self {
+        self.random = Arc::new(random);
+        self
+    }
+
+    /// Refuses every verification with 503 when the store was not read to its end for this long: a
+    /// key that was revoked meanwhile must not pass. The default is 10 seconds; fractions of a
+    /// second are cut off, and one second is the least.
+    ///
+    /// It has no effect on a store that only this process can change.
+    pub fn stale_after(mut self, bound: Duration) -> Self {
+        self.stale_after = bound;
+        self
+    }
+
+    /// Opens the store as [`Keyring::open`] does, at `now`.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyring::open`].
+    pub async fn open(self, now: impl Into<Timestamp>) -> Result<Keyring, Error> {
+        let now = now.into();
+        let recorded = self.store.record_key_format(&self.format).await?;
+        if recorded != self.format {
+            return Err(Error::OtherFormat {
+                store: recorded,
+                asked: self.format,
+            });
+        }
+        let is_shared = self.store.is_shared();
+        let keyring = Keyring {
+            index: Arc::new(Index::new(self.format, self.peppers)),
+            store: self.store,
+            random: self.random,
+            stale_after: is_shared.then_some(self.stale_after),
+        };
+        keyring.sync(now).await.map_err(Error::NotSynced)?;
+        Ok(keyring)
+    }
+}
+
+impl core::fmt::Debug for KeyringBuilder {
+    fn fmt(&self, f: &mut core::fmt::Formatter<'_>) -> core::fmt::Result {
+        f.debug_struct("KeyringBuilder")
+            .field("format", &self.format)
+            .field("stale_after", &self.stale_after)
+            .finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,132 @@
+//! Lists from their first page to their last.
+
+use alloc::{
+    boxed::Box,
+    vec::{self, Vec},
+};
+
+use async_trait::async_trait;
+
+use crate::{
+    audit::AuditEvent,
+    keyring::{Error, Keyring, LegacyUse},
+    record::KeyInfo,
+    store::{AuditQuery, Cursor, KeyQuery, LegacyQuery, NamespaceQuery, NamespaceRecord, Page},
+};
+
+/// A query that has pages: [`Keyring::walk`] goes through them.
+#[async_trait]
+pub trait Query: Send + private::Sealed {
+    /// What the query selects.
+    type Item: Send;
+
+    /// The page at which the query stands.
+    #[doc(hidden)]
+    async fn page(&self, keyring: &Keyring) -> Result<Page<Self::Item>, Error>;
+
+    /// Moves the query behind a page.
+    #[doc(hidden)]
+    fn move_to(&mut self, next: Cursor);
+}
+
+mod private {
+    pub trait Sealed {}
+}
+
+macro_rules! query {
+    ($query:ty, $item:ty, $list:ident) => {
+        impl private::Sealed for $query {}
+
+        #[async_trait]
+        impl Query for $query {
+            type Item = $item;
+
+            async fn page(&self, keyring: &Keyring) -> Result<Page<$item>, Error> {
+                keyring.$list(self).await
+            }
+
+            fn move_to(&mut self, next: Cursor) {
+                self.after = Some(next);
+            }
+        }
+    };
+}
+
+query!(KeyQuery, KeyInfo, list);
+query!(LegacyQuery, LegacyUse, legacy_report);
+query!(NamespaceQuery, NamespaceRecord, namespaces);
+query!(AuditQuery, AuditEvent, audit);
+
+/// The items of a list, read page by page: [`Keyring::walk`].
+#[derive(Debug)]
+pub struct Walk<'k, Q: Query> {
+    keyring: &'k Keyring,
+    /// None once the last page was read.
+    query: Option<Q>,
+    page: vec::IntoIter<Q::Item>,
+}
+
+impl<Q: Query> Walk<'_, Q> {
+    /// The next item; none at the end. After an error, the next call tries the same page again.
+    ///
+    /// # Errors
+    ///
+    /// The store failed -> [`Error::Store`].
+    pub async fn next(&mut self) -> Result<Option<Q::Item>, Error> {
+        loop {
+            if let Some(item) = self.page.next() {
+                return Ok(Some(item));
+            }
+            match self.next_page().await? {
+                Some(page) => self.page = page.into_iter(),
+                None => return Ok(None),
+            }
+        }
+    }
+
+    /// The rest of the current page, or the next one; none at the end.
+    ///
+    /// # Errors
+    ///
+    /// The store failed -> [`Error::Store`].
+    pub async fn next_page(&mut self) -> Result<Option<Vec<Q::Item>>, Error> {
+        if !self.page.as_slice().is_empty() {
+            return Ok(Some(core::mem::take(&mut self.page).collect()));
+        }
+        let Some(query) = &mut self.query else {
+            return Ok(None);
+        };
+        let page = query.page(self.keyring).await?;
+        match page.next {
+            Some(next) => query.move_to(next),
+            None => self.query = None,
+        }
+        Ok(Some(page.items))
+    }
+}
+
+impl Keyring {
+    /// Goes through everything that a query selects, page by page. [`KeyQuery`] selects
+    /// [`KeyInfo`]s, [`LegacyQuery`] [`LegacyUse`]s, [`NamespaceQuery`] [`NamespaceRecord`]s and
+    /// [`AuditQuery`] [`AuditEvent`]s; the query's limit is the size of a page.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use keyfob::{Keyring, manage::Error, name::TeamId, store::KeyQuery};
+    /// # async fn show(keyring: &Keyring, team: TeamId) -> Result<(), Error> {
+    /// let mut keys = keyring.walk(KeyQuery::team(team));
+    /// while let Some(key) = keys.next().await? {
+    ///     println!("{}", key.name);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn walk<Q: Query>(&self, query: Q) -> Walk<'_, Q> {
+        Walk {
+            keyring: self,
+            query: Some(query),
+            page: Vec::new().into_iter(),
+        }
+    }
+}

@@ -1,0 +1,476 @@
+//! Whether a commit may be kept, and what is written then.
+
+use alloc::{vec, vec::Vec};
+
+use crate::{
+    audit::{AuditEvent, ChainHash},
+    credential::CredentialId,
+    cutoff::{Cutoff, Target},
+    identity::{Authority, Owner, Tenant},
+    key_id::KeyId,
+    legacy::{LegacyPolicy, LegacyRecord},
+    name::{KeyName, NamespaceId, TeamId},
+    policy::Policy,
+    record::{EffectiveStatus, KeyRecord},
+    revision::Revision,
+    store::{ActorFault, Change, Commit, Conflict, Item},
+};
+
+/// What a store must find out before a commit can be judged: [`Commit::read_set`].
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct ReadSet<'a> {
+    /// Which team is this namespace bound to? For [`Snapshot::team`].
+    pub namespace: Option<&'a NamespaceId>,
+    /// What is kept under this identifier? For [`Snapshot::existing`].
+    pub credential: Option<CredentialId>,
+    /// Which of these were ever cut? For [`Snapshot::cutoffs`].
+    pub targets: Vec<Target>,
+    /// Is this name free in a namespace? For [`Snapshot::name_is_taken`].
+    pub name: Option<NameLookup<'a>>,
+    /// How many live keys does an owner have in a namespace? For [`Snapshot::live_keys`].
+    pub owner: Option<OwnerLookup<'a>>,
+    /// What is kept under the actor's credential? For [`Snapshot::actor`].
+    pub actor: Option<CredentialId>,
+}
+
+/// Whether a live key of a namespace, other than one, has a name.
+///
+/// Live is what [`KeyRecord::is_live`] says at the time of the commit's event of a record that is
+/// read behind its cutoffs.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct NameLookup<'a> {
+    /// The namespace.
+    pub namespace: &'a NamespaceId,
+    /// The name.
+    pub name: &'a KeyName,
+    /// The key that may have it.
+    pub except: KeyId,
+}
+
+/// How many live keys an owner has in a namespace, as [`NameLookup`] counts them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct OwnerLookup<'a> {
+    /// The namespace.
+    pub namespace: &'a NamespaceId,
+    /// The owner.
+    pub owner: &'a Owner,
+}
+
+/// The answers to [`ReadSet`], read in the step that will keep the commit.
+///
+/// What was not asked may be left as [`Snapshot::default`] has it, but for the head of the log.
+#[derive(Debug, Default)]
+#[non_exhaustive]
+pub struct Snapshot {
+    /// The revision of the last commit.
+    pub last_revision: Revision,
+    /// The hash of its audit event.
+    pub last_hash: ChainHash,
+    /// The team that the namespace is bound to; none if nobody used it yet.
+    pub team: Option<TeamId>,
+    /// What is kept under the identifier.
+    pub existing: Existing,
+    /// The cutoffs of those targets that were ever cut.
+    pub cutoffs: Vec<Cutoff>,
+    /// Whether the name is taken.
+    pub name_is_taken: bool,
+    /// How many live keys the owner has.
+    pub live_keys: u64,
+    /// What is kept under the actor's credential.
+    pub actor: Existing,
+    /// The key policy of the actor's namespace, if the actor is a key.
+    pub actor_policy: Policy,
+    /// The legacy policy of the actor's namespace, if the actor is a legacy credential.
+    pub actor_legacy_policy: LegacyPolicy,
+}
+
+/// What a store keeps under an identifier.
+#[derive(Debug, Default)]
+pub enum Existing {
+    /// Nothing, and never did.
+    #[default]
+    Nothing,
+    /// The mark of a key that was deleted.
+    Deleted,
+    /// A key, of whatever tenant, read behind its cutoffs.
+    Key(KeyRecord),
+    /// A legacy credential, of whatever tenant, read behind its cutoffs.
+    Legacy(LegacyRecord),
+}
+
+/// What a store writes to keep a commit: all of it, together and durably, or nothing.
+#[derive(Debug)]
+#[non_exhaustive]
+pub struct WriteSet {
+    /// The new head of the log.
+    pub revision: Revision,
+    /// The state that takes the place of the one before, and what the change feed tells at
+    /// `revision`; none for a change that no reader of the feed needs. With [`Item::KeyDeleted`]
+    /// the key's usage goes too.
+    pub item: Option<Item>,
+    /// The namespace that is bound to its team from now on.
+    pub binds: Option<Tenant>,
+    /// The event for the audit trail.
+    pub event: AuditEvent,
+}
+
+impl Commit {
+    /// What must be known of a store's state to judge this commit.
+    pub fn read_set(&self) -> ReadSet<'_> {
+        let mut read_set = self.change_read_set();
+        match &self.authority {
+            Authority::System => {}
+            Authority::Owner(_) => read_set.targets.extend(self.actor_target()),
+            Authority::Credential { id, .. } => read_set.actor = Some(*id),
+        }
+        read_set
+    }
+
+    /// What must be known to judge the change itself.
+    fn change_read_set(&self) -> ReadSet<'_> {
+        let namespace = self.change.tenant().map(|tenant| &tenant.namespace);
+        match &self.change {
+            Change::CreateKey { record, limits } => ReadSet {
+                namespace,
+                credential: Some(CredentialId::Key(record.id)),
+                targets: self.change.creates_in(),
+                name: limits.unique_name.then(|| NameLookup::of(record)),
+                owner: limits.keys_per_owner.map(|_| OwnerLookup::of(record)),
+                ..ReadSet::default()
+            },
+            Change::ReplaceKey {
+                record,
+                unique_name,
+                ..
+            } => ReadSet {
+                credential: Some(CredentialId::Key(record.id)),
+                name: must_be_free(record, *unique_name).then(|| NameLookup::of(record)),
+                ..ReadSet::default()
+            },
+            Change::DeleteKey { id, .. } => ReadSet {
+                credential: Some(CredentialId::Key(*id)),
+                ..ReadSet::default()
+            },
+            Change::Revoke { target, .. } | Change::Restore { target } => ReadSet {
+                namespace,
+                targets: vec![target.clone()],
+                ..ReadSet::default()
+            },
+            Change::ImportLegacy { record } => ReadSet {
+                namespace,
+                credential: Some(CredentialId::Legacy(record.id)),
+                targets: self.change.creates_in(),
+                ..ReadSet::default()
+            },
+            Change::ReplaceLegacy { record, .. } => ReadSet {
+                credential: Some(CredentialId::Legacy(record.id)),
+                ..ReadSet::default()
+            },
+            Change::SetPolicy { .. } | Change::SetLegacyPolicy { .. } => ReadSet {
+                namespace,
+                ..ReadSet::default()
+            },
+            Change::CreateNamespace { .. } => ReadSet {
+                namespace,
+                targets: self.change.creates_in(),
+                ..ReadSet::default()
+            },
+        }
+    }
+
+    /// Judges this commit by the answers to its [questions](Commit::read_set).
+    ///
+    /// # Errors
+    ///
+    /// The first condition that is broken, as [`Change`] lists them.
+    pub fn decide(&self, snapshot: &Snapshot) -> Result<WriteSet, Conflict> {
+        self.check_actor(snapshot).map_err(Conflict::Actor)?;
+        let tenant = self.change.tenant();
+        snapshot.check_tenant(tenant)?;
+        let revision = snapshot.last_revision.next();
+        let item = match &self.change {
+            Change::CreateKey { record, limits } => {
+                snapshot.check_unused()?;
+                snapshot.check_open(&self.change.creates_in())?;
+                snapshot.check_name(limits.unique_name)?;
+                snapshot.check_number(limits.keys_per_owner)?;
+                Some(Item::Key(KeyRecord {
+                    created_revision: revision,
+                    revision,
+                    ..record.clone()
+                }))
+            }
+            Change::ReplaceKey {
+                record,
+                expected,
+                unique_name,
+            } => {
+                let known = snapshot.key(&record.tenant)?;
+                check_replacement(known.is_revoked(), known.revision, *expected)?;
+                if known.owner != record.owner {
+                    return Err(Conflict::OtherOwner);
+                }
+                snapshot.check_name(must_be_free(record, *unique_name))?;
+                Some(Item::Key(KeyRecord {
+                    created_revision: known.created_revision,
+                    revision,
+                    ..record.clone()
+                }))
+            }
+            Change::DeleteKey { tenant, id } => {
+                snapshot.key(tenant)?;
+                Some(Item::KeyDeleted(*id))
+            }
+            Change::Revoke { target, block } => {
+                let blocked = *block || snapshot.cutoff(target).is_some_and(|known| known.blocked);
+                let cutoff = Cutoff::new(target, blocked, revision, &self.event);
+                Some(Item::Cutoff(cutoff))
+            }
+            Change::Restore { target } => match snapshot.cutoff(target) {
+                Some(cutoff) if cutoff.blocked => {
+                    Some(Item::Cutoff(cutoff.clone().restored(revision)))
+                }
+                _ => return Err(Conflict::NotRemoved(target.clone())),
+            },
+            Change::ImportLegacy { record } => {
+                snapshot.check_unused()?;
+                snapshot.check_open(&self.change.creates_in())?;
+                Some(Item::Legacy(LegacyRecord {
+                    created_revision: revision,
+                    revision,
+                    ..record.clone()
+                }))
+            }
+            Change::ReplaceLegacy { record, expected } => {
+                let known = snapshot.legacy(&record.tenant)?;
+                check_replacement(known.revoked.is_some(), known.revision, *expected)?;
+                Some(Item::Legacy(LegacyRecord {
+                    created_revision: known.created_revision,
+                    revision,
+                    ..record.clone()
+                }))
+            }
+            Change::SetPolicy { tenant, policy } => {
+                Some(Item::Policy(place(tenant.as_ref()), policy.clone()))
+            }
+            Change::SetLegacyPolicy { tenant, policy } => {
+                let place = place(tenant.as_ref());
+                Some(Item::LegacyPolicy(place, policy.clone()))
+            }
+            Change::CreateNamespace { .. } => {
+                if snapshot.team.is_some() {
+                    return Err(Conflict::IdTaken);
+                }
+                snapshot.check_open(&self.change.creates_in())?;
+                None
+            }
+        };
+        Ok(WriteSet {
+            revision,
+            item,
+            binds: tenant.filter(|_| snapshot.team.is_none()).cloned(),
+            event: AuditEvent::chained(self.event.clone(), revision, snapshot.last_hash),
+        })
+    }
+}
+
+impl Commit {
+    /// Whether the actor may still make the change.
+    fn check_actor(&self, snapshot: &Snapshot) -> Result<(), ActorFault> {
+        let at = self.event.at;
+        match (&self.authority, &snapshot.actor) {
+            (Authority::System, _) => Ok(()),
+            (Authority::Owner(_), _) => match self.actor_target() {
+                Some(target) if snapshot.is_blocked(&target) => Err(ActorFault::Removed),
+                _ => Ok(()),
+            },
+            (Authority::Credential { id, scopes }, Existing::Key(record))
+                if *id == CredentialId::Key(record.id) =>
+            {
+                match record.effective_status(at, &snapshot.actor_policy) {
+                    EffectiveStatus::Revoked => Err(ActorFault::Revoked),
+                    EffectiveStatus::Expired => Err(ActorFault::Expired),
+                    EffectiveStatus::Disabled => Err(ActorFault::Disabled),
+                    EffectiveStatus::NotYetValid => Err(ActorFault::NotYetValid),
+                    EffectiveStatus::Active if scopes.within(&record.scopes) => Ok(()),
+                    EffectiveStatus::Active => Err(ActorFault::MissingScope),
+                }
+            }
+            (Authority::Credential { id, .. }, Existing::Legacy(record))
+                if *id == CredentialId::Legacy(record.id) =>
+            {
+                if record.revoked.is_some() {
+                    Err(ActorFault::Revoked)
+                } else if record.blocked {
+                    Err(ActorFault::Disabled)
+                } else if snapshot.actor_legacy_policy.accepts(at) {
+                    Ok(())
+                } else {
+                    Err(ActorFault::Expired)
+                }
+            }
+            (Authority::Credential { .. }, _) => Err(ActorFault::Unknown),
+        }
+    }
+
+    /// The actor's part in the team that the change concerns, if the embedder authenticated it.
+    fn actor_target(&self) -> Option<Target> {
+        match (&self.authority, self.change.team()) {
+            (Authority::Owner(owner), Some(team)) => {
+                Some(Target::Owner(team.clone(), owner.clone()))
+            }
+            _ => None,
+        }
+    }
+}
+
+impl Change {
+    /// The team whose things the change concerns; none for what concerns every team.
+    pub fn team(&self) -> Option<&TeamId> {
+        match self {
+            Self::CreateKey { record, .. } | Self::ReplaceKey { record, .. } => {
+                Some(&record.tenant.team)
+            }
+            Self::ImportLegacy { record } | Self::ReplaceLegacy { record, .. } => {
+                Some(&record.tenant.team)
+            }
+            Self::DeleteKey { tenant, .. } | Self::CreateNamespace { tenant } => Some(&tenant.team),
+            Self::Revoke { target, .. } | Self::Restore { target } => Some(target.team()),
+            Self::SetPolicy { tenant, .. } | Self::SetLegacyPolicy { tenant, .. } => {
+                tenant.as_ref().map(|tenant| &tenant.team)
+            }
+        }
+    }
+
+    /// The targets that must not be blocked for the change.
+    fn creates_in(&self) -> Vec<Target> {
+        match self {
+            Self::CreateKey { record, .. } => record.targets().into(),
+            Self::ImportLegacy { record } => record.targets().into(),
+            Self::CreateNamespace { tenant } => vec![Target::Team(tenant.team.clone())],
+            _ => Vec::new(),
+        }
+    }
+
+    /// The namespace that the change uses, which must be free or of this team.
+    fn tenant(&self) -> Option<&Tenant> {
+        match self {
+            Self::CreateKey { record, .. } => Some(&record.tenant),
+            Self::ImportLegacy { record } => Some(&record.tenant),
+            Self::CreateNamespace { tenant } => Some(tenant),
+            Self::Revoke { target, .. } | Self::Restore { target } => match target {
+                Target::Namespace(tenant) => Some(tenant),
+                Target::Team(_) | Target::Owner(..) => None,
+            },
+            Self::SetPolicy { tenant, .. } | Self::SetLegacyPolicy { tenant, .. } => {
+                tenant.as_ref()
+            }
+            // What changes one credential is held to the tenant that the credential is of.
+            Self::ReplaceKey { .. } | Self::DeleteKey { .. } | Self::ReplaceLegacy { .. } => None,
+        }
+    }
+}
+
+impl<'a> NameLookup<'a> {
+    fn of(record: &'a KeyRecord) -> Self {
+        Self {
+            namespace: &record.tenant.namespace,
+            name: &record.name,
+            except: record.id,
+        }
+    }
+}
+
+impl<'a> OwnerLookup<'a> {
+    fn of(record: &'a KeyRecord) -> Self {
+        Self {
+            namespace: &record.tenant.namespace,
+            owner: &record.owner,
+        }
+    }
+}
+
+impl Snapshot {
+    /// A namespace belongs to the team that used it first.
+    fn check_tenant(&self, tenant: Option<&Tenant>) -> Result<(), Conflict> {
+        match (tenant, &self.team) {
+            (Some(tenant), Some(team)) if tenant.team != *team => Err(Conflict::ForeignNamespace),
+            _ => Ok(()),
+        }
+    }
+
+    fn check_unused(&self) -> Result<(), Conflict> {
+        match self.existing {
+            Existing::Nothing => Ok(()),
+            Existing::Deleted | Existing::Key(_) | Existing::Legacy(_) => Err(Conflict::IdTaken),
+        }
+    }
+
+    /// Nothing is created in a target that is blocked.
+    fn check_open(&self, targets: &[Target]) -> Result<(), Conflict> {
+        let blocked = targets.iter().find(|target| self.is_blocked(target));
+        match blocked {
+            Some(target) => Err(Conflict::Removed(target.clone())),
+            None => Ok(()),
+        }
+    }
+
+    fn is_blocked(&self, target: &Target) -> bool {
+        self.cutoff(target).is_some_and(|cutoff| cutoff.blocked)
+    }
+
+    fn check_name(&self, must_be_free: bool) -> Result<(), Conflict> {
+        if must_be_free && self.name_is_taken {
+            return Err(Conflict::NameTaken);
+        }
+        Ok(())
+    }
+
+    fn check_number(&self, most: Option<u32>) -> Result<(), Conflict> {
+        match most {
+            Some(most) if self.live_keys >= u64::from(most) => Err(Conflict::TooManyKeys),
+            _ => Ok(()),
+        }
+    }
+
+    fn key(&self, tenant: &Tenant) -> Result<&KeyRecord, Conflict> {
+        match &self.existing {
+            Existing::Key(record) if record.tenant == *tenant => Ok(record),
+            _ => Err(Conflict::NotFound),
+        }
+    }
+
+    fn legacy(&self, tenant: &Tenant) -> Result<&LegacyRecord, Conflict> {
+        match &self.existing {
+            Existing::Legacy(record) if record.tenant == *tenant => Ok(record),
+            _ => Err(Conflict::NotFound),
+        }
+    }
+
+    fn cutoff(&self, target: &Target) -> Option<&Cutoff> {
+        self.cutoffs.iter().find(|known| known.target == *target)
+    }
+}
+
+/// Revoked is for ever, and of two who change the same, the second must look again.
+fn check_replacement(revoked: bool, known: Revision, expected: Revision) -> Result<(), Conflict> {
+    if revoked {
+        return Err(Conflict::Revoked);
+    }
+    if known != expected {
+        return Err(Conflict::Stale);
+    }
+    Ok(())
+}
+
+/// A key that is being revoked needs its name no longer.
+fn must_be_free(record: &KeyRecord, unique_name: bool) -> bool {
+    unique_name && !record.is_revoked()
+}
+
+fn place(tenant: Option<&Tenant>) -> Option<NamespaceId> {
+    tenant.map(|tenant| tenant.namespace.clone())
+}

@@ -1,0 +1,222 @@
+//! A store for one process: the whole state in memory, and a journal that makes it last.
+
+use std::sync::{PoisonError, RwLock};
+
+use alloc::{borrow::Cow, boxed::Box, vec::Vec};
+use core::error::Error;
+
+use async_trait::async_trait;
+
+use crate::{
+    audit::AuditEvent,
+    credential::CredentialId,
+    format::KeyFormat,
+    identity::Tenant,
+    key_id::KeyId,
+    legacy::{LegacyPolicy, LegacyRecord},
+    policy::Policy,
+    record::KeyRecord,
+    revision::Revision,
+    store::{
+        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyStore, LegacyQuery, NamespaceQuery,
+        NamespaceRecord, Page, StoreError, StoreState,
+    },
+    usage::Usage,
+};
+
+/// Where a [`JournaledStore`] writes what it keeps.
+pub trait Journal: Send + Sync {
+    /// Writes an entry behind all others, and returns once it is durable.
+    ///
+    /// # Errors
+    ///
+    /// Any error: whether the entry was written is then unknown, and the store refuses every
+    /// further change until it is opened again.
+    fn append(&mut self, entry: &JournalEntry<'_>) -> Result<(), Box<dyn Error + Send + Sync>>;
+}
+
+/// Something that a [`JournaledStore`] keeps.
+#[derive(Clone, Debug)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[non_exhaustive]
+pub enum JournalEntry<'a> {
+    /// The format of the keys in the store.
+    KeyFormat(KeyFormat),
+    /// A change that was kept.
+    Commit(Cow<'a, Commit>),
+    /// Usage that was recorded.
+    Usage(Cow<'a, [Usage]>),
+}
+
+/// No journal: what the store holds is gone with the process.
+impl Journal for () {
+    fn append(&mut self, _: &JournalEntry<'_>) -> Result<(), Box<dyn Error + Send + Sync>> {
+        Ok(())
+    }
+}
+
+/// A store that keeps everything in memory: the default, and the reference for all others.
+///
+/// Its futures are ready at once. What it holds is gone with the process.
+pub type MemoryStore = JournaledStore<()>;
+
+impl MemoryStore {
+    /// An empty store.
+    pub fn new() -> Self {
+        Self::default()
+    }
+}
+
+/// A store for one process that answers from memory, and writes each change to a [`Journal`]
+/// before it acknowledges it.
+///
+/// # Examples
+///
+/// `examples/custom_store.rs` is a durable store in a file of JSON lines.
+#[derive(Debug, Default)]
+pub struct JournaledStore<J> {
+    inner: RwLock<Inner<J>>,
+}
+
+#[derive(Debug, Default)]
+struct Inner<J> {
+    state: StoreState,
+    journal: J,
+    /// Whether an append failed: what the journal ends with is unknown from then on.
+    failed: bool,
+}
+
+impl<J: Journal> JournaledStore<J> {
+    /// Opens a store with the entries that its journal has, oldest first.
+    ///
+    /// # Errors
+    ///
+    /// An entry does not fit those before it: [`StoreError`] says why.
+    pub fn replay(
+        journal: J,
+        entries: impl IntoIterator<Item = JournalEntry<'static>>,
+    ) -> Result<Self, StoreError> {
+        let mut state = StoreState::new();
+        for entry in entries {
+            match entry {
+                JournalEntry::KeyFormat(format) => {
+                    state.record_key_format(&format);
+                }
+                JournalEntry::Commit(commit) => {
+                    state.commit(&commit).map_err(StoreError::definite)?;
+                }
+                JournalEntry::Usage(batch) => state.record_usage(&batch),
+            }
+        }
+        let inner = Inner {
+            state,
+            journal,
+            failed: false,
+        };
+        Ok(Self {
+            inner: RwLock::new(inner),
+        })
+    }
+
+    /// Reads the state. A panic cannot leave it half-changed, since every change is decided
+    /// before anything is written, so a poisoned lock is as good as any.
+    fn read<T>(&self, read: impl FnOnce(&StoreState) -> T) -> T {
+        let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
+        read(&inner.state)
+    }
+
+    fn write<T>(&self, write: impl FnOnce(&mut Inner<J>) -> T) -> T {
+        write(&mut self.inner.write().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl<J: Journal> Inner<J> {
+    fn append(&mut self, entry: &JournalEntry<'_>) -> Result<(), StoreError> {
+        if self.failed {
+            let text = "an earlier write to the journal failed; open the store again";
+            return Err(StoreError::definite(text));
+        }
+        // Also true if the journal panics.
+        self.failed = true;
+        self.journal.append(entry).map_err(StoreError::unknown)?;
+        self.failed = false;
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl<J: Journal> KeyStore for JournaledStore<J> {
+    async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
+        self.write(|inner| {
+            let write_set = inner.state.decide(commit)?;
+            inner.append(&JournalEntry::Commit(Cow::Borrowed(commit)))?;
+            Ok(inner.state.write(write_set))
+        })
+    }
+
+    async fn key(&self, tenant: &Tenant, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        Ok(self.read(|state| state.key(tenant, id)))
+    }
+
+    async fn keys(&self, query: &KeyQuery) -> Result<Page<KeyRecord>, StoreError> {
+        Ok(self.read(|state| state.keys(query)))
+    }
+
+    async fn legacy(&self, query: &LegacyQuery) -> Result<Page<LegacyRecord>, StoreError> {
+        Ok(self.read(|state| state.legacy(query)))
+    }
+
+    async fn namespaces(
+        &self,
+        query: &NamespaceQuery,
+    ) -> Result<Page<NamespaceRecord>, StoreError> {
+        Ok(self.read(|state| state.namespaces(query)))
+    }
+
+    async fn policy(&self, tenant: Option<&Tenant>) -> Result<Policy, StoreError> {
+        Ok(self.read(|state| state.policy(tenant)))
+    }
+
+    async fn legacy_policy(&self, tenant: Option<&Tenant>) -> Result<LegacyPolicy, StoreError> {
+        Ok(self.read(|state| state.legacy_policy(tenant)))
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
+        Ok(self.read(|state| state.audit(query)))
+    }
+
+    async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
+        Ok(self.read(|state| state.changes(after, limit)))
+    }
+
+    /// `false`: the journal belongs to this process alone.
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    async fn key_format(&self) -> Result<Option<KeyFormat>, StoreError> {
+        Ok(self.read(StoreState::key_format))
+    }
+
+    async fn record_key_format(&self, format: &KeyFormat) -> Result<KeyFormat, StoreError> {
+        self.write(|inner| {
+            if inner.state.key_format().is_none() {
+                inner.append(&JournalEntry::KeyFormat(*format))?;
+            }
+            Ok(inner.state.record_key_format(format))
+        })
+    }
+
+    async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {
+        self.write(|inner| {
+            inner.append(&JournalEntry::Usage(Cow::Borrowed(batch)))?;
+            inner.state.record_usage(batch);
+            Ok(())
+        })
+    }
+
+    async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {
+        Ok(self.read(|state| state.usage(credentials)))
+    }
+}
