@@ -593,7 +593,7 @@ mod tests {
             .with_labels(one_label())
             .with_scopes(one_scope())
             .with_not_before(after(5))
-            .with_expiry(Expiry::In(Ttl::hours(2)));
+            .with_expiry(Expiry::In(Ttl::hours(2).unwrap()));
         let record = issue(new.clone(), &Policy::default()).unwrap();
         assert_eq!(
             (&record.tenant, &record.owner, &record.name),
@@ -615,7 +615,7 @@ mod tests {
 
     #[test]
     fn a_life_is_judged_to_the_second() {
-        let (min, max) = (Ttl::hours(2), Ttl::hours(4));
+        let (min, max) = (Ttl::hours(2).unwrap(), Ttl::hours(4).unwrap());
         let policy = Policy {
             min_ttl: min,
             max_ttl: Some(max),
@@ -645,7 +645,7 @@ mod tests {
     fn a_key_begins_before_it_ends() {
         let policy = Policy::default();
         let from = |start| {
-            let expiry = Expiry::In(Ttl::hours(2));
+            let expiry = Expiry::In(Ttl::hours(2).unwrap());
             issue(
                 new_key().with_not_before(after(start)).with_expiry(expiry),
                 &policy,
@@ -728,7 +728,7 @@ mod tests {
     #[test]
     fn a_replaced_secret_ends_with_its_grace_or_before() {
         let policy = Policy {
-            max_ttl: Some(Ttl::hours(12)),
+            max_ttl: Some(Ttl::hours(12).unwrap()),
             max_grace_seconds: 10 * HOUR,
             ..Policy::default()
         };

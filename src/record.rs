@@ -431,7 +431,7 @@ mod tests {
     #[test]
     fn a_lowered_maximum_ends_a_key_earlier() {
         let policy = Policy {
-            max_ttl: Some(Ttl::hours(1)),
+            max_ttl: Some(Ttl::hours(1).unwrap()),
             ..Policy::default()
         };
         for (own, expected) in [(None, 3_600), (Some(at(3_599)), 3_599)] {

@@ -163,10 +163,10 @@ mod tests {
     #[test]
     fn reads_hours_and_days() {
         assert_eq!("1h".parse(), Ok(Ttl::MIN));
-        assert_eq!("24h".parse(), Ok(Ttl::days(1)));
-        assert_eq!("90d".parse(), Ok(Ttl::days(90)));
-        assert_eq!(Ttl::days(90).to_string(), "90d");
-        assert_eq!(Ttl::hours(25).to_string(), "25h");
+        assert_eq!("24h".parse(), Ok(Ttl::days(1).unwrap()));
+        assert_eq!("90d".parse(), Ok(Ttl::days(90).unwrap()));
+        assert_eq!(Ttl::days(90).unwrap().to_string(), "90d");
+        assert_eq!(Ttl::hours(25).unwrap().to_string(), "25h");
     }
 
     #[test]
@@ -200,10 +200,10 @@ mod tests {
         assert_eq!(Ttl::from_seconds(min), Ok(Ttl::MIN));
         assert_eq!(Ttl::from_seconds(max), Ok(Ttl::MAX));
         assert_eq!(Ttl::from_seconds(max + 1), Err(TtlError::TooLong));
-        assert_eq!(Ttl::days(0), Ttl::MIN);
-        assert_eq!(Ttl::hours(0), Ttl::MIN);
-        assert_eq!(Ttl::days(u32::MAX), Ttl::MAX);
-        assert_eq!(Ttl::hours(u32::MAX), Ttl::MAX);
+        assert_eq!(Ttl::days(0).unwrap(), Ttl::MIN);
+        assert_eq!(Ttl::hours(0).unwrap(), Ttl::MIN);
+        assert_eq!(Ttl::days(u32::MAX).unwrap(), Ttl::MAX);
+        assert_eq!(Ttl::hours(u32::MAX).unwrap(), Ttl::MAX);
     }
 
     #[test]
@@ -216,7 +216,7 @@ mod tests {
     #[test]
     fn a_kept_length_is_within_the_bounds_too() {
         let read = |text| serde_json::from_str::<Ttl>(text);
-        assert_eq!(read("7200").unwrap(), Ttl::hours(2));
+        assert_eq!(read("7200").unwrap(), Ttl::hours(2).unwrap());
         assert!(read("3599").is_err());
         assert!(read("315360000001").is_err());
     }

@@ -116,14 +116,14 @@ fn a_credential_belongs_somewhere_also_when_it_is_gone() {
 fn a_purge_takes_what_has_been_dead_for_long_and_keeps_its_trail() {
     let keyring = keyring();
     let home = tenant("acme", "fn-a");
-    let within = |days| Expiry::In(Ttl::days(days));
+    let within = |days| Expiry::In(Ttl::days(days).unwrap());
     let expired = create(&keyring, &home, "expired", within(10));
     let revoked = create(&keyring, &home, "revoked", Expiry::Never);
     create(&keyring, &home, "late", within(30));
     create(&keyring, &home, "live", Expiry::Never);
     create(&keyring, &tenant("globex", "fn-b"), "theirs", within(1));
     let dead_for_a_policy = Policy {
-        max_ttl: Some(Ttl::days(1)),
+        max_ttl: Some(Ttl::days(1).unwrap()),
         ..Policy::default()
     };
     block_on(keyring.set_policy(&after(0), None, Some(dead_for_a_policy))).unwrap();

@@ -329,7 +329,7 @@ fn a_lowered_maximum_bites_at_use_and_a_raised_one_gives_back() {
         )
         .unwrap();
     };
-    set(Some(Ttl::hours(3)));
+    set(Some(Ttl::hours(3).unwrap()));
     let end = START.plus_seconds(3 * HOUR);
     assert_eq!(
         house.decide(key.expose(), Timestamp::from_unix(end.as_unix() - 1)),
@@ -348,8 +348,8 @@ fn a_lowered_maximum_bites_at_use_and_a_raised_one_gives_back() {
 fn a_policy_is_kept_when_keys_are_made() {
     let house = House::new();
     let policy = Policy {
-        min_ttl: Ttl::hours(2),
-        max_ttl: Some(Ttl::days(7)),
+        min_ttl: Ttl::hours(2).unwrap(),
+        max_ttl: Some(Ttl::days(7).unwrap()),
         expiry_required: true,
         keys_per_owner: Some(2),
         ..Policy::default()
@@ -369,25 +369,25 @@ fn a_policy_is_kept_when_keys_are_made() {
         refused("expires_in: the policy requires an expiry")
     );
     assert_eq!(
-        create("a", Expiry::In(Ttl::hours(1))),
+        create("a", Expiry::In(Ttl::hours(1).unwrap())),
         refused("expires_in: shorter than the policy's minimum of 2h")
     );
     assert_eq!(
-        create("a", Expiry::In(Ttl::days(8))),
+        create("a", Expiry::In(Ttl::days(8).unwrap())),
         refused("expires_in: longer than the policy's maximum of 7d")
     );
     assert_eq!(
         create("a", Expiry::At(START)),
         refused("expires_in: shorter than the policy's minimum of 2h")
     );
-    assert_eq!(create("a", Expiry::In(Ttl::days(7))), Ok(()));
+    assert_eq!(create("a", Expiry::In(Ttl::days(7).unwrap())), Ok(()));
     assert_eq!(
-        create("a", Expiry::In(Ttl::days(7))),
+        create("a", Expiry::In(Ttl::days(7).unwrap())),
         refused("name: a key of this name exists in the namespace")
     );
-    assert_eq!(create("b", Expiry::In(Ttl::hours(2))), Ok(()));
+    assert_eq!(create("b", Expiry::In(Ttl::hours(2).unwrap())), Ok(()));
     assert_eq!(
-        create("c", Expiry::In(Ttl::hours(2))),
+        create("c", Expiry::In(Ttl::hours(2).unwrap())),
         refused("the owner has as many keys in the namespace as the policy allows")
     );
 }
@@ -410,7 +410,7 @@ fn rotation_never_lengthens_a_life() {
         )
         .unwrap()
     };
-    let (new, info) = rotate(10 * HOUR, Some(Expiry::In(Ttl::days(30))));
+    let (new, info) = rotate(10 * HOUR, Some(Expiry::In(Ttl::days(30).unwrap())));
     assert_eq!(info.previous_until, Some(end));
     let before = Timestamp::from_unix(end.as_unix() - 1);
     assert_eq!(house.decide(old.expose(), before), Ok(()));
@@ -437,7 +437,7 @@ fn a_lowered_maximum_bites_a_replaced_secret_too() {
         .unwrap();
     assert_eq!(house.decide(old.expose(), middle), Ok(()));
     let policy = Policy {
-        max_ttl: Some(Ttl::hours(12)),
+        max_ttl: Some(Ttl::hours(12).unwrap()),
         ..Policy::default()
     };
     block_on(house.keyring.set_policy(&at(middle), None, Some(policy))).unwrap();
@@ -452,7 +452,7 @@ fn a_lowered_maximum_bites_a_replaced_secret_too() {
 fn another_team_learns_no_policy() {
     let house = House::new();
     let policy = Policy {
-        max_ttl: Some(Ttl::days(17)),
+        max_ttl: Some(Ttl::days(17).unwrap()),
         ..Policy::default()
     };
     block_on(
@@ -471,7 +471,7 @@ fn another_team_learns_no_policy() {
     );
     let new = NewKey {
         tenant: rival,
-        ..key_of("mallory").with_expiry(Expiry::In(Ttl::days(90)))
+        ..key_of("mallory").with_expiry(Expiry::In(Ttl::days(90).unwrap()))
     };
     assert!(matches!(
         block_on(house.keyring.create(&at(START), new)),
@@ -725,7 +725,7 @@ fn a_disabled_key_rests_and_a_deleted_one_is_gone() {
 #[test]
 fn an_end_can_be_brought_forward_and_not_put_back() {
     let house = House::new();
-    let key = house.create(key_of("alice").with_expiry(Expiry::In(Ttl::hours(10))));
+    let key = house.create(key_of("alice").with_expiry(Expiry::In(Ttl::hours(10).unwrap())));
     let update = |hours: u64| {
         let update = KeyUpdate {
             expires_at: Some(START.plus_seconds(hours * HOUR)),

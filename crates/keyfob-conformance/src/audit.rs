@@ -22,7 +22,7 @@ fn all() -> AuditQuery {
 }
 
 /// Every commit leaves one event: at its revision, in its order, saying what it was told.
-pub async fn every_commit_leaves_one_event(store: &impl KeyStore) {
+pub async fn every_commit_leaves_one_event(store: &dyn KeyStore) {
     let history = History::new();
     history.play(store).await;
     let events = trail(store, &all()).await;
@@ -41,7 +41,7 @@ pub async fn every_commit_leaves_one_event(store: &impl KeyStore) {
 }
 
 /// The whole trail forms one hash chain from its start.
-pub async fn the_trail_is_one_chain(store: &impl KeyStore) {
+pub async fn the_trail_is_one_chain(store: &dyn KeyStore) {
     History::new().play(store).await;
     let events = trail(store, &all()).await;
     let last = AuditEvent::verify(ChainHash::START, &events);
@@ -53,7 +53,7 @@ pub async fn the_trail_is_one_chain(store: &impl KeyStore) {
 }
 
 /// Pages of any size join to the whole trail, and the last page says so.
-pub async fn pages_of_the_trail_join_up(store: &impl KeyStore) {
+pub async fn pages_of_the_trail_join_up(store: &dyn KeyStore) {
     History::new().play(store).await;
     let whole = trail(store, &all()).await;
     for limit in [0, 1, 3, whole.len(), whole.len() + 1] {
@@ -66,7 +66,7 @@ pub async fn pages_of_the_trail_join_up(store: &impl KeyStore) {
 }
 
 /// Every field of an event comes back as it was told.
-pub async fn every_field_of_an_event_is_kept(store: &impl KeyStore) {
+pub async fn every_field_of_an_event_is_kept(store: &dyn KeyStore) {
     let (laptop, guest) = (key("laptop"), legacy("guest"));
     let reason = Reason::new("ключ утёк; 'DROP' \"%\" 🔥").expect("the reason is valid");
     let request = RequestId::new("req-1' OR 1=1").expect("the request is valid");
@@ -105,7 +105,7 @@ pub async fn every_field_of_an_event_is_kept(store: &impl KeyStore) {
 }
 
 /// What was deleted stays in the trail.
-pub async fn a_deletion_keeps_the_trail(store: &impl KeyStore) {
+pub async fn a_deletion_keeps_the_trail(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     crate::fixture::kept(store, deletion(&laptop.record)).await;
     let actions: Vec<Action> = trail(store, &all())
@@ -118,7 +118,7 @@ pub async fn a_deletion_keeps_the_trail(store: &impl KeyStore) {
 
 /// The trail is selected by team, namespace, credential and actor, alone and together, in pages
 /// of any size.
-pub async fn the_trail_is_selected_by_what_it_says(store: &impl KeyStore) {
+pub async fn the_trail_is_selected_by_what_it_says(store: &dyn KeyStore) {
     let ids = selectable(store).await;
     let abroad = tenant("globex", "fn-3");
     let mut twin = all();
@@ -163,7 +163,7 @@ pub async fn the_trail_is_selected_by_what_it_says(store: &impl KeyStore) {
 
 /// The trail is selected by time: from the first moment on, up to the last without it. Events
 /// need not be in the order of their times, and keep the order of their revisions.
-pub async fn the_trail_is_selected_by_time(store: &impl KeyStore) {
+pub async fn the_trail_is_selected_by_time(store: &dyn KeyStore) {
     for (n, seconds) in [20, 10, 30, 20].into_iter().enumerate() {
         let change = key(&format!("{n}")).creation();
         let event = told(&change, later(seconds));
@@ -202,7 +202,7 @@ fn with(change: impl FnOnce(&mut AuditQuery)) -> AuditQuery {
 
 /// Five events: a key at home, one in another namespace by a service, a credential abroad, the
 /// first key again, and one that is about no team, by no person.
-async fn selectable(store: &impl KeyStore) -> Vec<CredentialId> {
+async fn selectable(store: &dyn KeyStore) -> Vec<CredentialId> {
     let laptop = key("laptop");
     let second = key("second").within(&tenant("acme", "fn-2"));
     let abroad = legacy("guest").within(&tenant("globex", "fn-3"));

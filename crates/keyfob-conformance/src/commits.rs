@@ -14,7 +14,7 @@ use crate::{
 };
 
 /// The first commit gets the first revision, and every commit the next.
-pub async fn every_commit_gets_the_next_revision(store: &impl KeyStore) {
+pub async fn every_commit_gets_the_next_revision(store: &dyn KeyStore) {
     assert_eq!(head(store).await, Revision::ZERO, "an empty store");
     let laptop = key("laptop");
     let mut answered = vec![kept(store, laptop.creation()).await];
@@ -28,7 +28,7 @@ pub async fn every_commit_gets_the_next_revision(store: &impl KeyStore) {
 }
 
 /// The revision that a commit answers is that of the record, the event and the feed's entry.
-pub async fn a_commit_has_one_revision_everywhere(store: &impl KeyStore) {
+pub async fn a_commit_has_one_revision_everywhere(store: &dyn KeyStore) {
     key("first").create(store).await;
     let laptop = key("laptop").create(store).await;
     let revision = kept(store, replacement(&laptop.record)).await;
@@ -48,7 +48,7 @@ pub async fn a_commit_has_one_revision_everywhere(store: &impl KeyStore) {
 }
 
 /// Whoever begins to read after a commit returned sees that commit, and its last state.
-pub async fn a_reader_sees_what_was_committed_before(store: &impl KeyStore) {
+pub async fn a_reader_sees_what_was_committed_before(store: &dyn KeyStore) {
     let mut laptop = key("laptop").create(store).await;
     for called in ["second", "third", "fourth"] {
         laptop.record.name = name(called);
@@ -68,7 +68,7 @@ pub async fn a_reader_sees_what_was_committed_before(store: &impl KeyStore) {
 
 /// A commit whose condition is broken leaves revision, records, feed and audit trail as they
 /// were.
-pub async fn a_refused_commit_changes_nothing(store: &impl KeyStore) {
+pub async fn a_refused_commit_changes_nothing(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     let unknown = key("unknown");
     kept(store, removal(part_of(user("bob")))).await;
@@ -103,7 +103,7 @@ pub async fn a_refused_commit_changes_nothing(store: &impl KeyStore) {
 }
 
 /// Commits at once are kept one after the other, each at a revision of its own.
-pub async fn commits_at_once_get_a_revision_each(store: &impl KeyStore) {
+pub async fn commits_at_once_get_a_revision_each(store: &dyn KeyStore) {
     let keys: Vec<_> = (0..8).map(|n| key(&format!("key {n}"))).collect();
     let creations = keys.iter().map(|key| commit(store, key.creation()));
     let mut answered: Vec<Revision> = side_by_side(creations.collect())
@@ -117,7 +117,7 @@ pub async fn commits_at_once_get_a_revision_each(store: &impl KeyStore) {
 }
 
 /// Of several replacements of the same record at once one is kept; the others are stale.
-pub async fn of_rotations_at_once_one_wins(store: &impl KeyStore) {
+pub async fn of_rotations_at_once_one_wins(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     let rotated: Vec<_> = (0..4).map(|_| laptop.rotated(0, laptop_time())).collect();
     let attempts = rotated
@@ -142,7 +142,7 @@ fn laptop_time() -> keyfob::Timestamp {
 }
 
 /// Of several keys created at once under a unique name one is kept.
-pub async fn of_equal_names_at_once_one_is_kept(store: &impl KeyStore) {
+pub async fn of_equal_names_at_once_one_is_kept(store: &dyn KeyStore) {
     let unique = Limits {
         unique_name: true,
         keys_per_owner: None,
@@ -163,7 +163,7 @@ pub async fn of_equal_names_at_once_one_is_kept(store: &impl KeyStore) {
 
 /// When a removal and creations race, no key works afterwards: each was created before and is
 /// revoked, or came after and is refused.
-pub async fn a_removal_that_races_with_creations_leaves_no_key(store: &impl KeyStore) {
+pub async fn a_removal_that_races_with_creations_leaves_no_key(store: &dyn KeyStore) {
     let target: Target = part_of(user("alice"));
     let keys: Vec<_> = (0..6).map(|n| key(&format!("key {n}"))).collect();
     let mut changes: Vec<_> = keys.iter().map(crate::fixture::Key::creation).collect();
@@ -183,7 +183,7 @@ pub async fn a_removal_that_races_with_creations_leaves_no_key(store: &impl KeyS
 }
 
 /// A cut of a target that nothing was created in is kept like any other.
-pub async fn a_target_without_keys_can_be_cut(store: &impl KeyStore) {
+pub async fn a_target_without_keys_can_be_cut(store: &dyn KeyStore) {
     let target = part_of(user("nobody"));
     let revision = kept(store, cut(target.clone())).await;
     let entries = feed(store, Revision::ZERO, 10).await;
@@ -191,7 +191,7 @@ pub async fn a_target_without_keys_can_be_cut(store: &impl KeyStore) {
         matches!(
             entries.as_slice(),
             [entry] if entry.revision == revision
-                && matches!(&entry.item, Item::Cutoff(b) if b.target == target && b.cut == revision)
+                && matches!(&entry.item, Item::Cutoff(b) if b.target == target && b.up_to == revision)
         ),
         "the feed tells: {entries:?}"
     );

@@ -16,7 +16,7 @@ use crate::{
 
 /// Asserts how a key reads, in look-up and list, and what verdict it gets: from an index that
 /// followed all along, and from one that starts anew.
-async fn assert_standing(store: &impl KeyStore, gate: &Gate, key: &Key, status: &Status) {
+async fn assert_standing(store: &dyn KeyStore, gate: &Gate, key: &Key, status: &Status) {
     let what = &key.record.name;
     assert_eq!(&read(store, &key.record).await.status, status, "{what}");
     let listed = listed(store, &key.record).await;
@@ -44,7 +44,7 @@ fn abroad() -> Tenant {
 }
 
 /// Keys of two people and a service, in two namespaces of a team, and in another team.
-async fn population(store: &impl KeyStore) -> Vec<Key> {
+async fn population(store: &dyn KeyStore) -> Vec<Key> {
     let mut keys = Vec::new();
     for place in [home(), elsewhere(), abroad()] {
         for owner in [user("alice"), user("bob"), service("alice")] {
@@ -58,7 +58,7 @@ async fn population(store: &impl KeyStore) -> Vec<Key> {
 
 /// Cuts a target through the whole population, and asserts who is revoked.
 async fn cut_through(
-    store: &impl KeyStore,
+    store: &dyn KeyStore,
     target: Target,
     cause: RevocationCause,
     hit: impl Fn(&Owner, &Tenant) -> bool,
@@ -80,7 +80,7 @@ async fn cut_through(
 
 /// When a person leaves a team, their keys in all its namespaces are revoked, and nobody else's:
 /// not those of a service, not those of another team.
-pub async fn no_key_outlives_its_owner(store: &impl KeyStore) {
+pub async fn no_key_outlives_its_owner(store: &dyn KeyStore) {
     let target = part_of(user("alice"));
     cut_through(store, target, RevocationCause::Owner, |owner, place| {
         *owner == user("alice") && place.team == home().team
@@ -89,7 +89,7 @@ pub async fn no_key_outlives_its_owner(store: &impl KeyStore) {
 }
 
 /// When a service is removed, the keys of a person of the same name stay.
-pub async fn a_service_is_removed_alone(store: &impl KeyStore) {
+pub async fn a_service_is_removed_alone(store: &dyn KeyStore) {
     let target = part_of(service("alice"));
     cut_through(store, target, RevocationCause::Owner, |owner, place| {
         *owner == service("alice") && place.team == home().team
@@ -98,7 +98,7 @@ pub async fn a_service_is_removed_alone(store: &impl KeyStore) {
 }
 
 /// When a namespace ends, all of its keys are revoked, and no others.
-pub async fn no_key_outlives_its_namespace(store: &impl KeyStore) {
+pub async fn no_key_outlives_its_namespace(store: &dyn KeyStore) {
     let target = Target::Namespace(home());
     cut_through(store, target, RevocationCause::Namespace, |_, place| {
         *place == home()
@@ -107,7 +107,7 @@ pub async fn no_key_outlives_its_namespace(store: &impl KeyStore) {
 }
 
 /// When a team ends, the keys of all its namespaces are revoked, and no others.
-pub async fn no_key_outlives_its_team(store: &impl KeyStore) {
+pub async fn no_key_outlives_its_team(store: &dyn KeyStore) {
     let target = Target::Team(home().team);
     cut_through(store, target, RevocationCause::Team, |_, place| {
         place.team == home().team
@@ -125,7 +125,7 @@ fn targets() -> [Target; 3] {
 }
 
 /// No key is created in a closed target, were it prepared before the removal or after.
-pub async fn a_key_created_after_its_owner_left_is_refused(store: &impl KeyStore) {
+pub async fn a_key_created_after_its_owner_left_is_refused(store: &dyn KeyStore) {
     let early = key("prepared before");
     for target in targets() {
         kept(store, removal(target.clone())).await;
@@ -137,7 +137,7 @@ pub async fn a_key_created_after_its_owner_left_is_refused(store: &impl KeyStore
 }
 
 /// A rotation prepared before the removal of its owner, namespace or team is refused after it.
-pub async fn a_rotation_prepared_before_a_removal_is_refused(store: &impl KeyStore) {
+pub async fn a_rotation_prepared_before_a_removal_is_refused(store: &dyn KeyStore) {
     for target in targets() {
         let old = key("laptop").create(store).await;
         let new = old.rotated(100, NOW);
@@ -152,7 +152,7 @@ pub async fn a_rotation_prepared_before_a_removal_is_refused(store: &impl KeySto
 }
 
 /// Opening a target again revives nothing; keys that are created afterwards work.
-pub async fn reopening_revives_nothing(store: &impl KeyStore) {
+pub async fn reopening_revives_nothing(store: &dyn KeyStore) {
     for target in targets() {
         let old = key("old").create(store).await;
         let gate = Gate::over(store).await;
@@ -169,7 +169,7 @@ pub async fn reopening_revives_nothing(store: &impl KeyStore) {
 }
 
 /// A cut that does not close revokes what there is, and lets new keys be made at once.
-pub async fn a_cut_without_closing_lets_new_keys_be_made(store: &impl KeyStore) {
+pub async fn a_cut_without_closing_lets_new_keys_be_made(store: &dyn KeyStore) {
     for target in targets() {
         let old = key("old").create(store).await;
         let gate = Gate::over(store).await;
@@ -183,7 +183,7 @@ pub async fn a_cut_without_closing_lets_new_keys_be_made(store: &impl KeyStore) 
 }
 
 /// A later cut that does not close leaves a closed target closed.
-pub async fn a_later_cut_does_not_open_a_closed_target(store: &impl KeyStore) {
+pub async fn a_later_cut_does_not_open_a_closed_target(store: &dyn KeyStore) {
     for target in targets() {
         kept(store, removal(target.clone())).await;
         kept(store, cut(target.clone())).await;
@@ -195,7 +195,7 @@ pub async fn a_later_cut_does_not_open_a_closed_target(store: &impl KeyStore) {
 
 /// A second cut revokes what was created after the first, and leaves the first revocation as it
 /// is.
-pub async fn each_cut_revokes_what_came_before_it(store: &impl KeyStore) {
+pub async fn each_cut_revokes_what_came_before_it(store: &dyn KeyStore) {
     let first = key("first").create(store).await;
     let answer = commit_at(store, cut(part_of(user("alice"))), later(1)).await;
     assert!(answer.is_ok(), "the first cut: {answer:?}");
@@ -210,7 +210,7 @@ pub async fn each_cut_revokes_what_came_before_it(store: &impl KeyStore) {
 }
 
 /// A key that was revoked before a cut keeps its own revocation.
-pub async fn a_cut_does_not_rewrite_a_revocation(store: &impl KeyStore) {
+pub async fn a_cut_does_not_rewrite_a_revocation(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     let mut revoked = laptop.revoked(later(1));
     revoked.revision = kept(store, replacement(&revoked)).await;
@@ -220,7 +220,7 @@ pub async fn a_cut_does_not_rewrite_a_revocation(store: &impl KeyStore) {
 }
 
 /// A key that a cut revoked cannot be replaced, whoever has its current revision.
-pub async fn a_key_behind_a_cut_cannot_be_replaced(store: &impl KeyStore) {
+pub async fn a_key_behind_a_cut_cannot_be_replaced(store: &dyn KeyStore) {
     for target in targets() {
         let laptop = key("laptop").create(store).await;
         kept(store, cut(target)).await;
@@ -235,7 +235,7 @@ pub async fn a_key_behind_a_cut_cannot_be_replaced(store: &impl KeyStore) {
 
 /// Only a closed target can be opened: not one that never was cut, was cut without closing, or
 /// was opened already.
-pub async fn a_target_that_is_not_closed_cannot_be_opened(store: &impl KeyStore) {
+pub async fn a_target_that_is_not_closed_cannot_be_opened(store: &dyn KeyStore) {
     for target in targets() {
         let not_closed = Conflict::NotRemoved(target.clone());
         refused(store, opening(target.clone()), not_closed.clone()).await;
@@ -248,7 +248,7 @@ pub async fn a_target_that_is_not_closed_cannot_be_opened(store: &impl KeyStore)
 }
 
 /// Opening one target opens no other: a key needs its team, its namespace and its owner open.
-pub async fn opening_one_target_opens_no_other(store: &impl KeyStore) {
+pub async fn opening_one_target_opens_no_other(store: &dyn KeyStore) {
     for target in targets() {
         kept(store, removal(target)).await;
     }
@@ -268,7 +268,7 @@ pub async fn opening_one_target_opens_no_other(store: &impl KeyStore) {
 }
 
 /// A closed target keeps nobody else from creating keys.
-pub async fn a_closed_target_closes_no_other(store: &impl KeyStore) {
+pub async fn a_closed_target_closes_no_other(store: &dyn KeyStore) {
     kept(store, removal(part_of(user("alice")))).await;
     for owner in [user("bob"), service("alice")] {
         kept(store, key("theirs").of(owner).creation()).await;
@@ -283,7 +283,7 @@ pub async fn a_closed_target_closes_no_other(store: &impl KeyStore) {
 
 /// A cut by team or namespace ends legacy credentials and refuses their import; an owner's
 /// leaving does not touch them.
-pub async fn legacy_credentials_end_with_their_target(store: &impl KeyStore) {
+pub async fn legacy_credentials_end_with_their_target(store: &dyn KeyStore) {
     let guest = legacy("alice").create(store).await;
     kept(store, removal(part_of(user("alice")))).await;
     let status = async || {
@@ -314,7 +314,7 @@ pub async fn legacy_credentials_end_with_their_target(store: &impl KeyStore) {
 
 /// Lists read status behind the cuts: a key that a cut revoked is among the revoked and not
 /// among the active.
-pub async fn lists_select_by_status_behind_cuts(store: &impl KeyStore) {
+pub async fn lists_select_by_status_behind_cuts(store: &dyn KeyStore) {
     key("cut off").create(store).await;
     key("bob's").of(user("bob")).create(store).await;
     let disabled = key("disabled").with(|record| record.status = Status::Disabled);

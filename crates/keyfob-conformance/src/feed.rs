@@ -25,7 +25,7 @@ fn states(entries: &[Entry]) -> Vec<(Revision, String)> {
 }
 
 /// A feed without changes ends where it began.
-pub async fn an_empty_feed_is_at_its_end(store: &impl KeyStore) {
+pub async fn an_empty_feed_is_at_its_end(store: &dyn KeyStore) {
     let part = changes(store, Revision::ZERO, 10).await;
     assert!(part.entries.is_empty() && !part.more, "{part:?}");
     assert_eq!(
@@ -41,7 +41,7 @@ pub async fn an_empty_feed_is_at_its_end(store: &impl KeyStore) {
 
 /// From the beginning, the feed tells everything that there is: each subject once, at its last
 /// change, in the order of those changes.
-pub async fn the_feed_tells_each_subject_once(store: &impl KeyStore) {
+pub async fn the_feed_tells_each_subject_once(store: &dyn KeyStore) {
     let history = History::new();
     history.play(store).await;
     let entries = feed(store, Revision::ZERO, 1000).await;
@@ -90,7 +90,7 @@ fn subject_of(change: &keyfob::store::Change) -> Option<String> {
 
 /// Parts of any size join to the whole, and each part says rightly where it began, how far it
 /// goes and whether there is more.
-pub async fn parts_of_the_feed_join_to_the_whole(store: &impl KeyStore) {
+pub async fn parts_of_the_feed_join_to_the_whole(store: &dyn KeyStore) {
     History::new().play(store).await;
     let whole = feed(store, Revision::ZERO, 1000).await;
     let end = head(store).await;
@@ -99,7 +99,7 @@ pub async fn parts_of_the_feed_join_to_the_whole(store: &impl KeyStore) {
         loop {
             let part = changes(store, after, limit).await;
             assert_part(&part, after, limit);
-            assert_eq!(part.head, end, "when a part was read");
+            assert_eq!(part.last_revision, end, "when a part was read");
             joined.extend(part.entries);
             after = part.next_after;
             if !part.more {
@@ -128,7 +128,7 @@ fn assert_part(part: &Changes, after: Revision, limit: usize) {
 }
 
 /// After any revision, the feed tells exactly what changed last after it.
-pub async fn the_feed_goes_on_from_every_revision(store: &impl KeyStore) {
+pub async fn the_feed_goes_on_from_every_revision(store: &dyn KeyStore) {
     let history = History::new();
     history.play(store).await;
     let whole = states(&feed(store, Revision::ZERO, 1000).await);
@@ -146,7 +146,7 @@ pub async fn the_feed_goes_on_from_every_revision(store: &impl KeyStore) {
 }
 
 /// A limit of zero still moves on.
-pub async fn the_feed_moves_on_at_a_limit_of_zero(store: &impl KeyStore) {
+pub async fn the_feed_moves_on_at_a_limit_of_zero(store: &dyn KeyStore) {
     key("a").create(store).await;
     key("b").create(store).await;
     let part = changes(store, Revision::ZERO, 0).await;
@@ -157,7 +157,7 @@ pub async fn the_feed_moves_on_at_a_limit_of_zero(store: &impl KeyStore) {
 }
 
 /// A reader who is ahead of the store is told where the store is, so that it notices.
-pub async fn a_reader_ahead_of_the_store_is_told(store: &impl KeyStore) {
+pub async fn a_reader_ahead_of_the_store_is_told(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     let ahead = Revision::new(1000);
     let part = changes(store, ahead, 10).await;
@@ -167,7 +167,7 @@ pub async fn a_reader_ahead_of_the_store_is_told(store: &impl KeyStore) {
 }
 
 /// What changed several times is told once, at its last change and in its last state.
-pub async fn a_change_moves_its_subject_to_the_end(store: &impl KeyStore) {
+pub async fn a_change_moves_its_subject_to_the_end(store: &dyn KeyStore) {
     let mut laptop = key("laptop").create(store).await;
     key("other").create(store).await;
     for called in ["second", "third"] {
@@ -184,7 +184,7 @@ pub async fn a_change_moves_its_subject_to_the_end(store: &impl KeyStore) {
 }
 
 /// The feed tells cutoffs with their cut, and their opening at a later revision.
-pub async fn the_feed_tells_of_cuts_and_openings(store: &impl KeyStore) {
+pub async fn the_feed_tells_of_cuts_and_openings(store: &dyn KeyStore) {
     let target = part_of(user("alice"));
     let cut = kept(store, removal(target.clone())).await;
     for (revision, closed) in [(cut, true), (cut.next(), false)] {
@@ -199,7 +199,7 @@ pub async fn the_feed_tells_of_cuts_and_openings(store: &impl KeyStore) {
             panic!("the feed tells: {entries:?}");
         };
         assert_eq!(cutoff.target, target, "what was cut");
-        assert_eq!((cutoff.cut, cutoff.revision), (cut, revision));
+        assert_eq!((cutoff.up_to, cutoff.revision), (cut, revision));
         assert_eq!(cutoff.blocked, closed, "at revision {revision}");
         let expected = crate::fixture::revocation(NOW, keyfob::manage::RevocationCause::Owner);
         assert_eq!(cutoff.revocation, expected);
@@ -210,7 +210,7 @@ pub async fn the_feed_tells_of_cuts_and_openings(store: &impl KeyStore) {
 }
 
 /// A cut is told by itself: it changes no key and no legacy credential in the feed.
-pub async fn a_cut_rewrites_no_record(store: &impl KeyStore) {
+pub async fn a_cut_rewrites_no_record(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     let guest = legacy("guest").create(store).await;
     let cut = kept(store, removal(Target::Team(home().team))).await;
@@ -229,7 +229,7 @@ pub async fn a_cut_rewrites_no_record(store: &impl KeyStore) {
 
 /// An index that followed the store from any moment on says the same to every credential as one
 /// that starts anew.
-pub async fn indexes_agree_wherever_they_began(store: &impl KeyStore) {
+pub async fn indexes_agree_wherever_they_began(store: &dyn KeyStore) {
     let history = History::new();
     let mut gates = vec![Gate::over(store).await];
     for change in &history.changes {

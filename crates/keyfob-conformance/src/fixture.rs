@@ -91,7 +91,7 @@ pub(crate) fn key_under(called: &str, peppers: &Peppers) -> Key {
             &Policy::default(),
             &format(),
             peppers,
-            &SystemRandom::new(),
+            &SystemRandom,
         )
         .expect("the key can be issued");
     Key { record, secret }
@@ -132,7 +132,7 @@ impl Key {
     }
 
     /// Keeps the key in `store`; the record then has the revision that the store answered.
-    pub(crate) async fn create(mut self, store: &impl KeyStore) -> Self {
+    pub(crate) async fn create(mut self, store: &dyn KeyStore) -> Self {
         let revision = kept(store, self.creation()).await;
         self.record.created_revision = revision;
         self.record.revision = revision;
@@ -154,7 +154,7 @@ impl Key {
                 &Policy::default(),
                 &format(),
                 &Peppers::none(),
-                &SystemRandom::new(),
+                &SystemRandom,
             )
             .expect("the key can be rotated");
         Self { record, secret }
@@ -219,7 +219,7 @@ impl Legacy {
     }
 
     /// Keeps the credential in `store`; the record then has the revision that it answered.
-    pub(crate) async fn create(mut self, store: &impl KeyStore) -> Self {
+    pub(crate) async fn create(mut self, store: &dyn KeyStore) -> Self {
         let revision = kept(store, self.import()).await;
         self.record.created_revision = revision;
         self.record.revision = revision;
@@ -261,7 +261,7 @@ pub(crate) fn deletion(record: &KeyRecord) -> Change {
 pub(crate) fn removal(target: Target) -> Change {
     Change::Revoke {
         target,
-        close: true,
+        block: true,
     }
 }
 
@@ -269,7 +269,7 @@ pub(crate) fn removal(target: Target) -> Change {
 pub(crate) fn cut(target: Target) -> Change {
     Change::Revoke {
         target,
-        close: false,
+        block: false,
     }
 }
 
@@ -286,8 +286,8 @@ pub(crate) fn told(change: &Change, at: Timestamp) -> AuditEntry {
             _ => Action::KeyUpdated,
         },
         Change::DeleteKey { .. } => Action::KeyDeleted,
-        Change::Revoke { close: true, .. } => Action::Removed,
-        Change::Revoke { close: false, .. } => Action::AllRevoked,
+        Change::Revoke { block: true, .. } => Action::Removed,
+        Change::Revoke { block: false, .. } => Action::AllRevoked,
         Change::Restore { .. } => Action::Restored,
         Change::ImportLegacy { .. } => Action::LegacyImported,
         Change::ReplaceLegacy { .. } => Action::LegacyRevoked,
@@ -298,12 +298,12 @@ pub(crate) fn told(change: &Change, at: Timestamp) -> AuditEntry {
     AuditEntry::new(action, &context(at))
 }
 
-pub(crate) async fn commit(store: &impl KeyStore, change: Change) -> Result<Revision, Conflict> {
+pub(crate) async fn commit(store: &dyn KeyStore, change: Change) -> Result<Revision, Conflict> {
     commit_at(store, change, NOW).await
 }
 
 pub(crate) async fn commit_at(
-    store: &impl KeyStore,
+    store: &dyn KeyStore,
     change: Change,
     at: Timestamp,
 ) -> Result<Revision, Conflict> {
@@ -312,11 +312,11 @@ pub(crate) async fn commit_at(
 }
 
 pub(crate) async fn commit_telling(
-    store: &impl KeyStore,
+    store: &dyn KeyStore,
     change: Change,
     event: AuditEntry,
 ) -> Result<Revision, Conflict> {
-    match store.commit(&Commit { change, event }).await {
+    match store.commit(&Commit { change, authority: Authority::System, event }).await {
         Ok(revision) => Ok(revision),
         Err(CommitError::Conflict(conflict)) => Err(conflict),
         Err(CommitError::Store(error)) => failed(&error),
@@ -325,7 +325,7 @@ pub(crate) async fn commit_telling(
 }
 
 /// Commits a change whose conditions are fulfilled.
-pub(crate) async fn kept(store: &impl KeyStore, change: Change) -> Revision {
+pub(crate) async fn kept(store: &dyn KeyStore, change: Change) -> Revision {
     let what = format!("{change:?}");
     match commit(store, change).await {
         Ok(revision) => revision,
@@ -335,12 +335,12 @@ pub(crate) async fn kept(store: &impl KeyStore, change: Change) -> Revision {
 
 /// Commits a change that breaks a condition: it is refused with this conflict, and neither the
 /// revision, the feed nor the audit trail moves.
-pub(crate) async fn refused(store: &impl KeyStore, change: Change, conflict: Conflict) {
+pub(crate) async fn refused(store: &dyn KeyStore, change: Change, conflict: Conflict) {
     refused_at(store, change, conflict, NOW).await;
 }
 
 pub(crate) async fn refused_at(
-    store: &impl KeyStore,
+    store: &dyn KeyStore,
     change: Change,
     conflict: Conflict,
     at: Timestamp,

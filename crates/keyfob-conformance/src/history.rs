@@ -62,7 +62,7 @@ impl History {
         let new = key("new");
         self.know(new.text());
         self.add(new.creation());
-        self.add(default_policy(Some(Ttl::hours(1))));
+        self.add(default_policy(Some(Ttl::hours(1).unwrap())));
         self.add(cut(Target::Owner(home().team, service("robot"))));
         let (guest, visitor) = (legacy("guest"), legacy("visitor"));
         self.know(&guest.text);
@@ -110,7 +110,7 @@ impl History {
         self.add(Change::SetPolicy {
             tenant: Some(second),
             policy: Some(Policy {
-                max_ttl: Some(Ttl::hours(2)),
+                max_ttl: Some(Ttl::hours(2).unwrap()),
                 ..Policy::default()
             }),
         });
@@ -135,7 +135,7 @@ impl History {
     }
 
     /// Keeps all changes in `store`.
-    pub(crate) async fn play(&self, store: &impl KeyStore) {
+    pub(crate) async fn play(&self, store: &dyn KeyStore) {
         for change in &self.changes {
             kept(store, change.clone()).await;
         }

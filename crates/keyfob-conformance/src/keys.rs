@@ -17,7 +17,7 @@ use crate::{
 };
 
 /// A created key is found, listed, told by the feed and accepted, with its creation and revision.
-pub async fn a_created_key_is_found_everywhere(store: &impl KeyStore) {
+pub async fn a_created_key_is_found_everywhere(store: &dyn KeyStore) {
     key("other").create(store).await;
     let laptop = key("laptop").create(store).await;
     let found = read(store, &laptop.record).await;
@@ -38,7 +38,7 @@ pub async fn a_created_key_is_found_everywhere(store: &impl KeyStore) {
 }
 
 /// What a record says of its creation and revision is of no weight: the store sets both.
-pub async fn the_store_sets_birth_and_revision(store: &impl KeyStore) {
+pub async fn the_store_sets_birth_and_revision(store: &dyn KeyStore) {
     let forged = key("laptop").with(|record| {
         record.created_revision = Revision::new(70);
         record.revision = Revision::new(80);
@@ -61,7 +61,7 @@ pub async fn the_store_sets_birth_and_revision(store: &impl KeyStore) {
 }
 
 /// Every field of a record comes back as it was kept, by creation and by replacement.
-pub async fn every_field_of_a_key_is_kept(store: &impl KeyStore) {
+pub async fn every_field_of_a_key_is_kept(store: &dyn KeyStore) {
     let created = full("früh — 鍵 🔑", 1).create(store).await;
     assert_eq!(
         fields(&read(store, &created.record).await),
@@ -129,7 +129,7 @@ fn full(called: &str, seed: u8) -> fixture::Key {
         })
 }
 
-async fn told(store: &impl KeyStore, record: &KeyRecord) -> Option<KeyRecord> {
+async fn told(store: &dyn KeyStore, record: &KeyRecord) -> Option<KeyRecord> {
     let entries = feed(store, Revision::ZERO, 100).await;
     entries.into_iter().find_map(|entry| match entry.item {
         Item::Key(told) if told.id == record.id => Some(told),
@@ -138,7 +138,7 @@ async fn told(store: &impl KeyStore, record: &KeyRecord) -> Option<KeyRecord> {
 }
 
 /// No labels, no scopes, every scope and the most labels are four different things.
-pub async fn empty_and_full_sets_are_kept_apart(store: &impl KeyStore) {
+pub async fn empty_and_full_sets_are_kept_apart(store: &dyn KeyStore) {
     let all = key("all").create(store).await;
     let none = key("none").with(|record| {
         record.scopes = Scopes::only([]).expect("there are few scopes");
@@ -158,7 +158,7 @@ pub async fn empty_and_full_sets_are_kept_apart(store: &impl KeyStore) {
 }
 
 /// The first and the last moment that there is come back unchanged.
-pub async fn extreme_moments_are_kept(store: &impl KeyStore) {
+pub async fn extreme_moments_are_kept(store: &dyn KeyStore) {
     let moments = [Timestamp::MIN, Timestamp::UNIX_EPOCH, Timestamp::MAX];
     for moment in moments {
         let made = key("extreme").with(|record| {
@@ -181,7 +181,7 @@ pub async fn extreme_moments_are_kept(store: &impl KeyStore) {
 
 /// An identifier that was ever used is refused: for a live key, a revoked one and a deleted one,
 /// in its own namespace and in any other.
-pub async fn an_identifier_is_taken_for_ever(store: &impl KeyStore) {
+pub async fn an_identifier_is_taken_for_ever(store: &dyn KeyStore) {
     let elsewhere = tenant("globex", "fn-9");
     let live = key("live").create(store).await;
     let revoked = key("revoked").create(store).await;
@@ -198,7 +198,7 @@ pub async fn an_identifier_is_taken_for_ever(store: &impl KeyStore) {
 }
 
 /// A deleted key is gone from every list and look-up, and the feed tells that it was deleted.
-pub async fn a_deleted_key_is_gone_everywhere(store: &impl KeyStore) {
+pub async fn a_deleted_key_is_gone_everywhere(store: &dyn KeyStore) {
     let kept_key = key("kept").create(store).await;
     let gone = key("gone").create(store).await;
     read(store, &gone.record).await;
@@ -223,7 +223,7 @@ pub async fn a_deleted_key_is_gone_everywhere(store: &impl KeyStore) {
 }
 
 /// A deleted key can be neither replaced nor deleted again.
-pub async fn a_deleted_key_stays_deleted(store: &impl KeyStore) {
+pub async fn a_deleted_key_stays_deleted(store: &dyn KeyStore) {
     let gone = key("gone").create(store).await;
     kept(store, deletion(&gone.record)).await;
     refused(store, replacement(&gone.record), Conflict::NotFound).await;
@@ -231,7 +231,7 @@ pub async fn a_deleted_key_stays_deleted(store: &impl KeyStore) {
 }
 
 /// A revoked key, by itself or by a cut, can be deleted.
-pub async fn a_revoked_key_can_be_deleted(store: &impl KeyStore) {
+pub async fn a_revoked_key_can_be_deleted(store: &dyn KeyStore) {
     let revoked = key("revoked").create(store).await;
     kept(store, replacement(&revoked.revoked(NOW))).await;
     let cut_off = key("cut off").create(store).await;
@@ -243,7 +243,7 @@ pub async fn a_revoked_key_can_be_deleted(store: &impl KeyStore) {
 }
 
 /// The keys of a person and of a service of the same name are two owners' keys.
-pub async fn a_person_and_a_service_of_one_name_are_two_owners(store: &impl KeyStore) {
+pub async fn a_person_and_a_service_of_one_name_are_two_owners(store: &dyn KeyStore) {
     key("person's").of(user("robot")).create(store).await;
     key("service's").of(service("robot")).create(store).await;
     for (owner, expected) in [(user("robot"), "person's"), (service("robot"), "service's")] {
@@ -261,7 +261,7 @@ pub async fn a_person_and_a_service_of_one_name_are_two_owners(store: &impl KeyS
 }
 
 /// A legacy credential is no key: neither shows among the other's.
-pub async fn keys_and_legacy_credentials_do_not_mix(store: &impl KeyStore) {
+pub async fn keys_and_legacy_credentials_do_not_mix(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     let guest = legacy("guest").create(store).await;
     let found = list(store, &KeyQuery::namespace(&home())).await;

@@ -29,11 +29,11 @@ fn fields(record: &LegacyRecord) -> Fields {
     )
 }
 
-async fn all(store: &impl KeyStore) -> Vec<LegacyRecord> {
+async fn all(store: &dyn KeyStore) -> Vec<LegacyRecord> {
     list_legacy(store, &LegacyQuery::every_team()).await
 }
 
-async fn accept_until(store: &impl KeyStore, sunset: Timestamp) {
+async fn accept_until(store: &dyn KeyStore, sunset: Timestamp) {
     let policy = Change::SetLegacyPolicy {
         tenant: None,
         policy: Some(LegacyPolicy::until(sunset)),
@@ -43,7 +43,7 @@ async fn accept_until(store: &impl KeyStore, sunset: Timestamp) {
 
 /// An imported credential is listed, told by the feed and accepted to the last second before the
 /// sunset.
-pub async fn an_imported_credential_works_until_the_sunset(store: &impl KeyStore) {
+pub async fn an_imported_credential_works_until_the_sunset(store: &dyn KeyStore) {
     let guest = legacy("guest").create(store).await;
     let gate = Gate::over(store).await;
     let verdict = gate.decide(&guest.text, &home(), NOW);
@@ -63,7 +63,7 @@ pub async fn an_imported_credential_works_until_the_sunset(store: &impl KeyStore
 }
 
 /// Every field of a credential's record comes back as it was kept.
-pub async fn every_field_of_a_legacy_credential_is_kept(store: &impl KeyStore) {
+pub async fn every_field_of_a_legacy_credential_is_kept(store: &dyn KeyStore) {
     let pepper = PepperId::new(255).expect("the number is not zero");
     let peppers = Peppers::none()
         .with_current(pepper, &[9; 32])
@@ -85,7 +85,7 @@ pub async fn every_field_of_a_legacy_credential_is_kept(store: &impl KeyStore) {
 }
 
 /// Whatever creation a replacement claims, the credential keeps its own, and so stays behind a cut.
-pub async fn a_replaced_legacy_credential_keeps_its_birth(store: &impl KeyStore) {
+pub async fn a_replaced_legacy_credential_keeps_its_birth(store: &dyn KeyStore) {
     let guest = legacy("guest").create(store).await;
     let mut young = guest.record.clone();
     young.created_revision = Revision::new(u64::from(u32::MAX));
@@ -106,7 +106,7 @@ pub async fn a_replaced_legacy_credential_keeps_its_birth(store: &impl KeyStore)
 
 /// A credential is imported once: its identifier is refused to a second import, into any
 /// namespace, also after it was revoked.
-pub async fn an_import_can_run_again(store: &impl KeyStore) {
+pub async fn an_import_can_run_again(store: &dyn KeyStore) {
     let guest = legacy("guest").create(store).await;
     refused(store, guest.import(), Conflict::IdTaken).await;
     let mut elsewhere = guest.record.clone();
@@ -118,7 +118,7 @@ pub async fn an_import_can_run_again(store: &impl KeyStore) {
 }
 
 /// A blocked credential is refused.
-pub async fn a_blocked_credential_is_refused(store: &impl KeyStore) {
+pub async fn a_blocked_credential_is_refused(store: &dyn KeyStore) {
     let mut guest = legacy("guest");
     guest.record.blocked = true;
     let guest = guest.create(store).await;
@@ -129,7 +129,7 @@ pub async fn a_blocked_credential_is_refused(store: &impl KeyStore) {
 }
 
 /// A revoked legacy credential never comes back: not by a replacement from before or after.
-pub async fn a_revoked_legacy_credential_never_comes_back(store: &impl KeyStore) {
+pub async fn a_revoked_legacy_credential_never_comes_back(store: &dyn KeyStore) {
     let guest = legacy("guest").create(store).await;
     accept_until(store, later(100)).await;
     let mut revoked = guest.revoked();
@@ -147,7 +147,7 @@ pub async fn a_revoked_legacy_credential_never_comes_back(store: &impl KeyStore)
 
 /// A legacy record made from an older revision is refused, and so is one of a credential that
 /// never was.
-pub async fn a_stale_legacy_replacement_is_refused(store: &impl KeyStore) {
+pub async fn a_stale_legacy_replacement_is_refused(store: &dyn KeyStore) {
     let guest = legacy("guest").create(store).await;
     let mut blocked = guest.record.clone();
     blocked.blocked = true;
@@ -166,7 +166,7 @@ pub async fn a_stale_legacy_replacement_is_refused(store: &impl KeyStore) {
 
 /// Legacy credentials are listed in the order of their import, by team, namespace and identifier, in pages
 /// of any size, and a change does not move them.
-pub async fn legacy_credentials_are_listed_page_by_page(store: &impl KeyStore) {
+pub async fn legacy_credentials_are_listed_page_by_page(store: &dyn KeyStore) {
     let (second, abroad) = (tenant("acme", "fn-2"), tenant("globex", "fn-3"));
     let mut imported: Vec<Legacy> = Vec::new();
     for (subject, place) in [

@@ -12,14 +12,14 @@ use crate::{
     reading::{list, names, text},
 };
 
-async fn create_all(store: &impl KeyStore, called: &[&str]) {
+async fn create_all(store: &dyn KeyStore, called: &[&str]) {
     for called in called {
         key(called).create(store).await;
     }
 }
 
 /// Keys are listed in the order of their creation, and a change does not move them.
-pub async fn keys_are_listed_in_the_order_of_creation(store: &impl KeyStore) {
+pub async fn keys_are_listed_in_the_order_of_creation(store: &dyn KeyStore) {
     let called = ["m", "z", "a", "Z", "0"];
     let mut first = key("first").create(store).await;
     create_all(store, &called).await;
@@ -32,7 +32,7 @@ pub async fn keys_are_listed_in_the_order_of_creation(store: &impl KeyStore) {
 }
 
 /// Pages of any size give the same list.
-pub async fn pages_join_to_the_whole_list(store: &impl KeyStore) {
+pub async fn pages_join_to_the_whole_list(store: &dyn KeyStore) {
     let called = ["a", "b", "c", "d", "e", "f", "g"];
     create_all(store, &called).await;
     for limit in 1..=8 {
@@ -44,7 +44,7 @@ pub async fn pages_join_to_the_whole_list(store: &impl KeyStore) {
 }
 
 /// A full page says where to go on exactly if there is more.
-pub async fn the_last_page_says_so(store: &impl KeyStore) {
+pub async fn the_last_page_says_so(store: &dyn KeyStore) {
     create_all(store, &["a", "b", "c"]).await;
     for (limit, more) in [(1, true), (2, true), (3, false), (4, false)] {
         let query = KeyQuery {
@@ -61,7 +61,7 @@ pub async fn the_last_page_says_so(store: &impl KeyStore) {
 }
 
 /// Keys that are created between two pages come after all others; none is skipped or repeated.
-pub async fn keys_created_between_pages_come_last(store: &impl KeyStore) {
+pub async fn keys_created_between_pages_come_last(store: &dyn KeyStore) {
     for limit in [1, 3] {
         let place = tenant("acme", &format!("paged by {limit}"));
         for n in 0..7 {
@@ -91,7 +91,7 @@ pub async fn keys_created_between_pages_come_last(store: &impl KeyStore) {
 }
 
 /// Keys that are changed or deleted between two pages disturb no other key's place.
-pub async fn changes_between_pages_disturb_no_place(store: &impl KeyStore) {
+pub async fn changes_between_pages_disturb_no_place(store: &dyn KeyStore) {
     let mut keys = Vec::new();
     for called in ["a", "b", "c", "d", "e", "f"] {
         keys.push(key(called).create(store).await);
@@ -114,7 +114,7 @@ pub async fn changes_between_pages_disturb_no_place(store: &impl KeyStore) {
 }
 
 /// A cursor behind the last key, or behind any revision to come, gives an empty page.
-pub async fn nothing_comes_behind_the_last_key(store: &impl KeyStore) {
+pub async fn nothing_comes_behind_the_last_key(store: &dyn KeyStore) {
     let last = key("last").create(store).await;
     for revision in [
         last.record.created_revision.get(),
@@ -131,7 +131,7 @@ pub async fn nothing_comes_behind_the_last_key(store: &impl KeyStore) {
 }
 
 /// A limit of zero is read as one, and one past the maximum as the maximum.
-pub async fn limits_are_clamped(store: &impl KeyStore) {
+pub async fn limits_are_clamped(store: &dyn KeyStore) {
     create_all(store, &["a", "b", "c"]).await;
     for (limit, expected) in [(0, 1), (usize::MAX, 3), (KeyQuery::LIMIT_MAX + 1, 3)] {
         let query = KeyQuery {
@@ -145,7 +145,7 @@ pub async fn limits_are_clamped(store: &impl KeyStore) {
 }
 
 /// No page holds more than the maximum, whatever limit was asked for.
-pub async fn no_page_is_larger_than_the_maximum(store: &impl KeyStore) {
+pub async fn no_page_is_larger_than_the_maximum(store: &dyn KeyStore) {
     for n in 0..=KeyQuery::LIMIT_MAX {
         key(&format!("{n}")).create(store).await;
     }
@@ -181,7 +181,7 @@ fn labels(of: &[(&str, &str)]) -> Labels {
 }
 
 /// A mixed population to select from.
-async fn population(store: &impl KeyStore) {
+async fn population(store: &dyn KeyStore) {
     let place = tenant("acme", "fn-2");
     let disabled = key("disabled").with(|record| record.status = Status::Disabled);
     let prod = key("prod").with(|record| record.labels = labels(&[("env", "prod"), ("x", "1")]));
@@ -201,7 +201,7 @@ async fn population(store: &impl KeyStore) {
 }
 
 /// Each filter selects what it says and nothing else, alone and together, in pages of any size.
-pub async fn filters_select_what_they_say(store: &impl KeyStore) {
+pub async fn filters_select_what_they_say(store: &dyn KeyStore) {
     population(store).await;
     let team = || KeyQuery::team(home().team);
     let cases: Vec<(KeyQuery, &[&str])> = vec![
@@ -262,7 +262,7 @@ fn with(mut query: KeyQuery, change: impl FnOnce(&mut KeyQuery)) -> KeyQuery {
 }
 
 /// No list reaches into another team, not even by the name of its namespace or a cursor of its.
-pub async fn no_list_crosses_teams(store: &impl KeyStore) {
+pub async fn no_list_crosses_teams(store: &dyn KeyStore) {
     population(store).await;
     let abroad = tenant("globex", "fn-3");
     assert_eq!(names(store, &KeyQuery::namespace(&abroad)).await, ["prod"]);

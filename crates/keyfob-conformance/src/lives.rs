@@ -15,7 +15,7 @@ use crate::{
 };
 
 /// A replaced record is the one that is read, at a new revision, with its creation unchanged.
-pub async fn a_replaced_key_keeps_its_birth(store: &impl KeyStore) {
+pub async fn a_replaced_key_keeps_its_birth(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     key("other").create(store).await;
     let mut renamed = laptop.record.clone();
@@ -31,7 +31,7 @@ pub async fn a_replaced_key_keeps_its_birth(store: &impl KeyStore) {
 }
 
 /// Whatever creation a replacement claims, the key keeps its own, and so stays behind a cut.
-pub async fn a_replacement_does_not_choose_its_birth(store: &impl KeyStore) {
+pub async fn a_replacement_does_not_choose_its_birth(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     let mut young = laptop.record.clone();
     young.created_revision = Revision::new(u64::from(u32::MAX));
@@ -49,7 +49,7 @@ pub async fn a_replacement_does_not_choose_its_birth(store: &impl KeyStore) {
 }
 
 /// A record made from an older revision is refused, and nothing of it is kept.
-pub async fn a_stale_replacement_is_refused(store: &impl KeyStore) {
+pub async fn a_stale_replacement_is_refused(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     let mut first = laptop.record.clone();
     first.name = name("first");
@@ -64,7 +64,7 @@ pub async fn a_stale_replacement_is_refused(store: &impl KeyStore) {
 }
 
 /// A key that never was cannot be replaced or deleted.
-pub async fn an_unknown_key_cannot_be_changed(store: &impl KeyStore) {
+pub async fn an_unknown_key_cannot_be_changed(store: &dyn KeyStore) {
     key("laptop").create(store).await;
     let unknown = key("unknown");
     refused(store, replacement(&unknown.record), Conflict::NotFound).await;
@@ -72,7 +72,7 @@ pub async fn an_unknown_key_cannot_be_changed(store: &impl KeyStore) {
 }
 
 /// A revoked key reads revoked, as its revocation says, and works no more.
-pub async fn a_revoked_key_is_revoked_everywhere(store: &impl KeyStore) {
+pub async fn a_revoked_key_is_revoked_everywhere(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     let gate = Gate::over(store).await;
     assert!(!read(store, &laptop.record).await.is_revoked(), "before");
@@ -92,7 +92,7 @@ pub async fn a_revoked_key_is_revoked_everywhere(store: &impl KeyStore) {
 
 /// No replacement brings a revoked key back: made before the revocation or after it, stale or
 /// not, the key stays revoked as it first was.
-pub async fn a_revoked_key_never_comes_back(store: &impl KeyStore) {
+pub async fn a_revoked_key_never_comes_back(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     let mut revoked = laptop.revoked(later(5));
     revoked.revision = kept(store, replacement(&revoked)).await;
@@ -114,7 +114,7 @@ pub async fn a_revoked_key_never_comes_back(store: &impl KeyStore) {
 }
 
 /// A disabled key is refused until it is enabled, and its revisions tell each change.
-pub async fn a_disabled_key_can_be_enabled(store: &impl KeyStore) {
+pub async fn a_disabled_key_can_be_enabled(store: &dyn KeyStore) {
     let mut laptop = key("laptop").create(store).await;
     let gate = Gate::over(store).await;
     for (status, expected) in [
@@ -130,7 +130,7 @@ pub async fn a_disabled_key_can_be_enabled(store: &impl KeyStore) {
 }
 
 /// A key works until the second before its end, and at its end no more.
-pub async fn a_key_expires_at_the_exact_second(store: &impl KeyStore) {
+pub async fn a_key_expires_at_the_exact_second(store: &dyn KeyStore) {
     let laptop = key("laptop").until(later(100)).create(store).await;
     let gate = Gate::over(store).await;
     assert_eq!(gate.decide(laptop.text(), &home(), later(99)), Ok(()));
@@ -139,7 +139,7 @@ pub async fn a_key_expires_at_the_exact_second(store: &impl KeyStore) {
 }
 
 /// A key works from the second of its beginning, and not before.
-pub async fn a_key_begins_at_the_exact_second(store: &impl KeyStore) {
+pub async fn a_key_begins_at_the_exact_second(store: &dyn KeyStore) {
     let laptop = key("laptop").with(|record| record.not_before = Some(later(100)));
     let laptop = laptop.create(store).await;
     let gate = Gate::over(store).await;
@@ -149,7 +149,7 @@ pub async fn a_key_begins_at_the_exact_second(store: &impl KeyStore) {
 }
 
 /// An expired key stays found, listed and told, however much time goes by.
-pub async fn an_expired_key_is_not_dropped(store: &impl KeyStore) {
+pub async fn an_expired_key_is_not_dropped(store: &dyn KeyStore) {
     let short = key("short").until(later(100)).create(store).await;
     let answer = commit_at(store, key("much later").creation(), later(1_000_000)).await;
     assert!(answer.is_ok(), "a later key: {answer:?}");
@@ -167,7 +167,7 @@ pub async fn an_expired_key_is_not_dropped(store: &impl KeyStore) {
 
 /// A replaced secret works to the last second of its grace and no longer; the end that was kept
 /// is the one that is read.
-pub async fn a_replaced_secret_ends_with_its_grace(store: &impl KeyStore) {
+pub async fn a_replaced_secret_ends_with_its_grace(store: &dyn KeyStore) {
     let old = key("laptop").create(store).await;
     let mut new = old.rotated(100, NOW);
     new.record.revision = kept(store, replacement(&new.record)).await;
@@ -187,11 +187,11 @@ pub async fn a_replaced_secret_ends_with_its_grace(store: &impl KeyStore) {
 
 /// A rotation does not lengthen the life of the secret that it replaces: with a renewed end and
 /// a long grace the old secret still ends when it would have ended.
-pub async fn a_rotation_never_lengthens_a_life(store: &impl KeyStore) {
+pub async fn a_rotation_never_lengthens_a_life(store: &dyn KeyStore) {
     let old = key("laptop").until(later(100)).create(store).await;
     let rotation = Rotation {
-        grace_seconds: 86_400,
-        renew: Some(keyfob::Expiry::In(keyfob::Ttl::days(30))),
+        grace: Duration::from_secs(86_400),
+        renew: Some(keyfob::Expiry::In(keyfob::Ttl::days(30).unwrap())),
     };
     let rotated = old.record.clone().rotated(
         &rotation,
@@ -199,7 +199,7 @@ pub async fn a_rotation_never_lengthens_a_life(store: &impl KeyStore) {
         &keyfob::manage::Policy::default(),
         &crate::fixture::format(),
         &keyfob::key::Peppers::none(),
-        &ring::rand::SystemRandom::new(),
+        &SystemRandom,
     );
     let (record, secret) = rotated.expect("the key can be rotated");
     kept(store, replacement(&record)).await;
@@ -215,7 +215,7 @@ pub async fn a_rotation_never_lengthens_a_life(store: &impl KeyStore) {
 }
 
 /// A rotation without grace ends the old secret at once.
-pub async fn a_rotation_without_grace_ends_the_old_secret(store: &impl KeyStore) {
+pub async fn a_rotation_without_grace_ends_the_old_secret(store: &dyn KeyStore) {
     let old = key("laptop").create(store).await;
     let gate = Gate::over(store).await;
     let new = old.rotated(0, NOW);
@@ -228,7 +228,7 @@ pub async fn a_rotation_without_grace_ends_the_old_secret(store: &impl KeyStore)
 }
 
 /// An end that was brought forward ends the replaced secret too.
-pub async fn an_earlier_end_ends_both_secrets(store: &impl KeyStore) {
+pub async fn an_earlier_end_ends_both_secrets(store: &dyn KeyStore) {
     let old = key("laptop").create(store).await;
     let mut new = old.rotated(1000, NOW);
     new.record.revision = kept(store, replacement(&new.record)).await;

@@ -26,7 +26,7 @@ const fn at_most(keys: u32) -> Limits {
 }
 
 /// The name of a live key is refused to a second key of the namespace, whoever owns it.
-pub async fn a_taken_name_is_refused(store: &impl KeyStore) {
+pub async fn a_taken_name_is_refused(store: &dyn KeyStore) {
     key("laptop").create(store).await;
     for owner in [user("alice"), user("bob"), service("robot")] {
         let second = key("laptop").of(owner);
@@ -35,7 +35,7 @@ pub async fn a_taken_name_is_refused(store: &impl KeyStore) {
 }
 
 /// A key may not be renamed to the name of another live key; its own name is no obstacle.
-pub async fn a_taken_name_is_refused_to_a_renamed_key(store: &impl KeyStore) {
+pub async fn a_taken_name_is_refused_to_a_renamed_key(store: &dyn KeyStore) {
     key("laptop").create(store).await;
     let phone = key("phone").create(store).await;
     let renamed = phone.with(|record| record.name = name("laptop"));
@@ -53,7 +53,7 @@ fn unique_replacement(key: &Key) -> keyfob::store::Change {
 }
 
 /// The name that a key had before it was renamed is free, and its new one is taken.
-pub async fn a_renamed_key_frees_its_old_name(store: &impl KeyStore) {
+pub async fn a_renamed_key_frees_its_old_name(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     let renamed = laptop.with(|record| record.name = name("desktop"));
     kept(store, unique_replacement(&renamed)).await;
@@ -63,7 +63,7 @@ pub async fn a_renamed_key_frees_its_old_name(store: &impl KeyStore) {
 }
 
 /// A name is free again once its key is revoked, cut off, deleted or past its end.
-pub async fn a_name_is_free_once_its_key_has_ended(store: &impl KeyStore) {
+pub async fn a_name_is_free_once_its_key_has_ended(store: &dyn KeyStore) {
     let revoked = key("revoked").create(store).await;
     kept(store, replacement(&revoked.revoked(NOW))).await;
     let deleted = key("deleted").create(store).await;
@@ -77,7 +77,7 @@ pub async fn a_name_is_free_once_its_key_has_ended(store: &impl KeyStore) {
 }
 
 /// An end frees the name at its very moment, by the time of the commit, and not a second before.
-pub async fn a_name_is_taken_until_the_moment_of_expiry(store: &impl KeyStore) {
+pub async fn a_name_is_taken_until_the_moment_of_expiry(store: &dyn KeyStore) {
     key("laptop").until(later(100)).create(store).await;
     let next = key("laptop").creation_within(UNIQUE);
     refused_at(store, next.clone(), Conflict::NameTaken, later(99)).await;
@@ -86,7 +86,7 @@ pub async fn a_name_is_taken_until_the_moment_of_expiry(store: &impl KeyStore) {
 }
 
 /// A disabled key and one that is not valid yet keep their names.
-pub async fn a_key_that_waits_keeps_its_name(store: &impl KeyStore) {
+pub async fn a_key_that_waits_keeps_its_name(store: &dyn KeyStore) {
     let disabled = key("disabled").with(|record| record.status = keyfob::manage::Status::Disabled);
     disabled.create(store).await;
     let early = key("early").with(|record| record.not_before = Some(later(100)));
@@ -98,7 +98,7 @@ pub async fn a_key_that_waits_keeps_its_name(store: &impl KeyStore) {
 }
 
 /// A name that is taken in one namespace is free in every other, of the same team too.
-pub async fn a_name_is_taken_in_its_namespace_only(store: &impl KeyStore) {
+pub async fn a_name_is_taken_in_its_namespace_only(store: &dyn KeyStore) {
     key("laptop").create(store).await;
     for place in [tenant("acme", "fn-2"), tenant("globex", "fn-3")] {
         let other = key("laptop").within(&place);
@@ -107,7 +107,7 @@ pub async fn a_name_is_taken_in_its_namespace_only(store: &impl KeyStore) {
 }
 
 /// Where the policy does not ask for unique names, keys of one name stand side by side.
-pub async fn names_may_repeat_where_the_policy_allows(store: &impl KeyStore) {
+pub async fn names_may_repeat_where_the_policy_allows(store: &dyn KeyStore) {
     key("laptop").create(store).await;
     let second = key("laptop").create(store).await;
     let renamed = key("phone").create(store).await;
@@ -120,7 +120,7 @@ pub async fn names_may_repeat_where_the_policy_allows(store: &impl KeyStore) {
 
 /// Names are compared character by character: no folding of case, no normal form, no pattern, no
 /// padding.
-pub async fn names_that_look_alike_are_different(store: &impl KeyStore) {
+pub async fn names_that_look_alike_are_different(store: &dyn KeyStore) {
     let alike = [
         "pay",
         "Pay",
@@ -160,7 +160,7 @@ pub async fn names_that_look_alike_are_different(store: &impl KeyStore) {
 }
 
 /// An owner gets exactly as many keys in a namespace as allowed.
-pub async fn an_owner_has_no_more_keys_than_allowed(store: &impl KeyStore) {
+pub async fn an_owner_has_no_more_keys_than_allowed(store: &dyn KeyStore) {
     for called in ["one", "two"] {
         kept(store, key(called).creation_within(at_most(2))).await;
     }
@@ -170,7 +170,7 @@ pub async fn an_owner_has_no_more_keys_than_allowed(store: &impl KeyStore) {
 }
 
 /// Where no key is allowed, the first is refused.
-pub async fn where_no_key_is_allowed_the_first_is_refused(store: &impl KeyStore) {
+pub async fn where_no_key_is_allowed_the_first_is_refused(store: &dyn KeyStore) {
     let first = key("one").creation_within(at_most(0));
     refused(store, first, Conflict::TooManyKeys).await;
     key("one").create(store).await;
@@ -179,7 +179,7 @@ pub async fn where_no_key_is_allowed_the_first_is_refused(store: &impl KeyStore)
 }
 
 /// Only the owner's own keys in the same namespace count.
-pub async fn other_owners_and_namespaces_do_not_count(store: &impl KeyStore) {
+pub async fn other_owners_and_namespaces_do_not_count(store: &dyn KeyStore) {
     kept(store, key("one").creation_within(at_most(1))).await;
     let others: [(Owner, Tenant); 4] = [
         (user("bob"), home()),
@@ -194,7 +194,7 @@ pub async fn other_owners_and_namespaces_do_not_count(store: &impl KeyStore) {
 }
 
 /// A key that is revoked, cut off, deleted or past its end makes room for another.
-pub async fn a_key_that_has_ended_does_not_count(store: &impl KeyStore) {
+pub async fn a_key_that_has_ended_does_not_count(store: &dyn KeyStore) {
     let revoked = key("revoked").create(store).await;
     kept(store, replacement(&revoked.revoked(NOW))).await;
     let deleted = key("deleted").create(store).await;

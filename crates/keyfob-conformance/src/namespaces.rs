@@ -27,12 +27,12 @@ fn record(tenant: Tenant, created_revision: u64) -> NamespaceRecord {
     }
 }
 
-async fn listed(store: &impl KeyStore) -> Vec<NamespaceRecord> {
+async fn listed(store: &dyn KeyStore) -> Vec<NamespaceRecord> {
     list_namespaces(store, &NamespaceQuery::every_team()).await
 }
 
 /// Whatever binds a namespace puts it on the list, once, with the time and the revision.
-pub async fn a_namespace_is_listed_from_its_first_change_on(store: &impl KeyStore) {
+pub async fn a_namespace_is_listed_from_its_first_change_on(store: &dyn KeyStore) {
     let mut expected = Vec::new();
     for n in 0..changes_of(&home()).len() {
         let place = tenant("acme", &format!("fn-{n}"));
@@ -57,7 +57,7 @@ pub async fn a_namespace_is_listed_from_its_first_change_on(store: &impl KeyStor
 const REMOVAL: usize = 3;
 
 /// What was refused binds nothing, and what was deleted frees nothing.
-pub async fn a_namespace_is_listed_while_its_keys_come_and_go(store: &impl KeyStore) {
+pub async fn a_namespace_is_listed_while_its_keys_come_and_go(store: &dyn KeyStore) {
     kept(store, removal(Target::Team(tenant("closed", "-").team))).await;
     let refusal = key("late").within(&tenant("closed", "fn-9")).creation();
     let answer = commit_at(store, refusal, NOW).await;
@@ -69,7 +69,7 @@ pub async fn a_namespace_is_listed_while_its_keys_come_and_go(store: &impl KeySt
 }
 
 /// A namespace is created once, for one team, before anything is in it.
-pub async fn a_namespace_is_created_once(store: &impl KeyStore) {
+pub async fn a_namespace_is_created_once(store: &dyn KeyStore) {
     let theirs = tenant("globex", "fn-1");
     kept(store, creation(home())).await;
     assert_eq!(listed(store).await, [record(home(), 1)]);
@@ -86,7 +86,7 @@ pub async fn a_namespace_is_created_once(store: &impl KeyStore) {
 }
 
 /// No namespace is created in a team that was removed, until it is admitted again.
-pub async fn no_namespace_is_created_in_a_closed_team(store: &impl KeyStore) {
+pub async fn no_namespace_is_created_in_a_closed_team(store: &dyn KeyStore) {
     let team = Target::Team(home().team);
     kept(store, removal(team.clone())).await;
     refused(store, creation(home()), Conflict::Removed(team.clone())).await;
@@ -96,7 +96,7 @@ pub async fn no_namespace_is_created_in_a_closed_team(store: &impl KeyStore) {
 }
 
 /// The change feed passes over a created namespace, and goes on behind it.
-pub async fn the_feed_passes_over_a_created_namespace(store: &impl KeyStore) {
+pub async fn the_feed_passes_over_a_created_namespace(store: &dyn KeyStore) {
     key("first").create(store).await;
     kept(store, creation(tenant("acme", "fn-2"))).await;
     assert_eq!(head(store).await, Revision::new(2));
@@ -108,7 +108,7 @@ pub async fn the_feed_passes_over_a_created_namespace(store: &impl KeyStore) {
 }
 
 /// A namespace says that it is removed while it or its team is closed, and at no other cut.
-pub async fn a_removed_namespace_says_so(store: &impl KeyStore) {
+pub async fn a_removed_namespace_says_so(store: &dyn KeyStore) {
     let second = tenant("acme", "fn-2");
     let (namespace, team) = (Target::Namespace(home()), Target::Team(home().team));
     kept(store, creation(home())).await;
@@ -134,7 +134,7 @@ pub async fn a_removed_namespace_says_so(store: &impl KeyStore) {
 }
 
 /// Namespaces are selected by team and by name, alone and together, in pages of any size.
-pub async fn namespaces_are_listed_page_by_page(store: &impl KeyStore) {
+pub async fn namespaces_are_listed_page_by_page(store: &dyn KeyStore) {
     let places = [
         ("acme", "m"),
         ("globex", "z"),

@@ -17,27 +17,27 @@ fn second() -> Tenant {
     tenant("acme", "fn-2")
 }
 
-async fn policy(store: &impl KeyStore, tenant: &Tenant) -> Policy {
-    sound(store.policy(tenant).await)
+async fn policy(store: &dyn KeyStore, tenant: &Tenant) -> Policy {
+    sound(store.policy(Some(tenant)).await)
 }
 
-async fn legacy_policy(store: &impl KeyStore, tenant: &Tenant) -> LegacyPolicy {
-    sound(store.legacy_policy(tenant).await)
+async fn legacy_policy(store: &dyn KeyStore, tenant: &Tenant) -> LegacyPolicy {
+    sound(store.legacy_policy(Some(tenant)).await)
 }
 
-async fn set(store: &impl KeyStore, tenant: Option<Tenant>, policy: Option<Policy>) {
+async fn set(store: &dyn KeyStore, tenant: Option<Tenant>, policy: Option<Policy>) {
     kept(store, Change::SetPolicy { tenant, policy }).await;
 }
 
-async fn set_legacy(store: &impl KeyStore, tenant: Option<Tenant>, policy: Option<LegacyPolicy>) {
+async fn set_legacy(store: &dyn KeyStore, tenant: Option<Tenant>, policy: Option<LegacyPolicy>) {
     kept(store, Change::SetLegacyPolicy { tenant, policy }).await;
 }
 
 /// A policy with a value of its own in every field.
 fn full(seed: u32) -> Policy {
     Policy {
-        min_ttl: Ttl::hours(seed),
-        max_ttl: Some(Ttl::days(seed)),
+        min_ttl: Ttl::hours(seed).unwrap(),
+        max_ttl: Some(Ttl::days(seed).unwrap()),
         expiry_required: seed % 2 == 1,
         keys_per_owner: Some(seed),
         unique_names: seed % 2 == 0,
@@ -53,13 +53,13 @@ fn sunset(seconds: u64) -> LegacyPolicy {
 }
 
 /// Without any setting, the policies are the defaults of their types.
-pub async fn without_a_policy_the_default_holds(store: &impl KeyStore) {
+pub async fn without_a_policy_the_default_holds(store: &dyn KeyStore) {
     assert_eq!(policy(store, &home()).await, Policy::default());
     assert_eq!(legacy_policy(store, &home()).await, LegacyPolicy::Off);
 }
 
 /// An override holds for its namespace alone, and the default that was set for all others.
-pub async fn an_override_holds_for_its_namespace_alone(store: &impl KeyStore) {
+pub async fn an_override_holds_for_its_namespace_alone(store: &dyn KeyStore) {
     set(store, Some(home()), Some(full(3))).await;
     assert_eq!(policy(store, &home()).await, full(3), "the override");
     let other = policy(store, &second()).await;
@@ -70,7 +70,7 @@ pub async fn an_override_holds_for_its_namespace_alone(store: &impl KeyStore) {
 }
 
 /// A policy that is taken back makes room for the next: override, default, default of the type.
-pub async fn a_policy_can_be_taken_back(store: &impl KeyStore) {
+pub async fn a_policy_can_be_taken_back(store: &dyn KeyStore) {
     set(store, None, Some(full(4))).await;
     set(store, Some(home()), Some(full(3))).await;
     set(store, Some(home()), Some(full(5))).await;
@@ -84,14 +84,14 @@ pub async fn a_policy_can_be_taken_back(store: &impl KeyStore) {
 }
 
 /// Every field of a policy comes back as it was set, the extremes and the absent ones too.
-pub async fn every_field_of_a_policy_is_kept(store: &impl KeyStore) {
+pub async fn every_field_of_a_policy_is_kept(store: &dyn KeyStore) {
     let extreme = Policy {
         min_ttl: Ttl::MAX,
         max_ttl: Some(Ttl::MAX),
         expiry_required: true,
         keys_per_owner: Some(u32::MAX),
         unique_names: false,
-        max_grace_seconds: u64::from(u32::MAX) * 1000,
+        max_grace: Duration::from_secs(u64::from(u32::MAX) * 1000),
     };
     let none = Policy {
         max_ttl: None,
@@ -100,7 +100,7 @@ pub async fn every_field_of_a_policy_is_kept(store: &impl KeyStore) {
     };
     let zero = Policy {
         keys_per_owner: Some(0),
-        max_grace_seconds: 0,
+        max_grace: Duration::ZERO,
         ..Policy::default()
     };
     for expected in [full(1), full(2), extreme, none, zero] {
@@ -110,7 +110,7 @@ pub async fn every_field_of_a_policy_is_kept(store: &impl KeyStore) {
 }
 
 /// The policy for legacy credentials has its own default and overrides, with all brownouts.
-pub async fn a_legacy_policy_has_its_own_overrides(store: &impl KeyStore) {
+pub async fn a_legacy_policy_has_its_own_overrides(store: &dyn KeyStore) {
     set_legacy(store, Some(home()), Some(sunset(10))).await;
     assert_eq!(legacy_policy(store, &home()).await, sunset(10));
     let other = legacy_policy(store, &second()).await;
@@ -128,7 +128,7 @@ pub async fn a_legacy_policy_has_its_own_overrides(store: &impl KeyStore) {
 }
 
 /// The feed tells each policy's last state: the default, an override, and what was taken back.
-pub async fn the_feed_tells_of_policies(store: &impl KeyStore) {
+pub async fn the_feed_tells_of_policies(store: &dyn KeyStore) {
     set(store, Some(home()), Some(full(3))).await;
     set(store, None, Some(full(4))).await;
     set_legacy(store, None, Some(sunset(10))).await;
@@ -156,11 +156,11 @@ pub async fn the_feed_tells_of_policies(store: &impl KeyStore) {
 
 /// A lowered maximum ends keys that exist, from the moment their secret was made; taken back, it
 /// ends none. Both reach an index by the feed.
-pub async fn a_lowered_maximum_ends_existing_keys(store: &impl KeyStore) {
+pub async fn a_lowered_maximum_ends_existing_keys(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     let other = key("other").within(&second()).create(store).await;
     let hour = Policy {
-        max_ttl: Some(Ttl::hours(1)),
+        max_ttl: Some(Ttl::hours(1).unwrap()),
         ..Policy::default()
     };
     set(store, Some(home()), Some(hour)).await;
@@ -177,7 +177,7 @@ pub async fn a_lowered_maximum_ends_existing_keys(store: &impl KeyStore) {
 
 /// Legacy credentials are refused in a brownout and after the sunset, and accepted again when
 /// the sunset is put off: all of it reaches an index by the feed.
-pub async fn a_sunset_can_be_put_off(store: &impl KeyStore) {
+pub async fn a_sunset_can_be_put_off(store: &dyn KeyStore) {
     let guest = legacy("guest").create(store).await;
     set_legacy(store, Some(home()), Some(sunset(10))).await;
     let gate = Gate::over(store).await;

@@ -25,18 +25,18 @@ use crate::fixture::{format, sound};
 const PAGES_MAX: usize = 3000;
 
 /// A key as the store gives it.
-pub(crate) async fn find(store: &impl KeyStore, record: &KeyRecord) -> Option<KeyRecord> {
+pub(crate) async fn find(store: &dyn KeyStore, record: &KeyRecord) -> Option<KeyRecord> {
     sound(store.key(&record.tenant, record.id).await)
 }
 
 /// A key as the store gives it; it must be there.
-pub(crate) async fn read(store: &impl KeyStore, record: &KeyRecord) -> KeyRecord {
+pub(crate) async fn read(store: &dyn KeyStore, record: &KeyRecord) -> KeyRecord {
     let found = find(store, record).await;
     found.unwrap_or_else(|| panic!("the key {:?} is not found", record.name))
 }
 
 /// All pages of a list of keys.
-pub(crate) async fn list(store: &impl KeyStore, query: &KeyQuery) -> Vec<KeyRecord> {
+pub(crate) async fn list(store: &dyn KeyStore, query: &KeyQuery) -> Vec<KeyRecord> {
     let mut query = query.clone();
     let mut found = Vec::new();
     for _ in 0..PAGES_MAX {
@@ -56,7 +56,7 @@ pub(crate) async fn list(store: &impl KeyStore, query: &KeyQuery) -> Vec<KeyReco
 }
 
 /// The names of all keys that are listed.
-pub(crate) async fn names(store: &impl KeyStore, query: &KeyQuery) -> Vec<String> {
+pub(crate) async fn names(store: &dyn KeyStore, query: &KeyQuery) -> Vec<String> {
     let records = list(store, query).await;
     records.iter().map(|record| text(&record.name)).collect()
 }
@@ -66,13 +66,13 @@ pub(crate) fn text(name: &KeyName) -> String {
 }
 
 /// A key as its team's list gives it, if it does.
-pub(crate) async fn listed(store: &impl KeyStore, record: &KeyRecord) -> Option<KeyRecord> {
+pub(crate) async fn listed(store: &dyn KeyStore, record: &KeyRecord) -> Option<KeyRecord> {
     let records = list(store, &KeyQuery::team(record.tenant.team.clone())).await;
     records.into_iter().find(|other| other.id == record.id)
 }
 
 /// All pages of a list of legacy credentials.
-pub(crate) async fn list_legacy(store: &impl KeyStore, query: &LegacyQuery) -> Vec<LegacyRecord> {
+pub(crate) async fn list_legacy(store: &dyn KeyStore, query: &LegacyQuery) -> Vec<LegacyRecord> {
     let mut query = query.clone();
     let mut found = Vec::new();
     for _ in 0..PAGES_MAX {
@@ -88,7 +88,7 @@ pub(crate) async fn list_legacy(store: &impl KeyStore, query: &LegacyQuery) -> V
 
 /// All pages of a list of namespaces.
 pub(crate) async fn list_namespaces(
-    store: &impl KeyStore,
+    store: &dyn KeyStore,
     query: &NamespaceQuery,
 ) -> Vec<NamespaceRecord> {
     let mut query = query.clone();
@@ -105,7 +105,7 @@ pub(crate) async fn list_namespaces(
 }
 
 /// All pages of the audit trail.
-pub(crate) async fn trail(store: &impl KeyStore, query: &AuditQuery) -> Vec<AuditEvent> {
+pub(crate) async fn trail(store: &dyn KeyStore, query: &AuditQuery) -> Vec<AuditEvent> {
     let mut query = query.clone();
     let mut found = Vec::new();
     for _ in 0..PAGES_MAX {
@@ -120,12 +120,12 @@ pub(crate) async fn trail(store: &impl KeyStore, query: &AuditQuery) -> Vec<Audi
 }
 
 /// A part of the change feed.
-pub(crate) async fn changes(store: &impl KeyStore, after: Revision, limit: usize) -> Changes {
+pub(crate) async fn changes(store: &dyn KeyStore, after: Revision, limit: usize) -> Changes {
     sound(store.changes(after, limit).await)
 }
 
 /// All that the change feed tells after a revision, in parts of `limit`.
-pub(crate) async fn feed(store: &impl KeyStore, after: Revision, limit: usize) -> Vec<Entry> {
+pub(crate) async fn feed(store: &dyn KeyStore, after: Revision, limit: usize) -> Vec<Entry> {
     let (mut after, mut entries) = (after, Vec::new());
     for _ in 0..PAGES_MAX {
         let part = changes(store, after, limit).await;
@@ -139,7 +139,7 @@ pub(crate) async fn feed(store: &impl KeyStore, after: Revision, limit: usize) -
 }
 
 /// The revision of the last change.
-pub(crate) async fn head(store: &impl KeyStore) -> Revision {
+pub(crate) async fn head(store: &dyn KeyStore) -> Revision {
     let mut after = Revision::ZERO;
     for _ in 0..PAGES_MAX {
         let part = changes(store, after, 1000).await;
@@ -158,7 +158,7 @@ pub(crate) fn before(revision: Revision) -> Revision {
 
 /// Revision, feed and audit trail, in a form that can be compared.
 pub(crate) async fn everything(
-    store: &impl KeyStore,
+    store: &dyn KeyStore,
 ) -> (Revision, Vec<(Revision, String)>, Vec<AuditEvent>) {
     let entries = feed(store, Revision::ZERO, 1000).await;
     (
@@ -199,7 +199,7 @@ pub(crate) struct Gate {
 
 impl Gate {
     /// A gate that has followed `store` from its beginning to its end.
-    pub(crate) async fn over(store: &impl KeyStore) -> Self {
+    pub(crate) async fn over(store: &dyn KeyStore) -> Self {
         let index = Arc::new(Index::new());
         let verifier = Verifier::new(Arc::clone(&index), format());
         let gate = Self { index, verifier };
@@ -207,7 +207,7 @@ impl Gate {
         gate
     }
 
-    pub(crate) async fn follow(&self, store: &impl KeyStore) -> Revision {
+    pub(crate) async fn follow(&self, store: &dyn KeyStore) -> Revision {
         match self.index.follow(store).await {
             Ok(revision) => revision,
             Err(error) => panic!("the index cannot follow the change feed: {error}"),
@@ -231,7 +231,7 @@ impl Gate {
 
 /// The verdict of a gate that starts anew.
 pub(crate) async fn verdict(
-    store: &impl KeyStore,
+    store: &dyn KeyStore,
     text: &str,
     tenant: &Tenant,
     now: Timestamp,

@@ -25,7 +25,7 @@ fn foreign_tenants() -> [Tenant; 3] {
 }
 
 /// A key is not found under another team or another namespace.
-pub async fn a_key_of_another_tenant_is_not_found(store: &impl KeyStore) {
+pub async fn a_key_of_another_tenant_is_not_found(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     for place in [tenant("acme", "fn-2"), tenant("globex", "fn-9")] {
         key("theirs").within(&place).create(store).await;
@@ -42,7 +42,7 @@ pub async fn a_key_of_another_tenant_is_not_found(store: &impl KeyStore) {
 }
 
 /// A key cannot be replaced under another team or another namespace, and so not be moved.
-pub async fn a_key_of_another_tenant_is_not_replaced(store: &impl KeyStore) {
+pub async fn a_key_of_another_tenant_is_not_replaced(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     for place in [tenant("acme", "fn-2"), tenant("globex", "fn-9")] {
         key("theirs").within(&place).create(store).await;
@@ -58,7 +58,7 @@ pub async fn a_key_of_another_tenant_is_not_replaced(store: &impl KeyStore) {
 }
 
 /// A key does not change hands: a record that names another owner is refused.
-pub async fn a_key_keeps_its_owner(store: &impl KeyStore) {
+pub async fn a_key_keeps_its_owner(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     for owner in [user("mallory"), service(laptop.record.owner.as_str())] {
         let mut taken = laptop.record.clone();
@@ -70,7 +70,7 @@ pub async fn a_key_keeps_its_owner(store: &impl KeyStore) {
 }
 
 /// A key cannot be deleted under another team or another namespace.
-pub async fn a_key_of_another_tenant_is_not_deleted(store: &impl KeyStore) {
+pub async fn a_key_of_another_tenant_is_not_deleted(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     for place in [tenant("acme", "fn-2"), tenant("globex", "fn-9")] {
         key("theirs").within(&place).create(store).await;
@@ -84,7 +84,7 @@ pub async fn a_key_of_another_tenant_is_not_deleted(store: &impl KeyStore) {
 }
 
 /// A legacy credential cannot be replaced under another team or another namespace.
-pub async fn a_legacy_credential_of_another_tenant_is_not_replaced(store: &impl KeyStore) {
+pub async fn a_legacy_credential_of_another_tenant_is_not_replaced(store: &dyn KeyStore) {
     let guest = legacy("guest").create(store).await;
     for place in foreign_tenants() {
         let mut foreign = guest.revoked();
@@ -97,7 +97,7 @@ pub async fn a_legacy_credential_of_another_tenant_is_not_replaced(store: &impl 
 }
 
 /// Every change of a namespace by another team than its first is refused.
-pub async fn a_namespace_belongs_to_its_first_team(store: &impl KeyStore) {
+pub async fn a_namespace_belongs_to_its_first_team(store: &dyn KeyStore) {
     key("laptop").create(store).await;
     for change in changes_of(&tenant("globex", "fn-1")) {
         refused(store, change, Conflict::ForeignNamespace).await;
@@ -112,7 +112,7 @@ pub async fn a_namespace_belongs_to_its_first_team(store: &impl KeyStore) {
 }
 
 /// Whatever the first change of a namespace is, it binds the namespace to its team.
-pub async fn the_first_change_binds_a_namespace(store: &impl KeyStore) {
+pub async fn the_first_change_binds_a_namespace(store: &dyn KeyStore) {
     for n in 0..changes_of(&home()).len() {
         let place = format!("fn-{n}");
         let first = changes_of(&tenant("acme", &place)).swap_remove(n);
@@ -144,7 +144,7 @@ pub(crate) fn changes_of(place: &Tenant) -> Vec<Change> {
 }
 
 /// A refused first change does not bind its namespace, and a deleted only key does not free it.
-pub async fn a_namespace_stays_with_its_team(store: &impl KeyStore) {
+pub async fn a_namespace_stays_with_its_team(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     kept(store, deletion(&laptop.record)).await;
     let late = key("late").within(&tenant("globex", "fn-1"));
@@ -157,7 +157,7 @@ pub async fn a_namespace_stays_with_its_team(store: &impl KeyStore) {
 }
 
 /// A key opens the namespace that it was made for, and no other.
-pub async fn a_key_opens_its_own_namespace_only(store: &impl KeyStore) {
+pub async fn a_key_opens_its_own_namespace_only(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     let place = tenant("acme", "fn-2");
     let other = key("other").within(&place).create(store).await;
@@ -173,7 +173,7 @@ pub async fn a_key_opens_its_own_namespace_only(store: &impl KeyStore) {
 
 /// Names of teams, namespaces and owners that are patterns, quotes or code elsewhere are plain
 /// text here: each sees its own keys alone, and a cut of one touches no other.
-pub async fn hostile_names_stay_apart(store: &impl KeyStore) {
+pub async fn hostile_names_stay_apart(store: &dyn KeyStore) {
     let hostile = [
         "acme",
         "Acme",

@@ -22,18 +22,18 @@ fn seen(credential: CredentialId, last: Option<Timestamp>, accepted: u64, refuse
     }
 }
 
-async fn record(store: &impl KeyStore, batch: &[Usage]) {
+async fn record(store: &dyn KeyStore, batch: &[Usage]) {
     sound(store.record_usage(batch).await);
 }
 
-async fn usage(store: &impl KeyStore, credential: CredentialId) -> Option<Usage> {
+async fn usage(store: &dyn KeyStore, credential: CredentialId) -> Option<Usage> {
     let mut found = sound(store.usage(&[credential]).await);
     assert!(found.len() <= 1, "one credential's usage: {found:?}");
     found.pop()
 }
 
 /// Nothing is known of a credential that was never used.
-pub async fn a_key_that_was_never_used_has_no_usage(store: &impl KeyStore) {
+pub async fn a_key_that_was_never_used_has_no_usage(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     assert_eq!(usage(store, of(&laptop)).await, None);
     assert!(sound(store.usage(&[]).await).is_empty(), "of no credential");
@@ -42,7 +42,7 @@ pub async fn a_key_that_was_never_used_has_no_usage(store: &impl KeyStore) {
 }
 
 /// Counts of several batches, and of one batch, are added.
-pub async fn counts_are_added(store: &impl KeyStore) {
+pub async fn counts_are_added(store: &dyn KeyStore) {
     let id = of(&key("laptop").create(store).await);
     let at = Some(later(60));
     record(store, &[seen(id, at, 1, 0)]).await;
@@ -57,7 +57,7 @@ pub async fn counts_are_added(store: &impl KeyStore) {
 }
 
 /// Last use only moves forward, whatever the order of the batches.
-pub async fn last_use_only_moves_forward(store: &impl KeyStore) {
+pub async fn last_use_only_moves_forward(store: &dyn KeyStore) {
     let id = of(&key("laptop").create(store).await);
     let steps = [(60, 60), (180, 180), (120, 180), (0, 180), (240, 240)];
     for (n, (at, expected)) in (1..).zip(steps) {
@@ -68,7 +68,7 @@ pub async fn last_use_only_moves_forward(store: &impl KeyStore) {
 }
 
 /// A refused use is counted and is no use: it neither sets nor moves nor removes the last use.
-pub async fn a_refused_use_is_no_use(store: &impl KeyStore) {
+pub async fn a_refused_use_is_no_use(store: &dyn KeyStore) {
     let id = of(&key("laptop").create(store).await);
     record(store, &[Usage::refused(id)]).await;
     assert_eq!(usage(store, id).await, Some(seen(id, None, 0, 1)));
@@ -79,7 +79,7 @@ pub async fn a_refused_use_is_no_use(store: &impl KeyStore) {
 }
 
 /// Usage before the epoch is a use like any other, and earlier than any at the epoch.
-pub async fn usage_before_the_epoch_is_kept(store: &impl KeyStore) {
+pub async fn usage_before_the_epoch_is_kept(store: &dyn KeyStore) {
     let id = of(&key("laptop").create(store).await);
     let early = Timestamp::from_unix(-120);
     record(store, &[seen(id, Some(early), 1, 0)]).await;
@@ -91,7 +91,7 @@ pub async fn usage_before_the_epoch_is_kept(store: &impl KeyStore) {
 }
 
 /// Usage of unknown credentials is passed over, and the rest of the batch is kept.
-pub async fn unknown_credentials_are_passed_over(store: &impl KeyStore) {
+pub async fn unknown_credentials_are_passed_over(store: &dyn KeyStore) {
     let known = of(&key("laptop").create(store).await);
     let gone = key("gone").create(store).await;
     record(store, &[seen(of(&gone), Some(NOW), 5, 5)]).await;
@@ -110,7 +110,7 @@ pub async fn unknown_credentials_are_passed_over(store: &impl KeyStore) {
 }
 
 /// A key and a legacy credential of the same number have usage of their own.
-pub async fn keys_and_legacy_credentials_are_counted_apart(store: &impl KeyStore) {
+pub async fn keys_and_legacy_credentials_are_counted_apart(store: &dyn KeyStore) {
     let guest = legacy("guest").create(store).await;
     let twin = key("twin").with(|record| {
         record.id = keyfob::KeyId::from_bytes(guest.record.id.to_bytes());
@@ -127,7 +127,7 @@ pub async fn keys_and_legacy_credentials_are_counted_apart(store: &impl KeyStore
 
 /// Usage survives every change of the key but its deletion, and no change is needed to keep it:
 /// revision, feed and audit trail stay as they are.
-pub async fn usage_outlives_changes_and_makes_none(store: &impl KeyStore) {
+pub async fn usage_outlives_changes_and_makes_none(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     let id = of(&laptop);
     let before = everything(store).await;

@@ -113,7 +113,7 @@ async fn what_has_ended_already_is_not_said_to_stop() {
     let names = ["short", "long", "off"].map(|name| KeyName::new(name).unwrap());
     for (name, hours) in names.into_iter().zip([1, 2, 2]) {
         let new = NewKey::new(tenant("acme", "fn-a"), bob.clone(), name)
-            .with_expiry(keyfob::Expiry::In(keyfob::Ttl::hours(hours)));
+            .with_expiry(keyfob::Expiry::In(keyfob::Ttl::hours(hours).unwrap()));
         let (_, info) = plane.make(new).await;
         if info.name.as_str() == "off" {
             let disabled = plane

@@ -19,8 +19,8 @@ pub(crate) const DEFECTS: &[Defect] = &[
         name: "a key is created after its owner left",
         hooks: || {
             rewriting(|_, commit| {
-                if let Change::Revoke { close, .. } = &mut commit.change {
-                    *close = false;
+                if let Change::Revoke { block, .. } = &mut commit.change {
+                    *block = false;
                 }
             })
         },
@@ -151,7 +151,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
                 let answer = state.commit(&commit)?;
                 if let Change::Revoke {
                     target,
-                    close: false,
+                    block: false,
                 } = &commit.change
                 {
                     open(state, &commit, target.clone());
@@ -165,8 +165,8 @@ pub(crate) const DEFECTS: &[Defect] = &[
         name: "every cut closes its target",
         hooks: || {
             rewriting(|_, commit| {
-                if let Change::Revoke { close, .. } = &mut commit.change {
-                    *close = true;
+                if let Change::Revoke { block, .. } = &mut commit.change {
+                    *block = true;
                 }
             })
         },
@@ -228,14 +228,14 @@ pub(crate) const DEFECTS: &[Defect] = &[
                 let answer = state.commit(&commit)?;
                 if let Change::Revoke {
                     target: Target::Team(team),
-                    close,
+                    block,
                 } = &commit.change
                 {
                     if team.as_str() == "%" {
                         for key in every_key(state) {
                             let change = Change::Revoke {
                                 target: Target::Team(key.tenant.team),
-                                close: *close,
+                                block: *block,
                             };
                             let event = commit.event.clone();
                             state.commit(&Commit { change, event })?;
