@@ -93,7 +93,7 @@ fn row(id: u64, generation: u64) -> Row {
         low: !id,
         digest: [id ^ generation; 4],
         payload: (id << 20) | generation,
-        tail: generation,
+        meta: generation,
     }
 }
 
@@ -143,15 +143,15 @@ impl Reader {
         let mut last = 0;
         for _ in 0..self.looks {
             let seen = table.find(self.id, !self.id);
-            if seen.strange == 0 {
+            if seen.mismatch == 0 {
                 let found = seen.row;
                 assert_eq!(
                     found,
-                    row(self.id, found.tail),
+                    row(self.id, found.meta),
                     "words of two rows are mixed"
                 );
-                assert!(found.tail >= last, "an old row came back");
-                last = found.tail;
+                assert!(found.meta >= last, "an old row came back");
+                last = found.meta;
             } else {
                 assert!(!self.stable, "a row was missed");
             }

@@ -19,14 +19,14 @@ mod index {
         pub(crate) const GROUPS: usize = 2;
     }
 
-    #[path = "../../../src/index/line.rs"]
+    #[expect(dead_code, reason = "the models do not need all of it")]
+    #[path = "../../../../src/index/append_vec.rs"]
+    pub(crate) mod append_vec;
+    #[path = "../../../../src/index/line.rs"]
     pub(crate) mod line;
     pub(crate) mod model;
     #[expect(dead_code, reason = "the models do not need all of it")]
-    #[path = "../../../src/index/slab.rs"]
-    pub(crate) mod slab;
-    #[expect(dead_code, reason = "the models do not need all of it")]
-    #[path = "../../../src/index/table.rs"]
+    #[path = "../../../../src/index/table.rs"]
     pub(crate) mod table;
 }
 
