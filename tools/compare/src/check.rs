@@ -4,7 +4,7 @@ use crate::rival::{By, DAY, Grant, Rival};
 
 /// Whether a rival accepts what it must, knows the owner, and refuses the rest.
 pub(crate) fn check(rival: &mut dyn Rival, now: i64) -> Result<(), String> {
-    let what = rival.snapshot().what;
+    let what = rival.facts().what;
     let fail = |fault: &str| Err(format!("{what}: {fault}"));
 
     let (one, other) = (Grant::nth(1, now), Grant::nth(901, now));
@@ -57,8 +57,8 @@ pub(crate) fn check(rival: &mut dyn Rival, now: i64) -> Result<(), String> {
     }
 
     let revoked = rival.revoke(&key, now);
-    if revoked != (rival.snapshot().revocation != By::Nobody) {
-        return fail("is not what its snapshot say about revocation");
+    if revoked != (rival.facts().revocation != By::Nobody) {
+        return fail("is not what its facts say about revocation");
     }
     if revoked && rival.verify(&key, &one.namespace, now).is_some() {
         return fail("accepted a revoked credential");
@@ -75,7 +75,7 @@ mod tests {
 
     use super::*;
     use crate::{
-        rival::{Snapshot, Owner},
+        rival::{Facts, Owner},
         rivals,
     };
 
@@ -129,8 +129,8 @@ mod tests {
     }
 
     impl Rival for Forgetful {
-        fn snapshot(&self) -> Snapshot {
-            Snapshot {
+        fn facts(&self) -> Facts {
+            Facts {
                 what: "forgetful",
                 package: "",
                 revocation: By::Caller,

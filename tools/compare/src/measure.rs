@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::{
     allocations,
-    rival::{Snapshot, Grant, Key, Rival},
+    rival::{Facts, Grant, Key, Rival},
 };
 
 /// Something to time.
@@ -19,7 +19,7 @@ pub(crate) struct Case {
     /// The package whose version is shown.
     pub(crate) package: &'static str,
     /// Of a rival; none for a bare hash.
-    pub(crate) snapshot: Option<Snapshot>,
+    pub(crate) facts: Option<Facts>,
     /// Allocations of so many verifications.
     pub(crate) allocations: (usize, usize),
     /// Nanoseconds per verification, of each round.
@@ -55,7 +55,7 @@ impl Case {
 
     /// A rival and its population, each of which must be accepted as whose it is.
     pub(crate) fn new(mut rival: Box<dyn Rival>, now: i64) -> Result<Self, String> {
-        let snapshot = rival.snapshot();
+        let facts = rival.facts();
         let mut keys = Vec::with_capacity(rival.population());
         for n in 0..rival.population() {
             let grant = Grant::nth(n, now);
@@ -67,14 +67,14 @@ impl Case {
             owner.is_some_and(|owner| *owner == key.grant.owner)
         };
         if !keys.iter().all(knows) {
-            return Err(format!("{}: does not know its population", snapshot.what));
+            return Err(format!("{}: does not know its population", facts.what));
         }
-        let (what, package) = (snapshot.what, snapshot.package);
+        let (what, package) = (facts.what, facts.package);
         let work = Work::Rival { rival, keys, now };
-        Ok(Self::timed(what, package, Some(snapshot), work))
+        Ok(Self::timed(what, package, Some(facts), work))
     }
 
-    fn timed(what: &'static str, package: &'static str, snapshot: Option<Snapshot>, work: Work) -> Self {
+    fn timed(what: &'static str, package: &'static str, facts: Option<Facts>, work: Work) -> Self {
         let sample = work.population().min(64);
         let allocations = allocations::count(|| work.call(0, sample));
         let start = Instant::now();
@@ -84,7 +84,7 @@ impl Case {
         Self {
             what,
             package,
-            snapshot,
+            facts,
             allocations: (allocations, sample),
             rounds: Vec::new(),
             work,
@@ -157,7 +157,7 @@ impl Work {
             Self::Hash(hash) => hash(calls),
             Self::Rival { rival, keys, now } => {
                 let accepted = rival.verify_many(keys, from, calls, *now);
-                assert_eq!(accepted, calls, "{}", rival.snapshot().what);
+                assert_eq!(accepted, calls, "{}", rival.facts().what);
             }
         }
     }

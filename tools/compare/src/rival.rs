@@ -8,7 +8,7 @@ pub(crate) const KEYS: usize = 1_000;
 /// A way of knowing credentials by their text.
 pub(crate) trait Rival {
     /// What the table says about it.
-    fn snapshot(&self) -> Snapshot;
+    fn facts(&self) -> Facts;
 
     /// Makes a credential for this grant, and keeps what must be kept to verify it.
     fn issue(&mut self, grant: &Grant) -> String;
@@ -99,7 +99,7 @@ impl Deref for Owner<'_> {
 }
 
 /// What the table says about a rival beside the figures.
-pub(crate) struct Snapshot {
+pub(crate) struct Facts {
     pub(crate) what: &'static str,
     /// The package whose version is shown.
     pub(crate) package: &'static str,

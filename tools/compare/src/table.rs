@@ -17,15 +17,15 @@ pub(crate) fn table(cases: &[Case]) -> Result<String, fmt::Error> {
             text,
             "| {what} | {version} | {best} | {median} | {ratio} | {allocations} "
         )?;
-        match &case.snapshot {
-            Some(snapshot) => writeln!(
+        match &case.facts {
+            Some(facts) => writeln!(
                 text,
                 "| {} | {} | {} | {} | {} |",
-                snapshot.revocation.as_str(),
-                snapshot.expiry.as_str(),
-                snapshot.namespace.as_str(),
-                snapshot.constant_time,
-                snapshot.lacks,
+                facts.revocation.as_str(),
+                facts.expiry.as_str(),
+                facts.namespace.as_str(),
+                facts.constant_time,
+                facts.lacks,
             )?,
             None => writeln!(text, "| | | | | everything but the hash |")?,
         }

@@ -1,23 +1,31 @@
-//! Every verdict that there is on a credential, each with a text that brings it about.
+//! Every result of a verification, each with a credential that produces it.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use keyfob::{Access, Actor, Context, DenyReason, Expiry, IssuedKey, NewKey, Owner, Scopes, Tenant, Timestamp, Verifier, gateway::Index, key::{KeyDigest, KeyFormat, Peppers}, legacy::{LegacyId, LegacyPolicy, LegacyRecord, PresentedLegacy}, manage::{Policy, Rotation}, name::{KeyName, NamespaceId, Scope, TeamId, UserId}, store::{Changes, Entry, Item, KeyRecord, Revision}};
-use ring::rand::SystemRandom;
+use keyfob::{
+    Access, Actor, Context, DenyReason, Expiry, IssuedKey, NewKey, Owner, Scopes, Tenant,
+    Timestamp, Verifier,
+    gateway::Index,
+    key::{KeyDigest, KeyFormat, Peppers, SystemRandom},
+    legacy::{LegacyId, LegacyPolicy, LegacyRecord, PresentedLegacy},
+    manage::{Policy, Rotation},
+    name::{KeyName, NamespaceId, Scope, TeamId, UserId},
+    store::{Changes, Entry, Item, KeyRecord, Revision},
+};
 
-/// When everything is judged.
+/// The time of every verification.
 pub const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
-/// When the keys were made.
+/// The time at which the keys were created.
 const BEFORE: Timestamp = Timestamp::from_unix(1_799_990_000);
 const NAMESPACE: &str = "fn";
 
-/// A text, and the verdict on it.
+/// A credential, and the expected result of its verification.
 pub struct Situation {
-    /// What it is.
+    /// What distinguishes it.
     pub name: &'static str,
-    /// What is presented.
+    /// The credential as it is presented.
     pub text: String,
-    /// The verdict.
+    /// The expected result.
     pub verdict: Result<(), DenyReason>,
     /// Whether the store keeps a digest for the text's identifier.
     pub known: bool,
@@ -26,13 +34,13 @@ pub struct Situation {
 }
 
 impl Situation {
-    /// What is asked for.
+    /// The access that is requested.
     pub fn access(&self) -> Access<'_> {
         Access::to(self.namespace).requiring(&self.scopes)
     }
 }
 
-/// A verifier, and the situations that it meets.
+/// A verifier, and the situations to verify with it.
 pub struct World {
     /// Verifies keys and legacy credentials.
     pub verifier: Verifier,
@@ -41,7 +49,7 @@ pub struct World {
 }
 
 impl World {
-    /// All situations of keys. `touch` sees every digest before the index takes it over.
+    /// All situations of keys. `touch` is called with every digest before the index reads it.
     pub fn of_keys(peppers: &Peppers, touch: impl FnMut(&mut KeyDigest)) -> Self {
         let mut maker = Maker::new(peppers);
         maker.make_plain();
@@ -64,7 +72,7 @@ pub fn format() -> KeyFormat {
     KeyFormat::new("dof").expect("a prefix")
 }
 
-/// The text with another character of this alphabet, whichever, at a place.
+/// The text with another random character of this alphabet at a position.
 pub fn with_other_character(text: &str, at: usize, alphabet: &str) -> String {
     let mut changed = text.as_bytes().to_vec();
     while changed[at] == text.as_bytes()[at] {
@@ -89,20 +97,20 @@ pub fn with_secret_of(text: &str, other: &str) -> String {
 /// How many characters of a key's text are its secret: the last ones.
 pub const SECRET_CHARACTERS: usize = 36;
 
-/// A key as the life cycle makes it.
+/// Issues a key.
 pub fn issue(new: NewKey, peppers: &Peppers) -> (KeyRecord, IssuedKey) {
-    let context = Context::new(Actor::system(), BEFORE);
+    let context = Context::system(BEFORE);
     new.issue(
         &context,
         &Policy::default(),
         &format(),
         peppers,
-        &SystemRandom::new(),
+        &SystemRandom,
     )
     .expect("a key")
 }
 
-/// What a key is asked for with, when nothing is special about it.
+/// A request for a key without special properties.
 pub fn plain() -> NewKey {
     let user = UserId::new("alice").expect("a user");
     let name = KeyName::new("laptop").expect("a name");
@@ -114,8 +122,8 @@ fn tenant() -> Tenant {
     Tenant::new(team, NamespaceId::new(NAMESPACE).expect("a namespace"))
 }
 
-/// An index that has taken over these items, at the end of its feed.
-pub fn index_of(items: impl IntoIterator<Item = Item>) -> Arc<Index> {
+/// A verifier over an index that has read these items from its feed, and is fresh at [`NOW`].
+pub fn verifier_of(items: impl IntoIterator<Item = Item>, peppers: &Peppers) -> Verifier {
     let entries: Vec<_> = (1..)
         .zip(items)
         .map(|(revision, item)| Entry {
@@ -123,17 +131,17 @@ pub fn index_of(items: impl IntoIterator<Item = Item>) -> Arc<Index> {
             item,
         })
         .collect();
-    let head = Revision::new(entries.len() as u64);
-    let index = Index::new();
+    let last_revision = Revision::new(entries.len() as u64);
+    let index = Arc::new(Index::new(format(), peppers.clone()));
     let changes = Changes {
         after: Revision::ZERO,
         entries,
-        next_after: head,
+        next_after: last_revision,
         more: false,
-        head,
+        last_revision,
     };
-    index.apply(&changes).expect("a whole feed");
-    Arc::new(index)
+    index.apply(&changes, NOW).expect("a whole feed");
+    index.verifier(Some(Duration::from_secs(10)))
 }
 
 struct Maker<'a> {
@@ -147,7 +155,7 @@ impl<'a> Maker<'a> {
     fn new(peppers: &'a Peppers) -> Self {
         Self {
             peppers,
-            context: Context::new(Actor::system(), BEFORE),
+            context: Context::system(BEFORE),
             items: Vec::new(),
             situations: Vec::new(),
         }
@@ -167,8 +175,7 @@ impl<'a> Maker<'a> {
             }
         }
         World {
-            verifier: Verifier::new(index_of(self.items), format())
-                .with_peppers(self.peppers.clone()),
+            verifier: verifier_of(self.items, self.peppers),
             situations: self.situations,
         }
     }
@@ -238,10 +245,8 @@ impl<'a> Maker<'a> {
     /// A key that was rotated, with a grace until one second past `end`: its text, and the one
     /// that was replaced.
     fn rotate(&mut self, end: Timestamp) -> (String, String) {
-        let rotation = Rotation {
-            grace_seconds: end.seconds_since(BEFORE) + 1,
-            renew: None,
-        };
+        let grace = Duration::from_secs(end.seconds_since(BEFORE) + 1);
+        let rotation = Rotation::new().with_grace(grace);
         let (record, previous) = issue(plain(), self.peppers);
         let rotated = record
             .rotated(
@@ -250,7 +255,7 @@ impl<'a> Maker<'a> {
                 &Policy::default(),
                 &format(),
                 self.peppers,
-                &SystemRandom::new(),
+                &SystemRandom,
             )
             .expect("a live key");
         (self.keep(rotated), previous.expose().to_owned())

@@ -10,7 +10,7 @@ use api_keys_simplified::{
     ApiKeyManagerV0, Environment, ExposeSecret, HashConfig, KeyConfig, KeyStatus, SecureString,
 };
 
-use crate::rival::{By, Snapshot, Grant, Owner, Rival};
+use crate::rival::{By, Facts, Grant, Owner, Rival};
 
 pub(crate) struct ApiKeys {
     manager: ApiKeyManagerV0,
@@ -52,8 +52,8 @@ impl ApiKeys {
 }
 
 impl Rival for ApiKeys {
-    fn snapshot(&self) -> Snapshot {
-        let snapshot = Snapshot {
+    fn facts(&self) -> Facts {
+        let facts = Facts {
             what: "`api-keys-simplified` as it comes: Argon2id",
             package: "api-keys-simplified",
             revocation: By::Caller,
@@ -64,16 +64,16 @@ impl Rival for ApiKeys {
                     cannot be changed, it is in the key",
         };
         if self.cached {
-            Snapshot {
+            Facts {
                 what: "`api-keys-simplified`, hit in a cache of one's own",
                 expiry: By::Caller,
                 constant_time: "no (of a hash)",
                 lacks: "spare the first call of each key, and of each start, the 46 MiB of \
                         Argon2id; nor the cache, which is yours",
-                ..snapshot
+                ..facts
             }
         } else {
-            snapshot
+            facts
         }
     }
 

@@ -8,7 +8,7 @@ use argon2::{
 };
 
 use super::straw_man::{new_id, new_secret};
-use crate::rival::{By, Snapshot, Grant, Owner, Rival};
+use crate::rival::{By, Facts, Grant, Owner, Rival};
 
 #[derive(Default)]
 pub(crate) struct Argon2id {
@@ -22,8 +22,8 @@ struct Record {
 }
 
 impl Rival for Argon2id {
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
+    fn facts(&self) -> Facts {
+        Facts {
             what: "`argon2`, default parameters, and a `HashMap`",
             package: "argon2",
             revocation: By::Caller,

@@ -7,7 +7,7 @@ use biscuit_auth::{
     builder::{AuthorizerBuilder, Rule, Term, date, fact, string},
 };
 
-use crate::rival::{By, Snapshot, Grant, Owner, Rival};
+use crate::rival::{By, Facts, Grant, Owner, Rival};
 
 pub(crate) struct Signed {
     root: KeyPair,
@@ -40,8 +40,8 @@ impl Signed {
 }
 
 impl Rival for Signed {
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
+    fn facts(&self) -> Facts {
+        Facts {
             what: "`biscuit-auth`",
             package: "biscuit-auth",
             revocation: By::Nobody,

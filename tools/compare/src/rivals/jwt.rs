@@ -8,7 +8,7 @@ use ring::{
 use serde::{Deserialize, Serialize};
 
 use super::straw_man::new_secret;
-use crate::rival::{By, Snapshot, Grant, Owner, Rival};
+use crate::rival::{By, Facts, Grant, Owner, Rival};
 
 pub(crate) struct Jwt {
     what: &'static str,
@@ -83,8 +83,8 @@ impl Jwt {
 }
 
 impl Rival for Jwt {
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
+    fn facts(&self) -> Facts {
+        Facts {
             what: self.what,
             package: "jsonwebtoken",
             revocation: By::Nobody,

@@ -1,34 +1,33 @@
 //! Keyfob itself.
 
-use std::sync::Arc;
-
 use base64::{Engine, engine::general_purpose::STANDARD};
-use keyfob::{Access, Actor, Context, Denied, Expiry, Keyring, MemoryStore, NewKey, Owner, Principal, Tenant, Timestamp, Verifier, block_on, gateway::Index, key::KeyFormat, name::{KeyName, NamespaceId, TeamId, UserId}};
+use keyfob::{
+    Access, Context, Denied, Keyring, MemoryStore, NewKey, Principal, Tenant, Timestamp, Verifier,
+    block_on,
+};
 
-use crate::rival::{By, Snapshot, Grant, Owner as Whose, Rival};
+use crate::rival::{By, Facts, Grant, Owner as Whose, Rival};
 
 pub(crate) struct Keyfob {
-    keyring: Keyring<MemoryStore>,
+    keyring: Keyring,
     verifier: Verifier,
     basic: bool,
     made: usize,
 }
 
 impl Keyfob {
-    /// Judging the credential's text.
+    /// Verifies the credential's text.
     pub(crate) fn text() -> Self {
-        let format = KeyFormat::new("cmp").expect("a prefix");
-        let index = Arc::new(Index::new());
-        let keyring = Keyring::new(MemoryStore::new(), format).with_index(Arc::clone(&index));
+        let keyring = block_on(Keyring::open(MemoryStore::new(), "cmp")).expect("a keyring");
         Self {
-            verifier: keyring.verifier(index),
+            verifier: keyring.verifier(),
             keyring,
             basic: false,
             made: 0,
         }
     }
 
-    /// Judging a whole `Authorization: Basic` header.
+    /// Verifies a whole `Authorization: Basic` header.
     pub(crate) fn header() -> Self {
         Self {
             basic: true,
@@ -36,7 +35,7 @@ impl Keyfob {
         }
     }
 
-    fn decide(
+    fn principal(
         &self,
         credential: &str,
         access: &Access<'_>,
@@ -52,8 +51,8 @@ impl Keyfob {
 }
 
 impl Rival for Keyfob {
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
+    fn facts(&self) -> Facts {
+        Facts {
             what: match (self.basic, cfg!(feature = "rustcrypto")) {
                 (false, false) => "**Keyfob, credential text**",
                 (true, false) => "**Keyfob, Basic header**",
@@ -71,15 +70,15 @@ impl Rival for Keyfob {
     }
 
     fn issue(&mut self, grant: &Grant) -> String {
-        let namespace = NamespaceId::new(&grant.namespace).expect("a namespace");
-        let tenant = Tenant::new(TeamId::new("acme").expect("a team"), namespace);
-        let owner = Owner::User(UserId::new(&grant.owner).expect("a user"));
         self.made += 1;
-        let name = KeyName::new(&format!("key {}", self.made)).expect("a name");
-        let new = NewKey::new(tenant, owner, name)
-            .with_expiry(Expiry::At(Timestamp::from_unix(grant.expires_at)));
-        let context = Context::new(Actor::system(), Timestamp::from_unix(grant.issued_at));
-        let (key, _) = block_on(self.keyring.create(&context, new)).expect("a key");
+        let name = format!("key {}", self.made);
+        let new = NewKey::for_user("acme", &grant.namespace, &grant.owner, &name)
+            .expect("valid names")
+            .expires_at(Timestamp::from_unix(grant.expires_at));
+        let context = Context::system(Timestamp::from_unix(grant.issued_at));
+        let key = block_on(self.keyring.create(&context, new))
+            .expect("a key")
+            .secret;
         if self.basic {
             format!("Basic {}", STANDARD.encode(key.expose()))
         } else {
@@ -88,16 +87,18 @@ impl Rival for Keyfob {
     }
 
     fn verify(&self, credential: &str, namespace: &str, now: i64) -> Option<Whose<'_>> {
-        let principal = self.decide(credential, &Access::to(namespace), now).ok()?;
+        let principal = self
+            .principal(credential, &Access::to(namespace), now)
+            .ok()?;
         Some(Whose::Borrowed(principal.owner()?.as_str()))
     }
 
     fn revoke(&mut self, credential: &str, now: i64) -> bool {
-        let principal = self.decide(credential, &Access::to_own_namespace(), now);
+        let principal = self.principal(credential, &Access::to_own_namespace(), now);
         let principal = principal.expect("a valid key");
         let tenant = Tenant::new(principal.team().clone(), principal.namespace().clone());
         let id = principal.key_id().expect("not a legacy credential");
-        let context = Context::new(principal.to_actor(), Timestamp::from_unix(now));
+        let context = principal.context(Timestamp::from_unix(now));
         block_on(self.keyring.revoke(&context, &tenant, id)).is_ok()
     }
 }

@@ -10,7 +10,7 @@ use pasetors::{
     version4::V4,
 };
 
-use crate::rival::{By, Snapshot, Grant, Owner, Rival};
+use crate::rival::{By, Facts, Grant, Owner, Rival};
 
 pub(crate) struct Local {
     key: SymmetricKey<V4>,
@@ -27,8 +27,8 @@ impl Local {
 }
 
 impl Rival for Local {
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
+    fn facts(&self) -> Facts {
+        Facts {
             what: "`pasetors` v4.local",
             constant_time: "yes",
             lacks: "call a token back before its end without a list that is asked at every call; \
@@ -68,8 +68,8 @@ impl Public {
 }
 
 impl Rival for Public {
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
+    fn facts(&self) -> Facts {
+        Facts {
             what: "`pasetors` v4.public",
             constant_time: "not needed",
             lacks: "call a token back before its end without a list that is asked at every call",
@@ -117,7 +117,7 @@ fn owner(token: &TrustedToken, namespace: &str) -> Option<Owner<'static>> {
     (claims.get_claim("aud")?.as_str()? == namespace).then(|| Owner::Owned(owner.to_owned()))
 }
 
-const FACTS: Snapshot = Snapshot {
+const FACTS: Facts = Facts {
     what: "",
     package: "pasetors",
     revocation: By::Nobody,

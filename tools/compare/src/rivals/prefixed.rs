@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use prefixed_api_key::{PrefixedApiKey, PrefixedApiKeyController, rand::rngs::OsRng, sha2::Sha256};
 
-use crate::rival::{By, Snapshot, Grant, Owner, Rival};
+use crate::rival::{By, Facts, Grant, Owner, Rival};
 
 pub(crate) struct Prefixed {
     controller: PrefixedApiKeyController<OsRng, Sha256>,
@@ -31,8 +31,8 @@ impl Prefixed {
 }
 
 impl Rival for Prefixed {
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
+    fn facts(&self) -> Facts {
+        Facts {
             what: "`prefixed-api-key` and a `HashMap`",
             package: "prefixed-api-key",
             revocation: By::Caller,

@@ -9,7 +9,7 @@ use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use ring::rand::{SecureRandom, SystemRandom};
 use sha2::{Digest, Sha256};
 
-use crate::rival::{By, Snapshot, Grant, Owner, Rival};
+use crate::rival::{By, Facts, Grant, Owner, Rival};
 
 /// Without a lock: as fast as can be, and nobody can write while anybody reads.
 #[derive(Default)]
@@ -18,8 +18,8 @@ pub(crate) struct Unlocked {
 }
 
 impl Rival for Unlocked {
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
+    fn facts(&self) -> Facts {
+        Facts {
             what: "straw man: `HashMap`, `sha2`, `==`",
             lacks: "take a change while others read: that needs a lock or a swap",
             ..FACTS
@@ -52,8 +52,8 @@ pub(crate) struct Locked {
 }
 
 impl Rival for Locked {
-    fn snapshot(&self) -> Snapshot {
-        Snapshot {
+    fn facts(&self) -> Facts {
+        Facts {
             what: "the same behind an `RwLock`",
             lacks: "scale: readers on all cores write to the one lock and to the owner's \
                     reference count",
@@ -105,7 +105,7 @@ impl Record {
     }
 }
 
-const FACTS: Snapshot = Snapshot {
+const FACTS: Facts = Facts {
     what: "",
     package: "sha2",
     revocation: By::Caller,

@@ -10,15 +10,18 @@ use std::{
     process::{Command, ExitCode},
 };
 
-use keyfob::{Access, IssuedKey, KeyId, Verifier, key::{KeyDigest, Peppers}, store::Item};
+use keyfob::{
+    Access, IssuedKey, KeyId,
+    key::{KeyDigest, Peppers, SystemRandom},
+    store::Item,
+};
 use keyfob_constant_time::{
     leaky,
     situations::{
-        NOW, SECRET_CHARACTERS, format, index_of, issue, plain, with_secret_of,
+        NOW, SECRET_CHARACTERS, format, issue, plain, verifier_of, with_secret_of,
         with_wrong_character,
     },
 };
-use ring::rand::SystemRandom;
 
 fn main() -> Result<ExitCode, Box<dyn Error>> {
     if let Some(name) = env::args().nth(1) {
@@ -113,7 +116,7 @@ impl Refusal {
         let (mut record, _) = issue(plain(), &Peppers::none());
         record.id = known.id();
         record.digest = KeyDigest::of(&known, &Peppers::none());
-        let verifier = Verifier::new(index_of([Item::Key(record)]), format());
+        let verifier = verifier_of([Item::Key(record)], &Peppers::none());
         let ids = BTreeSet::from([known.id()]);
         let text = match self {
             Self::Mistyped(at) => with_wrong_character(known.expose(), at),
@@ -137,5 +140,5 @@ fn counted(verify: impl FnOnce() -> bool) -> bool {
 
 /// A key with an identifier that is always the same, and stands in the same slot.
 fn key(id: u8) -> IssuedKey {
-    IssuedKey::with_id(&format(), KeyId::from_bytes([id; 16]), &SystemRandom::new()).expect("a key")
+    IssuedKey::with_id(&format(), KeyId::from_bytes([id; 16]), &SystemRandom).expect("a key")
 }

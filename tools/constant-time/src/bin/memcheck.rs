@@ -13,7 +13,12 @@ use std::{
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
-use keyfob::{DenyReason, Verifier, authorization, gateway::Credential, key::{KeyDigest, PepperId, Peppers, PresentedKey}, legacy::PresentedLegacy};
+use keyfob::{
+    DenyReason, Verifier, authorization,
+    gateway::Credential,
+    key::{KeyDigest, PepperId, Peppers, PresentedKey},
+    legacy::PresentedLegacy,
+};
 use keyfob_constant_time::{
     leaky,
     report::{MARKER, Report, is_marked_public},

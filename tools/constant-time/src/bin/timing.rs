@@ -5,11 +5,15 @@
 
 use std::{array, collections::BTreeSet, env, hint::black_box, process::ExitCode, time::Instant};
 
-use keyfob::{Access, IssuedKey, KeyId, Verifier, key::{KeyDigest, Peppers, PresentedKey}, store::{Item, KeyRecord}};
+use keyfob::{
+    Access, IssuedKey, KeyId, Verifier,
+    key::{KeyDigest, Peppers, PresentedKey},
+    store::{Item, KeyRecord},
+};
 use keyfob_constant_time::{
     leaky,
     situations::{
-        NOW, SECRET_CHARACTERS, format, index_of, issue, plain, with_other_character,
+        NOW, SECRET_CHARACTERS, format, issue, plain, verifier_of, with_other_character,
         with_secret_of, with_wrong_character,
     },
     welch::{self, Finding},
@@ -93,7 +97,7 @@ impl Pairs {
         let records = keys.iter().map(|(record, _)| Item::Key(record.clone()));
         Self {
             samples,
-            verifier: Verifier::new(index_of(records), format()),
+            verifier: verifier_of(records, &Peppers::none()),
             keys,
         }
     }
