@@ -62,6 +62,48 @@ impl KeyQuery {
         }
     }
 
+    /// Only keys of this owner.
+    #[must_use]
+    pub fn with_owner(mut self, owner: Owner) -> Self {
+        self.owner = Some(owner);
+        self
+    }
+
+    /// Only keys of this name.
+    #[must_use]
+    pub fn with_name(mut self, name: KeyName) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Only keys with this label.
+    #[must_use]
+    pub fn with_label(mut self, name: LabelName, value: LabelValue) -> Self {
+        self.label = Some((name, value));
+        self
+    }
+
+    /// Only keys of this status.
+    #[must_use]
+    pub fn with_status(mut self, status: StatusFilter) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// Only those that come after this place.
+    #[must_use]
+    pub fn after(mut self, place: Cursor) -> Self {
+        self.after = Some(place);
+        self
+    }
+
+    /// In pages of at most this many, 1 to [`KeyQuery::LIMIT_MAX`].
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
     /// Whether `record`, as it reads behind its cutoffs, is asked for, wherever it stands.
     pub fn selects(&self, record: &KeyRecord) -> bool {
         record.tenant.team == self.team
@@ -152,6 +194,35 @@ impl LegacyQuery {
             limit: 100,
         }
     }
+
+    /// All legacy credentials of a namespace.
+    pub fn namespace(tenant: &Tenant) -> Self {
+        Self {
+            namespace: Some(tenant.namespace.clone()),
+            ..Self::team(tenant.team.clone())
+        }
+    }
+
+    /// Only the one with this identifier.
+    #[must_use]
+    pub fn with_id(mut self, id: LegacyId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// Only those that come after this place.
+    #[must_use]
+    pub fn after(mut self, place: Cursor) -> Self {
+        self.after = Some(place);
+        self
+    }
+
+    /// In pages of at most this many, 1 to [`KeyQuery::LIMIT_MAX`].
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
 }
 
 /// Which namespaces to list.
@@ -184,6 +255,27 @@ impl NamespaceQuery {
             after: None,
             limit: 100,
         }
+    }
+
+    /// Only this namespace.
+    #[must_use]
+    pub fn with_namespace(mut self, namespace: NamespaceId) -> Self {
+        self.namespace = Some(namespace);
+        self
+    }
+
+    /// Only those that come after this place.
+    #[must_use]
+    pub fn after(mut self, place: Cursor) -> Self {
+        self.after = Some(place);
+        self
+    }
+
+    /// In pages of at most this many, 1 to [`KeyQuery::LIMIT_MAX`].
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// Whether `record` is asked for, wherever it stands.
@@ -272,6 +364,62 @@ impl AuditQuery {
             after: None,
             limit: 100,
         }
+    }
+
+    /// Only events of this namespace.
+    #[must_use]
+    pub fn with_namespace(mut self, namespace: NamespaceId) -> Self {
+        self.namespace = Some(namespace);
+        self
+    }
+
+    /// Only events of this credential.
+    #[must_use]
+    pub fn with_credential(mut self, credential: CredentialId) -> Self {
+        self.credential = Some(credential);
+        self
+    }
+
+    /// Only events of this actor.
+    #[must_use]
+    pub fn with_actor(mut self, actor: Owner) -> Self {
+        self.actor = Some(actor);
+        self
+    }
+
+    /// Only events of this action.
+    #[must_use]
+    pub fn with_action(mut self, action: Action) -> Self {
+        self.action = Some(action);
+        self
+    }
+
+    /// Only what was done at this time or later.
+    #[must_use]
+    pub fn since(mut self, time: impl Into<Timestamp>) -> Self {
+        self.since = Some(time.into());
+        self
+    }
+
+    /// Only what was done before this time.
+    #[must_use]
+    pub fn until(mut self, time: impl Into<Timestamp>) -> Self {
+        self.until = Some(time.into());
+        self
+    }
+
+    /// Only those that come after this place.
+    #[must_use]
+    pub fn after(mut self, place: Cursor) -> Self {
+        self.after = Some(place);
+        self
+    }
+
+    /// In pages of at most this many, 1 to [`KeyQuery::LIMIT_MAX`].
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// Whether `entry` is asked for, wherever it stands.
