@@ -18,7 +18,7 @@ pub use decide::{Existing, NameLookup, OwnerLookup, ReadSet, Snapshot, WriteSet}
 pub use journal::{Journal, JournalEntry, JournaledStore, MemoryStore};
 pub use query::{
     AuditQuery, Cursor, CursorError, KeyQuery, LegacyQuery, NamespaceQuery, NamespaceRecord, Page,
-    StatusFilter,
+    StatusFilter, StatusFilterError,
 };
 pub use state::StoreState;
 

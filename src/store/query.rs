@@ -141,6 +141,17 @@ pub enum StatusFilter {
 }
 
 impl StatusFilter {
+    const ALL: [Self; 3] = [Self::Active, Self::Disabled, Self::Revoked];
+
+    /// The name of the status, as in `active`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+            Self::Revoked => "revoked",
+        }
+    }
+
     fn of(status: &Status) -> Self {
         match status {
             Status::Active => Self::Active,
@@ -149,6 +160,26 @@ impl StatusFilter {
         }
     }
 }
+
+impl fmt::Display for StatusFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for StatusFilter {
+    type Err = StatusFilterError;
+
+    fn from_str(text: &str) -> Result<Self, StatusFilterError> {
+        let named = Self::ALL.into_iter().find(|status| status.as_str() == text);
+        named.ok_or(StatusFilterError)
+    }
+}
+
+/// A text is not a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("status: must be active, disabled or revoked")]
+pub struct StatusFilterError;
 
 /// Which legacy credentials to list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -529,6 +560,20 @@ mod tests {
             "c10000000000000000",
         ] {
             assert_eq!(bad.parse::<Cursor>(), Err(CursorError), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_status_has_one_text() {
+        for status in StatusFilter::ALL {
+            assert_eq!(status.to_string().parse(), Ok(status));
+        }
+        for bad in ["", "Active", "expired", "active "] {
+            assert_eq!(
+                bad.parse::<StatusFilter>(),
+                Err(StatusFilterError),
+                "{bad:?}"
+            );
         }
     }
 }
