@@ -16,7 +16,6 @@ use core::time::Duration;
 pub use builder::KeyringBuilder;
 pub use error::Error;
 pub use keys::CreatedKey;
-pub use legacy::{LegacyUse, NamespaceUse};
 pub use walk::{Query, Walk};
 
 use crate::{
