@@ -82,7 +82,9 @@ fn no_verdict_allocates() {
 
     let good = create("good", &|new| new);
     let limited = create("limited", &|new| new.with_scopes(scopes.clone()));
-    let expired = create("expired", &|new| new.with_expiry(Expiry::In(Ttl::hours(1).unwrap())));
+    let expired = create("expired", &|new| {
+        new.with_expiry(Expiry::In(Ttl::hours(1).unwrap()))
+    });
     let future = create("future", &|new| new.with_not_before(Timestamp::MAX));
     let revoked = create("revoked", &|new| new);
     block_on(ring.revoke(&context, &tenant, revoked.id())).unwrap();

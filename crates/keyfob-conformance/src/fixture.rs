@@ -1,17 +1,18 @@
 //! What the behaviours are played with: people, keys, commits and their checks.
 
+use std::time::Duration;
+
 use keyfob::{
     Actor, Context, IssuedKey, KeyInfo, KeyStore, NewKey, Owner, Tenant, Timestamp,
     audit::{Action, AuditEntry},
-    key::{KeyDigest, KeyFormat, Peppers},
+    key::{KeyDigest, KeyFormat, Peppers, Random as _, SystemRandom},
     legacy::{LegacyId, LegacyRecord, PresentedLegacy},
-    manage::{Policy, Revocation, RevocationCause, Rotation, Status},
+    manage::{Authority, Policy, Revocation, RevocationCause, Rotation, Status},
     name::{KeyName, NamespaceId, Reason, ServiceId, TeamId, UserId},
     store::{
         Change, Commit, CommitError, Conflict, KeyRecord, Limits, Revision, StoreError, Target,
     },
 };
-use ring::rand::{SecureRandom, SystemRandom};
 
 use crate::reading;
 
@@ -141,10 +142,7 @@ impl Key {
 
     /// The key under a new secret, the old one working for `grace_seconds`.
     pub(crate) fn rotated(&self, grace_seconds: u64, at: Timestamp) -> Self {
-        let rotation = Rotation {
-            grace_seconds,
-            renew: None,
-        };
+        let rotation = Rotation::new().with_grace(Duration::from_secs(grace_seconds));
         let (record, secret) = self
             .record
             .clone()
@@ -181,7 +179,7 @@ pub(crate) fn legacy(subject: &str) -> Legacy {
 
 pub(crate) fn legacy_under(subject: &str, peppers: &Peppers) -> Legacy {
     let mut random = [0; 80];
-    SystemRandom::new()
+    SystemRandom
         .fill(&mut random)
         .expect("the system has randomness");
     let (uuid, rest) = random
@@ -316,7 +314,14 @@ pub(crate) async fn commit_telling(
     change: Change,
     event: AuditEntry,
 ) -> Result<Revision, Conflict> {
-    match store.commit(&Commit { change, authority: Authority::System, event }).await {
+    match store
+        .commit(&Commit {
+            change,
+            authority: Authority::System,
+            event,
+        })
+        .await
+    {
         Ok(revision) => Ok(revision),
         Err(CommitError::Conflict(conflict)) => Err(conflict),
         Err(CommitError::Store(error)) => failed(&error),

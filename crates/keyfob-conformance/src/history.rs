@@ -62,7 +62,9 @@ impl History {
         let new = key("new");
         self.know(new.text());
         self.add(new.creation());
-        self.add(default_policy(Some(Ttl::hours(1).unwrap())));
+        self.add(default_policy(Some(
+            Ttl::hours(1).expect("the life is valid"),
+        )));
         self.add(cut(Target::Owner(home().team, service("robot"))));
         let (guest, visitor) = (legacy("guest"), legacy("visitor"));
         self.know(&guest.text);
@@ -110,7 +112,7 @@ impl History {
         self.add(Change::SetPolicy {
             tenant: Some(second),
             policy: Some(Policy {
-                max_ttl: Some(Ttl::hours(2).unwrap()),
+                max_ttl: Some(Ttl::hours(2).expect("the life is valid")),
                 ..Policy::default()
             }),
         });

@@ -1,5 +1,7 @@
 //! The life of a key: changed once at a time, ended for ever, exact to the second.
 
+use std::time::Duration;
+
 use keyfob::{
     DenyReason, KeyStore,
     manage::{KeyUpdate, Rotation, Status},
@@ -189,17 +191,17 @@ pub async fn a_replaced_secret_ends_with_its_grace(store: &dyn KeyStore) {
 /// a long grace the old secret still ends when it would have ended.
 pub async fn a_rotation_never_lengthens_a_life(store: &dyn KeyStore) {
     let old = key("laptop").until(later(100)).create(store).await;
-    let rotation = Rotation {
-        grace: Duration::from_secs(86_400),
-        renew: Some(keyfob::Expiry::In(keyfob::Ttl::days(30).unwrap())),
-    };
+    let month = keyfob::Ttl::days(30).expect("a month is a valid life");
+    let rotation = Rotation::new()
+        .with_grace(Duration::from_secs(86_400))
+        .with_expiry(keyfob::Expiry::In(month));
     let rotated = old.record.clone().rotated(
         &rotation,
         &context(NOW),
         &keyfob::manage::Policy::default(),
         &crate::fixture::format(),
         &keyfob::key::Peppers::none(),
-        &SystemRandom,
+        &keyfob::key::SystemRandom,
     );
     let (record, secret) = rotated.expect("the key can be rotated");
     kept(store, replacement(&record)).await;
@@ -232,10 +234,7 @@ pub async fn an_earlier_end_ends_both_secrets(store: &dyn KeyStore) {
     let old = key("laptop").create(store).await;
     let mut new = old.rotated(1000, NOW);
     new.record.revision = kept(store, replacement(&new.record)).await;
-    let update = KeyUpdate {
-        expires_at: Some(later(50)),
-        ..KeyUpdate::default()
-    };
+    let update = KeyUpdate::new().with_expires_at(later(50));
     let updated = new.record.updated(update, &context(NOW));
     let updated = updated.expect("the end can be brought forward");
     kept(store, replacement(&updated)).await;

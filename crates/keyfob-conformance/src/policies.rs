@@ -1,5 +1,7 @@
 //! Policies: the type's default, the default that was set, the override of one namespace.
 
+use std::time::Duration;
+
 use keyfob::{
     DenyReason, KeyStore, Tenant, Ttl,
     legacy::LegacyPolicy,
@@ -36,12 +38,12 @@ async fn set_legacy(store: &dyn KeyStore, tenant: Option<Tenant>, policy: Option
 /// A policy with a value of its own in every field.
 fn full(seed: u32) -> Policy {
     Policy {
-        min_ttl: Ttl::hours(seed).unwrap(),
-        max_ttl: Some(Ttl::days(seed).unwrap()),
+        min_ttl: Ttl::hours(seed).expect("the life is valid"),
+        max_ttl: Some(Ttl::days(seed).expect("the life is valid")),
         expiry_required: seed % 2 == 1,
         keys_per_owner: Some(seed),
         unique_names: seed % 2 == 0,
-        max_grace_seconds: u64::from(seed),
+        max_grace: Duration::from_secs(u64::from(seed)),
     }
 }
 
@@ -160,7 +162,7 @@ pub async fn a_lowered_maximum_ends_existing_keys(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     let other = key("other").within(&second()).create(store).await;
     let hour = Policy {
-        max_ttl: Some(Ttl::hours(1).unwrap()),
+        max_ttl: Some(Ttl::hours(1).expect("the life is valid")),
         ..Policy::default()
     };
     set(store, Some(home()), Some(hour)).await;

@@ -200,15 +200,15 @@ pub(crate) struct Gate {
 impl Gate {
     /// A gate that has followed `store` from its beginning to its end.
     pub(crate) async fn over(store: &dyn KeyStore) -> Self {
-        let index = Arc::new(Index::new());
-        let verifier = Verifier::new(Arc::clone(&index), format());
+        let index = Arc::new(Index::new(format(), keyfob::key::Peppers::none()));
+        let verifier = index.verifier(None);
         let gate = Self { index, verifier };
         gate.follow(store).await;
         gate
     }
 
     pub(crate) async fn follow(&self, store: &dyn KeyStore) -> Revision {
-        match self.index.follow(store).await {
+        match self.index.follow(store, crate::fixture::NOW).await {
             Ok(revision) => revision,
             Err(error) => panic!("the index cannot follow the change feed: {error}"),
         }

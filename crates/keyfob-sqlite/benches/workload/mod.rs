@@ -91,7 +91,8 @@ impl<S: KeyStore> Bench<S> {
 
     async fn create(&self, of: &str, n: usize) -> KeyId {
         let name = KeyName::new(&format!("{of} {n}")).unwrap();
-        let new = NewKey::new(home(), person(of), name).with_expiry(Expiry::In(Ttl::days(90).unwrap()));
+        let new =
+            NewKey::new(home(), person(of), name).with_expiry(Expiry::In(Ttl::days(90).unwrap()));
         let created = self.keyring.create(&context(), new).await;
         created.unwrap().1.id
     }
