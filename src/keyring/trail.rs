@@ -23,17 +23,23 @@ impl Keyring {
 
     /// Takes what a recorder has seen to the store, and gives the number of uses that the
     /// recorder had no room for. If the store fails, or the future is dropped before its end,
-    /// what was taken goes back to the recorder.
+    /// what was taken goes back to the recorder, and so does that number.
     ///
     /// # Errors
     ///
     /// The store failed -> [`Error::Store`].
     pub async fn flush_usage(&self, recorder: &UsageRecorder) -> Result<u64, Error> {
         let (batch, lost) = recorder.drain();
-        let mut taken = Taken { batch, recorder };
-        self.store.record_usage(&taken.batch).await?;
-        taken.batch.clear();
-        Ok(lost)
+        let mut taken = Taken {
+            batch,
+            lost,
+            recorder,
+        };
+        if !taken.batch.is_empty() {
+            self.store.record_usage(&taken.batch).await?;
+            taken.batch.clear();
+        }
+        Ok(core::mem::take(&mut taken.lost))
     }
 
     /// A page of the audit trail, oldest first.
@@ -94,6 +100,7 @@ impl Keyring {
 /// What was taken from a recorder, until the store has it.
 struct Taken<'a> {
     batch: Vec<Usage>,
+    lost: u64,
     recorder: &'a UsageRecorder,
 }
 
@@ -102,5 +109,6 @@ impl Drop for Taken<'_> {
         for usage in &self.batch {
             self.recorder.record(usage);
         }
+        self.recorder.add_lost(self.lost);
     }
 }
