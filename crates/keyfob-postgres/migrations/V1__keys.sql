@@ -124,10 +124,10 @@ CREATE TABLE cutoffs (
     team text COLLATE "C" NOT NULL,
     kind text COLLATE "C" NOT NULL CHECK (kind IN ('team', 'namespace', 'user', 'service')),
     name text COLLATE "C" NOT NULL,
-    cut bigint NOT NULL CHECK (cut > 0),
-    closed boolean NOT NULL,
+    up_to bigint NOT NULL CHECK (up_to > 0),
+    blocked boolean NOT NULL,
     revocation jsonb NOT NULL,
-    revision bigint NOT NULL UNIQUE CHECK (revision >= cut),
+    revision bigint NOT NULL UNIQUE CHECK (revision >= up_to),
     PRIMARY KEY (team, kind, name),
     CHECK ((kind = 'team') = (name = ''))
 );
@@ -204,7 +204,7 @@ EXECUTE FUNCTION refuse('a deleted key stays deleted');
 CREATE TRIGGER cutoffs_stay BEFORE DELETE ON cutoffs FOR EACH ROW
 EXECUTE FUNCTION refuse('what was cut stays cut');
 CREATE TRIGGER cutoffs_move_forward BEFORE UPDATE ON cutoffs FOR EACH ROW
-WHEN (NEW.cut < OLD.cut OR NEW.revision <= OLD.revision OR NEW.team <> OLD.team
+WHEN (NEW.up_to < OLD.up_to OR NEW.revision <= OLD.revision OR NEW.team <> OLD.team
     OR NEW.kind <> OLD.kind OR NEW.name <> OLD.name)
 EXECUTE FUNCTION refuse('what was cut stays cut');
 

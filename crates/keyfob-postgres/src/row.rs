@@ -246,8 +246,8 @@ impl<'a> Columns<'a> {
     fn cutoff_of(&mut self, target: Target) -> Result<Cutoff> {
         Ok(Cutoff {
             target,
-            cut: self.revision()?,
-            closed: self.next()?,
+            up_to: self.revision()?,
+            blocked: self.next()?,
             revocation: self.json()?,
             revision: self.revision()?,
         })

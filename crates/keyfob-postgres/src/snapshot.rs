@@ -70,7 +70,7 @@ fn cutoffs(targets: &[Target]) -> Step<'static> {
         .collect();
     let kinds: Vec<&'static str> = columns().map(|(kind, _)| kind).collect();
     let names: Vec<String> = columns().map(|(_, name)| name.to_owned()).collect();
-    Step::new(sql::BOUNDARIES, values![teams, kinds, names])
+    Step::new(sql::CUTOFFS, values![teams, kinds, names])
 }
 
 /// How far an owner's keys are counted: no further than it matters.
@@ -92,7 +92,7 @@ pub(crate) fn snapshot(
     let mut attempt = [0; 16];
     for row in rows() {
         let mut columns = Columns::of(&row);
-        snapshot.head = columns.revision()?;
+        snapshot.last_revision = columns.revision()?;
         snapshot.last_hash = columns.hash()?;
         attempt = columns.attempt()?;
     }
@@ -104,7 +104,7 @@ pub(crate) fn snapshot(
     match read_set.credential {
         Some(CredentialId::Key(_)) => {
             let (keys, deleted) = (rows(), rows());
-            snapshot.known = match keys.first() {
+            snapshot.existing = match keys.first() {
                 Some(row) => Existing::Key(Columns::of(row).key_behind()?),
                 None if deleted.is_empty() => Existing::Nothing,
                 None => Existing::Deleted,
@@ -112,7 +112,7 @@ pub(crate) fn snapshot(
         }
         Some(CredentialId::Legacy(_)) => {
             if let Some(row) = rows().first() {
-                snapshot.known = Existing::Legacy(Columns::of(row).legacy_behind()?);
+                snapshot.existing = Existing::Legacy(Columns::of(row).legacy_behind()?);
             }
         }
         _ => {}

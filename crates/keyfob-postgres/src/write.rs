@@ -5,7 +5,7 @@ use keyfob::{
     audit::AuditEvent,
     legacy::LegacyRecord,
     manage::{Revocation, Status},
-    store::{Change, Commit, Cutoff, Item, KeyRecord, Write},
+    store::{Change, Commit, Cutoff, Item, KeyRecord, WriteSet},
 };
 use serde::Serialize;
 use tokio_postgres::types::Json;
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// The statements that keep what was judged, the notice of it at their end.
-pub(crate) fn writes<'a>(commit: &'a Commit, write: &'a Write, attempt: [u8; 16]) -> Vec<Step<'a>> {
+pub(crate) fn writes<'a>(commit: &'a Commit, write: &'a WriteSet, attempt: [u8; 16]) -> Vec<Step<'a>> {
     let event = &write.event;
     let at = revision(write.revision);
     let mut steps = vec![
@@ -164,12 +164,12 @@ fn status(status: &Status) -> (&'static str, Option<&Revocation>) {
 fn put_cutoff(cutoff: &Cutoff) -> Step<'_> {
     let (kind, name) = target(&cutoff.target);
     Step::new(
-        sql::PUT_BOUNDARY,
+        sql::PUT_CUTOFF,
         values![
             cutoff.target.team().as_str(),
             kind,
             name,
-            revision(cutoff.cut),
+            revision(cutoff.up_to),
             cutoff.blocked,
             json(&cutoff.revocation),
             revision(cutoff.revision),
