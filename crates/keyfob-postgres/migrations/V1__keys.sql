@@ -7,7 +7,9 @@ CREATE TABLE log (
     revision bigint NOT NULL CHECK (revision >= 0),
     hash bytea NOT NULL CHECK (octet_length(hash) = 32),
     -- The latest time that an event tells.
-    latest bigint NOT NULL
+    latest bigint NOT NULL,
+    -- The format of the keys, which is set once.
+    key_format jsonb
 ) WITH (fillfactor = 10);
 
 INSERT INTO log (revision, hash, latest)
@@ -175,7 +177,10 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER log_moves_by_one BEFORE UPDATE ON log FOR EACH ROW
+CREATE TRIGGER key_format_is_set_once BEFORE UPDATE ON log FOR EACH ROW
+WHEN (OLD.key_format <> NEW.key_format OR (OLD.key_format IS NOT NULL AND NEW.key_format IS NULL))
+EXECUTE FUNCTION refuse('the format of the keys is set once');
+CREATE TRIGGER log_moves_by_one BEFORE UPDATE OF revision, hash, latest ON log FOR EACH ROW
 WHEN (NEW.revision <> OLD.revision + 1 OR NEW.latest < OLD.latest)
 EXECUTE FUNCTION refuse('the head of the log moves by one');
 CREATE TRIGGER log_stays BEFORE DELETE ON log FOR EACH ROW

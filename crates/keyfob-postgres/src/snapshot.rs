@@ -23,6 +23,19 @@ pub(crate) fn read_set(commit: &Commit) -> Vec<Step<'_>> {
             values![namespace.as_str()],
         ));
     }
+    match read_set.actor {
+        Some(CredentialId::Key(id)) => {
+            let id = || id.to_bytes().to_vec();
+            steps.push(Step::new(sql::KEY, values![id()]));
+            steps.push(Step::new(sql::POLICY_OF_KEY, values![id()]));
+        }
+        Some(CredentialId::Legacy(id)) => {
+            let id = || id.to_bytes().to_vec();
+            steps.push(Step::new(sql::LEGACY, values![id()]));
+            steps.push(Step::new(sql::POLICY_OF_LEGACY, values![id()]));
+        }
+        _ => {}
+    }
     match read_set.credential {
         Some(CredentialId::Key(id)) => {
             steps.push(Step::new(sql::KEY, values![id.to_bytes().to_vec()]));
@@ -100,6 +113,25 @@ pub(crate) fn snapshot(
         let teams = rows();
         let team = teams.first().map(|row| Columns::of(row).team());
         snapshot.team = team.transpose()?;
+    }
+    match read_set.actor {
+        Some(CredentialId::Key(_)) => {
+            let (keys, policies) = (rows(), rows());
+            if let (Some(key), Some(policy)) = (keys.first(), policies.first()) {
+                snapshot.actor = Existing::Key(Columns::of(key).key_behind()?);
+                let policy = Columns::of(policy).json_or_null()?;
+                snapshot.actor_policy = policy.unwrap_or_default();
+            }
+        }
+        Some(CredentialId::Legacy(_)) => {
+            let (records, policies) = (rows(), rows());
+            if let (Some(record), Some(policy)) = (records.first(), policies.first()) {
+                snapshot.actor = Existing::Legacy(Columns::of(record).legacy_behind()?);
+                let policy = Columns::of(policy).json_or_null()?;
+                snapshot.actor_legacy_policy = policy.unwrap_or_default();
+            }
+        }
+        _ => {}
     }
     match read_set.credential {
         Some(CredentialId::Key(_)) => {

@@ -168,7 +168,7 @@ macro_rules! namespaces {
 
 /// A page of the trail by the path that `$path` says. The parameters of all: what comes after, how
 /// many, and the filters that may be none: team, namespace, kind and id of the credential, kind and
-/// name of the actor, since, until.
+/// name of the actor, since, until, action.
 macro_rules! page_of_audit {
     ($path:literal) => {
         concat!(
@@ -187,7 +187,24 @@ macro_rules! page_of_audit {
              AND ($5::text IS NULL OR (credential_kind = $5 AND credential = $6)) \
              AND ($7::text IS NULL OR (actor_kind = $7 AND actor = $8)) \
              AND ($9::bigint IS NULL OR at >= $9) \
-             AND ($10::bigint IS NULL OR at < $10) ORDER BY revision LIMIT $2"
+             AND ($10::bigint IS NULL OR at < $10) \
+             AND ($11::text IS NULL OR action = $11) ORDER BY revision LIMIT $2"
+        )
+    };
+}
+
+/// The policy of the namespace of a credential.
+macro_rules! policy_of {
+    ($table:literal, $kind:literal) => {
+        concat!(
+            "SELECT coalesce((SELECT p.policy FROM ",
+            $table,
+            " r JOIN policies p ON p.kind = '",
+            $kind,
+            "' AND p.namespace = r.namespace WHERE r.id = $1), \
+             (SELECT p.policy FROM policies p WHERE p.kind = '",
+            $kind,
+            "' AND p.namespace = ''))"
         )
     };
 }
@@ -226,8 +243,11 @@ statements! {
     // What a commit is judged by. The first of them lets one commit in at a time.
     LOCK_LOG = "SELECT revision, hash, uuid_send(gen_random_uuid()) FROM log WHERE one = 1 \
                 FOR UPDATE";
+    KEY_FORMAT = "SELECT key_format FROM log WHERE one = 1";
     TEAM_OF_NAMESPACE = "SELECT team FROM namespaces WHERE namespace = $1";
     KEY = keys!("keys k", "WHERE k.id = $1");
+    POLICY_OF_KEY = policy_of!("keys", "keys");
+    POLICY_OF_LEGACY = policy_of!("legacy", "legacy");
     DELETED_KEY = "SELECT 1 FROM deleted_keys WHERE id = $1";
     LEGACY = legacy!("WHERE l.id = $1");
     CUTOFFS = "SELECT b.team, b.kind, b.name, b.up_to, b.blocked, b.revocation, b.revision \
@@ -250,6 +270,8 @@ statements! {
     // What a commit writes.
     ADVANCE = one!("UPDATE log SET revision = $1, hash = $2, latest = greatest(latest, $3) \
                     WHERE one = 1 AND revision = $1::bigint - 1");
+    SET_KEY_FORMAT = "UPDATE log SET key_format = coalesce(key_format, $1) WHERE one = 1 \
+                      RETURNING key_format";
     INSERT_EVENT = "INSERT INTO audit (revision, at, actor_kind, actor, actor_credential, action, \
                     team, namespace, owner_kind, owner, credential_kind, credential, reason, \
                     request_id, hash, attempt, latest) \
