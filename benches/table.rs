@@ -568,7 +568,7 @@ fn memory(options: &Options, table: &mut String) {
     let format = Population::new(0).format;
     for size in &options.sizes {
         let before = live_bytes();
-        let mut feed = Feed::new();
+        let mut feed = Feed::new(format, &Peppers::none());
         let mut taken = live_bytes() - before;
         let none = Peppers::none();
         let mut records = issue(&format, &none).map(|(_, record)| Item::Key(record));
@@ -576,7 +576,9 @@ fn memory(options: &Options, table: &mut String) {
             let part: Vec<_> = records.by_ref().take(1_000).collect();
             let changes = feed.changes(part, false);
             let before = live_bytes();
-            feed.index.apply(&changes).expect("the feed fits the index");
+            feed.index
+                .apply(&changes, NOW)
+                .expect("the feed fits the index");
             taken += live_bytes() - before;
         }
         let _ = writeln!(

@@ -7,20 +7,18 @@
 #[expect(dead_code, reason = "the other benchmark uses the rest")]
 mod population;
 
-use std::{hint::black_box, sync::Arc, time::Duration};
+use std::{hint::black_box, time::Duration};
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use keyfob::{
-    Access, Actor, Context, IssuedKey, Keyring, MemoryStore, NewKey, Owner, Tenant, Timestamp,
-    block_on,
-    gateway::Index,
-    key::{KeyDigest, KeyFormat, PepperId, Peppers, PresentedKey},
+    Access, Context, IssuedKey, Keyring, MemoryStore, NewKey, Owner, Tenant, Timestamp, block_on,
+    key::{KeyDigest, KeyFormat, PepperId, Peppers, PresentedKey, SystemRandom},
     legacy::{LegacyPolicy, read_subjects},
-    name::{KeyName, NamespaceId, TeamId, UserId},
+    name::{KeyName, UserId},
     store::KeyQuery,
 };
 use population::{NOW, Population, Sequence, basic, issue, unknown, wrong};
-use ring::{digest, rand::SystemRandom};
+use ring::digest;
 
 /// The digests, and what stands before and after them.
 fn parts(criterion: &mut Criterion) {
@@ -33,7 +31,6 @@ fn parts(criterion: &mut Criterion) {
         .with_current(pepper, &[9; 32])
         .expect("long enough");
     let keyed = KeyDigest::of(&key, &peppers);
-    let rng = SystemRandom::new();
 
     let mut group = criterion.benchmark_group("parts");
     group.bench_function("bare ring SHA-256, 55 bytes", |bencher| {
@@ -54,7 +51,7 @@ fn parts(criterion: &mut Criterion) {
         bencher.iter(|| keyed.matches(black_box(&presented), &peppers));
     });
     group.bench_function("generate", |bencher| {
-        bencher.iter(|| IssuedKey::generate(&format, &rng).expect("random bytes"));
+        bencher.iter(|| IssuedKey::generate(&format, &SystemRandom).expect("random bytes"));
     });
     group.finish();
 }
@@ -97,14 +94,9 @@ fn verify(criterion: &mut Criterion) {
 
 /// What a control plane does with a store in memory, and a credential of the old model.
 fn management(criterion: &mut Criterion) {
-    let format = KeyFormat::new("dof").expect("the prefix keeps the rule");
-    let index = Arc::new(Index::new());
-    let keyring = Keyring::new(MemoryStore::new(), format).with_index(Arc::clone(&index));
-    let context = Context::new(Actor::system(), NOW);
-    let tenant = Tenant::new(
-        TeamId::new("acme").expect("a name"),
-        NamespaceId::new("guest").expect("a name"),
-    );
+    let keyring = block_on(Keyring::open(MemoryStore::new(), "dof")).expect("a store in memory");
+    let context = Context::system(NOW);
+    let tenant = Tenant::parse("acme", "guest").expect("names");
     let owner = Owner::User(UserId::new("alice").expect("a name"));
     for n in 0..10_000 {
         let name = KeyName::new(&format!("key {n}")).expect("a name");
@@ -121,7 +113,7 @@ fn management(criterion: &mut Criterion) {
         .expect("the store is in memory");
 
     let mut group = criterion.benchmark_group("management");
-    let verifier = keyring.verifier(index);
+    let verifier = keyring.verifier();
     let header = basic(GUEST);
     assert!(
         verifier

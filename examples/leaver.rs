@@ -1,42 +1,31 @@
-//! Somebody leaves the team while their keys are being made: `cargo run --release --example leaver`.
+//! A member leaves the team while keys are being created for them:
+//! `cargo run --release --example leaver`.
 //!
-//! One thread makes keys for Bob as fast as it can, one verifies all of them, and in the middle
-//! Bob is removed. Whatever was made before, during or after: nothing of Bob's works once
-//! `remove_member` has returned, and the call costs the same with one key and with many.
+//! One thread creates keys for Bob as fast as it can. Meanwhile Bob is removed. None of his keys
+//! works once `remove_member` has returned, whether it was created before or during the call, and
+//! the call costs the same with one key and with many.
 
 #![expect(clippy::print_stdout, reason = "this example is meant to be read")]
 
 use std::{
     error::Error,
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
-use keyfob::{
-    Access, Actor, Context, IssuedKey, Keyring, MemoryStore, NewKey, Owner, Tenant, Timestamp,
-    Verifier, block_on,
-    gateway::Index,
-    key::KeyFormat,
-    name::{KeyName, NamespaceId, TeamId, UserId},
-};
+use keyfob::{Access, Context, IssuedKey, Keyring, MemoryStore, NewKey, Timestamp, block_on};
 
 const NOW: Timestamp = Timestamp::from_unix(1_780_000_000);
 
 type Failure = Box<dyn Error + Send + Sync>;
 
 fn main() -> Result<(), Failure> {
-    let format = KeyFormat::new("dof")?;
-    let index = Arc::new(Index::new());
-    let keyring = Keyring::new(MemoryStore::new(), format).with_index(Arc::clone(&index));
-    let verifier = Verifier::new(index, format);
-    let tenant = Tenant::new(TeamId::new("acme")?, NamespaceId::new("fn-orders")?);
-    let [alice, bob] = [UserId::new("alice")?, UserId::new("bob")?];
-    let context = Context::new(Actor::system(), NOW);
-    let make = |user: &UserId, name: String| -> Result<IssuedKey, Failure> {
-        let owner = Owner::User(user.clone());
-        let new = NewKey::new(tenant.clone(), owner, KeyName::new(&name)?);
-        Ok(block_on(keyring.create(&context, new))?.0)
+    let keyring = block_on(Keyring::open(MemoryStore::new(), "dof"))?;
+    let verifier = keyring.verifier();
+    let context = Context::system(NOW);
+    let create = |user: &str, name: &str| -> Result<IssuedKey, Failure> {
+        let new = NewKey::for_user("acme", "fn-orders", user, name)?;
+        Ok(block_on(keyring.create(&context, new))?.secret)
     };
     let works = |key: &IssuedKey| {
         let access = Access::to("fn-orders");
@@ -45,12 +34,12 @@ fn main() -> Result<(), Failure> {
             .is_ok()
     };
 
-    let alices = make(&alice, "alice's".into())?;
+    let alices = create("alice", "alice's")?;
     let (bobs, refusal, took) = thread::scope(|scope| {
-        let maker = scope.spawn(|| {
+        let creator = scope.spawn(|| {
             let mut keys = Vec::new();
             loop {
-                match make(&bob, format!("bob's {}", keys.len())) {
+                match create("bob", &format!("bob's {}", keys.len())) {
                     Ok(key) => keys.push(key),
                     Err(refusal) => return (keys, refusal.to_string()),
                 }
@@ -58,9 +47,9 @@ fn main() -> Result<(), Failure> {
         });
         thread::sleep(Duration::from_millis(300));
         let start = Instant::now();
-        block_on(keyring.remove_member(&context, &tenant.team, &bob))?;
+        block_on(keyring.remove_member(&context, "acme", "bob"))?;
         let took = start.elapsed();
-        let (keys, refusal) = maker.join().map_err(|_| "the maker stopped")?;
+        let (keys, refusal) = creator.join().map_err(|_| "the creating thread stopped")?;
         Ok::<_, Failure>((keys, refusal, took))
     })?;
 

@@ -1,22 +1,21 @@
-//! The whole life of keys in one minute: `cargo run --release --example quickstart`.
+//! The lifecycle of keys in one minute: `cargo run --release --example quickstart`.
 //!
 //! Everything runs in memory. Time is an argument of every call, so the months pass at once.
 
 #![expect(clippy::print_stdout, reason = "this example is meant to be read")]
-#![expect(clippy::too_many_lines, reason = "a life is told from top to bottom")]
+#![expect(clippy::too_many_lines, reason = "one story from top to bottom")]
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, time::Duration};
 
 use keyfob::{
     Access, Actor, Context, Denied, Expiry, IssuedKey, Keyring, MemoryStore, NewKey, Owner,
     Principal, Scopes, Tenant, Timestamp, Ttl,
     audit::ChainHash,
     block_on,
-    gateway::Index,
-    key::{KeyFormat, Peppers},
+    key::Peppers,
     legacy::{self, LegacyPolicy},
     manage::Rotation,
-    name::{KeyName, NamespaceId, Reason, Scope, ServiceId, TeamId, UserId},
+    name::{Reason, Scope, TeamId, UserId},
     store::{AuditQuery, KeyQuery, LegacyQuery},
 };
 
@@ -27,57 +26,45 @@ const GUEST: &[u8] = b"23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1
 const DAY: u64 = 86_400;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    // Two halves share an index: the keyring changes keys, the verifier judges them.
-    let format = KeyFormat::new("dof")?;
-    let index = Arc::new(Index::new());
-    let keyring = Keyring::new(MemoryStore::new(), format).with_index(Arc::clone(&index));
-    let verifier = keyring.verifier(index);
+    let keyring = block_on(Keyring::open(MemoryStore::new(), "dof"))?;
+    let verifier = keyring.verifier();
 
     let start = Timestamp::from_unix(1_780_000_000);
     let team = TeamId::new("acme")?;
-    let orders = Tenant::new(team.clone(), NamespaceId::new("fn-orders")?);
+    let orders = Tenant::parse("acme", "fn-orders")?;
     let [alice, bob] = [UserId::new("alice")?, UserId::new("bob")?];
-    let as_alice = |now| Context::new(Actor::user(alice.clone()), now);
-    let enter = |key: &[u8], namespace: &str, now: Timestamp| {
+    let by_alice = |now| Context::new(Actor::user(alice.clone()), now);
+    let verify = |key: &[u8], namespace: &str, now: Timestamp| {
         tell(verifier.verify_text(key, &Access::to(namespace), now));
     };
 
     title(
         start,
-        "Alice makes a key for her laptop; its text is shown this once",
+        "Alice creates a key for her laptop; the secret is shown once",
     );
-    let new = NewKey::new(
-        orders.clone(),
-        Owner::User(alice.clone()),
-        KeyName::new("laptop")?,
-    )
-    .with_expiry(Expiry::In(Ttl::days(90)));
-    let (laptop, info) = block_on(keyring.create(&as_alice(start), new))?;
-    println!("   id      {}", format.key_id(laptop.id()));
+    let new = NewKey::for_user("acme", "fn-orders", "alice", "laptop")?.expires_in(Ttl::days(90)?);
+    let (laptop, info) = block_on(keyring.create(&by_alice(start), new))?.into_parts();
+    println!("   id      {}", keyring.format().key_id(laptop.id()));
     println!("   text    {}", shorten(&laptop));
     println!("   expires {}", info.expires_at.unwrap_or(Timestamp::MAX));
 
     title(start, "It opens its own namespace, and no other");
-    enter(laptop.expose().as_bytes(), "fn-orders", start);
-    enter(laptop.expose().as_bytes(), "fn-payroll", start);
+    verify(laptop.expose().as_bytes(), "fn-orders", start);
+    verify(laptop.expose().as_bytes(), "fn-payroll", start);
 
     title(
         start,
-        "Bob makes two, one that may only read; the build server gets its own",
+        "Bob creates two keys, one that may only read; the build server has its own",
     );
-    let make = |owner: Owner, name: &str, scopes: Scopes| -> Result<_, Box<dyn Error>> {
-        let by = Context::new(Actor::user(bob.clone()), start);
-        let new = NewKey::new(orders.clone(), owner, KeyName::new(name)?).with_scopes(scopes);
-        Ok(block_on(keyring.create(&by, new))?.0)
+    let create = |new: NewKey| -> Result<_, Box<dyn Error>> {
+        let by_bob = Context::new(Actor::user(bob.clone()), start);
+        Ok(block_on(keyring.create(&by_bob, new))?.secret)
     };
     let (read, invoke) = (Scope::new("read")?, Scope::new("invoke")?);
-    let bobs = make(Owner::User(bob.clone()), "bob's laptop", Scopes::All)?;
-    let reader = make(Owner::User(bob.clone()), "dashboard", Scopes::only([read])?)?;
-    let build = make(
-        Owner::Service(ServiceId::new("build")?),
-        "build",
-        Scopes::All,
-    )?;
+    let for_bob = |name| NewKey::for_user("acme", "fn-orders", "bob", name);
+    let bobs = create(for_bob("bob's laptop")?)?;
+    let reader = create(for_bob("dashboard")?.with_scopes(Scopes::only([read])?))?;
+    let build = create(NewKey::for_service("acme", "fn-orders", "build", "build")?)?;
     let to_invoke = [invoke];
     let access = Access::to("fn-orders").requiring(&to_invoke);
     tell(verifier.verify_text(reader.expose().as_bytes(), &access, start));
@@ -87,15 +74,14 @@ fn main() -> Result<(), Box<dyn Error>> {
         later,
         "Alice rotates hers; the old secret works for one more day",
     );
-    let rotation = Rotation {
-        grace_seconds: DAY,
-        renew: Some(Expiry::In(Ttl::days(90))),
-    };
-    let (rotated, _) =
-        block_on(keyring.rotate(&as_alice(later), &orders, laptop.id(), rotation, None))?;
-    enter(rotated.expose().as_bytes(), "fn-orders", later);
-    enter(laptop.expose().as_bytes(), "fn-orders", later);
-    enter(
+    let rotation = Rotation::new()
+        .with_grace(Duration::from_secs(DAY))
+        .with_expiry(Expiry::In(Ttl::days(90)?));
+    let rotated =
+        block_on(keyring.rotate(&by_alice(later), &orders, laptop.id(), rotation, None))?.secret;
+    verify(rotated.expose().as_bytes(), "fn-orders", later);
+    verify(laptop.expose().as_bytes(), "fn-orders", later);
+    verify(
         laptop.expose().as_bytes(),
         "fn-orders",
         later.plus_seconds(DAY),
@@ -106,7 +92,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         later,
         "Bob leaves the team: one call, and none of his keys works",
     );
-    let context = as_alice(later).with_reason(Reason::new("left the company")?);
+    let context = by_alice(later).with_reason(Reason::new("left the company")?);
     block_on(keyring.remove_member(&context, &team, &bob))?;
     for (name, key) in [
         ("bob's laptop", &bobs),
@@ -115,12 +101,12 @@ fn main() -> Result<(), Box<dyn Error>> {
         ("alice's laptop", &rotated),
     ] {
         print!("   {name:<17}");
-        enter(key.expose().as_bytes(), "fn-orders", later);
+        verify(key.expose().as_bytes(), "fn-orders", later);
     }
 
     title(
         later,
-        "The old shared credential works on, until its sunset",
+        "The old shared credential is accepted until its sunset",
     );
     let import =
         legacy::read_subjects(SUBJECTS, &context, &Peppers::none(), |_| Some(team.clone()));
@@ -129,26 +115,27 @@ fn main() -> Result<(), Box<dyn Error>> {
     }
     let sunset = later.plus_seconds(20 * DAY);
     block_on(keyring.set_legacy_policy(&context, None, Some(LegacyPolicy::until(sunset))))?;
-    enter(GUEST, "guest", later);
-    enter(GUEST, "guest", sunset);
+    verify(GUEST, "guest", later);
+    verify(GUEST, "guest", sunset);
 
     let later = start.plus_seconds(200 * DAY);
-    title(later, "Alice forgot hers, and it ended by itself");
-    enter(rotated.expose().as_bytes(), "fn-orders", later);
+    title(later, "Alice forgot her key, and it expired");
+    verify(rotated.expose().as_bytes(), "fn-orders", later);
 
     title(later, "What the team sees");
-    let policy = block_on(keyring.policy(&orders))?;
-    for key in block_on(keyring.list(&KeyQuery::team(team.clone())))?.items {
+    let policy = block_on(keyring.policy(Some(&orders)))?;
+    let mut keys = keyring.walk(KeyQuery::team(team.clone()));
+    while let Some(key) = block_on(keys.next())? {
         let owner = key.owner.to_string();
-        let standing = key.effective_status(later, &policy);
-        println!("   {:<13} {owner:<15} {standing:?}", key.name);
+        let status = key.effective_status(later, &policy);
+        println!("   {:<13} {owner:<15} {status:?}", key.name);
     }
     let report = block_on(keyring.legacy_report(&LegacyQuery::every_team()))?;
     println!("   {} legacy credential(s) to migrate", report.items.len());
 
     title(
         later,
-        "What the audit trail says, in a chain that cannot be changed unnoticed",
+        "The audit trail, a hash chain in which every change is noticed",
     );
     for event in block_on(keyring.audit(&AuditQuery::every_team()))?.items {
         let entry = &event.entry;
@@ -165,7 +152,7 @@ fn main() -> Result<(), Box<dyn Error>> {
         );
     }
     let last: ChainHash = block_on(keyring.verify_audit())?;
-    println!("   whole, ends in {}", &last.to_string()[..16]);
+    println!("   verified; the last hash is {}", &last.to_string()[..16]);
     Ok(())
 }
 
@@ -185,7 +172,7 @@ fn tell(verdict: Result<Principal<'_>, Denied>) {
             principal.kind(),
             principal.namespace()
         ),
-        // The caller only ever hears "access denied"; the reason is for the log.
+        // The caller only ever reads "access denied"; the reason is for the log.
         Err(denied) => println!("   {} {}  ({})", denied.status(), denied, denied.reason()),
     }
 }

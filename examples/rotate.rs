@@ -1,51 +1,43 @@
 //! Rotating a key without an outage: `cargo run --example rotate`.
 //!
-//! A program that holds a key cannot change it at the very moment when it is rotated. So both
-//! secrets work for a grace; the verifier says who still uses the old one, and after the grace,
-//! or after the key's own end if that comes first, the old one is refused.
+//! A program that holds a key cannot replace it at the moment of the rotation. So both secrets
+//! work for a grace period. The verifier reports who still uses the old one. After the grace
+//! period, or after the key's own expiry if that comes first, the old one is refused.
 
 #![expect(clippy::print_stdout, reason = "this example is meant to be read")]
 
-use std::{error::Error, sync::Arc};
+use std::{error::Error, time::Duration};
 
 use keyfob::{
-    Access, Actor, Context, Expiry, Keyring, MemoryStore, NewKey, Owner, Tenant, Timestamp, Ttl,
-    Verifier, block_on,
-    gateway::Index,
-    key::KeyFormat,
-    manage::Rotation,
-    name::{KeyName, NamespaceId, ServiceId, TeamId, UserId},
+    Access, Actor, Context, Expiry, Keyring, MemoryStore, NewKey, Timestamp, Ttl, block_on,
+    manage::Rotation, name::UserId,
 };
 
 const HOUR: u64 = 3_600;
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let format = KeyFormat::new("dof")?;
-    let index = Arc::new(Index::new());
-    let keyring = Keyring::new(MemoryStore::new(), format).with_index(Arc::clone(&index));
-    let verifier = Verifier::new(index, format);
+    let keyring = block_on(Keyring::open(MemoryStore::new(), "dof"))?;
+    let verifier = keyring.verifier();
 
     let start = Timestamp::from_unix(1_780_000_000);
     let context = |now| -> Result<Context, Box<dyn Error>> {
         Ok(Context::new(Actor::user(UserId::new("alice")?), now))
     };
-    let tenant = Tenant::new(TeamId::new("acme")?, NamespaceId::new("fn-orders")?);
-    let service = Owner::Service(ServiceId::new("importer")?);
-    let new = NewKey::new(tenant.clone(), service, KeyName::new("importer")?)
-        .with_expiry(Expiry::In(Ttl::days(30)));
-    let (old, info) = block_on(keyring.create(&context(start)?, new))?;
+    let new = NewKey::for_service("acme", "fn-orders", "importer", "importer")?
+        .expires_in(Ttl::days(30)?);
+    let tenant = new.tenant.clone();
+    let (old, info) = block_on(keyring.create(&context(start)?, new))?.into_parts();
 
-    // Two people press the button at once. Each names the revision they saw: one wins, the
-    // other is told, and no secret is lost in between.
-    let rotation = Rotation {
-        grace_seconds: 6 * HOUR,
-        renew: Some(Expiry::In(Ttl::days(30))),
-    };
+    // Two people rotate at the same time. Each names the revision that they saw: one wins, the
+    // other gets an error, and no secret is lost.
+    let rotation = Rotation::new()
+        .with_grace(Duration::from_secs(6 * HOUR))
+        .with_expiry(Expiry::In(Ttl::days(30)?));
     let now = start.plus_seconds(20 * 24 * HOUR);
     let seen = Some(info.revision);
     let first = block_on(keyring.rotate(&context(now)?, &tenant, old.id(), rotation, seen));
     let second = block_on(keyring.rotate(&context(now)?, &tenant, old.id(), rotation, seen));
-    let (new, info) = first?;
+    let (new, info) = first?.into_parts();
     println!("first rotation   done, revision {}", info.revision);
     match second {
         Ok(_) => return Err("two rotations won".into()),

@@ -4,8 +4,8 @@ use crate::{
     audit::AuditEntry,
     identity::{Owner, Tenant},
     name::TeamId,
-    record::{Revocation, RevocationCause},
     revision::Revision,
+    revocation::{Revocation, RevocationCause},
 };
 
 /// What can be cut off as a whole.

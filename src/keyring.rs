@@ -16,7 +16,6 @@ use core::time::Duration;
 pub use builder::KeyringBuilder;
 pub use error::Error;
 pub use keys::CreatedKey;
-pub use legacy::{LegacyUse, NamespaceUse};
 pub use walk::{Query, Walk};
 
 use crate::{
@@ -67,7 +66,10 @@ impl Keyring {
         prefix: impl TryInto<KeyFormat, Error: Into<FormatError>>,
     ) -> Result<Self, Error> {
         let format = prefix.try_into().map_err(Into::into)?;
-        Self::builder(store, format).open(crate::now()).await
+        let keyring = Self::builder(store, format).open(crate::now()).await?;
+        // A large store takes longer to read than the verifiers may be out of date.
+        keyring.sync(crate::now()).await.map_err(Error::NotSynced)?;
+        Ok(keyring)
     }
 
     /// A keyring with settings, over a store whose keys have this format.

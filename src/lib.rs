@@ -55,6 +55,7 @@ extern crate std;
 pub mod audit;
 pub mod authorization;
 mod credential;
+mod credential_id;
 mod cutoff;
 #[cfg(feature = "std")]
 mod denied;
@@ -69,6 +70,7 @@ mod key_id;
 #[cfg(feature = "std")]
 mod keyring;
 pub mod legacy;
+mod legacy_id;
 mod lifecycle;
 pub mod name;
 mod policy;
@@ -78,6 +80,7 @@ mod principal;
 mod random;
 mod record;
 mod revision;
+mod revocation;
 mod scope;
 pub mod store;
 mod timestamp;
@@ -123,7 +126,7 @@ pub mod gateway {
 /// The text of keys, their identifiers and digests.
 pub mod key {
     pub use crate::{
-        credential::{CredentialId, CredentialIdError},
+        credential_id::{CredentialId, CredentialIdError},
         digest::{DigestError, KeyDigest, PepperError, PepperId, Peppers},
         format::{FormatError, KeyFormat},
         issued::BearerValue,
@@ -141,7 +144,8 @@ pub mod manage {
         identity::{Authority, OwnerError},
         lifecycle::{KeyUpdate, LifecycleError, Rotation},
         policy::Policy,
-        record::{EffectiveStatus, Labels, Revocation, RevocationCause, Status, TooManyLabels},
+        record::{EffectiveStatus, Labels, Status, TooManyLabels},
+        revocation::{Revocation, RevocationCause},
         scope::TooManyScopes,
         timestamp::TimestampError,
         ttl::TtlError,

@@ -15,11 +15,9 @@ use crate::{timestamp::Timestamp, ttl::Ttl};
 /// ```
 /// use keyfob::{Ttl, manage::Policy};
 ///
-/// let policy = Policy {
-///     max_ttl: Some(Ttl::days(90)?),
-///     expiry_required: true,
-///     ..Policy::default()
-/// };
+/// let policy = Policy::default()
+///     .with_max_ttl(Ttl::days(90)?)
+///     .with_expiry_required(true);
 /// # let _ = policy;
 /// # Ok::<(), keyfob::manage::TtlError>(())
 /// ```
@@ -45,6 +43,48 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// With this shortest life of a secret.
+    #[must_use]
+    pub fn with_min_ttl(mut self, ttl: Ttl) -> Self {
+        self.min_ttl = ttl;
+        self
+    }
+
+    /// With this longest life of a secret.
+    #[must_use]
+    pub fn with_max_ttl(mut self, ttl: Ttl) -> Self {
+        self.max_ttl = Some(ttl);
+        self
+    }
+
+    /// With an expiry required, or not.
+    #[must_use]
+    pub fn with_expiry_required(mut self, required: bool) -> Self {
+        self.expiry_required = required;
+        self
+    }
+
+    /// With at most this many live keys for an owner in a namespace.
+    #[must_use]
+    pub fn with_keys_per_owner(mut self, keys: u32) -> Self {
+        self.keys_per_owner = Some(keys);
+        self
+    }
+
+    /// With names unique in a namespace, or not.
+    #[must_use]
+    pub fn with_unique_names(mut self, unique: bool) -> Self {
+        self.unique_names = unique;
+        self
+    }
+
+    /// With this longest grace period after a rotation.
+    #[must_use]
+    pub fn with_max_grace(mut self, grace: Duration) -> Self {
+        self.max_grace = grace;
+        self
+    }
+
     /// The first moment at which a secret made at `issued_at` no longer works.
     pub(crate) fn end_of_life(
         &self,

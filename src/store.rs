@@ -18,7 +18,7 @@ pub use decide::{Existing, NameLookup, OwnerLookup, ReadSet, Snapshot, WriteSet}
 pub use journal::{Journal, JournalEntry, JournaledStore, MemoryStore};
 pub use query::{
     AuditQuery, Cursor, CursorError, KeyQuery, LegacyQuery, NamespaceQuery, NamespaceRecord, Page,
-    StatusFilter,
+    StatusFilter, StatusFilterError,
 };
 pub use state::StoreState;
 
@@ -30,7 +30,7 @@ pub use crate::{
 
 use crate::{
     audit::AuditEvent,
-    credential::CredentialId,
+    credential_id::CredentialId,
     format::KeyFormat,
     identity::Tenant,
     key_id::KeyId,

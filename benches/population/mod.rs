@@ -1,17 +1,16 @@
 //! A population of keys, as an index has it, and the texts that their owners present.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyfob::{
     Actor, IssuedKey, Owner, Scopes, Tenant, Timestamp, Verifier,
     gateway::Index,
-    key::{KeyDigest, KeyFormat, Peppers},
+    key::{KeyDigest, KeyFormat, Peppers, SystemRandom},
     manage::{Labels, Status},
     name::{KeyName, NamespaceId, TeamId, UserId},
     store::{Changes, Entry, Item, KeyRecord, Revision},
 };
-use ring::rand::SystemRandom;
 
 pub(crate) const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 /// Keys with a namespace in common.
@@ -27,9 +26,9 @@ pub(crate) struct Feed {
 }
 
 impl Feed {
-    pub(crate) fn new() -> Self {
+    pub(crate) fn new(format: KeyFormat, peppers: &Peppers) -> Self {
         Self {
-            index: Arc::new(Index::new()),
+            index: Arc::new(Index::new(format, peppers.clone())),
             revision: Revision::ZERO,
         }
     }
@@ -37,7 +36,7 @@ impl Feed {
     /// Brings the index what a store would tell it next.
     pub(crate) fn apply(&mut self, items: impl IntoIterator<Item = Item>, more: bool) {
         let changes = self.changes(items, more);
-        let applied = self.index.apply(&changes);
+        let applied = self.index.apply(&changes, NOW);
         applied.expect("the feed fits the index");
     }
 
@@ -63,7 +62,7 @@ impl Feed {
             entries,
             next_after: self.revision,
             more,
-            head: self.revision,
+            last_revision: self.revision,
         }
     }
 }
@@ -87,7 +86,7 @@ impl Population {
     /// This many keys, digested under the current one of these peppers, each as `change` makes it.
     pub(crate) fn with(keys: usize, peppers: &Peppers, change: impl Fn(&mut KeyRecord)) -> Self {
         let format = KeyFormat::new("dof").expect("the prefix keeps the rule");
-        let mut feed = Feed::new();
+        let mut feed = Feed::new(format, peppers);
         let mut texts = String::with_capacity(keys * format.credential_len());
         let mut namespaces = Vec::new();
         let mut records = Vec::new();
@@ -105,7 +104,7 @@ impl Population {
         feed.apply(records, false);
         Self {
             format,
-            verifier: Verifier::new(Arc::clone(&feed.index), format).with_peppers(peppers.clone()),
+            verifier: feed.index.verifier(Some(Duration::from_secs(10))),
             feed,
             texts,
             namespaces,
@@ -131,7 +130,6 @@ pub(crate) fn issue(
     format: &KeyFormat,
     peppers: &Peppers,
 ) -> impl Iterator<Item = (IssuedKey, KeyRecord)> {
-    let rng = SystemRandom::new();
     let team = TeamId::new("acme").expect("a name");
     let mut tenant = Tenant::new(team.clone(), namespace(0));
     let mut owner = owner(0);
@@ -142,7 +140,7 @@ pub(crate) fn issue(
         if n % PER_OWNER == 0 {
             owner = self::owner(n);
         }
-        let key = IssuedKey::generate(format, &rng).expect("the system has random bytes");
+        let key = IssuedKey::generate(format, &SystemRandom).expect("the system has random bytes");
         let record = KeyRecord {
             id: key.id(),
             tenant: tenant.clone(),
@@ -181,7 +179,7 @@ pub(crate) fn basic(text: &str) -> String {
 
 /// The text of a key that does not exist.
 pub(crate) fn unknown(format: &KeyFormat) -> String {
-    let key = IssuedKey::generate(format, &SystemRandom::new());
+    let key = IssuedKey::generate(format, &SystemRandom);
     key.expect("the system has random bytes")
         .expose()
         .to_owned()

@@ -7,10 +7,10 @@ use std::{
 };
 
 use keyfob::{
-    Actor, Context, IssuedKey, NewKey, Owner, Scopes, Tenant,
+    Context, IssuedKey, NewKey, Owner, Scopes, Tenant,
     key::Peppers,
     legacy::{LegacyPolicy, read_subjects},
-    name::{KeyName, NamespaceId, ServiceId, TeamId, UserId},
+    name::{KeyName, ServiceId, TeamId, UserId},
 };
 use serde_json::{Map, json};
 use time::OffsetDateTime;
@@ -30,19 +30,13 @@ pub(crate) async fn populate(
     gateway: &Gateway,
     sunset: OffsetDateTime,
 ) -> Result<Keys, Box<dyn Error>> {
-    let context = Context::new(Actor::system(), OffsetDateTime::now_utc());
-    let tenant = |team, namespace| -> Result<_, keyfob::name::NameError> {
-        Ok(Tenant::new(
-            TeamId::new(team)?,
-            NamespaceId::new(namespace)?,
-        ))
-    };
+    let context = Context::system(OffsetDateTime::now_utc());
     let user = |name| UserId::new(name).map(Owner::User);
     let service = |name| ServiceId::new(name).map(Owner::Service);
 
-    let functions = tenant("acme", "fn-demo")?;
-    let others = tenant("acme", "fn-other")?;
-    let control = tenant("operators", CONTROL)?;
+    let functions = Tenant::parse("acme", "fn-demo")?;
+    let others = Tenant::parse("acme", "fn-other")?;
+    let control = Tenant::parse("operators", CONTROL)?;
     let rights = &gateway.rights;
     let may_report = Scopes::only(rights.read_legacy.clone())?;
     let may_both =
@@ -57,8 +51,8 @@ pub(crate) async fn populate(
         ("reporter", &control, service("report-bot")?, may_report),
     ] {
         let new = NewKey::new(tenant.clone(), owner, KeyName::new(label)?).with_scopes(scopes);
-        let (key, _) = gateway.keyring.create(&context, new).await?;
-        keys.push((label, key));
+        let created = gateway.keyring.create(&context, new).await?;
+        keys.push((label, created.secret));
     }
 
     let acme = TeamId::new("acme")?;

@@ -25,10 +25,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, header::AUTHORIZATION},
 };
 use keyfob::{
-    Access, Keyring, MemoryStore, Principal, Verifier,
-    gateway::{Index, UsageRecorder},
-    key::KeyFormat,
-    name::Scope,
+    Access, Keyring, MemoryStore, Principal, Verifier, gateway::UsageRecorder, name::Scope,
 };
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 use tokio::{net::TcpListener, signal, time::interval};
@@ -39,7 +36,7 @@ use refusal::{Refusal, log};
 async fn main() -> Result<(), Box<dyn Error>> {
     let Options { port, sunset, json } = Options::parse(std::env::args().skip(1))?;
 
-    let gateway = Arc::new(Gateway::new()?);
+    let gateway = Arc::new(Gateway::open().await?);
     let keys = demo::populate(&gateway, sunset).await?;
     let listener = TcpListener::bind(("127.0.0.1", port)).await?;
     let address = listener.local_addr()?;
@@ -68,7 +65,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
 
 /// What every request needs.
 struct Gateway {
-    keyring: Keyring<MemoryStore>,
+    keyring: Keyring,
     verifier: Verifier,
     usage: Arc<UsageRecorder>,
     rights: Rights,
@@ -83,16 +80,14 @@ struct Rights {
 }
 
 impl Gateway {
-    fn new() -> Result<Self, Box<dyn Error>> {
-        let format = KeyFormat::new("dof")?;
-        let index = Arc::new(Index::new());
+    async fn open() -> Result<Self, Box<dyn Error>> {
+        let keyring = Keyring::open(MemoryStore::new(), "dof").await?;
         let usage = Arc::new(UsageRecorder::new(4096));
         Ok(Self {
-            // Sharing the index, the keyring has each change in force here before its call
-            // returns. A gateway whose store is changed by others calls `Index::follow` as often
-            // as its revocation bound asks.
-            keyring: Keyring::new(MemoryStore::new(), format).with_index(Arc::clone(&index)),
-            verifier: Verifier::new(index, format).with_usage(Arc::clone(&usage)),
+            // Each change by the keyring is in force in its verifier before the call returns. A
+            // gateway whose store is changed by others runs a follower: see `keyfob-replica`.
+            verifier: keyring.verifier().with_usage(Arc::clone(&usage)),
+            keyring,
             usage,
             rights: Rights {
                 invoke: [Scope::new("function:invoke")?],

@@ -8,11 +8,7 @@ use axum::{
     http::{HeaderMap, StatusCode},
     routing::{delete, get},
 };
-use keyfob::{
-    Access, Context, manage,
-    name::{TeamId, UserId},
-    store::LegacyQuery,
-};
+use keyfob::{Access, manage, store::LegacyQuery};
 use serde_json::{Value, json};
 use time::OffsetDateTime;
 
@@ -33,7 +29,7 @@ pub(crate) fn routes() -> Router<Arc<Gateway>> {
         .route("/legacy", get(legacy_report))
 }
 
-/// Cuts off a person who left: when the answer arrives, none of their keys in the team works.
+/// Removes a person who left: when the answer arrives, none of their keys in the team works.
 async fn remove_member(
     State(gateway): State<Arc<Gateway>>,
     Path((team, user)): Path<(String, String)>,
@@ -42,12 +38,11 @@ async fn remove_member(
     let now = OffsetDateTime::now_utc();
     let access = Access::to(CONTROL).requiring(&gateway.rights.remove_members);
     let operator = gateway.admit(&headers, &access, now)?;
-    let (Ok(team), Ok(user)) = (TeamId::new(&team), UserId::new(&user)) else {
-        return Err(Refusal::BAD_REQUEST);
-    };
-    // The audit trail names the operator and the key that was used.
-    let context = Context::new(operator.to_actor(), now);
-    let removed = gateway.keyring.remove_member(&context, &team, &user).await;
+    // The audit trail names the operator and the key that was used, and the removal is refused if
+    // that key was revoked in the meantime.
+    let context = operator.context(now);
+    let (team, user) = (team.as_str(), user.as_str());
+    let removed = gateway.keyring.remove_member(&context, team, user).await;
     removed.map_err(|error| failed(&error))?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -63,33 +58,26 @@ async fn legacy_report(
 
     gateway.flush_usage().await;
     let mut rows = Vec::new();
-    let mut query = LegacyQuery::every_team();
-    loop {
-        let page = gateway.keyring.legacy_report(&query).await;
-        let page = page.map_err(|error| failed(&error))?;
-        for item in page.items {
-            let tenant = &item.record.tenant;
-            let policy = gateway.keyring.legacy_policy(tenant).await;
-            let policy = policy.map_err(|error| failed(&error))?;
-            let usage = item.usage.as_ref();
-            rows.push(json!({
-                "namespace": tenant.namespace,
-                "credential": item.record.id,
-                "accepted": usage.map_or(0, |usage| usage.accepted),
-                "refused": usage.map_or(0, |usage| usage.refused),
-                "last_used": usage.and_then(|usage| usage.last_used).map(|at| at.to_string()),
-                "sunset": policy.sunset().map(|at| at.to_string()),
-            }));
-        }
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => return Ok(Json(json!({"legacy": rows}))),
-        }
+    let mut credentials = gateway.keyring.walk(LegacyQuery::every_team());
+    while let Some(item) = credentials.next().await.map_err(|error| failed(&error))? {
+        let tenant = &item.record.tenant;
+        let policy = gateway.keyring.legacy_policy(Some(tenant)).await;
+        let policy = policy.map_err(|error| failed(&error))?;
+        let usage = item.usage.as_ref();
+        rows.push(json!({
+            "namespace": tenant.namespace,
+            "credential": item.record.id,
+            "accepted": usage.map_or(0, |usage| usage.accepted),
+            "refused": usage.map_or(0, |usage| usage.refused),
+            "last_used": usage.and_then(|usage| usage.last_used).map(|at| at.to_string()),
+            "sunset": policy.sunset().map(|at| at.to_string()),
+        }));
     }
+    Ok(Json(json!({"legacy": rows})))
 }
 
 /// The caller learns that it failed; the log learns why.
 fn failed(error: &manage::Error) -> Refusal {
     log(format_args!("failed error={error:?}"));
-    Refusal::FAILED
+    Refusal::of(error.status())
 }

@@ -27,8 +27,11 @@ impl Refusal {
     pub(crate) const NOT_FOUND: Self = Self(StatusCode::NOT_FOUND);
     /// The body is longer than the gateway reads.
     pub(crate) const TOO_LARGE: Self = Self(StatusCode::PAYLOAD_TOO_LARGE);
-    /// The gateway failed.
-    pub(crate) const FAILED: Self = Self(StatusCode::INTERNAL_SERVER_ERROR);
+
+    /// Refuses with this status; 500 if it is none.
+    pub(crate) fn of(status: u16) -> Self {
+        Self(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
+    }
 
     /// Refuses a credential, and logs why.
     ///
@@ -44,7 +47,7 @@ impl Refusal {
             denied.status(),
             denied.reason(),
         ));
-        Self(StatusCode::from_u16(denied.status()).unwrap_or(StatusCode::UNAUTHORIZED))
+        Self::of(denied.status())
     }
 
     /// What the caller reads, as text and as a word for programs.

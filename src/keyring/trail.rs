@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::{
     audit::{AuditEvent, ChainHash},
-    credential::CredentialId,
+    credential_id::CredentialId,
     identity::Tenant,
     keyring::{Error, Keyring},
     store::{AuditQuery, KeyQuery, LegacyQuery, Page},

@@ -5,7 +5,7 @@ use core::{fmt, str::FromStr};
 
 use crate::{
     audit::{Action, AuditEntry},
-    credential::CredentialId,
+    credential_id::CredentialId,
     cutoff::{Cutoff, Target},
     identity::{Owner, Tenant},
     legacy::{LegacyId, LegacyRecord},
@@ -62,6 +62,48 @@ impl KeyQuery {
         }
     }
 
+    /// Only keys of this owner.
+    #[must_use]
+    pub fn with_owner(mut self, owner: Owner) -> Self {
+        self.owner = Some(owner);
+        self
+    }
+
+    /// Only keys of this name.
+    #[must_use]
+    pub fn with_name(mut self, name: KeyName) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Only keys with this label.
+    #[must_use]
+    pub fn with_label(mut self, name: LabelName, value: LabelValue) -> Self {
+        self.label = Some((name, value));
+        self
+    }
+
+    /// Only keys of this status.
+    #[must_use]
+    pub fn with_status(mut self, status: StatusFilter) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// Only those that come after this place.
+    #[must_use]
+    pub fn after(mut self, place: Cursor) -> Self {
+        self.after = Some(place);
+        self
+    }
+
+    /// In pages of at most this many, 1 to [`KeyQuery::LIMIT_MAX`].
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
     /// Whether `record`, as it reads behind its cutoffs, is asked for, wherever it stands.
     pub fn selects(&self, record: &KeyRecord) -> bool {
         record.tenant.team == self.team
@@ -99,6 +141,17 @@ pub enum StatusFilter {
 }
 
 impl StatusFilter {
+    const ALL: [Self; 3] = [Self::Active, Self::Disabled, Self::Revoked];
+
+    /// The name of the status, as in `active`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+            Self::Revoked => "revoked",
+        }
+    }
+
     fn of(status: &Status) -> Self {
         match status {
             Status::Active => Self::Active,
@@ -107,6 +160,26 @@ impl StatusFilter {
         }
     }
 }
+
+impl fmt::Display for StatusFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for StatusFilter {
+    type Err = StatusFilterError;
+
+    fn from_str(text: &str) -> Result<Self, StatusFilterError> {
+        let named = Self::ALL.into_iter().find(|status| status.as_str() == text);
+        named.ok_or(StatusFilterError)
+    }
+}
+
+/// A text is not a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("status: must be active, disabled or revoked")]
+pub struct StatusFilterError;
 
 /// Which legacy credentials to list.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -152,6 +225,35 @@ impl LegacyQuery {
             limit: 100,
         }
     }
+
+    /// All legacy credentials of a namespace.
+    pub fn namespace(tenant: &Tenant) -> Self {
+        Self {
+            namespace: Some(tenant.namespace.clone()),
+            ..Self::team(tenant.team.clone())
+        }
+    }
+
+    /// Only the one with this identifier.
+    #[must_use]
+    pub fn with_id(mut self, id: LegacyId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// Only those that come after this place.
+    #[must_use]
+    pub fn after(mut self, place: Cursor) -> Self {
+        self.after = Some(place);
+        self
+    }
+
+    /// In pages of at most this many, 1 to [`KeyQuery::LIMIT_MAX`].
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
 }
 
 /// Which namespaces to list.
@@ -184,6 +286,27 @@ impl NamespaceQuery {
             after: None,
             limit: 100,
         }
+    }
+
+    /// Only this namespace.
+    #[must_use]
+    pub fn with_namespace(mut self, namespace: NamespaceId) -> Self {
+        self.namespace = Some(namespace);
+        self
+    }
+
+    /// Only those that come after this place.
+    #[must_use]
+    pub fn after(mut self, place: Cursor) -> Self {
+        self.after = Some(place);
+        self
+    }
+
+    /// In pages of at most this many, 1 to [`KeyQuery::LIMIT_MAX`].
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// Whether `record` is asked for, wherever it stands.
@@ -272,6 +395,62 @@ impl AuditQuery {
             after: None,
             limit: 100,
         }
+    }
+
+    /// Only events of this namespace.
+    #[must_use]
+    pub fn with_namespace(mut self, namespace: NamespaceId) -> Self {
+        self.namespace = Some(namespace);
+        self
+    }
+
+    /// Only events of this credential.
+    #[must_use]
+    pub fn with_credential(mut self, credential: CredentialId) -> Self {
+        self.credential = Some(credential);
+        self
+    }
+
+    /// Only events of this actor.
+    #[must_use]
+    pub fn with_actor(mut self, actor: Owner) -> Self {
+        self.actor = Some(actor);
+        self
+    }
+
+    /// Only events of this action.
+    #[must_use]
+    pub fn with_action(mut self, action: Action) -> Self {
+        self.action = Some(action);
+        self
+    }
+
+    /// Only what was done at this time or later.
+    #[must_use]
+    pub fn since(mut self, time: impl Into<Timestamp>) -> Self {
+        self.since = Some(time.into());
+        self
+    }
+
+    /// Only what was done before this time.
+    #[must_use]
+    pub fn until(mut self, time: impl Into<Timestamp>) -> Self {
+        self.until = Some(time.into());
+        self
+    }
+
+    /// Only those that come after this place.
+    #[must_use]
+    pub fn after(mut self, place: Cursor) -> Self {
+        self.after = Some(place);
+        self
+    }
+
+    /// In pages of at most this many, 1 to [`KeyQuery::LIMIT_MAX`].
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
     }
 
     /// Whether `entry` is asked for, wherever it stands.
@@ -381,6 +560,20 @@ mod tests {
             "c10000000000000000",
         ] {
             assert_eq!(bad.parse::<Cursor>(), Err(CursorError), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_status_has_one_text() {
+        for status in StatusFilter::ALL {
+            assert_eq!(status.to_string().parse(), Ok(status));
+        }
+        for bad in ["", "Active", "expired", "active "] {
+            assert_eq!(
+                bad.parse::<StatusFilter>(),
+                Err(StatusFilterError),
+                "{bad:?}"
+            );
         }
     }
 }
