@@ -62,7 +62,7 @@ async fn what_does_not_fit_is_refused_with_its_field_and_never_repeated() {
         ),
         (
             format!("{{\"name\": \"a\", \"owner\": {{\"type\": \"{secret}\", \"id\": \"b\"}}}}"),
-            "owner: not of the expected type (line 1, column 77)",
+            "owner: not of the expected type (line 1, column 23)",
         ),
         (
             "{\"name\": \"a\"} {}".to_owned(),
@@ -111,6 +111,10 @@ async fn what_does_not_fit_is_refused_with_its_field_and_never_repeated() {
             "scopes: * means every scope, and must be the only one",
         ),
         (
+            format!("{{\"name\": \"a\", \"owner\": \"{secret}\"}}"),
+            "owner: must be user:NAME or service:NAME",
+        ),
+        (
             "{\"name\": \"a\", \"owner\": \"user:\"}".to_owned(),
             "user is empty",
         ),
@@ -131,7 +135,7 @@ async fn a_query_that_does_not_fit_is_refused() {
         ("limit=0", "limit: not a number from 1 to 1000"),
         ("limit=1001", "limit: not a number from 1 to 1000"),
         ("limit=x", "limit: not a number from 1 to 1000"),
-        ("cursor=x", "cursor: not one that was given out"),
+        ("cursor=x", "cursor: must be the `next` of an earlier page, as in c1f"),
         ("owner=alice", "owner: must be user:NAME or service:NAME"),
         ("owner=user:", "user is empty"),
         ("status=expired", "status: not active, disabled or revoked"),
