@@ -32,7 +32,7 @@ pub enum Error {
     #[error(transparent)]
     Format(#[from] FormatError),
     /// The store holds keys with another prefix.
-    /// #[error("the store holds keys with prefix {store}, not {asked}")]
+    #[error("the store holds keys with prefix {store}, not {asked}")]
     OtherFormat {
         /// The format recorded in the store.
         store: KeyFormat,
@@ -47,11 +47,11 @@ pub enum Error {
     Store(#[from] StoreError),
     /// The change was committed, but reading the store failed afterwards: the verifiers of this
     /// process do not apply it yet.
-    /// #[error("the change was committed, but does not apply in this process yet")]
+    #[error("the change was committed, but does not apply in this process yet")]
     AppliedNotSynced(#[source] FollowError),
     /// Reading the store failed, and nothing was committed: the verifiers of this process may lack
     /// changes that other processes made.
-    /// #[error("this process could not read the latest changes")]
+    #[error("this process could not read the latest changes")]
     NotSynced(#[source] FollowError),
 }
 

@@ -163,7 +163,7 @@ pub enum Conflict {
     #[error("no such key")]
     NotFound,
     /// The record was changed after it was read.
-    /// #[error("the key was changed concurrently; read it again and retry")]
+    #[error("the key was changed concurrently; read it again and retry")]
     Stale,
     /// The credential is revoked.
     #[error("the key is revoked")]
@@ -217,7 +217,7 @@ pub enum ActorFault {
     #[error("the actor was removed from the team")]
     Removed,
     /// Its key no longer has a required scope.
-    /// #[error("the actor's key lacks a scope that the change requires")]
+    #[error("the actor's key lacks a scope that the change requires")]
     MissingScope,
 }
 
