@@ -1,4 +1,4 @@
-//! A credential of either kind.
+//! Credentials and their identifiers: keys and legacy credentials.
 
 use core::{fmt, str::FromStr};
 
@@ -9,22 +9,22 @@ use crate::{
     presented::{KeyError, PresentedKey},
 };
 
-/// What somebody presents: a key, or a legacy credential.
+/// A presented credential: a key or a legacy credential.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Credential<'a> {
-    /// A key of this library.
+    /// A key.
     Key(PresentedKey<'a>),
-    /// A shared credential of the old model.
+    /// A legacy credential.
     Legacy(PresentedLegacy<'a>),
 }
 
 impl<'a> Credential<'a> {
-    /// Reads a credential's text. Does not allocate.
+    /// Parses the text of a credential. Does not allocate.
     ///
     /// # Errors
     ///
-    /// Text that is of neither shape gets the [`KeyError`] that [`PresentedKey::parse`] gives.
+    /// If the text is neither, the [`KeyError`] of [`PresentedKey::parse`].
     #[inline]
     pub fn parse(format: &KeyFormat, text: &'a [u8]) -> Result<Self, KeyError> {
         match PresentedKey::parse(format, text) {
@@ -47,18 +47,18 @@ impl<'a> Credential<'a> {
     }
 }
 
-/// The public identifier of a credential of either kind.
+/// The public identifier of a key or a legacy credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum CredentialId {
-    /// A key of this library.
+    /// A key.
     Key(KeyId),
-    /// A shared credential of the old model.
+    /// A legacy credential.
     Legacy(LegacyId),
 }
 
-/// `key:4f…` or `legacy:23bc46b1-…`: the one form, also in JSON. The text that people see of a key
-/// has its prefix: [`KeyFormat::credential_id`].
+/// Writes `key:4f…` or `legacy:23bc46b1-…`, the form used in JSON too. [`KeyFormat::credential_id`]
+/// returns the text with the key prefix, for people.
 impl fmt::Display for CredentialId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -95,7 +95,7 @@ impl<'de> serde::Deserialize<'de> for CredentialId {
     }
 }
 
-/// A text is not a credential's identifier.
+/// A text is not the identifier of a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialIdError {
