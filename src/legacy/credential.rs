@@ -1,13 +1,13 @@
-//! `uuid:key`, as `OpenWhisk` issued it.
+//! Parsing of legacy credentials, `uuid:key`.
 
 use core::fmt;
 
-/// A legacy credential's identifier: the 16 bytes of its UUID (RFC 9562).
+/// The identifier of a legacy credential: its UUID (RFC 9562).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LegacyId(u128);
 
 impl LegacyId {
-    /// Takes the 16 bytes of a UUID.
+    /// Creates an identifier from the 16 bytes of a UUID.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(u128::from_be_bytes(bytes))
     }
@@ -17,17 +17,17 @@ impl LegacyId {
         self.0.to_be_bytes()
     }
 
-    /// The halves, as the index keeps them.
+    /// The two words that the index stores.
     #[expect(clippy::cast_possible_truncation, reason = "takes the two halves")]
     pub(crate) const fn halves(self) -> (u64, u64) {
         ((self.0 >> 64) as u64, self.0 as u64)
     }
 
-    /// Reads a UUID's text, `8-4-4-4-12` hexadecimal digits of either case.
+    /// Parses a UUID, `8-4-4-4-12` hexadecimal digits of either case.
     ///
     /// # Errors
     ///
-    /// [`LegacyIdError`] gives the position of the first byte that does not fit.
+    /// [`LegacyIdError`] with the position of the first invalid byte.
     pub fn parse(text: &[u8]) -> Result<Self, LegacyIdError> {
         let fault = |position| Err(LegacyIdError { position });
         let mut value: u128 = 0;
@@ -62,13 +62,13 @@ pub struct LegacyIdError {
 }
 
 impl LegacyIdError {
-    /// The position of the first byte that does not fit.
+    /// The position of the first invalid byte.
     pub fn position(self) -> usize {
         self.position
     }
 }
 
-/// The UUID in lower case.
+/// Writes the UUID in lower case.
 impl fmt::Display for LegacyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let part = |shift: u32, digits: u32| {
@@ -108,7 +108,7 @@ impl<'de> serde::Deserialize<'de> for LegacyId {
     }
 }
 
-/// A credential that has the shape `uuid:key`, borrowed from where it arrived.
+/// A well-formed legacy credential, `uuid:key`, borrowed from the request. It is untrusted.
 #[derive(Clone, Copy)]
 pub struct PresentedLegacy<'a> {
     id: LegacyId,
@@ -119,14 +119,14 @@ impl<'a> PresentedLegacy<'a> {
     /// The length of the text, in bytes.
     pub(crate) const LEN: usize = TEXT_LEN;
 
-    /// Reads `<uuid>:<key>`: a UUID of 36 characters, one colon, 64 characters of `[A-Za-z0-9]`.
+    /// Parses `<uuid>:<key>`: a UUID of 36 characters, one colon, 64 characters of `[A-Za-z0-9]`.
     ///
-    /// The case of the UUID's digits is free, as it is where the credential was issued, but the
-    /// digest covers the text: only the one that was imported is accepted.
+    /// The UUID's digits may have either case, but the digest covers the text: only the text as
+    /// imported is accepted.
     ///
     /// # Errors
     ///
-    /// [`LegacyError`] names the part and the position that does not fit, never the content.
+    /// [`LegacyError`] names the invalid part and its position, never the content.
     pub fn parse(text: &'a [u8]) -> Result<Self, LegacyError> {
         let fault = |part, at| LegacyError { part, at };
         let text: &[u8; TEXT_LEN] = text
@@ -162,7 +162,7 @@ impl fmt::Debug for PresentedLegacy<'_> {
     }
 }
 
-/// Text does not have the shape of a legacy credential.
+/// A text is not a well-formed legacy credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a legacy credential: {part}, at byte {at}")]
 pub struct LegacyError {
@@ -171,22 +171,22 @@ pub struct LegacyError {
 }
 
 impl LegacyError {
-    /// The part that does not fit.
+    /// The invalid part.
     pub fn part(&self) -> LegacyPart {
         self.part
     }
 
-    /// The position of the first byte that does not fit; for [`LegacyPart::Length`] the length.
+    /// The position of the first invalid byte; for [`LegacyPart::Length`] the length of the text.
     pub fn position(&self) -> usize {
         self.at
     }
 }
 
-/// The part of a legacy credential that does not fit.
+/// The invalid part of a legacy credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LegacyPart {
-    /// Not 101 bytes.
+    /// The text does not have 101 bytes.
     #[error("wrong length")]
     Length,
     /// The 36 characters of the UUID.
