@@ -250,7 +250,7 @@ impl Verifier {
         let now = self.ready_at(now)?;
         let lanes = KeyBlock::new(key).lanes(self.peppers.current());
         let (high, low) = key.id().halves();
-        if let Some(seen) = place.look(high, low) {
+        if let Some(seen) = place.read(high, low) {
             let meta = EntryMeta(seen.row.meta);
             let pepper = meta.pepper_number() ^ self.peppers.current_number();
             let wrong = difference(&lanes, &seen.row.digest) | seen.mismatch | u64::from(pepper);
@@ -266,21 +266,21 @@ impl Verifier {
                 );
             }
         }
-        self.verify_otherwise(key, in_registers(lanes), access, now)
+        self.verify_slow(key, in_registers(lanes), access, now)
     }
 
     /// Verifies a key that is not the current secret under the current pepper.
     ///
     /// An unknown key, a wrong secret and a replaced secret take the same path.
     #[cold]
-    fn verify_otherwise(
+    fn verify_slow(
         &self,
         key: &PresentedKey<'_>,
         lanes: (u128, u128),
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
-        let (row, found) = self.row_of(self.index.key(key.id()));
+        let (row, found) = self.select_row(self.index.key(key.id()));
         let meta = EntryMeta(row.meta);
         let mut lanes = in_memory(lanes);
         let mut pepper_is_missing = false;
@@ -321,7 +321,7 @@ impl Verifier {
 
     /// Selects the row if it belongs to the requested identifier, else the dummy row, without a
     /// branch.
-    fn row_of(&self, seen: Seen) -> (Row, Choice) {
+    fn select_row(&self, seen: Seen) -> (Row, Choice) {
         let (there, dummy) = (seen.row, self.dummy_row());
         let found = is_zero(seen.mismatch);
         let select = |dummy: u64, there: u64| u64::conditional_select(&dummy, &there, found);
@@ -353,15 +353,15 @@ impl Verifier {
         current: EntryMeta,
         lanes: &Lanes,
     ) -> Option<End> {
-        let (extra, found) = self.row_of(self.index.extra(key.id()));
-        let meta = EntryMeta(extra.meta);
+        let (secondary, found) = self.select_row(self.index.secondary(key.id()));
+        let meta = EntryMeta(secondary.meta);
         let has_previous = bool::from(found) && meta.has(EntryMeta::PREVIOUS);
         let matches = if !has_previous || meta.pepper() == current.pepper() {
-            same(lanes, &extra.digest)
+            same(lanes, &secondary.digest)
         } else {
             // While peppers change, the two secrets of a rotated key may be under different
             // peppers.
-            same(&self.lanes_under(key, meta)?, &extra.digest)
+            same(&self.lanes_under(key, meta)?, &secondary.digest)
         };
         // The verdict, public from here on.
         (bool::from(matches) && has_previous).then(|| meta.end())
@@ -374,7 +374,7 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
         let now = self.ready_at(now)?;
-        let (row, found) = self.row_of(self.index.legacy(legacy.id()));
+        let (row, found) = self.select_row(self.index.legacy(legacy.id()));
         let pepper = self.peppers.find(EntryMeta(row.meta).pepper());
         let lanes = legacy_lanes(legacy, pepper.unwrap_or_default());
         if pepper.is_err() {
@@ -413,7 +413,7 @@ impl Verifier {
         let credential = CredentialId::Key(id);
         let meta = EntryMeta(row.meta);
         let namespace = self.check_active(row, credential)?;
-        if meta.has(EntryMeta::NOT_BEFORE) && !self.has_begun(id, now) {
+        if meta.has(EntryMeta::NOT_BEFORE) && !self.is_past_not_before(id, now) {
             return Err(self.refuse(DenyReason::NotYetValid, credential));
         }
         if end.is_past(now) {
@@ -428,9 +428,9 @@ impl Verifier {
     }
 
     #[cold]
-    fn has_begun(&self, id: KeyId, now: Timestamp) -> bool {
-        let extra = self.index.extra(id);
-        extra.mismatch == 0 && EntryMeta::unpack_time(extra.row.payload) <= now
+    fn is_past_not_before(&self, id: KeyId, now: Timestamp) -> bool {
+        let secondary = self.index.secondary(id);
+        secondary.mismatch == 0 && EntryMeta::unpack_time(secondary.row.payload) <= now
     }
 
     /// Checks that a credential is neither revoked nor disabled, and returns its namespace.
@@ -441,7 +441,7 @@ impl Verifier {
         let Some(namespace) = self.index.namespace(grant_ref) else {
             return Err(self.refuse(DenyReason::Revoked, credential));
         };
-        if self.index.has_ended(grant_ref, namespace) || meta.has(EntryMeta::REVOKED) {
+        if self.index.is_revoked(grant_ref, namespace) || meta.has(EntryMeta::REVOKED) {
             return Err(self.refuse(DenyReason::Revoked, credential));
         }
         if meta.has(EntryMeta::DISABLED) {
