@@ -4,7 +4,7 @@ use alloc::{string::String, vec::Vec};
 use core::{fmt, str::FromStr};
 
 use crate::{
-    credential::CredentialId,
+    credential_id::CredentialId,
     hash::sha256,
     identity::{Actor, Context, Owner},
     name::{NamespaceId, Reason, RequestId, TeamId},

@@ -4,8 +4,8 @@ use crate::{
     audit::AuditEntry,
     identity::{Owner, Tenant},
     name::TeamId,
-    record::{Revocation, RevocationCause},
     revision::Revision,
+    revocation::{Revocation, RevocationCause},
 };
 
 /// A team, a namespace, or an owner in a team, whose keys can be revoked all at once.

@@ -1,6 +1,6 @@
 //! Refusals and their reasons.
 
-use crate::{authorization::HeaderError, credential::CredentialId};
+use crate::{authorization::HeaderError, credential_id::CredentialId};
 
 /// A refusal of a credential.
 ///

@@ -6,7 +6,7 @@ use core::{fmt, str::FromStr};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
-use crate::{credential::CredentialId, key_id::KeyId};
+use crate::key_id::KeyId;
 
 /// The text form of an embedder's keys: `<prefix>_v1_<id>:<prefix>_sk_<secret>`.
 ///
@@ -105,24 +105,6 @@ impl KeyFormat {
     /// and logs and used as user name in HTTP Basic.
     pub fn key_id(&self, id: KeyId) -> String {
         format!("{}_v1_{id}", self.prefix())
-    }
-
-    /// Returns the public text of a credential's identifier: that of a key, or the UUID of a legacy
-    /// credential.
-    pub fn credential_id(&self, id: CredentialId) -> String {
-        match id {
-            CredentialId::Key(id) => self.key_id(id),
-            CredentialId::Legacy(id) => format!("{id}"),
-        }
-    }
-
-    /// Parses the public text of a key's identifier.
-    ///
-    /// # Errors
-    ///
-    /// [`KeyError`](crate::key::KeyError) names the invalid part and its position.
-    pub fn parse_key_id(&self, text: &str) -> Result<KeyId, crate::presented::KeyError> {
-        crate::presented::parse_key_id(self, text.as_bytes())
     }
 
     /// The length of a credential, in bytes.

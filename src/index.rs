@@ -15,8 +15,8 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
-use alloc::{collections::BTreeMap, sync::Arc};
-use core::{fmt, time::Duration};
+use alloc::collections::BTreeMap;
+use core::fmt;
 
 pub use error::{FollowError, IndexError};
 pub(crate) use grant::{Grant, GrantRef, Holder, Namespace};
@@ -37,7 +37,6 @@ use crate::{
     scope::Scopes,
     store::{Changes, Entry, Item, KeyStore},
     timestamp::Timestamp,
-    verify::Verifier,
 };
 
 use append_vec::AppendVec;
@@ -91,6 +90,8 @@ struct Writer {
     as_of: Revision,
     /// The latest [`Changes::last_revision`] seen.
     newest: Revision,
+    /// The error after which the index can never be confirmed again.
+    failed: Option<IndexError>,
     keys: TableWriter<Lifetime>,
     /// With the grant of the key.
     secondary: TableWriter<(Lifetime, u64)>,
@@ -146,6 +147,7 @@ impl Index {
                 cursor: Revision::ZERO,
                 as_of: Revision::ZERO,
                 newest: Revision::ZERO,
+                failed: None,
                 keys: keys_writer,
                 secondary: secondary_writer,
                 legacy: legacy_writer,
@@ -158,20 +160,6 @@ impl Index {
             format,
             peppers,
         }
-    }
-
-    /// Returns a verifier that reads this index. With `stale_after`, it refuses every call as
-    /// [`DenyReason::Stale`](crate::DenyReason::Stale) when [`Index::confirmed_at`] is that long
-    /// ago.
-    ///
-    /// The bound is rounded down to whole seconds, with a minimum of one second.
-    pub fn verifier(self: &Arc<Self>, stale_after: Option<Duration>) -> Verifier {
-        Verifier::new(
-            Arc::clone(self),
-            self.format,
-            self.peppers.clone(),
-            stale_after,
-        )
     }
 
     /// The format of the keys.
@@ -191,7 +179,7 @@ impl Index {
     /// # Errors
     ///
     /// - the store failed -> [`FollowError::Store`]; changes read so far are applied
-    /// - the feed does not fit the index -> [`FollowError::Index`]
+    /// - the feed cannot be applied -> [`FollowError::Index`]
     pub async fn follow(
         &self,
         store: &dyn KeyStore,
@@ -222,6 +210,10 @@ impl Index {
     /// - the store's last revision is before the start of the page -> [`IndexError::Regressed`]:
     ///   the store was restored from a backup, or it is another store; build a new index
     /// - the index has no room -> [`IndexError::Full`]
+    ///
+    /// The last two are permanent: from then on every verification is refused as
+    /// [`DenyReason::NotReady`](crate::DenyReason::NotReady) and every page with the same error,
+    /// even if the store reaches the index's revision again.
     pub fn apply(
         &self,
         changes: &Changes,
@@ -237,14 +229,18 @@ impl Index {
     fn take(&self, changes: &Changes, asked_at: Timestamp) -> Result<bool, IndexError> {
         let mut writer = self.writer();
         let at = writer.cursor;
+        if let Some(error) = writer.failed {
+            return Err(error);
+        }
         if changes.after > at {
             return Err(IndexError::Gap { at });
         }
         if changes.next_after < changes.after {
-            return Err(IndexError::Regressed {
+            let error = IndexError::Regressed {
                 store_at: changes.next_after,
                 at,
-            });
+            };
+            return Err(self.fail(&mut writer, error));
         }
         let mut applied = Ok(());
         for entry in &changes.entries {
@@ -263,7 +259,9 @@ impl Index {
         if core::mem::take(&mut writer.legacy_policies_changed) {
             self.apply_legacy_policies(&writer);
         }
-        applied?;
+        if let Err(error) = applied {
+            return Err(self.fail(&mut writer, error));
+        }
         writer.cursor = writer.cursor.max(changes.next_after);
         writer.newest = writer.newest.max(changes.last_revision);
         let at_end = !changes.more && changes.last_revision >= writer.newest;
@@ -276,13 +274,27 @@ impl Index {
         Ok(at_end)
     }
 
+    fn fail(&self, writer: &mut Writer, error: IndexError) -> IndexError {
+        writer.failed = Some(error);
+        self.invalidate();
+        error
+    }
+
+    /// Makes the verifiers refuse every call as [`DenyReason::NotReady`](crate::DenyReason::NotReady)
+    /// until the index has reached the end of the feed again: for a follower that can no longer
+    /// tell how old the index is.
+    pub fn invalidate(&self) {
+        self.confirmed_at.store(NEVER, Ordering::Release);
+    }
+
     /// The revision up to which the index is complete: the last end of the feed that it reached.
     /// While it reads the feed, it may have some later changes but not all.
     pub fn as_of(&self) -> Revision {
         self.writer().as_of
     }
 
-    /// Whether the index has reached the end of a store's feed.
+    /// Whether the index has reached the end of a store's feed, and was not
+    /// [invalidated](Index::invalidate) since.
     pub fn is_ready(&self) -> bool {
         self.confirmed() != NEVER
     }
@@ -572,4 +584,63 @@ fn own_or_default<'a, P>(
     policies
         .get(&Some(namespace.clone()))
         .or_else(|| policies.get(&None))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::{Access, DenyReason};
+
+    const NOW: Timestamp = Timestamp::from_unix(1_700_000_000);
+
+    fn feed(after: u64, next_after: u64) -> Changes {
+        Changes {
+            after: Revision::new(after),
+            entries: vec![],
+            next_after: Revision::new(next_after),
+            last_revision: Revision::new(next_after),
+            more: false,
+        }
+    }
+
+    fn reason_of_key(verifier: &Verifier) -> DenyReason {
+        let text =
+            "dof_v1_d79e8aeb42e5476893c7d4c59a166264:dof_sk_123456789012345678901234567890123456";
+        let denied = verifier.verify_text(text.as_bytes(), &Access::to("a"), NOW);
+        denied.unwrap_err().reason()
+    }
+
+    fn index() -> Arc<Index> {
+        Arc::new(Index::new(KeyFormat::new("dof").unwrap(), Peppers::none()))
+    }
+
+    #[test]
+    fn an_index_whose_store_went_back_refuses_permanently() {
+        let index = index();
+        let verifier = index.verifier(None);
+        index.apply(&feed(0, 10), NOW).unwrap();
+        assert_eq!(reason_of_key(&verifier), DenyReason::Mistyped);
+        let went_back = index.apply(&feed(10, 4), NOW).unwrap_err();
+        assert_eq!(reason_of_key(&verifier), DenyReason::NotReady);
+        assert!(!verifier.is_ready(NOW));
+        // The other store has come as far since: what it has instead of the known is unknown.
+        assert_eq!(index.apply(&feed(10, 11), NOW), Err(went_back));
+        assert_eq!(reason_of_key(&verifier), DenyReason::NotReady);
+    }
+
+    #[test]
+    fn an_invalidated_index_refuses_until_it_is_confirmed() {
+        let index = index();
+        let verifier = index.verifier(Some(Duration::from_secs(10)));
+        index.apply(&feed(0, 10), NOW).unwrap();
+        assert!(verifier.is_ready(NOW));
+        index.invalidate();
+        assert!(!verifier.is_ready(NOW));
+        assert_eq!(reason_of_key(&verifier), DenyReason::NotReady);
+        index.apply(&feed(10, 10), NOW).unwrap();
+        assert!(verifier.is_ready(NOW));
+        assert!(!verifier.is_ready(NOW.plus_seconds(10)));
+    }
 }

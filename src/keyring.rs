@@ -16,7 +16,6 @@ use core::time::Duration;
 pub use builder::KeyringBuilder;
 pub use error::Error;
 pub use keys::CreatedKey;
-pub use legacy::{LegacyUse, NamespaceUse};
 pub use walk::{Query, Walk};
 
 use crate::{
@@ -68,7 +67,10 @@ impl Keyring {
         prefix: impl TryInto<KeyFormat, Error: Into<FormatError>>,
     ) -> Result<Self, Error> {
         let format = prefix.try_into().map_err(Into::into)?;
-        Self::builder(store, format).open(crate::now()).await
+        let keyring = Self::builder(store, format).open(crate::now()).await?;
+        // Reading a large store may take longer than `stale_after`.
+        keyring.sync(crate::now()).await.map_err(Error::NotSynced)?;
+        Ok(keyring)
     }
 
     /// Returns a builder for a keyring over a store whose keys have this format.

@@ -58,6 +58,7 @@ extern crate std;
 pub mod audit;
 pub mod authorization;
 mod credential;
+mod credential_id;
 mod cutoff;
 #[cfg(feature = "std")]
 mod denied;
@@ -72,6 +73,7 @@ mod key_id;
 #[cfg(feature = "std")]
 mod keyring;
 pub mod legacy;
+mod legacy_id;
 mod lifecycle;
 pub mod name;
 mod policy;
@@ -81,6 +83,7 @@ mod principal;
 mod random;
 mod record;
 mod revision;
+mod revocation;
 mod scope;
 pub mod store;
 mod timestamp;
@@ -126,7 +129,7 @@ pub mod gateway {
 /// Key texts, identifiers, digests, peppers and the random source.
 pub mod key {
     pub use crate::{
-        credential::{CredentialId, CredentialIdError},
+        credential_id::{CredentialId, CredentialIdError},
         digest::{DigestError, KeyDigest, PepperError, PepperId, Peppers},
         format::{FormatError, KeyFormat},
         issued::BearerValue,
@@ -144,7 +147,8 @@ pub mod manage {
         identity::{Authority, OwnerError},
         lifecycle::{KeyUpdate, LifecycleError, Rotation},
         policy::Policy,
-        record::{EffectiveStatus, Labels, Revocation, RevocationCause, Status, TooManyLabels},
+        record::{EffectiveStatus, Labels, Status, TooManyLabels},
+        revocation::{Revocation, RevocationCause},
         scope::TooManyScopes,
         timestamp::TimestampError,
         ttl::TtlError,

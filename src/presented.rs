@@ -135,6 +135,17 @@ pub enum KeyPart {
     Secret,
 }
 
+impl KeyFormat {
+    /// Parses the public text of a key's identifier.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] names the invalid part and its position.
+    pub fn parse_key_id(&self, text: &str) -> Result<KeyId, KeyError> {
+        parse_key_id(self, text.as_bytes())
+    }
+}
+
 /// Parses `<prefix>_v1_<32 digits>`.
 pub(crate) fn parse_key_id(format: &KeyFormat, text: &[u8]) -> Result<KeyId, KeyError> {
     let head = format.head();

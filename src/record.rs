@@ -7,9 +7,10 @@ use crate::{
     digest::KeyDigest,
     identity::{Actor, Owner, Tenant},
     key_id::KeyId,
-    name::{KeyName, LabelName, LabelValue, Reason},
+    name::{KeyName, LabelName, LabelValue},
     policy::Policy,
     revision::Revision,
+    revocation::Revocation,
     scope::Scopes,
     timestamp::Timestamp,
 };
@@ -143,36 +144,6 @@ pub enum Status {
     Disabled,
     /// Permanently revoked.
     Revoked(Revocation),
-}
-
-/// When, by whom and why a key was revoked.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-pub struct Revocation {
-    /// When.
-    pub at: Timestamp,
-    /// By whom.
-    pub by: Actor,
-    /// What was revoked.
-    pub cause: RevocationCause,
-    /// Why, as stated by the actor.
-    pub reason: Option<Reason>,
-}
-
-/// The extent of a revocation.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
-#[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
-#[non_exhaustive]
-pub enum RevocationCause {
-    /// Only this key.
-    Key,
-    /// All keys of its owner in the team.
-    Owner,
-    /// All keys of its namespace.
-    Namespace,
-    /// All keys of its team.
-    Team,
 }
 
 /// The status of a key at a moment, with expiry and validity taken into account.

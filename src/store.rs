@@ -30,7 +30,7 @@ pub use crate::{
 
 use crate::{
     audit::AuditEvent,
-    credential::CredentialId,
+    credential_id::CredentialId,
     format::KeyFormat,
     identity::Tenant,
     key_id::KeyId,

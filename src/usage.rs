@@ -2,7 +2,7 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use crate::{credential::CredentialId, timestamp::Timestamp};
+use crate::{credential_id::CredentialId, timestamp::Timestamp};
 
 /// The usage of a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -192,7 +192,10 @@ mod recorder {
                     return table.record(usage);
                 }
             }
-            let uses = usage.accepted.saturating_add(usage.refused);
+            self.add_lost(usage.accepted.saturating_add(usage.refused));
+        }
+
+        pub(crate) fn add_lost(&self, uses: u64) {
             self.lost.fetch_add(uses, Ordering::Relaxed);
         }
 

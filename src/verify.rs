@@ -7,9 +7,10 @@ use subtle::{Choice, ConditionallySelectable};
 
 use crate::{
     authorization::{self, FastEngine, HeaderBuffer, Scheme},
-    credential::{Credential, CredentialId},
+    credential::Credential,
+    credential_id::CredentialId,
     denied::{Denied, DenyReason},
-    digest::{KeyBlock, Lanes, Peppers, difference, is_zero, key_lanes, legacy_lanes, same},
+    digest::{KeyBlock, Lanes, Peppers, difference, is_zero, key_lanes, same},
     format::KeyFormat,
     index::{End, EntryMeta, GrantRef, Index, Namespace, Place, Row, Seen},
     key_id::KeyId,
@@ -212,12 +213,23 @@ impl Verifier {
         }
     }
 
+    /// Whether the verifier decides calls at `now`, for a health check. If not, it refuses all of
+    /// them as [`DenyReason::NotReady`] or [`DenyReason::Stale`].
+    pub fn is_ready(&self, now: impl Into<Timestamp>) -> bool {
+        self.is_fresh(now.into())
+    }
+
+    #[inline]
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        // Compares the absolute difference: if the confirmation lies in the future, the clock has
+        // run back, and the age of the index is unknown.
+        now.as_unix().abs_diff(self.index.confirmed()) < self.age_limit
+    }
+
     /// Returns the time to decide by, if the index is ready and fresh enough.
     #[inline]
     fn ready_at(&self, now: Timestamp) -> Result<Timestamp, Denied> {
-        // Compares the absolute difference: if the confirmation lies in the future, the clock has
-        // run back, and the age of the index is unknown.
-        if now.as_unix().abs_diff(self.index.confirmed()) < self.age_limit {
+        if self.is_fresh(now) {
             Ok(self.index.ratchet(now))
         } else {
             Err(self.not_ready())
@@ -376,7 +388,7 @@ impl Verifier {
         let now = self.ready_at(now)?;
         let (row, found) = self.select_row(self.index.legacy(legacy.id()));
         let pepper = self.peppers.find(EntryMeta(row.meta).pepper());
-        let lanes = legacy_lanes(legacy, pepper.unwrap_or_default());
+        let lanes = legacy.lanes(pepper.unwrap_or_default());
         if pepper.is_err() {
             return Err(Denied::unknown(DenyReason::PepperMissing));
         }
@@ -507,6 +519,21 @@ impl Verifier {
             payload: 0,
             meta: pepper << 40,
         }
+    }
+}
+
+impl Index {
+    /// Returns a verifier that reads this index. With `stale_after`, it refuses every call as
+    /// [`DenyReason::Stale`] when [`Index::confirmed_at`] is that long ago.
+    ///
+    /// The bound is rounded down to whole seconds, with a minimum of one second.
+    pub fn verifier(self: &Arc<Self>, stale_after: Option<Duration>) -> Verifier {
+        Verifier::new(
+            Arc::clone(self),
+            *self.format(),
+            self.peppers().clone(),
+            stale_after,
+        )
     }
 }
 

@@ -1,4 +1,4 @@
-//! The atomics and the sizes of the table, which the loom models replace by their own.
+//! The atomics and the sizes of the table, which the models in `tools/loom/` replace by their own.
 
 pub(super) use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 

@@ -2,7 +2,7 @@
 
 use crate::{
     audit::{Action, AuditEntry},
-    credential::CredentialId,
+    credential_id::CredentialId,
     identity::{Context, Tenant},
     issued::IssuedKey,
     key_id::KeyId,

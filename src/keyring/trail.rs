@@ -4,7 +4,7 @@ use alloc::vec::Vec;
 
 use crate::{
     audit::{AuditEvent, ChainHash},
-    credential::CredentialId,
+    credential_id::CredentialId,
     identity::Tenant,
     keyring::{Error, Keyring},
     store::{AuditQuery, KeyQuery, LegacyQuery, Page},
@@ -22,18 +22,24 @@ impl Keyring {
     }
 
     /// Moves the usage from a recorder to the store, and returns the number of uses that the
-    /// recorder had no room for. If the store fails or the future is dropped, the usage returns to
-    /// the recorder.
+    /// recorder had no room for. If the store fails or the future is dropped, the usage and that
+    /// number return to the recorder.
     ///
     /// # Errors
     ///
     /// The store failed -> [`Error::Store`].
     pub async fn flush_usage(&self, recorder: &UsageRecorder) -> Result<u64, Error> {
         let (batch, lost) = recorder.drain();
-        let mut taken = Taken { batch, recorder };
-        self.store.record_usage(&taken.batch).await?;
-        taken.batch.clear();
-        Ok(lost)
+        let mut taken = Taken {
+            batch,
+            lost,
+            recorder,
+        };
+        if !taken.batch.is_empty() {
+            self.store.record_usage(&taken.batch).await?;
+            taken.batch.clear();
+        }
+        Ok(core::mem::take(&mut taken.lost))
     }
 
     /// Returns a page of the audit trail, oldest first.
@@ -95,6 +101,7 @@ impl Keyring {
 /// Usage taken from a recorder; it returns to the recorder unless the store took it.
 struct Taken<'a> {
     batch: Vec<Usage>,
+    lost: u64,
     recorder: &'a UsageRecorder,
 }
 
@@ -103,5 +110,6 @@ impl Drop for Taken<'_> {
         for usage in &self.batch {
             self.recorder.record(usage);
         }
+        self.recorder.add_lost(self.lost);
     }
 }

@@ -9,7 +9,8 @@ use async_trait::async_trait;
 
 use crate::{
     audit::AuditEvent,
-    keyring::{Error, Keyring, LegacyUse},
+    keyring::{Error, Keyring},
+    legacy::LegacyUse,
     record::KeyInfo,
     store::{AuditQuery, Cursor, KeyQuery, LegacyQuery, NamespaceQuery, NamespaceRecord, Page},
 };

@@ -4,7 +4,7 @@ use alloc::{vec, vec::Vec};
 
 use crate::{
     audit::{AuditEvent, ChainHash},
-    credential::CredentialId,
+    credential_id::CredentialId,
     cutoff::{Cutoff, Target},
     identity::{Authority, Owner, Tenant},
     key_id::KeyId,

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use crate::{
     audit::AuditEvent,
-    credential::CredentialId,
+    credential_id::CredentialId,
     format::KeyFormat,
     identity::Tenant,
     key_id::KeyId,

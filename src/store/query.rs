@@ -5,7 +5,7 @@ use core::{fmt, str::FromStr};
 
 use crate::{
     audit::{Action, AuditEntry},
-    credential::CredentialId,
+    credential_id::CredentialId,
     cutoff::{Cutoff, Target},
     identity::{Owner, Tenant},
     legacy::{LegacyId, LegacyRecord},

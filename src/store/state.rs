@@ -8,7 +8,7 @@ use core::ops::Bound;
 
 use crate::{
     audit::{AuditEvent, ChainHash},
-    credential::CredentialId,
+    credential_id::CredentialId,
     cutoff::{Cutoff, Target},
     format::KeyFormat,
     identity::{Owner, Tenant},
