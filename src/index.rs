@@ -88,6 +88,8 @@ struct Writer {
     as_of: Revision,
     /// The latest revision at which a part of the feed was read.
     newest: Revision,
+    /// Why the index can never be confirmed again.
+    failed: Option<IndexError>,
     keys: TableWriter<Life>,
     /// With what the key is granted.
     secondary: TableWriter<(Life, u64)>,
@@ -143,6 +145,7 @@ impl Index {
                 cursor: Revision::ZERO,
                 as_of: Revision::ZERO,
                 newest: Revision::ZERO,
+                failed: None,
                 keys: keys_writer,
                 secondary: extras_writer,
                 legacy: legacy_writer,
@@ -205,6 +208,10 @@ impl Index {
     /// - the store is behind where it was asked to begin -> [`IndexError::Regressed`]: it is
     ///   another store, or a backup; build a new index
     /// - there is no room -> [`IndexError::Full`]
+    ///
+    /// The last two are permanent: every verification is refused as
+    /// [`DenyReason::NotReady`](crate::DenyReason::NotReady) and every further part with the same
+    /// error, also once the store has come as far as the index.
     pub fn apply(
         &self,
         changes: &Changes,
@@ -220,14 +227,18 @@ impl Index {
     fn take(&self, changes: &Changes, asked_at: Timestamp) -> Result<bool, IndexError> {
         let mut writer = self.writer();
         let at = writer.cursor;
+        if let Some(error) = writer.failed {
+            return Err(error);
+        }
         if changes.after > at {
             return Err(IndexError::Gap { at });
         }
         if changes.next_after < changes.after {
-            return Err(IndexError::Regressed {
+            let error = IndexError::Regressed {
                 store_at: changes.next_after,
                 at,
-            });
+            };
+            return Err(self.fail(&mut writer, error));
         }
         let mut applied = Ok(());
         for entry in &changes.entries {
@@ -246,7 +257,9 @@ impl Index {
         if core::mem::take(&mut writer.legacy_policies_changed) {
             self.apply_legacy_policies(&writer);
         }
-        applied?;
+        if let Err(error) = applied {
+            return Err(self.fail(&mut writer, error));
+        }
         writer.cursor = writer.cursor.max(changes.next_after);
         writer.newest = writer.newest.max(changes.last_revision);
         let ended = !changes.more && changes.last_revision >= writer.newest;
@@ -259,13 +272,27 @@ impl Index {
         Ok(ended)
     }
 
+    fn fail(&self, writer: &mut Writer, error: IndexError) -> IndexError {
+        writer.failed = Some(error);
+        self.invalidate();
+        error
+    }
+
+    /// Refuses every verification as [`DenyReason::NotReady`](crate::DenyReason::NotReady) until
+    /// the index has been followed to the end of the feed again: for a follower that can no longer
+    /// tell how old the index is.
+    pub fn invalidate(&self) {
+        self.confirmed_at.store(NEVER, Ordering::Release);
+    }
+
     /// The revision up to which the index knows everything: the last end of the feed that it came
     /// to. In the midst of a feed it knows parts of what came later, and may lack parts of it.
     pub fn as_of(&self) -> Revision {
         self.writer().as_of
     }
 
-    /// Whether the index has followed a store to its end once.
+    /// Whether the index has followed a store to its end, and was not
+    /// [invalidated](Index::invalidate) since.
     pub fn is_ready(&self) -> bool {
         self.confirmed() != NEVER
     }
@@ -554,4 +581,63 @@ fn own_or_default<'a, P>(
     policies
         .get(&Some(namespace.clone()))
         .or_else(|| policies.get(&None))
+}
+
+#[cfg(test)]
+mod tests {
+    use alloc::vec;
+
+    use super::*;
+    use crate::{Access, DenyReason};
+
+    const NOW: Timestamp = Timestamp::from_unix(1_700_000_000);
+
+    fn feed(after: u64, next_after: u64) -> Changes {
+        Changes {
+            after: Revision::new(after),
+            entries: vec![],
+            next_after: Revision::new(next_after),
+            last_revision: Revision::new(next_after),
+            more: false,
+        }
+    }
+
+    fn reason_of_key(verifier: &Verifier) -> DenyReason {
+        let text =
+            "dof_v1_d79e8aeb42e5476893c7d4c59a166264:dof_sk_123456789012345678901234567890123456";
+        let denied = verifier.verify_text(text.as_bytes(), &Access::to("a"), NOW);
+        denied.unwrap_err().reason()
+    }
+
+    fn index() -> Arc<Index> {
+        Arc::new(Index::new(KeyFormat::new("dof").unwrap(), Peppers::none()))
+    }
+
+    #[test]
+    fn an_index_whose_store_went_back_refuses_permanently() {
+        let index = index();
+        let verifier = index.verifier(None);
+        index.apply(&feed(0, 10), NOW).unwrap();
+        assert_eq!(reason_of_key(&verifier), DenyReason::Mistyped);
+        let went_back = index.apply(&feed(10, 4), NOW).unwrap_err();
+        assert_eq!(reason_of_key(&verifier), DenyReason::NotReady);
+        assert!(!verifier.is_ready(NOW));
+        // The other store has come as far since: what it has instead of the known is unknown.
+        assert_eq!(index.apply(&feed(10, 11), NOW), Err(went_back));
+        assert_eq!(reason_of_key(&verifier), DenyReason::NotReady);
+    }
+
+    #[test]
+    fn an_invalidated_index_refuses_until_it_is_confirmed() {
+        let index = index();
+        let verifier = index.verifier(Some(Duration::from_secs(10)));
+        index.apply(&feed(0, 10), NOW).unwrap();
+        assert!(verifier.is_ready(NOW));
+        index.invalidate();
+        assert!(!verifier.is_ready(NOW));
+        assert_eq!(reason_of_key(&verifier), DenyReason::NotReady);
+        index.apply(&feed(10, 10), NOW).unwrap();
+        assert!(verifier.is_ready(NOW));
+        assert!(!verifier.is_ready(NOW.plus_seconds(10)));
+    }
 }

@@ -190,7 +190,10 @@ mod recorder {
                     return table.record(usage);
                 }
             }
-            let uses = usage.accepted.saturating_add(usage.refused);
+            self.add_lost(usage.accepted.saturating_add(usage.refused));
+        }
+
+        pub(crate) fn add_lost(&self, uses: u64) {
             self.lost.fetch_add(uses, Ordering::Relaxed);
         }
 

@@ -213,12 +213,23 @@ impl Verifier {
         }
     }
 
+    /// Whether calls are decided at `now`, or all refused as
+    /// [`DenyReason::NotReady`] or [`DenyReason::Stale`]: for a health check.
+    pub fn is_ready(&self, now: impl Into<Timestamp>) -> bool {
+        self.is_fresh(now.into())
+    }
+
+    #[inline]
+    fn is_fresh(&self, now: Timestamp) -> bool {
+        // Not in one direction only: a confirmation that lies ahead comes from a clock that has
+        // run back since, and says nothing of how old the index is.
+        now.as_unix().abs_diff(self.index.confirmed()) < self.age_limit
+    }
+
     /// The time to decide by, if the index knows enough to decide.
     #[inline]
     fn ready_at(&self, now: Timestamp) -> Result<Timestamp, Denied> {
-        // Not in one direction only: a confirmation that lies ahead comes from a clock that has
-        // run back since, and says nothing of how old the index is.
-        if now.as_unix().abs_diff(self.index.confirmed()) < self.age_limit {
+        if self.is_fresh(now) {
             Ok(self.index.ratchet(now))
         } else {
             Err(self.not_ready())
