@@ -65,6 +65,7 @@ examples:
     cargo run --release --locked --example rotate
     cargo run --release --locked --example leaver
     cargo run --release --locked --example custom_store
+    cargo run --release --locked --example axum_app -- --once
 
 # The program as it is released, with its manual pages and completions, in target/dist
 release:

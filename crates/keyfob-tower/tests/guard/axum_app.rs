@@ -9,6 +9,7 @@ use axum::{
 use http_body_util::BodyExt;
 use keyfob_tower::{Caller, CallerMissing, Refusal};
 use tower::ServiceExt;
+use tower_http::cors::{Any, CorsLayer};
 
 use crate::fixture::{Fixture, bearer};
 
@@ -107,22 +108,25 @@ async fn a_preflight_is_refused_by_the_guard_and_answered_by_a_layer_outside() {
         .route("/", get(|| async { "in" }))
         .layer(fixture.guard().namespace("orders"));
     let preflight = || {
-        Request::builder()
-            .method("OPTIONS")
-            .uri("/")
-            .body(Body::empty())
-            .unwrap()
+        let request = Request::builder().method("OPTIONS").uri("/");
+        let request = request
+            .header("origin", "https://app.test")
+            .header("access-control-request-method", "GET")
+            .header("access-control-request-headers", "authorization");
+        request.body(Body::empty()).unwrap()
     };
     let response = app.clone().oneshot(preflight()).await.unwrap();
     assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
-    let with_cors = app.layer(axum::middleware::from_fn(
-        |request: axum::extract::Request, next: axum::middleware::Next| async move {
-            if request.method() == "OPTIONS" {
-                return Response::new(Body::empty());
-            }
-            next.run(request).await
-        },
-    ));
-    let response = with_cors.oneshot(preflight()).await.unwrap();
+    let cors = CorsLayer::new()
+        .allow_origin(Any)
+        .allow_headers([AUTHORIZATION]);
+    let app = app.layer(cors);
+    let response = app.clone().oneshot(preflight()).await.unwrap();
     assert_eq!(response.status(), StatusCode::OK);
+    let allowed = &response.headers()["access-control-allow-headers"];
+    assert_eq!(allowed, "authorization");
+    // The layer outside lets a browser read refusals too.
+    let (response, _) = call(&app, "/", "Bearer x").await;
+    assert_eq!(response.status(), StatusCode::UNAUTHORIZED);
+    assert_eq!(response.headers()["access-control-allow-origin"], "*");
 }

@@ -82,7 +82,7 @@ impl Fixture {
 
     async fn create(&self, scopes: Scopes) -> CreatedKey {
         let name = format!("laptop {}", self.keys.fetch_add(1, Ordering::Relaxed));
-        let new = NewKey::for_user("team", "orders", "alice", &*name)
+        let new = NewKey::for_user("team", "orders", "alice", name.as_str())
             .unwrap()
             .expires_in(Ttl::hours(1).unwrap())
             .with_scopes(scopes);

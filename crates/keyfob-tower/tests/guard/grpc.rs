@@ -47,7 +47,7 @@ impl Health for AliceOnly {
 }
 
 /// Starts a server, which ends with the test's runtime.
-async fn serve(layer: GuardLayer) -> SocketAddr {
+fn serve(layer: GuardLayer) -> SocketAddr {
     let incoming = TcpIncoming::bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let address = incoming.local_addr().unwrap();
     let server = Server::builder()
@@ -75,8 +75,8 @@ async fn a_tonic_service_is_called_with_a_valid_key_only() {
     let key = bearer(&fixture.key().await);
     let plain = fixture.guard();
     for guard in [plain.clone().with_grpc_http_200(), plain] {
-        let orders = serve(guard.namespace("orders")).await;
-        let billing = serve(guard.namespace("billing")).await;
+        let orders = serve(guard.namespace("orders"));
+        let billing = serve(guard.namespace("billing"));
         let serving: i32 = ServingStatus::Serving.into();
         assert_eq!(check(orders, Some(&key)).await.unwrap(), serving);
         for (address, credential, code) in [
@@ -88,7 +88,7 @@ async fn a_tonic_service_is_called_with_a_valid_key_only() {
             assert_eq!(status.code(), code);
         }
     }
-    let stale = serve(fixture.guard().with_grpc_http_200().namespace("orders")).await;
+    let stale = serve(fixture.guard().with_grpc_http_200().namespace("orders"));
     fixture.advance(10);
     let status = check(stale, Some(&key)).await.unwrap_err();
     assert_eq!(

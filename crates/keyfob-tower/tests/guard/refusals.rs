@@ -324,7 +324,7 @@ async fn no_form_of_a_refusal_shows_the_credential() {
     let layer = fixture.guard().namespace("billing");
     for credentials in [&[&*bearer(&key)][..], &[&*bearer(&key), &*basic(&key)]] {
         let answer = send(&layer, request("/", credentials)).await;
-        assert_eq!(answer.status.is_client_error(), true);
+        assert!(answer.status.is_client_error());
         assert!(!format!("{answer:?}").contains(secret));
     }
     assert!(!format!("{layer:?} {:?}", fixture.guard()).contains(secret));
