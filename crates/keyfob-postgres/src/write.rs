@@ -19,7 +19,11 @@ use crate::{
 };
 
 /// The statements that keep what was judged, the notice of it at their end.
-pub(crate) fn writes<'a>(commit: &'a Commit, write: &'a WriteSet, attempt: [u8; 16]) -> Result<Vec<Step<'a>>> {
+pub(crate) fn writes<'a>(
+    commit: &'a Commit,
+    write: &'a WriteSet,
+    attempt: [u8; 16],
+) -> Result<Vec<Step<'a>>> {
     let event = &write.event;
     let at = revision(write.revision);
     let mut steps = vec![
@@ -66,7 +70,11 @@ pub(crate) fn writes<'a>(commit: &'a Commit, write: &'a WriteSet, attempt: [u8; 
                 values!["legacy", place, policy, at],
             ));
         }
-        Some(_) => return Err(DatabaseError::other("an item that this version does not know")),
+        Some(_) => {
+            return Err(DatabaseError::other(
+                "an item that this version does not know",
+            ));
+        }
         None => {}
     }
     steps.push(Step::new(sql::NOTIFY, values![at]));

@@ -51,12 +51,10 @@ fn item(connection: &Connection, kind: &str, revision: i64) -> Result<Item> {
             .query_row([revision], |row| {
                 Columns::of(row).key_id().map(Item::KeyDeleted)
             }),
-        "cutoff" => sql::CUTOFF_AT
-            .on(connection)?
-            .query_row([revision], |row| {
-                let cutoff = Columns::of(row).cutoff_and_target()?;
-                Ok(Item::Cutoff(cutoff))
-            }),
+        "cutoff" => sql::CUTOFF_AT.on(connection)?.query_row([revision], |row| {
+            let cutoff = Columns::of(row).cutoff_and_target()?;
+            Ok(Item::Cutoff(cutoff))
+        }),
         "legacy" => sql::LEGACY_AT.on(connection)?.query_row([revision], |row| {
             Columns::of(row).legacy().map(Item::Legacy)
         }),

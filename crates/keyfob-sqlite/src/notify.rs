@@ -78,7 +78,10 @@ impl Shared {
                 thread::park();
                 continue;
             }
-            let found = source.check_place().ok().and_then(|()| head(connection).ok());
+            let found = source
+                .check_place()
+                .ok()
+                .and_then(|()| head(connection).ok());
             if found.is_none_or(|(revision, _)| revision != seen) {
                 self.wake_all();
             }

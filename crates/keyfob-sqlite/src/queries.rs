@@ -140,7 +140,10 @@ pub(crate) fn policy(connection: &Connection, tenant: Option<&Tenant>) -> Result
     effective(connection, "keys", tenant)
 }
 
-pub(crate) fn legacy_policy(connection: &Connection, tenant: Option<&Tenant>) -> Result<LegacyPolicy> {
+pub(crate) fn legacy_policy(
+    connection: &Connection,
+    tenant: Option<&Tenant>,
+) -> Result<LegacyPolicy> {
     effective(connection, "legacy", tenant)
 }
 

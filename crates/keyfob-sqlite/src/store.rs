@@ -17,9 +17,18 @@ use keyfob::{
 };
 
 use crate::{
-    BackupError, CheckError, OpenError, Options, backup::back_up, check::check,
-    error::Gone, feed, notify::ChangeNotifier, open::Source, queries, readers::Readers,
-    snapshot::{head, key_format}, usage, writer::Writer,
+    BackupError, CheckError, OpenError, Options,
+    backup::back_up,
+    check::check,
+    error::Gone,
+    feed,
+    notify::ChangeNotifier,
+    open::Source,
+    queries,
+    readers::Readers,
+    snapshot::{head, key_format},
+    usage,
+    writer::Writer,
 };
 
 /// Keys, audit trail and change feed in one `SQLite` file.

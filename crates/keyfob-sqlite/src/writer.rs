@@ -14,7 +14,12 @@ use keyfob::{
 };
 use rusqlite::{Connection, ErrorCode, ffi};
 
-use crate::{error::Gone, sql::Transaction, usage, write::{keep, record_key_format}};
+use crate::{
+    error::Gone,
+    sql::Transaction,
+    usage,
+    write::{keep, record_key_format},
+};
 
 /// What the writer is asked to do.
 #[derive(Debug)]
@@ -41,7 +46,13 @@ impl Writer {
         let (tasks, inbox) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("keyfob-sqlite-writer".into())
-            .spawn(move || WriteLoop { connection, on_commit }.work(&inbox))?;
+            .spawn(move || {
+                WriteLoop {
+                    connection,
+                    on_commit,
+                }
+                .work(&inbox)
+            })?;
         Ok(Self {
             tasks: Some(tasks),
             thread: Some(thread),
