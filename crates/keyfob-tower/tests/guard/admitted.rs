@@ -80,7 +80,7 @@ async fn a_guard_without_settings_goes_by_the_clock_of_the_system() {
     let keyring = Keyring::open(MemoryStore::new(), "acme").await.unwrap();
     let new = NewKey::for_user("team", "orders", "alice", "laptop").unwrap();
     let key = keyring.create(&Context::system(now()), new).await.unwrap();
-    let verifier = keyring.index().verifier(Some(Duration::from_secs(60)));
+    let verifier = keyring.index().verifier(Some(Duration::from_mins(1)));
     let layer = Guard::new(verifier).namespace("orders");
     let answer = send(&layer, request("/", &[&bearer(&key)])).await;
     assert_eq!(answer.status, StatusCode::OK);
