@@ -1,0 +1,9 @@
+//! What a guard lets through, what it refuses and how.
+
+mod admitted;
+mod axum_app;
+mod fixture;
+mod grpc;
+mod hyper_server;
+mod namespaces;
+mod refusals;
