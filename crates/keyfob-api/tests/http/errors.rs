@@ -147,8 +147,14 @@ async fn a_query_that_does_not_fit_is_refused() {
         assert_eq!(answer.refused(400, "bad_request"), message, "{query}");
     }
     for (query, message) in [
-        ("since=yesterday", "since: not a time as in 2025-12-19T10:30:00Z (RFC 3339)"),
-        ("until=1", "until: not a time as in 2025-12-19T10:30:00Z (RFC 3339)"),
+        (
+            "since=yesterday",
+            "since: not a time as in 2025-12-19T10:30:00Z (RFC 3339)",
+        ),
+        (
+            "until=1",
+            "until: not a time as in 2025-12-19T10:30:00Z (RFC 3339)",
+        ),
         (
             "key=x",
             "key: not the identifier of a key or of a legacy credential",

@@ -151,10 +151,7 @@ async fn others_can_authenticate_and_their_faults_are_bounded() {
     };
     let router = build(false, &panics);
     let caller = Answer::of(&router, ask(Some("alice"))).await.expect(200);
-    assert_eq!(
-        caller["actor"]["owner"],
-        json!("user:alice")
-    );
+    assert_eq!(caller["actor"]["owner"], json!("user:alice"));
     Answer::of(&router, ask(None))
         .await
         .refused(401, "unauthorized");
