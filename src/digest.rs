@@ -302,8 +302,8 @@ pub(crate) fn is_zero(difference: u64) -> Choice {
     difference.ct_eq(&0)
 }
 
-/// What the digest of a key is made of: `kf1`, the 16 bytes of its id and the 36 characters of
-/// its secret. One block of SHA-256, on one cache line; wiped when it goes.
+/// The message that a key's digest covers: `kf1`, the 16 bytes of the id and the 36 characters of
+/// the secret. One SHA-256 block on one cache line; zeroized when it is dropped.
 #[repr(align(64))]
 pub(crate) struct KeyBlock(OneBlock);
 
