@@ -166,7 +166,6 @@ fn draw<const N: usize>(random: &dyn Random) -> Result<[u8; N], RandomError> {
 mod tests {
     use alloc::{collections::BTreeSet, format, string::ToString};
 
-
     use super::*;
     use crate::random::SystemRandom;
 

@@ -226,7 +226,11 @@ mod tests {
         for byte in 0..=255u8 {
             let parsed = KeyId::from_hex(&[byte; 32]);
             let fits = byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-            assert_eq!(parsed.err().map(KeyIdError::position), (!fits).then_some(0), "byte {byte:#x}");
+            assert_eq!(
+                parsed.err().map(KeyIdError::position),
+                (!fits).then_some(0),
+                "byte {byte:#x}"
+            );
         }
     }
 

@@ -503,10 +503,10 @@ mod tests {
 
     use super::*;
     use crate::{
-        random::SystemRandom,
         digest::PepperId,
         identity::Actor,
         name::{LabelName, LabelValue, NamespaceId, Reason, Scope, TeamId, UserId},
+        random::SystemRandom,
     };
 
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
@@ -538,13 +538,7 @@ mod tests {
     }
 
     fn issue(new: NewKey, policy: &Policy) -> Result<KeyRecord, LifecycleError> {
-        let issued = new.issue(
-            &at(0),
-            policy,
-            &format(),
-            &Peppers::none(),
-            &SystemRandom,
-        );
+        let issued = new.issue(&at(0), policy, &format(), &Peppers::none(), &SystemRandom);
         issued.map(|(record, _)| record)
     }
 

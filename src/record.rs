@@ -321,7 +321,6 @@ impl From<&KeyRecord> for KeyInfo {
 mod tests {
     use alloc::{format, vec::Vec};
 
-
     use super::*;
     use crate::{
         digest::Peppers,

@@ -8,9 +8,10 @@ use std::{
 
 use keyfob::{
     Access, Actor, Context, Denied, IssuedKey, KeyInfo, KeyStore, Keyring, MemoryStore, NewKey,
-    Principal, Scopes, Tenant, Verifier, block_on,
+    Principal, Scopes, Tenant, Verifier,
     audit::{AuditEvent, ChainError},
     authorization::{HeaderBuffer, HeaderError},
+    block_on,
     gateway::{Credential, FollowError, Index, IndexError, UsageRecorder},
     key::{FormatError, KeyDigest, KeyError, PepperError, Peppers, PresentedKey, RandomError},
     legacy::{LegacyPolicy, LegacyRecord, PresentedLegacy},

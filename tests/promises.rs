@@ -205,9 +205,7 @@ fn a_key_opens_its_own_namespace_only() {
     let spaces: Vec<String> = (0..20).map(|n| format!("fn-{n}")).collect();
     let keys: Vec<IssuedKey> = spaces
         .iter()
-        .map(|space| {
-            house.create(key_in(tenant(space), "alice"))
-        })
+        .map(|space| house.create(key_in(tenant(space), "alice")))
         .collect();
     for (own, key) in spaces.iter().zip(&keys) {
         for space in &spaces {
@@ -650,12 +648,7 @@ fn removing_a_member_does_not_cost_more_with_more_keys() {
     let before = block_on(store.changes(keyfob::store::Revision::ZERO, 10_000))
         .unwrap()
         .next_after;
-    block_on(
-        house
-            .keyring
-            .remove_member(&at(START), team(), user("bob")),
-    )
-    .unwrap();
+    block_on(house.keyring.remove_member(&at(START), team(), user("bob"))).unwrap();
     let changes: Changes = block_on(store.changes(before, 10_000)).unwrap();
     assert_eq!(changes.entries.len(), 1, "one line drawn, no key rewritten");
 }
@@ -1054,9 +1047,7 @@ fn an_end_is_not_moved_before_the_beginning() {
     );
     assert!(matches!(
         outcome,
-        Err(manage::Error::Lifecycle(
-            manage::LifecycleError::NeverValid
-        ))
+        Err(manage::Error::Lifecycle(manage::LifecycleError::NeverValid))
     ));
 }
 

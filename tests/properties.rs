@@ -4,8 +4,8 @@ use std::sync::LazyLock;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyfob::{
-    Access, Context, IssuedKey, KeyId, Keyring, MemoryStore, NewKey, Owner, Tenant,
-    Timestamp, Ttl, Verifier,
+    Access, Context, IssuedKey, KeyId, Keyring, MemoryStore, NewKey, Owner, Tenant, Timestamp, Ttl,
+    Verifier,
     authorization::{self, HeaderBuffer},
     block_on,
     gateway::Credential,

@@ -86,5 +86,8 @@ fn keep(commit: &Commit) {
 }
 
 fn index() -> Index {
-    Index::new(KeyFormat::new("dof").expect("a good prefix"), Peppers::none())
+    Index::new(
+        KeyFormat::new("dof").expect("a good prefix"),
+        Peppers::none(),
+    )
 }
