@@ -305,7 +305,7 @@ mod tests {
     #[test]
     fn the_longest_credential_fits() {
         let format = KeyFormat::new("abcdefghijklmnop").unwrap();
-        let key = crate::IssuedKey::generate(&format, &ring::rand::SystemRandom::new()).unwrap();
+        let key = crate::IssuedKey::generate(&format, &crate::random::SystemRandom).unwrap();
         let value = basic(key.expose());
         assert_eq!(value.len(), 154);
         assert!(parse(&format, value.as_bytes(), &mut HeaderBuffer::new()).is_ok());

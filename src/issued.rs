@@ -166,14 +166,14 @@ fn draw<const N: usize>(random: &dyn Random) -> Result<[u8; N], RandomError> {
 mod tests {
     use alloc::{collections::BTreeSet, format, string::ToString};
 
-    use ring::rand::SystemRandom;
 
     use super::*;
+    use crate::random::SystemRandom;
 
     #[test]
     fn makes_what_the_parser_takes() {
         let format = KeyFormat::new("abcdefghijklmnop").unwrap();
-        let issued = IssuedKey::generate(&format, &SystemRandom::new()).unwrap();
+        let issued = IssuedKey::generate(&format, &SystemRandom).unwrap();
         let presented = PresentedKey::parse(&format, issued.expose().as_bytes()).unwrap();
         assert_eq!(presented.secret(), issued.presented().secret());
         assert!(format.is_well_formed_secret(issued.expose_secret()));
@@ -186,7 +186,7 @@ mod tests {
     #[test]
     fn prints_its_id_and_no_more() {
         let format = KeyFormat::new("dof").unwrap();
-        let key = IssuedKey::generate(&format, &SystemRandom::new()).unwrap();
+        let key = IssuedKey::generate(&format, &SystemRandom).unwrap();
         let expected = format!("IssuedKey {{ id: {}, .. }}", key.id());
         assert_eq!(format!("{key:?}"), expected);
     }
@@ -194,9 +194,8 @@ mod tests {
     #[test]
     fn no_two_keys_are_alike() {
         let format = KeyFormat::new("dof").unwrap();
-        let rng = SystemRandom::new();
         let keys: BTreeSet<_> = (0..10_000)
-            .map(|_| IssuedKey::generate(&format, &rng).unwrap())
+            .map(|_| IssuedKey::generate(&format, &SystemRandom).unwrap())
             .flat_map(|key| [key.id().to_string(), key.expose_secret().to_string()])
             .collect();
         assert_eq!(keys.len(), 20_000);
@@ -205,23 +204,26 @@ mod tests {
     #[test]
     fn a_new_secret_keeps_the_id() {
         let format = KeyFormat::new("dof").unwrap();
-        let rng = SystemRandom::new();
-        let old = IssuedKey::generate(&format, &rng).unwrap();
-        let new = IssuedKey::with_id(&format, old.id(), &rng).unwrap();
+        let old = IssuedKey::generate(&format, &SystemRandom).unwrap();
+        let new = IssuedKey::with_id(&format, old.id(), &SystemRandom).unwrap();
         assert_eq!(new.id(), old.id());
         assert_ne!(new.expose_secret(), old.expose_secret());
     }
 
     #[test]
     fn a_stuck_source_makes_no_key() {
-        #[expect(
-            deprecated,
-            reason = "ring's trait is sealed, so its own stuck source serves"
-        )]
-        let stuck = ring::test::rand::FixedByteRandom { byte: 0x42 };
+        struct Stuck;
+
+        impl Random for Stuck {
+            fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomError> {
+                bytes.fill(0x42);
+                Ok(())
+            }
+        }
+
         let format = KeyFormat::new("dof").unwrap();
         assert_eq!(
-            IssuedKey::generate(&format, &stuck).unwrap_err(),
+            IssuedKey::generate(&format, &Stuck).unwrap_err(),
             RandomError
         );
     }

@@ -215,7 +215,7 @@ mod tests {
                 assert_eq!(parsed.is_ok(), fits, "byte {byte:#x} at {at}");
                 match parsed {
                     Ok(id) => assert_eq!(id.to_digits(), text),
-                    Err(position) => assert_eq!(position, at),
+                    Err(error) => assert_eq!(error.position(), at),
                 }
             }
         }
@@ -226,7 +226,7 @@ mod tests {
         for byte in 0..=255u8 {
             let parsed = KeyId::from_hex(&[byte; 32]);
             let fits = byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-            assert_eq!(parsed.err(), (!fits).then_some(0), "byte {byte:#x}");
+            assert_eq!(parsed.err().map(KeyIdError::position), (!fits).then_some(0), "byte {byte:#x}");
         }
     }
 

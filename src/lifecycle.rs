@@ -500,10 +500,10 @@ pub enum LifecycleError {
 
 #[cfg(test)]
 mod tests {
-    use ring::rand::SystemRandom;
 
     use super::*;
     use crate::{
+        random::SystemRandom,
         digest::PepperId,
         identity::Actor,
         name::{LabelName, LabelValue, NamespaceId, Reason, Scope, TeamId, UserId},
@@ -543,7 +543,7 @@ mod tests {
             policy,
             &format(),
             &Peppers::none(),
-            &SystemRandom::new(),
+            &SystemRandom,
         );
         issued.map(|(record, _)| record)
     }
@@ -566,16 +566,13 @@ mod tests {
             policy,
             &format(),
             &Peppers::none(),
-            &SystemRandom::new(),
+            &SystemRandom,
         );
         rotated.map(|(record, _)| record)
     }
 
     fn with_grace(grace_seconds: u64) -> Rotation {
-        Rotation {
-            grace_seconds,
-            renew: None,
-        }
+        Rotation::new().with_grace(Duration::from_secs(grace_seconds))
     }
 
     fn one_label() -> Labels {
@@ -655,7 +652,7 @@ mod tests {
         let record = from(2 * HOUR - 1).unwrap();
         let renewed = |life| {
             let rotation = Rotation {
-                grace_seconds: 0,
+                grace: Duration::ZERO,
                 renew: Some(Expiry::At(after(life))),
             };
             rotate(record.clone(), 0, &rotation, &policy).map(|record| record.expires_at)
@@ -729,7 +726,7 @@ mod tests {
     fn a_replaced_secret_ends_with_its_grace_or_before() {
         let policy = Policy {
             max_ttl: Some(Ttl::hours(12).unwrap()),
-            max_grace_seconds: 10 * HOUR,
+            max_grace: Duration::from_secs(10 * HOUR),
             ..Policy::default()
         };
         let until = |record: &KeyRecord, seconds, grace| {
@@ -830,22 +827,21 @@ mod tests {
         let peppers = Peppers::none()
             .with_current(PepperId::new(1).unwrap(), &[1; 32])
             .unwrap();
-        let rng = SystemRandom::new();
         let (record, key) = new_key()
             .issue(
                 &at(0),
                 &Policy::default(),
                 &format(),
                 &Peppers::none(),
-                &rng,
+                &SystemRandom,
             )
             .unwrap();
         let rehashed = |key: &IssuedKey| {
             let record = record.clone();
             record.rehashed(&key.presented(), &peppers, &at(1))
         };
-        let wrong_secret = IssuedKey::with_id(&format(), key.id(), &rng).unwrap();
-        let stranger = IssuedKey::generate(&format(), &rng).unwrap();
+        let wrong_secret = IssuedKey::with_id(&format(), key.id(), &SystemRandom).unwrap();
+        let stranger = IssuedKey::generate(&format(), &SystemRandom).unwrap();
         for other in [wrong_secret, stranger] {
             assert!(matches!(rehashed(&other), Err(LifecycleError::OtherSecret)));
         }

@@ -141,8 +141,7 @@ impl<'a> Principal<'a> {
     /// Creates the context of a management call by this principal. The commit is refused if the
     /// credential no longer works or has lost any of its present scopes.
     pub fn context(&self, now: impl Into<Timestamp>) -> Context {
-        let authority = Authority::credential(self.credential, self.scopes().clone());
-        Context::new(self.to_actor(), now).with_authority(authority)
+        self.to_owned().context(now)
     }
 
     /// The principal as the actor of a management call.
@@ -195,6 +194,22 @@ pub struct OwnedPrincipal {
     pub expires_at: Option<Timestamp>,
     /// Whether the secret is one that a rotation replaced.
     pub used_replaced_secret: bool,
+}
+
+impl OwnedPrincipal {
+    /// As [`Principal::to_actor`].
+    pub fn to_actor(&self) -> Actor {
+        Actor {
+            owner: self.owner.clone(),
+            credential: Some(self.credential),
+        }
+    }
+
+    /// As [`Principal::context`]: the store checks the credential again when the change commits.
+    pub fn context(&self, now: impl Into<Timestamp>) -> Context {
+        let authority = Authority::credential(self.credential, self.scopes.clone());
+        Context::new(self.to_actor(), now).with_authority(authority)
+    }
 }
 
 /// Writes the same text as [`Principal`].

@@ -321,7 +321,6 @@ impl From<&KeyRecord> for KeyInfo {
 mod tests {
     use alloc::{format, vec::Vec};
 
-    use ring::rand::SystemRandom;
 
     use super::*;
     use crate::{
@@ -355,7 +354,7 @@ mod tests {
                 &Policy::default(),
                 &KeyFormat::new("dof").unwrap(),
                 &Peppers::none(),
-                &SystemRandom::new(),
+                &crate::random::SystemRandom,
             )
             .unwrap();
         KeyRecord {

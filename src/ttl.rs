@@ -200,10 +200,27 @@ mod tests {
         assert_eq!(Ttl::from_seconds(min), Ok(Ttl::MIN));
         assert_eq!(Ttl::from_seconds(max), Ok(Ttl::MAX));
         assert_eq!(Ttl::from_seconds(max + 1), Err(TtlError::TooLong));
-        assert_eq!(Ttl::days(0).unwrap(), Ttl::MIN);
-        assert_eq!(Ttl::hours(0).unwrap(), Ttl::MIN);
-        assert_eq!(Ttl::days(u32::MAX).unwrap(), Ttl::MAX);
-        assert_eq!(Ttl::hours(u32::MAX).unwrap(), Ttl::MAX);
+        assert_eq!(Ttl::hours(1), Ok(Ttl::MIN));
+        assert_eq!(Ttl::days(3_650_000), Ok(Ttl::MAX));
+        assert_eq!(Ttl::days(3_650_001), Err(TtlError::TooLong));
+        assert_eq!(Ttl::days(u32::MAX), Err(TtlError::TooLong));
+    }
+
+    #[test]
+    fn a_ttl_of_zero_is_refused_and_not_changed() {
+        assert_eq!(Ttl::from_seconds(0), Err(TtlError::TooShort));
+        assert_eq!(Ttl::days(0), Err(TtlError::TooShort));
+        assert_eq!(Ttl::hours(0), Err(TtlError::TooShort));
+        assert_eq!(Ttl::try_from(Duration::ZERO), Err(TtlError::TooShort));
+    }
+
+    #[test]
+    fn a_duration_loses_its_fraction_of_a_second_only() {
+        let duration = Duration::from_millis(3_600_999);
+        assert_eq!(Ttl::try_from(duration), Ok(Ttl::MIN));
+        assert_eq!(Duration::from(Ttl::MIN), Duration::from_secs(3_600));
+        let over = Duration::from(Ttl::MAX) + Duration::from_secs(1);
+        assert_eq!(Ttl::try_from(over), Err(TtlError::TooLong));
     }
 
     #[test]

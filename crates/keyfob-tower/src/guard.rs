@@ -172,7 +172,7 @@ impl Guard {
     ///
     /// A gRPC call is a request with the content type `application/grpc`. With and without this
     /// setting it is refused in the form of gRPC: no body, and `grpc-status` 16, 7, 3, 5, 8 or 14
-    /// for 401, 403, 400, 404, 429 or 503. Clients take that code whatever the HTTP status is;
+    /// for 401, 403, 400, 404, 429 or 503. Clients prefer that code to the HTTP status;
     /// proxies and their metrics may want the 200.
     ///
     /// # Security

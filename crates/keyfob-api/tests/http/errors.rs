@@ -111,7 +111,7 @@ async fn what_does_not_fit_is_refused_with_its_field_and_never_repeated() {
             "scopes: * means every scope, and must be the only one",
         ),
         (
-            "{\"name\": \"a\", \"owner\": {\"type\": \"user\", \"id\": \"\"}}".to_owned(),
+            "{\"name\": \"a\", \"owner\": \"user:\"}".to_owned(),
             "user is empty",
         ),
     ] {

@@ -9,11 +9,14 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     task::Poll,
+    time::Duration,
 };
 
 use axum::http::{HeaderName, Request, Response, StatusCode};
 use http_body_util::Full;
 use hyper::body::Bytes;
+use keyfob::{Context, Keyring, MemoryStore, NewKey, now};
+use keyfob_tower::Guard;
 use tower::{Layer, Service, ServiceExt, limit::ConcurrencyLimitLayer, service_fn};
 
 use crate::fixture::{Fixture, basic, bearer, request, send};
@@ -70,6 +73,17 @@ async fn a_key_with_every_required_scope_passes() {
         let answer = send(&layer, request("/", &[&bearer(&key)])).await;
         assert_eq!(answer.status, status);
     }
+}
+
+#[tokio::test]
+async fn a_guard_without_settings_goes_by_the_clock_of_the_system() {
+    let keyring = Keyring::open(MemoryStore::new(), "acme").await.unwrap();
+    let new = NewKey::for_user("team", "orders", "alice", "laptop").unwrap();
+    let key = keyring.create(&Context::system(now()), new).await.unwrap();
+    let verifier = keyring.index().verifier(Some(Duration::from_mins(1)));
+    let layer = Guard::new(verifier).namespace("orders");
+    let answer = send(&layer, request("/", &[&bearer(&key)])).await;
+    assert_eq!(answer.status, StatusCode::OK);
 }
 
 #[tokio::test]

@@ -136,3 +136,21 @@ async fn each_status_has_its_code_of_grpc() {
         }
     }
 }
+
+#[tokio::test]
+async fn only_a_grpc_call_is_refused_with_200() {
+    let fixture = Fixture::new().await;
+    let layer = fixture.guard().with_grpc_http_200().namespace("orders");
+    for content_type in [
+        "application/json",
+        "application/grpc-web",
+        "text/application/grpc",
+    ] {
+        let mut call = request("/", &[]);
+        let value = HeaderValue::from_static(content_type);
+        call.headers_mut().insert(CONTENT_TYPE, value);
+        let answer = send(&layer, call).await;
+        assert_eq!(answer.status, 401, "{content_type}");
+        assert!(answer.all("grpc-status").is_empty());
+    }
+}

@@ -1,6 +1,7 @@
 //! What a guard lets through, what it refuses and how.
 
 mod admitted;
+#[cfg(feature = "axum")]
 mod axum_app;
 mod fixture;
 mod grpc;

@@ -133,7 +133,7 @@ async fn the_function_that_reads_the_namespace_sees_no_credential() {
 }
 
 /// The targets go over a socket as they are. What passes must be for `orders` to every program
-/// that could read the path after the guard, in whichever way it normalises.
+/// that could read the path after the guard, however it normalises.
 #[tokio::test]
 async fn no_target_passes_that_another_program_takes_for_another_namespace() {
     let fixture = Fixture::new().await;
