@@ -92,7 +92,7 @@ impl FromStr for Timestamp {
 
 /// A text is not a timestamp in RFC 3339.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("time: must be in RFC 3339, as in 2025-12-19T10:30:00Z")]
+#[error("must be a time in RFC 3339, as in 2025-12-19T10:30:00Z")]
 pub struct TimestampError;
 
 impl From<Timestamp> for OffsetDateTime {
