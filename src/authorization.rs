@@ -189,7 +189,7 @@ mod tests {
     use alloc::{format, string::String, vec::Vec};
 
     use super::*;
-    use crate::credential::CredentialId;
+    use crate::credential_id::CredentialId;
 
     const TEXT: &str =
         "dof_v1_d79e8aeb42e5476893c7d4c59a166264:dof_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI";

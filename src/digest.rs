@@ -371,6 +371,7 @@ mod tests {
     use alloc::string::ToString;
 
     use super::*;
+    use crate::legacy::PresentedLegacy;
 
     const TEXT: &[u8] =
         b"dof_v1_d79e8aeb42e5476893c7d4c59a166264:dof_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI";

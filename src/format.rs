@@ -344,6 +344,7 @@ impl<'de> serde::Deserialize<'de> for KeyFormat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credential_id::CredentialId;
 
     #[test]
     fn prefixes_keep_the_rule() {

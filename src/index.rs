@@ -588,10 +588,11 @@ fn own_or_default<'a, P>(
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec;
+    use alloc::{sync::Arc, vec};
+    use core::time::Duration;
 
     use super::*;
-    use crate::{Access, DenyReason};
+    use crate::{Access, DenyReason, Verifier};
 
     const NOW: Timestamp = Timestamp::from_unix(1_700_000_000);
 

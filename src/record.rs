@@ -322,6 +322,7 @@ mod tests {
     use alloc::{format, vec::Vec};
 
     use super::*;
+    use crate::revocation::RevocationCause;
     use crate::{
         digest::Peppers,
         format::KeyFormat,
