@@ -76,6 +76,7 @@ examples:
     cargo run --release --locked --example rotate
     cargo run --release --locked --example leaver
     cargo run --release --locked --example custom_store
+    cargo run --release --locked --example axum_app -- --once
 
 # Build the program for distribution, with manual pages and completions, in target/keyfob
 release:
