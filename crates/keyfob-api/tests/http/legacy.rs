@@ -184,7 +184,7 @@ async fn a_legacy_policy_and_a_legacy_credential_are_what_they_must_be() {
         (json!({}), "sunset: missing"),
         (
             json!({"sunset": "soon"}),
-            "sunset: not a time as in 2025-12-19T10:30:00Z (RFC 3339)",
+            "sunset: must be a time in RFC 3339, as in 2025-12-19T10:30:00Z",
         ),
         (
             json!({"sunset": null, "brownouts": [{"start": "x", "end": "y"}]}),
