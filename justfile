@@ -28,7 +28,7 @@ typos:
 # Check licences, bans and sources of dependencies; of the tools' dependencies bans and sources
 deny:
     @.ci/need cargo-deny
-    cargo deny check bans licenses sources
+    cargo deny --workspace check bans licenses sources
     for manifest in fuzz/Cargo.toml tools/*/Cargo.toml; do cargo deny --manifest-path "$manifest" check --allow duplicate bans sources; done
 
 # Lint everything, with every feature
