@@ -135,7 +135,10 @@ async fn a_query_that_does_not_fit_is_refused() {
         ("limit=0", "limit: not a number from 1 to 1000"),
         ("limit=1001", "limit: not a number from 1 to 1000"),
         ("limit=x", "limit: not a number from 1 to 1000"),
-        ("cursor=x", "cursor: must be the `next` of an earlier page, as in c1f"),
+        (
+            "cursor=x",
+            "cursor: must be the `next` of an earlier page, as in c1f",
+        ),
         ("owner=alice", "owner: must be user:NAME or service:NAME"),
         ("owner=user:", "user is empty"),
         ("status=expired", "status: not active, disabled or revoked"),
