@@ -10,9 +10,9 @@ use tokio_postgres::types::Json;
 use crate::{
     DatabaseError,
     retry::Backoff,
-    row::Columns,
+    row::{self, number},
     session::{Kept, Step, values},
-    snapshot::{read_set, revision, snapshot},
+    snapshot::{questions, snapshot},
     sql,
     store::{Inner, TRIES},
     write::writes,
@@ -64,28 +64,28 @@ impl Inner {
         }
     }
 
-    /// Two flights of statements: the first locks the log and answers the questions, the second
+    /// Two flights of statements: the first locks the log and answers the read set, the second
     /// writes and commits.
     async fn try_commit(&self, commit: &Commit) -> Result<Revision, Failure> {
         let mut session = self.session().await?;
-        let asked = read_set(commit);
+        let (asked, answers): (Vec<_>, Vec<_>) = questions(commit).into_iter().unzip();
         let flown = session.fly(Some(sql::BEGIN), &asked, None).await?;
-        let judged = flown
+        let decided = flown
             .rows()
-            .and_then(|answers| snapshot(commit, answers))
+            .and_then(|rows| snapshot(&answers, rows))
             .map_err(Failure::from)
             .and_then(|(snapshot, attempt)| match commit.decide(&snapshot) {
-                Ok(write) => Ok((write, attempt)),
+                Ok(write_set) => Ok((write_set, attempt)),
                 Err(conflict) => Err(Failure::Conflict(conflict)),
             });
-        let (write, attempt) = match judged {
-            Ok(judged) => judged,
+        let (write_set, attempt) = match decided {
+            Ok(decided) => decided,
             Err(failure) => {
                 session.roll_back().await;
                 return Err(failure);
             }
         };
-        let steps = match writes(commit, &write, attempt) {
+        let steps = match writes(&write_set, attempt) {
             Ok(steps) => steps,
             Err(error) => {
                 session.roll_back().await;
@@ -93,7 +93,7 @@ impl Inner {
             }
         };
         let flown = session.fly(None, &steps, Some(sql::COMMIT)).await?;
-        let revision = write.revision;
+        let revision = write_set.revision;
         match flown.kept() {
             Kept::Yes => Ok(revision),
             Kept::No(error) => Err(Failure::Before(error)),
@@ -112,7 +112,7 @@ impl Inner {
             let step = Step::new(sql::SET_KEY_FORMAT, values![Json(format)]);
             let rows = session.rows(step).await?;
             match rows.first() {
-                Some(row) => Columns::of(row).json(),
+                Some(row) => row::json(row, 0),
                 None => Err(DatabaseError::other("the head of the log is missing")),
             }
         };
@@ -142,11 +142,11 @@ impl Inner {
         let mut session = self.session().await?;
         let steps = [
             Step::new(sql::LOCK_LOG, values![]),
-            Step::new(sql::ATTEMPT_AT, values![revision(mark.revision)]),
+            Step::new(sql::ATTEMPT_AT, values![number(mark.revision.get())]),
         ];
         let flown = session.fly(Some(sql::BEGIN), &steps, Some(sql::ROLLBACK));
         let rows = flown.await?.rows()?.nth(1).unwrap_or_default();
-        let attempt = rows.first().map(|row| Columns::of(row).attempt());
+        let attempt = rows.first().map(|row| row::bytes(row, 0));
         Ok(attempt.transpose()? == Some(mark.attempt))
     }
 }

@@ -14,7 +14,7 @@ use tokio::{
 };
 use tokio_postgres::AsyncMessage;
 
-use crate::{DatabaseError, connect::Connector, retry::Backoff, row::Columns, sql};
+use crate::{DatabaseError, connect::Connector, retry::Backoff, row, sql};
 
 /// Tells the last revision of the log to every caller that waits for a change.
 ///
@@ -147,7 +147,7 @@ async fn listen_once(
         let row = tokio::time::timeout(every.max(PATIENCE), client.query_one(&statement, &[]))
             .await
             .map_err(|_| DatabaseError::late())??;
-        let revision = Columns::of(&row).revision()?;
+        let revision = row::revision(&row, 0)?;
         tell.send_if_modified(|seen| {
             let is_new = !matches!(seen, Seen::Revision(known) if *known == revision);
             *seen = Seen::Revision(revision);

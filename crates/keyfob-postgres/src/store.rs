@@ -170,11 +170,15 @@ impl KeyStore for PostgresStore {
     }
 
     async fn policy(&self, tenant: Option<&Tenant>) -> Result<Policy, StoreError> {
-        read!(self, |session| queries::policy(session, "keys", tenant))
+        read!(self, |session| queries::policy(session, "policy", tenant))
     }
 
     async fn legacy_policy(&self, tenant: Option<&Tenant>) -> Result<LegacyPolicy, StoreError> {
-        read!(self, |session| queries::policy(session, "legacy", tenant))
+        read!(self, |session| queries::policy(
+            session,
+            "legacy_policy",
+            tenant
+        ))
     }
 
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
