@@ -66,7 +66,6 @@ test:
 
 # Build and test with the oldest versions that the manifests allow
 minimal-versions:
-    @.ci/need cc cargo-hack
     .ci/minimal-versions
 
 # Run the examples that end by themselves; each fails if a promise is broken
