@@ -1,4 +1,4 @@
-//! What was done and what was used: audit and usage.
+//! Usage and the audit trail.
 
 use alloc::vec::Vec;
 
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Keyring {
-    /// What is known of the use of these credentials.
+    /// Returns the usage of these credentials; a credential that was never used is left out.
     ///
     /// # Errors
     ///
@@ -21,22 +21,28 @@ impl Keyring {
         Ok(self.store.usage(credentials).await?)
     }
 
-    /// Takes what a recorder has seen to the store, and gives the number of uses that the
-    /// recorder had no room for. If the store fails, or the future is dropped before its end,
-    /// what was taken goes back to the recorder.
+    /// Moves the usage from a recorder to the store, and returns the number of uses that the
+    /// recorder had no room for. If the store fails or the future is dropped, the usage and that
+    /// number return to the recorder.
     ///
     /// # Errors
     ///
     /// The store failed -> [`Error::Store`].
     pub async fn flush_usage(&self, recorder: &UsageRecorder) -> Result<u64, Error> {
         let (batch, lost) = recorder.drain();
-        let mut taken = Taken { batch, recorder };
-        self.store.record_usage(&taken.batch).await?;
-        taken.batch.clear();
-        Ok(lost)
+        let mut taken = Taken {
+            batch,
+            lost,
+            recorder,
+        };
+        if !taken.batch.is_empty() {
+            self.store.record_usage(&taken.batch).await?;
+            taken.batch.clear();
+        }
+        Ok(core::mem::take(&mut taken.lost))
     }
 
-    /// A page of the audit trail, oldest first.
+    /// Returns a page of the audit trail, oldest first.
     ///
     /// # Errors
     ///
@@ -45,8 +51,8 @@ impl Keyring {
         Ok(self.store.audit(query).await?)
     }
 
-    /// Where a credential belongs, or belonged: the audit trail knows of every key that was ever
-    /// made, also of one that is gone.
+    /// Returns the tenant of a credential, also of a deleted key: the audit trail has the creation
+    /// of every key.
     ///
     /// # Errors
     ///
@@ -70,12 +76,13 @@ impl Keyring {
         Ok(made.and_then(|made| Some(Tenant::new(made.entry.team?, made.entry.namespace?))))
     }
 
-    /// Checks the whole audit trail, and gives its last hash: keep it elsewhere, and a trail that
-    /// is cut short later will be noticed.
+    /// Verifies the hash chain of the whole audit trail, and returns its last hash. Keep the hash
+    /// outside the store: only it reveals that events at the end of the trail were removed later.
     ///
     /// # Errors
     ///
-    /// - an event was changed, removed or moved -> [`Error::Audit`] names the first
+    /// - an event was changed, removed or moved -> [`Error::Audit`] with the revision of the first
+    ///   break
     /// - the store failed -> [`Error::Store`]
     pub async fn verify_audit(&self) -> Result<ChainHash, Error> {
         let query = AuditQuery {
@@ -91,9 +98,10 @@ impl Keyring {
     }
 }
 
-/// What was taken from a recorder, until the store has it.
+/// Usage taken from a recorder; it returns to the recorder unless the store took it.
 struct Taken<'a> {
     batch: Vec<Usage>,
+    lost: u64,
     recorder: &'a UsageRecorder,
 }
 
@@ -102,5 +110,6 @@ impl Drop for Taken<'_> {
         for usage in &self.batch {
             self.recorder.record(usage);
         }
+        self.recorder.add_lost(self.lost);
     }
 }

@@ -1,27 +1,27 @@
-//! Who still uses legacy credentials.
+//! Usage of legacy credentials.
 
 use crate::{legacy::LegacyRecord, timestamp::Timestamp, usage::Usage};
 
-/// A legacy credential and its use.
+/// A legacy credential and its usage.
 #[derive(Clone, Debug)]
 pub struct LegacyUse {
     /// The credential.
     pub record: LegacyRecord,
-    /// Its use; none if it was never used since it was imported.
+    /// Its usage; `None` if it was not used since its import.
     pub usage: Option<Usage>,
 }
 
-/// The use of all legacy credentials of a namespace.
+/// The total usage of the legacy credentials of a namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NamespaceUse {
-    /// How many legacy credentials it has that are not revoked.
+    /// The number of credentials that are not revoked.
     pub credentials: u64,
     /// The minute of the last accepted use.
     pub last_used: Option<Timestamp>,
-    /// How many uses were accepted.
+    /// The number of accepted uses.
     pub accepted: u64,
-    /// How many uses were refused although the secret was right.
+    /// The number of uses that were refused although the secret was correct.
     pub refused: u64,
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{body::Body, http::Request};
 use keyfob::{
-    Access, Context, KeyStore, Keyring, MemoryStore, NewKey, Owner, Scopes,
+    Access, Context, Keyring, MemoryStore, NewKey, Owner, Scopes,
     manage::Rotation,
     name::{KeyName, Scope, UserId},
 };
@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 
 use crate::{
     failing::{Failing, Fault},
-    fixture::{Answer, Plane, tenant},
+    fixture::{Answer, Fixture, tenant},
     legacy::{GUEST, import_guest},
 };
 
-fn works(plane: &Plane, namespace: &str, credential: &str) -> bool {
+fn works(plane: &Fixture, namespace: &str, credential: &str) -> bool {
     let access = Access::to(namespace);
     let verdict = plane
         .verifier
@@ -25,12 +25,7 @@ fn works(plane: &Plane, namespace: &str, credential: &str) -> bool {
     verdict.is_ok()
 }
 
-async fn form<S: KeyStore + 'static>(
-    plane: &Plane<S>,
-    path: &str,
-    token: Option<&str>,
-    body: String,
-) -> Answer {
+async fn form(plane: &Fixture, path: &str, token: Option<&str>, body: String) -> Answer {
     let request = Request::post(path).header("content-type", "application/x-www-form-urlencoded");
     let request = match token {
         Some(token) => request.header("authorization", format!("Bearer {token}")),
@@ -41,7 +36,7 @@ async fn form<S: KeyStore + 'static>(
 
 #[tokio::test]
 async fn a_working_credential_is_described_and_every_other_is_not() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let reader = plane.control_key("acme", "gateway", Right::TeamRead).await;
     let operator = plane.control_key("ops", "olga", Right::Operator).await;
     let member = plane.control_key("acme", "bob", Right::FunctionAdmin).await;
@@ -66,11 +61,10 @@ async fn a_working_credential_is_described_and_every_other_is_not() {
             "active": true,
             "scope": "a b",
             "client_id": plane.keyring.format().key_id(info.id),
-            "sub": "alice",
+            "sub": "user:alice",
             "aud": "fn-a",
             "team": "acme",
             "exp": end.as_unix(),
-            "owner": {"type": "user", "id": "alice"},
         })
     );
     let told = form(
@@ -118,13 +112,13 @@ async fn a_working_credential_is_described_and_every_other_is_not() {
     let missing = form(&plane, "/v1/introspect", Some(&reader), "tok=x".to_owned()).await;
     assert_eq!(
         missing.refused(400, "bad_request"),
-        "token: missing, or there twice"
+        "token: missing or repeated"
     );
 }
 
 #[tokio::test]
 async fn whoever_holds_a_key_can_end_it() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let (key, info) = plane.key("acme", "fn-a", "alice", "hers").await;
     let (other, _) = plane.key("acme", "fn-a", "alice", "other").await;
     let revoke = async |token: &str| {
@@ -174,15 +168,16 @@ async fn whoever_holds_a_key_can_end_it() {
 #[tokio::test]
 async fn what_another_process_has_just_made_is_ended_too() {
     let store = Arc::new(MemoryStore::new());
-    let plane = Plane::over(Arc::clone(&store), Limits::default());
+    let plane = Fixture::over(Arc::clone(&store), Limits::default());
     let operator = plane.control_key("ops", "root", Right::Operator).await;
-    let elsewhere = Keyring::new(store, *plane.keyring.format());
+    let elsewhere = Keyring::builder(store, *plane.keyring.format());
+    let elsewhere = elsewhere.open(plane.now()).await.unwrap();
     let context = plane.context();
     let make = async |name: &str| {
         let owner = Owner::User(UserId::new("alice").unwrap());
         let name = KeyName::new(name).unwrap();
         let new = NewKey::new(tenant("acme", "fn-a"), owner, name);
-        elsewhere.create(&context, new).await.unwrap()
+        elsewhere.create(&context, new).await.unwrap().into_parts()
     };
     let (ended, reported, rotated) = (
         make("ended").await,
@@ -195,12 +190,13 @@ async fn what_another_process_has_just_made_is_ended_too() {
     let outcome = plane.ask(&operator, "POST", "/v1/leaks", leaks).await;
     assert_eq!(outcome.expect(200)[0]["label"], "true_positive");
     // A secret that was made a moment ago, of a key that is known.
-    let rotation = Rotation::default();
+    let rotation = Rotation::new();
     let (_, info) = &rotated;
     let (key, _) = elsewhere
         .rotate(&context, &info.tenant, info.id, rotation, None)
         .await
-        .unwrap();
+        .unwrap()
+        .into_parts();
     let token = format!("token={}", key.expose());
     form(&plane, "/v1/revoke", None, token).await.expect(200);
     for (_, info) in [&ended, &reported, &rotated] {
@@ -214,10 +210,11 @@ async fn what_another_process_has_just_made_is_ended_too() {
 
 #[tokio::test]
 async fn a_revocation_that_cannot_be_made_sure_of_is_not_acknowledged() {
-    let plane = Plane::over(Failing::default(), Limits::default());
+    let store = Arc::new(Failing::default());
+    let plane = Fixture::over(Arc::clone(&store), Limits::default());
     let (key, _) = plane.key("acme", "fn-a", "alice", "hers").await;
     let unknown = key.expose().replace(&key.expose()[7..39], &"0".repeat(32));
-    plane.keyring.store().fault.store(Fault::Feed);
+    store.fault.store(Fault::Feed);
     let token = format!("token={unknown}");
     form(&plane, "/v1/revoke", None, token)
         .await
@@ -235,7 +232,7 @@ async fn guesses_at_keys_to_end_are_bounded() {
         refused: keyfob_api::Quota::new(five, std::time::Duration::from_mins(1)),
         ..Limits::default()
     };
-    let plane = Plane::with_limits(limits);
+    let plane = Fixture::with_limits(limits);
     let (key, _) = plane.key("acme", "fn-a", "alice", "hers").await;
     for _ in 0..5 {
         form(&plane, "/v1/revoke", None, "token=x".to_owned())
@@ -251,7 +248,7 @@ async fn guesses_at_keys_to_end_are_bounded() {
 
 #[tokio::test]
 async fn what_was_found_in_the_open_is_revoked() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let operator = plane.control_key("ops", "olga", Right::Operator).await;
     let format = plane.keyring.format();
     let (key, info) = plane.key("acme", "fn-a", "alice", "hers").await;
@@ -330,7 +327,7 @@ async fn what_was_found_in_the_open_is_revoked() {
             &json!("found in the open: https://example.org/x")
         )
     );
-    assert_eq!(last["actor"]["owner"]["id"], "olga");
+    assert_eq!(last["actor"]["owner"], "user:olga");
     let many: Vec<Value> = (0..257).map(|_| leak("x")).collect();
     let refused = plane.ask(&operator, "POST", "/v1/leaks", json!(many)).await;
     assert_eq!(
@@ -356,7 +353,7 @@ async fn a_secret_in_the_place_of_a_leak_reaches_no_trail() {
         |text| secret(text).to_owned(),
         |text| (0..20).fold(encoded(text), |text, _| text.replace('%', "%25")),
     ];
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let operator = plane.control_key("ops", "olga", Right::Operator).await;
     import_guest(&plane).await;
     let (other, _) = plane.key("acme", "fn-a", "alice", "other").await;
@@ -366,8 +363,8 @@ async fn a_secret_in_the_place_of_a_leak_reaches_no_trail() {
         let url = format!("https://example.org/?{}", way(key.expose()));
         reports.push(json!({"token": key.expose(), "url": url}));
     }
-    // Somebody else's secret, beside the one that is reported.
-    let (key, _) = plane.key("acme", "fn-a", "alice", "beside").await;
+    // Another key's secret than the one that is reported.
+    let (key, _) = plane.key("acme", "fn-a", "alice", "next").await;
     reports.push(json!({"token": key.expose(), "url": encoded(other.expose())}));
     let count = reports.len();
     let outcome = plane

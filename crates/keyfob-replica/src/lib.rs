@@ -1,0 +1,21 @@
+//! Keeps a process's [`Verifier`](keyfob::Verifier) up to date with a store that other processes
+//! change.
+//!
+//! [`Follower::start`] reads the store to its end, and starts one task that follows it from then
+//! on. The [`Replica`] that it returns has the verifier.
+//!
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod error;
+mod follow;
+mod follower;
+pub mod metrics;
+#[cfg(feature = "axum")]
+mod readyz;
+mod replica;
+mod usage;
+
+pub use error::{Failure, StartError};
+pub use follower::{Follower, NewKeyring};
+pub use replica::{Monitor, Replica, Status};

@@ -1,0 +1,32 @@
+//! The names of the metrics, which are reported through the crate [`metrics`](::metrics).
+
+use metrics::{describe_counter, describe_gauge};
+
+/// Gauge: seconds since the index was last known to hold everything that the store has.
+pub const INDEX_AGE: &str = "keyfob_index_age_seconds";
+/// Gauge: the store's revision up to which the index knows everything.
+pub const INDEX_REVISION: &str = "keyfob_index_revision";
+/// Counter: failed attempts to read the store.
+pub const FOLLOW_FAILURES: &str = "keyfob_follow_failures_total";
+/// Counter: failed attempts to write usage to the store.
+pub const USAGE_FLUSH_FAILURES: &str = "keyfob_usage_flush_failures_total";
+/// Counter: uses that were not recorded.
+pub const USAGE_LOST: &str = "keyfob_usage_lost_total";
+
+/// Describes the metrics to the recorder of this process. Call it after installing one.
+pub fn describe() {
+    describe_gauge!(
+        INDEX_AGE,
+        "Seconds since the index was last known to hold everything that the store has"
+    );
+    describe_gauge!(
+        INDEX_REVISION,
+        "The store's revision up to which the index knows everything"
+    );
+    describe_counter!(FOLLOW_FAILURES, "Failed attempts to read the store");
+    describe_counter!(
+        USAGE_FLUSH_FAILURES,
+        "Failed attempts to write usage to the store"
+    );
+    describe_counter!(USAGE_LOST, "Uses that were not recorded");
+}

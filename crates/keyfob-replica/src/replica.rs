@@ -1,0 +1,258 @@
+//! A running replica, and what it tells of itself.
+
+use std::{
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, Ordering},
+    },
+    thread,
+    time::Duration,
+};
+
+use keyfob::{Keyring, Timestamp, Verifier, gateway::UsageRecorder, store::Revision};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, timeout},
+};
+
+use crate::{
+    Failure, StartError,
+    follow::Follow,
+    follower::{Clock, Settings},
+    usage::{Flusher, stop_requested},
+};
+
+/// A verifier that is kept up to date with a store by a task: what [`Follower`](crate::Follower)
+/// starts.
+///
+/// Dropping it aborts the task, and loses the uses that were not yet written;
+/// [`Replica::stop`] writes them. Without the task the verifiers refuse every call once the bound
+/// on staleness has passed.
+#[derive(Debug)]
+pub struct Replica {
+    monitor: Monitor,
+    failure: watch::Receiver<Option<Failure>>,
+    stop: watch::Sender<bool>,
+    flusher: Flusher,
+    task: JoinHandle<()>,
+}
+
+impl Replica {
+    /// Starts the task, for a keyring that was read to its end just now.
+    pub(crate) fn start(keyring: Arc<Keyring>, settings: Settings) -> Result<Self, StartError> {
+        if let Some(bound) = keyring.stale_after()
+            && bound < STALE_AFTER_MIN
+        {
+            return Err(StartError::StaleAfter(bound));
+        }
+        let monitor = Monitor(Arc::new(Shared {
+            usage: Arc::new(UsageRecorder::new(USAGE_CAPACITY)),
+            verifier: keyring.verifier(),
+            keyring,
+            clock: settings.clock,
+            last_error: Mutex::new(None),
+            lost_usage: AtomicU64::new(0),
+        }));
+        let follow = Follow::new(monitor.clone(), settings.poll_every, Instant::now());
+        let flusher = Flusher::new(monitor.clone(), settings.flush_usage_every);
+        let (stop, stopped) = watch::channel(false);
+        let (failed, failure) = watch::channel(None);
+        let task = tokio::spawn(run(follow, flusher.clone(), failed, stopped));
+        Ok(Self {
+            monitor,
+            failure,
+            stop,
+            flusher,
+            task,
+        })
+    }
+
+    /// The verifier. It records who used what.
+    pub fn verifier(&self) -> Verifier {
+        let shared = &self.monitor.0;
+        shared
+            .verifier
+            .clone()
+            .with_usage(Arc::clone(&shared.usage))
+    }
+
+    /// The keyring over the store that is followed.
+    pub fn keyring(&self) -> &Arc<Keyring> {
+        &self.monitor.0.keyring
+    }
+
+    /// The state of the replica, for health checks and metrics.
+    pub fn status(&self) -> Status {
+        self.monitor.status()
+    }
+
+    /// A handle that reads the state from elsewhere. It does not keep the replica running.
+    pub fn monitor(&self) -> Monitor {
+        self.monitor.clone()
+    }
+
+    /// Waits until the replica cannot go on, and returns why. From then on its verifiers refuse
+    /// every call with 503: end the process, and start a new one.
+    ///
+    /// A store that cannot be read is no such failure: it is tried again, and meanwhile the bound
+    /// on staleness holds.
+    pub async fn failed(&self) -> Failure {
+        let mut failure = self.failure.clone();
+        match failure.wait_for(Option::is_some).await {
+            Ok(failure) => failure.clone().unwrap_or(Failure::Panicked),
+            // The task ends without a word only if it panics.
+            Err(_) => Failure::Panicked,
+        }
+    }
+
+    /// Ends the task, and writes the last uses to the store. It takes 5 seconds at most; the
+    /// number of uses that were not written by then is returned.
+    pub async fn stop(mut self) -> u64 {
+        self.stop.send_replace(true);
+        let written = async {
+            let _ = (&mut self.task).await;
+            self.flusher.flush().await;
+        };
+        if timeout(STOP_WITHIN, written).await.is_err() {
+            tracing::error!("the store did not take the last uses in time");
+            if !self.task.is_finished() {
+                // What it was writing goes back to the recorder.
+                self.task.abort();
+                let _ = (&mut self.task).await;
+            }
+        }
+        let (left, without_room) = self.monitor.0.usage.drain();
+        let uses = left.iter().map(|usage| usage.accepted + usage.refused);
+        let lost = uses.sum::<u64>() + without_room;
+        self.monitor.count_lost_usage(lost);
+        lost
+    }
+}
+
+impl Drop for Replica {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn run(
+    follow: Follow,
+    flusher: Flusher,
+    failed: watch::Sender<Option<Failure>>,
+    stopped: watch::Receiver<bool>,
+) {
+    let _guard = RefuseAfterPanic(follow.monitor.clone());
+    let mut stop = stopped.clone();
+    let following = async {
+        tokio::select! {
+            biased;
+            () = stop_requested(&mut stop) => {}
+            failure = follow.run() => {
+                tracing::error!(error = %failure, "the store cannot be followed any more");
+                failed.send_replace(Some(failure));
+            }
+        }
+    };
+    tokio::join!(following, flusher.run(stopped));
+}
+
+/// Refuses every call if the task panics.
+struct RefuseAfterPanic(Monitor);
+
+impl Drop for RefuseAfterPanic {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.0.keyring.index().invalidate();
+        }
+    }
+}
+
+/// The state of a [`Replica`], for health checks and metrics. Cheap to clone.
+#[derive(Clone, Debug)]
+pub struct Monitor(pub(crate) Arc<Shared>);
+
+pub(crate) struct Shared {
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) usage: Arc<UsageRecorder>,
+    /// Without usage.
+    verifier: Verifier,
+    pub(crate) clock: Clock,
+    last_error: Mutex<Option<String>>,
+    lost_usage: AtomicU64,
+}
+
+impl Monitor {
+    /// The state now.
+    pub fn status(&self) -> Status {
+        let shared = &self.0;
+        let now = (shared.clock)();
+        let confirmed_at = shared.keyring.index().confirmed_at();
+        Status {
+            revision: shared.keyring.index().as_of(),
+            confirmed_at,
+            age: confirmed_at.map(|at| Duration::from_secs(now.seconds_since(at))),
+            is_ready: shared.verifier.is_ready(now),
+            last_error: self.last_error().clone(),
+            lost_usage: shared.lost_usage.load(Ordering::Relaxed),
+        }
+    }
+
+    /// Whether calls are decided now, or all refused with 503.
+    pub fn is_ready(&self) -> bool {
+        self.0.verifier.is_ready((self.0.clock)())
+    }
+
+    pub(crate) fn set_last_error(&self, error: Option<String>) {
+        *self.last_error() = error;
+    }
+
+    fn last_error(&self) -> std::sync::MutexGuard<'_, Option<String>> {
+        let last_error = self.0.last_error.lock();
+        last_error.unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(crate) fn count_lost_usage(&self, lost: u64) {
+        if lost > 0 {
+            tracing::warn!(lost, "some uses were not recorded");
+            self.0.lost_usage.fetch_add(lost, Ordering::Relaxed);
+            metrics::counter!(crate::metrics::USAGE_LOST).increment(lost);
+        }
+    }
+}
+
+impl std::fmt::Debug for Shared {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Shared")
+            .field("keyring", &self.keyring)
+            .field("last_error", &self.last_error)
+            .field("lost_usage", &self.lost_usage)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a [`Replica`] tells of itself.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Status {
+    /// The store's revision up to which everything is known.
+    pub revision: Revision,
+    /// When everything was last known that the store had; none after a [`Failure`].
+    pub confirmed_at: Option<Timestamp>,
+    /// How long ago that was.
+    pub age: Option<Duration>,
+    /// Whether calls are decided, or all refused with 503.
+    pub is_ready: bool,
+    /// Why the last attempt to read the store failed; none if it did not.
+    pub last_error: Option<String>,
+    /// How many uses were lost, for want of room or of a store that took them.
+    pub lost_usage: u64,
+}
+
+/// The least bound on staleness: of a bound of one second, timestamps in whole seconds leave
+/// nothing.
+const STALE_AFTER_MIN: Duration = Duration::from_secs(2);
+/// For how many credentials a thread has room between two flushes.
+const USAGE_CAPACITY: usize = 16_384;
+/// How long the end may take.
+const STOP_WITHIN: Duration = Duration::from_secs(5);

@@ -1,0 +1,318 @@
+//! Following, staleness and failures.
+
+use std::sync::Arc;
+
+use axum::{Router, body::Body, http::Request};
+use keyfob::{Context, DenyReason, Keyring, MemoryStore, gateway::IndexError, manage};
+use keyfob_replica::{Failure, Follower, StartError};
+use tokio::time::{Duration, Instant, sleep, timeout};
+use tower::ServiceExt;
+
+use crate::{
+    BOUND, Fixture, SECOND,
+    store::{Fault, Faulty, Wait},
+    until,
+};
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_elsewhere_is_in_force_within_the_poll_interval() {
+    let fixture = Fixture::new().await;
+    let follower = fixture.follower().poll_every(2 * SECOND);
+    let replica = follower.start().await.unwrap();
+    let verifier = replica.verifier();
+    assert_eq!(fixture.refused(&verifier), None);
+    sleep(5 * SECOND).await;
+    fixture.revoke().await;
+    assert_eq!(fixture.refused(&verifier), None);
+    let took = until(&fixture, &verifier, Some(DenyReason::Revoked)).await;
+    assert!(took <= 2 * SECOND + Duration::from_millis(10), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_whose_notifications_fail_is_polled() {
+    let fixture = Fixture::new().await;
+    fixture.store.set_wait(Wait::Fails);
+    let replica = fixture.start().await;
+    sleep(5 * SECOND).await;
+    fixture.revoke().await;
+    let took = until(&fixture, &replica.verifier(), Some(DenyReason::Revoked)).await;
+    assert!(took <= SECOND + Duration::from_millis(10), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_revocation_elsewhere_is_in_force_at_once_if_the_store_tells_of_it() {
+    let fixture = Fixture::new().await;
+    fixture.store.set_wait(Wait::ForChange);
+    // As the faulty store is the one that notifies, the other process works on it too.
+    let builder = Keyring::builder(fixture.store.clone(), "acme".parse().unwrap());
+    let remote = builder.open(fixture.clock.now()).await.unwrap();
+    let replica = fixture.start().await;
+    let verifier = replica.verifier();
+    sleep(Duration::from_millis(5_500)).await;
+    let context = Context::system(fixture.clock.now());
+    let info = &fixture.info;
+    let revoked = remote.revoke(&context, &info.tenant, info.id).await;
+    revoked.unwrap();
+    let took = until(&fixture, &verifier, Some(DenyReason::Revoked)).await;
+    assert!(took <= Duration::from_millis(10), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_always_wakes_its_follower_is_not_read_without_a_pause() {
+    let fixture = Fixture::new().await;
+    fixture.store.set_wait(Wait::Not);
+    let _replica = fixture.start().await;
+    let before = fixture.store.reads();
+    sleep(SECOND).await;
+    let reads = fixture.store.reads() - before;
+    assert!((50..=101).contains(&reads), "{reads}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn calls_go_on_while_the_store_fails_until_the_bound_and_again_after_it() {
+    for fault in [Fault::Fails, Fault::Hangs] {
+        let fixture = Fixture::new().await;
+        let replica = fixture.start().await;
+        let verifier = replica.verifier();
+        // Longer than the bound: the replica is confirmed without any change.
+        sleep(3 * BOUND).await;
+        assert_eq!(fixture.refused(&verifier), None);
+        assert_eq!(replica.status().last_error, None);
+
+        fixture.store.set_reading(fault);
+        sleep(BOUND - 3 * SECOND).await;
+        assert_eq!(fixture.refused(&verifier), None, "{fault:?}");
+        let status = replica.status();
+        assert!(status.is_ready);
+        let error = status.last_error.unwrap();
+        let expected = match fault {
+            Fault::Fails => "the key store failed; nothing was changed: out of order",
+            _ => "no answer within 2.5s",
+        };
+        assert_eq!(error, expected);
+
+        sleep(3 * SECOND).await;
+        assert!(!replica.status().is_ready);
+        assert!(fixture.refused(&verifier).is_some(), "{fault:?}");
+        let access = keyfob::Access::to("orders");
+        let text = fixture.key.expose().as_bytes();
+        let denied = verifier.verify_text(text, &access, fixture.clock.now());
+        assert_eq!(denied.unwrap_err().status(), 503);
+        sleep(60 * SECOND).await;
+        assert!(fixture.refused(&verifier).is_some());
+
+        fixture.store.set_reading(Fault::None);
+        let took = until(&fixture, &verifier, None).await;
+        assert!(took < 5 * SECOND, "{took:?}");
+        let status = replica.status();
+        assert!(status.is_ready);
+        assert_eq!(status.last_error, None);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_failing_store_is_asked_with_growing_pauses() {
+    let fixture = Fixture::new().await;
+    let _replica = fixture.start().await;
+    fixture.store.set_reading(Fault::Fails);
+    sleep(2 * SECOND).await;
+    let before = fixture.store.reads();
+    sleep(30 * SECOND).await;
+    let reads = fixture.store.reads() - before;
+    assert!((10..=40).contains(&reads), "{reads}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_runs_back_does_not_lengthen_the_bound() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.start().await;
+    let verifier = replica.verifier();
+    fixture.store.set_reading(Fault::Hangs);
+    for _ in 0..8 {
+        sleep(SECOND).await;
+        fixture.clock.set_back(1);
+    }
+    assert_eq!(fixture.refused(&verifier), None);
+    for _ in 0..3 {
+        sleep(SECOND).await;
+        fixture.clock.set_back(1);
+    }
+    assert_eq!(fixture.refused(&verifier), Some(DenyReason::NotReady));
+    fixture.store.set_reading(Fault::None);
+    until(&fixture, &verifier, None).await;
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_wall_clock_that_is_set_costs_one_interval() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.start().await;
+    let verifier = replica.verifier();
+    sleep(5 * SECOND).await;
+    for seconds in [3600, -3600] {
+        fixture.clock.set_back(seconds);
+        assert_eq!(fixture.refused(&verifier), Some(DenyReason::Stale));
+        let took = until(&fixture, &verifier, None).await;
+        assert!(took <= SECOND + Duration::from_millis(10), "{took:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_store_that_went_back_ends_the_replica() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.start().await;
+    let verifier = replica.verifier();
+    let waiting = timeout(30 * SECOND, replica.failed()).await;
+    assert!(waiting.is_err(), "it did not fail");
+
+    let backup = Arc::new(MemoryStore::new());
+    fixture.store.replace(Arc::clone(&backup));
+    let start = Instant::now();
+    let failure = replica.failed().await;
+    assert!(start.elapsed() <= SECOND);
+    assert!(
+        matches!(failure, Failure::Index(IndexError::Regressed { .. })),
+        "{failure}"
+    );
+    assert_eq!(fixture.refused(&verifier), Some(DenyReason::NotReady));
+    let status = replica.status();
+    assert_eq!((status.is_ready, status.confirmed_at), (false, None));
+    assert!(status.last_error.unwrap().contains("went back"));
+    // It says so to everybody who asks, also later.
+    assert_eq!(replica.failed().await, failure);
+
+    // Not even the changes that this process makes confirm it again.
+    let other = Keyring::open(backup, "acme").await.unwrap();
+    let context = Context::system(fixture.clock.now());
+    for member in ["alice", "bob", "carol"] {
+        let removed = other.remove_member(&context, "other", member).await;
+        removed.unwrap();
+        let result = replica.keyring().sync(fixture.clock.now()).await;
+        assert!(result.is_err());
+    }
+    assert_eq!(fixture.refused(&verifier), Some(DenyReason::NotReady));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_panic_of_the_task_ends_the_replica() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.start().await;
+    let verifier = replica.verifier();
+    fixture.store.set_reading(Fault::Panics);
+    assert_eq!(replica.failed().await, Failure::Panicked);
+    assert_eq!(fixture.refused(&verifier), Some(DenyReason::NotReady));
+    assert_eq!(replica.stop().await, 0);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_dropped_replica_reads_no_more() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.start().await;
+    let verifier = replica.verifier();
+    let monitor = replica.monitor();
+    drop(replica);
+    sleep(SECOND).await;
+    let reads = fixture.store.reads();
+    sleep(BOUND).await;
+    assert_eq!(fixture.store.reads(), reads);
+    assert_eq!(fixture.refused(&verifier), Some(DenyReason::Stale));
+    assert!(!monitor.is_ready());
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_follows_the_store_of_a_keyring_that_also_manages_keys() {
+    let fixture = Fixture::new().await;
+    let builder = Keyring::builder(fixture.store.clone(), "acme".parse().unwrap());
+    let keyring = Arc::new(builder.open(fixture.clock.now()).await.unwrap());
+    let clock = fixture.clock.clone();
+    let replica = Follower::over(Arc::clone(&keyring))
+        .clock(move || clock.now())
+        .start()
+        .await
+        .unwrap();
+    let verifiers = [replica.verifier(), keyring.verifier()];
+    sleep(3 * BOUND).await;
+    for verifier in &verifiers {
+        assert_eq!(fixture.refused(verifier), None);
+    }
+    let context = Context::system(fixture.clock.now());
+    let info = &fixture.info;
+    let revoked = keyring.revoke(&context, &info.tenant, info.id).await;
+    revoked.unwrap();
+    for verifier in &verifiers {
+        assert_eq!(fixture.refused(verifier), Some(DenyReason::Revoked));
+    }
+    assert_eq!(replica.status().revision, keyring.index().as_of());
+}
+
+#[tokio::test(start_paused = true)]
+async fn it_does_not_start_over_what_it_cannot_follow() {
+    let fixture = Fixture::new().await;
+    let other = Follower::new(fixture.store.clone(), "other").start().await;
+    let error = other.unwrap_err();
+    assert!(
+        matches!(&error, StartError::Open(manage::Error::OtherFormat { .. })),
+        "{error}"
+    );
+    let prefix = Follower::new(fixture.store.clone(), "NOT ONE")
+        .start()
+        .await;
+    let error = prefix.unwrap_err();
+    assert!(
+        matches!(&error, StartError::Open(manage::Error::Format(_))),
+        "{error}"
+    );
+    let bound = fixture.follower().stale_after(SECOND).start().await;
+    assert_eq!(
+        bound.unwrap_err().to_string(),
+        "`stale_after` is 1s; the least is 2 seconds"
+    );
+    fixture.store.set_reading(Fault::Fails);
+    let down = fixture.follower().start().await.unwrap_err();
+    assert!(
+        matches!(&down, StartError::Open(manage::Error::NotSynced(_))),
+        "{down}"
+    );
+    fixture.store.set_reading(Fault::None);
+    let keyring = Keyring::open(fixture.store.clone(), "acme").await.unwrap();
+    fixture.store.set_reading(Fault::Fails);
+    let over = Follower::over(Arc::new(keyring)).start().await;
+    assert!(matches!(over.unwrap_err(), StartError::Follow(_)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_shortest_bound_does_not_refuse_while_the_store_can_be_read() {
+    let store = Faulty::new();
+    let clock = crate::Clock::new();
+    let replica = Follower::new(store, "acme")
+        .stale_after(2 * SECOND)
+        .poll_every(60 * SECOND)
+        .clock(move || clock.now())
+        .start()
+        .await
+        .unwrap();
+    for _ in 0..2_000 {
+        sleep(Duration::from_millis(7)).await;
+        assert!(replica.status().is_ready);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn readiness_over_http_is_what_calls_are_answered() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.start().await;
+    let router: Router = replica.readyz();
+    let ask = async || {
+        let request = Request::get("/readyz").body(Body::empty()).unwrap();
+        router.clone().oneshot(request).await.unwrap().status()
+    };
+    assert_eq!(ask().await, 200);
+    fixture.store.set_reading(Fault::Fails);
+    sleep(BOUND).await;
+    assert_eq!(ask().await, 503);
+    fixture.store.set_reading(Fault::None);
+    sleep(3 * SECOND).await;
+    assert_eq!(ask().await, 200);
+    fixture.store.replace(Arc::default());
+    replica.failed().await;
+    assert_eq!(ask().await, 503);
+}

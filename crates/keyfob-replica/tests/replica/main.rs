@@ -1,0 +1,117 @@
+//! A replica over a store that fails, hangs, goes back and comes back.
+//!
+//! Time is Tokio's paused clock, which also moves the clock of the verifiers: no test waits.
+
+mod following;
+mod store;
+mod usage;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicI64, Ordering},
+    },
+    time::Duration,
+};
+
+use keyfob::{
+    Access, Context, DenyReason, IssuedKey, KeyInfo, Keyring, NewKey, Timestamp, Verifier,
+    manage::CreatedKey,
+};
+use keyfob_replica::{Follower, Replica};
+use tokio::time::{Instant, sleep};
+
+use store::Faulty;
+
+const SECOND: Duration = Duration::from_secs(1);
+const BOUND: Duration = Duration::from_secs(10);
+
+/// The wall clock: it moves with Tokio's, and can be set.
+#[derive(Clone)]
+struct Clock {
+    start: Instant,
+    offset: Arc<AtomicI64>,
+}
+
+impl Clock {
+    fn new() -> Self {
+        let offset = Arc::new(AtomicI64::new(1_700_000_000));
+        let start = Instant::now();
+        Self { start, offset }
+    }
+
+    fn now(&self) -> Timestamp {
+        let elapsed = self.start.elapsed().as_secs();
+        let seconds = self.offset.load(Ordering::SeqCst);
+        Timestamp::from_unix(seconds).plus_seconds(elapsed)
+    }
+
+    fn set_back(&self, seconds: i64) {
+        self.offset.fetch_sub(seconds, Ordering::SeqCst);
+    }
+}
+
+/// A store, the keyring of another process over it, and a key.
+struct Fixture {
+    clock: Clock,
+    store: Faulty,
+    remote: Keyring,
+    key: IssuedKey,
+    info: KeyInfo,
+}
+
+impl Fixture {
+    async fn new() -> Self {
+        let clock = Clock::new();
+        let store = Faulty::new();
+        let builder = Keyring::builder(store.memory(), "acme".parse().unwrap());
+        let remote = builder.open(clock.now()).await.unwrap();
+        let new = NewKey::for_user("team", "orders", "alice", "laptop").unwrap();
+        let created = remote.create(&Context::system(clock.now()), new).await;
+        let CreatedKey { secret, info, .. } = created.unwrap();
+        Self {
+            clock,
+            store,
+            remote,
+            key: secret,
+            info,
+        }
+    }
+
+    fn follower(&self) -> Follower {
+        let clock = self.clock.clone();
+        Follower::new(self.store.clone(), "acme")
+            .stale_after(BOUND)
+            .clock(move || clock.now())
+    }
+
+    async fn start(&self) -> Replica {
+        self.follower().start().await.unwrap()
+    }
+
+    /// Revokes the key in another process.
+    async fn revoke(&self) {
+        let context = Context::system(self.clock.now());
+        let revoked = self
+            .remote
+            .revoke(&context, &self.info.tenant, self.info.id);
+        revoked.await.unwrap();
+    }
+
+    /// What the verifier says of the key now: the reason for which it refuses it, or none.
+    fn refused(&self, verifier: &Verifier) -> Option<DenyReason> {
+        let text = self.key.expose().as_bytes();
+        let verdict = verifier.verify_text(text, &Access::to("orders"), self.clock.now());
+        verdict.err().map(|denied| denied.reason())
+    }
+}
+
+/// Waits until the verifier's answer is this, and returns how long it took.
+async fn until(fixture: &Fixture, verifier: &Verifier, answer: Option<DenyReason>) -> Duration {
+    let start = Instant::now();
+    while fixture.refused(verifier) != answer {
+        assert!(start.elapsed() < 60 * SECOND, "never {answer:?}");
+        sleep(Duration::from_millis(5)).await;
+    }
+    start.elapsed()
+}

@@ -1,0 +1,196 @@
+//! A store that fails as it is told.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicUsize, Ordering},
+};
+
+use keyfob::{
+    KeyId, KeyStore, MemoryStore, Tenant,
+    audit::AuditEvent,
+    gateway::Usage,
+    key::{CredentialId, KeyFormat},
+    legacy::{LegacyPolicy, LegacyRecord},
+    manage::Policy,
+    store::{
+        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
+        NamespaceRecord, Page, Revision, StoreError, async_trait,
+    },
+};
+use tokio::sync::Notify;
+
+/// How a call goes wrong.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Fault {
+    None,
+    Fails,
+    Hangs,
+    Panics,
+}
+
+/// What the store answers to `wait_for_change`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Wait {
+    /// It cannot tell.
+    Unsupported,
+    /// It answers at a change.
+    ForChange,
+    /// It answers at once, always.
+    Not,
+    Fails,
+}
+
+/// A store in memory that several processes are said to share.
+#[derive(Clone)]
+pub(crate) struct Faulty(Arc<Inner>);
+
+struct Inner {
+    /// Replaced as by a backup.
+    store: Mutex<Arc<MemoryStore>>,
+    changes: Mutex<Fault>,
+    usage: Mutex<Fault>,
+    wait: Mutex<Wait>,
+    committed: Notify,
+    reads: AtomicUsize,
+    writes: AtomicUsize,
+}
+
+impl Faulty {
+    pub(crate) fn new() -> Self {
+        Self(Arc::new(Inner {
+            store: Mutex::new(Arc::new(MemoryStore::new())),
+            changes: Mutex::new(Fault::None),
+            usage: Mutex::new(Fault::None),
+            wait: Mutex::new(Wait::Unsupported),
+            committed: Notify::new(),
+            reads: AtomicUsize::new(0),
+            writes: AtomicUsize::new(0),
+        }))
+    }
+
+    pub(crate) fn set_reading(&self, fault: Fault) {
+        *self.0.changes.lock().unwrap() = fault;
+    }
+
+    pub(crate) fn set_usage(&self, fault: Fault) {
+        *self.0.usage.lock().unwrap() = fault;
+    }
+
+    pub(crate) fn set_wait(&self, wait: Wait) {
+        *self.0.wait.lock().unwrap() = wait;
+    }
+
+    pub(crate) fn replace(&self, store: Arc<MemoryStore>) {
+        *self.0.store.lock().unwrap() = store;
+    }
+
+    pub(crate) fn memory(&self) -> Arc<MemoryStore> {
+        Arc::clone(&self.0.store.lock().unwrap())
+    }
+
+    /// How often the change feed was read.
+    pub(crate) fn reads(&self) -> usize {
+        self.0.reads.load(Ordering::SeqCst)
+    }
+
+    /// How many batches of usage were written.
+    pub(crate) fn writes(&self) -> usize {
+        self.0.writes.load(Ordering::SeqCst)
+    }
+
+    async fn suffer(&self, fault: Fault) -> Result<(), StoreError> {
+        match fault {
+            Fault::None => Ok(()),
+            Fault::Fails => Err(StoreError::definite("out of order")),
+            Fault::Hangs => std::future::pending().await,
+            Fault::Panics => panic!("the store panics"),
+        }
+    }
+}
+
+#[async_trait]
+impl KeyStore for Faulty {
+    async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
+        let committed = self.memory().commit(commit).await;
+        self.0.committed.notify_waiters();
+        committed
+    }
+
+    async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
+        self.0.reads.fetch_add(1, Ordering::SeqCst);
+        let fault = *self.0.changes.lock().unwrap();
+        self.suffer(fault).await?;
+        self.memory().changes(after, limit).await
+    }
+
+    async fn wait_for_change(&self, after: Revision) -> Result<bool, StoreError> {
+        let wait = *self.0.wait.lock().unwrap();
+        match wait {
+            Wait::Unsupported => Ok(false),
+            Wait::Not => Ok(true),
+            Wait::Fails => Err(StoreError::definite("no notifications")),
+            Wait::ForChange => loop {
+                let committed = self.0.committed.notified();
+                let changes = self.memory().changes(after, 1).await?;
+                if changes.next_after > after {
+                    return Ok(true);
+                }
+                committed.await;
+            },
+        }
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {
+        let fault = *self.0.usage.lock().unwrap();
+        self.suffer(fault).await?;
+        self.0.writes.fetch_add(1, Ordering::SeqCst);
+        self.memory().record_usage(batch).await
+    }
+
+    async fn key(&self, tenant: &Tenant, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        self.memory().key(tenant, id).await
+    }
+
+    async fn keys(&self, query: &KeyQuery) -> Result<Page<KeyRecord>, StoreError> {
+        self.memory().keys(query).await
+    }
+
+    async fn legacy(&self, query: &LegacyQuery) -> Result<Page<LegacyRecord>, StoreError> {
+        self.memory().legacy(query).await
+    }
+
+    async fn namespaces(
+        &self,
+        query: &NamespaceQuery,
+    ) -> Result<Page<NamespaceRecord>, StoreError> {
+        self.memory().namespaces(query).await
+    }
+
+    async fn policy(&self, tenant: Option<&Tenant>) -> Result<Policy, StoreError> {
+        self.memory().policy(tenant).await
+    }
+
+    async fn legacy_policy(&self, tenant: Option<&Tenant>) -> Result<LegacyPolicy, StoreError> {
+        self.memory().legacy_policy(tenant).await
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
+        self.memory().audit(query).await
+    }
+
+    async fn key_format(&self) -> Result<Option<KeyFormat>, StoreError> {
+        self.memory().key_format().await
+    }
+
+    async fn record_key_format(&self, format: &KeyFormat) -> Result<KeyFormat, StoreError> {
+        self.memory().record_key_format(format).await
+    }
+
+    async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {
+        self.memory().usage(credentials).await
+    }
+}
