@@ -43,6 +43,7 @@ pub mod names;
 pub mod namespaces;
 pub mod policies;
 mod reading;
+mod refusal;
 pub mod tenants;
 pub mod usage;
 
