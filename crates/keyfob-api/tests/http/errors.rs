@@ -141,7 +141,10 @@ async fn a_query_that_does_not_fit_is_refused() {
         ),
         ("owner=alice", "owner: must be user:NAME or service:NAME"),
         ("owner=user:", "user is empty"),
-        ("status=expired", "status: must be active, disabled or revoked"),
+        (
+            "status=expired",
+            "status: must be active, disabled or revoked",
+        ),
         ("label=x", "label: not NAME:VALUE"),
         (
             "limit=1&limit=2",
@@ -167,7 +170,10 @@ async fn a_query_that_does_not_fit_is_refused() {
             "key: not the identifier of a key or of a legacy credential",
         ),
         ("namespace=_", "namespace is a reserved word"),
-        ("action=created", "action: no such action"),
+        (
+            "action=created",
+            "action: not the name of an action, as in key_created",
+        ),
     ] {
         let path = format!("/v1/teams/acme/audit?{query}");
         let answer = plane.ask(&alice, "GET", &path, ()).await;
