@@ -334,7 +334,7 @@ pub(crate) async fn a_caller_who_loses_its_right_changes_nothing(
     };
     let servers: &[bool] = if is_shared { &[true] } else { &[false, true] };
     for &call in calls {
-        let mut cells = JoinSet::new();
+        let mut tasks = JoinSet::new();
         for loss in Loss::ALL {
             if !call.is_possible_after(loss) {
                 continue;
@@ -347,11 +347,11 @@ pub(crate) async fn a_caller_who_loses_its_right_changes_nothing(
                         through_the_other,
                         checks_authority,
                     };
-                    cells.spawn(cell.check(open().await));
+                    tasks.spawn(cell.check(open().await));
                 }
             }
         }
-        cells.join_all().await;
+        tasks.join_all().await;
     }
 }
 
