@@ -11,11 +11,11 @@ _list:
 # Formatting of every workspace
 fmt:
     cargo fmt --all --check
-    for manifest in */Cargo.toml; do cargo fmt --check --manifest-path "$manifest"; done
+    for manifest in fuzz/Cargo.toml tools/*/Cargo.toml; do cargo fmt --check --manifest-path "$manifest"; done
 
 # Scripts
 scripts:
-    shellcheck .ci/run .ci/minimal-versions api/run api/rustdoc constant-time/run fuzz/run-all
+    shellcheck .ci/run .ci/minimal-versions fuzz/run-all tools/constant-time/run tools/public-api/run tools/public-api/rustdoc
 
 # Spelling
 typos:
@@ -24,28 +24,28 @@ typos:
 # Licences, bans and sources of what we build on; of our tools' packages all but the licences
 deny:
     cargo deny check bans licenses sources
-    for manifest in */Cargo.toml; do cargo deny --manifest-path "$manifest" check --allow duplicate bans sources; done
+    for manifest in fuzz/Cargo.toml tools/*/Cargo.toml; do cargo deny --manifest-path "$manifest" check --allow duplicate bans sources; done
 
 # Lints, with every feature
 clippy:
     cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
-    cargo clippy --manifest-path api/Cargo.toml --all-targets --locked -- -D warnings
-    cargo clippy --manifest-path constant-time/Cargo.toml --release --all-targets --locked -- -D warnings
+    cargo clippy --manifest-path tools/public-api/Cargo.toml --all-targets --locked -- -D warnings
+    cargo clippy --manifest-path tools/constant-time/Cargo.toml --release --all-targets --locked -- -D warnings
     cargo clippy --manifest-path fuzz/Cargo.toml --all-targets --locked -- -D warnings
-    cargo clippy --manifest-path models/Cargo.toml --release --locked -- -D warnings
+    cargo clippy --manifest-path tools/loom/Cargo.toml --release --locked -- -D warnings
 
 # Lints, with every combination of the core's features
 features:
     cargo hack clippy --feature-powerset --package keyfob --locked -- -D warnings
     cargo test --locked --features rustcrypto --lib --test zero_alloc
 
-# The public API is the one listed in api/
+# The public API is the one listed in tools/public-api/
 api:
-    api/run
+    tools/public-api/run
 
 # List the public API anew
 api-update:
-    api/run --update
+    tools/public-api/run --update
 
 # Documentation without warnings
 doc:
@@ -86,16 +86,16 @@ figures:
 
 # No jump, no address and no time depends on a secret; `--long` takes minutes
 constant-time *arguments:
-    constant-time/run {{arguments}}
+    tools/constant-time/run {{arguments}}
 
 # Keyfob beside what one would take in its place; by hand, it compiles much
 compare *arguments:
-    cargo test --release --locked --manifest-path compare/Cargo.toml
-    cargo run --release --locked --manifest-path compare/Cargo.toml -- {{arguments}}
+    cargo test --release --locked --manifest-path tools/compare/Cargo.toml
+    cargo run --release --locked --manifest-path tools/compare/Cargo.toml -- {{arguments}}
 
 # The orders in which readers of the table and its writer can meet
 models:
-    cargo run --release --locked --manifest-path models/Cargo.toml
+    cargo run --release --locked --manifest-path tools/loom/Cargo.toml
 
 # Every fuzz target for this many seconds
 fuzz seconds="20":

@@ -1,10 +1,10 @@
 //! What was done, by whom, in an order that cannot be changed unnoticed.
 
 use alloc::{string::String, vec::Vec};
-use core::fmt;
+use core::{fmt, str::FromStr};
 
 use crate::{
-    credential::CredentialId,
+    credential_id::CredentialId,
     hash::sha256,
     identity::{Actor, Context, Owner},
     name::{NamespaceId, Reason, RequestId, TeamId},
@@ -146,6 +146,26 @@ pub enum Action {
 }
 
 impl Action {
+    /// Every action.
+    pub const ALL: [Self; 16] = [
+        Self::KeyCreated,
+        Self::KeyUpdated,
+        Self::KeyDisabled,
+        Self::KeyEnabled,
+        Self::KeyRotated,
+        Self::KeyRehashed,
+        Self::KeyRevoked,
+        Self::KeyDeleted,
+        Self::AllRevoked,
+        Self::Removed,
+        Self::Restored,
+        Self::LegacyImported,
+        Self::LegacyRevoked,
+        Self::LegacyPolicySet,
+        Self::PolicySet,
+        Self::NamespaceCreated,
+    ];
+
     /// The action's lasting name, as in `key_created`.
     pub fn as_str(self) -> &'static str {
         match self {
@@ -174,6 +194,20 @@ impl fmt::Display for Action {
         f.pad(self.as_str())
     }
 }
+
+impl FromStr for Action {
+    type Err = ActionError;
+
+    fn from_str(text: &str) -> Result<Self, ActionError> {
+        let named = Self::ALL.into_iter().find(|action| action.as_str() == text);
+        named.ok_or(ActionError)
+    }
+}
+
+/// A text is not the name of an action.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("action: not the name of an action, as in key_created")]
+pub struct ActionError;
 
 /// A link of the audit chain: a SHA-256 value, printed as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
@@ -302,6 +336,14 @@ mod tests {
         Err(ChainError {
             revision: Revision::new(revision),
         })
+    }
+
+    #[test]
+    fn an_action_has_one_text() {
+        for action in Action::ALL {
+            assert_eq!(action.as_str().parse(), Ok(action));
+        }
+        assert_eq!("Key_created".parse::<Action>(), Err(ActionError));
     }
 
     #[test]

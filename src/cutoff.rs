@@ -1,28 +1,28 @@
-//! Lines drawn through time: what was created before one is revoked.
+//! Targets and cutoffs: revoking everything that a team, namespace or owner has.
 
 use crate::{
     audit::AuditEntry,
     identity::{Owner, Tenant},
     name::TeamId,
-    record::{Revocation, RevocationCause},
     revision::Revision,
+    revocation::{Revocation, RevocationCause},
 };
 
-/// What can be cut off as a whole.
+/// A team, a namespace, or an owner in a team, whose keys can be revoked all at once.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Target {
     /// A team, with all its namespaces.
     Team(TeamId),
-    /// A namespace of a team, with legacy credentials.
+    /// A namespace of a team, including its legacy credentials.
     Namespace(Tenant),
-    /// One person's or service's part in a team.
+    /// A person or service in a team: their keys in all its namespaces.
     Owner(TeamId, Owner),
 }
 
 impl Target {
-    /// The team that it is, or is in.
+    /// The target itself if it is a team, else the team that it belongs to.
     pub fn team(&self) -> &TeamId {
         match self {
             Self::Team(team) | Self::Owner(team, _) => team,
@@ -39,27 +39,28 @@ impl Target {
     }
 }
 
-/// The last cut through a target, and whether the target is closed since.
+/// The latest revocation of everything in a target, and whether the target is blocked.
 ///
-/// Whatever was created in the target at or before `cut` is revoked, for ever: opening the target
-/// again does not move the cut. While the target is closed, nothing can be created in it.
+/// Everything that was created in the target at or before the revision `up_to` is permanently
+/// revoked; restoring the target does not change `up_to`. While the target is blocked, nothing can
+/// be created in it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Cutoff {
-    /// What was cut off.
+    /// The target.
     pub target: Target,
-    /// The revision of the cutoff: what was created at it or before is revoked.
+    /// The revision of the revocation: everything created at or before it is revoked.
     pub up_to: Revision,
-    /// Whether creating keys in the target is refused.
+    /// Whether creating credentials in the target is refused.
     pub blocked: bool,
-    /// The revocation that everything created up to then reads.
+    /// The revocation that applies to the credentials created up to then.
     pub revocation: Revocation,
     /// The store's revision at which this cutoff last changed.
     pub revision: Revision,
 }
 
 impl Cutoff {
-    /// A cut at `revision`, as `event` tells of it.
+    /// Creates the cutoff of a commit with this revision and audit entry.
     pub fn new(target: &Target, blocked: bool, revision: Revision, event: &AuditEntry) -> Self {
         Self {
             target: target.clone(),
@@ -75,7 +76,7 @@ impl Cutoff {
         }
     }
 
-    /// The same, unblocked at `revision`. The cutoff stays where it is.
+    /// Unblocks the target at `revision`; `up_to` stays the same.
     #[must_use]
     pub fn restored(self, revision: Revision) -> Self {
         Self {
@@ -85,12 +86,12 @@ impl Cutoff {
         }
     }
 
-    /// Whether this cutoff revokes what was created at `created_revision`.
+    /// Whether this cutoff revokes a credential that was created at `created_revision`.
     pub fn covers(&self, created_revision: Revision) -> bool {
         created_revision <= self.up_to
     }
 
-    /// The revocation by the first of these cuts that comes after `created`.
+    /// The revocation by the earliest of these cutoffs that covers `created_revision`.
     pub(crate) fn first_covering<'a>(
         cutoffs: impl IntoIterator<Item = &'a Self>,
         created_revision: Revision,

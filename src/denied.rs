@@ -1,6 +1,6 @@
 //! Refusals: one text outside, the reason inside.
 
-use crate::{authorization::HeaderError, credential::CredentialId};
+use crate::{authorization::HeaderError, credential_id::CredentialId};
 
 /// A credential was refused.
 ///

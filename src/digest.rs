@@ -10,7 +10,6 @@ use crate::{
     format::KeyFormat,
     hash::{self, EMPTY_BLOCK, MacKey, ONE_BLOCK_LEN, OneBlock},
     issued::IssuedKey,
-    legacy::PresentedLegacy,
     presented::PresentedKey,
 };
 
@@ -47,11 +46,11 @@ impl KeyDigest {
         }
     }
 
-    /// The digest of a legacy credential under the current pepper.
-    pub fn of_legacy(credential: &PresentedLegacy<'_>, peppers: &Peppers) -> Self {
+    /// A digest made of these words under the current pepper.
+    pub(crate) fn from_lanes(lanes: Lanes, peppers: &Peppers) -> Self {
         Self {
             pepper: peppers.current,
-            lanes: legacy_lanes(credential, peppers.current()),
+            lanes,
         }
     }
 
@@ -348,18 +347,13 @@ pub(crate) fn key_lanes(key: &PresentedKey<'_>, pepper: Option<&MacKey>) -> Lane
     KeyBlock::new(key).lanes(pepper)
 }
 
-/// The digest of a presented legacy credential.
-pub(crate) fn legacy_lanes(key: &PresentedLegacy<'_>, pepper: Option<&MacKey>) -> Lanes {
-    const LEN: usize = 3 + PresentedLegacy::LEN;
-    let mut block = [0; LEN];
-    let (tag, text) = block.split_at_mut(3);
-    tag.copy_from_slice(b"kl1");
-    text.copy_from_slice(key.text());
+/// The digest of a few bytes that are not a key, which are wiped.
+pub(crate) fn block_lanes(block: &mut [u8], pepper: Option<&MacKey>) -> Lanes {
     let lanes = to_lanes(&match pepper {
-        None => hash::sha256(&block),
-        Some(key) => key.sign(&block),
+        None => hash::sha256(block),
+        Some(key) => key.sign(block),
     });
-    block.as_mut_slice().zeroize();
+    block.zeroize();
     lanes
 }
 

@@ -6,7 +6,7 @@ use core::{fmt, str::FromStr};
 use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 use zeroize::Zeroizing;
 
-use crate::{credential::CredentialId, key_id::KeyId};
+use crate::key_id::KeyId;
 
 /// How an embedder's keys look: `<prefix>_v1_<id>:<prefix>_sk_<secret>`.
 ///
@@ -106,24 +106,6 @@ impl KeyFormat {
     /// show, and the user name in HTTP Basic.
     pub fn key_id(&self, id: KeyId) -> String {
         format!("{}_v1_{id}", self.prefix())
-    }
-
-    /// The public text of either kind of credential's identifier: that of a key, or the UUID of a
-    /// legacy credential.
-    pub fn credential_id(&self, id: CredentialId) -> String {
-        match id {
-            CredentialId::Key(id) => self.key_id(id),
-            CredentialId::Legacy(id) => format!("{id}"),
-        }
-    }
-
-    /// Reads the public text of a key's identifier.
-    ///
-    /// # Errors
-    ///
-    /// [`KeyError`](crate::key::KeyError) names the part and the position that does not fit.
-    pub fn parse_key_id(&self, text: &str) -> Result<KeyId, crate::presented::KeyError> {
-        crate::presented::parse_key_id(self, text.as_bytes())
     }
 
     /// The length of a credential, in bytes.

@@ -3,7 +3,7 @@
 use core::{fmt, str::FromStr};
 
 use crate::{
-    credential::CredentialId,
+    credential_id::CredentialId,
     name::{NameError, NamespaceId, Reason, RequestId, ServiceId, TeamId, UserId},
     scope::Scopes,
     timestamp::Timestamp,

@@ -13,8 +13,8 @@ use std::sync::{
     atomic::{AtomicI64, Ordering},
 };
 
-use alloc::{collections::BTreeMap, sync::Arc};
-use core::{fmt, time::Duration};
+use alloc::collections::BTreeMap;
+use core::fmt;
 
 pub use error::{FollowError, IndexError};
 pub(crate) use grant::{Grant, GrantRef, Holder, Namespace};
@@ -35,7 +35,6 @@ use crate::{
     scope::Scopes,
     store::{Changes, Entry, Item, KeyStore},
     timestamp::Timestamp,
-    verify::Verifier,
 };
 
 use append_vec::AppendVec;
@@ -159,20 +158,6 @@ impl Index {
             format,
             peppers,
         }
-    }
-
-    /// A verifier over this index. With `stale_after`, it refuses every call as
-    /// [`DenyReason::Stale`](crate::DenyReason::Stale) once the index was not confirmed for that
-    /// long.
-    ///
-    /// The bound is rounded down to whole seconds, and one second is the least.
-    pub fn verifier(self: &Arc<Self>, stale_after: Option<Duration>) -> Verifier {
-        Verifier::new(
-            Arc::clone(self),
-            self.format,
-            self.peppers.clone(),
-            stale_after,
-        )
     }
 
     /// The format of the keys.

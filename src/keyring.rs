@@ -1,4 +1,4 @@
-//! Management: every change of keys, over any store.
+//! Key management over a store.
 
 mod builder;
 mod cutoffs;
@@ -16,7 +16,6 @@ use core::time::Duration;
 pub use builder::KeyringBuilder;
 pub use error::Error;
 pub use keys::CreatedKey;
-pub use legacy::{LegacyUse, NamespaceUse};
 pub use walk::{Query, Walk};
 
 use crate::{
@@ -31,19 +30,19 @@ use crate::{
     verify::Verifier,
 };
 
-/// Creates, lists, changes and revokes keys in a [`KeyStore`], and verifies them.
+/// Creates, lists, changes and revokes keys in a [`KeyStore`], and provides verifiers for them.
 ///
-/// Every call that changes something takes a [`Context`]: who acts and by what right, when and
-/// why. It commits the change with its audit event, and returns after the change is in force in
-/// the keyring's verifiers. If it is kept, but could not be brought into force here, the call
-/// returns [`Error::AppliedNotSynced`]; calling again is safe. Calls that only read take no
-/// context, since nothing is recorded of them.
+/// Every call that changes something takes a [`Context`]: the actor, its authority, the time and
+/// the reason. The call commits the change with its audit event, and returns when the keyring's
+/// verifiers apply it. If the change was committed but the index could not be updated, the call
+/// returns [`Error::AppliedNotSynced`]; it is safe to repeat the call. Calls that only read are not
+/// audited and take no context.
 ///
-/// The calls are `async` and need no runtime of their own: over a store that never waits, such as
-/// [`MemoryStore`](crate::MemoryStore), [`block_on`](crate::block_on) makes a plain call of each.
+/// The calls are `async` but need no runtime: with a store whose futures are always ready, such as
+/// [`MemoryStore`](crate::MemoryStore), [`block_on`](crate::block_on) runs them.
 ///
-/// What a caller may do is the embedder's decision; the keyring holds every call to the tenant
-/// that it names. A key of another tenant is [`Error::NotFound`].
+/// The embedder decides which calls a caller may make. The keyring limits each call to the tenant
+/// that it names: a key of another tenant is [`Error::NotFound`].
 pub struct Keyring {
     store: Arc<dyn KeyStore>,
     index: Arc<Index>,
@@ -52,44 +51,49 @@ pub struct Keyring {
 }
 
 impl Keyring {
-    /// Opens a store whose keys begin with this prefix (`[a-z][a-z0-9]{0,15}`), and reads it to
-    /// its end once.
+    /// Opens a store whose keys begin with this prefix (`[a-z][a-z0-9]{0,15}`), and reads its
+    /// change feed to the end.
     ///
-    /// The first call records the prefix in the store. [`Keyring::builder`] has more to set.
+    /// The first call records the prefix in the store. [`Keyring::builder`] offers further
+    /// settings.
     ///
     /// # Errors
     ///
-    /// - not a prefix -> [`Error::Format`]
-    /// - the store has keys of another prefix -> [`Error::OtherFormat`]
+    /// - the prefix is invalid -> [`Error::Format`]
+    /// - another prefix is recorded in the store -> [`Error::OtherFormat`]
     /// - the store cannot be read -> [`Error::Store`], [`Error::NotSynced`]
     pub async fn open(
         store: impl KeyStore + 'static,
         prefix: impl TryInto<KeyFormat, Error: Into<FormatError>>,
     ) -> Result<Self, Error> {
         let format = prefix.try_into().map_err(Into::into)?;
-        Self::builder(store, format).open(crate::now()).await
+        let keyring = Self::builder(store, format).open(crate::now()).await?;
+        // A large store takes longer to read than the verifiers may be out of date.
+        keyring.sync(crate::now()).await.map_err(Error::NotSynced)?;
+        Ok(keyring)
     }
 
-    /// A keyring with settings, over a store whose keys have this format.
+    /// Returns a builder for a keyring over a store whose keys have this format.
     pub fn builder(store: impl KeyStore + 'static, format: KeyFormat) -> KeyringBuilder {
         KeyringBuilder::new(Arc::new(store), format)
     }
 
-    /// A verifier of the keys in the store. It sees every change of this keyring at once.
+    /// Returns a verifier for the keys in the store. It applies each change of this keyring before
+    /// the change's call returns.
     ///
-    /// Over a store that other processes can change, something must call [`Keyring::sync`] often
-    /// (the crate `keyfob-replica` does): when that has failed for
+    /// If other processes can change the store, call [`Keyring::sync`] regularly (the crate
+    /// `keyfob-replica` does). When the last successful sync is as old as
     /// [`stale_after`](KeyringBuilder::stale_after), the verifier refuses every call with 503.
     pub fn verifier(&self) -> Verifier {
         self.index.verifier(self.stale_after)
     }
 
-    /// A verifier that never refuses because its knowledge is old.
+    /// Returns a verifier without a bound on staleness.
     ///
     /// # Security
     ///
-    /// A key that another process revoked is accepted until the next [`Keyring::sync`], however
-    /// late that is. For tests, and for programs that sync before each verification.
+    /// A key that another process revoked is accepted until the next [`Keyring::sync`]. Use it in
+    /// tests, or if you sync before each verification.
     pub fn unbounded_verifier(&self) -> Verifier {
         self.index.verifier(None)
     }
@@ -99,7 +103,7 @@ impl Keyring {
         &self.store
     }
 
-    /// The index of the keyring's verifiers, for metrics.
+    /// The index that the verifiers read. It has figures for metrics.
     pub fn index(&self) -> &Arc<Index> {
         &self.index
     }
@@ -109,19 +113,20 @@ impl Keyring {
         self.index.format()
     }
 
-    /// The age at which the verifiers refuse every call; none if only this process can change the
-    /// store.
+    /// The age of the index at which the verifiers refuse every call; `None` if only this process
+    /// can change the store.
     pub fn stale_after(&self) -> Option<Duration> {
         self.stale_after
     }
 
-    /// Brings the verifiers up to date with the store, and returns the revision reached. `now` is
-    /// the time before the call.
+    /// Updates the verifiers from the store, and returns the revision reached. `now` must be a time
+    /// before the call, since the index is confirmed as of `now`.
     ///
     /// # Errors
     ///
     /// - the store failed -> [`FollowError::Store`]; call again
-    /// - the store went back -> [`FollowError::Index`]: end the process, or open a new keyring
+    /// - the store went back to an earlier revision -> [`FollowError::Index`]; open a new keyring,
+    ///   or exit the process
     pub async fn sync(&self, now: impl Into<Timestamp>) -> Result<Revision, FollowError> {
         self.index.follow(&*self.store, now).await
     }
@@ -130,7 +135,7 @@ impl Keyring {
         self.sync(context.now).await
     }
 
-    /// Keeps a change, and brings it into force.
+    /// Commits a change and updates the index.
     async fn commit(
         &self,
         context: &Context,

@@ -1,15 +1,18 @@
-//! The old model: one shared credential for a namespace, accepted while policy says so.
+//! The old model: one shared credential for a namespace, accepted while a policy allows it.
 
 mod credential;
 #[cfg(feature = "import")]
 mod import;
 mod policy;
 mod record;
-
 #[cfg(feature = "std")]
-pub use crate::keyring::{LegacyUse, NamespaceUse};
-pub use credential::{LegacyError, LegacyId, LegacyIdError, LegacyPart, PresentedLegacy};
+mod usage;
+
+pub use crate::legacy_id::{LegacyId, LegacyIdError};
+pub use credential::{LegacyError, LegacyPart, PresentedLegacy};
 #[cfg(feature = "import")]
 pub use import::{Import, ImportFault, ImportProblem, read_subjects};
 pub use policy::{Brownout, LegacyPolicy, LegacyPolicyError};
 pub use record::LegacyRecord;
+#[cfg(feature = "std")]
+pub use usage::{LegacyUse, NamespaceUse};

@@ -1,39 +1,42 @@
-//! Access keys for services: issued to a person, for one namespace, checked on every call, and
-//! cut off for good when the person leaves.
+//! Issues, verifies, rotates and revokes access keys that belong to one person or service and open
+//! one namespace.
 //!
-//! The crate is the part that decides. It has no clock, no socket, no file and no runtime: time
-//! and randomness are arguments, and keys live in a [`KeyStore`](store::KeyStore) that the
-//! embedder chooses.
+//! The core has no socket, no file and no async runtime. Time and randomness are arguments, and
+//! keys live in a [`KeyStore`] of your choice.
 //!
-//! | to | use |
-//! |---|---|
-//! | judge a call | [`Verifier`]: header, namespace and time in, [`Principal`] or [`Denied`] out |
-//! | make, list, rotate and end keys | [`Keyring`], over any [`KeyStore`](store::KeyStore) |
-//! | hold every key in memory for the verifier | [`Index`], which follows a store's changes |
-//! | accept the old shared credentials for a while | [`legacy`] |
-//! | know who used what | [`UsageRecorder`] and [`audit`] |
-//! | look for leaked keys | [`KeyFormat`]'s patterns and its check of a secret |
-//! | write a store | [`store`], and the crate `keyfob-conformance` to prove it |
+//! | you write | start with | module |
+//! |---|---|---|
+//! | a gateway, or a service that checks its own calls | [`Verifier::verify_headers`], which returns a [`Principal`] or [`Denied`] | [`gateway`] |
+//! | a control plane or an operator's tool | [`Keyring`], which creates, lists, rotates and revokes keys | [`manage`] |
+//! | a store | [`KeyStore`], and the crate `keyfob-conformance` to test it | [`store`] |
+//! | a secret scanner, or code that handles key texts | [`KeyFormat`](key::KeyFormat) | [`key`] |
+//! | code that takes identifiers and names as text | the validated types, such as [`TeamId`](name::TeamId) | [`name`] |
+//! | code that reads the audit trail | [`AuditEvent`](audit::AuditEvent) | [`audit`] |
+//! | a migration from `OpenWhisk`'s shared credentials | [`LegacyPolicy`](legacy::LegacyPolicy) | [`legacy`] |
 //!
-//! A key goes through one type per stage of its life: [`NewKey`] (asked for), [`IssuedKey`]
-//! (plain text, once), [`PresentedKey`] (untrusted), [`KeyRecord`] (kept), [`Principal`] (proof).
+//! [`now`] reads the system clock. [`block_on`] runs a call of [`Keyring`] without a runtime.
+//!
+//! Each stage of a key's life has its type: [`NewKey`] (request), [`IssuedKey`] (plain text, shown
+//! once), [`PresentedKey`](key::PresentedKey) (untrusted input), [`KeyRecord`](store::KeyRecord)
+//! (stored), [`Principal`] (verified).
 //!
 //! # Examples
 //!
-//! See [`Verifier`] for the whole path, and the `examples` folder: `quickstart`, `gateway`,
-//! `custom_store`, `rotate`, `leaver`.
+//! [`Verifier`] shows a key from creation to verification. The `examples` folder has `quickstart`,
+//! `gateway` (an axum server), `custom_store` (a durable store in a file), `rotate` and `leaver`
+//! (offboarding).
 //!
 //! # Features
 //!
-//! | feature | on by default | gives |
+//! | feature | default | adds |
 //! |---|---|---|
-//! | `std` | yes | [`Index`], [`Verifier`], [`Keyring`], [`MemoryStore`](store::MemoryStore), [`UsageRecorder`], [`block_on`] |
-//! | `serde` | yes | `Serialize` and `Deserialize` for what is kept or shown |
-//! | `import` | no | `legacy::read_subjects`, for `OpenWhisk`'s database |
-//! | `rustcrypto` | no | SHA-256 and HMAC by `sha2` and `hmac` in place of `ring`: the same digests, sooner |
+//! | `std` | yes | [`Keyring`], [`Verifier`], [`Index`](gateway::Index), [`MemoryStore`], [`UsageRecorder`](gateway::UsageRecorder), [`now`], [`block_on`] |
+//! | `serde` | yes | `Serialize` and `Deserialize` for the types that are stored or shown |
+//! | `import` | no | `legacy::read_subjects`, which reads `OpenWhisk`'s `subjects` documents |
+//! | `rustcrypto` | no | SHA-256 and HMAC from `sha2` and `hmac` instead of `ring`: same digests, faster |
 //!
-//! Without `std` the crate is `no_std` with `alloc`: format, parser, digests, records, lifecycle,
-//! policies, audit chain and the store contract.
+//! Without `std` the crate is `no_std` with `alloc` and has the key format, parser, digests,
+//! records, lifecycle, policies, audit chain and store contract.
 
 #![no_std]
 #![forbid(unsafe_code)]
@@ -55,6 +58,7 @@ extern crate std;
 pub mod audit;
 pub mod authorization;
 mod credential;
+mod credential_id;
 mod cutoff;
 #[cfg(feature = "std")]
 mod denied;
@@ -69,6 +73,7 @@ mod key_id;
 #[cfg(feature = "std")]
 mod keyring;
 pub mod legacy;
+mod legacy_id;
 mod lifecycle;
 pub mod name;
 mod policy;
@@ -78,6 +83,7 @@ mod principal;
 mod random;
 mod record;
 mod revision;
+mod revocation;
 mod scope;
 pub mod store;
 mod timestamp;
@@ -106,7 +112,7 @@ pub use {
     verify::{Access, Verifier},
 };
 
-/// For whoever verifies: gateways, and services that protect themselves.
+/// Verification: for gateways and for services that check their own calls.
 pub mod gateway {
     pub use crate::{
         credential::Credential,
@@ -120,10 +126,10 @@ pub mod gateway {
     };
 }
 
-/// The text of keys, their identifiers and digests.
+/// Key texts, identifiers, digests, peppers and the random source.
 pub mod key {
     pub use crate::{
-        credential::{CredentialId, CredentialIdError},
+        credential_id::{CredentialId, CredentialIdError},
         digest::{DigestError, KeyDigest, PepperError, PepperId, Peppers},
         format::{FormatError, KeyFormat},
         issued::BearerValue,
@@ -133,7 +139,7 @@ pub mod key {
     };
 }
 
-/// For whoever manages keys: control planes, and operators' tools.
+/// Key management: for control planes and operators' tools.
 pub mod manage {
     #[cfg(feature = "std")]
     pub use crate::keyring::{CreatedKey, Error, KeyringBuilder, Query, Walk};
@@ -141,24 +147,25 @@ pub mod manage {
         identity::{Authority, OwnerError},
         lifecycle::{KeyUpdate, LifecycleError, Rotation},
         policy::Policy,
-        record::{EffectiveStatus, Labels, Revocation, RevocationCause, Status, TooManyLabels},
+        record::{EffectiveStatus, Labels, Status, TooManyLabels},
+        revocation::{Revocation, RevocationCause},
         scope::TooManyScopes,
         timestamp::TimestampError,
         ttl::TtlError,
     };
 }
 
-/// Runs a future to completion on this thread.
+/// Runs a future to completion on the current thread.
 ///
-/// Over a store that never waits, such as [`MemoryStore`](store::MemoryStore), every call of
-/// [`Keyring`] is ready at once. A store that needs a runtime's reactor says so; then use that
-/// runtime.
+/// With a store whose futures are always ready, such as [`MemoryStore`], this turns a call of
+/// [`Keyring`] into a blocking call. Do not use it with a store that needs an async runtime, such
+/// as `keyfob-postgres`.
 #[cfg(feature = "std")]
 pub fn block_on<F: Future>(future: F) -> F::Output {
     pollster::block_on(future)
 }
 
-/// The example in the README, compiled.
+/// Compiles the examples in the README.
 #[cfg(all(doctest, feature = "std"))]
 #[doc = include_str!("../README.md")]
 struct Readme;

@@ -11,10 +11,9 @@ use crate::{
     policy::Policy,
     presented::PresentedKey,
     random::{Random, RandomError},
-    record::{
-        EffectiveStatus, KeyRecord, Labels, PreviousSecret, Revocation, RevocationCause, Status,
-    },
+    record::{EffectiveStatus, KeyRecord, Labels, PreviousSecret, Status},
     revision::Revision,
+    revocation::{Revocation, RevocationCause},
     scope::Scopes,
     timestamp::Timestamp,
     ttl::Ttl,

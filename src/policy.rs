@@ -1,42 +1,40 @@
-//! What keys an embedder allows.
+//! The policy for keys.
 
 use core::time::Duration;
 
 use crate::{timestamp::Timestamp, ttl::Ttl};
 
-/// What keys may be made in a namespace, and how long they may live.
+/// The rules for the keys of a namespace: lifetime, number, names and rotation.
 ///
-/// A store keeps one policy as the default and any number of overrides for single namespaces.
-/// A lowered `max_ttl` also ends keys that exist: it is applied at every verification, from the
-/// moment the secret was made.
+/// A store holds one default policy and any number of policies for single namespaces. `max_ttl`
+/// counts from the moment the secret was issued and is applied at every verification, so lowering
+/// it also expires existing keys.
 ///
 /// # Examples
 ///
 /// ```
 /// use keyfob::{Ttl, manage::Policy};
 ///
-/// let policy = Policy {
-///     max_ttl: Some(Ttl::days(90)?),
-///     expiry_required: true,
-///     ..Policy::default()
-/// };
+/// let policy = Policy::default()
+///     .with_max_ttl(Ttl::days(90)?)
+///     .with_expiry_required(true);
 /// # let _ = policy;
 /// # Ok::<(), keyfob::manage::TtlError>(())
 /// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Policy {
-    /// The shortest life of a secret.
+    /// The minimum lifetime of a secret.
     pub min_ttl: Ttl,
-    /// The longest life of a secret; none for no limit.
+    /// The maximum lifetime of a secret; `None` for no limit.
     pub max_ttl: Option<Ttl>,
-    /// Whether a key must have an end of its own.
+    /// Whether a key must have an expiry.
     pub expiry_required: bool,
-    /// How many live keys one owner may have in one namespace; none for no limit.
+    /// How many live keys one owner may have in one namespace; `None` for no limit.
     pub keys_per_owner: Option<u32>,
-    /// Whether the name of a live key is unique in its namespace.
+    /// Whether the names of live keys are unique in their namespace.
     pub unique_names: bool,
-    /// How long a replaced secret may go on working after a rotation.
+    /// The maximum grace period of a rotation, in which the replaced secret still works.
     #[cfg_attr(
         feature = "serde",
         serde(with = "seconds", rename = "max_grace_seconds")
@@ -45,7 +43,49 @@ pub struct Policy {
 }
 
 impl Policy {
-    /// The first moment at which a secret made at `issued_at` no longer works.
+    /// Sets the minimum lifetime of a secret.
+    #[must_use]
+    pub fn with_min_ttl(mut self, ttl: Ttl) -> Self {
+        self.min_ttl = ttl;
+        self
+    }
+
+    /// Sets the maximum lifetime of a secret.
+    #[must_use]
+    pub fn with_max_ttl(mut self, ttl: Ttl) -> Self {
+        self.max_ttl = Some(ttl);
+        self
+    }
+
+    /// Sets whether a key must have an expiry.
+    #[must_use]
+    pub fn with_expiry_required(mut self, required: bool) -> Self {
+        self.expiry_required = required;
+        self
+    }
+
+    /// Sets how many live keys one owner may have in one namespace.
+    #[must_use]
+    pub fn with_keys_per_owner(mut self, keys: u32) -> Self {
+        self.keys_per_owner = Some(keys);
+        self
+    }
+
+    /// Sets whether the names of live keys are unique in their namespace.
+    #[must_use]
+    pub fn with_unique_names(mut self, unique: bool) -> Self {
+        self.unique_names = unique;
+        self
+    }
+
+    /// Sets the maximum grace period of a rotation.
+    #[must_use]
+    pub fn with_max_grace(mut self, grace: Duration) -> Self {
+        self.max_grace = grace;
+        self
+    }
+
+    /// The first moment at which a secret issued at `issued_at` no longer works.
     pub(crate) fn end_of_life(
         &self,
         issued_at: Timestamp,
@@ -59,7 +99,8 @@ impl Policy {
     }
 }
 
-/// Lives from one hour to for ever, unique names, up to 30 days of grace, no limit in number.
+/// Minimum lifetime 1 hour, no maximum, no required expiry, unique names, no limit on the number of
+/// keys, grace of at most 30 days.
 impl Default for Policy {
     fn default() -> Self {
         Self {
@@ -73,7 +114,7 @@ impl Default for Policy {
     }
 }
 
-/// A duration as whole seconds.
+/// Serializes a duration as whole seconds.
 #[cfg(feature = "serde")]
 mod seconds {
     use core::time::Duration;

@@ -136,6 +136,17 @@ pub enum KeyPart {
     Secret,
 }
 
+impl KeyFormat {
+    /// Reads the public text of a key's identifier.
+    ///
+    /// # Errors
+    ///
+    /// [`KeyError`] names the part and the position that does not fit.
+    pub fn parse_key_id(&self, text: &str) -> Result<KeyId, KeyError> {
+        parse_key_id(self, text.as_bytes())
+    }
+}
+
 /// Reads `<prefix>_v1_<32 digits>`.
 pub(crate) fn parse_key_id(format: &KeyFormat, text: &[u8]) -> Result<KeyId, KeyError> {
     let head = format.head();

@@ -3,7 +3,7 @@
 use core::fmt;
 
 use crate::{
-    credential::CredentialId,
+    credential_id::CredentialId,
     identity::{Actor, Authority, Context, Owner, Tenant},
     index::{End, Grant, GrantRef, Holder, Index},
     key_id::KeyId,

@@ -1,4 +1,4 @@
-//! Where identifiers and secrets come from.
+//! The source of identifiers and secrets.
 
 use ring::rand::SecureRandom;
 
@@ -6,14 +6,14 @@ use ring::rand::SecureRandom;
 ///
 /// # Security
 ///
-/// It must be cryptographically secure: whoever can predict its bytes has every key that is made
-/// with them. [`SystemRandom`] is, and is used where nothing else is named.
+/// The source must be cryptographically secure: anyone who can predict its bytes knows every key
+/// made from them. The default, [`SystemRandom`], is secure.
 pub trait Random: Send + Sync {
     /// Fills `bytes` with random bytes.
     ///
     /// # Errors
     ///
-    /// [`RandomError`] if the source failed. No key is made then.
+    /// [`RandomError`] if the source failed. No key is created then.
     fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomError>;
 }
 
@@ -28,7 +28,7 @@ impl Random for SystemRandom {
     }
 }
 
-/// The source of random bytes failed; no key was made.
+/// The source of random bytes failed; no key was created.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the source of random bytes failed")]
 pub struct RandomError;

@@ -1,18 +1,18 @@
-//! The order in which a store's changes happened.
+//! The order of a store's commits.
 
 use core::fmt;
 
-/// A store's logical time: every committed change gets the next one.
+/// The number of a commit: a store numbers its commits 1, 2, 3 and so on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(transparent))]
 pub struct Revision(u64);
 
 impl Revision {
-    /// Before the first change.
+    /// The revision before the first commit.
     pub const ZERO: Self = Self(0);
 
-    /// Takes a number that a store kept.
+    /// Creates a revision from its number.
     pub const fn new(revision: u64) -> Self {
         Self(revision)
     }

@@ -1,4 +1,4 @@
-//! Where keys are kept: the contract that every store fulfils.
+//! The store contract, queries, and building blocks for stores.
 
 mod change;
 mod decide;
@@ -18,7 +18,7 @@ pub use decide::{Existing, NameLookup, OwnerLookup, ReadSet, Snapshot, WriteSet}
 pub use journal::{Journal, JournalEntry, JournaledStore, MemoryStore};
 pub use query::{
     AuditQuery, Cursor, CursorError, KeyQuery, LegacyQuery, NamespaceQuery, NamespaceRecord, Page,
-    StatusFilter,
+    StatusFilter, StatusFilterError,
 };
 pub use state::StoreState;
 
@@ -30,7 +30,7 @@ pub use crate::{
 
 use crate::{
     audit::AuditEvent,
-    credential::CredentialId,
+    credential_id::CredentialId,
     format::KeyFormat,
     identity::Tenant,
     key_id::KeyId,
@@ -39,117 +39,114 @@ use crate::{
     usage::Usage,
 };
 
-/// Where keys are kept: an ordered log of changes with its current state.
+/// Storage for keys: an ordered log of changes and the state that results from it.
 ///
-/// The contract, which `keyfob-conformance` tests clause by clause:
+/// The contract, which the crate `keyfob-conformance` tests clause by clause:
 ///
-/// - **One order.** The first commit gets [`Revision`] 1 and every other the next, without gaps.
-///   A reader that sees a revision sees all before it. A reader that starts after a commit
-///   returned sees that commit.
-/// - **All or nothing.** A change, its audit event and its entry in the change feed are kept
-///   together, durably, before `commit` returns `Ok`, or not at all.
-/// - **Decided inside.** A commit's conditions ([`Change`]) and its actor's
-///   [`Authority`](crate::manage::Authority) are checked in the same step that keeps it: between
-///   checking and keeping nothing else is kept.
-/// - **Cutoffs, not sweeps.** A [`Cutoff`] revokes everything that was created in its target up to
-///   its revision. Records that the store hands out read so, through [`KeyRecord::with_cutoffs`];
-///   no record is rewritten.
-/// - **Nothing comes back.** A revoked key stays revoked, a deleted key's identifier stays taken.
+/// - **Total order.** The first commit gets [`Revision`] 1, each further commit the next one,
+///   without gaps. A reader that sees a revision sees all earlier ones. A read that starts after a
+///   commit returned sees that commit.
+/// - **Atomicity and durability.** A change, its audit event and its entry in the change feed are
+///   stored together and durably before `commit` returns `Ok`, or not at all.
+/// - **Isolation.** The conditions of a commit ([`Change`]) and its actor's
+///   [`Authority`](crate::manage::Authority) are checked in the transaction that stores it.
+/// - **Cutoffs.** A [`Cutoff`] revokes everything that was created in its target up to its
+///   revision. The store applies cutoffs when it returns a record ([`KeyRecord::with_cutoffs`]); it
+///   rewrites no record.
+/// - **Permanence.** A revoked key stays revoked. The identifier of a deleted key stays taken.
 ///
-/// There are three ways to write a store:
+/// There are three ways to implement a store:
 ///
-/// - for one process, a [`Journal`]: [`JournaledStore`] does the rest (`examples/custom_store.rs`
-///   is a durable one in a file);
-/// - for one process with needs of its own, [`StoreState`], the contract as plain code;
-/// - with an engine of its own: answer a commit's [read set](Commit::read_set), let
-///   [`Commit::decide`] decide, and write the [`WriteSet`], in one transaction. So the conditions
-///   are checked by the same code everywhere.
+/// - For one process: implement [`Journal`] and wrap it in [`JournaledStore`].
+///   `examples/custom_store.rs` is a durable store in a file.
+/// - For one process with special needs: wrap [`StoreState`], the contract as plain code.
+/// - On a database: in one transaction, read a commit's [read set](Commit::read_set) into a
+///   [`Snapshot`], call [`Commit::decide`], and write the [`WriteSet`]. The conditions are then
+///   checked by the same code in every store.
 ///
-/// The trait is used as `Arc<dyn KeyStore>`, so its futures are boxed (by `async-trait`): no
-/// caller is generic over the store. A management call does I/O, which one allocation does not
-/// show beside. Verification never calls a store.
+/// The trait is dyn-compatible: callers hold `Arc<dyn KeyStore>`, and `async-trait` boxes the
+/// futures. This costs one allocation per call. Verification never calls a store.
 #[async_trait]
 pub trait KeyStore: Send + Sync {
-    /// Keeps a change with its audit event, and returns the revision it got.
+    /// Stores a change with its audit event, and returns its revision.
     ///
-    /// - conditions fulfilled -> kept, `Ok(revision)`
-    /// - a condition broken -> nothing kept, [`CommitError::Conflict`]
-    /// - the store failed -> [`CommitError::Store`]; whether it was kept is unknown unless
-    ///   [`StoreError::is_definite`]
+    /// - all conditions hold -> stored, `Ok(revision)`
+    /// - a condition does not hold -> nothing stored, [`CommitError::Conflict`]
+    /// - the store failed -> [`CommitError::Store`]; unless [`StoreError::is_definite`], the change
+    ///   may have been stored
     async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError>;
 
-    /// A key of this tenant, with cutoffs applied.
+    /// Returns a key of this tenant, with cutoffs applied.
     ///
     /// - no such key, deleted, or of another tenant -> `Ok(None)`
     async fn key(&self, tenant: &Tenant, id: KeyId) -> Result<Option<KeyRecord>, StoreError>;
 
-    /// A page of a team's keys in the order of their creation, with cutoffs applied.
+    /// Returns a page of a team's keys in the order of their creation, with cutoffs applied.
     ///
-    /// - keys are created between two pages -> they come after all others; none is skipped or
-    ///   given twice
-    /// - the page is full and there is more -> [`Page::next`] is set
+    /// - keys are created between two pages -> they come last; no key is skipped or returned twice
+    /// - there are more items -> [`Page::next`] is set
     async fn keys(&self, query: &KeyQuery) -> Result<Page<KeyRecord>, StoreError>;
 
-    /// A page of legacy credentials in the order of their import, with cutoffs applied.
+    /// Returns a page of legacy credentials in the order of their import, with cutoffs applied.
     async fn legacy(&self, query: &LegacyQuery) -> Result<Page<LegacyRecord>, StoreError>;
 
-    /// A page of namespaces in the order in which they were bound to their teams.
+    /// Returns a page of namespaces in the order in which they were bound to their teams.
     async fn namespaces(&self, query: &NamespaceQuery)
     -> Result<Page<NamespaceRecord>, StoreError>;
 
-    /// The policy for keys of a namespace, or the default policy for `None`.
+    /// Returns the policy for keys of a namespace, or the default policy for `None`.
     ///
-    /// - no override, or the namespace is another team's -> the default that was set; none was ->
-    ///   [`Policy::default`]
+    /// - the namespace has no policy, or belongs to another team -> the default policy
+    /// - no default policy was set -> [`Policy::default`]
     async fn policy(&self, tenant: Option<&Tenant>) -> Result<Policy, StoreError>;
 
-    /// The policy for legacy credentials of a namespace, or the default policy for `None`.
+    /// Returns the policy for legacy credentials of a namespace, or the default policy for `None`.
     ///
-    /// - no override, or the namespace is another team's -> the default that was set; none was ->
-    ///   [`LegacyPolicy::Off`]
+    /// - the namespace has no policy, or belongs to another team -> the default policy
+    /// - no default policy was set -> [`LegacyPolicy::Off`]
     async fn legacy_policy(&self, tenant: Option<&Tenant>) -> Result<LegacyPolicy, StoreError>;
 
-    /// A page of the audit trail, oldest first.
+    /// Returns a page of the audit trail, oldest first.
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError>;
 
-    /// What changed after `after`: the current state of everything whose last change is later,
-    /// in the order of those changes, at most `limit` entries.
+    /// Returns at most `limit` entries of the change feed: the current state of every item whose
+    /// last change is later than `after`, in the order of those changes.
     ///
-    /// - start at [`Revision::ZERO`] -> the whole state
-    /// - something changed several times -> it appears once, at its last change
-    /// - something was deleted -> its deletion appears
-    /// - a limit of zero -> read as one
+    /// - `after` is [`Revision::ZERO`] -> the feed holds the whole state
+    /// - an item changed several times -> it appears once, at its last change
+    /// - a key was deleted -> a tombstone appears ([`Item::KeyDeleted`])
+    /// - `limit` is zero -> treated as one
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError>;
 
-    /// Waits until the store may have a commit after `after`.
+    /// Waits until the store may have a commit later than `after`.
     ///
-    /// - it may have one -> `Ok(true)`; too early is allowed, too late is not
-    /// - the store cannot tell -> `Ok(false)` at once, as the default does: the follower polls
-    /// - the store cannot be read -> an error, at once; the follower backs off
+    /// - there may be one -> `Ok(true)`; a spurious `true` is allowed, a missed commit is not
+    /// - the store cannot tell (the default) -> `Ok(false)` immediately; the follower polls
+    /// - the store cannot be read -> an error immediately; the follower backs off
     ///
-    /// The caller bounds the wait and drops the future when its time is over.
+    /// The caller bounds the wait and drops the future when the time is over.
     async fn wait_for_change(&self, after: Revision) -> Result<bool, StoreError> {
         let _ = after;
         Ok(false)
     }
 
-    /// Whether another process can change what is kept.
+    /// Whether another process can change the store's contents.
     ///
-    /// - it can -> a verifier over the store needs a follower, and refuses calls if none runs
+    /// If so, a verifier over the store refuses calls unless a follower keeps its index up to date.
     fn is_shared(&self) -> bool;
 
-    /// The format of the keys in the store; `None` until one was recorded.
+    /// Returns the format of the keys in the store; `None` until one is recorded.
     async fn key_format(&self) -> Result<Option<KeyFormat>, StoreError>;
 
-    /// Records the format of the keys unless one is recorded, and returns the one that is.
+    /// Records the format of the keys if none is recorded, and returns the recorded one.
     async fn record_key_format(&self, format: &KeyFormat) -> Result<KeyFormat, StoreError>;
 
-    /// Merges usage into what is kept: counts are added, last use only moves forward.
+    /// Merges usage into the stored usage: counts are added, the last use is the later of the two.
     ///
-    /// - a credential that is not kept -> passed over
+    /// - the credential is not in the store -> ignored
     async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError>;
 
-    /// What is kept of the usage of these credentials; none for one that was never used.
+    /// Returns the usage of these credentials; a credential that was never used is left out.
     async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError>;
 }
 
@@ -219,11 +216,11 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
     }
 }
 
-/// A change was not kept.
+/// A commit failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CommitError {
-    /// A condition was broken; nothing was kept.
+    /// A condition does not hold; nothing was stored.
     #[error(transparent)]
     Conflict(#[from] Conflict),
     /// The store failed.
@@ -231,7 +228,7 @@ pub enum CommitError {
     Store(#[from] StoreError),
 }
 
-/// A store failed: its medium, its server or the way there.
+/// A store failed: its disk, its server or the connection to it.
 #[derive(Debug)]
 pub struct StoreError {
     source: Box<dyn Error + Send + Sync>,
@@ -239,7 +236,7 @@ pub struct StoreError {
 }
 
 impl StoreError {
-    /// A failure after which nothing was changed.
+    /// A failure after which nothing was changed for certain.
     pub fn definite(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             source: source.into(),
@@ -247,7 +244,7 @@ impl StoreError {
         }
     }
 
-    /// A failure after which it is unknown whether a change was kept: a lost answer.
+    /// A failure after which the change may or may not have been stored, such as a lost response.
     pub fn unknown(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self {
             source: source.into(),
@@ -255,7 +252,7 @@ impl StoreError {
         }
     }
 
-    /// Whether nothing was changed for certain.
+    /// Whether it is certain that nothing was changed.
     pub fn is_definite(&self) -> bool {
         self.definite
     }

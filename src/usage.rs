@@ -2,7 +2,7 @@
 
 use alloc::{boxed::Box, vec::Vec};
 
-use crate::{credential::CredentialId, timestamp::Timestamp};
+use crate::{credential_id::CredentialId, timestamp::Timestamp};
 
 /// What is known of a credential's use.
 #[derive(Clone, Debug, PartialEq, Eq)]

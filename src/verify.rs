@@ -7,9 +7,10 @@ use subtle::{Choice, ConditionallySelectable};
 
 use crate::{
     authorization::{self, FastEngine, HeaderBuffer, Scheme},
-    credential::{Credential, CredentialId},
+    credential::Credential,
+    credential_id::CredentialId,
     denied::{Denied, DenyReason},
-    digest::{KeyBlock, Lanes, Peppers, difference, is_zero, key_lanes, legacy_lanes, same},
+    digest::{KeyBlock, Lanes, Peppers, difference, is_zero, key_lanes, same},
     format::KeyFormat,
     index::{End, EntryMeta, GrantRef, Index, Namespace, Place, Row, Seen},
     key_id::KeyId,
@@ -386,7 +387,7 @@ impl Verifier {
         let now = self.ready_at(now)?;
         let (row, found) = self.row_of(self.index.legacy(legacy.id()));
         let pepper = self.peppers.find(EntryMeta(row.meta).pepper());
-        let lanes = legacy_lanes(legacy, pepper.unwrap_or_default());
+        let lanes = legacy.lanes(pepper.unwrap_or_default());
         if pepper.is_err() {
             return Err(Denied::unknown(DenyReason::PepperMissing));
         }
@@ -517,6 +518,22 @@ impl Verifier {
             payload: 0,
             meta: pepper << 40,
         }
+    }
+}
+
+impl Index {
+    /// A verifier over this index. With `stale_after`, it refuses every call as
+    /// [`DenyReason::Stale`](crate::DenyReason::Stale) once the index was not confirmed for that
+    /// long.
+    ///
+    /// The bound is rounded down to whole seconds, and one second is the least.
+    pub fn verifier(self: &Arc<Self>, stale_after: Option<Duration>) -> Verifier {
+        Verifier::new(
+            Arc::clone(self),
+            *self.format(),
+            self.peppers().clone(),
+            stale_after,
+        )
     }
 }
 

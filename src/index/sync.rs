@@ -1,4 +1,4 @@
-//! What the models in `models/` put others in the place of: the atomics of the table, and its size.
+//! The atomics of the table and its size. The models in `tools/loom/` replace this module.
 
 pub(super) use std::sync::atomic::{AtomicU16, AtomicU32, AtomicU64, Ordering, fence};
 

@@ -29,7 +29,7 @@
 //!   old place is taken out. A reader that did not find its identifier looks whether the move count
 //!   changed since it began, and starts over if it did.
 //!
-//! `models/` tries the orders in which a reader and the writer can meet.
+//! `tools/loom/` tries the orders in which a reader and the writer can meet.
 //!
 //! So a reader never waits for a writer that was suspended half-way: it starts over only if a
 //! writer finished something. Segments are never freed; what a late reader finds in one is judged

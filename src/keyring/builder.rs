@@ -1,4 +1,4 @@
-//! Settings of a keyring.
+//! The builder of a keyring.
 
 use alloc::sync::Arc;
 use core::time::Duration;
@@ -13,7 +13,7 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// Settings of a [`Keyring`]: [`Keyring::builder`].
+/// Configures and opens a [`Keyring`]: see [`Keyring::builder`].
 #[must_use]
 pub struct KeyringBuilder {
     store: Arc<dyn KeyStore>,
@@ -37,29 +37,29 @@ impl KeyringBuilder {
         }
     }
 
-    /// Makes digests under these peppers, and verifies with them.
+    /// Sets the peppers for making and verifying digests. The default is none.
     pub fn peppers(mut self, peppers: Peppers) -> Self {
         self.peppers = peppers;
         self
     }
 
-    /// Makes identifiers and secrets of this in place of [`SystemRandom`].
+    /// Sets the random source of identifiers and secrets. The default is [`SystemRandom`].
     pub fn random(mut self, random: impl Random + 'static) -> Self {
         self.random = Arc::new(random);
         self
     }
 
-    /// Refuses every verification with 503 when the store was not read to its end for this long: a
-    /// key that was revoked meanwhile must not pass. The default is 10 seconds; fractions of a
-    /// second are cut off, and one second is the least.
+    /// Sets the bound on staleness: if the store's change feed was last read to its end this long
+    /// ago, every verification is refused with 503, since a revocation may be missing. The default
+    /// is 10 seconds. The bound is rounded down to whole seconds, with a minimum of one second.
     ///
-    /// It has no effect on a store that only this process can change.
+    /// It has no effect if only this process can change the store.
     pub fn stale_after(mut self, bound: Duration) -> Self {
         self.stale_after = bound;
         self
     }
 
-    /// Opens the store as [`Keyring::open`] does, at `now`.
+    /// Opens the store at the time `now`, as [`Keyring::open`] does.
     ///
     /// # Errors
     ///

@@ -10,16 +10,16 @@ use crate::{
 };
 
 impl Keyring {
-    /// Removes a person from a team: after this returns, none of their keys in the team works,
-    /// including keys that are being created or rotated at the same time, and none can be created
-    /// for them until [`Keyring::restore_member`]. Other members are unaffected.
+    /// Removes a person from a team: revokes all their keys in the team, including keys that are
+    /// being created or rotated concurrently, and blocks new ones until
+    /// [`Keyring::restore_member`]. Other members are unaffected.
     ///
-    /// The cost does not depend on how many keys there are. A person without keys can be removed
-    /// too (a key for them may be on its way), so a name that is mistyped is not noticed.
+    /// The cost does not depend on the number of keys. The person need not have any key, so a
+    /// mistyped name is not an error.
     ///
     /// # Errors
     ///
-    /// The store failed -> [`Error::Store`]; call again.
+    /// The store failed -> [`Error::Store`]; repeat the call.
     pub async fn remove_member(
         &self,
         context: &Context,
@@ -29,7 +29,7 @@ impl Keyring {
         self.revoke_target(context, member(team, user)?, true).await
     }
 
-    /// Allows keys to be created for a person again. What was revoked stays revoked.
+    /// Allows new keys for a person again. Revoked keys stay revoked.
     ///
     /// # Errors
     ///
@@ -43,7 +43,7 @@ impl Keyring {
         self.restore_target(context, member(team, user)?).await
     }
 
-    /// Removes a service from a team, as [`Keyring::remove_member`] a person.
+    /// Removes a service from a team, as [`Keyring::remove_member`] does for a person.
     ///
     /// # Errors
     ///
@@ -58,7 +58,7 @@ impl Keyring {
             .await
     }
 
-    /// Allows keys to be created for a service again. What was revoked stays revoked.
+    /// Allows new keys for a service again. Revoked keys stay revoked.
     ///
     /// # Errors
     ///
@@ -73,8 +73,7 @@ impl Keyring {
             .await
     }
 
-    /// Removes a namespace: none of its keys works any more, legacy credentials included, and
-    /// none can be created.
+    /// Removes a namespace: revokes all its keys and legacy credentials, and blocks new ones.
     ///
     /// # Errors
     ///
@@ -84,7 +83,7 @@ impl Keyring {
         self.revoke_target(context, target, true).await
     }
 
-    /// Allows keys to be created in a namespace again. What was revoked stays revoked.
+    /// Allows new keys in a namespace again. Revoked keys stay revoked.
     ///
     /// # Errors
     ///
@@ -94,11 +93,12 @@ impl Keyring {
         self.restore_target(context, target).await
     }
 
-    /// Removes a team: none of the keys in any of its namespaces works any more.
+    /// Removes a team: revokes all keys and legacy credentials in its namespaces, and blocks new
+    /// ones.
     ///
     /// # Errors
     ///
-    /// The store failed -> [`Error::Store`]; call again.
+    /// The store failed -> [`Error::Store`]; repeat the call.
     pub async fn remove_team(
         &self,
         context: &Context,
@@ -108,7 +108,7 @@ impl Keyring {
         self.revoke_target(context, Target::Team(team), true).await
     }
 
-    /// Allows keys to be created in a team again. What was revoked stays revoked.
+    /// Allows new keys in a team again. Revoked keys stay revoked.
     ///
     /// # Errors
     ///
@@ -122,7 +122,7 @@ impl Keyring {
         self.restore_target(context, Target::Team(team)).await
     }
 
-    /// Revokes every key that a target has now, without removing it: the remedy after a leak.
+    /// Revokes all current keys of a target without blocking new ones: for use after a leak.
     ///
     /// # Errors
     ///
@@ -131,7 +131,7 @@ impl Keyring {
         self.revoke_target(context, target, false).await
     }
 
-    /// Removes a target, as [`Keyring::remove_member`] a person.
+    /// Removes a target, as [`Keyring::remove_member`] does for a person.
     ///
     /// # Errors
     ///
@@ -140,11 +140,11 @@ impl Keyring {
         self.revoke_target(context, target, true).await
     }
 
-    /// Restores a target, as [`Keyring::restore_member`] a person.
+    /// Restores a target, as [`Keyring::restore_member`] does for a person.
     ///
     /// # Errors
     ///
-    /// It was not removed -> [`Conflict::NotRemoved`](crate::store::Conflict::NotRemoved).
+    /// The target was not removed -> [`Conflict::NotRemoved`](crate::store::Conflict::NotRemoved).
     pub async fn restore(&self, context: &Context, target: Target) -> Result<(), Error> {
         self.restore_target(context, target).await
     }

@@ -1,4 +1,4 @@
-//! Why a management call was refused or failed.
+//! Errors of management calls.
 
 use crate::{
     audit::ChainError,
@@ -9,34 +9,34 @@ use crate::{
     store::{ActorFault, CommitError, Conflict, StoreError},
 };
 
-/// A management call was refused or failed.
+/// The error of a management call.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum Error {
     /// There is no such key in the tenant.
     #[error("no such key")]
     NotFound,
-    /// The state of the store does not allow it.
+    /// The state of the store does not allow the change.
     #[error(transparent)]
     Conflict(Conflict),
-    /// The actor may not make the change, or no longer: judged when it was to be kept.
+    /// The actor is not, or no longer, allowed to make the change, as checked in the commit.
     #[error(transparent)]
     Actor(ActorFault),
-    /// The key's state or the policy does not allow it.
+    /// The key's state or the policy does not allow the change.
     #[error(transparent)]
     Lifecycle(#[from] LifecycleError),
-    /// A name breaks a rule.
+    /// A name is invalid.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// The key prefix breaks a rule.
+    /// The key prefix is invalid.
     #[error(transparent)]
     Format(#[from] FormatError),
-    /// The store has keys of another prefix.
-    #[error("the keys in the store begin with {store}, not with {asked}")]
+    /// The store holds keys with another prefix.
+    #[error("the store holds keys with prefix {store}, not {asked}")]
     OtherFormat {
-        /// The format of the keys in the store.
+        /// The format recorded in the store.
         store: KeyFormat,
-        /// The format that was asked for.
+        /// The requested format.
         asked: KeyFormat,
     },
     /// The audit trail was tampered with.
@@ -45,20 +45,20 @@ pub enum Error {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The change is kept, but the store could not be read after it: it is not in force in this
-    /// process yet.
-    #[error("the change is kept, but not yet in force in this process")]
+    /// The change was committed, but reading the store failed afterwards: the verifiers of this
+    /// process do not apply it yet.
+    #[error("the change was committed, but does not apply in this process yet")]
     AppliedNotSynced(#[source] FollowError),
-    /// There was nothing to change, and the store could not be read: what another process changed
-    /// is not in force in this process yet.
-    #[error("this process does not know of the latest changes")]
+    /// Reading the store failed, and nothing was committed: the verifiers of this process may lack
+    /// changes that other processes made.
+    #[error("this process could not read the latest changes")]
     NotSynced(#[source] FollowError),
 }
 
 impl Error {
-    /// The HTTP status to answer: 400 for what the caller can correct, 401 and 403 for an actor
-    /// that may not make the change, 404 and 409 for the state of the store, 503 for what may
-    /// work later, 500 for the rest.
+    /// The HTTP status for the error: 400 for invalid input, 401 and 403 for an actor that may not
+    /// make the change, 404 and 409 if the state of the store does not allow it, 503 for a
+    /// temporary failure, 500 for all else.
     pub fn status(&self) -> u16 {
         match self {
             Self::NotFound | Self::Conflict(Conflict::ForeignNamespace) => 404,

@@ -2,7 +2,7 @@
 
 use crate::{
     audit::{Action, AuditEntry},
-    credential::CredentialId,
+    credential_id::CredentialId,
     identity::{Context, Tenant},
     issued::IssuedKey,
     key_id::KeyId,
@@ -15,35 +15,34 @@ use crate::{
     store::{Change, Conflict, KeyQuery, Limits, Page},
 };
 
-/// A new secret, and what is known of its key: the answer of [`Keyring::create`] and
-/// [`Keyring::rotate`].
+/// A new secret and its key: the result of [`Keyring::create`] and [`Keyring::rotate`].
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct CreatedKey {
-    /// The secret. It is in no other answer.
+    /// The secret. No other call returns it.
     pub secret: IssuedKey,
-    /// What is known of the key.
+    /// The key.
     pub info: KeyInfo,
-    /// Whether the keyring's verifiers accept the secret already. If not, the change is kept, but
-    /// the store could not be read after it; they do once it can be.
+    /// Whether the keyring's verifiers accept the secret already. If not, the change was committed,
+    /// but reading the store failed afterwards; they accept it after the next successful sync.
     pub in_force: bool,
 }
 
 impl CreatedKey {
-    /// The secret and what is known of its key.
+    /// Splits the value into the secret and the key.
     pub fn into_parts(self) -> (IssuedKey, KeyInfo) {
         (self.secret, self.info)
     }
 }
 
 impl Keyring {
-    /// Creates a key. Its secret is in the answer and nowhere else.
+    /// Creates a key. The result is the only place that has its secret.
     ///
     /// # Errors
     ///
     /// - the policy does not allow it -> [`Error::Lifecycle`]
-    /// - the name is taken, the owner has too many, or owner, namespace or team was removed ->
-    ///   [`Error::Conflict`]
+    /// - the name is taken, the owner has too many keys, or the owner, namespace or team was
+    ///   removed -> [`Error::Conflict`]
     pub async fn create(&self, context: &Context, new: NewKey) -> Result<CreatedKey, Error> {
         let policy = self.store.policy(Some(&new.tenant)).await?;
         let (format, peppers) = (self.format(), self.index.peppers());
@@ -57,7 +56,7 @@ impl Keyring {
         Ok(self.created(context, record, revision, secret).await)
     }
 
-    /// A key.
+    /// Returns a key.
     ///
     /// # Errors
     ///
@@ -66,7 +65,7 @@ impl Keyring {
         Ok(KeyInfo::from(&self.record(tenant, id).await?))
     }
 
-    /// A page of keys in the order of their creation.
+    /// Returns a page of keys in the order of their creation.
     ///
     /// # Errors
     ///
@@ -76,16 +75,15 @@ impl Keyring {
         Ok(page.map(|record| KeyInfo::from(&record)))
     }
 
-    /// Changes a key's name, labels, scopes or end.
+    /// Changes a key's name, labels, scopes or expiry.
     ///
-    /// `expected` is the revision that the caller saw, if it cares whether somebody else changed
-    /// the key meanwhile.
+    /// With `expected`, the change is refused unless the key's revision is `expected`.
     ///
     /// # Errors
     ///
     /// - no such key -> [`Error::NotFound`]
-    /// - it changed since `expected` -> [`Conflict::Stale`]
-    /// - the key is revoked, or the end would be put back -> [`Error::Lifecycle`]
+    /// - its revision is not `expected` -> [`Conflict::Stale`]
+    /// - the key is revoked, or the new expiry is later than the old one -> [`Error::Lifecycle`]
     /// - the name is taken -> [`Conflict::NameTaken`]
     pub async fn update(
         &self,
@@ -107,7 +105,7 @@ impl Keyring {
         .await
     }
 
-    /// Disables a key. One that is disabled stays so.
+    /// Disables a key. Has no effect if it is already disabled.
     ///
     /// # Errors
     ///
@@ -127,7 +125,7 @@ impl Keyring {
         .await
     }
 
-    /// Enables a key again. One that is enabled stays so.
+    /// Enables a key again. Has no effect if it is already enabled.
     ///
     /// # Errors
     ///
@@ -146,7 +144,7 @@ impl Keyring {
         .await
     }
 
-    /// Revokes a key permanently. One that is revoked stays as it is.
+    /// Revokes a key permanently. Has no effect if it is already revoked.
     ///
     /// # Errors
     ///
@@ -165,14 +163,15 @@ impl Keyring {
         .await
     }
 
-    /// Gives a key a new secret; the old one works on for the grace, at most until its own end.
+    /// Issues a new secret for a key. The old secret works for the grace period, at most until its
+    /// own expiry.
     ///
-    /// Of several rotations at once one wins; the others are refused as stale.
+    /// Of several concurrent rotations one succeeds; the others are refused as stale.
     ///
     /// # Errors
     ///
     /// - no such key -> [`Error::NotFound`]
-    /// - it changed since `expected`, or another rotation won -> [`Conflict::Stale`]
+    /// - its revision is not `expected`, or the key was changed concurrently -> [`Conflict::Stale`]
     /// - the key is revoked or expired, or the policy does not allow it ->
     ///   [`Error::Lifecycle`]
     pub async fn rotate(
@@ -199,14 +198,14 @@ impl Keyring {
         Ok(self.created(context, record, revision, secret).await)
     }
 
-    /// Makes the digest of a key anew under the current pepper, while its owner presents it: see
-    /// [`Principal::needs_rehash`](crate::Principal::needs_rehash). One that is under the
-    /// current pepper stays so.
+    /// Replaces the digest of a key with one under the current pepper, given the presented secret:
+    /// see [`Principal::needs_rehash`](crate::Principal::needs_rehash). Has no effect if the digest
+    /// is under the current pepper.
     ///
     /// # Errors
     ///
     /// - no such key -> [`Error::NotFound`]
-    /// - not its current secret, or the key is revoked -> [`Error::Lifecycle`]
+    /// - the key is revoked, or the secret is not its current one -> [`Error::Lifecycle`]
     pub async fn rehash(
         &self,
         context: &Context,
@@ -227,7 +226,7 @@ impl Keyring {
         .await
     }
 
-    /// Deletes a key's record: it ends at once, and only the audit trail remembers it.
+    /// Deletes a key's record. The key stops working immediately; its audit events remain.
     ///
     /// # Errors
     ///
@@ -242,7 +241,7 @@ impl Keyring {
         self.commit(context, change, event).await.map(drop)
     }
 
-    /// The policy for keys of a namespace, or the default policy for `None`.
+    /// Returns the policy for keys of a namespace, or the default policy for `None`.
     ///
     /// # Errors
     ///
@@ -251,7 +250,8 @@ impl Keyring {
         Ok(self.store.policy(tenant).await?)
     }
 
-    /// Sets the policy for keys of a namespace, or the default; `None` takes it back.
+    /// Sets the policy for keys of a namespace, or the default policy if `tenant` is `None`. A
+    /// `policy` of `None` removes it.
     ///
     /// # Errors
     ///
@@ -288,9 +288,10 @@ impl Keyring {
         }
     }
 
-    /// Reads a key, changes it and keeps it; `change` returns `None` if there is nothing to change.
+    /// Reads a key, changes it and commits it; `change` returns `None` if there is nothing to
+    /// change.
     ///
-    /// Without an expected revision it starts over after a concurrent change.
+    /// Without an expected revision it retries after a concurrent change.
     async fn change(
         &self,
         context: &Context,
@@ -304,7 +305,7 @@ impl Keyring {
             let revision = before.revision;
             let info = KeyInfo::from(&before);
             let Some(mut after) = change(before)? else {
-                // Another process may have done it: it must be in force here too.
+                // Another process may have made the change: apply it in this process too.
                 self.sync_for(context).await.map_err(Error::NotSynced)?;
                 return Ok(info);
             };
@@ -329,8 +330,7 @@ impl Keyring {
 
     const TRIES: usize = 16;
 
-    /// The answer with a new secret. It must not be lost if the index cannot follow: nobody else
-    /// knows the secret.
+    /// Builds the result. A failed sync must not become an error, which would lose the secret.
     async fn created(
         &self,
         context: &Context,

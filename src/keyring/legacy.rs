@@ -1,21 +1,19 @@
-//! Managing the credentials of the old model.
+//! Management of legacy credentials.
 
 use alloc::vec::Vec;
 
 use crate::{
     audit::{Action, AuditEntry},
-    credential::CredentialId,
+    credential_id::CredentialId,
     identity::{Context, Tenant},
     keyring::{Error, Keyring, about_namespace},
-    legacy::{LegacyId, LegacyPolicy, LegacyRecord},
-    record::{Revocation, RevocationCause},
+    legacy::{LegacyId, LegacyPolicy, LegacyRecord, LegacyUse, NamespaceUse},
+    revocation::{Revocation, RevocationCause},
     store::{Change, LegacyQuery, Page},
-    timestamp::Timestamp,
-    usage::Usage,
 };
 
 impl Keyring {
-    /// The policy for legacy credentials of a namespace, or the default policy for `None`.
+    /// Returns the policy for legacy credentials of a namespace, or the default policy for `None`.
     ///
     /// # Errors
     ///
@@ -24,8 +22,8 @@ impl Keyring {
         Ok(self.store.legacy_policy(tenant).await?)
     }
 
-    /// Sets how long legacy credentials of a namespace, or of all, are accepted; `None` takes it
-    /// back. A cut-off is undone by setting an earlier policy again.
+    /// Sets the policy for legacy credentials of a namespace, or the default policy if `tenant` is
+    /// `None`. A `policy` of `None` removes it. To undo a change, set the earlier policy again.
     ///
     /// # Errors
     ///
@@ -44,12 +42,13 @@ impl Keyring {
         self.commit(context, change, event).await.map(drop)
     }
 
-    /// Keeps a legacy credential, as [`legacy::read_subjects`](crate::legacy) gives it. It is not
-    /// accepted until a policy says so: [`Keyring::set_legacy_policy`].
+    /// Stores a legacy credential from `legacy::read_subjects`. It is accepted only while a policy
+    /// allows it: see [`Keyring::set_legacy_policy`].
     ///
     /// # Errors
     ///
-    /// - it is kept already -> [`Conflict::IdTaken`](crate::store::Conflict::IdTaken): an import can be run again
+    /// - it is already stored -> [`Conflict::IdTaken`](crate::store::Conflict::IdTaken), so an
+    ///   import can be repeated
     /// - the namespace or team was removed -> [`Conflict::Removed`](crate::store::Conflict::Removed)
     pub async fn import_legacy(
         &self,
@@ -62,7 +61,7 @@ impl Keyring {
             .map(drop)
     }
 
-    /// Revokes a legacy credential, permanently. One that is revoked stays as it is.
+    /// Revokes a legacy credential permanently. Has no effect if it is already revoked.
     ///
     /// # Errors
     ///
@@ -81,7 +80,7 @@ impl Keyring {
         let found = self.store.legacy(&query).await?.items.into_iter().next();
         let record = found.ok_or(Error::NotFound)?;
         if record.revoked.is_some() {
-            // Another process may have done it: it must be in force here too.
+            // Another process may have revoked it: apply that in this process too.
             self.sync_for(context).await.map_err(Error::NotSynced)?;
             return Ok(());
         }
@@ -101,8 +100,8 @@ impl Keyring {
             .map(drop)
     }
 
-    /// What is known of the use of all legacy credentials of a namespace together: whether it must
-    /// still migrate.
+    /// Returns the total usage of all legacy credentials of a namespace, which shows whether the
+    /// namespace has migrated.
     ///
     /// # Errors
     ///
@@ -120,8 +119,8 @@ impl Keyring {
         Ok(all)
     }
 
-    /// A page of legacy credentials, each with what is known of its use. A namespace may have
-    /// several: [`Keyring::legacy_use`] adds them up.
+    /// Returns a page of legacy credentials with their usage. A namespace may have several:
+    /// [`Keyring::legacy_use`] adds them up.
     ///
     /// # Errors
     ///
@@ -141,41 +140,6 @@ impl Keyring {
                 .cloned(),
             record,
         }))
-    }
-}
-
-/// A legacy credential and its use.
-#[derive(Clone, Debug)]
-pub struct LegacyUse {
-    /// The credential.
-    pub record: LegacyRecord,
-    /// Its use; none if it was never used since it was imported.
-    pub usage: Option<Usage>,
-}
-
-/// The use of all legacy credentials of a namespace.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct NamespaceUse {
-    /// How many legacy credentials it has that are not revoked.
-    pub credentials: u64,
-    /// The minute of the last accepted use.
-    pub last_used: Option<Timestamp>,
-    /// How many uses were accepted.
-    pub accepted: u64,
-    /// How many uses were refused although the secret was right.
-    pub refused: u64,
-}
-
-impl NamespaceUse {
-    fn add(&mut self, credential: &LegacyUse) {
-        let live = credential.record.revoked.is_none();
-        self.credentials = self.credentials.saturating_add(u64::from(live));
-        if let Some(usage) = &credential.usage {
-            self.last_used = self.last_used.max(usage.last_used);
-            self.accepted = self.accepted.saturating_add(usage.accepted);
-            self.refused = self.refused.saturating_add(usage.refused);
-        }
     }
 }
 

@@ -1,4 +1,4 @@
-//! Namespaces before and beside their keys.
+//! Creating and listing namespaces.
 
 use crate::{
     audit::Action,
@@ -8,14 +8,14 @@ use crate::{
 };
 
 impl Keyring {
-    /// Binds a namespace to its team before anything is in it. Whatever first comes into a
-    /// namespace does the same, so nobody is obliged to call this; it is for a control plane in
-    /// which a namespace must exist before its first key.
+    /// Binds a namespace to its team. The call is optional, since the first change in a namespace
+    /// binds it too; it is for control planes in which a namespace must exist before its first key.
     ///
     /// # Errors
     ///
-    /// - it is another team's -> [`Conflict::ForeignNamespace`](crate::store::Conflict::ForeignNamespace)
-    /// - it is the team's already -> [`Conflict::IdTaken`](crate::store::Conflict::IdTaken)
+    /// - it is bound to another team ->
+    ///   [`Conflict::ForeignNamespace`](crate::store::Conflict::ForeignNamespace)
+    /// - it is already bound to this team -> [`Conflict::IdTaken`](crate::store::Conflict::IdTaken)
     /// - the team was removed -> [`Conflict::Removed`](crate::store::Conflict::Removed)
     pub async fn create_namespace(&self, context: &Context, tenant: Tenant) -> Result<(), Error> {
         let event = about_namespace(Action::NamespaceCreated, context, Some(&tenant));
@@ -24,7 +24,7 @@ impl Keyring {
             .map(drop)
     }
 
-    /// A page of namespaces in the order in which they were bound to their teams.
+    /// Returns a page of namespaces in the order in which they were bound to their teams.
     ///
     /// # Errors
     ///

@@ -1,4 +1,4 @@
-//! Deleting what has been dead for long.
+//! Deletion of old records.
 
 use crate::{
     identity::Context,
@@ -10,12 +10,12 @@ use crate::{
 };
 
 impl Keyring {
-    /// Deletes the records of a team's keys that were revoked or came to their own end before
-    /// `dead_before`, and gives their number. Each deletion has its event; the audit trail of the
-    /// keys stays, and so does the mark that their identifiers are taken.
+    /// Deletes the records of a team's keys that were revoked or expired before `dead_before`, and
+    /// returns their number. Each deletion is audited; the audit events of the keys and the
+    /// tombstones of their identifiers remain.
     ///
-    /// A key that is only past its policy's longest life is not deleted: a policy can be set anew.
-    /// What was deleted before a failure stays deleted, so a purge can be called again.
+    /// A key that expired only by the policy's maximum TTL is not deleted, since the policy can
+    /// change. After a failure, call again to continue.
     ///
     /// # Errors
     ///
@@ -37,7 +37,7 @@ impl Keyring {
                 if is_dead(record, dead_before) {
                     match self.delete(context, &record.tenant, record.id).await {
                         Ok(()) => purged = purged.saturating_add(1),
-                        // Somebody else was faster.
+                        // It was deleted concurrently.
                         Err(Error::NotFound) => {}
                         Err(error) => return Err(error),
                     }

@@ -1,10 +1,10 @@
-//! What was done and what was used: audit and usage.
+//! Usage and the audit trail.
 
 use alloc::vec::Vec;
 
 use crate::{
     audit::{AuditEvent, ChainHash},
-    credential::CredentialId,
+    credential_id::CredentialId,
     identity::Tenant,
     keyring::{Error, Keyring},
     store::{AuditQuery, KeyQuery, LegacyQuery, Page},
@@ -12,7 +12,7 @@ use crate::{
 };
 
 impl Keyring {
-    /// What is known of the use of these credentials.
+    /// Returns the usage of these credentials; a credential that was never used is left out.
     ///
     /// # Errors
     ///
@@ -21,9 +21,9 @@ impl Keyring {
         Ok(self.store.usage(credentials).await?)
     }
 
-    /// Takes what a recorder has seen to the store, and gives the number of uses that the
-    /// recorder had no room for. If the store fails, or the future is dropped before its end,
-    /// what was taken goes back to the recorder, and so does that number.
+    /// Moves the usage from a recorder to the store, and returns the number of uses that the
+    /// recorder had no room for. If the store fails or the future is dropped, the usage and that
+    /// number return to the recorder.
     ///
     /// # Errors
     ///
@@ -42,7 +42,7 @@ impl Keyring {
         Ok(core::mem::take(&mut taken.lost))
     }
 
-    /// A page of the audit trail, oldest first.
+    /// Returns a page of the audit trail, oldest first.
     ///
     /// # Errors
     ///
@@ -51,8 +51,8 @@ impl Keyring {
         Ok(self.store.audit(query).await?)
     }
 
-    /// Where a credential belongs, or belonged: the audit trail knows of every key that was ever
-    /// made, also of one that is gone.
+    /// Returns the tenant of a credential, also of a deleted key: the audit trail has the creation
+    /// of every key.
     ///
     /// # Errors
     ///
@@ -76,12 +76,13 @@ impl Keyring {
         Ok(made.and_then(|made| Some(Tenant::new(made.entry.team?, made.entry.namespace?))))
     }
 
-    /// Checks the whole audit trail, and gives its last hash: keep it elsewhere, and a trail that
-    /// is cut short later will be noticed.
+    /// Verifies the hash chain of the whole audit trail, and returns its last hash. Keep the hash
+    /// outside the store: only it reveals that events at the end of the trail were removed later.
     ///
     /// # Errors
     ///
-    /// - an event was changed, removed or moved -> [`Error::Audit`] names the first
+    /// - an event was changed, removed or moved -> [`Error::Audit`] with the revision of the first
+    ///   break
     /// - the store failed -> [`Error::Store`]
     pub async fn verify_audit(&self) -> Result<ChainHash, Error> {
         let query = AuditQuery {
@@ -97,7 +98,7 @@ impl Keyring {
     }
 }
 
-/// What was taken from a recorder, until the store has it.
+/// Usage taken from a recorder; it returns to the recorder unless the store took it.
 struct Taken<'a> {
     batch: Vec<Usage>,
     lost: u64,

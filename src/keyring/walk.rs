@@ -1,4 +1,4 @@
-//! Lists from their first page to their last.
+//! Iteration over the pages of a query.
 
 use alloc::{
     boxed::Box,
@@ -9,22 +9,23 @@ use async_trait::async_trait;
 
 use crate::{
     audit::AuditEvent,
-    keyring::{Error, Keyring, LegacyUse},
+    keyring::{Error, Keyring},
+    legacy::LegacyUse,
     record::KeyInfo,
     store::{AuditQuery, Cursor, KeyQuery, LegacyQuery, NamespaceQuery, NamespaceRecord, Page},
 };
 
-/// A query that has pages: [`Keyring::walk`] goes through them.
+/// A query with pages, for [`Keyring::walk`].
 #[async_trait]
 pub trait Query: Send + private::Sealed {
-    /// What the query selects.
+    /// The type of the items that the query selects.
     type Item: Send;
 
-    /// The page at which the query stands.
+    /// Reads the page at the query's cursor.
     #[doc(hidden)]
     async fn page(&self, keyring: &Keyring) -> Result<Page<Self::Item>, Error>;
 
-    /// Moves the query behind a page.
+    /// Sets the query's cursor.
     #[doc(hidden)]
     fn move_to(&mut self, next: Cursor);
 }
@@ -57,17 +58,18 @@ query!(LegacyQuery, LegacyUse, legacy_report);
 query!(NamespaceQuery, NamespaceRecord, namespaces);
 query!(AuditQuery, AuditEvent, audit);
 
-/// The items of a list, read page by page: [`Keyring::walk`].
+/// An asynchronous iterator over the items of a query: see [`Keyring::walk`].
 #[derive(Debug)]
 pub struct Walk<'k, Q: Query> {
     keyring: &'k Keyring,
-    /// None once the last page was read.
+    /// `None` after the last page.
     query: Option<Q>,
     page: vec::IntoIter<Q::Item>,
 }
 
 impl<Q: Query> Walk<'_, Q> {
-    /// The next item; none at the end. After an error, the next call tries the same page again.
+    /// Returns the next item, or `None` at the end. After an error, the next call retries the same
+    /// page.
     ///
     /// # Errors
     ///
@@ -84,7 +86,7 @@ impl<Q: Query> Walk<'_, Q> {
         }
     }
 
-    /// The rest of the current page, or the next one; none at the end.
+    /// Returns the rest of the current page or the next page, or `None` at the end.
     ///
     /// # Errors
     ///
@@ -106,9 +108,9 @@ impl<Q: Query> Walk<'_, Q> {
 }
 
 impl Keyring {
-    /// Goes through everything that a query selects, page by page. [`KeyQuery`] selects
-    /// [`KeyInfo`]s, [`LegacyQuery`] [`LegacyUse`]s, [`NamespaceQuery`] [`NamespaceRecord`]s and
-    /// [`AuditQuery`] [`AuditEvent`]s; the query's limit is the size of a page.
+    /// Iterates over all items that a query selects, reading page by page; the query's limit is the
+    /// page size. A [`KeyQuery`] yields [`KeyInfo`], a [`LegacyQuery`] [`LegacyUse`], a
+    /// [`NamespaceQuery`] [`NamespaceRecord`] and an [`AuditQuery`] [`AuditEvent`].
     ///
     /// # Examples
     ///

@@ -6,8 +6,8 @@ use crate::{
     identity::{Actor, Tenant},
     legacy::LegacyId,
     name::UserId,
-    record::Revocation,
     revision::Revision,
+    revocation::Revocation,
     timestamp::Timestamp,
 };
 

@@ -1,4 +1,4 @@
-//! What is asked of a store, and what it tells of its changes.
+//! Commits, changes, conflicts and the change feed.
 
 use alloc::vec::Vec;
 
@@ -14,119 +14,121 @@ use crate::{
     revision::Revision,
 };
 
-/// A change, and what the audit trail says of it: kept together or not at all.
+/// A change, the authority for it and its audit entry: stored together or not at all.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Commit {
-    /// The change with its conditions.
+    /// The change and its conditions.
     pub change: Change,
-    /// The right by which it is made, checked when it is kept.
+    /// The authority of the actor, checked in the transaction that stores the change.
     pub authority: Authority,
-    /// What the audit trail says of it.
+    /// The audit entry.
     pub event: AuditEntry,
 }
 
-/// A change with the conditions under which it may be kept.
+/// A change and the conditions under which it is stored.
 ///
-/// A change that would bring something into a namespace of another team, or set or end something
-/// for the whole of it, is refused with [`Conflict::ForeignNamespace`]; the first such change binds
-/// a namespace to its team. What changes one credential finds none in the wrong tenant:
+/// The first change that creates something in a namespace, or that revokes, restores or sets a
+/// policy for it, binds the namespace to its team. Such a change by another team is refused as
+/// [`Conflict::ForeignNamespace`]. A change of one credential under the wrong tenant is refused as
 /// [`Conflict::NotFound`].
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Change {
-    /// Keeps a new key; the store sets `created` and `revision`.
+    /// Stores a new key; the store sets `created_revision` and `revision`.
     ///
-    /// - the identifier was ever used -> [`Conflict::IdTaken`]
+    /// - the identifier is or was in use -> [`Conflict::IdTaken`]
     /// - the team, the namespace or the owner is blocked -> [`Conflict::Removed`]
     /// - a live key of the namespace has the name, and names are unique -> [`Conflict::NameTaken`]
-    /// - the owner has as many live keys in the namespace as allowed -> [`Conflict::TooManyKeys`]
+    /// - the owner already has the allowed number of live keys in the namespace ->
+    ///   [`Conflict::TooManyKeys`]
     CreateKey {
         /// The key.
         record: KeyRecord,
-        /// What the policy allows.
+        /// The limits that the policy sets.
         limits: Limits,
     },
-    /// Keeps a key's record in place of the one at revision `expected`; the store sets
-    /// `revision` and keeps `created`.
+    /// Replaces a key's record if its revision is `expected`; the store sets `revision` and keeps
+    /// `created_revision`.
     ///
     /// - no such key in the tenant -> [`Conflict::NotFound`]
-    /// - it is revoked, by itself or by a cutoff -> [`Conflict::Revoked`]
-    /// - it changed since -> [`Conflict::Stale`]
+    /// - it is revoked, individually or by a cutoff -> [`Conflict::Revoked`]
+    /// - its revision is not `expected` -> [`Conflict::Stale`]
     /// - the record names another owner -> [`Conflict::OtherOwner`]
     /// - another live key of the namespace has the name, and names are unique ->
     ///   [`Conflict::NameTaken`]
     ReplaceKey {
-        /// The record as it shall be.
+        /// The new record.
         record: KeyRecord,
-        /// The revision that the new record was made from.
+        /// The revision that the new record was derived from.
         expected: Revision,
-        /// Whether names are unique.
+        /// Whether names must be unique.
         unique_name: bool,
     },
-    /// Removes a key's record and what is known of its use; its identifier stays taken.
+    /// Deletes a key's record and usage; its identifier stays taken.
     ///
     /// - no such key in the tenant -> [`Conflict::NotFound`]
     DeleteKey {
-        /// The namespace that the key must be of.
+        /// The tenant that the key must belong to.
         tenant: Tenant,
         /// The key.
         id: KeyId,
     },
-    /// Revokes everything that was created in a target so far; with `block`, nothing can be
-    /// created in it until it is restored. Without, a target that is blocked stays blocked.
+    /// Revokes everything that was created in a target so far. With `block`, nothing can be created
+    /// in the target until it is restored; without it, the target stays blocked or unblocked as it
+    /// is.
     Revoke {
         /// The team, namespace or owner.
         target: Target,
-        /// Whether to block it too.
+        /// Whether to block the target.
         block: bool,
     },
-    /// Unblocks a target; what was revoked stays revoked.
+    /// Unblocks a target; revoked credentials stay revoked.
     ///
     /// - it is not blocked -> [`Conflict::NotRemoved`]
     Restore {
         /// The team, namespace or owner.
         target: Target,
     },
-    /// Keeps a legacy credential; the store sets `created` and `revision`.
+    /// Stores a legacy credential; the store sets `created_revision` and `revision`.
     ///
-    /// - its identifier was ever used -> [`Conflict::IdTaken`]
+    /// - its identifier is in use -> [`Conflict::IdTaken`]
     /// - the team or the namespace is blocked -> [`Conflict::Removed`]
     ImportLegacy {
         /// The credential.
         record: LegacyRecord,
     },
-    /// Keeps a legacy credential's record in place of the one at revision `expected`.
+    /// Replaces a legacy credential's record if its revision is `expected`.
     ///
     /// - no such credential in the tenant -> [`Conflict::NotFound`]
-    /// - it is revoked, by itself or by a cutoff -> [`Conflict::Revoked`]
-    /// - it changed since -> [`Conflict::Stale`]
+    /// - it is revoked, individually or by a cutoff -> [`Conflict::Revoked`]
+    /// - its revision is not `expected` -> [`Conflict::Stale`]
     ReplaceLegacy {
-        /// The record as it shall be.
+        /// The new record.
         record: LegacyRecord,
-        /// The revision that the new record was made from.
+        /// The revision that the new record was derived from.
         expected: Revision,
     },
-    /// Sets the policy for keys of a namespace, or the default for all.
+    /// Sets the policy for keys of a namespace, or the default policy.
     SetPolicy {
-        /// The namespace; none for the default.
+        /// The namespace; `None` for the default policy.
         tenant: Option<Tenant>,
-        /// The policy; none to go back to the default.
+        /// The policy; `None` to remove it.
         policy: Option<Policy>,
     },
-    /// Sets the policy for legacy credentials of a namespace, or the default for all.
+    /// Sets the policy for legacy credentials of a namespace, or the default policy.
     SetLegacyPolicy {
-        /// The namespace; none for the default.
+        /// The namespace; `None` for the default policy.
         tenant: Option<Tenant>,
-        /// The policy; none to go back to the default.
+        /// The policy; `None` to remove it.
         policy: Option<LegacyPolicy>,
     },
-    /// Binds a namespace to its team before anything is in it. The change feed does not tell of
-    /// it: there is nothing to verify yet.
+    /// Binds a namespace to its team before anything is created in it. It does not appear in the
+    /// change feed, since it affects no verification.
     ///
-    /// - it is bound already -> [`Conflict::IdTaken`]
+    /// - it is already bound -> [`Conflict::IdTaken`]
     /// - the team is blocked -> [`Conflict::Removed`]
     CreateNamespace {
         /// The namespace and its team.
@@ -134,13 +136,13 @@ pub enum Change {
     },
 }
 
-/// What the policy allows of the keys in a namespace.
+/// The limits that a policy sets for the keys of a namespace.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Limits {
-    /// Whether the name must be free.
+    /// Whether the name must be unique among the live keys.
     pub unique_name: bool,
-    /// How many live keys the owner may have, with the new one.
+    /// How many live keys the owner may have, including the new one.
     pub keys_per_owner: Option<u32>,
 }
 
@@ -153,29 +155,29 @@ impl From<&Policy> for Limits {
     }
 }
 
-/// The condition that was broken.
+/// The condition of a commit that does not hold.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Conflict {
     /// There is no such credential in the tenant.
     #[error("no such key")]
     NotFound,
-    /// Somebody else changed it since it was read.
-    #[error("the key was changed in the meantime")]
+    /// The record was changed after it was read.
+    #[error("the key was changed concurrently; read it again and retry")]
     Stale,
-    /// It is revoked.
+    /// The credential is revoked.
     #[error("the key is revoked")]
     Revoked,
-    /// A key does not change hands.
+    /// The new record names another owner.
     #[error("the owner of a key cannot change")]
     OtherOwner,
-    /// The identifier was used before.
+    /// The identifier is or was in use.
     #[error("the identifier is taken")]
     IdTaken,
     /// A live key of the namespace has the name.
     #[error("name: a key of this name exists in the namespace")]
     NameTaken,
-    /// The owner has as many keys as allowed.
+    /// The owner has the maximum number of live keys.
     #[error("the owner has as many keys in the namespace as the policy allows")]
     TooManyKeys,
     /// The team, the namespace or the owner was removed.
@@ -187,25 +189,25 @@ pub enum Conflict {
     /// The namespace belongs to another team.
     #[error("no such namespace in the team")]
     ForeignNamespace,
-    /// The actor may not make the change, or no longer.
+    /// The actor is not, or no longer, allowed to make the change.
     #[error(transparent)]
     Actor(ActorFault),
 }
 
-/// Why an actor may not make a change, judged when the change is kept.
+/// Why an actor may not make a change, as checked in the commit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum ActorFault {
-    /// Its credential does not exist, or was deleted.
+    /// Its credential does not exist or was deleted.
     #[error("the actor's credential does not exist")]
     Unknown,
-    /// Its credential, or every key of its owner, namespace or team, was revoked.
+    /// Its credential was revoked, individually or by a cutoff.
     #[error("the actor's credential is revoked")]
     Revoked,
     /// Its credential is disabled.
     #[error("the actor's credential is disabled")]
     Disabled,
-    /// Its credential does not work yet.
+    /// Its credential is not valid yet.
     #[error("the actor's credential is not valid yet")]
     NotYetValid,
     /// Its credential has expired, or legacy credentials are no longer accepted.
@@ -214,8 +216,8 @@ pub enum ActorFault {
     /// It was removed from the team.
     #[error("the actor was removed from the team")]
     Removed,
-    /// Its key no longer has a scope that the change needs.
-    #[error("the actor's key has lost a scope that the change needs")]
+    /// Its key no longer has a required scope.
+    #[error("the actor's key lacks a scope that the change requires")]
     MissingScope,
 }
 
@@ -227,51 +229,51 @@ fn target_name(target: &Target) -> &'static str {
     }
 }
 
-/// A part of the change feed.
+/// A page of the change feed.
 #[derive(Clone, Debug, Default)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Changes {
-    /// Where the reader asked to begin.
+    /// The revision that the reader asked to start after.
     pub after: Revision,
-    /// What changed, in the order of the changes.
+    /// The entries, in the order of their revisions.
     pub entries: Vec<Entry>,
-    /// Where the next part begins; at the end of the feed, the revision up to which the reader
-    /// now knows everything. Before `after` only if the store itself is: it is another one, or was
-    /// restored from a backup.
+    /// The revision to continue after. At the end of the feed, the reader knows everything up to
+    /// it. Less than `after` only if the store itself is behind: it was restored from a backup, or
+    /// it is another store.
     pub next_after: Revision,
-    /// Whether there is more already.
+    /// Whether there are more entries.
     pub more: bool,
-    /// The store's last revision when this was read: it tells which of two parts is older.
+    /// The store's last revision when the page was read. It tells which of two pages is older.
     pub last_revision: Revision,
 }
 
-/// The state of something at its last change.
+/// The state of an item at its last change.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Entry {
-    /// When it last changed.
+    /// The revision of its last change.
     pub revision: Revision,
-    /// Its state.
+    /// The state.
     pub item: Item,
 }
 
-/// Something that the change feed tells of.
+/// An item of the change feed.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Item {
-    /// A key. Cutoffs come as items of their own and need not be worked in.
+    /// A key, without cutoffs applied: those are items themselves.
     Key(KeyRecord),
-    /// A key that was deleted.
+    /// The tombstone of a deleted key.
     KeyDeleted(KeyId),
-    /// A cut through a team, a namespace or an owner's part of a team.
+    /// The cutoff of a team, a namespace, or an owner in a team.
     Cutoff(Cutoff),
     /// A legacy credential.
     Legacy(LegacyRecord),
-    /// The policy for keys of a namespace, or the default.
+    /// The policy for keys of a namespace, or the default policy.
     Policy(Option<NamespaceId>, Option<Policy>),
-    /// The policy for legacy credentials of a namespace, or the default.
+    /// The policy for legacy credentials of a namespace, or the default policy.
     LegacyPolicy(Option<NamespaceId>, Option<LegacyPolicy>),
 }
 

@@ -1,10 +1,10 @@
-//! Whether a commit may be kept, and what is written then.
+//! The decision on a commit: read set, snapshot, write set.
 
 use alloc::{vec, vec::Vec};
 
 use crate::{
     audit::{AuditEvent, ChainHash},
-    credential::CredentialId,
+    credential_id::CredentialId,
     cutoff::{Cutoff, Target},
     identity::{Authority, Owner, Tenant},
     key_id::KeyId,
@@ -16,28 +16,29 @@ use crate::{
     store::{ActorFault, Change, Commit, Conflict, Item},
 };
 
-/// What a store must find out before a commit can be judged: [`Commit::read_set`].
+/// What a store must read before a commit can be decided: [`Commit::read_set`].
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct ReadSet<'a> {
-    /// Which team is this namespace bound to? For [`Snapshot::team`].
+    /// The namespace whose team to read into [`Snapshot::team`].
     pub namespace: Option<&'a NamespaceId>,
-    /// What is kept under this identifier? For [`Snapshot::existing`].
+    /// The credential to read into [`Snapshot::existing`].
     pub credential: Option<CredentialId>,
-    /// Which of these were ever cut? For [`Snapshot::cutoffs`].
+    /// The targets whose cutoffs to read into [`Snapshot::cutoffs`].
     pub targets: Vec<Target>,
-    /// Is this name free in a namespace? For [`Snapshot::name_is_taken`].
+    /// The name to look up for [`Snapshot::name_is_taken`].
     pub name: Option<NameLookup<'a>>,
-    /// How many live keys does an owner have in a namespace? For [`Snapshot::live_keys`].
+    /// The owner whose keys to count for [`Snapshot::live_keys`].
     pub owner: Option<OwnerLookup<'a>>,
-    /// What is kept under the actor's credential? For [`Snapshot::actor`].
+    /// The actor's credential, to read into [`Snapshot::actor`]. Read its tenant's policies as
+    /// well.
     pub actor: Option<CredentialId>,
 }
 
-/// Whether a live key of a namespace, other than one, has a name.
+/// Asks whether a live key of a namespace has a name.
 ///
-/// Live is what [`KeyRecord::is_live`] says at the time of the commit's event of a record that is
-/// read behind its cutoffs.
+/// A key is live if [`KeyRecord::is_live`] holds at the time of the commit's event, with cutoffs
+/// applied.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct NameLookup<'a> {
@@ -45,11 +46,11 @@ pub struct NameLookup<'a> {
     pub namespace: &'a NamespaceId,
     /// The name.
     pub name: &'a KeyName,
-    /// The key that may have it.
+    /// The key to leave out of the look-up.
     pub except: KeyId,
 }
 
-/// How many live keys an owner has in a namespace, as [`NameLookup`] counts them.
+/// Asks how many live keys an owner has in a namespace. Live is defined as for [`NameLookup`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OwnerLookup<'a> {
@@ -59,66 +60,67 @@ pub struct OwnerLookup<'a> {
     pub owner: &'a Owner,
 }
 
-/// The answers to [`ReadSet`], read in the step that will keep the commit.
+/// The values of a [`ReadSet`], read in the transaction that stores the commit.
 ///
-/// What was not asked may be left as [`Snapshot::default`] has it, but for the head of the log.
+/// `last_revision` and `last_hash` are always needed. Fields that the read set does not ask for may
+/// keep their default.
 #[derive(Debug, Default)]
 #[non_exhaustive]
 pub struct Snapshot {
     /// The revision of the last commit.
     pub last_revision: Revision,
-    /// The hash of its audit event.
+    /// The hash of the last commit's audit event.
     pub last_hash: ChainHash,
-    /// The team that the namespace is bound to; none if nobody used it yet.
+    /// The team that the namespace is bound to; `None` if it is not bound.
     pub team: Option<TeamId>,
-    /// What is kept under the identifier.
+    /// The stored state of the credential.
     pub existing: Existing,
-    /// The cutoffs of those targets that were ever cut.
+    /// The cutoffs of those targets that have one.
     pub cutoffs: Vec<Cutoff>,
     /// Whether the name is taken.
     pub name_is_taken: bool,
     /// How many live keys the owner has.
     pub live_keys: u64,
-    /// What is kept under the actor's credential.
+    /// The stored state of the actor's credential.
     pub actor: Existing,
-    /// The key policy of the actor's namespace, if the actor is a key.
+    /// The policy for keys of the actor's namespace, if the actor is a key.
     pub actor_policy: Policy,
-    /// The legacy policy of the actor's namespace, if the actor is a legacy credential.
+    /// The policy for legacy credentials of the actor's namespace, if the actor is one.
     pub actor_legacy_policy: LegacyPolicy,
 }
 
-/// What a store keeps under an identifier.
+/// The stored state of an identifier.
 #[derive(Debug, Default)]
 pub enum Existing {
-    /// Nothing, and never did.
+    /// The identifier was never used.
     #[default]
     Nothing,
-    /// The mark of a key that was deleted.
+    /// The tombstone of a deleted key.
     Deleted,
-    /// A key, of whatever tenant, read behind its cutoffs.
+    /// A key of any tenant, with cutoffs applied.
     Key(KeyRecord),
-    /// A legacy credential, of whatever tenant, read behind its cutoffs.
+    /// A legacy credential of any tenant, with cutoffs applied.
     Legacy(LegacyRecord),
 }
 
-/// What a store writes to keep a commit: all of it, together and durably, or nothing.
+/// What a store writes for a commit, atomically and durably.
 #[derive(Debug)]
 #[non_exhaustive]
 pub struct WriteSet {
-    /// The new head of the log.
+    /// The revision of the commit.
     pub revision: Revision,
-    /// The state that takes the place of the one before, and what the change feed tells at
-    /// `revision`; none for a change that no reader of the feed needs. With [`Item::KeyDeleted`]
-    /// the key's usage goes too.
+    /// The new state of the changed item, which is also its entry in the change feed at `revision`;
+    /// `None` for a change that does not appear in the feed. For [`Item::KeyDeleted`], delete the
+    /// key's usage too.
     pub item: Option<Item>,
-    /// The namespace that is bound to its team from now on.
+    /// The namespace to bind to its team.
     pub binds: Option<Tenant>,
-    /// The event for the audit trail.
+    /// The event to append to the audit trail.
     pub event: AuditEvent,
 }
 
 impl Commit {
-    /// What must be known of a store's state to judge this commit.
+    /// Returns what a store must read to decide this commit.
     pub fn read_set(&self) -> ReadSet<'_> {
         let mut read_set = self.change_read_set();
         match &self.authority {
@@ -129,7 +131,7 @@ impl Commit {
         read_set
     }
 
-    /// What must be known to judge the change itself.
+    /// The part of the read set that the change needs.
     fn change_read_set(&self) -> ReadSet<'_> {
         let namespace = self.change.tenant().map(|tenant| &tenant.namespace);
         match &self.change {
@@ -181,11 +183,12 @@ impl Commit {
         }
     }
 
-    /// Judges this commit by the answers to its [questions](Commit::read_set).
+    /// Decides whether the commit may be stored, given the values of its [read
+    /// set](Commit::read_set).
     ///
     /// # Errors
     ///
-    /// The first condition that is broken, as [`Change`] lists them.
+    /// The first condition that does not hold, as listed on [`Change`].
     pub fn decide(&self, snapshot: &Snapshot) -> Result<WriteSet, Conflict> {
         self.check_actor(snapshot).map_err(Conflict::Actor)?;
         let tenant = self.change.tenant();
@@ -278,7 +281,7 @@ impl Commit {
 }
 
 impl Commit {
-    /// Whether the actor may still make the change.
+    /// Checks that the actor may still make the change.
     fn check_actor(&self, snapshot: &Snapshot) -> Result<(), ActorFault> {
         let at = self.event.at;
         match (&self.authority, &snapshot.actor) {
@@ -316,7 +319,8 @@ impl Commit {
         }
     }
 
-    /// The actor's part in the team that the change concerns, if the embedder authenticated it.
+    /// The target that blocks an actor that the embedder authenticated: the owner in the change's
+    /// team.
     fn actor_target(&self) -> Option<Target> {
         match (&self.authority, self.change.team()) {
             (Authority::Owner(owner), Some(team)) => {
@@ -328,7 +332,7 @@ impl Commit {
 }
 
 impl Change {
-    /// The team whose things the change concerns; none for what concerns every team.
+    /// The team that the change affects; `None` for a default policy, which affects every team.
     pub fn team(&self) -> Option<&TeamId> {
         match self {
             Self::CreateKey { record, .. } | Self::ReplaceKey { record, .. } => {
@@ -345,7 +349,7 @@ impl Change {
         }
     }
 
-    /// The targets that must not be blocked for the change.
+    /// The targets in which the change creates something; none of them may be blocked.
     fn creates_in(&self) -> Vec<Target> {
         match self {
             Self::CreateKey { record, .. } => record.targets().into(),
@@ -355,7 +359,7 @@ impl Change {
         }
     }
 
-    /// The namespace that the change uses, which must be free or of this team.
+    /// The namespace that the change uses; it must be unbound or belong to this team.
     fn tenant(&self) -> Option<&Tenant> {
         match self {
             Self::CreateKey { record, .. } => Some(&record.tenant),
@@ -368,7 +372,7 @@ impl Change {
             Self::SetPolicy { tenant, .. } | Self::SetLegacyPolicy { tenant, .. } => {
                 tenant.as_ref()
             }
-            // What changes one credential is held to the tenant that the credential is of.
+            // These check the tenant of the credential instead.
             Self::ReplaceKey { .. } | Self::DeleteKey { .. } | Self::ReplaceLegacy { .. } => None,
         }
     }
@@ -394,7 +398,7 @@ impl<'a> OwnerLookup<'a> {
 }
 
 impl Snapshot {
-    /// A namespace belongs to the team that used it first.
+    /// Refuses a namespace that is bound to another team.
     fn check_tenant(&self, tenant: Option<&Tenant>) -> Result<(), Conflict> {
         match (tenant, &self.team) {
             (Some(tenant), Some(team)) if tenant.team != *team => Err(Conflict::ForeignNamespace),
@@ -409,7 +413,7 @@ impl Snapshot {
         }
     }
 
-    /// Nothing is created in a target that is blocked.
+    /// Refuses a change that creates something in a blocked target.
     fn check_open(&self, targets: &[Target]) -> Result<(), Conflict> {
         let blocked = targets.iter().find(|target| self.is_blocked(target));
         match blocked {
@@ -455,7 +459,7 @@ impl Snapshot {
     }
 }
 
-/// Revoked is for ever, and of two who change the same, the second must look again.
+/// Refuses to replace a record that is revoked or was changed concurrently.
 fn check_replacement(revoked: bool, known: Revision, expected: Revision) -> Result<(), Conflict> {
     if revoked {
         return Err(Conflict::Revoked);
@@ -466,7 +470,7 @@ fn check_replacement(revoked: bool, known: Revision, expected: Revision) -> Resu
     Ok(())
 }
 
-/// A key that is being revoked needs its name no longer.
+/// Whether the name must be unique: a revoked key does not hold its name.
 fn must_be_free(record: &KeyRecord, unique_name: bool) -> bool {
     unique_name && !record.is_revoked()
 }

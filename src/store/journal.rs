@@ -1,4 +1,4 @@
-//! A store for one process: the whole state in memory, and a journal that makes it last.
+//! A store for one process: state in memory, durability by a journal.
 
 use std::sync::{PoisonError, RwLock};
 
@@ -9,7 +9,7 @@ use async_trait::async_trait;
 
 use crate::{
     audit::AuditEvent,
-    credential::CredentialId,
+    credential_id::CredentialId,
     format::KeyFormat,
     identity::Tenant,
     key_id::KeyId,
@@ -24,18 +24,18 @@ use crate::{
     usage::Usage,
 };
 
-/// Where a [`JournaledStore`] writes what it keeps.
+/// Durable storage for the entries of a [`JournaledStore`].
 pub trait Journal: Send + Sync {
-    /// Writes an entry behind all others, and returns once it is durable.
+    /// Appends an entry, and returns when it is durable.
     ///
     /// # Errors
     ///
-    /// Any error: whether the entry was written is then unknown, and the store refuses every
-    /// further change until it is opened again.
+    /// After any error the store refuses every further change until it is opened again, since the
+    /// entry may or may not have been written.
     fn append(&mut self, entry: &JournalEntry<'_>) -> Result<(), Box<dyn Error + Send + Sync>>;
 }
 
-/// Something that a [`JournaledStore`] keeps.
+/// An entry of the journal.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -43,33 +43,33 @@ pub trait Journal: Send + Sync {
 pub enum JournalEntry<'a> {
     /// The format of the keys in the store.
     KeyFormat(KeyFormat),
-    /// A change that was kept.
+    /// A committed change.
     Commit(Cow<'a, Commit>),
     /// Usage that was recorded.
     Usage(Cow<'a, [Usage]>),
 }
 
-/// No journal: what the store holds is gone with the process.
+/// No journal: the contents are lost when the process ends.
 impl Journal for () {
     fn append(&mut self, _: &JournalEntry<'_>) -> Result<(), Box<dyn Error + Send + Sync>> {
         Ok(())
     }
 }
 
-/// A store that keeps everything in memory: the default, and the reference for all others.
+/// A store in memory only: the reference implementation, and a store for tests.
 ///
-/// Its futures are ready at once. What it holds is gone with the process.
+/// Its futures are ready immediately. Its contents are lost when the process ends.
 pub type MemoryStore = JournaledStore<()>;
 
 impl MemoryStore {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self::default()
     }
 }
 
-/// A store for one process that answers from memory, and writes each change to a [`Journal`]
-/// before it acknowledges it.
+/// A store for one process that holds its state in memory and appends each change to a [`Journal`]
+/// before it acknowledges the change.
 ///
 /// # Examples
 ///
@@ -83,16 +83,16 @@ pub struct JournaledStore<J> {
 struct Inner<J> {
     state: StoreState,
     journal: J,
-    /// Whether an append failed: what the journal ends with is unknown from then on.
+    /// Whether an append failed. The end of the journal is unknown from then on.
     failed: bool,
 }
 
 impl<J: Journal> JournaledStore<J> {
-    /// Opens a store with the entries that its journal has, oldest first.
+    /// Opens a store by replaying the entries of its journal, oldest first.
     ///
     /// # Errors
     ///
-    /// An entry does not fit those before it: [`StoreError`] says why.
+    /// [`StoreError`] if an entry does not apply to the state before it.
     pub fn replay(
         journal: J,
         entries: impl IntoIterator<Item = JournalEntry<'static>>,
@@ -119,8 +119,8 @@ impl<J: Journal> JournaledStore<J> {
         })
     }
 
-    /// Reads the state. A panic cannot leave it half-changed, since every change is decided
-    /// before anything is written, so a poisoned lock is as good as any.
+    /// Reads the state. A poisoned lock is ignored: every change is decided before anything is
+    /// written, so a panic leaves the state consistent.
     fn read<T>(&self, read: impl FnOnce(&StoreState) -> T) -> T {
         let inner = self.inner.read().unwrap_or_else(PoisonError::into_inner);
         read(&inner.state)
@@ -137,7 +137,7 @@ impl<J: Journal> Inner<J> {
             let text = "an earlier write to the journal failed; open the store again";
             return Err(StoreError::definite(text));
         }
-        // Also true if the journal panics.
+        // Stays set if the journal panics.
         self.failed = true;
         self.journal.append(entry).map_err(StoreError::unknown)?;
         self.failed = false;
@@ -190,7 +190,7 @@ impl<J: Journal> KeyStore for JournaledStore<J> {
         Ok(self.read(|state| state.changes(after, limit)))
     }
 
-    /// `false`: the journal belongs to this process alone.
+    /// `false`: no other process writes the journal.
     fn is_shared(&self) -> bool {
         false
     }

@@ -1,11 +1,11 @@
-//! What can be asked of a store, page by page.
+//! Queries and pages.
 
 use alloc::vec::Vec;
 use core::{fmt, str::FromStr};
 
 use crate::{
     audit::{Action, AuditEntry},
-    credential::CredentialId,
+    credential_id::CredentialId,
     cutoff::{Cutoff, Target},
     identity::{Owner, Tenant},
     legacy::{LegacyId, LegacyRecord},
@@ -15,10 +15,10 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// Which of a team's keys to list.
+/// Selects keys of a team.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct KeyQuery {
-    /// The team. No query reaches into another.
+    /// The team. A query never returns keys of another team.
     pub team: TeamId,
     /// Only keys of this namespace.
     pub namespace: Option<NamespaceId>,
@@ -30,17 +30,17 @@ pub struct KeyQuery {
     pub label: Option<(LabelName, LabelValue)>,
     /// Only keys of this status.
     pub status: Option<StatusFilter>,
-    /// Only what comes after this place.
+    /// Only items after this cursor.
     pub after: Option<Cursor>,
-    /// How many to give at most, 1 to [`KeyQuery::LIMIT_MAX`]; more is read as that.
+    /// The maximum number of items, clamped to 1 to [`KeyQuery::LIMIT_MAX`].
     pub limit: usize,
 }
 
 impl KeyQuery {
-    /// The largest page.
+    /// The maximum number of items on a page.
     pub const LIMIT_MAX: usize = 1000;
 
-    /// All keys of a team.
+    /// Selects all keys of a team.
     pub fn team(team: TeamId) -> Self {
         Self {
             team,
@@ -54,7 +54,7 @@ impl KeyQuery {
         }
     }
 
-    /// All keys of a namespace.
+    /// Selects all keys of a namespace.
     pub fn namespace(tenant: &Tenant) -> Self {
         Self {
             namespace: Some(tenant.namespace.clone()),
@@ -62,7 +62,49 @@ impl KeyQuery {
         }
     }
 
-    /// Whether `record`, as it reads behind its cutoffs, is asked for, wherever it stands.
+    /// Selects only keys of this owner.
+    #[must_use]
+    pub fn with_owner(mut self, owner: Owner) -> Self {
+        self.owner = Some(owner);
+        self
+    }
+
+    /// Selects only keys of this name.
+    #[must_use]
+    pub fn with_name(mut self, name: KeyName) -> Self {
+        self.name = Some(name);
+        self
+    }
+
+    /// Selects only keys with this label.
+    #[must_use]
+    pub fn with_label(mut self, name: LabelName, value: LabelValue) -> Self {
+        self.label = Some((name, value));
+        self
+    }
+
+    /// Selects only keys of this status.
+    #[must_use]
+    pub fn with_status(mut self, status: StatusFilter) -> Self {
+        self.status = Some(status);
+        self
+    }
+
+    /// Selects only items after this cursor.
+    #[must_use]
+    pub fn after(mut self, place: Cursor) -> Self {
+        self.after = Some(place);
+        self
+    }
+
+    /// Sets the maximum number of items, 1 to [`KeyQuery::LIMIT_MAX`].
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Whether the query selects `record`, which must have cutoffs applied. The cursor is ignored.
     pub fn selects(&self, record: &KeyRecord) -> bool {
         record.tenant.team == self.team
             && fits(self.namespace.as_ref(), &record.tenant.namespace)
@@ -86,19 +128,30 @@ fn fits_some<T: PartialEq>(wanted: Option<&T>, value: Option<&T>) -> bool {
     wanted.is_none() || wanted == value
 }
 
-/// Which status to list.
+/// The status of keys to list. Expiry does not count: an expired key may be active.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum StatusFilter {
     /// Keys that are neither disabled nor revoked.
     Active,
-    /// Keys that do not work for now.
+    /// Keys that are disabled.
     Disabled,
-    /// Keys that never work again.
+    /// Keys that are revoked.
     Revoked,
 }
 
 impl StatusFilter {
+    const ALL: [Self; 3] = [Self::Active, Self::Disabled, Self::Revoked];
+
+    /// The name of the status, as in `active`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Disabled => "disabled",
+            Self::Revoked => "revoked",
+        }
+    }
+
     fn of(status: &Status) -> Self {
         match status {
             Status::Active => Self::Active,
@@ -108,23 +161,43 @@ impl StatusFilter {
     }
 }
 
-/// Which legacy credentials to list.
+impl fmt::Display for StatusFilter {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+impl FromStr for StatusFilter {
+    type Err = StatusFilterError;
+
+    fn from_str(text: &str) -> Result<Self, StatusFilterError> {
+        let named = Self::ALL.into_iter().find(|status| status.as_str() == text);
+        named.ok_or(StatusFilterError)
+    }
+}
+
+/// A text is not a status.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("status: must be active, disabled or revoked")]
+pub struct StatusFilterError;
+
+/// Selects legacy credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LegacyQuery {
-    /// Only those of this team; none for every team, which is for operators.
+    /// Only those of this team; `None` selects every team, for operators.
     pub team: Option<TeamId>,
     /// Only those of this namespace.
     pub namespace: Option<NamespaceId>,
     /// Only the one with this identifier.
     pub id: Option<LegacyId>,
-    /// Only what comes after this place.
+    /// Only items after this cursor.
     pub after: Option<Cursor>,
-    /// How many to give at most, 1 to [`KeyQuery::LIMIT_MAX`]; more is read as that.
+    /// The maximum number of items, clamped to 1 to [`KeyQuery::LIMIT_MAX`].
     pub limit: usize,
 }
 
 impl LegacyQuery {
-    /// Whether `record` is asked for, wherever it stands.
+    /// Whether the query selects `record`. The cursor is ignored.
     pub fn selects(&self, record: &LegacyRecord) -> bool {
         let Tenant { team, namespace } = &record.tenant;
         fits(self.team.as_ref(), team)
@@ -134,7 +207,7 @@ impl LegacyQuery {
 }
 
 impl LegacyQuery {
-    /// All legacy credentials of a team.
+    /// Selects all legacy credentials of a team.
     pub fn team(team: TeamId) -> Self {
         Self {
             team: Some(team),
@@ -142,7 +215,7 @@ impl LegacyQuery {
         }
     }
 
-    /// All legacy credentials of every team: for operators.
+    /// Selects the legacy credentials of every team: for operators.
     pub fn every_team() -> Self {
         Self {
             team: None,
@@ -152,23 +225,52 @@ impl LegacyQuery {
             limit: 100,
         }
     }
+
+    /// Selects all legacy credentials of a namespace.
+    pub fn namespace(tenant: &Tenant) -> Self {
+        Self {
+            namespace: Some(tenant.namespace.clone()),
+            ..Self::team(tenant.team.clone())
+        }
+    }
+
+    /// Selects only the one with this identifier.
+    #[must_use]
+    pub fn with_id(mut self, id: LegacyId) -> Self {
+        self.id = Some(id);
+        self
+    }
+
+    /// Selects only items after this cursor.
+    #[must_use]
+    pub fn after(mut self, place: Cursor) -> Self {
+        self.after = Some(place);
+        self
+    }
+
+    /// Sets the maximum number of items, 1 to [`KeyQuery::LIMIT_MAX`].
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
 }
 
-/// Which namespaces to list.
+/// Selects namespaces.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamespaceQuery {
-    /// Only those of this team; none for every team, which is for operators.
+    /// Only those of this team; `None` selects every team, for operators.
     pub team: Option<TeamId>,
     /// Only this one.
     pub namespace: Option<NamespaceId>,
-    /// Only what comes after this place.
+    /// Only items after this cursor.
     pub after: Option<Cursor>,
-    /// How many to give at most, 1 to [`KeyQuery::LIMIT_MAX`]; more is read as that.
+    /// The maximum number of items, clamped to 1 to [`KeyQuery::LIMIT_MAX`].
     pub limit: usize,
 }
 
 impl NamespaceQuery {
-    /// All namespaces of a team.
+    /// Selects all namespaces of a team.
     pub fn team(team: TeamId) -> Self {
         Self {
             team: Some(team),
@@ -176,7 +278,7 @@ impl NamespaceQuery {
         }
     }
 
-    /// All namespaces of every team: for operators.
+    /// Selects the namespaces of every team: for operators.
     pub fn every_team() -> Self {
         Self {
             team: None,
@@ -186,15 +288,36 @@ impl NamespaceQuery {
         }
     }
 
-    /// Whether `record` is asked for, wherever it stands.
+    /// Selects only this namespace.
+    #[must_use]
+    pub fn with_namespace(mut self, namespace: NamespaceId) -> Self {
+        self.namespace = Some(namespace);
+        self
+    }
+
+    /// Selects only items after this cursor.
+    #[must_use]
+    pub fn after(mut self, place: Cursor) -> Self {
+        self.after = Some(place);
+        self
+    }
+
+    /// Sets the maximum number of items, 1 to [`KeyQuery::LIMIT_MAX`].
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Whether the query selects `record`. The cursor is ignored.
     pub fn selects(&self, record: &NamespaceRecord) -> bool {
         fits(self.team.as_ref(), &record.tenant.team)
             && fits(self.namespace.as_ref(), &record.tenant.namespace)
     }
 }
 
-/// A namespace, as a store knows it: bound to a team by [`Change::CreateNamespace`] or by the
-/// first thing that was kept in it.
+/// A namespace that is bound to a team, by [`Change::CreateNamespace`] or by the first change that
+/// used it.
 ///
 /// [`Change::CreateNamespace`]: crate::store::Change::CreateNamespace
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -204,14 +327,14 @@ pub struct NamespaceRecord {
     pub tenant: Tenant,
     /// When it was bound to the team.
     pub created_at: Timestamp,
-    /// Whether it or its team was removed, and not admitted again.
+    /// Whether the namespace or its team is blocked.
     pub removed: bool,
-    /// The store's revision at which it was bound.
+    /// The revision at which it was bound.
     pub created_revision: Revision,
 }
 
 impl NamespaceRecord {
-    /// The targets whose closing removes the namespace.
+    /// The targets that block the namespace when they are blocked.
     pub fn targets(&self) -> [Target; 2] {
         [
             Target::Team(self.tenant.team.clone()),
@@ -219,7 +342,7 @@ impl NamespaceRecord {
         ]
     }
 
-    /// The record as it reads behind the cutoffs of its targets.
+    /// Applies the cutoffs of its targets.
     #[must_use]
     pub fn with_cutoffs<'a>(self, cutoffs: impl IntoIterator<Item = &'a Cutoff>) -> Self {
         let removed = cutoffs.into_iter().any(|cutoff| cutoff.blocked);
@@ -227,10 +350,10 @@ impl NamespaceRecord {
     }
 }
 
-/// Which events of the audit trail to list.
+/// Selects events of the audit trail.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AuditQuery {
-    /// Only those of this team; none for every team, which is for operators.
+    /// Only those of this team; `None` selects every team, for operators.
     pub team: Option<TeamId>,
     /// Only those of this namespace.
     pub namespace: Option<NamespaceId>,
@@ -240,18 +363,18 @@ pub struct AuditQuery {
     pub actor: Option<Owner>,
     /// Only those of this action.
     pub action: Option<Action>,
-    /// Only what was done at this time or later.
+    /// Only events at this time or later.
     pub since: Option<Timestamp>,
-    /// Only what was done before this time.
+    /// Only events before this time.
     pub until: Option<Timestamp>,
-    /// Only what comes after this place.
+    /// Only items after this cursor.
     pub after: Option<Cursor>,
-    /// How many to give at most, 1 to [`KeyQuery::LIMIT_MAX`]; more is read as that.
+    /// The maximum number of items, clamped to 1 to [`KeyQuery::LIMIT_MAX`].
     pub limit: usize,
 }
 
 impl AuditQuery {
-    /// The trail of a team.
+    /// Selects the events of a team.
     pub fn team(team: TeamId) -> Self {
         Self {
             team: Some(team),
@@ -259,7 +382,7 @@ impl AuditQuery {
         }
     }
 
-    /// The trail of every team: for operators.
+    /// Selects the events of every team: for operators.
     pub fn every_team() -> Self {
         Self {
             team: None,
@@ -274,7 +397,63 @@ impl AuditQuery {
         }
     }
 
-    /// Whether `entry` is asked for, wherever it stands.
+    /// Selects only events of this namespace.
+    #[must_use]
+    pub fn with_namespace(mut self, namespace: NamespaceId) -> Self {
+        self.namespace = Some(namespace);
+        self
+    }
+
+    /// Selects only events of this credential.
+    #[must_use]
+    pub fn with_credential(mut self, credential: CredentialId) -> Self {
+        self.credential = Some(credential);
+        self
+    }
+
+    /// Selects only events of this actor.
+    #[must_use]
+    pub fn with_actor(mut self, actor: Owner) -> Self {
+        self.actor = Some(actor);
+        self
+    }
+
+    /// Selects only events of this action.
+    #[must_use]
+    pub fn with_action(mut self, action: Action) -> Self {
+        self.action = Some(action);
+        self
+    }
+
+    /// Selects only events at this time or later.
+    #[must_use]
+    pub fn since(mut self, time: impl Into<Timestamp>) -> Self {
+        self.since = Some(time.into());
+        self
+    }
+
+    /// Selects only events before this time.
+    #[must_use]
+    pub fn until(mut self, time: impl Into<Timestamp>) -> Self {
+        self.until = Some(time.into());
+        self
+    }
+
+    /// Selects only items after this cursor.
+    #[must_use]
+    pub fn after(mut self, place: Cursor) -> Self {
+        self.after = Some(place);
+        self
+    }
+
+    /// Sets the maximum number of items, 1 to [`KeyQuery::LIMIT_MAX`].
+    #[must_use]
+    pub fn limit(mut self, limit: usize) -> Self {
+        self.limit = limit;
+        self
+    }
+
+    /// Whether the query selects `entry`. The cursor is ignored.
     pub fn selects(&self, entry: &AuditEntry) -> bool {
         fits_some(self.team.as_ref(), entry.team.as_ref())
             && fits_some(self.namespace.as_ref(), entry.namespace.as_ref())
@@ -286,17 +465,17 @@ impl AuditQuery {
     }
 }
 
-/// A part of a list.
+/// A page of a list.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
     /// The items, oldest first.
     pub items: Vec<T>,
-    /// Where the next part begins; none at the end.
+    /// The cursor of the next page; `None` on the last page.
     pub next: Option<Cursor>,
 }
 
 impl<T> Page<T> {
-    /// The same page of other items.
+    /// Converts the items.
     pub fn map<U>(self, change: impl FnMut(T) -> U) -> Page<U> {
         Page {
             items: self.items.into_iter().map(change).collect(),
@@ -305,20 +484,20 @@ impl<T> Page<T> {
     }
 }
 
-/// A place in a list: behind the item that came to be at a revision.
+/// A position in a list: after the item with a revision.
 ///
-/// A cursor holds no right and no filter. It can be made up without harm: what a query gives is
-/// decided by the team that the query names.
+/// A cursor carries no permission and no filter, so a forged cursor is harmless: the team in the
+/// query decides what is returned.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cursor(Revision);
 
 impl Cursor {
-    /// Behind the item that came to be at `revision`.
+    /// The position after the item with this revision.
     pub const fn after(revision: Revision) -> Self {
         Self(revision)
     }
 
-    /// The revision of the item that the place is behind.
+    /// The revision of the item before the position.
     pub const fn revision(self) -> Revision {
         self.0
     }
@@ -345,9 +524,9 @@ impl FromStr for Cursor {
     }
 }
 
-/// Text is not a cursor that this version gave out.
+/// A text is not a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cursor: not one that was given out")]
+#[error("cursor: must be the `next` of an earlier page, as in c1f")]
 pub struct CursorError;
 
 #[cfg(test)]
@@ -381,6 +560,20 @@ mod tests {
             "c10000000000000000",
         ] {
             assert_eq!(bad.parse::<Cursor>(), Err(CursorError), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_status_has_one_text() {
+        for status in StatusFilter::ALL {
+            assert_eq!(status.to_string().parse(), Ok(status));
+        }
+        for bad in ["", "Active", "expired", "active "] {
+            assert_eq!(
+                bad.parse::<StatusFilter>(),
+                Err(StatusFilterError),
+                "{bad:?}"
+            );
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The store's contract as plain code.
+//! The store contract as plain code.
 
 use alloc::{
     collections::{BTreeMap, BTreeSet},
@@ -8,7 +8,7 @@ use core::ops::Bound;
 
 use crate::{
     audit::{AuditEvent, ChainHash},
-    credential::CredentialId,
+    credential_id::CredentialId,
     cutoff::{Cutoff, Target},
     format::KeyFormat,
     identity::{Owner, Tenant},
@@ -26,17 +26,17 @@ use crate::{
     usage::Usage,
 };
 
-/// A whole store as a value: every method of [`KeyStore`](super::KeyStore) as a plain function,
-/// without lock and without I/O.
+/// The state of a store as a value: every method of [`KeyStore`](super::KeyStore) as a plain
+/// function without lock or I/O.
 ///
-/// A store for one process wraps it in a lock, and keeps each [`Commit`] that it accepts
-/// somewhere durable before it lets go of the lock. Commits are deterministic: the same ones in
-/// the same order give the same state.
+/// A store for one process wraps it in a lock and writes each accepted [`Commit`] durably before it
+/// releases the lock. Commits are deterministic: replaying the same commits in the same order gives
+/// the same state.
 #[derive(Debug, Default)]
 pub struct StoreState {
     revision: Revision,
     key_format: Option<KeyFormat>,
-    /// Every key that ever was; none for one that was deleted.
+    /// All keys; `None` is the tombstone of a deleted key.
     keys: BTreeMap<KeyId, Option<KeyRecord>>,
     teams: BTreeMap<TeamId, BTreeMap<Revision, KeyId>>,
     namespaces: BTreeMap<NamespaceId, NamespaceState>,
@@ -46,7 +46,7 @@ pub struct StoreState {
     cutoffs: BTreeMap<Target, Cutoff>,
     policies: BTreeMap<Option<NamespaceId>, Policy>,
     legacy_policies: BTreeMap<Option<NamespaceId>, LegacyPolicy>,
-    /// What changed last at each revision, and the other way round.
+    /// The item that last changed at each revision, and its inverse in `last_change`.
     feed: BTreeMap<Revision, Subject>,
     last_change: BTreeMap<Subject, Revision>,
     audit: Vec<AuditEvent>,
@@ -64,7 +64,7 @@ struct NamespaceState {
     by_owner: BTreeMap<Owner, BTreeSet<KeyId>>,
 }
 
-/// What the change feed tells of.
+/// The identity of an item in the change feed.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Subject {
     Key(KeyId),
@@ -75,38 +75,39 @@ enum Subject {
 }
 
 impl StoreState {
-    /// An empty store.
+    /// Creates an empty store.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// The revision of the last change.
+    /// The revision of the last commit.
     pub fn revision(&self) -> Revision {
         self.revision
     }
 
-    /// Decides on a commit and keeps it, or changes nothing.
+    /// Decides a commit and applies it.
     ///
     /// # Errors
     ///
-    /// The condition that was broken, as [`Change`](super::Change) lists them.
+    /// The first condition that does not hold, as listed on [`Change`](super::Change); nothing is
+    /// changed.
     pub fn commit(&mut self, commit: &Commit) -> Result<Revision, Conflict> {
         let write_set = self.decide(commit)?;
         Ok(self.write(write_set))
     }
 
-    /// Decides on a commit, and keeps nothing: for a store that must make a commit durable before
-    /// it [writes](StoreState::write) it here.
+    /// Decides a commit without applying it, for a store that makes the commit durable before it
+    /// calls [`StoreState::write`].
     ///
     /// # Errors
     ///
-    /// The condition that is broken, as [`Change`](super::Change) lists them.
+    /// The first condition that does not hold, as listed on [`Change`](super::Change).
     pub fn decide(&self, commit: &Commit) -> Result<WriteSet, Conflict> {
         commit.decide(&self.snapshot(commit))
     }
 
-    /// Writes what was decided, and returns its revision. Nothing else may have been written
-    /// since.
+    /// Applies a write set, and returns its revision. Nothing else may have been written since the
+    /// decision.
     pub fn write(&mut self, write_set: WriteSet) -> Revision {
         if let Some(tenant) = &write_set.binds {
             self.bind(tenant, &write_set.event);
@@ -133,7 +134,7 @@ impl StoreState {
         *self.key_format.get_or_insert(*format)
     }
 
-    /// What a commit's read set asks for.
+    /// Reads the values of a commit's read set.
     fn snapshot(&self, commit: &Commit) -> Snapshot {
         let read_set = commit.read_set();
         let live = |id: &KeyId| {
@@ -403,7 +404,7 @@ impl StoreState {
         Some(record)
     }
 
-    /// A key as it reads behind its cutoffs.
+    /// The record with cutoffs applied.
     fn read(&self, record: &KeyRecord) -> KeyRecord {
         record.clone().with_cutoffs(self.cutoffs(&record.targets()))
     }
@@ -416,7 +417,8 @@ impl StoreState {
         targets.iter().filter_map(|target| self.cutoffs.get(target))
     }
 
-    /// The policy of a namespace: its own, the default that was set, or the default of the type.
+    /// The policy in force: that of the namespace, else the stored default, else the type's
+    /// default.
     fn effective<P: Clone + Default>(
         &self,
         policies: &BTreeMap<Option<NamespaceId>, P>,
@@ -449,7 +451,7 @@ impl StoreState {
     }
 }
 
-/// The creations that come after a cursor.
+/// The range of revisions after a cursor.
 fn after(cursor: Option<Cursor>) -> (Bound<Revision>, Bound<Revision>) {
     let start = cursor.map_or(Bound::Unbounded, |cursor| {
         Bound::Excluded(cursor.revision())
@@ -457,7 +459,7 @@ fn after(cursor: Option<Cursor>) -> (Bound<Revision>, Bound<Revision>) {
     (start, Bound::Unbounded)
 }
 
-/// The first items, and a cursor if there are more.
+/// The first `limit` items, and a cursor if there are more.
 fn page<T>(
     items: impl Iterator<Item = T>,
     limit: usize,

@@ -13,7 +13,7 @@
 //! expression is then part of that future and may wait:
 //!
 //! ```
-//! # use keyfob::{MemoryStore, wait as on_a_runtime};
+//! # use keyfob::{MemoryStore, block_on as on_a_runtime};
 //! # async fn connect() -> Result<MemoryStore, std::convert::Infallible> { Ok(MemoryStore::new()) }
 //! keyfob_conformance::suite!(
 //!     run = on_a_runtime,
@@ -257,42 +257,44 @@ macro_rules! __tests {
 
 /// What is, or dereferences to, a store.
 #[doc(hidden)]
-pub trait AsStore: KeyStore + Sized {
-    fn as_store(&self) -> &Self {
+pub trait AsStore {
+    fn as_store(&self) -> &dyn KeyStore;
+}
+
+impl<S: KeyStore> AsStore for S {
+    fn as_store(&self) -> &dyn KeyStore {
         self
     }
 }
 
-impl<S: KeyStore> AsStore for S {}
-
-/// A behaviour of the stores of one type, as a value.
-pub struct Behaviour<S> {
+/// A behaviour, as a value.
+pub struct Behaviour {
     name: &'static str,
-    play: for<'a> fn(&'a S) -> Playing<'a>,
+    play: for<'a> fn(&'a dyn KeyStore) -> Playing<'a>,
 }
 
 type Playing<'a> = Pin<Box<dyn Future<Output = ()> + Send + 'a>>;
 
-impl<S> Behaviour<S> {
+impl Behaviour {
     /// The name of its function.
     pub fn name(&self) -> &'static str {
         self.name
     }
 
     /// Plays it on an empty store; the future panics if the store does not show it.
-    pub fn play<'a>(&self, store: &'a S) -> Playing<'a> {
+    pub fn play<'a>(&self, store: &'a dyn KeyStore) -> Playing<'a> {
         (self.play)(store)
     }
 }
 
-impl<S> fmt::Debug for Behaviour<S> {
+impl fmt::Debug for Behaviour {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_tuple("Behaviour").field(&self.name).finish()
     }
 }
 
-/// All behaviours, for the stores of one type.
-pub fn behaviours<S: KeyStore + 'static>() -> Vec<Behaviour<S>> {
+/// All behaviours.
+pub fn behaviours() -> Vec<Behaviour> {
     macro_rules! values {
         ([] $($module:ident { $($name:ident)* })*) => {
             vec![$($(Behaviour {

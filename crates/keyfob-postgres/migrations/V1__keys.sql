@@ -7,7 +7,9 @@ CREATE TABLE log (
     revision bigint NOT NULL CHECK (revision >= 0),
     hash bytea NOT NULL CHECK (octet_length(hash) = 32),
     -- The latest time that an event tells.
-    latest bigint NOT NULL
+    latest bigint NOT NULL,
+    -- The format of the keys, which is set once.
+    key_format jsonb
 ) WITH (fillfactor = 10);
 
 INSERT INTO log (revision, hash, latest)
@@ -124,10 +126,10 @@ CREATE TABLE cutoffs (
     team text COLLATE "C" NOT NULL,
     kind text COLLATE "C" NOT NULL CHECK (kind IN ('team', 'namespace', 'user', 'service')),
     name text COLLATE "C" NOT NULL,
-    cut bigint NOT NULL CHECK (cut > 0),
-    closed boolean NOT NULL,
+    up_to bigint NOT NULL CHECK (up_to > 0),
+    blocked boolean NOT NULL,
     revocation jsonb NOT NULL,
-    revision bigint NOT NULL UNIQUE CHECK (revision >= cut),
+    revision bigint NOT NULL UNIQUE CHECK (revision >= up_to),
     PRIMARY KEY (team, kind, name),
     CHECK ((kind = 'team') = (name = ''))
 );
@@ -175,7 +177,10 @@ BEGIN
 END
 $$;
 
-CREATE TRIGGER log_moves_by_one BEFORE UPDATE ON log FOR EACH ROW
+CREATE TRIGGER key_format_is_set_once BEFORE UPDATE ON log FOR EACH ROW
+WHEN (OLD.key_format <> NEW.key_format OR (OLD.key_format IS NOT NULL AND NEW.key_format IS NULL))
+EXECUTE FUNCTION refuse('the format of the keys is set once');
+CREATE TRIGGER log_moves_by_one BEFORE UPDATE OF revision, hash, latest ON log FOR EACH ROW
 WHEN (NEW.revision <> OLD.revision + 1 OR NEW.latest < OLD.latest)
 EXECUTE FUNCTION refuse('the head of the log moves by one');
 CREATE TRIGGER log_stays BEFORE DELETE ON log FOR EACH ROW
@@ -204,7 +209,7 @@ EXECUTE FUNCTION refuse('a deleted key stays deleted');
 CREATE TRIGGER cutoffs_stay BEFORE DELETE ON cutoffs FOR EACH ROW
 EXECUTE FUNCTION refuse('what was cut stays cut');
 CREATE TRIGGER cutoffs_move_forward BEFORE UPDATE ON cutoffs FOR EACH ROW
-WHEN (NEW.cut < OLD.cut OR NEW.revision <= OLD.revision OR NEW.team <> OLD.team
+WHEN (NEW.up_to < OLD.up_to OR NEW.revision <= OLD.revision OR NEW.team <> OLD.team
     OR NEW.kind <> OLD.kind OR NEW.name <> OLD.name)
 EXECUTE FUNCTION refuse('what was cut stays cut');
 

@@ -2,7 +2,10 @@
 
 use std::time::Instant;
 
+use keyfob::key::KeyFormat;
 use keyfob::store::{Commit, CommitError, Conflict, Revision, StoreError};
+
+use tokio_postgres::types::Json;
 
 use crate::{
     DatabaseError,
@@ -82,7 +85,13 @@ impl Inner {
                 return Err(failure);
             }
         };
-        let steps = writes(commit, &write, attempt);
+        let steps = match writes(commit, &write, attempt) {
+            Ok(steps) => steps,
+            Err(error) => {
+                session.roll_back().await;
+                return Err(error.into());
+            }
+        };
         let flown = session.fly(None, &steps, Some(sql::COMMIT)).await?;
         let revision = write.revision;
         match flown.kept() {
@@ -90,6 +99,24 @@ impl Inner {
             Kept::No(error) => Err(Failure::Before(error)),
             Kept::Unknown(error) => Err(Failure::At(Mark { revision, attempt }, error)),
         }
+    }
+
+    /// Records the format of the keys unless one is recorded, and returns the one that is: one
+    /// statement, which has the same outcome however often it is tried.
+    pub(crate) async fn record_key_format(
+        &self,
+        format: &KeyFormat,
+    ) -> Result<KeyFormat, StoreError> {
+        let set = || async {
+            let mut session = self.session().await?;
+            let step = Step::new(sql::SET_KEY_FORMAT, values![Json(format)]);
+            let rows = session.rows(step).await?;
+            match rows.first() {
+                Some(row) => Columns::of(row).json(),
+                None => Err(DatabaseError::other("the head of the log is missing")),
+            }
+        };
+        self.retried(set).await.map_err(StoreError::unknown)
     }
 
     /// Whether the commit with this mark was kept; none if that cannot be found out in time.

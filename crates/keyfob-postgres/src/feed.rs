@@ -17,7 +17,7 @@ pub(crate) async fn changes(
     let tables = [
         sql::CHANGED_KEYS,
         sql::DELETED_KEYS,
-        sql::CHANGED_BOUNDARIES,
+        sql::CHANGED_CUTOFFS,
         sql::CHANGED_LEGACY,
         sql::CHANGED_POLICIES,
     ];
@@ -51,7 +51,7 @@ pub(crate) async fn changes(
         entries,
         next_after,
         more,
-        head,
+        last_revision: head,
     })
 }
 

@@ -1,12 +1,12 @@
 //! Keyfob's store for more than one machine: keys, audit trail and change feed in `PostgreSQL`.
 //!
 //! ```no_run
-//! use keyfob::{Keyring, key::KeyFormat};
+//! use keyfob::Keyring;
 //! use keyfob_postgres::PostgresStore;
 //!
 //! # async fn example() -> Result<(), Box<dyn std::error::Error>> {
 //! let store = PostgresStore::connect("postgres://keyfob@db.example/keys?sslmode=require").await?;
-//! let keyring = Keyring::new(store, KeyFormat::new("acme")?);
+//! let keyring = Keyring::open(store, "acme").await?;
 //! # Ok(())
 //! # }
 //! ```
@@ -57,6 +57,7 @@ mod connect;
 mod error;
 mod feed;
 mod migrate;
+mod notify;
 mod options;
 #[cfg(test)]
 mod plans;
@@ -78,10 +79,8 @@ mod sql;
 mod store;
 mod tls;
 mod usage;
-mod watch;
 mod write;
 
 pub use error::{ConnectError, DatabaseError};
 pub use options::Options;
 pub use store::PostgresStore;
-pub use watch::Watch;

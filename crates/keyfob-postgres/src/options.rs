@@ -31,8 +31,8 @@ impl Options {
         self
     }
 
-    /// How many connections there are at most, without those of [`Watch`](crate::Watch)es: at
-    /// least two, eight unless this says otherwise. Two at most are used by commits at a time, so
+    /// How many connections there are at most, without the one that listens for changes:
+    /// at least two, eight unless this says otherwise. Two at most are used by commits at a time, so
     /// that commits that wait for their turn do not keep readers waiting.
     #[must_use]
     pub fn with_pool_size(mut self, connections: usize) -> Self {
@@ -63,8 +63,8 @@ impl Options {
         self
     }
 
-    /// How often a [`Watch`](crate::Watch) asks for the head of the log when nobody tells it of
-    /// changes; every second unless this says otherwise.
+    /// How often [`wait_for_change`](keyfob::KeyStore::wait_for_change) asks for the last revision
+    /// when no notice comes; every second unless this says otherwise.
     #[must_use]
     pub fn with_poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = interval;

@@ -2,7 +2,8 @@
 
 use keyfob::{
     KeyId, Owner, Tenant, Timestamp,
-    audit::AuditEvent,
+    audit::{Action, AuditEvent},
+    key::KeyFormat,
     legacy::LegacyRecord,
     store::{
         AuditQuery, Cursor, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery, NamespaceRecord,
@@ -123,14 +124,25 @@ pub(crate) async fn namespaces(
     )
 }
 
+/// The format of the keys, once it was recorded.
+pub(crate) async fn key_format(session: &mut Session) -> Result<Option<KeyFormat>> {
+    let rows = session.rows(Step::new(sql::KEY_FORMAT, values![])).await?;
+    let format = rows.first().map(|row| Columns::of(row).json_or_null());
+    Ok(format.transpose()?.flatten())
+}
+
 /// The policy of a kind for a namespace: its own, the default that was set, or the default of the
 /// type.
 pub(crate) async fn policy<P: DeserializeOwned + Default>(
     session: &mut Session,
     kind: &str,
-    tenant: &Tenant,
+    tenant: Option<&Tenant>,
 ) -> Result<P> {
-    let values = values![kind, tenant.namespace.as_str(), tenant.team.as_str()];
+    let values = values![
+        kind,
+        tenant.map(|tenant| tenant.namespace.as_str()),
+        tenant.map(|tenant| tenant.team.as_str()),
+    ];
     let rows = session.rows(Step::new(sql::POLICY, values)).await?;
     let policy = rows.first().map(|row| Columns::of(row).json_or_null());
     Ok(policy.transpose()?.flatten().unwrap_or_default())
@@ -162,6 +174,7 @@ pub(crate) async fn audit(session: &mut Session, query: &AuditQuery) -> Result<P
         actor,
         query.since.map(Timestamp::as_unix),
         query.until.map(Timestamp::as_unix),
+        query.action.map(Action::as_str),
     ];
     let rows = session.rows(Step::new(path, values)).await?;
     page(

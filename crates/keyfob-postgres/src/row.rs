@@ -67,7 +67,7 @@ impl<'a> Columns<'a> {
             .map_err(|fault| self.unfit(fault))
     }
 
-    fn json<T: DeserializeOwned>(&mut self) -> Result<T> {
+    pub(crate) fn json<T: DeserializeOwned>(&mut self) -> Result<T> {
         self.next().map(|Json(value)| value)
     }
 
@@ -173,7 +173,7 @@ impl<'a> Columns<'a> {
     /// A key as it reads behind the cutoffs that come after it.
     pub(crate) fn key_behind(&mut self) -> Result<KeyRecord> {
         let record = self.key()?;
-        let cuts = self.covers(record.targets())?;
+        let cuts = self.cuts(record.targets())?;
         Ok(record.with_cutoffs(&cuts))
     }
 
@@ -221,7 +221,7 @@ impl<'a> Columns<'a> {
     /// A legacy credential as it reads behind the cutoffs that come after it.
     pub(crate) fn legacy_behind(&mut self) -> Result<LegacyRecord> {
         let record = self.legacy()?;
-        let cuts = self.covers(record.targets())?;
+        let cuts = self.cuts(record.targets())?;
         Ok(record.with_cutoffs(&cuts))
     }
 
@@ -246,8 +246,8 @@ impl<'a> Columns<'a> {
     fn cutoff_of(&mut self, target: Target) -> Result<Cutoff> {
         Ok(Cutoff {
             target,
-            cut: self.revision()?,
-            closed: self.next()?,
+            up_to: self.revision()?,
+            blocked: self.next()?,
             revocation: self.json()?,
             revision: self.revision()?,
         })

@@ -23,6 +23,19 @@ pub(crate) fn read_set(commit: &Commit) -> Vec<Step<'_>> {
             values![namespace.as_str()],
         ));
     }
+    match read_set.actor {
+        Some(CredentialId::Key(id)) => {
+            let id = || id.to_bytes().to_vec();
+            steps.push(Step::new(sql::KEY, values![id()]));
+            steps.push(Step::new(sql::POLICY_OF_KEY, values![id()]));
+        }
+        Some(CredentialId::Legacy(id)) => {
+            let id = || id.to_bytes().to_vec();
+            steps.push(Step::new(sql::LEGACY, values![id()]));
+            steps.push(Step::new(sql::POLICY_OF_LEGACY, values![id()]));
+        }
+        _ => {}
+    }
     match read_set.credential {
         Some(CredentialId::Key(id)) => {
             steps.push(Step::new(sql::KEY, values![id.to_bytes().to_vec()]));
@@ -70,7 +83,7 @@ fn cutoffs(targets: &[Target]) -> Step<'static> {
         .collect();
     let kinds: Vec<&'static str> = columns().map(|(kind, _)| kind).collect();
     let names: Vec<String> = columns().map(|(_, name)| name.to_owned()).collect();
-    Step::new(sql::BOUNDARIES, values![teams, kinds, names])
+    Step::new(sql::CUTOFFS, values![teams, kinds, names])
 }
 
 /// How far an owner's keys are counted: no further than it matters.
@@ -92,7 +105,7 @@ pub(crate) fn snapshot(
     let mut attempt = [0; 16];
     for row in rows() {
         let mut columns = Columns::of(&row);
-        snapshot.head = columns.revision()?;
+        snapshot.last_revision = columns.revision()?;
         snapshot.last_hash = columns.hash()?;
         attempt = columns.attempt()?;
     }
@@ -101,10 +114,29 @@ pub(crate) fn snapshot(
         let team = teams.first().map(|row| Columns::of(row).team());
         snapshot.team = team.transpose()?;
     }
+    match read_set.actor {
+        Some(CredentialId::Key(_)) => {
+            let (keys, policies) = (rows(), rows());
+            if let (Some(key), Some(policy)) = (keys.first(), policies.first()) {
+                snapshot.actor = Existing::Key(Columns::of(key).key_behind()?);
+                let policy = Columns::of(policy).json_or_null()?;
+                snapshot.actor_policy = policy.unwrap_or_default();
+            }
+        }
+        Some(CredentialId::Legacy(_)) => {
+            let (records, policies) = (rows(), rows());
+            if let (Some(record), Some(policy)) = (records.first(), policies.first()) {
+                snapshot.actor = Existing::Legacy(Columns::of(record).legacy_behind()?);
+                let policy = Columns::of(policy).json_or_null()?;
+                snapshot.actor_legacy_policy = policy.unwrap_or_default();
+            }
+        }
+        _ => {}
+    }
     match read_set.credential {
         Some(CredentialId::Key(_)) => {
             let (keys, deleted) = (rows(), rows());
-            snapshot.known = match keys.first() {
+            snapshot.existing = match keys.first() {
                 Some(row) => Existing::Key(Columns::of(row).key_behind()?),
                 None if deleted.is_empty() => Existing::Nothing,
                 None => Existing::Deleted,
@@ -112,7 +144,7 @@ pub(crate) fn snapshot(
         }
         Some(CredentialId::Legacy(_)) => {
             if let Some(row) = rows().first() {
-                snapshot.known = Existing::Legacy(Columns::of(row).legacy_behind()?);
+                snapshot.existing = Existing::Legacy(Columns::of(row).legacy_behind()?);
             }
         }
         _ => {}

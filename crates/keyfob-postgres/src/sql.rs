@@ -39,7 +39,7 @@ macro_rules! key_columns {
 macro_rules! cut {
     ($alias:literal, $team:expr, $kind:expr, $name:expr) => {
         concat!(
-            " LEFT JOIN LATERAL (SELECT b.cut, b.blocked, b.revocation, b.revision \
+            " LEFT JOIN LATERAL (SELECT b.up_to, b.blocked, b.revocation, b.revision \
              FROM cutoffs b WHERE b.team = ",
             $team,
             " AND b.kind = ",
@@ -82,7 +82,7 @@ macro_rules! cut_columns {
         concat!(
             ", ",
             $cut,
-            ".cut, ",
+            ".up_to, ",
             $cut,
             ".blocked, ",
             $cut,
@@ -124,8 +124,8 @@ macro_rules! page_of_keys {
                  AND ($5::text IS NULL OR (k.owner_kind = $5 AND k.owner = $6)) \
                  AND ($7::text IS NULL OR k.name = $7) \
                  AND ($8::text IS NULL OR k.labels @> jsonb_build_object($8::text, $9::text)) \
-                 AND ($10::text IS NULL OR $10 = CASE WHEN t.cut >= k.created_revision OR n.cut >= k.created_revision \
-                 OR o.cut >= k.created_revision THEN 'revoked' ELSE k.status END) \
+                 AND ($10::text IS NULL OR $10 = CASE WHEN t.up_to >= k.created_revision OR n.up_to >= k.created_revision \
+                 OR o.up_to >= k.created_revision THEN 'revoked' ELSE k.status END) \
                  ORDER BY k.created_revision LIMIT $3"
             )
         )
@@ -168,7 +168,7 @@ macro_rules! namespaces {
 
 /// A page of the trail by the path that `$path` says. The parameters of all: what comes after, how
 /// many, and the filters that may be none: team, namespace, kind and id of the credential, kind and
-/// name of the actor, since, until.
+/// name of the actor, since, until, action.
 macro_rules! page_of_audit {
     ($path:literal) => {
         concat!(
@@ -187,7 +187,24 @@ macro_rules! page_of_audit {
              AND ($5::text IS NULL OR (credential_kind = $5 AND credential = $6)) \
              AND ($7::text IS NULL OR (actor_kind = $7 AND actor = $8)) \
              AND ($9::bigint IS NULL OR at >= $9) \
-             AND ($10::bigint IS NULL OR at < $10) ORDER BY revision LIMIT $2"
+             AND ($10::bigint IS NULL OR at < $10) \
+             AND ($11::text IS NULL OR action = $11) ORDER BY revision LIMIT $2"
+        )
+    };
+}
+
+/// The policy of the namespace of a credential.
+macro_rules! policy_of {
+    ($table:literal, $kind:literal) => {
+        concat!(
+            "SELECT coalesce((SELECT p.policy FROM ",
+            $table,
+            " r JOIN policies p ON p.kind = '",
+            $kind,
+            "' AND p.namespace = r.namespace WHERE r.id = $1), \
+             (SELECT p.policy FROM policies p WHERE p.kind = '",
+            $kind,
+            "' AND p.namespace = ''))"
         )
     };
 }
@@ -226,23 +243,26 @@ statements! {
     // What a commit is judged by. The first of them lets one commit in at a time.
     LOCK_LOG = "SELECT revision, hash, uuid_send(gen_random_uuid()) FROM log WHERE one = 1 \
                 FOR UPDATE";
+    KEY_FORMAT = "SELECT key_format FROM log WHERE one = 1";
     TEAM_OF_NAMESPACE = "SELECT team FROM namespaces WHERE namespace = $1";
     KEY = keys!("keys k", "WHERE k.id = $1");
+    POLICY_OF_KEY = policy_of!("keys", "keys");
+    POLICY_OF_LEGACY = policy_of!("legacy", "legacy");
     DELETED_KEY = "SELECT 1 FROM deleted_keys WHERE id = $1";
     LEGACY = legacy!("WHERE l.id = $1");
-    BOUNDARIES = "SELECT b.team, b.kind, b.name, b.cut, b.blocked, b.revocation, b.revision \
+    CUTOFFS = "SELECT b.team, b.kind, b.name, b.up_to, b.blocked, b.revocation, b.revision \
                   FROM unnest($1::text[], $2::text[], $3::text[]) WITH ORDINALITY \
                   AS asked (team, kind, name, place) JOIN cutoffs b ON b.team = asked.team \
                   AND b.kind = asked.kind AND b.name = asked.name ORDER BY asked.place";
     NAME_IS_TAKEN = "SELECT 1 FROM keys k", cuts_of_key!(),
         "WHERE k.namespace = $1 AND k.name = $2 AND k.status <> 'revoked' \
          AND coalesce(k.expires_at, 9223372036854775807) > $4 AND k.id <> $3 \
-         AND (t.cut < k.created_revision OR t.cut IS NULL) AND (n.cut < k.created_revision OR n.cut IS NULL) \
-         AND (o.cut < k.created_revision OR o.cut IS NULL) LIMIT 1";
+         AND (t.up_to < k.created_revision OR t.up_to IS NULL) AND (n.up_to < k.created_revision OR n.up_to IS NULL) \
+         AND (o.up_to < k.created_revision OR o.up_to IS NULL) LIMIT 1";
     // A namespace's keys are of one team, so their cuts are found before them.
     LIVE_KEYS = "SELECT count(*) FROM (SELECT 1 FROM keys k WHERE k.namespace = $1 \
                  AND k.owner_kind = $2 AND k.owner = $3 AND k.status <> 'revoked' \
-                 AND k.created_revision > coalesce((SELECT greatest(t.cut, n.cut, o.cut) FROM namespaces s",
+                 AND k.created_revision > coalesce((SELECT greatest(t.up_to, n.up_to, o.up_to) FROM namespaces s",
         cuts_of!("s"), cut!("o", "s.team", "$2", "$3"),
         "WHERE s.namespace = $1), 0) \
          AND coalesce(k.expires_at, 9223372036854775807) > $4 LIMIT $5) AS live";
@@ -250,6 +270,8 @@ statements! {
     // What a commit writes.
     ADVANCE = one!("UPDATE log SET revision = $1, hash = $2, latest = greatest(latest, $3) \
                     WHERE one = 1 AND revision = $1::bigint - 1");
+    SET_KEY_FORMAT = "UPDATE log SET key_format = coalesce(key_format, $1) WHERE one = 1 \
+                      RETURNING key_format";
     INSERT_EVENT = "INSERT INTO audit (revision, at, actor_kind, actor, actor_credential, action, \
                     team, namespace, owner_kind, owner, credential_kind, credential, reason, \
                     request_id, hash, attempt, latest) \
@@ -275,10 +297,10 @@ statements! {
     DELETE_KEY = one!("DELETE FROM keys WHERE id = $1");
     MARK_DELETED = "INSERT INTO deleted_keys (id, revision) VALUES ($1, $2)";
     DELETE_USAGE = "DELETE FROM usage WHERE kind = 'key' AND id = $1";
-    PUT_BOUNDARY = "INSERT INTO cutoffs (team, kind, name, cut, closed, revocation, revision) \
+    PUT_CUTOFF = "INSERT INTO cutoffs (team, kind, name, up_to, blocked, revocation, revision) \
                     VALUES ($1, $2, $3, $4, $5, $6, $7) \
-                    ON CONFLICT (team, kind, name) DO UPDATE SET cut = excluded.cut, \
-                    closed = excluded.blocked, revocation = excluded.revocation, \
+                    ON CONFLICT (team, kind, name) DO UPDATE SET up_to = excluded.up_to, \
+                    blocked = excluded.blocked, revocation = excluded.revocation, \
                     revision = excluded.revision";
     INSERT_LEGACY = "INSERT INTO legacy (id, team, namespace, subject, digest, blocked, \
                      imported_at, imported_by, revocation, created_revision, revision) \
@@ -331,7 +353,7 @@ statements! {
                     ORDER BY k.revision LIMIT $2";
     DELETED_KEYS = "SELECT id, revision FROM deleted_keys WHERE revision > $1 \
                     ORDER BY revision LIMIT $2";
-    CHANGED_BOUNDARIES = "SELECT team, kind, name, cut, closed, revocation, revision \
+    CHANGED_CUTOFFS = "SELECT team, kind, name, up_to, blocked, revocation, revision \
                           FROM cutoffs WHERE revision > $1 ORDER BY revision LIMIT $2";
     CHANGED_LEGACY = "SELECT ", legacy_columns!(), " FROM legacy l WHERE l.revision > $1 \
                       ORDER BY l.revision LIMIT $2";

@@ -7,19 +7,19 @@ use keyfob::{
     KeyId, KeyStore, Tenant,
     audit::AuditEvent,
     gateway::Usage,
-    key::CredentialId,
+    key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
     manage::Policy,
     store::{
         AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
-        NamespaceRecord, Page, Revision, StoreError,
+        NamespaceRecord, Page, Revision, StoreError, async_trait,
     },
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
-    ConnectError, DatabaseError, Options, Watch, connect::Connector, feed, migrate::migrate,
-    queries, retry::Backoff, session::Session, usage,
+    ConnectError, DatabaseError, Options, connect::Connector, feed, migrate::migrate,
+    notify::ChangeNotifier, queries, retry::Backoff, session::Session, usage,
 };
 
 /// Keys, audit trail and change feed in a `PostgreSQL` database, for any number of machines.
@@ -35,7 +35,7 @@ pub(crate) struct Inner {
     pool: Pool,
     /// Commits come one after the other anyway: one is under way, and one waits at the server.
     turns: Semaphore,
-    poll_interval: Duration,
+    notifier: ChangeNotifier,
     /// How long to wait for a turn or for a connection.
     waiting: Duration,
     /// How long the server may take to answer.
@@ -83,20 +83,15 @@ impl PostgresStore {
         drop(alone);
         let pool = connector.pool(options)?;
         Ok(Self(Arc::new(Inner {
+            notifier: ChangeNotifier::new(connector.clone(), options.poll_interval),
             connector,
             pool,
             turns: Semaphore::new(2),
-            poll_interval: options.poll_interval,
             waiting: options.lock_timeout.max(options.connect_timeout),
             // The server keeps to the limits that it was given, if it can.
             patience: options.statement_timeout.saturating_add(MARGIN),
             settling: options.lock_timeout.max(options.connect_timeout),
         })))
-    }
-
-    /// Waits for changes from now on, whoever makes them.
-    pub fn watch(&self) -> Watch {
-        Watch::new(self.0.connector.clone(), self.0.poll_interval)
     }
 }
 
@@ -149,6 +144,7 @@ macro_rules! read {
     }};
 }
 
+#[async_trait]
 impl KeyStore for PostgresStore {
     async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
         self.0.commit(commit).await
@@ -173,11 +169,11 @@ impl KeyStore for PostgresStore {
         read!(self, |session| queries::namespaces(session, query))
     }
 
-    async fn policy(&self, tenant: &Tenant) -> Result<Policy, StoreError> {
+    async fn policy(&self, tenant: Option<&Tenant>) -> Result<Policy, StoreError> {
         read!(self, |session| queries::policy(session, "keys", tenant))
     }
 
-    async fn legacy_policy(&self, tenant: &Tenant) -> Result<LegacyPolicy, StoreError> {
+    async fn legacy_policy(&self, tenant: Option<&Tenant>) -> Result<LegacyPolicy, StoreError> {
         read!(self, |session| queries::policy(session, "legacy", tenant))
     }
 
@@ -187,6 +183,25 @@ impl KeyStore for PostgresStore {
 
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
         read!(self, |session| feed::changes(session, after, limit))
+    }
+
+    /// A commit's notice ends the wait within milliseconds; if the notice is lost, the
+    /// [poll interval](Options::with_poll_interval) does. The first wait starts to listen.
+    async fn wait_for_change(&self, after: Revision) -> Result<bool, StoreError> {
+        let changed = self.0.notifier.wait(after).await;
+        changed.map(|()| true).map_err(StoreError::definite)
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    async fn key_format(&self) -> Result<Option<KeyFormat>, StoreError> {
+        read!(self, |session| queries::key_format(session))
+    }
+
+    async fn record_key_format(&self, format: &KeyFormat) -> Result<KeyFormat, StoreError> {
+        self.0.record_key_format(format).await
     }
 
     async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {

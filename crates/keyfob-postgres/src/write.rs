@@ -5,20 +5,25 @@ use keyfob::{
     audit::AuditEvent,
     legacy::LegacyRecord,
     manage::{Revocation, Status},
-    store::{Change, Commit, Cutoff, Item, KeyRecord, Write},
+    store::{Change, Commit, Cutoff, Item, KeyRecord, WriteSet},
 };
 use serde::Serialize;
 use tokio_postgres::types::Json;
 
 use crate::{
-    row::{OwnerKind, credential, target, text},
+    DatabaseError,
+    row::{OwnerKind, Result, credential, target, text},
     session::{Step, Value, values},
     snapshot::revision,
     sql,
 };
 
 /// The statements that keep what was judged, the notice of it at their end.
-pub(crate) fn writes<'a>(commit: &'a Commit, write: &'a Write, attempt: [u8; 16]) -> Vec<Step<'a>> {
+pub(crate) fn writes<'a>(
+    commit: &'a Commit,
+    write: &'a WriteSet,
+    attempt: [u8; 16],
+) -> Result<Vec<Step<'a>>> {
     let event = &write.event;
     let at = revision(write.revision);
     let mut steps = vec![
@@ -65,11 +70,15 @@ pub(crate) fn writes<'a>(commit: &'a Commit, write: &'a Write, attempt: [u8; 16]
                 values!["legacy", place, policy, at],
             ));
         }
-        // No reader of the feed needs it, or it is of a later version of the core.
-        _ => {}
+        Some(_) => {
+            return Err(DatabaseError::other(
+                "an item that this version does not know",
+            ));
+        }
+        None => {}
     }
     steps.push(Step::new(sql::NOTIFY, values![at]));
-    steps
+    Ok(steps)
 }
 
 fn insert_event(event: &AuditEvent, attempt: [u8; 16]) -> Step<'_> {
@@ -164,12 +173,12 @@ fn status(status: &Status) -> (&'static str, Option<&Revocation>) {
 fn put_cutoff(cutoff: &Cutoff) -> Step<'_> {
     let (kind, name) = target(&cutoff.target);
     Step::new(
-        sql::PUT_BOUNDARY,
+        sql::PUT_CUTOFF,
         values![
             cutoff.target.team().as_str(),
             kind,
             name,
-            revision(cutoff.cut),
+            revision(cutoff.up_to),
             cutoff.blocked,
             json(&cutoff.revocation),
             revision(cutoff.revision),

@@ -1,13 +1,21 @@
--- The log's head: the revision of the last commit and the hash of its audit event.
+-- The head of the log: the revision of the last commit, the hash of its audit event, and the format
+-- of the keys, which is set once.
 CREATE TABLE head (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     revision INTEGER NOT NULL CHECK (revision >= 0),
-    hash BLOB NOT NULL CHECK (length(hash) = 32)
+    hash BLOB NOT NULL CHECK (length(hash) = 32),
+    key_format TEXT
 ) STRICT;
 
-INSERT INTO head VALUES (1, 0, zeroblob(32));
+INSERT INTO head VALUES (1, 0, zeroblob(32), NULL);
 
-CREATE TRIGGER head_moves_by_one BEFORE UPDATE ON head
+CREATE TRIGGER key_format_is_set_once BEFORE UPDATE OF key_format ON head
+WHEN OLD.key_format IS NOT NULL
+BEGIN
+    SELECT RAISE(ABORT, 'the format of the keys is set once');
+END;
+
+CREATE TRIGGER head_moves_by_one BEFORE UPDATE OF revision, hash ON head
 WHEN NEW.revision <> OLD.revision + 1
 BEGIN
     SELECT RAISE(ABORT, 'the head of the log moves by one');
@@ -172,10 +180,10 @@ CREATE TABLE cutoffs (
     team TEXT NOT NULL,
     kind TEXT NOT NULL CHECK (kind IN ('team', 'namespace', 'user', 'service')),
     name TEXT NOT NULL,
-    cut INTEGER NOT NULL CHECK (cut > 0),
-    closed INTEGER NOT NULL CHECK (closed IN (0, 1)),
+    up_to INTEGER NOT NULL CHECK (up_to > 0),
+    blocked INTEGER NOT NULL CHECK (blocked IN (0, 1)),
     revocation TEXT NOT NULL,
-    revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision) CHECK (revision >= cut),
+    revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision) CHECK (revision >= up_to),
     PRIMARY KEY (team, kind, name),
     CHECK ((kind = 'team') = (name = ''))
 ) STRICT;
@@ -186,7 +194,7 @@ BEGIN
 END;
 
 CREATE TRIGGER cutoffs_move_forward BEFORE UPDATE ON cutoffs
-WHEN NEW.cut < OLD.cut OR NEW.revision <= OLD.revision OR NEW.team <> OLD.team
+WHEN NEW.up_to < OLD.up_to OR NEW.revision <= OLD.revision OR NEW.team <> OLD.team
     OR NEW.kind <> OLD.kind OR NEW.name <> OLD.name
 BEGIN
     SELECT RAISE(ABORT, 'what was cut stays cut');

@@ -40,7 +40,7 @@ impl<'c> Cutoffs<'c> {
 
     /// The last cut through any of these targets: nothing that was created at it or before lives.
     pub(crate) fn last_cut(&mut self, targets: &[Target]) -> rusqlite::Result<Revision> {
-        let cuts = self.of(targets)?.into_iter().map(|cutoff| cutoff.cut);
+        let cuts = self.of(targets)?.into_iter().map(|cutoff| cutoff.up_to);
         Ok(cuts.max().unwrap_or(Revision::ZERO))
     }
 
@@ -65,7 +65,7 @@ impl<'c> Cutoffs<'c> {
 
 fn look_up(connection: &Connection, target: &Target) -> rusqlite::Result<Option<Cutoff>> {
     let (kind, name) = row::target(target);
-    sql::BOUNDARY
+    sql::CUTOFF
         .on(connection)?
         .query_row((target.team().as_str(), kind, name), |row| {
             Columns::of(row).cutoff(target.clone())

@@ -36,7 +36,7 @@ pub(crate) fn changes(connection: &Connection, after: Revision, limit: usize) ->
         entries,
         next_after,
         more,
-        head,
+        last_revision: head,
     })
 }
 
@@ -51,12 +51,10 @@ fn item(connection: &Connection, kind: &str, revision: i64) -> Result<Item> {
             .query_row([revision], |row| {
                 Columns::of(row).key_id().map(Item::KeyDeleted)
             }),
-        "cutoff" => sql::BOUNDARY_AT
-            .on(connection)?
-            .query_row([revision], |row| {
-                let cutoff = Columns::of(row).cutoff_and_target()?;
-                Ok(Item::Cutoff(cutoff))
-            }),
+        "cutoff" => sql::CUTOFF_AT.on(connection)?.query_row([revision], |row| {
+            let cutoff = Columns::of(row).cutoff_and_target()?;
+            Ok(Item::Cutoff(cutoff))
+        }),
         "legacy" => sql::LEGACY_AT.on(connection)?.query_row([revision], |row| {
             Columns::of(row).legacy().map(Item::Legacy)
         }),

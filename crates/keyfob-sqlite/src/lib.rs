@@ -1,13 +1,16 @@
 //! Keyfob's embedded store: keys, audit trail and change feed in one `SQLite` file.
 //!
 //! ```
-//! use keyfob::{Keyring, key::KeyFormat};
+//! use keyfob::Keyring;
 //! use keyfob_sqlite::SqliteStore;
 //!
 //! # let folder = tempfile::tempdir()?;
 //! # let path = folder.path().join("keys.db");
+//! # keyfob::block_on(async {
 //! let store = SqliteStore::open(path)?;
-//! let keyring = Keyring::new(store, KeyFormat::new("acme")?);
+//! let keyring = Keyring::open(store, "acme").await?;
+//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! # })?;
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
@@ -22,12 +25,12 @@
 #![forbid(unsafe_code)]
 
 mod backup;
-mod bell;
 mod check;
 mod cutoffs;
 mod error;
 mod feed;
 mod migrate;
+mod notify;
 mod open;
 mod options;
 mod queries;
@@ -37,14 +40,12 @@ mod snapshot;
 mod sql;
 mod store;
 mod usage;
-mod watch;
 mod write;
 mod writer;
 
 pub use error::{BackupError, CheckError, OpenError};
 pub use options::Options;
 pub use store::SqliteStore;
-pub use watch::Watch;
 
 #[cfg(test)]
 mod faults;

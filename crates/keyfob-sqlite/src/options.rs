@@ -37,8 +37,8 @@ impl Options {
         self
     }
 
-    /// How often a [`Watch`](crate::Watch) that waits looks for changes of other processes; every
-    /// 50 milliseconds unless this says otherwise.
+    /// How often [`wait_for_change`](keyfob::KeyStore::wait_for_change) looks for changes of other
+    /// processes; every 50 milliseconds unless this says otherwise.
     #[must_use]
     pub fn with_interval(mut self, interval: Duration) -> Self {
         self.interval = interval;

@@ -136,11 +136,14 @@ pub(crate) fn namespaces(
     page(rows, query.limit, select, |record| record.created_revision)
 }
 
-pub(crate) fn policy(connection: &Connection, tenant: &Tenant) -> Result<Policy> {
+pub(crate) fn policy(connection: &Connection, tenant: Option<&Tenant>) -> Result<Policy> {
     effective(connection, "keys", tenant)
 }
 
-pub(crate) fn legacy_policy(connection: &Connection, tenant: &Tenant) -> Result<LegacyPolicy> {
+pub(crate) fn legacy_policy(
+    connection: &Connection,
+    tenant: Option<&Tenant>,
+) -> Result<LegacyPolicy> {
     effective(connection, "legacy", tenant)
 }
 
@@ -148,7 +151,7 @@ pub(crate) fn legacy_policy(connection: &Connection, tenant: &Tenant) -> Result<
 fn effective<P: Default + DeserializeOwned>(
     connection: &Connection,
     kind: &str,
-    tenant: &Tenant,
+    tenant: Option<&Tenant>,
 ) -> Result<P> {
     let mut statement = sql::POLICY.on(connection)?;
     let mut policy = |place: &str| -> Result<Option<P>> {
@@ -157,7 +160,8 @@ fn effective<P: Default + DeserializeOwned>(
             .optional()?;
         Ok(policy.flatten())
     };
-    if team(connection, &tenant.namespace)?.as_ref() == Some(&tenant.team)
+    if let Some(tenant) = tenant
+        && team(connection, &tenant.namespace)?.as_ref() == Some(&tenant.team)
         && let Some(own) = policy(tenant.namespace.as_str())?
     {
         return Ok(own);

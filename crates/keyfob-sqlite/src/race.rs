@@ -131,7 +131,7 @@ impl Keeper {
             Self::Hasty(connection) => {
                 let mut snapshot = snapshot(connection, commit).unwrap();
                 connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-                (snapshot.head, snapshot.last_hash) = head(connection).unwrap();
+                (snapshot.last_revision, snapshot.last_hash) = head(connection).unwrap();
                 let judged = commit.decide(&snapshot);
                 let kept = judged.map(|judged| {
                     write(connection, &snapshot, &judged).unwrap();

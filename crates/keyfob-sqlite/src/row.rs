@@ -6,7 +6,7 @@ use keyfob::{
     Actor, KeyId, Owner, Tenant, Timestamp,
     audit::{Action, AuditEntry, AuditEvent, ChainHash},
     gateway::Usage,
-    key::{CredentialId, KeyDigest},
+    key::{CredentialId, KeyDigest, KeyFormat},
     legacy::{LegacyId, LegacyRecord},
     manage::{Revocation, Status},
     name::{KeyName, NameError, NamespaceId, Reason, RequestId, ServiceId, TeamId, UserId},
@@ -88,6 +88,10 @@ impl<'a> Columns<'a> {
 
     pub(crate) fn hash(&mut self) -> Result<ChainHash> {
         Ok(ChainHash::from_bytes(self.next()?))
+    }
+
+    pub(crate) fn key_format(&mut self) -> Result<Option<KeyFormat>> {
+        self.json_or_null()
     }
 
     pub(crate) fn key_id(&mut self) -> Result<KeyId> {
@@ -202,8 +206,8 @@ impl<'a> Columns<'a> {
     pub(crate) fn cutoff(&mut self, target: Target) -> Result<Cutoff> {
         Ok(Cutoff {
             target,
-            cut: self.revision()?,
-            closed: self.next()?,
+            up_to: self.revision()?,
+            blocked: self.next()?,
             revocation: self.json()?,
             revision: self.revision()?,
         })

@@ -3,7 +3,7 @@
 use keyfob::{
     Tenant,
     audit::ChainHash,
-    key::CredentialId,
+    key::{CredentialId, KeyFormat},
     name::{NamespaceId, TeamId},
     store::{Change, Commit, Existing, NameLookup, OwnerLookup, Revision, Snapshot, Target},
 };
@@ -11,6 +11,7 @@ use rusqlite::{Connection, OptionalExtension, Result};
 
 use crate::{
     cutoffs::Cutoffs,
+    queries,
     row::{Columns, OwnerKind, number},
     sql,
 };
@@ -19,18 +20,30 @@ pub(crate) fn snapshot(connection: &Connection, commit: &Commit) -> Result<Snaps
     let read_set = commit.read_set();
     let mut cutoffs = Cutoffs::new(connection);
     let mut snapshot = Snapshot::default();
-    (snapshot.head, snapshot.last_hash) = head(connection)?;
+    (snapshot.last_revision, snapshot.last_hash) = head(connection)?;
     if let Some(namespace) = read_set.namespace {
         snapshot.team = team(connection, namespace)?;
     }
     if let Some(id) = read_set.credential {
-        snapshot.known = known(connection, &mut cutoffs, id)?;
+        snapshot.existing = known(connection, &mut cutoffs, id)?;
     }
     if let Some(asked) = read_set.name {
         snapshot.name_is_taken = name_is_taken(connection, &mut cutoffs, commit, asked)?;
     }
     if let Some(asked) = read_set.owner {
         snapshot.live_keys = live_keys(connection, &mut cutoffs, commit, asked)?;
+    }
+    if let Some(id) = read_set.actor {
+        snapshot.actor = known(connection, &mut cutoffs, id)?;
+        let tenant = match &snapshot.actor {
+            Existing::Key(record) => Some(&record.tenant),
+            Existing::Legacy(record) => Some(&record.tenant),
+            _ => None,
+        };
+        if let Some(tenant) = tenant {
+            snapshot.actor_policy = queries::policy(connection, Some(tenant))?;
+            snapshot.actor_legacy_policy = queries::legacy_policy(connection, Some(tenant))?;
+        }
     }
     let cut = cutoffs.of(&read_set.targets)?;
     snapshot.cutoffs = cut.into_iter().cloned().collect();
@@ -43,6 +56,13 @@ pub(crate) fn head(connection: &Connection) -> Result<(Revision, ChainHash)> {
         let mut columns = Columns::of(row);
         Ok((columns.revision()?, columns.hash()?))
     })
+}
+
+/// The format of the keys, once it was recorded.
+pub(crate) fn key_format(connection: &Connection) -> Result<Option<KeyFormat>> {
+    sql::KEY_FORMAT
+        .on(connection)?
+        .query_row([], |row| Columns::of(row).key_format())
 }
 
 /// The team that a namespace is bound to.

@@ -119,11 +119,12 @@ macro_rules! merge_usage {
 statements! {
     // What a commit is judged by.
     HEAD = "SELECT revision, hash FROM head WHERE one = 1";
+    KEY_FORMAT = "SELECT key_format FROM head WHERE one = 1";
     TEAM_OF_NAMESPACE = "SELECT team FROM namespaces WHERE namespace = ?1";
     KEY = keys!("id = ?1");
     DELETED_KEY = "SELECT 1 FROM deleted_keys WHERE id = ?1";
     LEGACY = legacy!("id = ?1");
-    BOUNDARY = "SELECT cut, closed, revocation, revision FROM cutoffs \
+    CUTOFF = "SELECT up_to, blocked, revocation, revision FROM cutoffs \
                 WHERE team = ?1 AND kind = ?2 AND name = ?3";
     // Keys that nothing known so far has ended: their owners' cuts are worked in afterwards.
     SAME_NAME = keys!("namespace = ?1 AND name = ?2 AND status <> 'revoked' AND created_revision > ?3 \
@@ -134,6 +135,7 @@ statements! {
 
     // What a commit writes.
     ADVANCE = "UPDATE head SET revision = ?1, hash = ?2 WHERE one = 1 AND revision = ?1 - 1";
+    SET_KEY_FORMAT = "UPDATE head SET key_format = ?1 WHERE one = 1 AND key_format IS NULL";
     INSERT_EVENT = "INSERT INTO audit (revision, at, latest, actor_kind, actor, actor_credential, \
                     action, team, namespace, owner_kind, owner, credential_kind, credential, \
                     reason, request_id, hash) \
@@ -157,10 +159,10 @@ statements! {
     MARK_DELETED = "INSERT INTO deleted_keys (revision, id) VALUES (?1, ?2)";
     DELETE_KEY = "DELETE FROM keys WHERE id = ?1";
     DELETE_USAGE = "DELETE FROM usage WHERE kind = ?1 AND id = ?2";
-    PUT_BOUNDARY = "INSERT INTO cutoffs (team, kind, name, cut, closed, revocation, revision) \
+    PUT_CUTOFF = "INSERT INTO cutoffs (team, kind, name, up_to, blocked, revocation, revision) \
                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
-                    ON CONFLICT (team, kind, name) DO UPDATE SET cut = excluded.cut, \
-                    closed = excluded.blocked, revocation = excluded.revocation, \
+                    ON CONFLICT (team, kind, name) DO UPDATE SET up_to = excluded.up_to, \
+                    blocked = excluded.blocked, revocation = excluded.revocation, \
                     revision = excluded.revision";
     INSERT_LEGACY = "INSERT INTO legacy (id, team, namespace, subject, digest, blocked, \
                      imported_at, imported_by, revocation, created_revision, revision) \
@@ -212,7 +214,7 @@ statements! {
                ORDER BY 1 LIMIT ?2";
     KEY_AT = keys!("revision = ?1");
     DELETED_AT = "SELECT id FROM deleted_keys WHERE revision = ?1";
-    BOUNDARY_AT = "SELECT cut, closed, revocation, revision, team, kind, name FROM cutoffs \
+    CUTOFF_AT = "SELECT up_to, blocked, revocation, revision, team, kind, name FROM cutoffs \
                    WHERE revision = ?1";
     LEGACY_AT = legacy!("revision = ?1");
     POLICY_AT = "SELECT kind, namespace, policy FROM policies WHERE revision = ?1";

@@ -7,19 +7,28 @@ use keyfob::{
     KeyId, KeyStore, Tenant,
     audit::AuditEvent,
     gateway::Usage,
-    key::CredentialId,
+    key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
     manage::Policy,
     store::{
         AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
-        NamespaceRecord, Page, Revision, StoreError,
+        NamespaceRecord, Page, Revision, StoreError, async_trait,
     },
 };
 
 use crate::{
-    BackupError, CheckError, OpenError, Options, Watch, backup::back_up, bell::Bell, check::check,
-    error::Gone, feed, open::Source, queries, readers::Readers, snapshot::head, usage,
-    watch::Watcher, writer::Writer,
+    BackupError, CheckError, OpenError, Options,
+    backup::back_up,
+    check::check,
+    error::Gone,
+    feed,
+    notify::ChangeNotifier,
+    open::Source,
+    queries,
+    readers::Readers,
+    snapshot::{head, key_format},
+    usage,
+    writer::Writer,
 };
 
 /// Keys, audit trail and change feed in one `SQLite` file.
@@ -36,7 +45,7 @@ pub struct SqliteStore(Arc<Inner>);
 struct Inner {
     writer: Writer,
     readers: Readers,
-    watcher: Arc<Watcher>,
+    notifier: ChangeNotifier,
     source: Source,
 }
 
@@ -64,21 +73,14 @@ impl SqliteStore {
         let reader = || source.reader().map_err(OpenError::database);
         let connections = (0..options.readers).map(|_| reader());
         let readers = Readers::start(connections.collect::<Result<_, _>>()?)?;
-        let watching = reader()?;
-        let (head, _) = head(&watching).map_err(OpenError::database)?;
-        let bell = Arc::new(Bell::new(head));
-        let watcher = Watcher::start(watching, Arc::clone(&bell), options.interval)?;
+        let notifier = ChangeNotifier::start(source.clone(), reader()?, options.interval)?;
+        let on_commit = Box::new(notifier.on_commit());
         Ok(Self(Arc::new(Inner {
-            writer: Writer::start(source.writer()?, bell)?,
+            writer: Writer::start(source.writer()?, on_commit)?,
             readers,
-            watcher: Arc::new(watcher),
+            notifier,
             source,
         })))
-    }
-
-    /// Waits for changes from now on, whoever makes them.
-    pub fn watch(&self) -> Watch {
-        self.0.watcher.watch()
     }
 
     /// Copies the store to a new file, while it works on. The copy is of one moment; it is a
@@ -138,6 +140,7 @@ async fn aside<T: Send + 'static>(
     Ok(answered.await.map_err(|_| Gone)?)
 }
 
+#[async_trait]
 impl KeyStore for SqliteStore {
     async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
         // What is written to a file that is no longer there would be lost.
@@ -172,15 +175,15 @@ impl KeyStore for SqliteStore {
         self.0.readers.read(read).await
     }
 
-    async fn policy(&self, tenant: &Tenant) -> Result<Policy, StoreError> {
-        let tenant = tenant.clone();
-        let read = move |connection: &_| queries::policy(connection, &tenant);
+    async fn policy(&self, tenant: Option<&Tenant>) -> Result<Policy, StoreError> {
+        let tenant = tenant.cloned();
+        let read = move |connection: &_| queries::policy(connection, tenant.as_ref());
         self.0.readers.read(read).await
     }
 
-    async fn legacy_policy(&self, tenant: &Tenant) -> Result<LegacyPolicy, StoreError> {
-        let tenant = tenant.clone();
-        let read = move |connection: &_| queries::legacy_policy(connection, &tenant);
+    async fn legacy_policy(&self, tenant: Option<&Tenant>) -> Result<LegacyPolicy, StoreError> {
+        let tenant = tenant.cloned();
+        let read = move |connection: &_| queries::legacy_policy(connection, tenant.as_ref());
         self.0.readers.read(read).await
     }
 
@@ -194,6 +197,34 @@ impl KeyStore for SqliteStore {
         self.0.source.check_place().map_err(StoreError::definite)?;
         let read = move |connection: &_| feed::changes(connection, after, limit);
         self.0.readers.read(read).await
+    }
+
+    /// A commit of this process ends the wait at once, one of another process after the
+    /// [interval](Options::with_interval).
+    async fn wait_for_change(&self, after: Revision) -> Result<bool, StoreError> {
+        loop {
+            // First listen, then read: a commit in between is not missed.
+            let changed = self.0.notifier.listen();
+            self.0.source.check_place().map_err(StoreError::definite)?;
+            let (revision, _) = self.0.readers.read(head).await?;
+            if revision != after {
+                return Ok(true);
+            }
+            changed.await;
+        }
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    async fn key_format(&self) -> Result<Option<KeyFormat>, StoreError> {
+        self.0.readers.read(key_format).await
+    }
+
+    async fn record_key_format(&self, format: &KeyFormat) -> Result<KeyFormat, StoreError> {
+        self.0.source.check_place().map_err(StoreError::definite)?;
+        self.0.writer.record_key_format(*format).await
     }
 
     async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {

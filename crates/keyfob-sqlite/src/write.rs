@@ -3,17 +3,18 @@
 use keyfob::{
     KeyId, Owner, Timestamp,
     audit::AuditEvent,
+    key::KeyFormat,
     legacy::LegacyRecord,
     manage::Status,
     name::{NamespaceId, Reason, RequestId, TeamId},
-    store::{Commit, Conflict, Cutoff, Existing, Item, KeyRecord, Revision, Snapshot, Write},
+    store::{Commit, Conflict, Cutoff, Existing, Item, KeyRecord, Revision, Snapshot, WriteSet},
 };
 use rusqlite::{CachedStatement, Connection, Error, Params, Result, params, params_from_iter};
 use serde::Serialize;
 
 use crate::{
     row::{self, OwnerKind, number},
-    snapshot::snapshot,
+    snapshot::{key_format, snapshot},
     sql,
 };
 
@@ -32,7 +33,16 @@ pub(crate) fn keep(
     }
 }
 
-pub(crate) fn write(connection: &Connection, snapshot: &Snapshot, write: &Write) -> Result<()> {
+/// Records the format of the keys unless one is recorded, and returns the one that is.
+pub(crate) fn record_key_format(connection: &Connection, format: &KeyFormat) -> Result<KeyFormat> {
+    if let Some(recorded) = key_format(connection)? {
+        return Ok(recorded);
+    }
+    one(sql::SET_KEY_FORMAT.on(connection)?, [json(format)?])?;
+    Ok(*format)
+}
+
+pub(crate) fn write(connection: &Connection, snapshot: &Snapshot, write: &WriteSet) -> Result<()> {
     insert_event(connection, &write.event)?;
     if let Some(tenant) = &write.binds {
         one(
@@ -46,10 +56,10 @@ pub(crate) fn write(connection: &Connection, snapshot: &Snapshot, write: &Write)
         )?;
     }
     match &write.item {
-        Some(Item::Key(record)) => put_key(connection, &snapshot.known, record)?,
+        Some(Item::Key(record)) => put_key(connection, &snapshot.existing, record)?,
         Some(Item::KeyDeleted(id)) => delete_key(connection, write.revision, *id)?,
         Some(Item::Cutoff(cutoff)) => put_cutoff(connection, cutoff)?,
-        Some(Item::Legacy(record)) => put_legacy(connection, &snapshot.known, record)?,
+        Some(Item::Legacy(record)) => put_legacy(connection, &snapshot.existing, record)?,
         Some(Item::Policy(place, policy)) => {
             put_policy(connection, "keys", place.as_ref(), policy.as_ref(), write)?;
         }
@@ -115,12 +125,12 @@ fn delete_key(connection: &Connection, revision: Revision, id: KeyId) -> Result<
 fn put_cutoff(connection: &Connection, cutoff: &Cutoff) -> Result<()> {
     let (kind, name) = row::target(&cutoff.target);
     one(
-        sql::PUT_BOUNDARY.on(connection)?,
+        sql::PUT_CUTOFF.on(connection)?,
         (
             cutoff.target.team().as_str(),
             kind,
             name,
-            number(cutoff.cut),
+            number(cutoff.up_to),
             cutoff.blocked,
             json(&cutoff.revocation)?,
             number(cutoff.revision),
@@ -160,7 +170,7 @@ fn put_policy<P: Serialize>(
     kind: &str,
     place: Option<&NamespaceId>,
     policy: Option<&P>,
-    write: &Write,
+    write: &WriteSet,
 ) -> Result<()> {
     one(
         sql::PUT_POLICY.on(connection)?,

@@ -9,18 +9,28 @@ use std::{
 use futures_channel::oneshot;
 use keyfob::{
     gateway::Usage,
+    key::KeyFormat,
     store::{Commit, CommitError, Conflict, Revision, StoreError},
 };
 use rusqlite::{Connection, ErrorCode, ffi};
 
-use crate::{bell::Bell, error::Gone, sql::Transaction, usage, write::keep};
+use crate::{
+    error::Gone,
+    sql::Transaction,
+    usage,
+    write::{keep, record_key_format},
+};
 
 /// What the writer is asked to do.
 #[derive(Debug)]
 pub(crate) enum Task {
     Commit(Box<Commit>, Answer<Result<Revision, CommitError>>),
     Usage(Vec<Usage>, Answer<Result<(), StoreError>>),
+    KeyFormat(KeyFormat, Answer<Result<KeyFormat, StoreError>>),
 }
+
+/// What is called after each transaction that kept a commit.
+pub(crate) type OnCommit = Box<dyn Fn() + Send>;
 
 pub(crate) type Answer<T> = oneshot::Sender<T>;
 
@@ -32,11 +42,17 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
-    pub(crate) fn start(connection: Connection, bell: Arc<Bell>) -> std::io::Result<Self> {
+    pub(crate) fn start(connection: Connection, on_commit: OnCommit) -> std::io::Result<Self> {
         let (tasks, inbox) = mpsc::channel();
         let thread = thread::Builder::new()
             .name("keyfob-sqlite-writer".into())
-            .spawn(move || Desk { connection, bell }.work(&inbox))?;
+            .spawn(move || {
+                WriteLoop {
+                    connection,
+                    on_commit,
+                }
+                .work(&inbox)
+            })?;
         Ok(Self {
             tasks: Some(tasks),
             thread: Some(thread),
@@ -56,6 +72,17 @@ impl Writer {
     pub(crate) async fn record_usage(&self, batch: Vec<Usage>) -> Result<(), StoreError> {
         let (answer, answered) = oneshot::channel();
         self.send(Task::Usage(batch, answer))?;
+        answered
+            .await
+            .unwrap_or_else(|_| Err(StoreError::unknown(Gone)))
+    }
+
+    pub(crate) async fn record_key_format(
+        &self,
+        format: KeyFormat,
+    ) -> Result<KeyFormat, StoreError> {
+        let (answer, answered) = oneshot::channel();
+        self.send(Task::KeyFormat(format, answer))?;
         answered
             .await
             .unwrap_or_else(|_| Err(StoreError::unknown(Gone)))
@@ -82,12 +109,12 @@ impl Drop for Writer {
 }
 
 /// What the writer's thread works with.
-pub(crate) struct Desk {
+pub(crate) struct WriteLoop {
     pub(crate) connection: Connection,
-    pub(crate) bell: Arc<Bell>,
+    pub(crate) on_commit: OnCommit,
 }
 
-impl Desk {
+impl WriteLoop {
     fn work(mut self, inbox: &mpsc::Receiver<Task>) {
         while let Ok(first) = inbox.recv() {
             let waiting = inbox.try_iter().take(BATCH_MAX - 1);
@@ -101,8 +128,8 @@ impl Desk {
     pub(crate) fn do_all(&mut self, tasks: Vec<Task>) {
         match self.transact(&tasks) {
             Ok(outcomes) => {
-                if let Some(revision) = outcomes.iter().filter_map(Outcome::revision).max() {
-                    self.bell.ring(revision);
+                if outcomes.iter().any(Outcome::is_kept) {
+                    (self.on_commit)();
                 }
                 for (task, outcome) in tasks.into_iter().zip(outcomes) {
                     task.answer(Ok(outcome));
@@ -152,6 +179,7 @@ impl Task {
         match self {
             Self::Commit(_, answer) => !answer.is_canceled(),
             Self::Usage(_, answer) => !answer.is_canceled(),
+            Self::KeyFormat(_, answer) => !answer.is_canceled(),
         }
     }
 
@@ -165,6 +193,9 @@ impl Task {
                 usage::merge(connection, batch)?;
                 Ok(Outcome::Merged)
             }
+            Self::KeyFormat(format, _) => {
+                record_key_format(connection, format).map(Outcome::Format)
+            }
         }
     }
 
@@ -175,12 +206,19 @@ impl Task {
                 let _ = answer.send(match outcome {
                     Ok(Outcome::Kept(revision)) => Ok(revision),
                     Ok(Outcome::Refused(conflict)) => Err(conflict.into()),
-                    Ok(Outcome::Merged) => Err(StoreError::unknown(Gone).into()),
+                    Ok(_) => Err(StoreError::unknown(Gone).into()),
                     Err(failure) => Err(failure.told().into()),
                 });
             }
             Self::Usage(_, answer) => {
                 let _ = answer.send(outcome.map(drop).map_err(Failure::told));
+            }
+            Self::KeyFormat(_, answer) => {
+                let _ = answer.send(match outcome {
+                    Ok(Outcome::Format(format)) => Ok(format),
+                    Ok(_) => Err(StoreError::unknown(Gone)),
+                    Err(failure) => Err(failure.told()),
+                });
             }
         }
     }
@@ -192,14 +230,12 @@ enum Outcome {
     Kept(Revision),
     Refused(Conflict),
     Merged,
+    Format(KeyFormat),
 }
 
 impl Outcome {
-    fn revision(&self) -> Option<Revision> {
-        match self {
-            Self::Kept(revision) => Some(*revision),
-            Self::Refused(_) | Self::Merged => None,
-        }
+    fn is_kept(&self) -> bool {
+        matches!(self, Self::Kept(_))
     }
 }
 

@@ -205,6 +205,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
                             tenant: None,
                             policy: None,
                         },
+                        authority: keyfob::manage::Authority::System,
                         event: keyfob::audit::AuditEntry::new(action, &context),
                     })
                     .unwrap();

@@ -5,6 +5,7 @@ use std::{
     sync::{Arc, Mutex},
 };
 
+use keyfob::manage::Authority;
 use keyfob::store::{
     Change, Commit, Conflict, Item, KeyQuery, LegacyQuery, Page, Revision, StoreState, Target,
 };
@@ -238,7 +239,11 @@ pub(crate) const DEFECTS: &[Defect] = &[
                                 block: *block,
                             };
                             let event = commit.event.clone();
-                            state.commit(&Commit { change, event })?;
+                            state.commit(&Commit {
+                                change,
+                                authority: Authority::System,
+                                event,
+                            })?;
                         }
                     }
                 }
@@ -253,7 +258,11 @@ fn open(state: &mut StoreState, commit: &Commit, target: Target) {
     let change = Change::Restore { target };
     let event = commit.event.clone();
     // Where it is not closed there is nothing to open.
-    let _ = state.commit(&Commit { change, event });
+    let _ = state.commit(&Commit {
+        change,
+        authority: Authority::System,
+        event,
+    });
 }
 
 /// The key as revoked by the last cut that it is behind.

@@ -46,7 +46,7 @@ fn defects() -> impl Iterator<Item = &'static Defect> + Send {
 
 /// The behaviours that a store does not show.
 fn failing(hooks: fn() -> Hooks) -> BTreeSet<&'static str> {
-    behaviours::<Broken>()
+    behaviours()
         .iter()
         .filter(|behaviour| {
             let store = Broken::new(hooks());
@@ -122,7 +122,7 @@ fn every_defect_has_a_name_of_its_own() {
 #[test]
 fn every_behaviour_catches_some_defect() {
     let caught: BTreeSet<&str> = FAILING.values().flatten().copied().collect();
-    let idle: Vec<&str> = behaviours::<Broken>()
+    let idle: Vec<&str> = behaviours()
         .iter()
         .map(keyfob_conformance::Behaviour::name)
         .filter(|name| !caught.contains(name))

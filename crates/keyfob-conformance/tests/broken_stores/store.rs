@@ -6,18 +6,22 @@ use keyfob::{
     KeyId, KeyStore, Tenant,
     audit::AuditEvent,
     gateway::Usage,
-    key::CredentialId,
+    key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
     manage::Policy,
     store::{
         AuditQuery, Changes, Commit, CommitError, Conflict, Cursor, Item, KeyQuery, KeyRecord,
         LegacyQuery, NamespaceQuery, NamespaceRecord, Page, Revision, StoreError, StoreState,
+        async_trait,
     },
 };
 
 type Commits = Box<dyn FnMut(&mut StoreState, &Commit) -> Result<Revision, Conflict> + Send>;
 type Finds = Box<dyn FnMut(&StoreState, &Tenant, KeyId) -> Option<KeyRecord> + Send>;
 type Answers<Q, A> = Box<dyn FnMut(&StoreState, &Q) -> A + Send>;
+type Policies<A> = Box<dyn FnMut(&StoreState, Option<&Tenant>) -> A + Send>;
+type Formats = Box<dyn FnMut(&StoreState) -> Option<KeyFormat> + Send>;
+type RecordsFormat = Box<dyn FnMut(&mut StoreState, &KeyFormat) -> KeyFormat + Send>;
 type Tells = Box<dyn FnMut(&StoreState, Revision, usize) -> Changes + Send>;
 type Records = Box<dyn FnMut(&mut StoreState, &[Usage]) + Send>;
 type Counts = Box<dyn FnMut(&StoreState, &[CredentialId]) -> Vec<Usage> + Send>;
@@ -29,10 +33,12 @@ pub(crate) struct Hooks {
     pub(crate) keys: Answers<KeyQuery, Page<KeyRecord>>,
     pub(crate) legacy: Answers<LegacyQuery, Page<LegacyRecord>>,
     pub(crate) namespaces: Answers<NamespaceQuery, Page<NamespaceRecord>>,
-    pub(crate) policy: Answers<Tenant, Policy>,
-    pub(crate) legacy_policy: Answers<Tenant, LegacyPolicy>,
+    pub(crate) policy: Policies<Policy>,
+    pub(crate) legacy_policy: Policies<LegacyPolicy>,
     pub(crate) audit: Answers<AuditQuery, Page<AuditEvent>>,
     pub(crate) changes: Tells,
+    pub(crate) key_format: Formats,
+    pub(crate) record_key_format: RecordsFormat,
     pub(crate) record_usage: Records,
     pub(crate) usage: Counts,
 }
@@ -49,6 +55,8 @@ impl Default for Hooks {
             legacy_policy: Box::new(StoreState::legacy_policy),
             audit: Box::new(StoreState::audit),
             changes: Box::new(StoreState::changes),
+            key_format: Box::new(StoreState::key_format),
+            record_key_format: Box::new(StoreState::record_key_format),
             record_usage: Box::new(StoreState::record_usage),
             usage: Box::new(StoreState::usage),
         }
@@ -68,6 +76,7 @@ impl Broken {
     }
 }
 
+#[async_trait]
 impl KeyStore for Broken {
     async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
         let (state, hooks) = &mut *self.parts();
@@ -97,12 +106,12 @@ impl KeyStore for Broken {
         Ok((hooks.legacy)(state, query))
     }
 
-    async fn policy(&self, tenant: &Tenant) -> Result<Policy, StoreError> {
+    async fn policy(&self, tenant: Option<&Tenant>) -> Result<Policy, StoreError> {
         let (state, hooks) = &mut *self.parts();
         Ok((hooks.policy)(state, tenant))
     }
 
-    async fn legacy_policy(&self, tenant: &Tenant) -> Result<LegacyPolicy, StoreError> {
+    async fn legacy_policy(&self, tenant: Option<&Tenant>) -> Result<LegacyPolicy, StoreError> {
         let (state, hooks) = &mut *self.parts();
         Ok((hooks.legacy_policy)(state, tenant))
     }
@@ -115,6 +124,20 @@ impl KeyStore for Broken {
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
         let (state, hooks) = &mut *self.parts();
         Ok((hooks.changes)(state, after, limit))
+    }
+
+    fn is_shared(&self) -> bool {
+        false
+    }
+
+    async fn key_format(&self) -> Result<Option<KeyFormat>, StoreError> {
+        let (state, hooks) = &mut *self.parts();
+        Ok((hooks.key_format)(state))
+    }
+
+    async fn record_key_format(&self, format: &KeyFormat) -> Result<KeyFormat, StoreError> {
+        let (state, hooks) = &mut *self.parts();
+        Ok((hooks.record_key_format)(state, format))
     }
 
     async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {

@@ -26,7 +26,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
     },
     Defect {
         name: "the feed does not tell when a part was read",
-        hooks: || telling(|_, _, changes| changes.head = changes.next_after),
+        hooks: || telling(|_, _, changes| changes.last_revision = changes.next_after),
         caught_by: &["parts_of_the_feed_join_to_the_whole"],
     },
     Defect {
@@ -125,7 +125,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
             telling(|_, _, changes| {
                 for Entry { revision, item } in &mut changes.entries {
                     if let Item::Cutoff(cutoff) = item {
-                        cutoff.cut = *revision;
+                        cutoff.up_to = *revision;
                     }
                 }
             })
