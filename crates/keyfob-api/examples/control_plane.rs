@@ -79,7 +79,7 @@ const GUIDE: &str = r#"
 ask() { curl -s -H "Authorization: Bearer $1" -H 'content-type: application/json' "${@:2}"; echo; }
 
 # An administrator for the team acme; the answer holds her key, once:
-ADA=$(ask "$OPERATOR" -d '{"name": "ada", "owner": {"type": "user", "id": "ada"}, "scopes": ["team:admin"]}' \
+ADA=$(ask "$OPERATOR" -d '{"name": "ada", "owner": "user:ada", "scopes": ["team:admin"]}' \
     "$PLANE/v2/functions/namespaces/control:acme/keys" |
     sed -E 's/.*"id":"(dof_[^"]*)".*"secret":"([^"]*)".*/\1:\2/')
 ask "$ADA" "$PLANE/v1/caller"
@@ -87,7 +87,7 @@ ask "$ADA" "$PLANE/v1/caller"
 # She makes a namespace, and a key in it for somebody:
 ask "$ADA" -d '{"label": "orders", "region": "local"}' "$PLANE/v2/functions/namespaces"
 NAMESPACE=$(ask "$ADA" "$PLANE/v2/functions/namespaces" | grep -o 'fn-[0-9a-f-]*' | head -1)
-ask "$ADA" -H 'Idempotency-Key: first' -d '{"name": "laptop", "expires_in": "90d", "owner": {"type": "user", "id": "bob"}}' \
+ask "$ADA" -H 'Idempotency-Key: first' -d '{"name": "laptop", "expires_in": "90d", "owner": "user:bob"}' \
     "$PLANE/v2/functions/namespaces/$NAMESPACE/keys"
 ask "$ADA" "$PLANE/v2/functions/namespaces/$NAMESPACE/keys"
 

@@ -1,4 +1,4 @@
-//! How the control plane learns who calls.
+//! How the control plane authenticates its callers.
 
 use std::{future::Future, pin::Pin};
 
@@ -7,19 +7,23 @@ use keyfob::Timestamp;
 
 use crate::caller::Caller;
 
-/// Tells who sends a request, and what they may: the embedder's, or [`ControlKeys`].
+/// Authenticates the caller of a request: the embedder's implementation, or [`ControlKeys`].
 ///
 /// [`ControlKeys`]: crate::ControlKeys
 ///
 /// # Security
 ///
-/// It is asked anew for every request, so that a right that was taken away is gone at once. It
-/// must refuse a request with more than one `Authorization` field, and look for no credential in
-/// the URL.
+/// It is called for every request. It must refuse a request with more than one `Authorization`
+/// field, and must not take a credential from the URL.
+///
+/// A request's body can arrive long after its head. So the store checks the caller's
+/// [`authority`](Caller::authority) again when it keeps a change: a person or service that was
+/// removed from the team meanwhile, or a credential that no longer works, changes nothing. Rights
+/// that only the embedder knows of are as old as the head.
 ///
 /// # Examples
 ///
-/// Behind a proxy that has authenticated the caller and whose header nobody else can set:
+/// Behind a proxy that has authenticated the caller, and whose header no one else can set:
 ///
 /// ```
 /// use axum::http::request::Parts;
@@ -45,12 +49,12 @@ use crate::caller::Caller;
 /// }
 /// ```
 pub trait Authenticate: Send + Sync {
-    /// Judges a request by its head, at `now`.
+    /// Authenticates the caller by the head of a request, at `now`.
     ///
-    /// - it shows who calls -> `Ok`
-    /// - it does not -> [`Unauthenticated::Refused`]
-    /// - a valid credential that opens something else -> [`Unauthenticated::Forbidden`]
-    /// - it cannot be judged now -> [`Unauthenticated::Unavailable`]
+    /// - the credential is valid -> `Ok`
+    /// - it is missing or invalid -> [`Unauthenticated::Refused`]
+    /// - it is valid, and not for this interface -> [`Unauthenticated::Forbidden`]
+    /// - it cannot be checked now -> [`Unauthenticated::Unavailable`]
     fn authenticate<'a>(&'a self, request: &'a Parts, now: Timestamp) -> Authentication<'a>;
 }
 
@@ -58,19 +62,20 @@ pub trait Authenticate: Send + Sync {
 pub type Authentication<'a> =
     Pin<Box<dyn Future<Output = Result<Caller, Unauthenticated>> + Send + 'a>>;
 
-/// Why it is not known who calls; the word is for the log and the metrics, never for the caller.
+/// Why a caller was not authenticated. The reason is for the log and the metrics; the caller does not
+/// get it.
 ///
-/// The word must be one of few: it becomes a label of a metric.
+/// There must be few reasons: they become a label of a metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum Unauthenticated {
-    /// No credential, or not a valid one: 401.
+    /// The credential is missing or invalid: 401.
     #[error("refused: {0}")]
     Refused(&'static str),
-    /// A valid credential that is none of this interface: 403.
+    /// A valid credential that is not for this interface: 403.
     #[error("forbidden: {0}")]
     Forbidden(&'static str),
-    /// Not the caller's fault: 503.
+    /// It cannot be checked now, which is not the caller's fault: 503.
     #[error("unavailable: {0}")]
     Unavailable(&'static str),
 }

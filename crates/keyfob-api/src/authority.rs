@@ -1,4 +1,4 @@
-//! Who may do what: one table, which the handlers ask and the tests go through line by line.
+//! Who may do what: one table, which the handlers use and the tests check line by line.
 
 use keyfob::Owner;
 
@@ -7,7 +7,7 @@ use crate::{
     refusal::Refusal,
 };
 
-/// A call, as far as rights go.
+/// A call, or a group of calls that take the same rights.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Call {
     ListNamespaces,
@@ -35,13 +35,13 @@ pub(crate) enum Call {
     Operate,
 }
 
-/// Whose thing it is, as the caller sees it. What is another team's is nobody's: it is not found,
-/// but for operators, who are in every team.
+/// Whose it is, as the caller sees it. What belongs to another team is not found, except by
+/// operators, who act in every team.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Relation {
-    /// The caller's own, or nobody's.
+    /// The caller's own, or no one's.
     Own,
-    /// Somebody else's in the team.
+    /// Another owner's in the team.
     Team,
 }
 
@@ -55,21 +55,21 @@ impl Relation {
     }
 }
 
-/// What a call takes: the right to make it on one's own things, and that for anybody's in the team.
+/// What a call takes: the right to make it on the caller's own keys, and on any owner's in the team.
 pub(crate) struct Rule {
     pub(crate) call: Call,
     pub(crate) own: Right,
     pub(crate) team: Right,
-    /// What is said of others' things to those who may not see them.
+    /// The refusal for callers who may not see others' keys.
     pub(crate) unseen: Unseen,
 }
 
-/// What is said of others' things to those who may not see them.
+/// The refusal for callers who may not see others' keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Unseen {
-    /// That there is no such thing.
+    /// 404: whether it exists is not told.
     Hidden,
-    /// That they may not: there is no thing whose existence it would tell.
+    /// 403: there is nothing whose existence it would tell.
     Told,
 }
 
@@ -116,7 +116,7 @@ pub(crate) const RULES: [Rule; 23] = {
     ]
 };
 
-/// The table is in the order of the calls, so that looking one up is one step.
+/// The table is in the order of the calls: a look-up is an index.
 const _: () = {
     let mut at = 0;
     while at < RULES.len() {
@@ -126,11 +126,11 @@ const _: () = {
     assert!(Call::Operate as usize + 1 == RULES.len());
 };
 
-/// Judges a call by the table.
+/// Decides on a call by the table.
 ///
-/// Who may not make the call even on what is their own is told so, before anything is looked up.
-/// Who may make it on their own but not on others' things is told so if they may see those, and
-/// else that there is no such thing.
+/// A caller who may not make the call even on its own keys gets 403 before anything is looked up. A
+/// caller who may make it on its own keys only gets 403 for others' keys if it may see them, and
+/// otherwise 404.
 pub(crate) fn decide(call: Call, rights: Rights, relation: Relation) -> Result<(), Refusal> {
     let Some(Rule {
         own, team, unseen, ..
@@ -153,7 +153,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn others_things_take_no_less_than_ones_own() {
+    fn the_right_for_the_team_includes_the_right_for_the_own() {
         for rule in &RULES {
             let team = Rights::new([rule.team]);
             assert!(team.hold(rule.own), "{:?}", rule.call);

@@ -1,4 +1,4 @@
-//! Reading what a request carries: JSON, and the parameters of a query.
+//! Reads bodies (JSON) and query parameters.
 
 use std::{error::Error, fmt, marker::PhantomData};
 
@@ -17,15 +17,15 @@ use utoipa::{
     openapi::{RefOr, schema::Schema},
 };
 
-use crate::{frame::Facts, refusal::Refusal};
+use crate::{middleware::RequestMeta, refusal::Refusal};
 
 /// A body that is a JSON object.
 ///
-/// What does not fit is refused with its field, if that is one of ours, and its place; what stood
-/// there is never repeated.
-pub(crate) struct Json<T>(pub(crate) T);
+/// A refusal names the field, if it is one of the document's, and the position in the body, and never
+/// repeats what is there.
+pub(crate) struct JsonBody<T>(pub(crate) T);
 
-impl<T, S> FromRequest<S> for Json<T>
+impl<T, S> FromRequest<S> for JsonBody<T>
 where
     T: DeserializeOwned + PartialSchema,
     S: Send + Sync,
@@ -57,7 +57,7 @@ where
         let body = read(request).await?;
         let list: Vec<Object<T>> = serde_json::from_slice(&body).map_err(|error| {
             let what = if error.is_data() {
-                "not what is expected"
+                "not of the expected type"
             } else {
                 "not JSON"
             };
@@ -88,7 +88,7 @@ where
     }
 }
 
-/// The parameters of a query. Those that are not known are passed over.
+/// The query parameters. Unknown ones are ignored.
 pub(crate) struct Query<T>(pub(crate) T);
 
 impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
@@ -98,19 +98,19 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
         let query = parts.uri.query().unwrap_or_default();
         serde_urlencoded::from_str(query)
             .map(Self)
-            .map_err(|_| Refusal::bad_request("query: a parameter is malformed or there twice"))
+            .map_err(|_| Refusal::bad_request("query: a parameter is malformed or repeated"))
     }
 }
 
 /// Reads a whole body, within the limit.
 pub(crate) async fn read(request: Request) -> Result<Bytes, Refusal> {
-    let facts = request.extensions().get::<Facts>();
-    let limit = facts.map(|facts| facts.body).ok_or(Refusal::SERVER_ERROR)?;
+    let meta = request.extensions().get::<RequestMeta>();
+    let limit = meta.ok_or(Refusal::SERVER_ERROR)?.body_limit;
     to_bytes(request.into_body(), limit).await.map_err(|error| {
         if is_too_long(&error) {
             Refusal::PAYLOAD_TOO_LARGE
         } else {
-            Refusal::bad_request("the body broke off")
+            Refusal::bad_request("the body is incomplete")
         }
     })
 }
@@ -138,8 +138,8 @@ fn is_json(headers: &HeaderMap) -> bool {
         || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
-/// What is written as an object. Structures can be read from lists as well, by the order of their
-/// fields, which no document tells of.
+/// A value that is written as a JSON object. By default, `serde` also reads a structure from a list,
+/// by the order of its fields, which is not in the document.
 #[derive(Debug)]
 pub(crate) struct Object<T>(pub(crate) T);
 
@@ -163,15 +163,7 @@ impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
     }
 }
 
-/// For a field that may be left out.
-pub(crate) fn optional_object<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
-    deserializer: D,
-) -> Result<Option<T>, D::Error> {
-    let object = Option::<Object<T>>::deserialize(deserializer)?;
-    Ok(object.map(|Object(value)| value))
-}
-
-/// For a field that is a list.
+/// Reads a field that is a list of objects.
 pub(crate) fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     deserializer: D,
 ) -> Result<Vec<T>, D::Error> {
@@ -189,7 +181,7 @@ pub(crate) fn parse<T: DeserializeOwned + PartialSchema>(body: &[u8]) -> Result<
     Ok(value)
 }
 
-/// Says what does not fit. The words of the parser are not used: they may repeat what stood there.
+/// The refusal for an error. The parser's message is not used: it may repeat what is in the body.
 fn fault<T: PartialSchema>(error: &serde_path_to_error::Error<serde_json::Error>) -> Refusal {
     let inner = error.inner();
     let at = At(inner);
@@ -198,7 +190,7 @@ fn fault<T: PartialSchema>(error: &serde_path_to_error::Error<serde_json::Error>
     }
     let fields = fields::<T>();
     let text = inner.to_string();
-    // "missing field `name`" and the like: the name is quoted, and only one of ours is repeated.
+    // "missing field `name`" and the like: the name is quoted. Only a known name is repeated.
     let quoted = text.split('`').nth(1).unwrap_or_default();
     let quoted = fields.iter().find(|field| *field == quoted);
     let path = error.path().to_string();
@@ -207,15 +199,15 @@ fn fault<T: PartialSchema>(error: &serde_path_to_error::Error<serde_json::Error>
     Refusal::bad_request(match (quoted, first) {
         (Some(field), _) if text.starts_with("missing field") => format!("{field}: missing"),
         (Some(field), _) if text.starts_with("duplicate field") => {
-            format!("{field}: there twice {at}")
+            format!("{field}: repeated {at}")
         }
-        (_, Some(field)) => format!("{field}: not what is expected {at}"),
+        (_, Some(field)) => format!("{field}: not of the expected type {at}"),
         _ if text.starts_with("unknown field") => format!("body: an unknown field {at}"),
-        _ => format!("body: not what is expected {at}"),
+        _ => format!("body: not of the expected type {at}"),
     })
 }
 
-/// The fields that a body of this type has.
+/// The fields of a body of this type.
 fn fields<T: PartialSchema>() -> Vec<String> {
     match T::schema() {
         RefOr::T(Schema::Object(object)) => object.properties.keys().cloned().collect(),

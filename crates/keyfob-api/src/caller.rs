@@ -1,30 +1,41 @@
-//! Who calls, and what they may.
+//! The caller, and what it may do.
 
-use keyfob::{Actor, Owner, Scopes, name::TeamId};
+use keyfob::{Actor, Context, Owner, Scopes, Timestamp, manage::Authority, name::TeamId};
 
-/// Who calls the control plane: the outcome of [`Authenticate`](crate::Authenticate).
+/// The caller of the control plane: the result of [`Authenticate`](crate::Authenticate).
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Caller {
-    /// The person or service, and the credential that they showed: what the audit trail names.
+    /// The person or service, and the credential that it showed: what the audit trail names.
     pub actor: Actor,
-    /// The team in which they act. Whoever holds [`Right::Operator`] acts in every other too.
+    /// By what right it makes changes. The store checks it again when it keeps a change, so that a
+    /// caller who is removed or loses a right while its request is under way changes nothing.
+    pub authority: Authority,
+    /// The team in which it acts. A caller with [`Right::Operator`] also acts in every other team.
     pub team: TeamId,
-    /// What they may.
+    /// What it may do.
     pub rights: Rights,
 }
 
 impl Caller {
-    /// Somebody of a team, with these rights.
+    /// A caller in a team, with these rights.
+    ///
+    /// Its authority follows from the actor, as in [`Context::new`]: the actor's credential, which
+    /// then must be one of Keyfob's; without one, the person or service.
     pub fn new(actor: Actor, team: TeamId, rights: Rights) -> Self {
         Self {
+            authority: Context::new(actor.clone(), Timestamp::UNIX_EPOCH).authority,
             actor,
             team,
             rights,
         }
     }
 
-    pub(crate) fn may(&self, right: Right) -> bool {
-        self.rights.hold(right)
+    /// With this authority in place of the one that follows from the actor.
+    #[must_use]
+    pub fn with_authority(mut self, authority: Authority) -> Self {
+        self.authority = authority;
+        self
     }
 
     /// Whether this is the owner of what `owner` owns.
@@ -32,9 +43,9 @@ impl Caller {
         self.actor.owner.as_ref() == Some(owner)
     }
 
-    /// Whether they may act in this team at all.
+    /// Whether it may act in this team at all.
     pub(crate) fn reaches(&self, team: &TeamId) -> bool {
-        self.team == *team || self.may(Right::Operator)
+        self.team == *team || self.rights.hold(Right::Operator)
     }
 }
 
@@ -42,15 +53,15 @@ impl Caller {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum Right {
-    /// `function:read`: see the team's namespaces and one's own keys.
+    /// `function:read`: see the team's namespaces and the caller's own keys.
     FunctionRead,
-    /// `function:admin`: manage one's own keys in all of the team's namespaces.
+    /// `function:admin`: manage the caller's own keys in all of the team's namespaces.
     FunctionAdmin,
     /// `team:read`: see all keys, members, policies, legacy credentials and audit of the team.
     TeamRead,
-    /// `team:admin`: manage all of them, and make control keys.
+    /// `team:admin`: manage all of them, and create control keys.
     TeamAdmin,
-    /// `operator`: all of it in every team, and what concerns all teams.
+    /// `operator`: the same in every team, and what concerns all teams.
     Operator,
 }
 
@@ -80,7 +91,7 @@ impl Right {
         Self::ALL.into_iter().find(|right| right.as_str() == scope)
     }
 
-    /// The right itself and all that are in it, as bits.
+    /// The right and all that it includes, as bits.
     const fn bits(self) -> u8 {
         match self {
             Self::FunctionRead => 0b0_0001,
@@ -92,8 +103,8 @@ impl Right {
     }
 }
 
-/// A set of rights. A right brings those with it that are in it: who may manage may read, and who
-/// may do something to everybody's keys may do it to their own.
+/// A set of rights. A right includes lesser ones: managing includes reading, and a right to
+/// everybody's keys includes the right to the caller's own.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Rights(u8);
 
@@ -112,8 +123,8 @@ impl Rights {
 
     /// The rights of a control key with these scopes.
     ///
-    /// A key with every scope has every right in its team, but is no operator: what reaches into
-    /// every team must be named. Scopes that stand for no right give none.
+    /// A key with every scope has every right in its team, but is no operator: that right must be
+    /// named. Scopes that stand for no right give none.
     pub fn of(scopes: &Scopes) -> Self {
         match scopes {
             Scopes::Only(scopes) => Self::new(
@@ -135,7 +146,7 @@ impl Rights {
         self.0 & others.0 == self.0
     }
 
-    /// The rights, each with those that are in it.
+    /// The rights, with all that they include.
     pub fn iter(self) -> impl Iterator<Item = Right> {
         Right::ALL
             .into_iter()
@@ -154,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn a_right_brings_what_is_in_it() {
+    fn a_right_includes_lesser_ones() {
         use Right::{FunctionAdmin, FunctionRead, Operator, TeamAdmin, TeamRead};
         for (right, expected) in [
             (FunctionRead, &[FunctionRead][..]),

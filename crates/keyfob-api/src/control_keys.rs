@@ -1,10 +1,9 @@
-//! Control keys: the keys with which people and services call the control plane.
+//! Control keys: the keys that open the control plane.
 
 use axum::http::{HeaderValue, header::AUTHORIZATION, request::Parts};
 use keyfob::{
-    Access, Context, Expiry, IssuedKey, KeyInfo, KeyStore, Keyring, NewKey, Owner, Scopes, Tenant,
-    Timestamp, Verifier,
-    manage::{self, TooManyScopes},
+    Access, Context, Expiry, Keyring, NewKey, Owner, Scopes, Tenant, Timestamp, Verifier,
+    manage::{self, CreatedKey, TooManyScopes},
     name::{KeyName, NameError, NamespaceId, Scope, TeamId},
 };
 
@@ -13,22 +12,22 @@ use crate::{
     caller::{Caller, Right, Rights},
 };
 
-/// [`Authenticate`] by keys of Keyfob itself: a control key is a key of the namespace
-/// `control:<team>` of the team, and its scopes are its [`Rights`].
+/// [`Authenticate`] by Keyfob's own keys: a control key is a key of the namespace `control:<team>` of
+/// the team, and its scopes are its [`Rights`].
 ///
-/// A control key belongs to a person of the team, so that removing the person ends it as well.
+/// A control key belongs to a person or service of the team: removing the owner revokes it.
 ///
 /// # Security
 ///
-/// A key opens the control plane only if its namespace bears the name of its own team, so nobody
-/// can make such a namespace for a team of theirs and be somebody in another.
+/// A key opens the control plane only if its namespace is named after its own team: a namespace of
+/// this name in another team opens nothing.
 #[derive(Clone, Debug)]
 pub struct ControlKeys {
     verifier: Verifier,
 }
 
 impl ControlKeys {
-    /// Judging keys by this verifier.
+    /// Authenticates keys with this verifier.
     pub fn new(verifier: Verifier) -> Self {
         Self { verifier }
     }
@@ -50,11 +49,10 @@ impl ControlKeys {
         if principal.owner().is_none() || team != Some(principal.team().as_str()) {
             return Err(Unauthenticated::Forbidden("no_control_key"));
         }
-        Ok(Caller {
-            actor: principal.to_actor(),
-            team: principal.team().clone(),
-            rights: Rights::of(principal.scopes()),
-        })
+        let team = principal.team().clone();
+        let rights = Rights::of(principal.scopes());
+        let context = principal.context(now);
+        Ok(Caller::new(context.actor, team, rights).with_authority(context.authority))
     }
 }
 
@@ -85,20 +83,20 @@ pub(crate) fn is_control(tenant: &Tenant) -> bool {
 
 const PREFIX: &str = "control:";
 
-/// Makes a control key without anybody's leave: the first one of a service, from which all others
-/// come. It never expires unless the policy says so; make a better one with it, and revoke it.
+/// Creates a control key without an authenticated caller: the first one of an installation, which
+/// then creates others.
 ///
 /// # Errors
 ///
-/// [`FirstCredentialError`]: above all, a key of the name `first credential` exists already.
-pub async fn first_credential<S: KeyStore>(
-    keyring: &Keyring<S>,
+/// [`FirstCredentialError`], for example if a key named `first credential` exists already.
+pub async fn first_credential(
+    keyring: &Keyring,
     context: &Context,
     team: TeamId,
     owner: Owner,
     right: Right,
     expiry: Expiry,
-) -> Result<(IssuedKey, KeyInfo), FirstCredentialError> {
+) -> Result<CreatedKey, FirstCredentialError> {
     let namespace = control_namespace(&team)?;
     let new = NewKey::new(
         Tenant::new(team, namespace),
@@ -110,11 +108,11 @@ pub async fn first_credential<S: KeyStore>(
     Ok(keyring.create(context, new).await?)
 }
 
-/// The first credential was not made.
+/// The first credential was not created.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FirstCredentialError {
-    /// The team's name gives no namespace.
+    /// The team's name makes no name of a namespace.
     #[error(transparent)]
     Name(#[from] NameError),
     /// The scope was refused.

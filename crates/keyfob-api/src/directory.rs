@@ -1,4 +1,4 @@
-//! What is known of a namespace beyond its keys.
+//! What answers say of a namespace besides its keys.
 
 use std::{future::Future, pin::Pin};
 
@@ -6,25 +6,25 @@ use keyfob::Tenant;
 
 use crate::refusal::{Chain, Refusal};
 
-/// Knows what the published interface tells of a namespace and a key store does not: how it is
-/// called, where it runs, and under which address.
+/// Knows what the published interface says of a namespace and the key store does not: its label, its
+/// region and the address of its gateway.
 ///
-/// [`OneRegion`] is for services that have one of each; a program with a database of its own
-/// namespaces plugs it in here.
+/// [`OneRegion`] is for services with one region and one gateway; a program with a database of
+/// namespaces implements the trait over it.
 pub trait Directory: Send + Sync {
-    /// Facts about these namespaces, one for each, in the same order. It is asked once for a list.
+    /// Facts about these namespaces, one for each, in the same order. It is called once per list.
     ///
-    /// - a namespace that it does not know -> facts that fit any
-    /// - it cannot be asked now -> [`DirectoryError::Unavailable`]
+    /// - a namespace that it does not know -> facts that fit any namespace
+    /// - it is not available -> [`DirectoryError::Unavailable`]
     fn describe<'a>(&'a self, namespaces: &'a [Tenant])
     -> DirectoryAnswer<'a, Vec<NamespaceFacts>>;
 
-    /// Takes in a namespace that is about to be made, with the label and the region that its maker
-    /// asks for. It may be asked again for one whose making failed.
+    /// Registers a namespace that is about to be created, with the label and the region that the
+    /// caller asked for. If the creation fails afterwards, the namespace is never mentioned again.
     ///
     /// - there is no such region -> [`DirectoryError::Region`]
-    /// - it does not take the label -> [`DirectoryError::Label`]
-    /// - it cannot be asked now -> [`DirectoryError::Unavailable`]
+    /// - the label is not allowed -> [`DirectoryError::Label`]
+    /// - it is not available -> [`DirectoryError::Unavailable`]
     fn admit<'a>(
         &'a self,
         namespace: &'a Tenant,
@@ -37,7 +37,7 @@ pub trait Directory: Send + Sync {
 pub type DirectoryAnswer<'a, T> =
     Pin<Box<dyn Future<Output = Result<T, DirectoryError>> + Send + 'a>>;
 
-/// What the published interface tells of a namespace.
+/// What the published interface says of a namespace.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NamespaceFacts {
     /// What people call it.
@@ -48,22 +48,22 @@ pub struct NamespaceFacts {
     pub api_host: String,
 }
 
-/// A directory did not answer.
+/// A directory refused or failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DirectoryError {
     /// There is no such region.
     #[error("region: there is no such region")]
     Region,
-    /// It does not take this label.
-    #[error("label: not one that a namespace can have")]
+    /// The label is not allowed.
+    #[error("label: not allowed")]
     Label,
-    /// It cannot be asked now.
+    /// It is not available.
     #[error("the directory of namespaces failed")]
     Unavailable(#[source] Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// The directory of a service with one region and one gateway. It keeps nothing: the label of a
+/// The directory of a service with one region and one gateway. It stores nothing: the label of a
 /// namespace is its name.
 #[derive(Clone, Debug)]
 pub struct OneRegion {
@@ -72,7 +72,7 @@ pub struct OneRegion {
 }
 
 impl OneRegion {
-    /// All namespaces are in this region, behind this gateway.
+    /// A directory with this region and this gateway.
     pub fn new(region: impl Into<String>, api_host: impl Into<String>) -> Self {
         Self {
             region: region.into(),

@@ -1,4 +1,4 @@
-//! The document, and a page to read it with, from this program alone.
+//! Serves the document, and a page that shows it, without any external resource.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use utoipa_swagger_ui::Config;
 
 use crate::refusal::Refusal;
 
-/// What the page may load: what comes from here.
+/// The page may only load what this program serves.
 const POLICY: &str = "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; \
     img-src 'self' data:; font-src 'self'; connect-src 'self'; form-action 'none'; \
     frame-ancestors 'none'; base-uri 'none'";
 
 pub(crate) fn routes(document: &OpenApi) -> Router {
-    // Written once, and then only counted.
+    // Serialized once; a clone shares it.
     let document = Bytes::from(document.to_json().unwrap_or_default());
     let config = Config::from("/openapi.json")
         .validator_url("none")
@@ -69,7 +69,7 @@ fn page(file: &str, config: Arc<Config<'static>>) -> Response {
     }
 }
 
-/// It holds nothing of anybody's, and is the same for everybody.
+/// The same for everybody: shared caches may keep it.
 fn cached(body: Body, kind: HeaderValue) -> Response {
     let mut response = Response::new(body);
     let headers = response.headers_mut();

@@ -1,33 +1,39 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+// The router and what stands before its handlers.
 mod admission;
-mod audit;
 mod authenticate;
 mod authority;
 mod body;
 mod caller;
-mod calls;
+mod caller_context;
 mod control_keys;
 mod control_plane;
 mod directory;
 mod docs;
-mod frame;
-mod key;
-mod legacy;
 mod limits;
-mod moment;
-mod namespace;
+mod middleware;
 mod openapi;
-mod operation;
-mod policy;
 mod rate;
 mod refusal;
 mod request_id;
-mod team;
-mod tenant;
-mod token;
+mod request_limits;
+mod routes;
+mod single_flight;
+mod state;
+
+// The handlers, a file for each resource, and the JSON that they share.
+mod audit;
+mod keys;
+mod legacy;
+mod namespaces;
+mod policies;
+mod targets;
+mod teams;
+mod tokens;
 mod whoami;
+mod wire;
 
 pub use authenticate::{Authenticate, Authentication, Unauthenticated};
 pub use caller::{Caller, Right, Rights};

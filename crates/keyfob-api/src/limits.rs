@@ -1,25 +1,25 @@
-//! How much one caller may ask.
+//! Limits of requests.
 
 use std::{num::NonZeroU32, time::Duration};
 
-/// What the control plane reads, and how often.
+/// Limits of the size, the time and the number of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The longest request body, in bytes: 413 beyond.
     pub body: usize,
     /// The longest time that a request may take: 503 beyond.
     pub timeout: Duration,
-    /// What one caller may ask: 429 beyond.
+    /// The requests of one caller: 429 beyond.
     pub caller: Quota,
-    /// How many refused attempts from one source are answered with 401: 429 beyond. A valid
-    /// credential from the same source is not affected.
+    /// The failed attempts from one network address: 429 beyond. A valid credential from the same
+    /// address is not affected.
     pub refused: Quota,
     /// For how long a creation can be repeated under its `Idempotency-Key`.
     pub repeat: Duration,
 }
 
-/// 64 KiB, 30 seconds, 250 requests a minute and caller, 60 refusals a minute and source, ten
-/// minutes to repeat.
+/// 64 KiB, 30 seconds, 250 requests per minute and caller, 60 failed attempts per minute and address,
+/// ten minutes to repeat a creation.
 impl Default for Limits {
     fn default() -> Self {
         let minute = Duration::from_mins(1);
@@ -33,12 +33,12 @@ impl Default for Limits {
     }
 }
 
-/// So many requests, which come back evenly over a time.
+/// A token bucket: its size, and the time in which it fills.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Quota {
-    /// How many at once.
+    /// The number of requests at once.
     pub requests: NonZeroU32,
-    /// In which time all of them come back; a nanosecond a request at least.
+    /// The time in which an empty bucket fills; at least a nanosecond per request.
     pub per: Duration,
 }
 
@@ -48,7 +48,7 @@ impl Quota {
         Self { requests, per }
     }
 
-    /// The time in which one request comes back.
+    /// The time in which one token comes back.
     pub(crate) fn replenishing(self) -> Duration {
         let one = self.per / self.requests.get();
         one.max(Duration::from_nanos(1))

@@ -1,4 +1,4 @@
-//! The `OpenAPI` document: what the handlers say of themselves, and what is the same for all.
+//! The `OpenAPI` document: the handlers' parts, and what is the same for all calls.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +15,7 @@ use utoipa::{
 
 use crate::refusal::{ErrorBody, Kind};
 
-/// The whole document of the calls for which one must be let in, and of those for anybody.
+/// The whole document: of the calls that need an authenticated caller, and of the public ones.
 pub(crate) fn complete(admitted: OpenApi, public: OpenApi) -> OpenApi {
     let mut document = OpenApiBuilder::new()
         .info(
@@ -63,14 +63,14 @@ pub(crate) fn complete(admitted: OpenApi, public: OpenApi) -> OpenApi {
 const SCHEME: &str = "control_key";
 
 const DESCRIPTION: &str = "\
-Access keys for services: issued to a person, for one namespace, checked on every call, and cut off \
-for good when the person leaves.
+Access keys for services: issued to a person or service, for one namespace, verified on every call, \
+and revoked permanently when the person leaves.
 
-`/v2/functions/…` is the published interface for access keys of namespaces, and what extends its \
-resources. `/v1/…` is what concerns teams, their people, or all. What is another team's is not \
-found, exactly as what does not exist.";
+`/v2/functions/…` is the published interface for access keys of namespaces, with extensions of its \
+resources. `/v1/…` is about teams, their members, and what concerns all teams. What belongs to \
+another team gets 404, exactly as what does not exist.";
 
-/// What may come of any call of somebody who must be let in.
+/// The refusals of every call that needs an authenticated caller.
 const ADMITTED: [Kind; 7] = [
     Kind::BadRequest,
     Kind::Unauthorized,
@@ -81,7 +81,7 @@ const ADMITTED: [Kind; 7] = [
     Kind::ServiceUnavailable,
 ];
 
-/// What may come of any call of anybody.
+/// The refusals of every public call.
 const PUBLIC: [Kind; 4] = [
     Kind::BadRequest,
     Kind::TooManyRequests,
@@ -89,10 +89,10 @@ const PUBLIC: [Kind; 4] = [
     Kind::ServiceUnavailable,
 ];
 
-/// What may come of any call with a body.
+/// The refusals of every call with a body.
 const WITH_BODY: [Kind; 2] = [Kind::PayloadTooLarge, Kind::UnsupportedMediaType];
 
-/// What every answer carries.
+/// The headers of every answer.
 const HEADERS: [(&str, &str); 4] = [
     (
         "ratelimit-limit",
@@ -101,7 +101,7 @@ const HEADERS: [(&str, &str); 4] = [
     ("ratelimit-remaining", "How many are left."),
     (
         "ratelimit-reset",
-        "When all of them are back, in Unix seconds.",
+        "When the full number is available again, in Unix seconds.",
     ),
     ("x-request-id", "The identifier of the request."),
 ];
@@ -118,7 +118,7 @@ fn header(name: &str, about: &str) -> Header {
         .build()
 }
 
-/// Gives an operation the refusals that it does not mention, and a body to those that it does.
+/// Adds the refusals that an operation does not mention, and a body to those that it does.
 fn refuse(operation: &mut Operation, kinds: &[Kind]) {
     let with_body: &[Kind] = match operation.request_body {
         Some(_) => &WITH_BODY,
@@ -147,7 +147,7 @@ fn error() -> Content {
     ContentBuilder::new().schema(Some(error)).build()
 }
 
-/// What every answer carries, each described in one place.
+/// The headers of every answer, as references.
 fn headers() -> BTreeMap<String, RefOr<Header>> {
     let place = |name| Ref::new(format!("#/components/headers/{name}"));
     let headers = HEADERS.iter();

@@ -1,4 +1,4 @@
-//! Counting what callers ask, and how often strangers are refused.
+//! Counts requests by caller, and failed attempts by network address.
 
 use std::{
     hash::Hash,
@@ -21,7 +21,7 @@ use keyfob::Timestamp;
 
 use crate::limits::Quota;
 
-/// One bucket for each of whatever is counted. The count is by the machine's monotonic clock.
+/// One token bucket for each key. The time is that of the machine's monotonic clock.
 #[derive(Debug)]
 pub(crate) struct Rate<K: Hash + Eq + Clone> {
     limiter: RateLimiter<K, DashMapStateStore<K>, DefaultClock, StateInformationMiddleware>,
@@ -30,7 +30,7 @@ pub(crate) struct Rate<K: Hash + Eq + Clone> {
 }
 
 impl<K: Hash + Eq + Clone> Rate<K> {
-    /// After so many checks, those that are back at their full quota are forgotten.
+    /// After so many checks, buckets that are full again are dropped.
     const SWEEP: u32 = 16_384;
 
     pub(crate) fn new(quota: Quota) -> Self {
@@ -44,7 +44,7 @@ impl<K: Hash + Eq + Clone> Rate<K> {
         }
     }
 
-    /// Takes one from a bucket: what is left, and whether there was one.
+    /// Takes one token: what is left, or, if there was none, the wait until there is one.
     pub(crate) fn take(&self, key: &K) -> Result<Allowance, (Allowance, Duration)> {
         if self.since_swept.fetch_add(1, Ordering::Relaxed) == Self::SWEEP {
             self.since_swept.store(0, Ordering::Relaxed);
@@ -56,7 +56,7 @@ impl<K: Hash + Eq + Clone> Rate<K> {
         }
     }
 
-    /// What somebody has who has asked nothing.
+    /// The allowance of a full bucket.
     pub(crate) fn untouched(&self) -> Allowance {
         self.allowance(self.quota.requests.get())
     }
@@ -75,7 +75,7 @@ impl<K: Hash + Eq + Clone> Rate<K> {
     }
 }
 
-/// What a caller has left, as the headers of every answer say it.
+/// What is left, as the headers of every answer say it.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Allowance {
     limit: u32,
@@ -106,7 +106,7 @@ pub(crate) fn round_up(duration: Duration) -> u64 {
         .saturating_add(u64::from(duration.subsec_nanos() > 0))
 }
 
-/// Where a request comes from, as far as that is known: one machine, or one network of IPv6.
+/// Where a request comes from, if that is known: an IPv4 address, or an IPv6 network.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub(crate) enum Source {
     Unknown,
@@ -130,7 +130,7 @@ impl<S: Sync> FromRequestParts<S> for Source {
     }
 }
 
-/// A holder of IPv6 addresses has 2⁶⁴ of them at least.
+/// A holder of IPv6 addresses has at least 2⁶⁴ of them, which count as one.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bucket_runs_dry_and_others_do_not() {
+    fn an_empty_bucket_does_not_affect_others() {
         let quota = Quota::new(NonZeroU32::new(3).unwrap(), Duration::from_mins(50));
         let rate = Rate::new(quota);
         let left: Vec<u32> = (0..3).map(|_| rate.take(&1).unwrap().remaining).collect();

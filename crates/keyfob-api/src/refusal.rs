@@ -1,4 +1,4 @@
-//! How the control plane says no.
+//! Refused requests.
 
 use std::{borrow::Cow, error::Error};
 
@@ -8,15 +8,15 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use keyfob::{
-    manage::{self, LifecycleError, TooManyLabels, TooManyScopes, TtlError},
+    manage::{self, OwnerError, TooManyLabels, TooManyScopes, TtlError},
     name::{NameError, RequestId},
-    store::{Conflict, CursorError, StoreError},
+    store::{CursorError, StoreError},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-/// A request is refused: status, word and sentence. [`frame`](crate::frame) writes the body, since
-/// it knows the request's identifier.
+/// A refused request: status, id and message. The middleware writes the body, since it knows the
+/// request's identifier.
 #[derive(Clone, Debug)]
 pub(crate) struct Refusal {
     kind: Kind,
@@ -24,7 +24,7 @@ pub(crate) struct Refusal {
     retry_after: Option<u64>,
 }
 
-/// What stands in the field `id` of the body, and its status.
+/// The kind of a refusal: the field `id` of the body, and the status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     BadRequest,
@@ -59,56 +59,80 @@ impl Kind {
     ];
 
     pub(crate) const fn status(self) -> StatusCode {
-        match self {
-            Self::BadRequest => StatusCode::BAD_REQUEST,
-            Self::Unauthorized => StatusCode::UNAUTHORIZED,
-            Self::Forbidden => StatusCode::FORBIDDEN,
-            Self::NotFound => StatusCode::NOT_FOUND,
-            Self::MethodNotAllowed => StatusCode::METHOD_NOT_ALLOWED,
-            Self::Conflict => StatusCode::CONFLICT,
-            Self::PreconditionFailed => StatusCode::PRECONDITION_FAILED,
-            Self::PayloadTooLarge => StatusCode::PAYLOAD_TOO_LARGE,
-            Self::UnsupportedMediaType => StatusCode::UNSUPPORTED_MEDIA_TYPE,
-            Self::TooManyRequests => StatusCode::TOO_MANY_REQUESTS,
-            Self::ServerError => StatusCode::INTERNAL_SERVER_ERROR,
-            Self::ServiceUnavailable => StatusCode::SERVICE_UNAVAILABLE,
-        }
+        self.row().0
     }
 
     pub(crate) const fn id(self) -> &'static str {
-        match self {
-            Self::BadRequest => "bad_request",
-            Self::Unauthorized => "unauthorized",
-            Self::Forbidden => "forbidden",
-            Self::NotFound => "not_found",
-            Self::MethodNotAllowed => "method_not_allowed",
-            Self::Conflict => "conflict",
-            Self::PreconditionFailed => "precondition_failed",
-            Self::PayloadTooLarge => "payload_too_large",
-            Self::UnsupportedMediaType => "unsupported_media_type",
-            Self::TooManyRequests => "too_many_requests",
-            Self::ServerError => "server_error",
-            Self::ServiceUnavailable => "service_unavailable",
-        }
+        self.row().1
     }
 
-    /// What is said where there is nothing more to say.
+    /// The message where there is nothing more to say.
     pub(crate) const fn sentence(self) -> &'static str {
+        self.row().2
+    }
+
+    const fn row(self) -> (StatusCode, &'static str, &'static str) {
         match self {
-            Self::BadRequest => "the request is malformed",
-            Self::Unauthorized => "the credential is missing or invalid",
-            Self::Forbidden => "the credential does not allow this",
-            Self::NotFound => "there is no such resource",
-            Self::MethodNotAllowed => "the resource does not take this method",
-            Self::Conflict => "the state of the resource does not allow this",
-            Self::PreconditionFailed => "the resource was changed in the meantime",
-            Self::PayloadTooLarge => "the body is too long",
-            Self::UnsupportedMediaType => {
-                "the body must be JSON, with content-type application/json"
-            }
-            Self::TooManyRequests => "too many requests",
-            Self::ServerError => "the server failed",
-            Self::ServiceUnavailable => "not available now, try again",
+            Self::BadRequest => (
+                StatusCode::BAD_REQUEST,
+                "bad_request",
+                "the request is malformed",
+            ),
+            Self::Unauthorized => (
+                StatusCode::UNAUTHORIZED,
+                "unauthorized",
+                "the credential is missing or invalid",
+            ),
+            Self::Forbidden => (
+                StatusCode::FORBIDDEN,
+                "forbidden",
+                "the credential does not allow this",
+            ),
+            Self::NotFound => (
+                StatusCode::NOT_FOUND,
+                "not_found",
+                "there is no such resource",
+            ),
+            Self::MethodNotAllowed => (
+                StatusCode::METHOD_NOT_ALLOWED,
+                "method_not_allowed",
+                "the resource does not support this method",
+            ),
+            Self::Conflict => (
+                StatusCode::CONFLICT,
+                "conflict",
+                "the state of the resource does not allow this",
+            ),
+            Self::PreconditionFailed => (
+                StatusCode::PRECONDITION_FAILED,
+                "precondition_failed",
+                "the resource was changed in the meantime",
+            ),
+            Self::PayloadTooLarge => (
+                StatusCode::PAYLOAD_TOO_LARGE,
+                "payload_too_large",
+                "the body is too long",
+            ),
+            Self::UnsupportedMediaType => (
+                StatusCode::UNSUPPORTED_MEDIA_TYPE,
+                "unsupported_media_type",
+                "the body must be JSON, with content-type application/json",
+            ),
+            Self::TooManyRequests => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                "too many requests",
+            ),
+            Self::ServerError => (
+                StatusCode::INTERNAL_SERVER_ERROR,
+                "server_error",
+                "the server failed",
+            ),
+            Self::ServiceUnavailable => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "service_unavailable",
+                "not available now, try again",
+            ),
         }
     }
 }
@@ -117,7 +141,8 @@ impl Refusal {
     pub(crate) const BAD_REQUEST: Self = Self::bare(Kind::BadRequest);
     pub(crate) const UNAUTHORIZED: Self = Self::bare(Kind::Unauthorized);
     pub(crate) const FORBIDDEN: Self = Self::bare(Kind::Forbidden);
-    /// There is no such thing that the caller may know of: whether there is another is not said.
+    /// There is nothing here that the caller may know of. It does not tell whether there is something
+    /// that the caller may not know of.
     pub(crate) const NOT_FOUND: Self = Self::bare(Kind::NotFound);
     pub(crate) const METHOD_NOT_ALLOWED: Self = Self::bare(Kind::MethodNotAllowed);
     pub(crate) const PRECONDITION_FAILED: Self = Self::bare(Kind::PreconditionFailed);
@@ -137,7 +162,7 @@ impl Refusal {
         }
     }
 
-    /// What the caller sent does not fit; the sentence says where, and repeats none of it.
+    /// The request does not fit; the message says where, and repeats none of it.
     pub(crate) fn bad_request(message: impl Into<Cow<'static, str>>) -> Self {
         Self::saying(Kind::BadRequest, message)
     }
@@ -161,6 +186,17 @@ impl Refusal {
         }
     }
 
+    /// For a call of several changes, the first of which is kept: a failure of the store must not
+    /// say that nothing was changed.
+    pub(crate) fn after_commit(self) -> Self {
+        match self.kind {
+            Kind::ServiceUnavailable => {
+                Self::unavailable("failed after a part of it was done; send the same request again")
+            }
+            _ => self,
+        }
+    }
+
     fn saying(kind: Kind, message: impl Into<Cow<'static, str>>) -> Self {
         Self {
             message: message.into(),
@@ -168,7 +204,7 @@ impl Refusal {
         }
     }
 
-    /// For an answer that came about outside our handlers.
+    /// The refusal for a status that was produced outside the handlers.
     pub(crate) fn of(status: StatusCode) -> Self {
         let kind = Kind::ALL.into_iter().find(|kind| kind.status() == status);
         match kind {
@@ -183,7 +219,7 @@ impl Refusal {
         self.kind
     }
 
-    /// Writes the refusal in place of what `response` has for a body.
+    /// Writes the refusal as the body of `response`.
     pub(crate) fn render(&self, response: &mut Response, request_id: &RequestId) {
         let body = ErrorBody {
             id: self.kind.id(),
@@ -214,10 +250,10 @@ impl Refusal {
 #[derive(Serialize, ToSchema)]
 #[schema(as = Error)]
 pub(crate) struct ErrorBody<'a> {
-    /// What kind of error it is, for programs.
+    /// The kind of error, for programs.
     #[schema(examples("not_found"))]
     id: &'a str,
-    /// The same for people.
+    /// The error, for people.
     #[schema(examples("there is no such resource"))]
     message: &'a str,
     /// The identifier of the request, as in the log and in the header `x-request-id`.
@@ -234,44 +270,39 @@ impl IntoResponse for Refusal {
 
 impl From<manage::Error> for Refusal {
     fn from(error: manage::Error) -> Self {
-        match error {
-            manage::Error::NotFound | manage::Error::Conflict(Conflict::ForeignNamespace) => {
-                Self::NOT_FOUND
+        match (error.status(), error) {
+            // All 401 are alike, and all 404.
+            (404, _) => Self::NOT_FOUND,
+            (401, error) => {
+                count_lost_authority(&error);
+                Self::UNAUTHORIZED
             }
-            manage::Error::Conflict(conflict) => Self::conflict(conflict.to_string()),
-            manage::Error::Lifecycle(error) => error.into(),
-            manage::Error::Store(error) => error.into(),
-            manage::Error::Follow(error) => {
-                tracing::error!(error = %Chain(&error), "the index could not follow");
-                Self::unavailable(
-                    "the change is kept, but not yet in force in this process; try again",
-                )
+            (403, error) => {
+                count_lost_authority(&error);
+                Self::FORBIDDEN
             }
-            manage::Error::Behind(error) => {
-                tracing::error!(error = %Chain(&error), "the index could not follow");
-                Self::UNAVAILABLE
-            }
-            error => {
+            (409, error) => Self::conflict(error.to_string()),
+            (400, error) => Self::bad_request(error.to_string()),
+            (_, manage::Error::Store(error)) => error.into(),
+            (status, error) => {
                 tracing::error!(error = %Chain(&error), "failed");
-                Self::SERVER_ERROR
+                match error {
+                    manage::Error::AppliedNotSynced(_) => Self::unavailable(
+                        "the change is kept, but not yet in force in this process; try again",
+                    ),
+                    _ if status == 503 => Self::UNAVAILABLE,
+                    _ => Self::SERVER_ERROR,
+                }
             }
         }
     }
 }
 
-impl From<LifecycleError> for Refusal {
-    fn from(error: LifecycleError) -> Self {
-        match error {
-            LifecycleError::Revoked | LifecycleError::Expired | LifecycleError::OtherSecret => {
-                Self::conflict(error.to_string())
-            }
-            LifecycleError::Random(error) => {
-                tracing::error!(%error, "no key was made");
-                Self::UNAVAILABLE
-            }
-            error => Self::bad_request(error.to_string()),
-        }
-    }
+/// The caller was authenticated, and lost the right to make the change before it was kept.
+fn count_lost_authority(error: &manage::Error) {
+    const REASON: &str = "authority_lost";
+    tracing::info!(%error, reason = REASON, "refused");
+    metrics::counter!("keyfob_api_refused_total", "reason" => REASON).increment(1);
 }
 
 impl From<StoreError> for Refusal {
@@ -281,37 +312,27 @@ impl From<StoreError> for Refusal {
     }
 }
 
-impl From<NameError> for Refusal {
-    fn from(error: NameError) -> Self {
-        Self::bad_request(error.to_string())
-    }
+/// Errors in a request, each of which says where it is.
+macro_rules! bad_request {
+    ($($error:ty),*) => {$(
+        impl From<$error> for Refusal {
+            fn from(error: $error) -> Self {
+                Self::bad_request(error.to_string())
+            }
+        }
+    )*};
 }
 
-impl From<TtlError> for Refusal {
-    fn from(error: TtlError) -> Self {
-        Self::bad_request(error.to_string())
-    }
-}
+bad_request!(
+    NameError,
+    OwnerError,
+    TtlError,
+    TooManyLabels,
+    TooManyScopes,
+    CursorError
+);
 
-impl From<TooManyLabels> for Refusal {
-    fn from(error: TooManyLabels) -> Self {
-        Self::bad_request(error.to_string())
-    }
-}
-
-impl From<TooManyScopes> for Refusal {
-    fn from(error: TooManyScopes) -> Self {
-        Self::bad_request(error.to_string())
-    }
-}
-
-impl From<CursorError> for Refusal {
-    fn from(error: CursorError) -> Self {
-        Self::bad_request(error.to_string())
-    }
-}
-
-/// An error and what caused it, in one line.
+/// An error and its causes, in one line.
 pub(crate) struct Chain<'a>(pub(crate) &'a (dyn Error + 'static));
 
 impl std::fmt::Display for Chain<'_> {
@@ -331,7 +352,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_status_that_came_from_elsewhere_has_a_body_too() {
+    fn every_status_has_a_refusal() {
         for kind in Kind::ALL {
             assert_eq!(Refusal::of(kind.status()).kind(), kind);
         }
@@ -343,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn a_cause_is_in_the_line_for_the_log() {
+    fn the_log_line_of_an_error_has_its_causes() {
         let error = StoreError::definite("the disk is full");
         assert_eq!(
             Chain(&error).to_string(),

@@ -1,12 +1,12 @@
-//! The identifier of a request, in its answer, the log and the audit trail.
+//! The identifier of a request: in its answer, the log and the audit trail.
 
 use axum::http::{HeaderMap, HeaderName};
 use keyfob::name::RequestId;
-use ring::rand::{SecureRandom, SystemRandom};
+use uuid::Uuid;
 
 pub(crate) const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
-/// The caller's own identifier if it gave one that is well-formed, else a new one.
+/// The caller's own identifier if it sent exactly one that is well-formed, otherwise a new one.
 pub(crate) fn of(headers: &HeaderMap) -> RequestId {
     let mut fields = headers.get_all(HEADER).iter();
     let (Some(given), None) = (fields.next(), fields.next()) else {
@@ -18,34 +18,17 @@ pub(crate) fn of(headers: &HeaderMap) -> RequestId {
         .unwrap_or_else(random)
 }
 
-/// Letters, digits, dots, hyphens and underscores, at most 64: enough for every generator of such
-/// identifiers. A text that could hold the secret of a key is none: it would be logged.
+/// Letters, digits, dots, hyphens and underscores, at most 64: enough for every common generator of
+/// identifiers. A text that could hold the secret of a key is refused, since it would be logged.
 fn is_well_formed(text: &str) -> bool {
     let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'-' | b'_');
     (1..=64).contains(&text.len()) && text.bytes().all(fits) && !text.contains("_sk_")
 }
 
+/// A UUID: what the published interface has in this field.
 fn random() -> RequestId {
-    // One that is not random is bad luck, and no danger.
-    let text = hex(&random_bytes().unwrap_or_default());
-    RequestId::new(&text).unwrap_or_else(|_| unreachable!("digits are an identifier"))
-}
-
-/// 128 random bits of the operating system.
-pub(crate) fn random_bytes() -> Option<[u8; 16]> {
-    let mut bytes = [0; 16];
-    SystemRandom::new().fill(&mut bytes).ok()?;
-    Some(bytes)
-}
-
-pub(crate) fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-
-    let mut text = String::with_capacity(bytes.len() * 2);
-    for byte in bytes {
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
+    let text = Uuid::new_v4().hyphenated().to_string();
+    RequestId::new(&text).unwrap_or_else(|_| unreachable!("a UUID is an identifier"))
 }
 
 #[cfg(test)]
@@ -78,7 +61,7 @@ mod tests {
             &[long],
         ] {
             let made = given(bad);
-            assert_eq!(made.as_str().len(), 32, "{bad:?}");
+            assert!(Uuid::parse_str(made.as_str()).is_ok(), "{bad:?}");
             assert!(!bad.contains(&made.as_str()));
         }
         assert_ne!(given(&[]), given(&[]));

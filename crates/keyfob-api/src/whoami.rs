@@ -1,18 +1,17 @@
-//! `GET /v1/caller`
+//! The caller.
 
 use std::sync::Arc;
 
-use axum::{Json as Answer, extract::State};
-use keyfob::KeyStore;
+use axum::{Json, extract::State};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    admission::Admitted, caller::Right, control_keys::control_namespace, control_plane::Plane,
-    key::ActorView, refusal::Refusal,
+    caller::Right, caller_context::CallerContext, control_keys::control_namespace, state::AppState,
+    wire::ActorView,
 };
 
-/// Tells who calls, and what they may
+/// Shows the caller and its rights
 #[utoipa::path(
     get,
     path = "/v1/caller",
@@ -20,29 +19,28 @@ use crate::{
     tag = "Caller",
     responses((status = 200, description = "The caller.", body = CallerView)),
 )]
-pub(crate) async fn handle<S: KeyStore + 'static>(
-    State(plane): State<Arc<Plane<S>>>,
-    asked: Admitted,
-) -> Result<Answer<CallerView>, Refusal> {
-    let caller = &asked.caller;
+pub(crate) async fn show(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+) -> Json<CallerView> {
     let control = control_namespace(&caller.team).ok();
-    Ok(Answer(CallerView {
-        actor: ActorView::new(&caller.actor, plane.format()),
+    Json(CallerView {
+        actor: ActorView::new(&caller.actor, state.format()),
         team: caller.team.as_str().to_owned(),
         rights: caller.rights.iter().map(Right::as_str).collect(),
         control_namespace: control.map(|namespace| namespace.as_str().to_owned()),
-    }))
+    })
 }
 
-/// Who calls.
+/// The caller.
 #[derive(Serialize, ToSchema)]
 #[schema(as = Caller)]
 pub(crate) struct CallerView {
-    /// The person or service, and their credential.
+    /// The person or service, and its credential.
     actor: ActorView,
-    /// Their team.
+    /// Its team.
     team: String,
-    /// What they may, with all that is in it.
+    /// Its rights, with all that they include.
     #[schema(value_type = Vec<String>, examples(json!(["function:read", "function:admin"])))]
     rights: Vec<&'static str>,
     /// The namespace of the team's control keys.

@@ -12,7 +12,7 @@ use axum::{body::Body, http::Request};
 use keyfob_api::Right;
 use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 
-use fixture::Plane;
+use fixture::Fixture;
 
 /// The counters, and how many values each histogram has, under their names and labels.
 fn counted(snapshotter: &Snapshotter) -> BTreeMap<String, u64> {
@@ -39,7 +39,7 @@ async fn requests_are_counted_by_route_and_refusals_by_reason() {
     let recorder = DebuggingRecorder::new();
     let snapshotter = recorder.snapshotter();
     recorder.install().expect("the only recorder");
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let alice = plane
         .control_key("acme", "alice", Right::FunctionRead)
         .await;

@@ -16,7 +16,7 @@ use keyfob_api::Right;
 use serde_json::{Value, json};
 use tracing_subscriber::fmt::MakeWriter;
 
-use fixture::Plane;
+use fixture::Fixture;
 
 /// Everything that was logged.
 #[derive(Clone, Default)]
@@ -120,7 +120,7 @@ async fn no_answer_but_one_and_no_line_of_the_log_has_a_secret() {
         .finish();
     tracing::subscriber::set_global_default(subscriber).unwrap();
 
-    let plane = Plane::new();
+    let plane = Fixture::new();
     plane.key("acme", "fn-a", "bob", "his").await;
     let operator = plane.control_key("acme", "olga", Right::Operator).await;
     let keys = "/v2/functions/namespaces/fn-a/keys";

@@ -1,10 +1,10 @@
-//! A policy for legacy credentials as bodies have it.
+//! A policy for legacy credentials in bodies.
 
-use keyfob::{Timestamp, legacy::LegacyPolicy};
+use keyfob::legacy::LegacyPolicy;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::{body::objects, moment::Moment, refusal::Refusal};
+use crate::{body::objects, refusal::Refusal, wire::parse_moment};
 
 /// Until when legacy credentials are accepted.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -15,13 +15,13 @@ pub(crate) struct LegacyPolicyView {
     #[serde(deserialize_with = "Option::deserialize")]
     #[schema(required, format = DateTime, examples("2026-06-03T00:00:00Z"))]
     sunset: Option<String>,
-    /// Times of rehearsal in which they are refused as if the end had come, at most 64.
+    /// Rehearsals: periods in which they are refused as after the sunset, at most 64.
     #[serde(default, deserialize_with = "objects")]
     #[schema(max_items = 64)]
     brownouts: Vec<BrownoutView>,
 }
 
-/// A time of rehearsal.
+/// A period in which legacy credentials are refused.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = Brownout)]
@@ -60,22 +60,26 @@ impl LegacyPolicyView {
                 Err(Refusal::bad_request("brownouts: none without a sunset"))
             };
         };
-        let policy = LegacyPolicy::until(moment(sunset, "sunset: not RFC 3339")?);
+        let policy = LegacyPolicy::until(parse_moment("sunset", sunset)?);
         self.brownouts.iter().try_fold(policy, |policy, brownout| {
-            let start = moment(&brownout.start, "brownouts: a start is not RFC 3339")?;
-            let end = moment(&brownout.end, "brownouts: an end is not RFC 3339")?;
+            let start = parse_moment("brownouts: start", &brownout.start)?;
+            let end = parse_moment("brownouts: end", &brownout.end)?;
             let policy = policy.with_brownout(start, end);
             policy.map_err(|error| Refusal::bad_request(format!("brownouts: {error}")))
         })
     }
 }
 
-fn moment(text: &str, fault: &'static str) -> Result<Timestamp, Refusal> {
-    Moment::parse(text).ok_or(Refusal::bad_request(fault))
-}
-
 /// A policy for legacy credentials.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct ShownLegacyPolicy {
-    pub(crate) policy: LegacyPolicyView,
+    policy: LegacyPolicyView,
+}
+
+impl ShownLegacyPolicy {
+    pub(crate) fn new(policy: &LegacyPolicy) -> Self {
+        Self {
+            policy: LegacyPolicyView::from(policy),
+        }
+    }
 }

@@ -1,67 +1,17 @@
-//! `GET /v1/legacy`
+//! Who still uses legacy credentials.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
-use axum::{Json as Answer, extract::State};
 use keyfob::{
-    KeyStore, Tenant, Timestamp,
+    Keyring, Tenant, Timestamp,
+    gateway::Usage,
     legacy::LegacyUse,
     store::{KeyQuery, LegacyQuery},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::{
-    admission::Admitted, authority::Call, control_plane::Plane, legacy::LegacyPolicyView,
-    moment::Moment, refusal::Refusal,
-};
-
-/// Reports who still uses legacy credentials
-///
-/// Of every team, for operators.
-#[utoipa::path(
-    get,
-    path = "/v1/legacy",
-    operation_id = "report_legacy",
-    tag = "Legacy credentials",
-    responses((status = 200, description = "Their use, by namespace.", body = Report)),
-)]
-pub(crate) async fn handle<S: KeyStore + 'static>(
-    State(plane): State<Arc<Plane<S>>>,
-    asked: Admitted,
-) -> Result<Answer<Report>, Refusal> {
-    asked.may(Call::Operate)?;
-    plane
-        .legacy_report(LegacyQuery::every_team())
-        .await
-        .map(Answer)
-}
-
-impl<S: KeyStore> Plane<S> {
-    /// The use of all legacy credentials that a query gives, by namespace.
-    pub(crate) async fn legacy_report(&self, mut query: LegacyQuery) -> Result<Report, Refusal> {
-        query.limit = KeyQuery::LIMIT_MAX;
-        let mut by_namespace: BTreeMap<Tenant, Vec<LegacyUse>> = BTreeMap::new();
-        loop {
-            let page = self.keyring.legacy_report(&query).await?;
-            for found in page.items {
-                let tenant = found.record.tenant.clone();
-                by_namespace.entry(tenant).or_default().push(found);
-            }
-            match page.next {
-                Some(next) => query.after = Some(next),
-                None => break,
-            }
-        }
-        let mut namespaces = Vec::with_capacity(by_namespace.len());
-        for (tenant, found) in by_namespace {
-            let policy = self.keyring.legacy_policy(&tenant).await?;
-            let policy = LegacyPolicyView::from(&policy);
-            namespaces.push(UseOfNamespace::new(&tenant, policy, &found));
-        }
-        Ok(Report { namespaces })
-    }
-}
+use crate::{legacy::policy::LegacyPolicyView, refusal::Refusal, wire::Moment};
 
 /// Who still uses legacy credentials.
 #[derive(Serialize, ToSchema)]
@@ -69,6 +19,28 @@ impl<S: KeyStore> Plane<S> {
 pub(crate) struct Report {
     /// The namespaces that have some.
     namespaces: Vec<UseOfNamespace>,
+}
+
+impl Report {
+    /// The use of all legacy credentials that a query selects, by namespace.
+    pub(crate) async fn read(keyring: &Keyring, query: LegacyQuery) -> Result<Self, Refusal> {
+        let mut by_namespace: BTreeMap<Tenant, Vec<LegacyUse>> = BTreeMap::new();
+        let mut credentials = keyring.walk(LegacyQuery {
+            limit: KeyQuery::LIMIT_MAX,
+            ..query
+        });
+        while let Some(found) = credentials.next().await? {
+            let tenant = found.record.tenant.clone();
+            by_namespace.entry(tenant).or_default().push(found);
+        }
+        let mut namespaces = Vec::with_capacity(by_namespace.len());
+        for (tenant, found) in by_namespace {
+            let policy = keyring.legacy_policy(Some(&tenant)).await?;
+            let policy = LegacyPolicyView::from(&policy);
+            namespaces.push(UseOfNamespace::new(&tenant, policy, &found));
+        }
+        Ok(Self { namespaces })
+    }
 }
 
 /// The use of all legacy credentials of a namespace.
@@ -86,7 +58,7 @@ struct UseOfNamespace {
     refused: u64,
     /// Until when they are accepted.
     policy: LegacyPolicyView,
-    /// One by one.
+    /// Each credential.
     credentials: Vec<UseOfCredential>,
 }
 
@@ -98,7 +70,7 @@ struct UseOfCredential {
     id: String,
     /// The subject that it belonged to where it was issued.
     subject: String,
-    /// Whether the subject was blocked: then it opens nothing.
+    /// Whether the subject was blocked: then the credential opens nothing.
     blocked: bool,
     /// Whether it was revoked.
     revoked: bool,
@@ -113,9 +85,7 @@ impl UseOfNamespace {
     fn new(tenant: &Tenant, policy: LegacyPolicyView, found: &[LegacyUse]) -> Self {
         let usage = || found.iter().filter_map(|found| found.usage.as_ref());
         let last: Option<Timestamp> = usage().filter_map(|usage| usage.last_used).max();
-        let sum = |count: fn(&keyfob::gateway::Usage) -> u64| {
-            usage().map(count).fold(0, u64::saturating_add)
-        };
+        let sum = |count: fn(&Usage) -> u64| usage().map(count).fold(0, u64::saturating_add);
         Self {
             team: tenant.team.as_str().to_owned(),
             namespace: tenant.namespace.as_str().to_owned(),

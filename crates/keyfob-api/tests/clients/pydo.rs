@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use tokio::task::spawn_blocking;
 
 use crate::{
-    fixture::Plane,
+    fixture::Fixture,
     python::{Environment, run, sources},
     served::Served,
 };
@@ -22,7 +22,7 @@ async fn the_published_client_is_served() {
     };
     let limits = Limits::default();
     let quota = NonZeroU32::new(QUOTA).expect("not zero");
-    let plane = Plane::with_limits(Limits {
+    let plane = Fixture::with_limits(Limits {
         caller: Quota::new(quota, limits.caller.per * 60),
         ..limits
     });

@@ -6,7 +6,7 @@ use keyfob_api::{Limits, Quota, Right};
 use tokio::task::spawn_blocking;
 
 use crate::{
-    fixture::Plane,
+    fixture::Fixture,
     python::{Environment, run},
     served::Served,
 };
@@ -19,7 +19,7 @@ async fn what_a_fuzzer_asks_is_answered_as_documented() {
         return;
     };
     let limits = Limits::default();
-    let plane = Plane::with_limits(Limits {
+    let plane = Fixture::with_limits(Limits {
         caller: Quota::new(NonZeroU32::MAX, limits.caller.per),
         refused: Quota::new(NonZeroU32::MAX, limits.refused.per),
         ..limits

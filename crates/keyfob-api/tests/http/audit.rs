@@ -3,7 +3,7 @@
 use keyfob_api::Right;
 use serde_json::{Value, json};
 
-use crate::fixture::Plane;
+use crate::fixture::Fixture;
 
 fn actions(page: &Value) -> Vec<&str> {
     let events = page["events"].as_array().unwrap();
@@ -14,8 +14,8 @@ fn actions(page: &Value) -> Vec<&str> {
 }
 
 /// Bob's key, which was made at 10:30, switched off by Ada at 10:31, and on by an operator at 10:32.
-async fn history() -> (Plane, String, String, String) {
-    let plane = Plane::new();
+async fn history() -> (Fixture, String, String, String) {
+    let plane = Fixture::new();
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
     let operator = plane.control_key("ops", "olga", Right::Operator).await;
     plane.key("rival", "fn-r", "rita", "hers").await;

@@ -8,7 +8,7 @@ use keyfob::{Owner, Scopes, name::UserId};
 use keyfob_api::{Right, Rights};
 use serde_json::{Value, json};
 
-use crate::fixture::Plane;
+use crate::fixture::Fixture;
 
 /// What comes of a call: for a control key without any right, with `function:read`,
 /// `function:admin`, `team:read`, `team:admin` and `operator`.
@@ -99,8 +99,8 @@ const OF_A_TEAM: [(&str, &str, Row, Row); 29] = [
 ];
 
 /// Alice of acme, with one role, in a plane with Bob of acme and Rita of the rival.
-async fn plane_with(role: Option<Right>) -> (Plane, String) {
-    let plane = Plane::new();
+async fn plane_with(role: Option<Right>) -> (Fixture, String) {
+    let plane = Fixture::new();
     plane.key("acme", "fn-a", "carol", "hers").await;
     plane.key("rival", "fn-r", "rita", "hers").await;
     let alice = if let Some(right) = role {
@@ -242,7 +242,7 @@ fn every_documented_call_is_in_a_table_or_has_tests_of_its_own() {
             .replace("/bot/", "/{service_id}/");
         ((*method).to_owned(), path)
     }));
-    let document = serde_json::to_value(ControlPlane::<MemoryStore>::openapi()).unwrap();
+    let document = serde_json::to_value(ControlPlane::openapi()).unwrap();
     for (path, calls) in document["paths"].as_object().unwrap() {
         for method in calls.as_object().unwrap().keys() {
             let call = (method.to_uppercase(), path.clone());
@@ -386,7 +386,7 @@ fn control_key(scopes: &[&str]) -> keyfob::NewKey {
 
 #[tokio::test]
 async fn a_namespace_that_is_called_as_another_teams_control_opens_nothing() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     // The rival was first to take the name.
     let squatter = plane.key("rival", "control:acme", "rita", "squatter").await;
     let own = plane.key("rival", "control", "rita", "none").await;
@@ -425,7 +425,7 @@ async fn a_namespace_that_is_called_as_another_teams_control_opens_nothing() {
 
 #[tokio::test]
 async fn a_right_that_is_taken_away_is_gone_at_once() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let alice = plane
         .control_key("acme", "alice", Right::FunctionRead)
         .await;

@@ -7,10 +7,10 @@ use keyfob::MemoryStore;
 use keyfob_api::ControlPlane;
 use serde_json::{Value, json};
 
-use crate::fixture::{Answer, Plane};
+use crate::fixture::{Answer, Fixture};
 
 fn document() -> Value {
-    serde_json::to_value(ControlPlane::<MemoryStore>::openapi()).expect("the document is JSON")
+    serde_json::to_value(ControlPlane::openapi()).expect("the document is JSON")
 }
 
 /// `KEYFOB_WRITE_OPENAPI=1 cargo test -p keyfob-api document` writes it anew.
@@ -28,14 +28,14 @@ fn the_committed_document_is_the_generated_one() {
     );
 }
 
-async fn get(plane: &Plane, path: &str) -> Answer {
+async fn get(plane: &Fixture, path: &str) -> Answer {
     let request = Request::get(path).body(Body::empty());
     plane.send(request.expect("a request")).await
 }
 
 #[tokio::test]
 async fn the_document_is_served_to_anybody() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let served = get(&plane, "/openapi.json").await;
     assert_eq!(served.header("content-type"), "application/json");
     assert_eq!(served.header("cache-control"), "public, max-age=300");
@@ -222,7 +222,7 @@ fn the_document_keeps_what_is_published() {
 
 #[tokio::test]
 async fn the_page_comes_from_here_alone() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let moved = get(&plane, "/docs").await;
     assert_eq!((moved.status, moved.header("location")), (308, "/docs/"));
     let page = get(&plane, "/docs/").await;

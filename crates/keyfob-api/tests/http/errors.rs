@@ -7,7 +7,7 @@ use axum::{
 use keyfob_api::Right;
 use serde_json::json;
 
-use crate::fixture::Plane;
+use crate::fixture::Fixture;
 
 const KEYS: &str = "/v2/functions/namespaces/fn-a/keys";
 
@@ -17,8 +17,8 @@ fn post(token: &str, path: &str) -> Builder {
         .header("content-type", "application/json")
 }
 
-async fn plane() -> (Plane, String) {
-    let plane = Plane::new();
+async fn plane() -> (Fixture, String) {
+    let plane = Fixture::new();
     plane.key("acme", "fn-a", "alice", "old").await;
     let alice = plane.control_key("acme", "alice", Right::TeamAdmin).await;
     (plane, alice)
@@ -33,20 +33,20 @@ async fn what_does_not_fit_is_refused_with_its_field_and_never_repeated() {
         (format!("{{{secret}"), "body: not JSON (line 1, column 2)"),
         (
             format!("\"{secret}\""),
-            "body: not what is expected (line 1, column 45)",
+            "body: not of the expected type (line 1, column 45)",
         ),
         (
             "[\"a\"]".to_owned(),
-            "body: not what is expected (line 1, column 0)",
+            "body: not of the expected type (line 1, column 0)",
         ),
         (
             "{\"name\": \"a\", \"owner\": [\"user\", \"bob\"]}".to_owned(),
-            "owner: not what is expected (line 1, column 23)",
+            "owner: not of the expected type (line 1, column 23)",
         ),
         ("{}".to_owned(), "name: missing"),
         (
             format!("{{\"name\": [\"{secret}\"]}}"),
-            "name: not what is expected (line 1, column 9)",
+            "name: not of the expected type (line 1, column 9)",
         ),
         (
             format!("{{\"{secret}\": 1}}"),
@@ -54,15 +54,15 @@ async fn what_does_not_fit_is_refused_with_its_field_and_never_repeated() {
         ),
         (
             format!("{{\"name\": \"a\", \"name\": \"{secret}\"}}"),
-            "name: there twice (line 1, column 20)",
+            "name: repeated (line 1, column 20)",
         ),
         (
             format!("{{\"name\": \"a\", \"labels\": {{\"{secret}\": 1}}}}"),
-            "labels: not what is expected (line 1, column 73)",
+            "labels: not of the expected type (line 1, column 73)",
         ),
         (
             format!("{{\"name\": \"a\", \"owner\": {{\"type\": \"{secret}\", \"id\": \"b\"}}}}"),
-            "owner: not what is expected (line 1, column 77)",
+            "owner: not of the expected type (line 1, column 77)",
         ),
         (
             "{\"name\": \"a\"} {}".to_owned(),
@@ -87,7 +87,7 @@ async fn what_does_not_fit_is_refused_with_its_field_and_never_repeated() {
         ),
         (
             format!("{{\"name\": \"a\", \"expires_at\": \"{secret}\"}}"),
-            "expires_at: not RFC 3339",
+            "expires_at: not a time as in 2025-12-19T10:30:00Z (RFC 3339)",
         ),
         (
             "{\"name\": \"a\", \"expires_in\": \"1h\", \"expires_at\": \"2026-01-01T00:00:00Z\"}"
@@ -108,7 +108,7 @@ async fn what_does_not_fit_is_refused_with_its_field_and_never_repeated() {
         ),
         (
             "{\"name\": \"a\", \"scopes\": [\"*\", \"a\"]}".to_owned(),
-            "scopes: * stands for every scope, and alone",
+            "scopes: * means every scope, and must be the only one",
         ),
         (
             "{\"name\": \"a\", \"owner\": {\"type\": \"user\", \"id\": \"\"}}".to_owned(),
@@ -132,13 +132,13 @@ async fn a_query_that_does_not_fit_is_refused() {
         ("limit=1001", "limit: not a number from 1 to 1000"),
         ("limit=x", "limit: not a number from 1 to 1000"),
         ("cursor=x", "cursor: not one that was given out"),
-        ("owner=alice", "owner: not user:NAME or service:NAME"),
+        ("owner=alice", "owner: must be user:NAME or service:NAME"),
         ("owner=user:", "user is empty"),
         ("status=expired", "status: not active, disabled or revoked"),
         ("label=x", "label: not NAME:VALUE"),
         (
             "limit=1&limit=2",
-            "query: a parameter is malformed or there twice",
+            "query: a parameter is malformed or repeated",
         ),
     ] {
         let answer = plane
@@ -147,8 +147,8 @@ async fn a_query_that_does_not_fit_is_refused() {
         assert_eq!(answer.refused(400, "bad_request"), message, "{query}");
     }
     for (query, message) in [
-        ("since=yesterday", "since: not RFC 3339"),
-        ("until=1", "until: not RFC 3339"),
+        ("since=yesterday", "since: not a time as in 2025-12-19T10:30:00Z (RFC 3339)"),
+        ("until=1", "until: not a time as in 2025-12-19T10:30:00Z (RFC 3339)"),
         (
             "key=x",
             "key: not the identifier of a key or of a legacy credential",

@@ -17,14 +17,14 @@ use serde_json::json;
 
 use crate::{
     failing::{Failing, Fault},
-    fixture::{Answer, Plane},
+    fixture::{Answer, Fixture},
 };
 
 const KEYS: &str = "/v2/functions/namespaces/fn-a/keys";
 
 #[tokio::test]
 async fn our_own_faults_are_never_the_callers() {
-    let plane = Plane::over(Failing::default(), Limits::default());
+    let plane = Fixture::over(Failing::default(), Limits::default());
     plane.key("acme", "fn-a", "bob", "his").await;
     let alice = plane.control_key("acme", "alice", Right::TeamAdmin).await;
     let fault = &plane.keyring.store().fault;
@@ -74,7 +74,7 @@ async fn our_own_faults_are_never_the_callers() {
 
 #[tokio::test]
 async fn an_index_that_is_not_ready_refuses_nobody_with_401() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let token =
         "dof_v1_00000000000000000000000000000000:dof_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI";
     let answer = plane.ask(token, "GET", "/v1/caller", ()).await;
@@ -129,14 +129,14 @@ impl Authenticate for Careless {
 
 #[tokio::test(start_paused = true)]
 async fn others_can_authenticate_and_their_faults_are_bounded() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     plane.key("acme", "fn-a", "bob", "his").await;
     let build = |slow, panics: &Arc<AtomicBool>| {
         let careless = Careless {
             slow,
             panics: Arc::clone(panics),
         };
-        ControlPlane::new(Arc::clone(&plane.keyring), plane.verifier.clone())
+        ControlPlane::new(Arc::clone(&plane.keyring))
             .with_authenticate(careless)
             .into_router()
     };
@@ -153,7 +153,7 @@ async fn others_can_authenticate_and_their_faults_are_bounded() {
     let caller = Answer::of(&router, ask(Some("alice"))).await.expect(200);
     assert_eq!(
         caller["actor"]["owner"],
-        json!({"type": "user", "id": "alice"})
+        json!("user:alice")
     );
     Answer::of(&router, ask(None))
         .await

@@ -7,7 +7,7 @@ use keyfob::{
 use keyfob_api::{Right, first_credential};
 use serde_json::{Value, json};
 
-use crate::fixture::Plane;
+use crate::fixture::Fixture;
 
 fn credential(made: &Value) -> String {
     let key = &made["access_key"];
@@ -20,7 +20,7 @@ fn credential(made: &Value) -> String {
 
 #[tokio::test]
 async fn the_first_credential_is_where_all_others_come_from() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let context = Context::new(Actor::system(), plane.now());
     let owner = || Owner::User(UserId::new("olga").unwrap());
     let first = first_credential(
@@ -47,7 +47,7 @@ async fn the_first_credential_is_where_all_others_come_from() {
     let keys = "/v2/functions/namespaces/control:acme/keys";
     let body = json!({
         "name": "ada",
-        "owner": {"type": "user", "id": "ada"},
+        "owner": "user:ada",
         "scopes": ["team:admin"],
         "expires_in": "30d",
     });

@@ -26,14 +26,14 @@ use tower::ServiceExt as _;
 pub(crate) const NOW: i64 = 1_766_140_200;
 
 /// A control plane, and the keyring behind it.
-pub(crate) struct Plane<S = MemoryStore> {
+pub(crate) struct Fixture<S = MemoryStore> {
     pub(crate) router: Router,
     pub(crate) keyring: Arc<Keyring<S>>,
     pub(crate) verifier: Verifier,
     clock: Arc<AtomicI64>,
 }
 
-impl Plane {
+impl Fixture {
     pub(crate) fn new() -> Self {
         Self::with_limits(Limits::default())
     }
@@ -43,7 +43,7 @@ impl Plane {
     }
 }
 
-impl<S: KeyStore + 'static> Plane<S> {
+impl<S: KeyStore + 'static> Fixture {
     pub(crate) fn over(store: S, limits: Limits) -> Self {
         let index = Arc::new(Index::new());
         let format = KeyFormat::new("dof").expect("a prefix");

@@ -3,13 +3,13 @@
 use keyfob_api::Right;
 use serde_json::json;
 
-use crate::fixture::Plane;
+use crate::fixture::Fixture;
 
 const KEYS: &str = "/v2/functions/namespaces/fn-a/keys";
 
 #[tokio::test]
 async fn a_key_lives_as_published() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let alice = plane
         .control_key("acme", "alice", Right::FunctionAdmin)
         .await;

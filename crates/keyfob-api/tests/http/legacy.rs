@@ -10,14 +10,14 @@ use keyfob::{
 use keyfob_api::Right;
 use serde_json::json;
 
-use crate::fixture::{Plane, tenant};
+use crate::fixture::{Fixture, tenant};
 
 /// `OpenWhisk`'s own public example.
 const SUBJECTS: &str = r#"{"_id": "guest", "subject": "guest", "namespaces": [{"name": "guest", "uuid": "23bc46b1-71f6-4ed5-8c54-816aa4f8c502", "key": "123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP"}]}"#;
 pub(crate) const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
 
 /// Gives acme the namespace `guest` with its legacy credential, accepted for an hour.
-pub(crate) async fn import_guest(plane: &Plane) -> Tenant {
+pub(crate) async fn import_guest(plane: &Fixture) -> Tenant {
     let guest = tenant("acme", "guest");
     let context = plane.context();
     let team = guest.team.clone();
@@ -36,7 +36,7 @@ pub(crate) async fn import_guest(plane: &Plane) -> Tenant {
 
 #[tokio::test]
 async fn it_is_seen_who_still_uses_the_old_model() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
     let operator = plane.control_key("ops", "olga", Right::Operator).await;
     import_guest(&plane).await;
@@ -76,7 +76,7 @@ async fn it_is_seen_who_still_uses_the_old_model() {
 
 #[tokio::test]
 async fn the_old_model_is_rehearsed_cut_off_and_taken_back() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
     let operator = plane.control_key("ops", "olga", Right::Operator).await;
     import_guest(&plane).await;
@@ -90,7 +90,7 @@ async fn the_old_model_is_rehearsed_cut_off_and_taken_back() {
         .await
         .expect(200);
     assert_eq!(set["policy"], rehearsed);
-    let works = |plane: &Plane| {
+    let works = |plane: &Fixture| {
         let access = Access::to("guest");
         plane
             .verifier
@@ -148,7 +148,7 @@ async fn the_old_model_is_rehearsed_cut_off_and_taken_back() {
 
 #[tokio::test]
 async fn a_cut_off_can_be_undone_to_no_policy_of_its_own() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
     let operator = plane.control_key("ops", "olga", Right::Operator).await;
     import_guest(&plane).await;
@@ -175,14 +175,14 @@ async fn a_cut_off_can_be_undone_to_no_policy_of_its_own() {
 
 #[tokio::test]
 async fn a_legacy_policy_and_a_legacy_credential_are_what_they_must_be() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
     import_guest(&plane).await;
     let uuid = GUEST.split_once(':').unwrap().0;
     let policy = "/v2/functions/namespaces/guest/legacy-policy";
     for (bad, message) in [
         (json!({}), "sunset: missing"),
-        (json!({"sunset": "soon"}), "sunset: not RFC 3339"),
+        (json!({"sunset": "soon"}), "sunset: not a time as in 2025-12-19T10:30:00Z (RFC 3339)"),
         (
             json!({"sunset": null, "brownouts": [{"start": "x", "end": "y"}]}),
             "brownouts: none without a sunset",

@@ -4,18 +4,18 @@ use keyfob::{Access, gateway::Usage, key::CredentialId, store::KeyStore as _};
 use keyfob_api::Right;
 use serde_json::{Value, json};
 
-use crate::fixture::Plane;
+use crate::fixture::Fixture;
 
 const KEYS: &str = "/v2/functions/namespaces/fn-a/keys";
 
-async fn plane() -> (Plane, String) {
-    let plane = Plane::new();
+async fn plane() -> (Fixture, String) {
+    let plane = Fixture::new();
     plane.key("acme", "fn-a", "bob", "his").await;
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
     (plane, admin)
 }
 
-fn works(plane: &Plane, credential: &str) -> bool {
+fn works(plane: &Fixture, credential: &str) -> bool {
     let access = Access::to("fn-a");
     let verdict = plane
         .verifier
@@ -37,7 +37,7 @@ async fn a_key_tells_all_about_itself_but_the_secret() {
     let (plane, admin) = plane().await;
     let body = json!({
         "name": "deploy",
-        "owner": {"type": "service", "id": "deploy-bot"},
+        "owner": "service:deploy-bot",
         "scopes": ["function:invoke"],
         "labels": {"environment": "production"},
         "not_before": "2025-12-19T11:00:00Z",
@@ -63,8 +63,8 @@ async fn a_key_tells_all_about_itself_but_the_secret() {
             "updated_at": "2025-12-19T10:30:00Z",
             "last_used_at": null,
             "namespace": "fn-a",
-            "owner": {"type": "service", "id": "deploy-bot"},
-            "creator": {"owner": {"type": "user", "id": "ada"}, "credential": control},
+            "owner": "service:deploy-bot",
+            "creator": {"owner": "user:ada", "credential": control},
             "status": "not_yet_valid",
             "scopes": ["function:invoke"],
             "labels": {"environment": "production"},
@@ -94,7 +94,7 @@ async fn a_key_tells_all_about_itself_but_the_secret() {
         revoked["revocation"],
         json!({
             "at": "2025-12-19T11:30:00Z",
-            "by": {"owner": {"type": "user", "id": "ada"}, "credential": control},
+            "by": {"owner": "user:ada", "credential": control},
             "cause": "key",
             "reason": "over",
         })
@@ -217,7 +217,7 @@ async fn a_change_is_made_to_what_was_seen() {
     let nothing = put("*", json!({})).await.refused(400, "bad_request");
     assert_eq!(
         nothing,
-        "body: name, labels, scopes or expires_at must be there"
+        "body: needs name, labels, scopes or expires_at"
     );
     // What an old tag refuses is refused to a rotation as well.
     let request = axum::http::Request::post(format!("{one}/rotate"))

@@ -3,10 +3,10 @@
 use keyfob_api::Right;
 use serde_json::{Value, json};
 
-use crate::fixture::Plane;
+use crate::fixture::Fixture;
 
-async fn plane() -> (Plane, String) {
-    let plane = Plane::new();
+async fn plane() -> (Fixture, String) {
+    let plane = Fixture::new();
     plane.key("acme", "fn-a", "bob", "his").await;
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
     (plane, admin)

@@ -3,12 +3,12 @@
 use keyfob_api::Right;
 use serde_json::json;
 
-use crate::fixture::Plane;
+use crate::fixture::Fixture;
 
 const KEYS: &str = "/v2/functions/namespaces/fn-a/keys";
 
-async fn plane() -> (Plane, String) {
-    let plane = Plane::new();
+async fn plane() -> (Fixture, String) {
+    let plane = Fixture::new();
     plane.key("acme", "fn-a", "bob", "his").await;
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
     (plane, admin)
@@ -101,7 +101,7 @@ async fn a_policy_says_what_keys_may_be() {
         ),
         (
             json!({"keys_per_owner": -1}),
-            "keys_per_owner: not what is expected (line 1, column 20)",
+            "keys_per_owner: not of the expected type (line 1, column 20)",
         ),
     ] {
         let answer = plane.ask(&admin, "PUT", policy, bad).await;

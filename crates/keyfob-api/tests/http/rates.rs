@@ -4,7 +4,7 @@ use std::{num::NonZeroU32, time::Duration};
 
 use keyfob_api::{Limits, Quota, Right};
 
-use crate::fixture::Plane;
+use crate::fixture::Fixture;
 
 #[tokio::test]
 async fn a_busy_caller_is_slowed_down_and_nobody_else() {
@@ -12,7 +12,7 @@ async fn a_busy_caller_is_slowed_down_and_nobody_else() {
         caller: Quota::new(NonZeroU32::new(3).unwrap(), Duration::from_mins(1)),
         ..Limits::default()
     };
-    let plane = Plane::with_limits(limits);
+    let plane = Fixture::with_limits(limits);
     let alice = plane
         .control_key("acme", "alice", Right::FunctionRead)
         .await;
@@ -43,7 +43,7 @@ async fn guesses_lock_nobody_out() {
         refused: Quota::new(NonZeroU32::new(5).unwrap(), Duration::from_mins(1)),
         ..Limits::default()
     };
-    let plane = Plane::with_limits(limits);
+    let plane = Fixture::with_limits(limits);
     let alice = plane
         .control_key("acme", "alice", Right::FunctionRead)
         .await;

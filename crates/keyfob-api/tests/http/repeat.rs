@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use crate::{
     failing::{Failing, Fault},
-    fixture::{Answer, Plane, tenant},
+    fixture::{Answer, Fixture, tenant},
 };
 
 const KEYS: &str = "/v2/functions/namespaces/fn-a/keys";
@@ -25,8 +25,8 @@ fn request(token: &str, under: &str, body: &Value) -> Request<Body> {
         .unwrap()
 }
 
-async fn plane() -> (Plane, String) {
-    let plane = Plane::new();
+async fn plane() -> (Fixture, String) {
+    let plane = Fixture::new();
     plane.key("acme", "fn-a", "bob", "his").await;
     let alice = plane
         .control_key("acme", "alice", Right::FunctionAdmin)
@@ -43,7 +43,7 @@ fn credential(made: &Value) -> String {
     )
 }
 
-fn works<S: KeyStore + 'static>(plane: &Plane<S>, credential: &str) -> bool {
+fn works<S: KeyStore + 'static>(plane: &Fixture, credential: &str) -> bool {
     let access = Access::to("fn-a");
     let verdict = plane
         .verifier
@@ -196,7 +196,7 @@ async fn the_word_for_a_repetition_must_be_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repetitions_at_once_leave_one_key() {
     // Each step of one lets the others go on.
-    let plane = Plane::over(Failing::default(), Limits::default());
+    let plane = Fixture::over(Failing::default(), Limits::default());
     plane.key("acme", "fn-a", "bob", "his").await;
     let alice = plane
         .control_key("acme", "alice", Right::FunctionAdmin)
@@ -232,7 +232,7 @@ async fn repetitions_at_once_leave_one_key() {
 
 #[tokio::test]
 async fn a_creation_whose_answer_got_lost_can_be_repeated() {
-    let plane = Plane::over(Failing::default(), Limits::default());
+    let plane = Fixture::over(Failing::default(), Limits::default());
     plane.key("acme", "fn-a", "bob", "his").await;
     let alice = plane
         .control_key("acme", "alice", Right::FunctionAdmin)
@@ -254,8 +254,8 @@ async fn a_creation_whose_answer_got_lost_can_be_repeated() {
 #[tokio::test]
 async fn two_processes_leave_one_key_without_unique_names() {
     let store = Arc::new(Failing::default());
-    let one = Plane::over(Arc::clone(&store), Limits::default());
-    let two = Plane::over(Arc::clone(&store), Limits::default());
+    let one = Fixture::over(Arc::clone(&store), Limits::default());
+    let two = Fixture::over(Arc::clone(&store), Limits::default());
     one.key("acme", "fn-a", "bob", "his").await;
     let alice = one.control_key("acme", "alice", Right::FunctionAdmin).await;
     let policy = Policy {
@@ -307,12 +307,12 @@ impl Authenticate for Machines {
 
 #[tokio::test]
 async fn callers_without_a_name_do_not_take_each_others_keys() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     plane.key("acme", "fn-a", "bob", "his").await;
-    let router = ControlPlane::new(Arc::clone(&plane.keyring), plane.verifier.clone())
+    let router = ControlPlane::new(Arc::clone(&plane.keyring))
         .with_authenticate(Machines)
         .into_router();
-    let body = json!({"name": "laptop", "owner": {"type": "service", "id": "builder"}});
+    let body = json!({"name": "laptop", "owner": "service:builder"});
     let create = async |credential: Option<&str>| {
         let mut request = request("", "one", &body);
         if let Some(credential) = credential {
@@ -333,6 +333,6 @@ async fn callers_without_a_name_do_not_take_each_others_keys() {
     let nobody = create(None).await.refused(400, "bad_request");
     assert_eq!(
         nobody,
-        "Idempotency-Key: not for callers who cannot be told apart"
+        "Idempotency-Key: not for callers without a name or a credential"
     );
 }

@@ -10,9 +10,9 @@ use keyfob::{
 use keyfob_api::Right;
 use serde_json::{Value, json};
 
-use crate::fixture::{Plane, tenant};
+use crate::fixture::{Fixture, tenant};
 
-fn works(plane: &Plane, namespace: &str, credential: &str) -> bool {
+fn works(plane: &Fixture, namespace: &str, credential: &str) -> bool {
     let access = Access::to(namespace);
     let verdict = plane
         .verifier
@@ -22,7 +22,7 @@ fn works(plane: &Plane, namespace: &str, credential: &str) -> bool {
 
 #[tokio::test]
 async fn a_member_who_leaves_loses_all_keys_and_nobody_else_does() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
     let bob = plane.control_key("acme", "bob", Right::FunctionAdmin).await;
     let (one, info) = plane.key("acme", "fn-a", "bob", "one").await;
@@ -78,7 +78,7 @@ async fn a_member_who_leaves_loses_all_keys_and_nobody_else_does() {
     assert_eq!(preview["count"], 0);
     // Nothing can be made for him, until he is back; and then nothing old works.
     let keys = "/v2/functions/namespaces/fn-a/keys";
-    let new = json!({"name": "new", "owner": {"type": "user", "id": "bob"}});
+    let new = json!({"name": "new", "owner": "user:bob"});
     let refused = plane
         .ask(&admin, "POST", keys, new.clone())
         .await
@@ -107,7 +107,7 @@ async fn a_member_who_leaves_loses_all_keys_and_nobody_else_does() {
 
 #[tokio::test]
 async fn what_has_ended_already_is_not_said_to_stop() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
     let bob = Owner::User(keyfob::name::UserId::new("bob").unwrap());
     let names = ["short", "long", "off"].map(|name| KeyName::new(name).unwrap());
@@ -142,12 +142,12 @@ async fn what_has_ended_already_is_not_said_to_stop() {
 
 #[tokio::test]
 async fn a_service_survives_its_maker_and_can_be_removed_itself() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
     let boss = plane.control_key("acme", "boss", Right::TeamAdmin).await;
     plane.key("acme", "fn-a", "ada", "hers").await;
     let keys = "/v2/functions/namespaces/fn-a/keys";
-    let body = json!({"name": "deploy", "owner": {"type": "service", "id": "bot"}});
+    let body = json!({"name": "deploy", "owner": "service:bot"});
     let made = plane.ask(&admin, "POST", keys, body).await.expect(201);
     let key = &made["access_key"];
     let key = format!(
@@ -210,7 +210,7 @@ async fn keys_are_revoked_by_the_target() {
         ),
         ("team", Value::Null, &[]),
     ] {
-        let plane = Plane::new();
+        let plane = Fixture::new();
         let operator = plane.control_key("ops", "olga", Right::Operator).await;
         let mut keys = Vec::new();
         for (name, namespace, user) in [
@@ -241,7 +241,7 @@ async fn keys_are_revoked_by_the_target() {
         let (new, _) = plane.key("acme", "fn-a", "bob", "new").await;
         assert!(works(&plane, "fn-a", new.expose()));
     }
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let operator = plane.control_key("ops", "olga", Right::Operator).await;
     plane.key("rival", "fn-r", "rita", "hers").await;
     let path = "/v1/teams/acme/revocations";
@@ -260,7 +260,7 @@ async fn keys_are_revoked_by_the_target() {
 
 #[tokio::test]
 async fn a_team_ends_and_begins_again() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let operator = plane.control_key("ops", "olga", Right::Operator).await;
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
     let (key, _) = plane.key("acme", "fn-a", "bob", "his").await;

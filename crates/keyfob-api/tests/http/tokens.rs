@@ -13,11 +13,11 @@ use serde_json::{Value, json};
 
 use crate::{
     failing::{Failing, Fault},
-    fixture::{Answer, Plane, tenant},
+    fixture::{Answer, Fixture, tenant},
     legacy::{GUEST, import_guest},
 };
 
-fn works(plane: &Plane, namespace: &str, credential: &str) -> bool {
+fn works(plane: &Fixture, namespace: &str, credential: &str) -> bool {
     let access = Access::to(namespace);
     let verdict = plane
         .verifier
@@ -26,7 +26,7 @@ fn works(plane: &Plane, namespace: &str, credential: &str) -> bool {
 }
 
 async fn form<S: KeyStore + 'static>(
-    plane: &Plane<S>,
+    plane: &Fixture,
     path: &str,
     token: Option<&str>,
     body: String,
@@ -41,7 +41,7 @@ async fn form<S: KeyStore + 'static>(
 
 #[tokio::test]
 async fn a_working_credential_is_described_and_every_other_is_not() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let reader = plane.control_key("acme", "gateway", Right::TeamRead).await;
     let operator = plane.control_key("ops", "olga", Right::Operator).await;
     let member = plane.control_key("acme", "bob", Right::FunctionAdmin).await;
@@ -70,7 +70,7 @@ async fn a_working_credential_is_described_and_every_other_is_not() {
             "aud": "fn-a",
             "team": "acme",
             "exp": end.as_unix(),
-            "owner": {"type": "user", "id": "alice"},
+            "owner": "user:alice",
         })
     );
     let told = form(
@@ -118,13 +118,13 @@ async fn a_working_credential_is_described_and_every_other_is_not() {
     let missing = form(&plane, "/v1/introspect", Some(&reader), "tok=x".to_owned()).await;
     assert_eq!(
         missing.refused(400, "bad_request"),
-        "token: missing, or there twice"
+        "token: missing or repeated"
     );
 }
 
 #[tokio::test]
 async fn whoever_holds_a_key_can_end_it() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let (key, info) = plane.key("acme", "fn-a", "alice", "hers").await;
     let (other, _) = plane.key("acme", "fn-a", "alice", "other").await;
     let revoke = async |token: &str| {
@@ -174,7 +174,7 @@ async fn whoever_holds_a_key_can_end_it() {
 #[tokio::test]
 async fn what_another_process_has_just_made_is_ended_too() {
     let store = Arc::new(MemoryStore::new());
-    let plane = Plane::over(Arc::clone(&store), Limits::default());
+    let plane = Fixture::over(Arc::clone(&store), Limits::default());
     let operator = plane.control_key("ops", "root", Right::Operator).await;
     let elsewhere = Keyring::new(store, *plane.keyring.format());
     let context = plane.context();
@@ -214,7 +214,7 @@ async fn what_another_process_has_just_made_is_ended_too() {
 
 #[tokio::test]
 async fn a_revocation_that_cannot_be_made_sure_of_is_not_acknowledged() {
-    let plane = Plane::over(Failing::default(), Limits::default());
+    let plane = Fixture::over(Failing::default(), Limits::default());
     let (key, _) = plane.key("acme", "fn-a", "alice", "hers").await;
     let unknown = key.expose().replace(&key.expose()[7..39], &"0".repeat(32));
     plane.keyring.store().fault.store(Fault::Feed);
@@ -235,7 +235,7 @@ async fn guesses_at_keys_to_end_are_bounded() {
         refused: keyfob_api::Quota::new(five, std::time::Duration::from_mins(1)),
         ..Limits::default()
     };
-    let plane = Plane::with_limits(limits);
+    let plane = Fixture::with_limits(limits);
     let (key, _) = plane.key("acme", "fn-a", "alice", "hers").await;
     for _ in 0..5 {
         form(&plane, "/v1/revoke", None, "token=x".to_owned())
@@ -251,7 +251,7 @@ async fn guesses_at_keys_to_end_are_bounded() {
 
 #[tokio::test]
 async fn what_was_found_in_the_open_is_revoked() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let operator = plane.control_key("ops", "olga", Right::Operator).await;
     let format = plane.keyring.format();
     let (key, info) = plane.key("acme", "fn-a", "alice", "hers").await;
@@ -356,7 +356,7 @@ async fn a_secret_in_the_place_of_a_leak_reaches_no_trail() {
         |text| secret(text).to_owned(),
         |text| (0..20).fold(encoded(text), |text, _| text.replace('%', "%25")),
     ];
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let operator = plane.control_key("ops", "olga", Right::Operator).await;
     import_guest(&plane).await;
     let (other, _) = plane.key("acme", "fn-a", "alice", "other").await;

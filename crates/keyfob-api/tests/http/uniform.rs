@@ -4,7 +4,7 @@ use axum::{body::Body, http::Request};
 use keyfob_api::{Right, Rights};
 use serde_json::json;
 
-use crate::fixture::{Answer, Plane};
+use crate::fixture::{Answer, Fixture};
 
 const KEYS: &str = "/v2/functions/namespaces/fn-a/keys";
 
@@ -34,7 +34,7 @@ async fn a_foreign_thing_and_one_that_does_not_exist_look_the_same() {
         Right::TeamRead,
         Right::TeamAdmin,
     ] {
-        let plane = Plane::new();
+        let plane = Fixture::new();
         plane.key("acme", "fn-a", "alice", "old").await;
         let (_, foreign) = plane.key("rival", "fn-r", "rita", "hers").await;
         let (_, member) = plane.key("acme", "fn-a", "bob", "his").await;
@@ -92,7 +92,7 @@ async fn a_foreign_thing_and_one_that_does_not_exist_look_the_same() {
 
 #[tokio::test]
 async fn whoever_is_not_let_in_learns_nothing_of_why() {
-    let plane = Plane::new();
+    let plane = Fixture::new();
     let alice = plane.control_key("acme", "alice", Right::TeamAdmin).await;
     let context = plane.context();
     let control = crate::fixture::tenant("acme", "control:acme");

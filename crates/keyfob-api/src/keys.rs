@@ -1,0 +1,484 @@
+//! Access keys.
+
+mod forms;
+mod labels;
+mod precondition;
+mod repeat;
+mod rights;
+mod view;
+
+use std::{collections::HashMap, sync::Arc};
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use keyfob::{
+    IssuedKey, KeyId, KeyInfo, Timestamp,
+    gateway::Usage,
+    key::CredentialId,
+    manage::{Authority, Policy, Rotation},
+};
+
+pub(crate) use view::AccessKey;
+
+use crate::{
+    authority::{Call, Relation, decide},
+    body::{JsonBody, OptionalJson, Query},
+    caller_context::CallerContext,
+    control_keys::is_control,
+    keys::{
+        forms::{CreateKey, ListKeys, RotateKey, UpdateKey},
+        precondition::{IfMatch, etag},
+        repeat::{Creation, IdempotencyKey},
+        rights::{refuse_growth, refuse_takeover},
+        view::{CreatedKey, KeyList, ShownKey},
+    },
+    refusal::Refusal,
+    state::AppState,
+    wire::{Done, ReasonBody},
+};
+
+/// Lists access keys
+///
+/// Without parameters it is the whole list. Callers with `team:read` see everybody's keys, others
+/// their own.
+#[utoipa::path(
+    get,
+    path = "/v2/functions/namespaces/{namespace_id}/keys",
+    operation_id = "list_keys",
+    tag = "Access keys",
+    params(
+        ("namespace_id" = String, Path, description = "The namespace."),
+        ListKeys,
+    ),
+    responses((status = 200, description = "The keys.", body = KeyList)),
+)]
+pub(crate) async fn list(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(namespace): Path<String>,
+    Query(filter): Query<ListKeys>,
+) -> Result<Json<KeyList>, Refusal> {
+    caller.require(Call::ListKeys)?;
+    let tenant = state.tenant(&caller, &namespace).await?;
+    let mut query = filter.parse(&tenant)?;
+    if decide(Call::ListKeys, caller.rights, Relation::Team).is_err() {
+        let own = caller.actor.owner.clone();
+        if own.is_none() || query.owner.as_ref().is_some_and(|owner| !caller.is(owner)) {
+            return Ok(Json(KeyList::default()));
+        }
+        query.owner = own;
+    }
+    let policy = state.keyring.policy(Some(&tenant)).await?;
+    let now = caller.now();
+    let mut list = KeyList::default();
+    if filter.wants_a_page() {
+        let page = state.keyring.list(&query).await?;
+        let usage = state.usage_of(&page.items).await?;
+        list.add(&page.items, &usage, &policy, state.format(), now);
+        list.next_cursor = page.next.map(|next| next.to_string());
+    } else {
+        let mut keys = state.keyring.walk(query);
+        while let Some(page) = keys.next_page().await? {
+            let usage = state.usage_of(&page).await?;
+            list.add(&page, &usage, &policy, state.format(), now);
+        }
+    }
+    Ok(Json(list))
+}
+
+/// Creates an access key
+///
+/// The answer is the only one that ever holds the secret.
+///
+/// To be safe against lost answers, send an `Idempotency-Key`: the same request with the same
+/// `Idempotency-Key`, repeated within ten minutes, gives the key that the first one created a new
+/// secret, unless the key was used already, and never leaves two keys. Without it, a repetition is a
+/// new request: it is refused with 409, as the name is taken, if the first one created its key.
+#[utoipa::path(
+    post,
+    path = "/v2/functions/namespaces/{namespace_id}/keys",
+    operation_id = "create_key",
+    tag = "Access keys",
+    params(
+        ("namespace_id" = String, Path, description = "The namespace."),
+        ("Idempotency-Key" = Option<String>, Header, description = "Identifies the request when it is repeated."),
+    ),
+    request_body = CreateKey,
+    responses(
+        (status = 201, description = "The key, with its secret.", body = CreatedKey),
+        (status = 409, description = "The name is taken, the owner has as many keys as allowed, the owner or namespace was removed, or the Idempotency-Key was used for another request."),
+    ),
+)]
+pub(crate) async fn create(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(namespace): Path<String>,
+    IdempotencyKey(repeat): IdempotencyKey,
+    JsonBody(body): JsonBody<CreateKey>,
+) -> Result<Response, Refusal> {
+    caller.require(Call::CreateKey)?;
+    let tenant = state.tenant(&caller, &namespace).await?;
+    let new = body.parse(&caller, tenant)?;
+    let policy = state.keyring.policy(Some(&new.tenant)).await?;
+    let created = match &repeat {
+        Some(repeat) => {
+            let creation = Creation::new(&caller, &new.tenant, repeat, &body)?;
+            let unique_names = policy.unique_names;
+            state
+                .create_once(&caller, new, &creation, unique_names)
+                .await?
+        }
+        None => state.keyring.create(&caller.context(), new).await?,
+    };
+    let (secret, info) = created.into_parts();
+    // Nobody has used a new key.
+    let read = ReadKey {
+        policy,
+        usage: None,
+    };
+    Ok(read.answer_secret(&state, StatusCode::CREATED, secret, &info, caller.now()))
+}
+
+/// Shows an access key
+#[utoipa::path(
+    get,
+    path = "/v2/functions/namespaces/{namespace_id}/keys/{key_id}",
+    operation_id = "show_key",
+    tag = "Access keys",
+    params(
+        ("namespace_id" = String, Path, description = "The namespace."),
+        ("key_id" = String, Path, description = "The key's public identifier."),
+    ),
+    responses((status = 200, description = "The key.", body = ShownKey)),
+)]
+pub(crate) async fn show(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(path): Path<(String, String)>,
+) -> Result<Response, Refusal> {
+    let info = state.key(&caller, Call::ShowKey, path).await?;
+    let read = state.read_for_answer(&info).await?;
+    Ok(read.answer(&state, &info, caller.now()))
+}
+
+/// Changes an access key
+///
+/// What is left out stays. With `If-Match`, the key is changed only if its `ETag` is still that one.
+#[utoipa::path(
+    put,
+    path = "/v2/functions/namespaces/{namespace_id}/keys/{key_id}",
+    operation_id = "update_key",
+    tag = "Access keys",
+    params(
+        ("namespace_id" = String, Path, description = "The namespace."),
+        ("key_id" = String, Path, description = "The key's public identifier."),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that the key must have."),
+    ),
+    request_body = UpdateKey,
+    responses(
+        (status = 200, description = "The key as it is now.", body = ShownKey),
+        (status = 409, description = "The name is taken, or the key is revoked."),
+        (status = 412, description = "The key has another `ETag`."),
+    ),
+)]
+pub(crate) async fn update(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(path): Path<(String, String)>,
+    if_match: IfMatch,
+    JsonBody(body): JsonBody<UpdateKey>,
+) -> Result<Response, Refusal> {
+    let info = state.key(&caller, Call::UpdateKey, path).await?;
+    let update = body.parse(&caller, &info)?;
+    // The new labels were made from those that were read: a concurrent change must not be undone.
+    let read_at = update.labels.is_some().then_some(info.revision);
+    let expected = if_match.0.or(read_at);
+    let read = state.read_for_answer(&info).await?;
+    let context = caller.context();
+    let updated = state
+        .keyring
+        .update(&context, &info.tenant, info.id, update, expected)
+        .await
+        .map_err(|error| if_match.explain(error))?;
+    Ok(read.answer(&state, &updated, context.now))
+}
+
+/// Deletes an access key
+///
+/// It stops working at once, and only the audit trail remembers it. To keep it in lists, revoke it.
+#[utoipa::path(
+    delete,
+    path = "/v2/functions/namespaces/{namespace_id}/keys/{key_id}",
+    operation_id = "delete_key",
+    tag = "Access keys",
+    params(
+        ("namespace_id" = String, Path, description = "The namespace."),
+        ("key_id" = String, Path, description = "The key's public identifier."),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that the key must have."),
+    ),
+    responses(
+        (status = 200, description = "It is deleted.", body = Done),
+        (status = 412, description = "The key has another `ETag`."),
+    ),
+)]
+pub(crate) async fn delete(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(path): Path<(String, String)>,
+    if_match: IfMatch,
+) -> Result<Json<Done>, Refusal> {
+    let info = state.key(&caller, Call::DeleteKey, path).await?;
+    if_match.check(&info)?;
+    let context = caller.context();
+    let keyring = &state.keyring;
+    keyring.delete(&context, &info.tenant, info.id).await?;
+    Ok(Json(Done {}))
+}
+
+/// Disables an access key
+///
+/// It does not work until it is enabled. A key that is disabled stays so.
+#[utoipa::path(
+    post,
+    path = "/v2/functions/namespaces/{namespace_id}/keys/{key_id}/disable",
+    operation_id = "disable_key",
+    tag = "Access keys",
+    params(
+        ("namespace_id" = String, Path, description = "The namespace."),
+        ("key_id" = String, Path, description = "The key's public identifier."),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that the key must have."),
+    ),
+    request_body = Option<ReasonBody>,
+    responses(
+        (status = 200, description = "It is disabled.", body = ShownKey),
+        (status = 409, description = "The key is revoked."),
+        (status = 412, description = "The key has another `ETag`."),
+    ),
+)]
+pub(crate) async fn disable(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(path): Path<(String, String)>,
+    if_match: IfMatch,
+    OptionalJson(why): OptionalJson<ReasonBody>,
+) -> Result<Response, Refusal> {
+    set_status(&state, &caller, Call::DisableKey, path, if_match, &why).await
+}
+
+/// Enables an access key
+///
+/// A key that is enabled stays so.
+#[utoipa::path(
+    post,
+    path = "/v2/functions/namespaces/{namespace_id}/keys/{key_id}/enable",
+    operation_id = "enable_key",
+    tag = "Access keys",
+    params(
+        ("namespace_id" = String, Path, description = "The namespace."),
+        ("key_id" = String, Path, description = "The key's public identifier."),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that the key must have."),
+    ),
+    request_body = Option<ReasonBody>,
+    responses(
+        (status = 200, description = "It is enabled.", body = ShownKey),
+        (status = 409, description = "The key is revoked."),
+        (status = 412, description = "The key has another `ETag`."),
+    ),
+)]
+pub(crate) async fn enable(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(path): Path<(String, String)>,
+    if_match: IfMatch,
+    OptionalJson(why): OptionalJson<ReasonBody>,
+) -> Result<Response, Refusal> {
+    set_status(&state, &caller, Call::EnableKey, path, if_match, &why).await
+}
+
+/// Revokes an access key
+///
+/// It never works again, and stays in lists. A key that is revoked stays as it is.
+#[utoipa::path(
+    post,
+    path = "/v2/functions/namespaces/{namespace_id}/keys/{key_id}/revoke",
+    operation_id = "revoke_key",
+    tag = "Access keys",
+    params(
+        ("namespace_id" = String, Path, description = "The namespace."),
+        ("key_id" = String, Path, description = "The key's public identifier."),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that the key must have."),
+    ),
+    request_body = Option<ReasonBody>,
+    responses(
+        (status = 200, description = "It is revoked.", body = ShownKey),
+        (status = 412, description = "The key has another `ETag`."),
+    ),
+)]
+pub(crate) async fn revoke(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(path): Path<(String, String)>,
+    if_match: IfMatch,
+    OptionalJson(why): OptionalJson<ReasonBody>,
+) -> Result<Response, Refusal> {
+    set_status(&state, &caller, Call::RevokeKey, path, if_match, &why).await
+}
+
+/// Gives an access key a new secret
+///
+/// The answer is the only one that holds it. The old secret works for the grace period, at most until
+/// its own expiry; without a grace period it stops working at once.
+#[utoipa::path(
+    post,
+    path = "/v2/functions/namespaces/{namespace_id}/keys/{key_id}/rotate",
+    operation_id = "rotate_key",
+    tag = "Access keys",
+    params(
+        ("namespace_id" = String, Path, description = "The namespace."),
+        ("key_id" = String, Path, description = "The key's public identifier."),
+        ("If-Match" = Option<String>, Header, description = "The `ETag` that the key must have."),
+    ),
+    request_body = Option<RotateKey>,
+    responses(
+        (status = 200, description = "The key, with its new secret.", body = CreatedKey),
+        (status = 409, description = "The key is revoked or expired, or another rotation came first."),
+        (status = 412, description = "The key has another `ETag`."),
+    ),
+)]
+pub(crate) async fn rotate(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(path): Path<(String, String)>,
+    if_match: IfMatch,
+    OptionalJson(body): OptionalJson<RotateKey>,
+) -> Result<Response, Refusal> {
+    let info = state.key(&caller, Call::RotateKey, path).await?;
+    refuse_takeover(&caller, &info.tenant, &info.scopes)?;
+    let rotation: Rotation = body.parse()?;
+    refuse_growth(&caller, &info.tenant, rotation.renew.is_some())?;
+    let read = state.read_for_answer(&info).await?;
+    let context = caller.context_for(body.reason.as_deref())?;
+    let forgotten = state.forget_creation(&context, &info, if_match).await?;
+    // The caller's rights were compared with those of a control key as it was read.
+    let read_at = is_control(&info.tenant).then_some(info.revision);
+    let expected = forgotten.or(if_match.0).or(read_at);
+    let rotated = state
+        .keyring
+        .rotate(&context, &info.tenant, info.id, rotation, expected)
+        .await
+        .map_err(|error| match forgotten {
+            Some(_) => if_match.explain(error).after_commit(),
+            None => if_match.explain(error),
+        })?;
+    let (secret, info) = rotated.into_parts();
+    Ok(read.answer_secret(&state, StatusCode::OK, secret, &info, context.now))
+}
+
+/// Disables, enables or revokes a key, as the call says.
+async fn set_status(
+    state: &AppState,
+    caller: &CallerContext,
+    call: Call,
+    path: (String, String),
+    if_match: IfMatch,
+    why: &ReasonBody,
+) -> Result<Response, Refusal> {
+    let info = state.key(caller, call, path).await?;
+    if call == Call::EnableKey {
+        refuse_takeover(caller, &info.tenant, &info.scopes)?;
+    }
+    if_match.check(&info)?;
+    let read = state.read_for_answer(&info).await?;
+    let context = caller.context_for(why.reason.as_deref())?;
+    let (keyring, tenant, id) = (&state.keyring, &info.tenant, info.id);
+    let now = context.now;
+    let changed = match call {
+        Call::DisableKey => keyring.disable(&context, tenant, id).await?,
+        Call::EnableKey => keyring.enable(&context, tenant, id).await?,
+        // A caller who shows a credential may revoke it, whatever has become of it since.
+        _ if caller.actor.credential == Some(CredentialId::Key(id)) => {
+            let context = context.with_authority(Authority::System);
+            keyring.revoke(&context, tenant, id).await?
+        }
+        _ => keyring.revoke(&context, tenant, id).await?,
+    };
+    Ok(read.answer(state, &changed, now))
+}
+
+impl AppState {
+    /// The key that a path names, if the caller may make this call on it.
+    async fn key(
+        &self,
+        caller: &CallerContext,
+        call: Call,
+        (namespace, key): (String, String),
+    ) -> Result<KeyInfo, Refusal> {
+        caller.require(call)?;
+        let tenant = self.tenant(caller, &namespace).await?;
+        let id = self.format().parse_key_id(&key);
+        let id = id.map_err(|_| Refusal::NOT_FOUND)?;
+        let info = self.keyring.get(&tenant, id).await?;
+        caller.require_for(call, &info.owner)?;
+        Ok(info)
+    }
+
+    /// Reads what the answer about a key needs besides the key. A call that changes the key does
+    /// it first: after a change is kept, no failure to read may hide that it is.
+    async fn read_for_answer(&self, info: &KeyInfo) -> Result<ReadKey, Refusal> {
+        let policy = self.keyring.policy(Some(&info.tenant)).await?;
+        let usage = self.keyring.usage(&[CredentialId::Key(info.id)]).await?;
+        Ok(ReadKey {
+            policy,
+            usage: usage.into_iter().next(),
+        })
+    }
+
+    /// What is known of the use of keys.
+    pub(crate) async fn usage_of(
+        &self,
+        keys: &[KeyInfo],
+    ) -> Result<HashMap<KeyId, Usage>, Refusal> {
+        let ids: Vec<_> = keys.iter().map(|info| CredentialId::Key(info.id)).collect();
+        let usage = self.keyring.usage(&ids).await?.into_iter();
+        let by_id = usage.filter_map(|usage| match usage.credential {
+            CredentialId::Key(id) => Some((id, usage)),
+            _ => None,
+        });
+        Ok(by_id.collect())
+    }
+}
+
+/// What was read for an answer about a key.
+struct ReadKey {
+    policy: Policy,
+    usage: Option<Usage>,
+}
+
+impl ReadKey {
+    fn view(&self, state: &AppState, info: &KeyInfo, now: Timestamp) -> AccessKey {
+        AccessKey::new(info, state.format(), &self.policy, self.usage.as_ref(), now)
+    }
+
+    fn answer(&self, state: &AppState, info: &KeyInfo, now: Timestamp) -> Response {
+        let tag = [(header::ETAG, etag(info.revision))];
+        let access_key = self.view(state, info, now);
+        (tag, Json(ShownKey { access_key })).into_response()
+    }
+
+    fn answer_secret(
+        &self,
+        state: &AppState,
+        status: StatusCode,
+        secret: IssuedKey,
+        info: &KeyInfo,
+        now: Timestamp,
+    ) -> Response {
+        let tag = [(header::ETAG, etag(info.revision))];
+        let body = CreatedKey::new(self.view(state, info, now), secret);
+        (status, tag, Json(body)).into_response()
+    }
+}

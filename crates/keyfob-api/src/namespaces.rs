@@ -1,0 +1,289 @@
+//! Namespaces.
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+    http::StatusCode,
+};
+use keyfob::{
+    Tenant, Timestamp,
+    name::NamespaceId,
+    store::{KeyQuery, NamespaceQuery, Target},
+};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use uuid::Uuid;
+
+use crate::{
+    authority::Call,
+    body::{JsonBody, OptionalJson, Query},
+    caller::Right,
+    caller_context::CallerContext,
+    control_keys::is_control,
+    directory::NamespaceFacts,
+    refusal::Refusal,
+    state::AppState,
+    wire::{Done, Moment, ReasonBody},
+};
+
+/// Lists namespaces
+///
+/// Those of the caller's team that were not removed; operators see every team's.
+#[utoipa::path(
+    get,
+    path = "/v2/functions/namespaces",
+    operation_id = "list_namespaces",
+    tag = "Namespaces",
+    params(ListNamespaces),
+    responses((status = 200, description = "The namespaces.", body = NamespaceList)),
+)]
+pub(crate) async fn list(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Query(filter): Query<ListNamespaces>,
+) -> Result<Json<NamespaceList>, Refusal> {
+    caller.require(Call::ListNamespaces)?;
+    let team = match &filter.team {
+        Some(team) => Some(caller.require_team(Call::ListNamespaces, team)?),
+        None if caller.rights.hold(Right::Operator) => None,
+        None => Some(caller.team.clone()),
+    };
+    let mut found = state.keyring.walk(NamespaceQuery {
+        team,
+        limit: KeyQuery::LIMIT_MAX,
+        ..NamespaceQuery::every_team()
+    });
+    let (mut tenants, mut created) = (Vec::new(), Vec::new());
+    while let Some(record) = found.next().await? {
+        if !record.removed && !is_control(&record.tenant) {
+            tenants.push(record.tenant);
+            created.push(record.created_at);
+        }
+    }
+    let facts = state.directory.describe(&tenants).await?;
+    let namespaces = tenants.iter().zip(created).zip(facts);
+    Ok(Json(NamespaceList {
+        namespaces: namespaces
+            .map(|((tenant, created), facts)| NamespaceView::new(tenant, created, facts))
+            .collect(),
+    }))
+}
+
+/// Creates a namespace
+///
+/// Its name is generated. Keys can be created in it at once.
+#[utoipa::path(
+    post,
+    path = "/v2/functions/namespaces",
+    operation_id = "create_namespace",
+    tag = "Namespaces",
+    request_body = CreateNamespace,
+    responses(
+        (status = 200, description = "The namespace.", body = ShownNamespace),
+        (status = 409, description = "The team was removed."),
+    ),
+)]
+pub(crate) async fn create(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    JsonBody(body): JsonBody<CreateNamespace>,
+) -> Result<Json<ShownNamespace>, Refusal> {
+    caller.require(Call::CreateNamespace)?;
+    let team = match &body.team {
+        Some(team) => caller.require_team(Call::CreateNamespace, team)?,
+        None => caller.team.clone(),
+    };
+    if !(1..=LABEL_MAX).contains(&body.label.chars().count()) {
+        return Err(Refusal::bad_request("label: not 1 to 100 characters"));
+    }
+    let name = NamespaceId::new(&format!("fn-{}", Uuid::new_v4()))?;
+    let tenant = Tenant::new(team, name);
+    let directory = &state.directory;
+    let facts = directory.admit(&tenant, &body.label, &body.region).await?;
+    let context = caller.context();
+    state
+        .keyring
+        .create_namespace(&context, tenant.clone())
+        .await?;
+    let namespace = NamespaceView::new(&tenant, context.now, facts);
+    Ok(Json(ShownNamespace { namespace }))
+}
+
+const LABEL_MAX: usize = 100;
+
+/// Shows a namespace
+#[utoipa::path(
+    get,
+    path = "/v2/functions/namespaces/{namespace_id}",
+    operation_id = "show_namespace",
+    tag = "Namespaces",
+    params(("namespace_id" = String, Path, description = "The namespace.")),
+    responses((status = 200, description = "The namespace.", body = ShownNamespace)),
+)]
+pub(crate) async fn show(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(namespace): Path<String>,
+) -> Result<Json<ShownNamespace>, Refusal> {
+    caller.require(Call::ListNamespaces)?;
+    let record = state.namespace(&caller, &namespace).await?;
+    if record.removed {
+        return Err(Refusal::NOT_FOUND);
+    }
+    let tenants = [record.tenant];
+    let facts = state.directory.describe(&tenants).await?.pop();
+    let facts = facts.ok_or(Refusal::SERVER_ERROR)?;
+    let [tenant] = tenants;
+    let namespace = NamespaceView::new(&tenant, record.created_at, facts);
+    Ok(Json(ShownNamespace { namespace }))
+}
+
+/// Removes a namespace, as published
+///
+/// The same as `POST …/remove`, without a reason.
+#[utoipa::path(
+    delete,
+    path = "/v2/functions/namespaces/{namespace_id}",
+    operation_id = "delete_namespace",
+    tag = "Namespaces",
+    params(("namespace_id" = String, Path, description = "The namespace.")),
+    responses((status = 204, description = "It is removed.")),
+)]
+pub(crate) async fn delete(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(namespace): Path<String>,
+) -> Result<StatusCode, Refusal> {
+    caller.require(Call::RemoveNamespace)?;
+    let record = state.namespace(&caller, &namespace).await?;
+    if record.removed {
+        return Err(Refusal::NOT_FOUND);
+    }
+    let target = Target::Namespace(record.tenant);
+    let Json(Done {}) = state
+        .remove(&caller, target, &ReasonBody::default())
+        .await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Removes a namespace
+///
+/// Revokes all of its keys and legacy credentials; none can be created in it until it is restored.
+#[utoipa::path(
+    post,
+    path = "/v2/functions/namespaces/{namespace_id}/remove",
+    operation_id = "remove_namespace",
+    tag = "Namespaces",
+    params(("namespace_id" = String, Path, description = "The namespace.")),
+    request_body = Option<ReasonBody>,
+    responses((status = 200, description = "It is removed.", body = Done)),
+)]
+pub(crate) async fn remove(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(namespace): Path<String>,
+    OptionalJson(why): OptionalJson<ReasonBody>,
+) -> Result<Json<Done>, Refusal> {
+    caller.require(Call::RemoveNamespace)?;
+    let tenant = state.namespace(&caller, &namespace).await?.tenant;
+    state.remove(&caller, Target::Namespace(tenant), &why).await
+}
+
+/// Restores a namespace
+///
+/// Keys can be created in it again. Those that were revoked stay revoked.
+#[utoipa::path(
+    post,
+    path = "/v2/functions/namespaces/{namespace_id}/restore",
+    operation_id = "restore_namespace",
+    tag = "Namespaces",
+    params(("namespace_id" = String, Path, description = "The namespace.")),
+    request_body = Option<ReasonBody>,
+    responses(
+        (status = 200, description = "It is restored.", body = Done),
+        (status = 409, description = "It was not removed."),
+    ),
+)]
+pub(crate) async fn restore(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(namespace): Path<String>,
+    OptionalJson(why): OptionalJson<ReasonBody>,
+) -> Result<Json<Done>, Refusal> {
+    caller.require(Call::RemoveNamespace)?;
+    let tenant = state.namespace(&caller, &namespace).await?.tenant;
+    state
+        .restore(&caller, Target::Namespace(tenant), &why)
+        .await
+}
+
+/// Which namespaces to list.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ListNamespaces {
+    /// Only those of this team.
+    team: Option<String>,
+}
+
+/// The namespace to create.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct CreateNamespace {
+    /// What people call it.
+    #[schema(min_length = 1, max_length = 100, examples("orders"))]
+    label: String,
+    /// Where it runs.
+    #[schema(examples("blr1"))]
+    region: String,
+    /// Its team. Left out: the caller's.
+    team: Option<String>,
+}
+
+/// Namespaces.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct NamespaceList {
+    namespaces: Vec<NamespaceView>,
+}
+
+/// A namespace.
+#[derive(Serialize, ToSchema)]
+pub(crate) struct ShownNamespace {
+    namespace: NamespaceView,
+}
+
+/// A namespace. Its shared legacy credential is in no answer.
+#[derive(Serialize, ToSchema)]
+#[schema(as = Namespace)]
+struct NamespaceView {
+    /// Its name, as in the paths of calls.
+    #[schema(examples("fn-7c2d4a1e-5f0b-4c3d-9e8f-0a1b2c3d4e5f"))]
+    namespace: String,
+    /// What people call it.
+    label: String,
+    /// Where it runs.
+    region: String,
+    /// The address of its gateway.
+    api_host: String,
+    /// When it was created.
+    created_at: Moment,
+    /// When it last changed.
+    updated_at: Moment,
+    /// Its team.
+    team: String,
+}
+
+impl NamespaceView {
+    fn new(tenant: &Tenant, created_at: Timestamp, facts: NamespaceFacts) -> Self {
+        Self {
+            namespace: tenant.namespace.as_str().to_owned(),
+            label: facts.label,
+            region: facts.region,
+            api_host: facts.api_host,
+            created_at: created_at.into(),
+            updated_at: created_at.into(),
+            team: tenant.team.as_str().to_owned(),
+        }
+    }
+}

@@ -1,0 +1,91 @@
+//! What the handlers work with.
+
+use std::sync::Arc;
+
+use keyfob::{
+    Keyring, Tenant, Verifier,
+    key::KeyFormat,
+    name::{NamespaceId, TeamId},
+    store::{NamespaceQuery, NamespaceRecord},
+};
+
+use crate::{
+    authority::Call,
+    caller::Right,
+    caller_context::CallerContext,
+    control_keys::{controlled_team, is_control},
+    directory::Directory,
+    refusal::Refusal,
+    request_limits::RequestLimits,
+    single_flight::SingleFlight,
+};
+
+/// The state of the router.
+pub(crate) struct AppState {
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) verifier: Verifier,
+    pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) creations: SingleFlight,
+    pub(crate) limits: Arc<RequestLimits>,
+}
+
+impl AppState {
+    pub(crate) fn format(&self) -> &KeyFormat {
+        self.keyring.format()
+    }
+
+    /// The namespace of this name, if the caller may know of it.
+    ///
+    /// A namespace of another team is not found, exactly as one that does not exist.
+    pub(crate) async fn tenant(
+        &self,
+        caller: &CallerContext,
+        name: &str,
+    ) -> Result<Tenant, Refusal> {
+        let namespace = NamespaceId::new(name).map_err(|_| Refusal::NOT_FOUND)?;
+        let Some(team) = controlled_team(&namespace) else {
+            return Ok(self.namespace(caller, name).await?.tenant);
+        };
+        // A namespace of control keys exists once somebody creates a key in it.
+        let team = TeamId::new(team).map_err(|_| Refusal::NOT_FOUND)?;
+        if caller.reaches(&team) {
+            Ok(Tenant::new(team, namespace))
+        } else {
+            Err(Refusal::NOT_FOUND)
+        }
+    }
+
+    /// The record of a namespace that holds no control keys.
+    pub(crate) async fn namespace(
+        &self,
+        caller: &CallerContext,
+        name: &str,
+    ) -> Result<NamespaceRecord, Refusal> {
+        let namespace = NamespaceId::new(name).map_err(|_| Refusal::NOT_FOUND)?;
+        let query = NamespaceQuery {
+            team: (!caller.rights.hold(Right::Operator)).then(|| caller.team.clone()),
+            namespace: Some(namespace),
+            after: None,
+            limit: 1,
+        };
+        let found = self.keyring.namespaces(&query).await?.items.pop();
+        let found = found.filter(|record| !is_control(&record.tenant));
+        found.ok_or(Refusal::NOT_FOUND)
+    }
+
+    /// Where a policy applies, if the caller may make this call there: a namespace, or `None` for
+    /// the default policy, which is the operators'.
+    pub(crate) async fn policy_place(
+        &self,
+        caller: &CallerContext,
+        call: Call,
+        namespace: Option<&str>,
+    ) -> Result<Option<Tenant>, Refusal> {
+        let Some(namespace) = namespace else {
+            caller.require(Call::Operate)?;
+            return Ok(None);
+        };
+        caller.require(call)?;
+        self.tenant(caller, namespace).await.map(Some)
+    }
+}

@@ -1,4 +1,0 @@
-//! Whole teams.
-
-pub(crate) mod remove;
-pub(crate) mod restore;

@@ -1,0 +1,333 @@
+//! Teams, and the people and services in them.
+
+mod preview;
+
+use std::sync::Arc;
+
+use axum::{
+    Json,
+    extract::{Path, State},
+};
+use keyfob::{
+    Owner,
+    name::{NameError, ServiceId, TeamId, UserId},
+    store::Target,
+};
+use serde::Deserialize;
+use utoipa::ToSchema;
+
+use crate::{
+    authority::Call,
+    body::{JsonBody, OptionalJson},
+    caller_context::CallerContext,
+    refusal::Refusal,
+    state::AppState,
+    teams::preview::Preview,
+    wire::{Done, ReasonBody},
+};
+
+/// Makes an owner of a name in a path: a person or a service.
+type OwnerOf = fn(&str) -> Result<Owner, NameError>;
+
+fn user(name: &str) -> Result<Owner, NameError> {
+    UserId::new(name).map(Owner::User)
+}
+
+fn service(name: &str) -> Result<Owner, NameError> {
+    ServiceId::new(name).map(Owner::Service)
+}
+
+/// A person or service in a team, if the caller may remove it.
+fn member(
+    caller: &CallerContext,
+    (team, name): (String, String),
+    owner: OwnerOf,
+) -> Result<Target, Refusal> {
+    let team = caller.require_team(Call::RemoveMember, &team)?;
+    Ok(Target::Owner(team, owner(&name)?))
+}
+
+/// Shows what will stop working when a person is removed
+#[utoipa::path(
+    get,
+    path = "/v1/teams/{team_id}/members/{user_id}/keys",
+    operation_id = "preview_member",
+    tag = "Members and services",
+    params(
+        ("team_id" = String, Path, description = "The team."),
+        ("user_id" = String, Path, description = "The person."),
+    ),
+    responses((status = 200, description = "The person's keys in the whole team.", body = Preview)),
+)]
+pub(crate) async fn preview_member(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(path): Path<(String, String)>,
+) -> Result<Json<Preview>, Refusal> {
+    preview(&state, &caller, path, user).await
+}
+
+/// Removes a person from the team
+///
+/// When the answer arrives, all of the person's keys in the team are revoked, and none can be created
+/// for the person until `restore`. Other members are unaffected.
+#[utoipa::path(
+    post,
+    path = "/v1/teams/{team_id}/members/{user_id}/remove",
+    operation_id = "remove_member",
+    tag = "Members and services",
+    params(
+        ("team_id" = String, Path, description = "The team."),
+        ("user_id" = String, Path, description = "The person."),
+    ),
+    request_body = Option<ReasonBody>,
+    responses((status = 200, description = "The person is removed.", body = Done)),
+)]
+pub(crate) async fn remove_member(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(path): Path<(String, String)>,
+    OptionalJson(why): OptionalJson<ReasonBody>,
+) -> Result<Json<Done>, Refusal> {
+    let target = member(&caller, path, user)?;
+    state.remove(&caller, target, &why).await
+}
+
+/// Restores a person to the team
+///
+/// Keys can be created for the person again. Those that were revoked stay revoked.
+#[utoipa::path(
+    post,
+    path = "/v1/teams/{team_id}/members/{user_id}/restore",
+    operation_id = "restore_member",
+    tag = "Members and services",
+    params(
+        ("team_id" = String, Path, description = "The team."),
+        ("user_id" = String, Path, description = "The person."),
+    ),
+    request_body = Option<ReasonBody>,
+    responses(
+        (status = 200, description = "The person is restored.", body = Done),
+        (status = 409, description = "The person was not removed."),
+    ),
+)]
+pub(crate) async fn restore_member(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(path): Path<(String, String)>,
+    OptionalJson(why): OptionalJson<ReasonBody>,
+) -> Result<Json<Done>, Refusal> {
+    let target = member(&caller, path, user)?;
+    state.restore(&caller, target, &why).await
+}
+
+/// Shows what will stop working when a service is removed
+#[utoipa::path(
+    get,
+    path = "/v1/teams/{team_id}/services/{service_id}/keys",
+    operation_id = "preview_service",
+    tag = "Members and services",
+    params(
+        ("team_id" = String, Path, description = "The team."),
+        ("service_id" = String, Path, description = "The service."),
+    ),
+    responses((status = 200, description = "The service's keys in the whole team.", body = Preview)),
+)]
+pub(crate) async fn preview_service(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(path): Path<(String, String)>,
+) -> Result<Json<Preview>, Refusal> {
+    preview(&state, &caller, path, service).await
+}
+
+/// Removes a service from the team
+///
+/// When the answer arrives, all of the service's keys in the team are revoked, and none can be
+/// created for the service until `restore`. Others are unaffected.
+#[utoipa::path(
+    post,
+    path = "/v1/teams/{team_id}/services/{service_id}/remove",
+    operation_id = "remove_service",
+    tag = "Members and services",
+    params(
+        ("team_id" = String, Path, description = "The team."),
+        ("service_id" = String, Path, description = "The service."),
+    ),
+    request_body = Option<ReasonBody>,
+    responses((status = 200, description = "The service is removed.", body = Done)),
+)]
+pub(crate) async fn remove_service(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(path): Path<(String, String)>,
+    OptionalJson(why): OptionalJson<ReasonBody>,
+) -> Result<Json<Done>, Refusal> {
+    let target = member(&caller, path, service)?;
+    state.remove(&caller, target, &why).await
+}
+
+/// Restores a service to the team
+///
+/// Keys can be created for the service again. Those that were revoked stay revoked.
+#[utoipa::path(
+    post,
+    path = "/v1/teams/{team_id}/services/{service_id}/restore",
+    operation_id = "restore_service",
+    tag = "Members and services",
+    params(
+        ("team_id" = String, Path, description = "The team."),
+        ("service_id" = String, Path, description = "The service."),
+    ),
+    request_body = Option<ReasonBody>,
+    responses(
+        (status = 200, description = "The service is restored.", body = Done),
+        (status = 409, description = "The service was not removed."),
+    ),
+)]
+pub(crate) async fn restore_service(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(path): Path<(String, String)>,
+    OptionalJson(why): OptionalJson<ReasonBody>,
+) -> Result<Json<Done>, Refusal> {
+    let target = member(&caller, path, service)?;
+    state.restore(&caller, target, &why).await
+}
+
+/// Removes a team
+///
+/// Revokes the keys in all of its namespaces; none can be created in them until the team is restored.
+/// For operators.
+#[utoipa::path(
+    post,
+    path = "/v1/teams/{team_id}/remove",
+    operation_id = "remove_team",
+    tag = "Teams",
+    params(("team_id" = String, Path, description = "The team.")),
+    request_body = Option<ReasonBody>,
+    responses((status = 200, description = "The team is removed.", body = Done)),
+)]
+pub(crate) async fn remove(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(team): Path<String>,
+    OptionalJson(why): OptionalJson<ReasonBody>,
+) -> Result<Json<Done>, Refusal> {
+    let team = caller.require_team(Call::Operate, &team)?;
+    state.remove(&caller, Target::Team(team), &why).await
+}
+
+/// Restores a team
+///
+/// Keys can be created in it again. Those that were revoked stay revoked. For operators.
+#[utoipa::path(
+    post,
+    path = "/v1/teams/{team_id}/restore",
+    operation_id = "restore_team",
+    tag = "Teams",
+    params(("team_id" = String, Path, description = "The team.")),
+    request_body = Option<ReasonBody>,
+    responses(
+        (status = 200, description = "The team is restored.", body = Done),
+        (status = 409, description = "The team was not removed."),
+    ),
+)]
+pub(crate) async fn restore(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(team): Path<String>,
+    OptionalJson(why): OptionalJson<ReasonBody>,
+) -> Result<Json<Done>, Refusal> {
+    let team = caller.require_team(Call::Operate, &team)?;
+    state.restore(&caller, Target::Team(team), &why).await
+}
+
+/// Revokes all keys of a namespace, a person, a service or the team
+///
+/// Nothing is removed: new keys can be created at once. The remedy after a leak. The keys of the whole
+/// team include the control keys, and the caller's among them.
+#[utoipa::path(
+    post,
+    path = "/v1/teams/{team_id}/revocations",
+    operation_id = "revoke_all",
+    tag = "Teams",
+    params(("team_id" = String, Path, description = "The team.")),
+    request_body = RevokeAll,
+    responses((status = 200, description = "They are revoked.", body = Done)),
+)]
+pub(crate) async fn revoke_all(
+    State(state): State<Arc<AppState>>,
+    caller: CallerContext,
+    Path(team): Path<String>,
+    JsonBody(body): JsonBody<RevokeAll>,
+) -> Result<Json<Done>, Refusal> {
+    let team = caller.require_team(Call::RevokeAll, &team)?;
+    let target = body.target(&state, &caller, team).await?;
+    let context = caller.context_for(body.reason.as_deref())?;
+    state.keyring.revoke_all(&context, target).await?;
+    Ok(Json(Done {}))
+}
+
+/// Which keys to revoke.
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct RevokeAll {
+    /// Of what.
+    of: TargetKind,
+    /// Which one; left out for the team.
+    id: Option<String>,
+    /// The reason, for the audit trail.
+    #[schema(min_length = 1, max_length = 500)]
+    reason: Option<String>,
+}
+
+/// Whose keys.
+#[derive(Clone, Copy, Deserialize, ToSchema)]
+#[serde(rename_all = "snake_case")]
+enum TargetKind {
+    Namespace,
+    User,
+    Service,
+    Team,
+}
+
+impl RevokeAll {
+    async fn target(
+        &self,
+        state: &AppState,
+        caller: &CallerContext,
+        team: TeamId,
+    ) -> Result<Target, Refusal> {
+        let id = self.id.as_deref();
+        let id = id.ok_or(Refusal::bad_request("id: missing"));
+        Ok(match self.of {
+            TargetKind::Team if self.id.is_some() => {
+                return Err(Refusal::bad_request("id: the path names the team"));
+            }
+            TargetKind::Team => Target::Team(team),
+            TargetKind::User => Target::Owner(team, user(id?)?),
+            TargetKind::Service => Target::Owner(team, service(id?)?),
+            TargetKind::Namespace => {
+                let tenant = state.tenant(caller, id?).await?;
+                if tenant.team != team {
+                    return Err(Refusal::NOT_FOUND);
+                }
+                Target::Namespace(tenant)
+            }
+        })
+    }
+}
+
+async fn preview(
+    state: &AppState,
+    caller: &CallerContext,
+    (team, name): (String, String),
+    owner: OwnerOf,
+) -> Result<Json<Preview>, Refusal> {
+    let team = caller.require_team(Call::PreviewMember, &team)?;
+    let owner = owner(&name)?;
+    Preview::read(state, team, owner, caller.now())
+        .await
+        .map(Json)
+}
