@@ -2,105 +2,126 @@
 
 set shell := ["bash", "-euc"]
 
-# One folder for everything compiled: the workspaces beside the library's share much with it.
+# One folder for everything compiled: the workspaces of the tools share much with the library's.
 export CARGO_TARGET_DIR := env("CARGO_TARGET_DIR", justfile_directory() / "target")
+# Where .ci/install puts prebuilt tools.
+export PATH := justfile_directory() / "target/tools/bin" + ":" + env("PATH")
 
 _list:
     @just --list
 
-# Formatting of every workspace
+# Check the formatting of every workspace
 fmt:
     cargo fmt --all --check
     for manifest in fuzz/Cargo.toml tools/*/Cargo.toml; do cargo fmt --check --manifest-path "$manifest"; done
 
-# Scripts
+# Lint the scripts
 scripts:
-    shellcheck .ci/run .ci/minimal-versions fuzz/run-all tools/constant-time/run tools/public-api/run tools/public-api/rustdoc
+    @.ci/need shellcheck
+    shellcheck .ci/install .ci/minimal-versions .ci/need .ci/run fuzz/run-all tools/constant-time/run tools/public-api/run tools/public-api/rustdoc
 
-# Spelling
+# Check spelling
 typos:
+    @.ci/need typos
     typos
 
-# Licences, bans and sources of what we build on; of our tools' packages all but the licences
+# Check licences, bans and sources of dependencies; of the tools' dependencies bans and sources
 deny:
+    @.ci/need cargo-deny
     cargo deny check bans licenses sources
     for manifest in fuzz/Cargo.toml tools/*/Cargo.toml; do cargo deny --manifest-path "$manifest" check --allow duplicate bans sources; done
 
-# Lints, with every feature
+# Lint everything, with every feature
 clippy:
+    @.ci/need cc c++
     cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
-    cargo clippy --manifest-path tools/public-api/Cargo.toml --all-targets --locked -- -D warnings
-    cargo clippy --manifest-path tools/constant-time/Cargo.toml --release --all-targets --locked -- -D warnings
     cargo clippy --manifest-path fuzz/Cargo.toml --all-targets --locked -- -D warnings
-    cargo clippy --manifest-path tools/loom/Cargo.toml --release --locked -- -D warnings
+    cargo clippy --manifest-path tools/public-api/Cargo.toml --all-targets --locked -- -D warnings
+    cargo clippy --manifest-path tools/constant-time/Cargo.toml --all-targets --locked -- -D warnings
+    cargo clippy --manifest-path tools/loom/Cargo.toml --locked -- -D warnings
 
-# Lints, with every combination of the core's features
+# Lint and test every combination of the core's features
 features:
+    @.ci/need cc cargo-hack
     cargo hack clippy --feature-powerset --package keyfob --locked -- -D warnings
     cargo test --locked --features rustcrypto --lib --test zero_alloc
 
-# The public API is the one listed in tools/public-api/
+# Compare the public API with the listings in tools/public-api/
 api:
     tools/public-api/run
 
-# List the public API anew
+# Write the listings of the public API again
 api-update:
     tools/public-api/run --update
 
-# Documentation without warnings
+# Build the documentation without warnings
 doc:
+    @.ci/need cc
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --all-features --no-deps --locked
 
-# All tests, as the README says
+# Run all tests, as the README says
 test:
+    @.ci/need cc
     cargo test --workspace --locked
 
-# The oldest versions that the libraries ask for are enough
+# Build and test with the oldest versions that the manifests allow
 minimal-versions:
+    @.ci/need cc cargo-hack
     .ci/minimal-versions
 
-# The job of the README, and the examples that fail if a promise is broken
+# Run the examples that fail if a promise is broken
 examples:
+    @.ci/need cc
     cargo run --release --locked --example quickstart
     cargo run --release --locked --example rotate
     cargo run --release --locked --example leaver
     cargo run --release --locked --example custom_store
+    cargo run --release --locked --example axum_app -- --once
 
-# The program as it is released, with its manual pages and completions, in target/dist
+# Build the program for distribution, with manual pages and completions, in target/keyfob
 release:
-    cargo build --release --locked --package keyfob-cli
-    mkdir -p "$CARGO_TARGET_DIR/dist"
-    cp "$CARGO_TARGET_DIR/release/keyfob" packaging/keyfob.service packaging/keyfob.toml "$CARGO_TARGET_DIR/dist"
-    "$CARGO_TARGET_DIR/release/keyfob" man --out "$CARGO_TARGET_DIR/dist/man"
-    for shell in bash zsh fish; do "$CARGO_TARGET_DIR/release/keyfob" completions "$shell" > "$CARGO_TARGET_DIR/dist/keyfob.$shell"; done
+    #!/usr/bin/env bash
+    set -euo pipefail
+    .ci/need cc
+    cargo build --profile dist --locked --package keyfob-cli
+    files=$CARGO_TARGET_DIR/keyfob
+    mkdir -p "$files"
+    cp "$CARGO_TARGET_DIR/dist/keyfob" packaging/keyfob.service packaging/keyfob.toml "$files"
+    "$files/keyfob" man --out "$files/man"
+    for shell in bash zsh fish; do "$files/keyfob" completions "$shell" >"$files/keyfob.$shell"; done
 
-# Both benchmarks, for a look
+# Run both benchmarks briefly
 bench:
+    @.ci/need cc
     cargo bench --bench verify --locked -- --quick
     cargo bench --bench table --locked -- --quick
     cargo bench --bench table --locked --features rustcrypto -- --quick
 
-# The figures of the README, measured anew: on a machine that does nothing else
+# Measure the figures of the README again; the machine must do nothing else
 figures:
+    @.ci/need cc
     cargo bench --bench table --locked -- --write README.md
 
-# No jump, no address and no time depends on a secret; `--long` takes minutes
+# Check that no jump, address or time depends on a secret; `--long` takes minutes
 constant-time *arguments:
     tools/constant-time/run {{arguments}}
 
-# Keyfob beside what one would take in its place; by hand, it compiles much
+# Measure Keyfob and its alternatives; not part of CI, it compiles much
 compare *arguments:
+    @.ci/need cc
     cargo test --release --locked --manifest-path tools/compare/Cargo.toml
     cargo run --release --locked --manifest-path tools/compare/Cargo.toml -- {{arguments}}
 
-# The orders in which readers of the table and its writer can meet
+# Try the interleavings of the index's readers and its writer with loom
 models:
+    @.ci/need cc
     cargo run --release --locked --manifest-path tools/loom/Cargo.toml
 
-# Every fuzz target for this many seconds
+# Run every fuzz target for this many seconds
 fuzz seconds="20":
     fuzz/run-all {{seconds}}
 
-# Mutants of the part that decides; by hand, most of an hour
+# Test the tests of the decision modules with mutants; not part of CI, it takes most of an hour
 mutants *arguments:
+    @.ci/need cc cargo-mutants
     CARGO_PROFILE_DEV_DEBUG=0 cargo mutants {{arguments}}

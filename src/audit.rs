@@ -1,4 +1,4 @@
-//! What was done, by whom, in an order that cannot be changed unnoticed.
+//! The audit trail: a hash chain with one event per commit.
 
 use alloc::{string::String, vec::Vec};
 use core::{fmt, str::FromStr};
@@ -12,48 +12,48 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// One change, as the audit trail keeps it. It never holds a secret or a digest of one.
+/// The audit event of a commit. It never holds a secret or the digest of one.
 ///
-/// Each event's hash covers the event and the hash before it, so that an event that is changed,
-/// removed or moved breaks the chain at its place: see [`AuditEvent::verify`].
+/// The hash of an event covers the event and the preceding hash, so changing, removing or moving an
+/// event breaks the chain at that place: see [`AuditEvent::verify`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AuditEvent {
-    /// The revision of the change. Every revision has its event.
+    /// The revision of the commit. Every revision has exactly one event.
     pub revision: Revision,
     /// What was done.
     #[cfg_attr(feature = "serde", serde(flatten))]
     pub entry: AuditEntry,
-    /// The hash over the hash before and this event.
+    /// The hash over this event and the preceding hash.
     pub hash: ChainHash,
 }
 
-/// What a change says of itself; the store adds revision and hash.
+/// The content of an audit event; the store adds revision and hash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AuditEntry {
-    /// When.
+    /// When it was done.
     pub at: Timestamp,
-    /// By whom, and with which key.
+    /// Who did it, and with which credential.
     pub actor: Actor,
-    /// What.
+    /// What was done.
     pub action: Action,
-    /// In which team; none for what concerns all.
+    /// The team; `None` for a change that affects every team.
     pub team: Option<TeamId>,
-    /// In which namespace, if it was in one.
+    /// The namespace, if the change affects one.
     pub namespace: Option<NamespaceId>,
-    /// Whose key, or who was cut off.
+    /// The owner of the key, or the owner that was removed, restored or whose keys were revoked.
     pub owner: Option<Owner>,
-    /// Which credential.
+    /// The credential, if the change affects one.
     pub credential: Option<CredentialId>,
-    /// Why.
+    /// The reason.
     pub reason: Option<Reason>,
-    /// For which request of the embedder's.
+    /// The identifier of the request.
     pub request_id: Option<RequestId>,
 }
 
 impl AuditEntry {
-    /// An action in `context`, without saying on what.
+    /// Creates an entry for an action in `context` that names no object yet.
     pub fn new(action: Action, context: &Context) -> Self {
         Self {
             at: context.now,
@@ -70,7 +70,7 @@ impl AuditEntry {
 }
 
 impl AuditEvent {
-    /// The event of the change at `revision`, chained to the event before it.
+    /// Creates the event at `revision`, chained to the preceding hash.
     pub fn chained(entry: AuditEntry, revision: Revision, before: ChainHash) -> Self {
         let hash = chain(&entry, revision, before);
         Self {
@@ -80,14 +80,17 @@ impl AuditEvent {
         }
     }
 
-    /// Checks a run of events that follow `before`, oldest first, and gives the last hash.
+    /// Verifies consecutive events, oldest first, that follow the hash `before`, and returns the
+    /// last hash.
     ///
-    /// Start with [`ChainHash::START`] for the whole trail, or with the hash of an event that
-    /// was kept elsewhere: a trail that was cut at its end is only noticed by such a witness.
+    /// Start with [`ChainHash::START`] for the whole trail, or with the hash of an earlier event.
+    /// Removal of events at the end of the trail is only detected by comparison with a hash that
+    /// was kept elsewhere.
     ///
     /// # Errors
     ///
-    /// [`ChainError`] names the first event that does not follow from the one before it.
+    /// [`ChainError`] has the revision of the first event that does not follow from its
+    /// predecessor.
     pub fn verify<'a>(
         before: ChainHash,
         events: impl IntoIterator<Item = &'a Self>,
@@ -105,33 +108,33 @@ impl AuditEvent {
     }
 }
 
-/// What was done.
+/// The kind of a change.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Action {
-    /// A key was made.
+    /// A key was created.
     KeyCreated,
-    /// A key's name, labels, scopes or end were changed.
+    /// A key's name, labels, scopes or expiry changed.
     KeyUpdated,
-    /// A key was switched off.
+    /// A key was disabled.
     KeyDisabled,
-    /// A key was switched on again.
+    /// A key was enabled again.
     KeyEnabled,
     /// A key got a new secret.
     KeyRotated,
-    /// A key's digest was made anew under the current pepper.
+    /// A key's digest was replaced with one under the current pepper.
     KeyRehashed,
     /// A key was revoked.
     KeyRevoked,
     /// A key's record was deleted.
     KeyDeleted,
-    /// All keys of an owner, a namespace or a team were revoked.
+    /// All keys of an owner, a namespace or a team were revoked, without blocking new ones.
     AllRevoked,
-    /// An owner, a namespace or a team was removed.
+    /// An owner, a namespace or a team was removed: all keys revoked, new ones blocked.
     Removed,
-    /// An owner, a namespace or a team was admitted again.
+    /// An owner, a namespace or a team was restored: new keys are allowed again.
     Restored,
     /// A legacy credential was imported.
     LegacyImported,
@@ -166,7 +169,7 @@ impl Action {
         Self::NamespaceCreated,
     ];
 
-    /// The action's lasting name, as in `key_created`.
+    /// The stable name of the action, as in `key_created`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::KeyCreated => "key_created",
@@ -204,20 +207,20 @@ impl FromStr for Action {
     }
 }
 
-/// A text is not the name of an action.
+/// A text is not an action.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("action: not the name of an action, as in key_created")]
 pub struct ActionError;
 
-/// A link of the audit chain: a SHA-256 value, printed as 64 lower-case hexadecimal digits.
+/// A hash of the audit chain: a SHA-256 value, displayed as 64 lower-case hexadecimal digits.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 pub struct ChainHash([u8; 32]);
 
 impl ChainHash {
-    /// What the first event of a trail follows.
+    /// The hash that the first event follows.
     pub const START: Self = Self([0; 32]);
 
-    /// Takes the 32 bytes that a store kept.
+    /// Creates a hash from its 32 bytes.
     pub const fn from_bytes(bytes: [u8; 32]) -> Self {
         Self(bytes)
     }
@@ -227,7 +230,7 @@ impl ChainHash {
         self.0
     }
 
-    /// Reads 64 lower-case hexadecimal digits.
+    /// Parses 64 lower-case hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         let mut bytes = [0; 32];
         for (at, byte) in bytes.iter_mut().enumerate() {
@@ -268,15 +271,15 @@ impl<'de> serde::Deserialize<'de> for ChainHash {
     }
 }
 
-/// The audit trail was tampered with, or has a gap.
+/// The audit trail was tampered with or has a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the audit trail breaks at revision {revision}")]
 pub struct ChainError {
-    /// The first event that does not follow from the one before it.
+    /// The revision of the first event that does not follow from its predecessor.
     pub revision: Revision,
 }
 
-/// SHA-256 over the hash before and every field of the event, each with its length in front, so
+/// SHA-256 over the preceding hash and every field of the event. Each field has a length prefix, so
 /// that no two events have the same bytes.
 fn chain(entry: &AuditEntry, revision: Revision, before: ChainHash) -> ChainHash {
     let mut bytes = Vec::with_capacity(256);
@@ -297,7 +300,7 @@ fn chain(entry: &AuditEntry, revision: Revision, before: ChainHash) -> ChainHash
         entry.request_id.as_ref().map(|text| text.as_str().into()),
     ];
     for field in fields {
-        // Absent is 0, a text of n bytes n + 1: absent and empty differ.
+        // The prefix is 0 for an absent field, n + 1 for n bytes: absent and empty differ.
         let length = field
             .as_ref()
             .map_or(0, |text| text.len().saturating_add(1));

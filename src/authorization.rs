@@ -11,15 +11,15 @@ use crate::{
     presented::{KeyError, PresentedKey},
 };
 
-/// The longest header value that is looked at, in bytes. The longest credential of the longest
-/// prefix takes 154 of them in Basic.
+/// The maximum length of a header value, in bytes. The longest valid value, a key with a prefix of
+/// 16 characters in Basic, has 154.
 pub const HEADER_MAX: usize = 256;
 
-/// The room in which a header is decoded, on the caller's stack; wiped when it goes.
+/// A buffer on the caller's stack for decoding a header; zeroized when it is dropped.
 pub struct HeaderBuffer([u8; HEADER_MAX / 4 * 3]);
 
 impl HeaderBuffer {
-    /// An empty buffer.
+    /// Creates an empty buffer.
     #[inline]
     pub const fn new() -> Self {
         Self([0; HEADER_MAX / 4 * 3])
@@ -45,19 +45,19 @@ impl fmt::Debug for HeaderBuffer {
     }
 }
 
-/// Reads the value of an `Authorization` header field. Does not allocate.
+/// Parses the value of an `Authorization` header field. Does not allocate.
 ///
-/// - `Basic`: the scheme in any case, one space, and the standard base64 (RFC 4648, section 4),
-///   padded and canonical, of a credential's text. Key or legacy credential.
-/// - `Bearer`: the scheme in any case, one space, and a key's text as it is. Its colon is not in
-///   RFC 6750's `b64token`, but a key has one text, here as everywhere, and HTTP field values
-///   take it.
+/// - `Basic`: the scheme in any case, one space, and the text of a key or legacy credential in
+///   standard base64 (RFC 4648, section 4), padded and canonical.
+/// - `Bearer`: the scheme in any case, one space, and the text of a key. The colon in it is not
+///   part of RFC 6750's `b64token`, but HTTP field values may contain it, and a key has only one
+///   text form.
 ///
-/// There is no trimming: the HTTP library has taken off the white space around a field value.
+/// Nothing is trimmed: the HTTP library has already removed white space around the value.
 ///
 /// # Errors
 ///
-/// [`HeaderError`] says what is wrong, never what stood there.
+/// [`HeaderError`] names the fault, never the content.
 #[inline]
 pub fn parse<'a>(
     format: &KeyFormat,
@@ -71,14 +71,14 @@ pub fn parse<'a>(
     .map_err(HeaderError::Credential)
 }
 
-/// How a credential's text was sent.
+/// The authentication scheme of a header value.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Scheme {
     Basic,
     Bearer,
 }
 
-/// The scheme of a header value, and what follows it.
+/// Splits a header value into the scheme and the rest.
 #[inline]
 pub(crate) fn split(value: &[u8]) -> Result<(Scheme, &[u8]), HeaderError> {
     if value.len() > HEADER_MAX {
@@ -93,7 +93,7 @@ pub(crate) fn split(value: &[u8]) -> Result<(Scheme, &[u8]), HeaderError> {
     }
 }
 
-/// The text of the credential that follows `Basic`.
+/// Decodes the rest of a `Basic` header value to the text of a credential.
 #[inline]
 pub(crate) fn decode<'a>(
     engine: &impl Engine,
@@ -106,8 +106,7 @@ pub(crate) fn decode<'a>(
     Ok(buffer.0.get(..length).unwrap_or_default())
 }
 
-/// The standard alphabet, padded and canonical, as fast as the processor can: a credential is long
-/// enough for vectors to pay.
+/// The standard alphabet, padded and canonical. A credential is long enough for SIMD to pay off.
 #[cfg(all(feature = "std", any(target_arch = "x86_64", target_arch = "aarch64")))]
 pub(crate) type FastEngine = base64::engine::Simd;
 #[cfg(all(
@@ -129,7 +128,7 @@ pub(crate) fn fast_engine() -> FastEngine {
     STANDARD
 }
 
-/// Whether what follows `Basic` is as long as a credential: what is not need not be decoded.
+/// Whether the base64 text has the length of an encoded credential; others need not be decoded.
 #[cfg(feature = "std")]
 #[inline]
 pub(crate) fn has_length_of_credential(format: &KeyFormat, encoded: &[u8]) -> bool {
@@ -139,13 +138,13 @@ pub(crate) fn has_length_of_credential(format: &KeyFormat, encoded: &[u8]) -> bo
         .any(|len| encoded.len() == encoded_len(len))
 }
 
-/// The one value of a header field that must be there once.
+/// Returns the only value of a header field that must occur exactly once.
 ///
 /// # Errors
 ///
 /// - no value -> [`HeaderError::Missing`]
-/// - several -> [`HeaderError::Repeated`]: neither "the first wins" nor "the last wins" is safe
-///   where another program in front may choose the other
+/// - several values -> [`HeaderError::Repeated`]: taking the first or the last is unsafe, since a
+///   proxy in front may take another one
 pub fn only<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<&'a [u8], HeaderError> {
     let mut values = values.into_iter();
     match (values.next(), values.next()) {
@@ -161,7 +160,7 @@ fn after_scheme<'a>(value: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
     head.eq_ignore_ascii_case(scheme).then_some(rest)
 }
 
-/// A header holds no credential that can be looked at.
+/// A header does not hold a well-formed credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum HeaderError {
@@ -177,10 +176,10 @@ pub enum HeaderError {
     /// Neither `Basic` nor `Bearer`, followed by one space.
     #[error("the authorization scheme is neither basic nor bearer")]
     Scheme,
-    /// What follows `Basic` is not canonical, padded base64.
+    /// The text after `Basic` is not canonical, padded base64.
     #[error("basic credentials are not canonical base64")]
     Base64,
-    /// What was sent has not the shape of a credential.
+    /// The text is not a well-formed credential.
     #[error(transparent)]
     Credential(KeyError),
 }
@@ -190,7 +189,7 @@ mod tests {
     use alloc::{format, string::String, vec::Vec};
 
     use super::*;
-    use crate::credential::CredentialId;
+    use crate::credential_id::CredentialId;
 
     const TEXT: &str =
         "dof_v1_d79e8aeb42e5476893c7d4c59a166264:dof_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI";
@@ -306,7 +305,7 @@ mod tests {
     #[test]
     fn the_longest_credential_fits() {
         let format = KeyFormat::new("abcdefghijklmnop").unwrap();
-        let key = crate::IssuedKey::generate(&format, &ring::rand::SystemRandom::new()).unwrap();
+        let key = crate::IssuedKey::generate(&format, &crate::random::SystemRandom).unwrap();
         let value = basic(key.expose());
         assert_eq!(value.len(), 154);
         assert!(parse(&format, value.as_bytes(), &mut HeaderBuffer::new()).is_ok());

@@ -1,4 +1,4 @@
-//! A credential of either kind.
+//! Credentials and their identifiers: keys and legacy credentials.
 
 use crate::{
     credential_id::CredentialId,
@@ -7,22 +7,22 @@ use crate::{
     presented::{KeyError, PresentedKey},
 };
 
-/// What somebody presents: a key, or a legacy credential.
+/// A presented credential: a key or a legacy credential.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
 pub enum Credential<'a> {
-    /// A key of this library.
+    /// A key.
     Key(PresentedKey<'a>),
-    /// A shared credential of the old model.
+    /// A legacy credential.
     Legacy(PresentedLegacy<'a>),
 }
 
 impl<'a> Credential<'a> {
-    /// Reads a credential's text. Does not allocate.
+    /// Parses the text of a credential. Does not allocate.
     ///
     /// # Errors
     ///
-    /// Text that is of neither shape gets the [`KeyError`] that [`PresentedKey::parse`] gives.
+    /// If the text is neither, the [`KeyError`] of [`PresentedKey::parse`].
     #[inline]
     pub fn parse(format: &KeyFormat, text: &'a [u8]) -> Result<Self, KeyError> {
         match PresentedKey::parse(format, text) {

@@ -1,4 +1,4 @@
-//! The public identifier of a credential of either kind.
+//! The public identifier of a key or a legacy credential.
 
 use alloc::{format, string::String};
 use core::{fmt, str::FromStr};
@@ -9,18 +9,18 @@ use crate::{
     legacy_id::{LegacyId, LegacyIdError},
 };
 
-/// The public identifier of a credential of either kind.
+/// The public identifier of a key or a legacy credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[non_exhaustive]
 pub enum CredentialId {
-    /// A key of this library.
+    /// A key.
     Key(KeyId),
-    /// A shared credential of the old model.
+    /// A legacy credential.
     Legacy(LegacyId),
 }
 
-/// `key:4f…` or `legacy:23bc46b1-…`: the one form, also in JSON. The text that people see of a key
-/// has its prefix: [`KeyFormat::credential_id`].
+/// Writes `key:4f…` or `legacy:23bc46b1-…`, the form used in JSON too. [`KeyFormat::credential_id`]
+/// returns the text with the key prefix, for people.
 impl fmt::Display for CredentialId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -57,7 +57,7 @@ impl<'de> serde::Deserialize<'de> for CredentialId {
     }
 }
 
-/// A text is not a credential's identifier.
+/// A text is not the identifier of a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum CredentialIdError {
@@ -73,8 +73,8 @@ pub enum CredentialIdError {
 }
 
 impl KeyFormat {
-    /// The public text of either kind of credential's identifier: that of a key, or the UUID of a
-    /// legacy credential.
+    /// Returns the public text of a credential's identifier: that of a key, or the UUID of a legacy
+    /// credential.
     pub fn credential_id(&self, id: CredentialId) -> String {
         match id {
             CredentialId::Key(id) => self.key_id(id),

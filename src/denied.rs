@@ -1,10 +1,10 @@
-//! Refusals: one text outside, the reason inside.
+//! Refusals and their reasons.
 
 use crate::{authorization::HeaderError, credential_id::CredentialId};
 
-/// A credential was refused.
+/// A refusal of a credential.
 ///
-/// What it displays is one text for every reason; its `Debug` form, for logs, has the reason.
+/// `Display` writes the same text for every reason. `Debug` includes the reason, for logs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("access denied")]
 pub struct Denied {
@@ -27,18 +27,18 @@ impl Denied {
         }
     }
 
-    /// Why: for logs and metrics, not for the caller.
+    /// The reason, for logs and metrics. Do not show it to the caller.
     pub fn reason(&self) -> DenyReason {
         self.reason
     }
 
-    /// The credential whose secret was right, if one was: an attempt that can be tied to a key.
+    /// The credential, if its secret was correct.
     pub fn credential(&self) -> Option<CredentialId> {
         self.credential
     }
 
-    /// The HTTP status to answer: 401 for whoever is not authenticated, 403 for a valid key of
-    /// another namespace or without the scope, 503 for what is not the caller's fault.
+    /// The HTTP status for the refusal: 401 if the caller is not authenticated, 403 for a valid key
+    /// of another namespace or without a required scope, 503 if the service cannot decide.
     pub fn status(&self) -> u16 {
         match self.reason {
             DenyReason::WrongNamespace | DenyReason::MissingScope => 403,
@@ -69,50 +69,49 @@ impl From<HeaderError> for Denied {
     }
 }
 
-/// Why a credential was refused.
+/// The reason of a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DenyReason {
-    /// There was no `Authorization` header field.
+    /// The request has no `Authorization` header field.
     NoCredential,
-    /// There was more than one.
+    /// The request has more than one `Authorization` header field.
     RepeatedHeader,
-    /// What was presented has not the shape of a credential.
+    /// The text is not a well-formed credential.
     Malformed,
-    /// The secret's checksum does not fit: mistyped, cut off or made up.
+    /// The secret's checksum is wrong: the key was mistyped or truncated, or never issued.
     Mistyped,
-    /// There is no such key.
+    /// The key does not exist.
     UnknownKey,
-    /// There is such a key, and this is not its secret.
+    /// The key exists, but the secret is wrong.
     WrongSecret,
-    /// The secret was replaced by a rotation, and its grace is over.
+    /// The secret was replaced by a rotation, and its grace period is over.
     Replaced,
-    /// The key, or all of its owner's, its namespace's or its team's, was revoked.
+    /// The credential was revoked, individually or by a cutoff.
     Revoked,
-    /// The key is switched off, or the legacy subject was blocked.
+    /// The key is disabled, or the subject of the legacy credential is blocked.
     Disabled,
-    /// The key's time has not come.
+    /// The key is not valid yet.
     NotYetValid,
-    /// The key's time is over.
+    /// The key has expired.
     Expired,
-    /// Legacy credentials are not accepted now.
+    /// The policy does not accept legacy credentials at this time.
     LegacyOff,
-    /// The key is valid, and opens another namespace.
+    /// The key is valid, but opens another namespace.
     WrongNamespace,
-    /// The key is valid, and lacks a scope.
+    /// The key is valid, but lacks a required scope.
     MissingScope,
-    /// The index has not yet followed its store.
+    /// The index has not yet read its store to the end.
     NotReady,
-    /// The index was not confirmed by its store for longer than its bound: a revocation may be
-    /// missing.
+    /// The index was last confirmed by its store longer ago than the bound on staleness: a
+    /// revocation may be missing.
     Stale,
-    /// The key's digest was made under a pepper that the verifier was not given: a fault of the
-    /// configuration, not of the caller.
+    /// The digest is under a pepper that the verifier does not have: a configuration error.
     PepperMissing,
 }
 
 impl DenyReason {
-    /// The reason's lasting name, as in `unknown_key`.
+    /// The stable name of the reason, as in `unknown_key`.
     pub fn as_str(self) -> &'static str {
         match self {
             Self::NoCredential => "no_credential",

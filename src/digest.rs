@@ -1,4 +1,4 @@
-//! What a store keeps of a secret, and the comparison of the two.
+//! Digests of secrets, and peppers.
 
 use alloc::{format, string::String, vec::Vec};
 use core::{fmt, num::NonZeroU8};
@@ -15,30 +15,30 @@ use crate::{
 
 /// The digest of a key's secret: SHA-256, or HMAC-SHA-256 under a pepper.
 ///
-/// It covers `"kf1"`, the 16 bytes of the identifier and the 36 characters of the secret, 55
-/// bytes: one compression block. The identifier is bound in, so that a digest that is moved to
-/// another record matches nothing. A legacy credential's digest covers `"kl1"` and its text.
+/// It covers `"kf1"`, the 16 bytes of the identifier and the 36 characters of the secret: 55 bytes,
+/// one SHA-256 block. Since it includes the identifier, a digest that is moved to another record
+/// matches no secret. The digest of a legacy credential covers `"kl1"` and its text.
 ///
 /// A secret of 184 random bits needs no slow hash: from 112 bits on, OWASP ASVS 5.0 (6.5.2) and
-/// NIST SP 800-63B (look-up secrets) ask for an approved one-way function, no more.
+/// NIST SP 800-63B (look-up secrets) only require an approved one-way function.
 ///
-/// There is no `==`: digests are compared in constant time, by the verification alone.
+/// There is no `==`: verification compares digests in constant time.
 #[derive(Clone, Copy)]
 pub struct KeyDigest {
     pepper: Option<PepperId>,
     lanes: Lanes,
 }
 
-/// A digest as four words, the form that is compared.
+/// A digest as four words, for comparison.
 pub(crate) type Lanes = [u64; 4];
 
 impl KeyDigest {
-    /// The digest of a key that has just been issued.
+    /// Computes the digest of a new key under the current pepper.
     pub fn of(key: &IssuedKey, peppers: &Peppers) -> Self {
         Self::of_presented(&key.presented(), peppers)
     }
 
-    /// The digest of a presented key under the current pepper.
+    /// Computes the digest of a presented key under the current pepper.
     pub(crate) fn of_presented(key: &PresentedKey<'_>, peppers: &Peppers) -> Self {
         Self {
             pepper: peppers.current,
@@ -46,7 +46,7 @@ impl KeyDigest {
         }
     }
 
-    /// A digest made of these words under the current pepper.
+    /// Creates a digest from its words, made under the current pepper.
     pub(crate) fn from_lanes(lanes: Lanes, peppers: &Peppers) -> Self {
         Self {
             pepper: peppers.current,
@@ -54,8 +54,8 @@ impl KeyDigest {
         }
     }
 
-    /// Whether this is the digest of `key`'s secret, in constant time; `false` if the pepper it
-    /// was made under is not at hand.
+    /// Whether this is the digest of `key`'s secret, in constant time; `false` if `peppers` lacks
+    /// the digest's pepper.
     pub fn matches(&self, key: &PresentedKey<'_>, peppers: &Peppers) -> bool {
         match peppers.find(self.pepper) {
             Ok(pepper) => bool::from(same(&key_lanes(key, pepper), &self.lanes)),
@@ -63,13 +63,13 @@ impl KeyDigest {
         }
     }
 
-    /// The pepper it was made under, if any.
+    /// The pepper of the digest, if any.
     pub fn pepper(&self) -> Option<PepperId> {
         self.pepper
     }
 
-    /// The form that a store keeps: `sha256:<64 digits>` or `hmac-sha256:<pepper>:<64 digits>`,
-    /// digits in lower-case hexadecimal.
+    /// Returns the stored form: `sha256:<64 digits>` or `hmac-sha256:<pepper>:<64 digits>`, with
+    /// lower-case hexadecimal digits.
     pub fn to_text(&self) -> String {
         let [a, b, c, d] = self.lanes.map(u64::swap_bytes);
         let digits = format!("{a:016x}{b:016x}{c:016x}{d:016x}");
@@ -79,11 +79,11 @@ impl KeyDigest {
         }
     }
 
-    /// Reads the form that [`to_text`](Self::to_text) writes, and no other.
+    /// Parses the form that [`to_text`](Self::to_text) returns.
     ///
     /// # Errors
     ///
-    /// [`DigestError`] for an unknown scheme and for anything that is not a digest.
+    /// [`DigestError`] for an unknown scheme or any other text.
     pub fn from_text(text: &str) -> Result<Self, DigestError> {
         let (pepper, digits) = if let Some(digits) = text.strip_prefix("sha256:") {
             (None, digits)
@@ -104,7 +104,7 @@ impl KeyDigest {
             *lane = word.swap_bytes();
         }
         let digest = Self { pepper, lanes };
-        // Signs, upper case, leading zeros of the pepper, a tail: whatever is not written so.
+        // Refuses signs, upper case, leading zeros of the pepper and trailing text.
         if digest.to_text() == text {
             Ok(digest)
         } else {
@@ -112,7 +112,7 @@ impl KeyDigest {
         }
     }
 
-    /// The words that are compared.
+    /// The words of the digest.
     #[cfg(feature = "std")]
     pub(crate) fn lanes(&self) -> &Lanes {
         &self.lanes
@@ -142,17 +142,17 @@ impl<'de> serde::Deserialize<'de> for KeyDigest {
     }
 }
 
-/// Text is not a digest of a scheme that this version knows.
+/// A text is not a digest of a supported scheme.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a digest of a known scheme")]
+#[error("digest: must be sha256:<64 digits> or hmac-sha256:<pepper>:<64 digits>")]
 pub struct DigestError;
 
-/// Which pepper a digest was made under: 1 to 255.
+/// The number of a pepper, 1 to 255.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct PepperId(NonZeroU8);
 
 impl PepperId {
-    /// Takes a number from 1 to 255.
+    /// Creates a pepper number; `None` for zero.
     pub const fn new(id: u8) -> Option<Self> {
         match NonZeroU8::new(id) {
             Some(id) => Some(Self(id)),
@@ -172,13 +172,12 @@ impl fmt::Display for PepperId {
     }
 }
 
-/// The secrets that digests are keyed with, kept apart from the store that keeps the digests.
+/// The secret HMAC keys of digests, kept outside the store.
 ///
-/// Several may be at hand at once: new digests are made under the current one, old ones are
-/// still verified under theirs. To rotate a pepper, add the new one as current, let keys be
-/// moved as they are used or rotated (see [`Keyring::rehash`](crate::Keyring::rehash)), then
-/// drop the old one. None at all is a sound choice too: a secret of 184 random bits cannot be
-/// searched for.
+/// There may be several: new digests are made under the current one, and old ones are verified
+/// under theirs. To rotate a pepper, add the new one as current, replace digests as keys are used
+/// or rotated (see [`Keyring::rehash`](crate::Keyring::rehash)), then drop the old one. Running
+/// without peppers is safe too: a secret of 184 random bits cannot be found by search.
 #[derive(Clone, Default)]
 pub struct Peppers {
     keys: Vec<(PepperId, MacKey)>,
@@ -186,10 +185,11 @@ pub struct Peppers {
 }
 
 impl Peppers {
-    /// The shortest pepper, in bytes: the output length of SHA-256 (RFC 2104, section 3).
+    /// The minimum length of a pepper, in bytes: the output length of SHA-256 (RFC 2104, section
+    /// 3).
     pub const LEN_MIN: usize = 32;
 
-    /// No pepper: digests are plain SHA-256.
+    /// Creates an empty set of peppers: digests are plain SHA-256.
     pub const fn none() -> Self {
         Self {
             keys: Vec::new(),
@@ -197,11 +197,11 @@ impl Peppers {
         }
     }
 
-    /// Adds a pepper, under which digests made so far are verified.
+    /// Adds a pepper that existing digests are verified under.
     ///
     /// # Errors
     ///
-    /// [`PepperError`] if it is shorter than [`Peppers::LEN_MIN`] or the number is taken.
+    /// [`PepperError`] if it is shorter than [`Peppers::LEN_MIN`] or its number is taken.
     pub fn with(mut self, id: PepperId, pepper: &[u8]) -> Result<Self, PepperError> {
         if pepper.len() < Self::LEN_MIN {
             return Err(PepperError::TooShort(id));
@@ -213,7 +213,7 @@ impl Peppers {
         Ok(self)
     }
 
-    /// Adds a pepper, under which new digests are made from now on.
+    /// Adds a pepper and makes it the current one, under which new digests are made.
     ///
     /// # Errors
     ///
@@ -224,12 +224,12 @@ impl Peppers {
         Ok(peppers)
     }
 
-    /// The number of the pepper that new digests are made under.
+    /// The number of the current pepper.
     pub fn current_id(&self) -> Option<PepperId> {
         self.current
     }
 
-    /// [`PepperId::get`] of the current one; zero for none.
+    /// [`PepperId::get`] of the current pepper; zero for none.
     #[cfg(feature = "std")]
     #[inline]
     pub(crate) fn current_number(&self) -> u8 {
@@ -247,7 +247,7 @@ impl Peppers {
         found.map(|(_, key)| key)
     }
 
-    /// The key for `id`; no key for no pepper.
+    /// Looks up a pepper by number; no number means no pepper.
     pub(crate) fn find(&self, id: Option<PepperId>) -> Result<Option<&MacKey>, UnknownPepper> {
         match id {
             None => Ok(None),
@@ -268,18 +268,18 @@ impl fmt::Debug for Peppers {
     }
 }
 
-/// A digest names a pepper that is not at hand.
+/// A digest is under a pepper that is not configured.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct UnknownPepper;
 
-/// A pepper was refused.
+/// A pepper is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum PepperError {
-    /// Under 32 bytes.
+    /// The pepper is shorter than 32 bytes.
     #[error("pepper {0} is shorter than 32 bytes")]
     TooShort(PepperId),
-    /// The number is taken already.
+    /// The number is already taken.
     #[error("pepper {0} is given twice")]
     Repeated(PepperId),
 }
@@ -290,20 +290,20 @@ pub(crate) fn same(a: &Lanes, b: &Lanes) -> Choice {
     is_zero(difference(a, b))
 }
 
-/// A word that is zero if two digests are equal.
+/// Returns zero if two digests are equal.
 #[inline]
 pub(crate) fn difference([a0, a1, a2, a3]: &Lanes, [b0, b1, b2, b3]: &Lanes) -> u64 {
     (a0 ^ b0) | (a1 ^ b1) | (a2 ^ b2) | (a3 ^ b3)
 }
 
-/// Whether nothing differs, in constant time.
+/// Whether a difference is zero, in constant time.
 #[inline]
 pub(crate) fn is_zero(difference: u64) -> Choice {
     difference.ct_eq(&0)
 }
 
-/// What the digest of a key is made of: `kf1`, the 16 bytes of its id and the 36 characters of
-/// its secret. One block of SHA-256, on one cache line; wiped when it goes.
+/// The message that a key's digest covers: `kf1`, the 16 bytes of the id and the 36 characters of
+/// the secret. One SHA-256 block on one cache line; zeroized when it is dropped.
 #[repr(align(64))]
 pub(crate) struct KeyBlock(OneBlock);
 
@@ -347,7 +347,7 @@ pub(crate) fn key_lanes(key: &PresentedKey<'_>, pepper: Option<&MacKey>) -> Lane
     KeyBlock::new(key).lanes(pepper)
 }
 
-/// The digest of a few bytes that are not a key, which are wiped.
+/// The digest of a short message other than a key; zeroizes the message.
 pub(crate) fn block_lanes(block: &mut [u8], pepper: Option<&MacKey>) -> Lanes {
     let lanes = to_lanes(&match pepper {
         None => hash::sha256(block),
@@ -371,6 +371,7 @@ mod tests {
     use alloc::string::ToString;
 
     use super::*;
+    use crate::legacy::PresentedLegacy;
 
     const TEXT: &[u8] =
         b"dof_v1_d79e8aeb42e5476893c7d4c59a166264:dof_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI";

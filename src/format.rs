@@ -1,4 +1,4 @@
-//! The text form of keys: one definition that parser, generator and secret scanners share.
+//! The text form of keys, shared by parser, generator and secret scanners.
 
 use alloc::{format, string::String};
 use core::{fmt, str::FromStr};
@@ -8,16 +8,16 @@ use zeroize::Zeroizing;
 
 use crate::key_id::KeyId;
 
-/// How an embedder's keys look: `<prefix>_v1_<id>:<prefix>_sk_<secret>`.
+/// The text form of an embedder's keys: `<prefix>_v1_<id>:<prefix>_sk_<secret>`.
 ///
 /// | part | text |
 /// |---|---|
-/// | prefix | the embedder's: `[a-z][a-z0-9]{0,15}` |
+/// | prefix | chosen by the embedder: `[a-z][a-z0-9]{0,15}` |
 /// | id | 32 lower-case hexadecimal digits, 128 random bits, public |
 /// | secret | 36 characters of unpadded base64url (RFC 4648, section 5): 23 random bytes, then the CRC-32 (IEEE 802.3, most significant byte first) over `<prefix>_sk_` and the 23 bytes |
 ///
-/// 27 bytes are a multiple of three, so the last character has no spare bits, and the text of a
-/// key is the only text that is accepted for it.
+/// 27 bytes are a multiple of three, so the last character has no unused bits, and each key has
+/// exactly one text.
 ///
 /// # Examples
 ///
@@ -28,37 +28,36 @@ use crate::key_id::KeyId;
 /// ```
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyFormat {
-    /// `<prefix>_v1_`, zeros behind it.
+    /// `<prefix>_v1_`, padded with zeros.
     head: [u8; Self::MARK_MAX],
-    /// `<prefix>_sk_`, zeros behind it.
+    /// `<prefix>_sk_`, padded with zeros.
     mark: [u8; Self::MARK_MAX],
     /// The length of `head`, and of `mark`.
     mark_len: usize,
     /// The length of a credential.
     len: usize,
-    /// `head`, as a text begins with it.
+    /// Matches `head` at the start of a text.
     head_window: Window,
-    /// A colon and `mark`, as the text before the secret's characters ends with them.
+    /// Matches a colon and `mark` before the characters of the secret.
     mark_window: Window,
 }
 
 impl KeyFormat {
-    /// The longest prefix, in characters.
+    /// The maximum length of a prefix, in characters.
     pub const PREFIX_MAX: usize = 16;
-    /// How many characters of a secret follow its marker.
+    /// The number of characters of a secret after its marker.
     pub(crate) const SECRET_CHARS: usize = 36;
     const MARK_MAX: usize = Self::PREFIX_MAX + 4;
     const RANDOM_BYTES: usize = 23;
     const SECRET_BYTES: usize = Self::RANDOM_BYTES + 4;
 
-    /// Takes the embedder's prefix, `[a-z][a-z0-9]{0,15}`.
+    /// Creates the format with a prefix, `[a-z][a-z0-9]{0,15}`.
     ///
-    /// There is no default: a prefix that is somebody's own lets a leaked key be traced to its
-    /// service.
+    /// There is no default: a unique prefix identifies the service of a leaked key.
     ///
     /// # Errors
     ///
-    /// [`FormatError`] gives the position of the first character that does not fit.
+    /// [`FormatError`] with the position of the first invalid character.
     pub fn new(prefix: &str) -> Result<Self, FormatError> {
         if prefix.is_empty() {
             return Err(FormatError::Empty);
@@ -96,14 +95,14 @@ impl KeyFormat {
         Ok(format)
     }
 
-    /// The embedder's prefix.
+    /// The prefix.
     pub fn prefix(&self) -> &str {
         let head = core::str::from_utf8(self.head()).unwrap_or_default();
         head.strip_suffix("_v1_").unwrap_or_default()
     }
 
-    /// The public text of a key's identifier, `<prefix>_v1_<32 digits>`: what lists and logs
-    /// show, and the user name in HTTP Basic.
+    /// Returns the public text of a key's identifier, `<prefix>_v1_<32 digits>`, as shown in lists
+    /// and logs and used as user name in HTTP Basic.
     pub fn key_id(&self, id: KeyId) -> String {
         format!("{}_v1_{id}", self.prefix())
     }
@@ -113,8 +112,8 @@ impl KeyFormat {
         self.len
     }
 
-    /// A regular expression (no look-around, works in every common engine) that matches a whole
-    /// credential.
+    /// A regular expression that matches a whole credential. It has no look-around and works in
+    /// every common engine.
     pub fn credential_pattern(&self) -> String {
         format!("{}:{}", self.key_id_pattern(), self.secret_pattern())
     }
@@ -129,11 +128,11 @@ impl KeyFormat {
         format!("{}_sk_[A-Za-z0-9_-]{{36}}", self.prefix())
     }
 
-    /// Whether `secret`, a match of [`secret_pattern`](Self::secret_pattern), was made by this
-    /// format: its checksum fits.
+    /// Whether the checksum of `secret`, a match of [`secret_pattern`](Self::secret_pattern), is
+    /// correct.
     ///
-    /// For scanners of source code and logs: one in 2³² of the random texts that match the
-    /// pattern passes. It needs no store, and says nothing about whether the key still works.
+    /// For scanners of source code and logs: of random texts that match the pattern, one in 2³²
+    /// passes. The check needs no store and does not tell whether the key is valid.
     pub fn is_well_formed_secret(&self, secret: &str) -> bool {
         secret
             .as_bytes()
@@ -152,7 +151,7 @@ impl KeyFormat {
         self.mark.get(..self.mark_len).unwrap_or_default()
     }
 
-    /// What stands where a credential has the digits of its id; none if the length is wrong.
+    /// The bytes at the position of the id's digits; `None` if the length is wrong.
     #[inline]
     pub(crate) fn digits<'a>(&self, text: &'a [u8]) -> Option<&'a [u8; KeyId::DIGITS]> {
         let fits = text.len() == self.credential_len();
@@ -160,14 +159,14 @@ impl KeyFormat {
         fits.then_some(digits)
     }
 
-    /// The characters of the secret of a text of the right length. None if prefix, version, colon
-    /// or marker are not where they belong.
+    /// The characters of the secret of a text of the right length; `None` if prefix, version, colon
+    /// or marker do not match.
     #[inline]
     pub(crate) fn secret<'a>(&self, text: &'a [u8]) -> Option<&'a [u8; Self::SECRET_CHARS]> {
         let (front, characters) = text.split_last_chunk()?;
         let mut fits = self.head_window.begins(*front.first_chunk()?)
             & self.mark_window.ends(*front.last_chunk()?);
-        // One word is enough for a colon and the marker of a prefix of three characters.
+        // One word covers a colon and the marker of a prefix of up to three characters.
         if self.mark_len >= Window::WORD {
             fits &= self.head_window.fits(front.first_chunk()?)
                 & self.mark_window.fits(front.last_chunk()?);
@@ -175,7 +174,7 @@ impl KeyFormat {
         fits.then_some(characters)
     }
 
-    /// Whether the last four bytes of a secret are the checksum of what stands before them.
+    /// Whether the last four bytes of a secret are the checksum of the bytes before them.
     pub(crate) fn checksum_fits(&self, characters: &[u8; Self::SECRET_CHARS]) -> bool {
         let mut bytes = Zeroizing::new([0; Self::SECRET_BYTES]);
         if URL_SAFE_NO_PAD.decode_slice(characters, &mut bytes[..]) != Ok(Self::SECRET_BYTES) {
@@ -187,7 +186,7 @@ impl KeyFormat {
         }
     }
 
-    /// Writes the 36 characters of the secret that holds `random`.
+    /// Writes the 36 characters of the secret with these random bytes.
     pub(crate) fn encode_secret(
         &self,
         random: &[u8; Self::RANDOM_BYTES],
@@ -200,7 +199,7 @@ impl KeyFormat {
         {
             *place = *byte;
         }
-        // 27 bytes are 36 characters: the slice is neither too short nor left unfilled.
+        // 27 bytes encode to exactly 36 characters.
         let _ = URL_SAFE_NO_PAD.encode_slice(&bytes[..], characters);
     }
 
@@ -212,7 +211,7 @@ impl KeyFormat {
     }
 }
 
-/// Some bytes of a window of 24, compared as three words.
+/// A pattern for 24 bytes with a mask, compared as three words.
 #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
 struct Window {
     words: [u64; 3],
@@ -223,7 +222,7 @@ impl Window {
     const LEN: usize = 24;
     const WORD: usize = 8;
 
-    /// A window with these bytes at these places.
+    /// Creates a pattern with these bytes at these positions.
     fn new(places: impl Iterator<Item = (usize, u8)>) -> Self {
         let (mut bytes, mut masks) = ([0; Self::LEN], [0; Self::LEN]);
         for (at, byte) in places {
@@ -237,14 +236,14 @@ impl Window {
         }
     }
 
-    /// As [`Window::fits`], of the first word alone.
+    /// Matches the first word alone.
     #[inline]
     fn begins(&self, text: [u8; Self::WORD]) -> bool {
         let ([own, ..], [mask, ..]) = (self.words, self.masks);
         (u64::from_le_bytes(text) ^ own) & mask == 0
     }
 
-    /// As [`Window::fits`], of the last word alone.
+    /// Matches the last word alone.
     #[inline]
     fn ends(&self, text: [u8; Self::WORD]) -> bool {
         let ([.., own], [.., mask]) = (self.words, self.masks);
@@ -277,25 +276,27 @@ impl fmt::Debug for KeyFormat {
     }
 }
 
-/// A prefix was refused.
+/// A prefix is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum FormatError {
-    /// There is no prefix.
+    /// The prefix is empty.
     #[error("the key prefix is empty")]
     Empty,
     /// The prefix has more than 16 characters.
     #[error("the key prefix is longer than 16 characters")]
     TooLong,
-    /// A character is not in `[a-z0-9]`, or the first is a digit.
-    #[error("the key prefix has a character that is not allowed, at position {at}")]
+    /// A character is not in `[a-z0-9]`, or the first one is a digit.
+    #[error(
+        "the key prefix has an invalid character at position {at}; it must match [a-z][a-z0-9]{{0,15}}"
+    )]
     Character {
         /// The byte position of the character.
         at: usize,
     },
 }
 
-/// Lets a format stand where a prefix may.
+/// Lets [`Keyring::open`](crate::Keyring::open) take a format as well as a prefix.
 impl From<core::convert::Infallible> for FormatError {
     fn from(never: core::convert::Infallible) -> Self {
         match never {}
@@ -318,7 +319,7 @@ impl FromStr for KeyFormat {
     }
 }
 
-/// The prefix, from which everything else follows.
+/// Writes the prefix.
 impl fmt::Display for KeyFormat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.pad(self.prefix())
@@ -343,6 +344,7 @@ impl<'de> serde::Deserialize<'de> for KeyFormat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::credential_id::CredentialId;
 
     #[test]
     fn prefixes_keep_the_rule() {

@@ -1,5 +1,4 @@
-//! SHA-256 and HMAC-SHA-256: by `ring`, or with the feature `rustcrypto` by `sha2` and `hmac`.
-//! Digests are the same.
+//! SHA-256 and HMAC-SHA-256 by `ring`, or by `sha2` and `hmac` with the feature `rustcrypto`.
 
 /// SHA-256 of `bytes`.
 #[inline]
@@ -7,14 +6,14 @@ pub(crate) fn sha256(bytes: &[u8]) -> [u8; 32] {
     provider::sha256(bytes)
 }
 
-/// A message of 55 bytes, the longest that SHA-256 takes in one block, with its padding
-/// (FIPS 180-4, section 5.1.1).
+/// A message of 55 bytes, the longest that fits into one SHA-256 block, with its padding (FIPS
+/// 180-4, section 5.1.1).
 pub(crate) type OneBlock = [u8; 64];
 
-/// How long the message of a [`OneBlock`] is.
+/// The length of the message in a [`OneBlock`].
 pub(crate) const ONE_BLOCK_LEN: usize = 55;
 
-/// A block to write the message into: its padding is there already.
+/// A block with padding, to write the message into.
 pub(crate) const EMPTY_BLOCK: OneBlock = {
     let mut block = [0; 64];
     block[ONE_BLOCK_LEN] = 0x80;
@@ -36,7 +35,7 @@ pub(crate) fn sha256_block(block: &OneBlock) -> [u8; 32] {
     provider::sha256_block(block)
 }
 
-/// A key for HMAC-SHA-256 (RFC 2104), ready for use.
+/// A prepared key for HMAC-SHA-256 (RFC 2104).
 #[derive(Clone)]
 pub(crate) struct MacKey(provider::MacKey);
 
@@ -105,7 +104,7 @@ mod by_rustcrypto {
         Sha256::digest(bytes).into()
     }
 
-    /// The block is padded already: no need of the buffer, which costs as much as the rounds.
+    /// Compresses the padded block directly: `sha2`'s buffering costs as much as the compression.
     #[inline]
     pub(super) fn sha256_block(block: &OneBlock) -> [u8; 32] {
         let mut state = INITIAL;
@@ -130,8 +129,8 @@ mod by_rustcrypto {
     ];
 
     pub(super) fn mac_key(key: &[u8]) -> MacKey {
-        // A key of any length will do, says RFC 2104, and so says the crate.
-        MacKey::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC takes any key"))
+        // HMAC accepts keys of any length (RFC 2104, section 2).
+        MacKey::new_from_slice(key).unwrap_or_else(|_| unreachable!("HMAC accepts any key"))
     }
 
     #[inline]

@@ -1,4 +1,4 @@
-//! Who owns a key, and who acts.
+//! Tenants, owners, actors and their authority.
 
 use core::{fmt, str::FromStr};
 
@@ -20,27 +20,27 @@ pub struct Tenant {
 }
 
 impl Tenant {
-    /// A namespace of a team.
+    /// Creates a tenant.
     pub fn new(team: TeamId, namespace: NamespaceId) -> Self {
         Self { team, namespace }
     }
 
-    /// A namespace of a team, from their names.
+    /// Creates a tenant from the names of team and namespace.
     ///
     /// # Errors
     ///
-    /// [`NameError`] names the field that breaks a rule.
+    /// [`NameError`] names the invalid field.
     pub fn parse(team: &str, namespace: &str) -> Result<Self, NameError> {
         Ok(Self::new(TeamId::new(team)?, NamespaceId::new(namespace)?))
     }
 }
 
-/// Whose key it is.
+/// The owner of a key.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Owner {
-    /// A person: the key ends when they leave the team.
+    /// A person. Their keys are revoked when they are removed from the team.
     User(UserId),
-    /// A service: the key survives the person who made it.
+    /// A service. Its keys do not depend on the person who created them.
     Service(ServiceId),
 }
 
@@ -54,7 +54,7 @@ impl Owner {
     }
 }
 
-/// `user:alice`, `service:deploy-bot`: the one form, also in JSON and on the command line.
+/// Writes `user:alice` or `service:deploy-bot`, the form used in JSON and on the command line too.
 impl fmt::Display for Owner {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -91,26 +91,26 @@ impl<'de> serde::Deserialize<'de> for Owner {
     }
 }
 
-/// A text does not name an owner.
+/// A text is not an owner.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum OwnerError {
     /// The text begins with neither `user:` nor `service:`.
     #[error("owner: must be user:NAME or service:NAME")]
     Kind,
-    /// The name breaks a rule of [`UserId`] or [`ServiceId`].
+    /// The name is not a valid [`UserId`] or [`ServiceId`].
     #[error(transparent)]
     Name(#[from] NameError),
 }
 
-/// Who acts, and with which key.
+/// Who makes a change, and with which credential.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Actor {
-    /// The person or service; none for the embedding program itself, and for whoever uses a
-    /// legacy credential.
+    /// The person or service; `None` for the embedding program and for a legacy credential, which
+    /// several people share.
     pub owner: Option<Owner>,
-    /// The credential that the action was authenticated with, if it was one.
+    /// The credential that authenticated the actor, if Keyfob verified one.
     pub credential: Option<CredentialId>,
 }
 
@@ -139,7 +139,7 @@ impl Actor {
         }
     }
 
-    /// The same, acting with this credential.
+    /// Sets the credential.
     #[must_use]
     pub fn with_credential(mut self, credential: CredentialId) -> Self {
         self.credential = Some(credential);
@@ -147,8 +147,8 @@ impl Actor {
     }
 }
 
-/// `user:alice`, `service:deploy-bot with key 4f…`, `system`; `somebody with legacy 23bc…` for a
-/// credential that several people share.
+/// Writes `user:alice`, `service:deploy-bot with key:4f…`, `system`, or `somebody with
+/// legacy:23bc…` for a credential that several people share.
 impl fmt::Display for Actor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.owner {
@@ -163,19 +163,21 @@ impl fmt::Display for Actor {
     }
 }
 
-/// The right by which a change is made. A store checks it in the transaction that keeps the
-/// change, so a right that was lost after the request was admitted is lost for the change too.
+/// The authority for a change. A store checks it in the transaction that stores the change, so a
+/// change is refused if the actor lost the authority after the request was admitted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Authority {
-    /// The embedding program itself: a job, a migration, an operator's console. Nothing is checked.
+    /// The embedding program itself, such as a job, a migration or an operator's console. Nothing
+    /// is checked.
     System,
-    /// A person or service that the embedder authenticated: refused if they were removed from the
-    /// team in which something is changed.
+    /// A person or service that the embedder authenticated. The change is refused if they were
+    /// removed from the team that it affects.
     Owner(Owner),
-    /// A credential that Keyfob verified: refused if it no longer works, or lost a scope.
+    /// A credential that Keyfob verified. The change is refused if the credential no longer works
+    /// or lost a scope.
     Credential {
         /// The credential.
         id: CredentialId,
@@ -185,37 +187,37 @@ pub enum Authority {
 }
 
 impl Authority {
-    /// The authority of a credential with these scopes.
+    /// Creates the authority of a credential that must still have these scopes.
     pub fn credential(id: CredentialId, scopes: Scopes) -> Self {
         Self::Credential { id, scopes }
     }
 }
 
-/// The circumstances of a management call: who acts and by what right, when, for which request and
-/// why.
+/// The context of a management call: actor, authority, time, request and reason.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Context {
     /// Who acts.
     pub actor: Actor,
-    /// By what right.
+    /// The authority of the actor, checked in the commit.
     pub authority: Authority,
-    /// The time of the call. Read the clock when the call is made, not when the request arrived:
-    /// it is the time of the audit event, and the time at which the actor's key must still work.
+    /// The time of the call: the time of the audit event, and the time at which the actor's
+    /// credential must still work. Read the clock after the request's body was read, just before
+    /// the call.
     pub now: Timestamp,
-    /// The embedder's identifier of the request, for the audit trail.
+    /// The request's identifier, for the audit trail.
     pub request_id: Option<RequestId>,
     /// Why, for the audit trail.
     pub reason: Option<Reason>,
 }
 
 impl Context {
-    /// `actor` acts at `now`.
+    /// Creates the context of a call by `actor` at `now`.
     ///
-    /// The authority follows from the actor: [`Authority::Credential`] if it has a credential
-    /// (without any scope that it must keep), else [`Authority::Owner`], else
-    /// [`Authority::System`]. [`Principal::context`](crate::Principal::context) also holds the
-    /// actor to the scopes of its key.
+    /// The authority is derived from the actor: [`Authority::Credential`] without required scopes
+    /// if the actor has a credential, else [`Authority::Owner`] if it has an owner, else
+    /// [`Authority::System`]. [`Principal::context`](crate::Principal::context) also requires the
+    /// scopes of the principal's key.
     pub fn new(actor: Actor, now: impl Into<Timestamp>) -> Self {
         let authority = match (&actor.owner, actor.credential) {
             (_, Some(id)) => Authority::credential(id, Scopes::none()),
@@ -231,26 +233,26 @@ impl Context {
         }
     }
 
-    /// The embedding program itself acts at `now`.
+    /// Creates the context of a call by the embedding program itself at `now`.
     pub fn system(now: impl Into<Timestamp>) -> Self {
         Self::new(Actor::system(), now)
     }
 
-    /// With this authority in place of the one that follows from the actor.
+    /// Replaces the authority that was derived from the actor.
     #[must_use]
     pub fn with_authority(mut self, authority: Authority) -> Self {
         self.authority = authority;
         self
     }
 
-    /// For this request.
+    /// Sets the request's identifier.
     #[must_use]
     pub fn with_request_id(mut self, request_id: RequestId) -> Self {
         self.request_id = Some(request_id);
         self
     }
 
-    /// For this reason.
+    /// Sets the reason.
     #[must_use]
     pub fn with_reason(mut self, reason: Reason) -> Self {
         self.reason = Some(reason);

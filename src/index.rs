@@ -1,4 +1,6 @@
-//! The whole population of keys in memory, for verification without I/O.
+//! An in-memory index of all keys, for verification without I/O.
+//!
+//! `src/index/README.md` describes the data structure and the order of steps in verification.
 
 mod append_vec;
 mod error;
@@ -41,35 +43,35 @@ use append_vec::AppendVec;
 use grant::Grants;
 use table::{Table, TableWriter, spread, spread_digits};
 
-/// Every key of a store, shaped for verification: one cache line a key, read without lock,
-/// allocation or I/O while one writer follows the store's change feed.
+/// An in-memory index of all keys of a store: one cache line per key, read without locks,
+/// allocation or I/O while one writer applies the store's change feed.
 ///
-/// An index is empty, and every verification over it is refused as
-/// [`DenyReason::NotReady`](crate::DenyReason::NotReady), until it has followed a store to the
-/// end of its feed once: [`Index::follow`]. From then on the embedder calls `follow` again as
-/// often as its revocation bound asks; a [`Keyring`](crate::Keyring) does so after each of its
-/// own changes.
+/// A new index is empty, and its verifiers refuse every call as
+/// [`DenyReason::NotReady`](crate::DenyReason::NotReady) until [`Index::follow`] has read a store's
+/// change feed to the end. Call `follow` regularly after that: changes of other processes take
+/// effect with the next call. A [`Keyring`](crate::Keyring) owns an index and calls `follow` after
+/// each of its changes.
 ///
 /// # Memory
 ///
-/// 64 bytes a key in tables that are 30 to 60 % full, and one entry for each combination of
-/// namespace, owner and scopes. The names of owners and namespaces that are gone stay until the
-/// index is built anew.
+/// 64 bytes per key in tables that are 30 to 60 % full, plus one grant for each combination of
+/// namespace, owner and scopes. Names of deleted owners and namespaces stay in memory until a new
+/// index is built.
 ///
 /// # Clock
 ///
-/// The index keeps the latest time that any verification was given, and no verification is
-/// judged by an earlier one: a clock that jumps back revives nothing. A clock that jumps ahead by
-/// mistake therefore expires keys until the index is built anew.
+/// Verifications use the latest time that any verification was given: a clock that jumps back does
+/// not revive expired keys. A clock that jumps ahead by mistake therefore expires keys until a new
+/// index is built.
 pub struct Index {
     keys: Table,
-    /// What few keys have: a previous secret, or a beginning.
+    /// Rarely needed parts of keys: the previous secret and `not_before`.
     secondary: Table,
     legacy: Table,
     grants: Grants,
-    /// Every policy for legacy credentials that there was. They are few.
+    /// All policies for legacy credentials that were ever set; they are few.
     legacy_policies: AppendVec<OnceLock<LegacyPolicy>, 20>,
-    /// When somebody last asked the store and then read its feed to the end; [`NEVER`] at first.
+    /// The time before the last read of the feed that reached its end; [`NEVER`] at first.
     confirmed_at: AtomicI64,
     clock: AtomicI64,
     writer: Mutex<Writer>,
@@ -77,40 +79,40 @@ pub struct Index {
     peppers: Peppers,
 }
 
-/// Further from every [`Timestamp`] than a bound on staleness can be.
+/// Further from every [`Timestamp`] than any bound on staleness.
 const NEVER: i64 = i64::MIN;
 
-/// What the writer knows beside the tables.
+/// The writer's state in addition to the tables.
 struct Writer {
-    /// Where in the feed the index is.
+    /// The revision up to which the feed was applied.
     cursor: Revision,
-    /// Up to where it knows everything: the cursor, at the last end of the feed.
+    /// The cursor when the end of the feed was last reached: everything up to it is known.
     as_of: Revision,
-    /// The latest revision at which a part of the feed was read.
+    /// The latest [`Changes::last_revision`] seen.
     newest: Revision,
-    /// Why the index can never be confirmed again.
+    /// The error after which the index can never be confirmed again.
     failed: Option<IndexError>,
-    keys: TableWriter<Life>,
-    /// With what the key is granted.
-    secondary: TableWriter<(Life, u64)>,
+    keys: TableWriter<Lifetime>,
+    /// With the grant of the key.
+    secondary: TableWriter<(Lifetime, u64)>,
     legacy: TableWriter<()>,
     cutoffs: BTreeMap<Target, Cutoff>,
     policies: BTreeMap<Option<NamespaceId>, Policy>,
-    /// The numbers of the policies for legacy credentials.
+    /// The policies for legacy credentials, as numbers in [`Index::legacy_policies`].
     legacy_policies: BTreeMap<Option<NamespaceId>, u32>,
     policies_changed: bool,
     legacy_policies_changed: bool,
 }
 
-/// What a secret's end is worked out from when the policy changes: when it was issued and when it
-/// ends by itself, in the five bytes that a row takes for a time. There is one for each slot.
+/// The times from which the end of a secret is recomputed when a policy changes: issue and own
+/// expiry, in five bytes each. There is one for each slot.
 #[derive(Clone, Copy, Default)]
-struct Life {
+struct Lifetime {
     issued_at: [u8; 5],
     expires_at: [u8; 5],
 }
 
-impl Life {
+impl Lifetime {
     fn new(issued_at: Timestamp, expires_at: Option<Timestamp>) -> Self {
         Self {
             issued_at: End::from(Some(issued_at)).to_bytes(),
@@ -128,10 +130,10 @@ impl Life {
 }
 
 impl Index {
-    /// An empty index, not ready, for keys of this format under these peppers.
+    /// Creates an empty index for keys of this format, with digests under these peppers.
     pub fn new(format: KeyFormat, peppers: Peppers) -> Self {
         let (keys, keys_writer) = Table::new();
-        let (secondary, extras_writer) = Table::new();
+        let (secondary, secondary_writer) = Table::new();
         let (legacy, legacy_writer) = Table::new();
         Self {
             keys,
@@ -147,7 +149,7 @@ impl Index {
                 newest: Revision::ZERO,
                 failed: None,
                 keys: keys_writer,
-                secondary: extras_writer,
+                secondary: secondary_writer,
                 legacy: legacy_writer,
                 cutoffs: BTreeMap::new(),
                 policies: BTreeMap::new(),
@@ -171,13 +173,13 @@ impl Index {
 
     /// Reads the change feed of `store` to its end, and returns the revision reached.
     ///
-    /// `now` is the time before the call: up to then the index knows everything, so it is
-    /// confirmed at that time. Several callers may follow at once.
+    /// `now` must be a time before the call: the index is confirmed as of `now`. Concurrent calls
+    /// are allowed.
     ///
     /// # Errors
     ///
-    /// - the store failed -> [`FollowError::Store`]; what was read so far is in force
-    /// - the feed does not fit the index -> [`FollowError::Index`]
+    /// - the store failed -> [`FollowError::Store`]; changes read so far are applied
+    /// - the feed cannot be applied -> [`FollowError::Index`]
     pub async fn follow(
         &self,
         store: &dyn KeyStore,
@@ -196,22 +198,22 @@ impl Index {
         }
     }
 
-    /// Takes over a part of a store's change feed, which must begin where the index is or before.
+    /// Applies a page of a store's change feed, which must start at or before the index's revision.
     ///
-    /// What the index knows already is passed over, so a part that comes late or twice changes
-    /// nothing. The end of the feed confirms the index at `asked_at`: the time before the part was
-    /// asked for.
+    /// Entries that the index already has are skipped, so a late or repeated page changes nothing.
+    /// The page at the end of the feed confirms the index as of `asked_at`, which must be a time
+    /// before the page was requested.
     ///
     /// # Errors
     ///
-    /// - the part begins behind where the index is -> [`IndexError::Gap`]
-    /// - the store is behind where it was asked to begin -> [`IndexError::Regressed`]: it is
-    ///   another store, or a backup; build a new index
-    /// - there is no room -> [`IndexError::Full`]
+    /// - the page starts after the index's revision -> [`IndexError::Gap`]
+    /// - the store's last revision is before the start of the page -> [`IndexError::Regressed`]:
+    ///   the store was restored from a backup, or it is another store; build a new index
+    /// - the index has no room -> [`IndexError::Full`]
     ///
-    /// The last two are permanent: every verification is refused as
-    /// [`DenyReason::NotReady`](crate::DenyReason::NotReady) and every further part with the same
-    /// error, also once the store has come as far as the index.
+    /// The last two are permanent: from then on every verification is refused as
+    /// [`DenyReason::NotReady`](crate::DenyReason::NotReady) and every page with the same error,
+    /// even if the store reaches the index's revision again.
     pub fn apply(
         &self,
         changes: &Changes,
@@ -220,10 +222,10 @@ impl Index {
         self.take(changes, asked_at.into()).map(drop)
     }
 
-    /// As [`Index::apply`]; says whether this was the end of the feed.
+    /// Applies a page as [`Index::apply`] does; returns whether it reached the end of the feed.
     ///
-    /// The end is only believed of a part that was read no earlier than any other: while an older
-    /// one was on its way, something in it may have moved on to where the index has not been yet.
+    /// Only a page with the latest `last_revision` seen counts as the end: an item of an older page
+    /// may have changed since, and moved to a part of the feed that the index has not read.
     fn take(&self, changes: &Changes, asked_at: Timestamp) -> Result<bool, IndexError> {
         let mut writer = self.writer();
         let at = writer.cursor;
@@ -250,7 +252,7 @@ impl Index {
                 writer.cursor = entry.revision;
             }
         }
-        // Policies come into force together, once for the whole part.
+        // Policies are applied together, once per page.
         if core::mem::take(&mut writer.policies_changed) {
             self.apply_policies(&writer);
         }
@@ -262,14 +264,14 @@ impl Index {
         }
         writer.cursor = writer.cursor.max(changes.next_after);
         writer.newest = writer.newest.max(changes.last_revision);
-        let ended = !changes.more && changes.last_revision >= writer.newest;
-        if ended {
+        let at_end = !changes.more && changes.last_revision >= writer.newest;
+        if at_end {
             writer.as_of = writer.cursor;
-            // Not the latest of all: after a clock that ran back, the next confirmation counts.
+            // Not the maximum: if the clock ran back, the next confirmation must count.
             self.confirmed_at
                 .store(asked_at.as_unix(), Ordering::Release);
         }
-        Ok(ended)
+        Ok(at_end)
     }
 
     fn fail(&self, writer: &mut Writer, error: IndexError) -> IndexError {
@@ -278,27 +280,27 @@ impl Index {
         error
     }
 
-    /// Refuses every verification as [`DenyReason::NotReady`](crate::DenyReason::NotReady) until
-    /// the index has been followed to the end of the feed again: for a follower that can no longer
+    /// Makes the verifiers refuse every call as [`DenyReason::NotReady`](crate::DenyReason::NotReady)
+    /// until the index has reached the end of the feed again: for a follower that can no longer
     /// tell how old the index is.
     pub fn invalidate(&self) {
         self.confirmed_at.store(NEVER, Ordering::Release);
     }
 
-    /// The revision up to which the index knows everything: the last end of the feed that it came
-    /// to. In the midst of a feed it knows parts of what came later, and may lack parts of it.
+    /// The revision up to which the index is complete: the last end of the feed that it reached.
+    /// While it reads the feed, it may have some later changes but not all.
     pub fn as_of(&self) -> Revision {
         self.writer().as_of
     }
 
-    /// Whether the index has followed a store to its end, and was not
+    /// Whether the index has reached the end of a store's feed, and was not
     /// [invalidated](Index::invalidate) since.
     pub fn is_ready(&self) -> bool {
         self.confirmed() != NEVER
     }
 
-    /// The time at which the index last knew everything that its store had; none before it has
-    /// followed a store to its end.
+    /// The latest time for which the index is known to have been up to date with its store; `None`
+    /// if it never reached the end of the feed.
     pub fn confirmed_at(&self) -> Option<Timestamp> {
         self.is_ready()
             .then(|| Timestamp::from_unix(self.confirmed()))
@@ -309,13 +311,13 @@ impl Index {
         self.confirmed_at.load(Ordering::Acquire)
     }
 
-    /// The latest time that a verification was given, for a metric: far ahead of the real time, it
-    /// says that somebody passed a wrong one.
+    /// The latest time that a verification was given, for a metric: if it is far ahead of the real
+    /// time, a caller passed a wrong time.
     pub fn clock(&self) -> Timestamp {
         Timestamp::from_unix(self.clock.load(Ordering::Relaxed))
     }
 
-    /// Bytes that the tables of the index take, without names and grants.
+    /// The memory of the tables in bytes, without names and grants.
     pub fn table_bytes(&self) -> usize {
         [&self.keys, &self.secondary, &self.legacy]
             .iter()
@@ -324,15 +326,14 @@ impl Index {
 
     const PAGE: usize = 1000;
 
-    /// Where the key with this identifier is, if it is there. The line is on its way to the
-    /// processor from now on.
+    /// Returns the slot in which the key with this identifier must be, and prefetches it.
     #[inline]
     pub(crate) fn place_of_key(&self, id: KeyId) -> Place<'_> {
         let (high, low) = id.halves();
         self.keys.locate(spread(high, low))
     }
 
-    /// As [`Index::place_of_key`], of what ought to be the digits of an identifier.
+    /// As [`Index::place_of_key`], for the unchecked digits of an identifier.
     #[expect(clippy::inline_always, reason = "as `Table::locate`")]
     #[inline(always)]
     pub(crate) fn place_of_digits(&self, digits: &[u8; KeyId::DIGITS]) -> Place<'_> {
@@ -344,7 +345,7 @@ impl Index {
         self.keys.find(high, low)
     }
 
-    pub(crate) fn extra(&self, id: KeyId) -> Seen {
+    pub(crate) fn secondary(&self, id: KeyId) -> Seen {
         let (high, low) = id.halves();
         self.secondary.find(high, low)
     }
@@ -355,8 +356,8 @@ impl Index {
     }
 
     #[inline]
-    pub(crate) fn has_ended(&self, grant_ref: GrantRef, namespace: &Namespace) -> bool {
-        self.grants.has_ended(grant_ref, namespace)
+    pub(crate) fn is_revoked(&self, grant_ref: GrantRef, namespace: &Namespace) -> bool {
+        self.grants.is_revoked(grant_ref, namespace)
     }
 
     pub(crate) fn has_all_scopes(&self, grant_ref: GrantRef) -> bool {
@@ -380,12 +381,12 @@ impl Index {
             .unwrap_or(&OFF)
     }
 
-    /// The time to judge by: `now`, or a later one that was seen before.
+    /// Returns the time to decide by: the latest of `now` and all earlier times.
     #[inline]
     pub(crate) fn ratchet(&self, now: Timestamp) -> Timestamp {
         let latest = self.clock.load(Ordering::Relaxed);
         if latest < now.as_unix() {
-            // Once a second, not once a call.
+            // Happens once per second, not once per call.
             self.clock.fetch_max(now.as_unix(), Ordering::Relaxed);
             now
         } else {
@@ -407,7 +408,7 @@ impl Index {
                 Ok(())
             }
             Item::Cutoff(cutoff) => {
-                self.grants.end(&cutoff.target);
+                self.grants.revoke(&cutoff.target);
                 writer.cutoffs.insert(cutoff.target.clone(), cutoff.clone());
                 Ok(())
             }
@@ -438,16 +439,16 @@ impl Index {
     fn apply_key(&self, writer: &mut Writer, record: &KeyRecord) -> Result<(), IndexError> {
         let (high, low) = record.id.halves();
         let targets = record.targets();
-        let ended = writer.is_behind(&targets, record.created_revision);
+        let revoked = writer.is_revoked(&targets, record.created_revision);
         let holder = Holder::Owner(record.owner.clone());
         let grant_ref = self
             .grants
-            .intern(&record.tenant, &holder, &record.scopes, &targets, ended)
+            .intern(&record.tenant, &holder, &record.scopes, &targets, revoked)
             .ok_or(IndexError::Full)?;
 
         let policy = policy_of(&writer.policies, &record.tenant.namespace);
         let previous = record.previous.as_ref();
-        let extra = (previous.is_some() || record.not_before.is_some()).then(|| Row {
+        let secondary = (previous.is_some() || record.not_before.is_some()).then(|| Row {
             high,
             low,
             digest: previous.map_or([0; 4], |previous| *previous.digest.lanes()),
@@ -458,13 +459,13 @@ impl Index {
                 meta.with(EntryMeta::PREVIOUS).0
             }),
         });
-        // What the extra allows comes into force before what needs it goes, and leaves after.
-        if let Some(extra) = &extra {
-            let life = previous.map_or(Life::default(), |previous| {
-                Life::new(previous.issued_at, Some(previous.until))
+        // The secondary entry is written before the entry that refers to it, and removed after.
+        if let Some(secondary) = &secondary {
+            let lifetime = previous.map_or(Lifetime::default(), |previous| {
+                Lifetime::new(previous.issued_at, Some(previous.until))
             });
             self.secondary
-                .upsert(&mut writer.secondary, extra, (life, grant_ref.0))?;
+                .upsert(&mut writer.secondary, secondary, (lifetime, grant_ref.0))?;
         }
         let mut meta = EntryMeta::new(record.expires_under(&policy), &record.digest);
         meta = match record.status {
@@ -482,9 +483,9 @@ impl Index {
             payload: grant_ref.0,
             meta: meta.0,
         };
-        let life = Life::new(record.issued_at, record.expires_at);
-        self.keys.upsert(&mut writer.keys, &row, life)?;
-        if extra.is_none() {
+        let lifetime = Lifetime::new(record.issued_at, record.expires_at);
+        self.keys.upsert(&mut writer.keys, &row, lifetime)?;
+        if secondary.is_none() {
             self.secondary.remove(&mut writer.secondary, high, low);
         }
         Ok(())
@@ -493,11 +494,11 @@ impl Index {
     fn apply_legacy(&self, writer: &mut Writer, record: &LegacyRecord) -> Result<(), IndexError> {
         let (high, low) = record.id.halves();
         let targets = record.targets();
-        let ended = writer.is_behind(&targets, record.created_revision);
+        let revoked = writer.is_revoked(&targets, record.created_revision);
         let holder = Holder::Subject(record.subject.clone());
         let grant_ref = self
             .grants
-            .intern(&record.tenant, &holder, &Scopes::All, &targets, ended)
+            .intern(&record.tenant, &holder, &Scopes::All, &targets, revoked)
             .ok_or(IndexError::Full)?;
         let mut meta = EntryMeta::new(None, &record.digest);
         if record.blocked {
@@ -519,30 +520,32 @@ impl Index {
         Ok(())
     }
 
-    /// Tells every namespace its policy for legacy credentials.
+    /// Assigns each namespace its policy for legacy credentials.
     fn apply_legacy_policies(&self, writer: &Writer) {
         self.grants.set_legacy_policies(|namespace| {
             own_or_default(&writer.legacy_policies, namespace).copied()
         });
     }
 
-    /// Works out every secret's end anew: one pass over all keys, for the rare change of policy.
+    /// Recomputes the end of every secret after a change of policy: one pass over all keys.
     fn apply_policies(&self, writer: &Writer) {
-        let retimed =
-            |meta: u64, life: &Life, grant_ref: u64| match self.grants.get(GrantRef(grant_ref)) {
-                Some(grant) => {
-                    let policy = policy_of(&writer.policies, &grant.tenant.namespace);
-                    EntryMeta(meta).with_end(life.end_under(&policy)).0
-                }
-                None => meta,
-            };
-        self.keys.update_metas(&writer.keys, |row, life| {
-            retimed(row.meta, life, row.payload)
+        let with_new_end = |meta: u64, lifetime: &Lifetime, grant_ref: u64| match self
+            .grants
+            .get(GrantRef(grant_ref))
+        {
+            Some(grant) => {
+                let policy = policy_of(&writer.policies, &grant.tenant.namespace);
+                EntryMeta(meta).with_end(lifetime.end_under(&policy)).0
+            }
+            None => meta,
+        };
+        self.keys.update_metas(&writer.keys, |row, lifetime| {
+            with_new_end(row.meta, lifetime, row.payload)
         });
         self.secondary
-            .update_metas(&writer.secondary, |row, (life, grant_ref)| {
+            .update_metas(&writer.secondary, |row, (lifetime, grant_ref)| {
                 if EntryMeta(row.meta).has(EntryMeta::PREVIOUS) {
-                    retimed(row.meta, life, *grant_ref)
+                    with_new_end(row.meta, lifetime, *grant_ref)
                 } else {
                     row.meta
                 }
@@ -560,7 +563,7 @@ impl fmt::Debug for Index {
 }
 
 impl Writer {
-    fn is_behind(&self, targets: &[Target], created_revision: Revision) -> bool {
+    fn is_revoked(&self, targets: &[Target], created_revision: Revision) -> bool {
         targets
             .iter()
             .filter_map(|target| self.cutoffs.get(target))
@@ -585,10 +588,11 @@ fn own_or_default<'a, P>(
 
 #[cfg(test)]
 mod tests {
-    use alloc::vec;
+    use alloc::{sync::Arc, vec};
+    use core::time::Duration;
 
     use super::*;
-    use crate::{Access, DenyReason};
+    use crate::{Access, DenyReason, Verifier};
 
     const NOW: Timestamp = Timestamp::from_unix(1_700_000_000);
 

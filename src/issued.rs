@@ -1,4 +1,4 @@
-//! A key at the one moment when its secret is known.
+//! The plain text of a key that was just issued.
 
 use alloc::string::String;
 use core::fmt;
@@ -12,10 +12,10 @@ use crate::{
     random::{Random, RandomError},
 };
 
-/// A key's plain text, to be shown to its owner once.
+/// The plain text of a new key, to be shown to its owner once.
 ///
-/// There is no way to print, compare, copy or serialise it; [`expose`](Self::expose) is the one
-/// way to the text. The memory is wiped when the value goes.
+/// It cannot be printed, compared, cloned or serialized; [`expose`](Self::expose) returns the text.
+/// The memory is zeroized when the value is dropped.
 ///
 /// # Examples
 ///
@@ -36,16 +36,16 @@ pub struct IssuedKey {
 }
 
 impl IssuedKey {
-    /// Makes a key with a new identifier and a new secret.
+    /// Generates a key with a new identifier and a new secret.
     ///
     /// # Errors
     ///
-    /// [`RandomError`] if the source of randomness fails, or gives bytes that are all equal.
+    /// [`RandomError`] if the random source fails or returns bytes that are all equal.
     pub fn generate(format: &KeyFormat, random: &dyn Random) -> Result<Self, RandomError> {
         Self::with_id(format, KeyId::from_bytes(draw(random)?), random)
     }
 
-    /// Makes a new secret for a key that keeps its identifier.
+    /// Generates a new secret for an existing identifier.
     ///
     /// # Errors
     ///
@@ -59,7 +59,7 @@ impl IssuedKey {
         let mut characters = Zeroizing::new([0; KeyFormat::SECRET_CHARS]);
         format.encode_secret(&secret, &mut characters);
 
-        // One allocation of the final size: a string that grows leaves copies behind.
+        // One allocation of the final size: a growing string would leave copies in memory.
         let mut text = Zeroizing::new(String::with_capacity(format.credential_len()));
         for part in [
             format.head(),
@@ -86,13 +86,13 @@ impl IssuedKey {
     ///
     /// # Security
     ///
-    /// Whoever has this text has the key. Show it to its owner once, over a protected channel,
-    /// and keep it nowhere.
+    /// Anyone who has this text can use the key. Show it to its owner once, over a protected
+    /// channel, and do not store it.
     pub fn expose(&self) -> &str {
         &self.text
     }
 
-    /// The secret alone, `<prefix>_sk_<secret>`, as the published interface answers it.
+    /// The secret alone, `<prefix>_sk_<secret>`.
     ///
     /// # Security
     ///
@@ -101,11 +101,11 @@ impl IssuedKey {
         self.text.split_once(':').map_or("", |(_, secret)| secret)
     }
 
-    /// The value of an `Authorization` field that presents the key (RFC 6750, section 2.1).
+    /// Returns the value of an `Authorization` field with the key (RFC 6750, section 2.1).
     pub fn bearer(&self) -> BearerValue {
         const SCHEME: &str = "Bearer ";
         let len = SCHEME.len().saturating_add(self.text.len());
-        // One allocation of the final size, as for the text itself.
+        // One allocation of the final size, as for the text.
         let mut value = Zeroizing::new(String::with_capacity(len));
         value.push_str(SCHEME);
         value.push_str(&self.text);
@@ -126,7 +126,7 @@ impl fmt::Debug for IssuedKey {
     }
 }
 
-/// The value of an `Authorization` field that presents a key: [`IssuedKey::bearer`].
+/// The value of an `Authorization` field with a key: [`IssuedKey::bearer`].
 pub struct BearerValue(Zeroizing<String>);
 
 impl BearerValue {
@@ -139,7 +139,7 @@ impl BearerValue {
         &self.0
     }
 
-    /// The value as the bytes that [`Verifier`](crate::Verifier) takes.
+    /// The value as bytes, for a [`Verifier`](crate::Verifier).
     pub fn as_bytes(&self) -> &[u8] {
         self.0.as_bytes()
     }
@@ -151,11 +151,11 @@ impl fmt::Debug for BearerValue {
     }
 }
 
-/// Draws bytes, and refuses those of a source that is stuck.
+/// Draws random bytes, and detects a stuck source.
 fn draw<const N: usize>(random: &dyn Random) -> Result<[u8; N], RandomError> {
     let mut bytes = [0; N];
     random.fill(&mut bytes)?;
-    // Of 16 random bytes all are equal once in 2^120 draws.
+    // 16 random bytes are all equal with probability 2^-120.
     if bytes.iter().all(|byte| Some(byte) == bytes.first()) {
         return Err(RandomError);
     }
@@ -166,14 +166,13 @@ fn draw<const N: usize>(random: &dyn Random) -> Result<[u8; N], RandomError> {
 mod tests {
     use alloc::{collections::BTreeSet, format, string::ToString};
 
-    use ring::rand::SystemRandom;
-
     use super::*;
+    use crate::random::SystemRandom;
 
     #[test]
     fn makes_what_the_parser_takes() {
         let format = KeyFormat::new("abcdefghijklmnop").unwrap();
-        let issued = IssuedKey::generate(&format, &SystemRandom::new()).unwrap();
+        let issued = IssuedKey::generate(&format, &SystemRandom).unwrap();
         let presented = PresentedKey::parse(&format, issued.expose().as_bytes()).unwrap();
         assert_eq!(presented.secret(), issued.presented().secret());
         assert!(format.is_well_formed_secret(issued.expose_secret()));
@@ -186,7 +185,7 @@ mod tests {
     #[test]
     fn prints_its_id_and_no_more() {
         let format = KeyFormat::new("dof").unwrap();
-        let key = IssuedKey::generate(&format, &SystemRandom::new()).unwrap();
+        let key = IssuedKey::generate(&format, &SystemRandom).unwrap();
         let expected = format!("IssuedKey {{ id: {}, .. }}", key.id());
         assert_eq!(format!("{key:?}"), expected);
     }
@@ -194,9 +193,8 @@ mod tests {
     #[test]
     fn no_two_keys_are_alike() {
         let format = KeyFormat::new("dof").unwrap();
-        let rng = SystemRandom::new();
         let keys: BTreeSet<_> = (0..10_000)
-            .map(|_| IssuedKey::generate(&format, &rng).unwrap())
+            .map(|_| IssuedKey::generate(&format, &SystemRandom).unwrap())
             .flat_map(|key| [key.id().to_string(), key.expose_secret().to_string()])
             .collect();
         assert_eq!(keys.len(), 20_000);
@@ -205,23 +203,26 @@ mod tests {
     #[test]
     fn a_new_secret_keeps_the_id() {
         let format = KeyFormat::new("dof").unwrap();
-        let rng = SystemRandom::new();
-        let old = IssuedKey::generate(&format, &rng).unwrap();
-        let new = IssuedKey::with_id(&format, old.id(), &rng).unwrap();
+        let old = IssuedKey::generate(&format, &SystemRandom).unwrap();
+        let new = IssuedKey::with_id(&format, old.id(), &SystemRandom).unwrap();
         assert_eq!(new.id(), old.id());
         assert_ne!(new.expose_secret(), old.expose_secret());
     }
 
     #[test]
     fn a_stuck_source_makes_no_key() {
-        #[expect(
-            deprecated,
-            reason = "ring's trait is sealed, so its own stuck source serves"
-        )]
-        let stuck = ring::test::rand::FixedByteRandom { byte: 0x42 };
+        struct Stuck;
+
+        impl Random for Stuck {
+            fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomError> {
+                bytes.fill(0x42);
+                Ok(())
+            }
+        }
+
         let format = KeyFormat::new("dof").unwrap();
         assert_eq!(
-            IssuedKey::generate(&format, &stuck).unwrap_err(),
+            IssuedKey::generate(&format, &Stuck).unwrap_err(),
             RandomError
         );
     }

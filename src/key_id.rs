@@ -1,25 +1,25 @@
-//! The public half of a key.
+//! The public identifier of a key.
 
 use alloc::string::{String, ToString};
 use core::{cmp::Ordering, fmt};
 
-/// A key's identifier: 128 random bits, public, printed as 32 lower-case hexadecimal digits.
+/// The public identifier of a key: 128 random bits, displayed as 32 lower-case hexadecimal digits.
 ///
-/// What people see in lists and logs, `<prefix>_v1_<32 digits>`, is
-/// [`KeyFormat::key_id`](crate::KeyFormat::key_id).
+/// [`KeyFormat::key_id`](crate::key::KeyFormat::key_id) returns the form for lists and logs,
+/// `<prefix>_v1_<32 digits>`.
 #[derive(Clone, Copy, PartialEq, Eq, Hash)]
 pub struct KeyId {
-    /// The first eight bytes, as they lie in memory: what reads an id from its digits has them in
-    /// this order, and what hashes it wants them so.
+    /// The first eight bytes in memory order, which is the order of the digits and of the hash
+    /// input.
     first: u64,
     last: u64,
 }
 
 impl KeyId {
-    /// How many hexadecimal digits an identifier has.
+    /// The number of hexadecimal digits.
     pub(crate) const DIGITS: usize = 32;
 
-    /// Takes the 16 bytes of an identifier.
+    /// Creates an identifier from its 16 bytes.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         let both = u128::from_le_bytes(bytes);
         #[expect(clippy::cast_possible_truncation, reason = "takes the two halves")]
@@ -34,12 +34,12 @@ impl KeyId {
         ((self.first as u128) | (self.last as u128) << 64).to_le_bytes()
     }
 
-    /// Reads 32 lower-case hexadecimal digits.
+    /// Parses 32 lower-case hexadecimal digits.
     ///
     /// # Errors
     ///
-    /// [`KeyIdError`] gives the position of the first byte that is no such digit, or, where all
-    /// are, the length at which the text goes on or breaks off.
+    /// [`KeyIdError`] with the position of the first invalid byte; for a text of the wrong length,
+    /// the position at which it ends early or exceeds 32 digits.
     pub fn from_hex(digits: &[u8]) -> Result<Self, KeyIdError> {
         let position = match digits.first_chunk::<{ Self::DIGITS }>() {
             Some(exact) if digits.len() == Self::DIGITS => match Self::from_digits(exact) {
@@ -51,15 +51,15 @@ impl KeyId {
         Err(KeyIdError { position })
     }
 
-    /// The halves, as the index keeps them.
+    /// The two words that the index stores.
     pub(crate) const fn halves(self) -> (u64, u64) {
         (self.first, self.last)
     }
 
-    /// Reads 32 lower-case hexadecimal digits; none if one of them is something else.
+    /// Parses 32 lower-case hexadecimal digits; `None` if one is invalid.
     ///
-    /// Arithmetic without a choice, for the compiler to make vector code of: the digits of an id
-    /// are random, and no branch on one of them can be foretold.
+    /// The arithmetic is branch-free, so that the compiler vectorizes it: the digits are random,
+    /// and branches on them would be mispredicted.
     #[expect(
         clippy::inline_always,
         reason = "an id that is returned through memory stalls the call"
@@ -81,7 +81,7 @@ impl KeyId {
         })
     }
 
-    /// The 32 digits, as text on the stack.
+    /// The 32 digits as ASCII.
     pub(crate) fn to_digits(self) -> [u8; Self::DIGITS] {
         let mut digits = [0; Self::DIGITS];
         for (pair, byte) in digits.chunks_exact_mut(2).zip(self.to_bytes()) {
@@ -96,7 +96,7 @@ impl KeyId {
     }
 }
 
-/// By the bytes, which is by the digits.
+/// Orders by bytes, which is the order of the digits.
 impl Ord for KeyId {
     fn cmp(&self, other: &Self) -> Ordering {
         self.to_bytes().cmp(&other.to_bytes())
@@ -109,7 +109,6 @@ impl PartialOrd for KeyId {
     }
 }
 
-/// The 32 digits, without prefix.
 /// A text is not the identifier of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("key id: not 32 lower-case hexadecimal digits, at byte {position}")]
@@ -118,12 +117,13 @@ pub struct KeyIdError {
 }
 
 impl KeyIdError {
-    /// The position of the first byte that does not fit.
+    /// The position of the first invalid byte.
     pub fn position(self) -> usize {
         self.position
     }
 }
 
+/// Writes the 32 digits, without prefix.
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(core::str::from_utf8(&self.to_digits()).unwrap_or_default())
@@ -215,7 +215,7 @@ mod tests {
                 assert_eq!(parsed.is_ok(), fits, "byte {byte:#x} at {at}");
                 match parsed {
                     Ok(id) => assert_eq!(id.to_digits(), text),
-                    Err(position) => assert_eq!(position, at),
+                    Err(error) => assert_eq!(error.position(), at),
                 }
             }
         }
@@ -226,7 +226,11 @@ mod tests {
         for byte in 0..=255u8 {
             let parsed = KeyId::from_hex(&[byte; 32]);
             let fits = byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
-            assert_eq!(parsed.err(), (!fits).then_some(0), "byte {byte:#x}");
+            assert_eq!(
+                parsed.err().map(KeyIdError::position),
+                (!fits).then_some(0),
+                "byte {byte:#x}"
+            );
         }
     }
 

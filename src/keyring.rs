@@ -70,7 +70,7 @@ impl Keyring {
     ) -> Result<Self, Error> {
         let format = prefix.try_into().map_err(Into::into)?;
         let keyring = Self::builder(store, format).open(crate::now()).await?;
-        // A large store takes longer to read than the verifiers may be out of date.
+        // Reading a large store may take longer than `stale_after`.
         keyring.sync(crate::now()).await.map_err(Error::NotSynced)?;
         Ok(keyring)
     }

@@ -1,4 +1,4 @@
-//! The old model: one shared credential for a namespace, accepted while a policy allows it.
+//! Legacy credentials: `OpenWhisk`'s shared credentials, accepted until a date set by policy.
 
 mod credential;
 #[cfg(feature = "import")]

@@ -2,7 +2,7 @@
 
 use core::fmt;
 
-/// A legacy credential's identifier: the 16 bytes of its UUID (RFC 9562).
+/// The identifier of a legacy credential: its UUID (RFC 9562).
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct LegacyId(u128);
 
@@ -10,7 +10,7 @@ impl LegacyId {
     /// The length of the text form.
     pub(crate) const TEXT_LEN: usize = 36;
 
-    /// Takes the 16 bytes of a UUID.
+    /// Creates an identifier from the 16 bytes of a UUID.
     pub const fn from_bytes(bytes: [u8; 16]) -> Self {
         Self(u128::from_be_bytes(bytes))
     }
@@ -20,17 +20,17 @@ impl LegacyId {
         self.0.to_be_bytes()
     }
 
-    /// The halves, as the index keeps them.
+    /// The two words that the index stores.
     #[expect(clippy::cast_possible_truncation, reason = "takes the two halves")]
     pub(crate) const fn halves(self) -> (u64, u64) {
         ((self.0 >> 64) as u64, self.0 as u64)
     }
 
-    /// Reads a UUID's text, `8-4-4-4-12` hexadecimal digits of either case.
+    /// Parses a UUID, `8-4-4-4-12` hexadecimal digits of either case.
     ///
     /// # Errors
     ///
-    /// [`LegacyIdError`] gives the position of the first byte that does not fit.
+    /// [`LegacyIdError`] with the position of the first invalid byte.
     pub fn parse(text: &[u8]) -> Result<Self, LegacyIdError> {
         let fault = |position| Err(LegacyIdError { position });
         let mut value: u128 = 0;
@@ -65,13 +65,13 @@ pub struct LegacyIdError {
 }
 
 impl LegacyIdError {
-    /// The position of the first byte that does not fit.
+    /// The position of the first invalid byte.
     pub fn position(self) -> usize {
         self.position
     }
 }
 
-/// The UUID in lower case.
+/// Writes the UUID in lower case.
 impl fmt::Display for LegacyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let part = |shift: u32, digits: u32| {

@@ -1,4 +1,4 @@
-//! The life of a key as pure functions of record, context and randomness.
+//! Creation, update, rotation and revocation of keys, as pure functions.
 
 use core::time::Duration;
 
@@ -19,7 +19,7 @@ use crate::{
     ttl::Ttl,
 };
 
-/// A key to be created.
+/// A request for a new key.
 ///
 /// # Examples
 ///
@@ -35,22 +35,22 @@ use crate::{
 pub struct NewKey {
     /// The namespace that the key opens, and its team.
     pub tenant: Tenant,
-    /// Whose key it is.
+    /// The owner of the key.
     pub owner: Owner,
-    /// The name its owner gives it.
+    /// The name, as the owner gives it.
     pub name: KeyName,
-    /// Free labels.
+    /// The labels.
     pub labels: Labels,
-    /// What it may be used for.
+    /// The scopes.
     pub scopes: Scopes,
-    /// The first moment at which the key works; none for at once.
+    /// The first moment at which the key works; `None` for immediately.
     pub not_before: Option<Timestamp>,
-    /// When it ends.
+    /// The expiry.
     pub expiry: Expiry,
 }
 
 impl NewKey {
-    /// A key with every scope, without labels, that never expires unless the policy says so.
+    /// Creates a request for a key with all scopes, no labels and no expiry.
     pub fn new(tenant: Tenant, owner: Owner, name: KeyName) -> Self {
         Self {
             tenant,
@@ -63,12 +63,11 @@ impl NewKey {
         }
     }
 
-    /// A person's key as [`NewKey::new`] makes it, from the names of team, namespace, person and
-    /// key.
+    /// Creates a request for a person's key from the names of team, namespace, person and key.
     ///
     /// # Errors
     ///
-    /// [`NameError`] names the field that breaks a rule.
+    /// [`NameError`] names the invalid field.
     pub fn for_user(
         team: &str,
         namespace: &str,
@@ -80,7 +79,7 @@ impl NewKey {
         Ok(Self::new(tenant, owner, KeyName::new(name)?))
     }
 
-    /// A service's key, as [`NewKey::for_user`] a person's.
+    /// Creates a request for a service's key, as [`NewKey::for_user`] does for a person's.
     ///
     /// # Errors
     ///
@@ -96,53 +95,53 @@ impl NewKey {
         Ok(Self::new(tenant, owner, KeyName::new(name)?))
     }
 
-    /// Expiring this long after it is created.
+    /// Sets the expiry to this long after creation.
     #[must_use]
     pub fn expires_in(self, ttl: Ttl) -> Self {
         self.with_expiry(Expiry::In(ttl))
     }
 
-    /// Expiring at this moment.
+    /// Sets the expiry to this moment.
     #[must_use]
     pub fn expires_at(self, end: impl Into<Timestamp>) -> Self {
         self.with_expiry(Expiry::At(end.into()))
     }
 
-    /// With these labels.
+    /// Sets the labels.
     #[must_use]
     pub fn with_labels(mut self, labels: Labels) -> Self {
         self.labels = labels;
         self
     }
 
-    /// With these scopes.
+    /// Sets the scopes.
     #[must_use]
     pub fn with_scopes(mut self, scopes: Scopes) -> Self {
         self.scopes = scopes;
         self
     }
 
-    /// With this expiry.
+    /// Sets the expiry.
     #[must_use]
     pub fn with_expiry(mut self, expiry: Expiry) -> Self {
         self.expiry = expiry;
         self
     }
 
-    /// Valid from this moment on.
+    /// Sets the first moment at which the key works.
     #[must_use]
     pub fn with_not_before(mut self, start: impl Into<Timestamp>) -> Self {
         self.not_before = Some(start.into());
         self
     }
 
-    /// Makes the record and the plain text of the key.
+    /// Generates the record and the plain text of the key.
     ///
     /// # Errors
     ///
-    /// - the policy does not allow this life -> [`LifecycleError`] says what it allows
-    /// - `not_before` is not before the end -> [`LifecycleError::NeverValid`]
-    /// - the source of randomness fails -> [`LifecycleError::Random`]
+    /// - the policy does not allow the expiry -> [`LifecycleError`] with the limit
+    /// - `not_before` is not before the expiry -> [`LifecycleError::NeverValid`]
+    /// - the random source fails -> [`LifecycleError::Random`]
     pub fn issue(
         self,
         context: &Context,
@@ -178,21 +177,21 @@ impl NewKey {
     }
 }
 
-/// When a key ends.
+/// The expiry of a key.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Expiry {
-    /// Not of itself.
+    /// The key does not expire.
     #[default]
     Never,
-    /// This long after it was made.
+    /// The key expires this long after it is created or rotated.
     In(Ttl),
-    /// At this moment.
+    /// The key expires at this moment.
     At(Timestamp),
 }
 
 impl Expiry {
-    /// The moment of the end, if `policy` allows it.
+    /// The moment of expiry, if `policy` allows it.
     fn end(self, now: Timestamp, policy: &Policy) -> Result<Option<Timestamp>, LifecycleError> {
         let end = match self {
             Self::Never if policy.expiry_required => return Err(LifecycleError::ExpiryRequired),
@@ -213,48 +212,48 @@ impl Expiry {
     }
 }
 
-/// Changes to a key; what is `None` stays.
+/// An update of a key. Fields that are `None` stay unchanged.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct KeyUpdate {
     /// A new name.
     pub name: Option<KeyName>,
-    /// New labels in place of all the old ones.
+    /// The labels that replace all existing ones.
     pub labels: Option<Labels>,
-    /// New scopes in place of all the old ones.
+    /// The scopes that replace all existing ones.
     pub scopes: Option<Scopes>,
-    /// An earlier expiry. A key's life is never lengthened: rotate it, or create another.
+    /// An earlier expiry. An update cannot postpone the expiry; a rotation can.
     pub expires_at: Option<Timestamp>,
 }
 
 impl KeyUpdate {
-    /// No change yet.
+    /// Creates an update that changes nothing.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With a new name.
+    /// Sets the new name.
     #[must_use]
     pub fn with_name(mut self, name: KeyName) -> Self {
         self.name = Some(name);
         self
     }
 
-    /// With new labels in place of all the old ones.
+    /// Sets the labels that replace all existing ones.
     #[must_use]
     pub fn with_labels(mut self, labels: Labels) -> Self {
         self.labels = Some(labels);
         self
     }
 
-    /// With new scopes in place of all the old ones.
+    /// Sets the scopes that replace all existing ones.
     #[must_use]
     pub fn with_scopes(mut self, scopes: Scopes) -> Self {
         self.scopes = Some(scopes);
         self
     }
 
-    /// With an earlier expiry.
+    /// Sets the earlier expiry.
     #[must_use]
     pub fn with_expires_at(mut self, end: impl Into<Timestamp>) -> Self {
         self.expires_at = Some(end.into());
@@ -262,31 +261,31 @@ impl KeyUpdate {
     }
 }
 
-/// How to rotate a key.
+/// The options of a rotation.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rotation {
-    /// How long the replaced secret goes on working, at most until its own expiry. Fractions of a
-    /// second are cut off.
+    /// How long the replaced secret still works, at most until its own expiry. Rounded down to
+    /// whole seconds.
     pub grace: Duration,
-    /// A new expiry for the new secret, under the policy; none to keep the key's expiry.
+    /// The expiry of the new secret, subject to the policy; `None` keeps the key's expiry.
     pub renew: Option<Expiry>,
 }
 
 impl Rotation {
-    /// The replaced secret stops working at once, and the key keeps its expiry.
+    /// Creates a rotation without grace period, which keeps the key's expiry.
     pub fn new() -> Self {
         Self::default()
     }
 
-    /// With this grace period for the replaced secret.
+    /// Sets the grace period of the replaced secret.
     #[must_use]
     pub fn with_grace(mut self, grace: Duration) -> Self {
         self.grace = grace;
         self
     }
 
-    /// With a new expiry.
+    /// Sets the new expiry.
     #[must_use]
     pub fn with_expiry(mut self, expiry: Expiry) -> Self {
         self.renew = Some(expiry);
@@ -295,13 +294,13 @@ impl Rotation {
 }
 
 impl KeyRecord {
-    /// The record with these changes.
+    /// Applies an update.
     ///
     /// # Errors
     ///
     /// - the key is revoked -> [`LifecycleError::Revoked`]
-    /// - a later end than it has -> [`LifecycleError::ExpiryExtended`]
-    /// - an end before its beginning -> [`LifecycleError::NeverValid`]
+    /// - the new expiry is later than the old one -> [`LifecycleError::ExpiryExtended`]
+    /// - the new expiry is not after `not_before` -> [`LifecycleError::NeverValid`]
     pub fn updated(mut self, update: KeyUpdate, context: &Context) -> Result<Self, LifecycleError> {
         self.refuse_revoked()?;
         if let Some(end) = update.expires_at {
@@ -321,7 +320,7 @@ impl KeyRecord {
         Ok(self)
     }
 
-    /// The record of a key that does not work for now.
+    /// Disables the key.
     ///
     /// # Errors
     ///
@@ -330,7 +329,7 @@ impl KeyRecord {
         self.with_status(Status::Disabled, context)
     }
 
-    /// The record of a key that works again.
+    /// Enables the key.
     ///
     /// # Errors
     ///
@@ -339,11 +338,11 @@ impl KeyRecord {
         self.with_status(Status::Active, context)
     }
 
-    /// The record of a key that never works again.
+    /// Revokes the key.
     ///
     /// # Errors
     ///
-    /// The key is revoked already -> [`LifecycleError::Revoked`]: the first revocation stands.
+    /// The key is already revoked -> [`LifecycleError::Revoked`]; the first revocation is kept.
     pub fn revoked(self, context: &Context) -> Result<Self, LifecycleError> {
         let revocation = Revocation {
             at: context.now,
@@ -356,18 +355,19 @@ impl KeyRecord {
         Ok(record)
     }
 
-    /// The record under a new secret, and the new plain text; the identifier stays.
+    /// Replaces the secret, and returns the record and the new plain text. The identifier stays the
+    /// same.
     ///
-    /// The replaced secret works until the grace ends or until its own end, whichever comes
-    /// first: a rotation never lengthens its life. A secret that an earlier rotation replaced
-    /// stops working.
+    /// The replaced secret works until the grace period or its own expiry ends, whichever is
+    /// earlier: a rotation never extends it. A secret that an earlier rotation replaced stops
+    /// working.
     ///
     /// # Errors
     ///
     /// - the key is revoked or expired -> [`LifecycleError::Revoked`], [`LifecycleError::Expired`]
-    /// - more grace than the policy allows -> [`LifecycleError::GraceTooLong`]
-    /// - the policy does not allow the new end -> as [`NewKey::issue`]
-    /// - the source of randomness fails -> [`LifecycleError::Random`]
+    /// - the grace period exceeds the policy's maximum -> [`LifecycleError::GraceTooLong`]
+    /// - the policy does not allow the new expiry -> as [`NewKey::issue`]
+    /// - the random source fails -> [`LifecycleError::Random`]
     pub fn rotated(
         mut self,
         rotation: &Rotation,
@@ -405,10 +405,9 @@ impl KeyRecord {
         Ok((self, key))
     }
 
-    /// The record with the digest of its secret made anew under the current pepper.
+    /// Replaces the digest with one under the current pepper.
     ///
-    /// Only whoever presents the secret can bring this about: a digest cannot be turned into
-    /// another.
+    /// This needs the presented secret: one digest cannot be computed from another.
     ///
     /// # Errors
     ///
@@ -452,60 +451,62 @@ impl KeyRecord {
     }
 }
 
-/// A step in a key's life was refused; the record is as it was.
+/// A creation or change of a key was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LifecycleError {
-    /// The policy asks for an end.
+    /// The policy requires an expiry.
     #[error("expires_in: the policy requires an expiry")]
     ExpiryRequired,
-    /// The life is shorter than the policy allows.
+    /// The lifetime is shorter than the policy's minimum.
     #[error("expires_in: shorter than the policy's minimum of {min}")]
     TtlTooShort {
-        /// The shortest life.
+        /// The minimum lifetime.
         min: Ttl,
     },
-    /// The life is longer than the policy allows.
+    /// The lifetime is longer than the policy's maximum.
     #[error("expires_in: longer than the policy's maximum of {max}")]
     TtlTooLong {
-        /// The longest life.
+        /// The maximum lifetime.
         max: Ttl,
     },
-    /// The key would end before it begins.
-    #[error("not_before: the key would end before it begins")]
+    /// The key would expire before it becomes valid.
+    #[error("not_before: must be before the expiry")]
     NeverValid,
-    /// An end can be brought forward, not put back.
-    #[error("expires_at: the end of a key cannot be put back; rotate it or make another")]
+    /// The new expiry is later than the old one.
+    #[error(
+        "expires_at: must not be later than the current expiry; rotate the key or create another"
+    )]
     ExpiryExtended,
-    /// More grace than the policy allows.
+    /// The grace period is longer than the policy's maximum.
     #[error("grace: longer than the policy's maximum of {} seconds", max.as_secs())]
     GraceTooLong {
-        /// The longest grace period.
+        /// The maximum grace period.
         max: Duration,
     },
-    /// The key is revoked, for ever.
+    /// The key is revoked.
     #[error("the key is revoked")]
     Revoked,
-    /// The key's time is over.
+    /// The key is expired.
     #[error("the key is expired")]
     Expired,
-    /// What was presented is not this key with its current secret.
+    /// The presented credential is not this key with its current secret.
     #[error("not the key's current secret")]
     OtherSecret,
-    /// The source of randomness failed.
+    /// The random source failed.
     #[error(transparent)]
     Random(#[from] RandomError),
 }
 
 #[cfg(test)]
 mod tests {
-    use ring::rand::SystemRandom;
 
     use super::*;
     use crate::{
         digest::PepperId,
         identity::Actor,
         name::{LabelName, LabelValue, NamespaceId, Reason, Scope, TeamId, UserId},
+        random::SystemRandom,
     };
 
     const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
@@ -537,13 +538,7 @@ mod tests {
     }
 
     fn issue(new: NewKey, policy: &Policy) -> Result<KeyRecord, LifecycleError> {
-        let issued = new.issue(
-            &at(0),
-            policy,
-            &format(),
-            &Peppers::none(),
-            &SystemRandom::new(),
-        );
+        let issued = new.issue(&at(0), policy, &format(), &Peppers::none(), &SystemRandom);
         issued.map(|(record, _)| record)
     }
 
@@ -565,16 +560,13 @@ mod tests {
             policy,
             &format(),
             &Peppers::none(),
-            &SystemRandom::new(),
+            &SystemRandom,
         );
         rotated.map(|(record, _)| record)
     }
 
     fn with_grace(grace_seconds: u64) -> Rotation {
-        Rotation {
-            grace_seconds,
-            renew: None,
-        }
+        Rotation::new().with_grace(Duration::from_secs(grace_seconds))
     }
 
     fn one_label() -> Labels {
@@ -654,7 +646,7 @@ mod tests {
         let record = from(2 * HOUR - 1).unwrap();
         let renewed = |life| {
             let rotation = Rotation {
-                grace_seconds: 0,
+                grace: Duration::ZERO,
                 renew: Some(Expiry::At(after(life))),
             };
             rotate(record.clone(), 0, &rotation, &policy).map(|record| record.expires_at)
@@ -728,7 +720,7 @@ mod tests {
     fn a_replaced_secret_ends_with_its_grace_or_before() {
         let policy = Policy {
             max_ttl: Some(Ttl::hours(12).unwrap()),
-            max_grace_seconds: 10 * HOUR,
+            max_grace: Duration::from_secs(10 * HOUR),
             ..Policy::default()
         };
         let until = |record: &KeyRecord, seconds, grace| {
@@ -829,22 +821,21 @@ mod tests {
         let peppers = Peppers::none()
             .with_current(PepperId::new(1).unwrap(), &[1; 32])
             .unwrap();
-        let rng = SystemRandom::new();
         let (record, key) = new_key()
             .issue(
                 &at(0),
                 &Policy::default(),
                 &format(),
                 &Peppers::none(),
-                &rng,
+                &SystemRandom,
             )
             .unwrap();
         let rehashed = |key: &IssuedKey| {
             let record = record.clone();
             record.rehashed(&key.presented(), &peppers, &at(1))
         };
-        let wrong_secret = IssuedKey::with_id(&format(), key.id(), &rng).unwrap();
-        let stranger = IssuedKey::generate(&format(), &rng).unwrap();
+        let wrong_secret = IssuedKey::with_id(&format(), key.id(), &SystemRandom).unwrap();
+        let stranger = IssuedKey::generate(&format(), &SystemRandom).unwrap();
         for other in [wrong_secret, stranger] {
             assert!(matches!(rehashed(&other), Err(LifecycleError::OtherSecret)));
         }

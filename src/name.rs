@@ -1,4 +1,4 @@
-//! Validated text: identifiers that the embedder gives, and names that people type.
+//! Validated text types: identifiers, names and labels.
 
 use alloc::sync::Arc;
 use core::fmt;
@@ -11,11 +11,11 @@ macro_rules! text {
         pub struct $name(Arc<str>);
 
         impl $name {
-            /// Takes the text if it keeps the rules stated on the type.
+            /// Validates a text by the rules stated on the type.
             ///
             /// # Errors
             ///
-            /// [`NameError`] names the field, the broken rule and the position, never the text.
+            /// [`NameError`] names the field, the rule and the position, never the text.
             pub fn new(text: &str) -> Result<Self, NameError> {
                 let rule: Rule = $rule;
                 match rule.check(text) {
@@ -94,39 +94,39 @@ macro_rules! text {
 }
 
 text! {
-    /// The team that owns namespaces and that people join and leave.
+    /// A team, which owns namespaces and has members.
     ///
     /// 1 to 128 printable ASCII characters, no space at either end.
     TeamId, "team", Rule::identifier()
 }
 
 text! {
-    /// The namespace that a key opens.
+    /// A namespace, which keys give access to.
     ///
     /// 1 to 128 printable ASCII characters without `/`, no space at either end. The text `_` is
-    /// refused: on the wire it stands for "the namespace of this credential".
+    /// refused: in requests it means the namespace of the credential.
     NamespaceId, "namespace", Rule::namespace()
 }
 
 text! {
-    /// A person, in whatever form the embedder's directory knows people.
+    /// A person, identified as in the embedder's directory.
     ///
     /// 1 to 128 printable ASCII characters, no space at either end.
     UserId, "user", Rule::identifier()
 }
 
 text! {
-    /// A service that owns keys of its own, so that they survive the person who made them.
+    /// A service that owns keys, which therefore do not depend on a person.
     ///
     /// 1 to 128 printable ASCII characters, no space at either end.
     ServiceId, "service", Rule::identifier()
 }
 
 text! {
-    /// The name a person gives to a key.
+    /// The name of a key.
     ///
-    /// 1 to 100 characters of Unicode, no white space at either end, no control characters and
-    /// none that turn the direction of writing.
+    /// 1 to 100 characters of Unicode, no white space at either end, no control characters, no
+    /// zero-width characters and none that change the text direction.
     KeyName, "name", Rule::free_text(100)
 }
 
@@ -145,7 +145,7 @@ text! {
 }
 
 text! {
-    /// A right that a key can hold, such as `function:invoke`.
+    /// A permission that a key can hold, such as `function:invoke`.
     ///
     /// 1 to 64 characters of a scope-token (RFC 6749, section 3.3): printable ASCII without
     /// space, `"` and `\`.
@@ -153,20 +153,20 @@ text! {
 }
 
 text! {
-    /// Why something was done, in the words of the person who did it.
+    /// The reason for a change, as stated by the actor.
     ///
     /// 1 to 500 characters of Unicode under the rules of [`KeyName`].
     Reason, "reason", Rule::free_text(500)
 }
 
 text! {
-    /// The embedder's identifier of the request that caused a change.
+    /// The identifier of the request that caused a change.
     ///
     /// 1 to 128 printable ASCII characters, no space at either end.
     RequestId, "request id", Rule::identifier()
 }
 
-/// Text was refused.
+/// A text breaks a rule of its type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("{field} {fault}")]
 pub struct NameError {
@@ -174,7 +174,7 @@ pub struct NameError {
     fault: NameFault,
 }
 
-/// Lets a name that was validated before stand where a text may.
+/// Lets functions that take a text take a validated name too.
 impl From<core::convert::Infallible> for NameError {
     fn from(never: core::convert::Infallible) -> Self {
         match never {}
@@ -182,12 +182,12 @@ impl From<core::convert::Infallible> for NameError {
 }
 
 impl NameError {
-    /// The field that was given the text.
+    /// The field that the text was meant for.
     pub fn field(&self) -> &'static str {
         self.field
     }
 
-    /// The rule that the text breaks.
+    /// The broken rule.
     pub fn fault(&self) -> NameFault {
         self.fault
     }
@@ -197,27 +197,27 @@ impl NameError {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum NameFault {
-    /// There is no text.
+    /// The text is empty.
     #[error("is empty")]
     Empty,
-    /// The text has more characters than the field takes.
+    /// The text has too many characters.
     #[error("is longer than {max} characters")]
     TooLong {
-        /// How many characters the field takes.
+        /// The maximum number of characters.
         max: usize,
     },
-    /// A character stands where it may not.
+    /// A character is not allowed at its position.
     #[error("has a character that is not allowed, at position {at}")]
     Character {
         /// The character's position, counted in characters from zero.
         at: usize,
     },
-    /// The text has a meaning of its own.
+    /// The text is reserved.
     #[error("is a reserved word")]
     Reserved,
 }
 
-/// What a text may be.
+/// The rules for a text.
 struct Rule {
     max: usize,
     allowed: fn(char) -> bool,
@@ -297,8 +297,8 @@ impl Rule {
     }
 }
 
-/// Whether a character hides in a line, breaks it or turns its direction (Unicode bidirectional
-/// controls, line and paragraph separators, zero-width and byte order marks).
+/// Whether a character is invisible, breaks a line or changes the text direction: Unicode
+/// bidirectional controls, line and paragraph separators, zero-width characters, byte order mark.
 fn changes_layout(c: char) -> bool {
     matches!(
         c,

@@ -1,13 +1,12 @@
-//! A key as somebody presents it: untrusted, borrowed, not yet looked up.
+//! Parsing of presented keys.
 
 use core::fmt;
 
 use crate::{format::KeyFormat, key_id::KeyId};
 
-/// A credential that has the shape of a key, borrowed from where it arrived.
+/// A well-formed key, borrowed from the request. It is untrusted.
 ///
-/// Nothing is known about it but its shape: whether such a key exists, and whether its secret is
-/// right, is the [`Verifier`](crate::Verifier)'s answer.
+/// Whether the key exists and its secret is correct is decided by a [`Verifier`](crate::Verifier).
 #[derive(Clone, Copy)]
 pub struct PresentedKey<'a> {
     id: KeyId,
@@ -15,20 +14,20 @@ pub struct PresentedKey<'a> {
 }
 
 impl<'a> PresentedKey<'a> {
-    /// Reads one credential text, `<prefix>_v1_<id>:<prefix>_sk_<secret>`.
+    /// Parses the text of a key, `<prefix>_v1_<id>:<prefix>_sk_<secret>`.
     ///
-    /// Length, prefix, markers and the alphabet of the identifier are checked; there is no
-    /// trimming, and no second text form. Does not allocate.
+    /// Checks length, prefix, markers and the alphabet of the identifier. Nothing is trimmed, and
+    /// there is no other text form. Does not allocate.
     ///
     /// # Errors
     ///
-    /// [`KeyError`] names the part and the position that does not fit, never the content.
+    /// [`KeyError`] names the invalid part and its position, never the content.
     #[inline]
     pub fn parse(format: &KeyFormat, text: &'a [u8]) -> Result<Self, KeyError> {
         Self::read(format, text).ok_or_else(|| locate(format, text))
     }
 
-    /// Reads one credential text, without saying where it goes wrong.
+    /// Parses the text of a key without locating a fault.
     #[expect(
         clippy::inline_always,
         reason = "an answer through memory stalls the call"
@@ -41,11 +40,11 @@ impl<'a> PresentedKey<'a> {
         Some(Self { id, secret })
     }
 
-    /// Reads a key from its two halves, as HTTP Basic and many configuration files keep them.
+    /// Parses a key from its identifier and its secret, as configuration files often store them.
     ///
     /// # Errors
     ///
-    /// As [`PresentedKey::parse`]; positions count within the half that does not fit.
+    /// As [`PresentedKey::parse`]; positions count from the start of the invalid half.
     pub fn from_pair(
         format: &KeyFormat,
         key_id: &[u8],
@@ -66,7 +65,7 @@ impl<'a> PresentedKey<'a> {
         self.id
     }
 
-    /// The secret's characters behind the marker.
+    /// The characters of the secret after the marker.
     pub(crate) fn secret(&self) -> &'a [u8; KeyFormat::SECRET_CHARS] {
         self.secret
     }
@@ -80,7 +79,7 @@ impl fmt::Debug for PresentedKey<'_> {
     }
 }
 
-/// Text does not have the shape of a key.
+/// A text is not a well-formed key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a key: {part}, at byte {at}")]
 pub struct KeyError {
@@ -100,54 +99,54 @@ impl KeyError {
         }
     }
 
-    /// The part that does not fit.
+    /// The invalid part.
     pub fn part(&self) -> KeyPart {
         self.part
     }
 
-    /// The position of the first byte that does not fit, counted from zero; for
-    /// [`KeyPart::Length`] the length of the text.
+    /// The position of the first invalid byte, counted from zero; for [`KeyPart::Length`] the
+    /// length of the text.
     pub fn position(&self) -> usize {
         self.at
     }
 }
 
-/// The part of a key that does not fit.
+/// The invalid part of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, thiserror::Error)]
 #[non_exhaustive]
 pub enum KeyPart {
     /// The text is longer or shorter than a key.
     #[error("wrong length")]
     Length,
-    /// `<prefix>_v1_`: another service's key, or another version.
+    /// `<prefix>_v1_`: the key of another service, or of another version.
     #[error("wrong prefix or version")]
     Prefix,
     /// The 32 lower-case hexadecimal digits.
     #[error("the id is not 32 lower-case hexadecimal digits")]
     Id,
-    /// The one `:` between identifier and secret.
+    /// The `:` between identifier and secret.
     #[error("no colon between id and secret")]
     Separator,
     /// `<prefix>_sk_`.
     #[error("wrong secret marker")]
     Marker,
-    /// The 36 characters behind the marker.
+    /// The 36 characters after the marker.
     #[error("the secret has the wrong length")]
     Secret,
 }
 
 impl KeyFormat {
-    /// Reads the public text of a key's identifier.
+    /// Parses the public text of a key's identifier.
     ///
     /// # Errors
     ///
-    /// [`KeyError`] names the part and the position that does not fit.
+    /// [`KeyError`] names the invalid part and its position.
     pub fn parse_key_id(&self, text: &str) -> Result<KeyId, KeyError> {
         parse_key_id(self, text.as_bytes())
     }
 }
 
-/// Reads `<prefix>_v1_<32 digits>`.
+/// Parses `<prefix>_v1_<32 digits>`.
 pub(crate) fn parse_key_id(format: &KeyFormat, text: &[u8]) -> Result<KeyId, KeyError> {
     let head = format.head();
     match text.strip_prefix(head) {
@@ -170,7 +169,7 @@ fn parse_secret<'a>(
         .map_err(|_| KeyError::new(KeyPart::Secret, text.len()))
 }
 
-/// Where a text that is no key goes wrong.
+/// Locates the fault in a text that is not a key.
 #[cold]
 fn locate(format: &KeyFormat, text: &[u8]) -> KeyError {
     let id_len = format.head().len().saturating_add(KeyId::DIGITS);

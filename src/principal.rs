@@ -1,4 +1,4 @@
-//! Who calls, proven.
+//! The result of a successful verification.
 
 use core::fmt;
 
@@ -12,30 +12,29 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// Proof that a credential was verified: only a [`Verifier`](crate::Verifier) makes one.
+/// A verified caller. Only a [`Verifier`](crate::Verifier) creates one.
 ///
-/// It borrows the names from the index, so that making one copies no text and counts no
-/// reference, and it holds for the call that it was made for: a key that is revoked later does
-/// not change it.
+/// It borrows names from the index, so creating one neither copies text nor counts references. It
+/// is valid for the call that was verified: a later revocation of the key does not change it.
 #[derive(Clone, Copy)]
 #[must_use]
 pub struct Principal<'a> {
     pub(crate) credential: CredentialId,
-    /// What the names are read from when somebody asks: most calls never do.
+    /// Names are looked up on demand; most callers need none.
     pub(crate) index: &'a Index,
     pub(crate) grant_ref: GrantRef,
     pub(crate) namespace: &'a NamespaceId,
     pub(crate) end: End,
-    pub(crate) standing: SecretState,
+    pub(crate) secret_state: SecretState,
 }
 
-/// What is to be said of the secret that was presented.
+/// The state of the presented secret.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum SecretState {
     Current,
-    /// The current secret, digested under a pepper that is not the current one.
+    /// The current secret, with a digest under a pepper that is not the current one.
     Outdated,
-    /// One that a rotation replaced.
+    /// A secret that a rotation replaced.
     Replaced,
 }
 
@@ -43,7 +42,7 @@ impl<'a> Principal<'a> {
     fn grant(&self) -> &'a Grant {
         match self.index.grant(self.grant_ref) {
             Some(grant) => grant,
-            None => unreachable!("a line names a grant after it is there"),
+            None => unreachable!("a grant is stored before an entry refers to it"),
         }
     }
 
@@ -52,7 +51,7 @@ impl<'a> Principal<'a> {
         self.credential
     }
 
-    /// The key that was verified; none for a legacy credential.
+    /// The key that was verified; `None` for a legacy credential.
     pub fn key_id(&self) -> Option<KeyId> {
         match self.credential {
             CredentialId::Key(id) => Some(id),
@@ -60,7 +59,7 @@ impl<'a> Principal<'a> {
         }
     }
 
-    /// Which kind of credential it was.
+    /// The kind of the credential.
     pub fn kind(&self) -> PrincipalKind {
         match &self.grant().holder {
             Holder::Owner(Owner::User(_)) => PrincipalKind::Personal,
@@ -69,7 +68,7 @@ impl<'a> Principal<'a> {
         }
     }
 
-    /// The namespace that the credential opens. It is the one that was asked for.
+    /// The namespace that the credential opens, which is the requested one.
     pub fn namespace(&self) -> &'a NamespaceId {
         self.namespace
     }
@@ -79,7 +78,7 @@ impl<'a> Principal<'a> {
         &self.grant().tenant.team
     }
 
-    /// Whose key it is; none for a legacy credential, which is everybody's.
+    /// The owner of the key; `None` for a legacy credential, which several people share.
     pub fn owner(&self) -> Option<&'a Owner> {
         match &self.grant().holder {
             Holder::Owner(owner) => Some(owner),
@@ -95,36 +94,36 @@ impl<'a> Principal<'a> {
         }
     }
 
-    /// What the key may be used for.
+    /// The scopes of the key.
     pub fn scopes(&self) -> &'a Scopes {
         &self.grant().scopes
     }
 
-    /// Whether the key has every one of these scopes.
+    /// Whether the key has all of these scopes.
     pub fn may(&self, required: &[Scope]) -> bool {
         self.grant().scopes.contain(required)
     }
 
-    /// The first moment at which the credential no longer works: the key's end, or that of a
-    /// replaced secret's grace.
+    /// The first moment at which the credential no longer works: the key's expiry or the end of a
+    /// replaced secret's grace period.
     pub fn expires_at(&self) -> Option<Timestamp> {
         self.end.moment()
     }
 
-    /// Whether the secret is one that a rotation replaced, still within its grace: its user must
-    /// move on.
+    /// Whether the secret is one that a rotation replaced and its grace period still runs. The
+    /// caller should switch to the new secret.
     pub fn used_replaced_secret(&self) -> bool {
-        self.standing == SecretState::Replaced
+        self.secret_state == SecretState::Replaced
     }
 
-    /// Whether the key's digest was made under another pepper than the current one: see
+    /// Whether the key's digest is under a pepper that is not the current one: see
     /// [`Keyring::rehash`](crate::Keyring::rehash).
     pub fn needs_rehash(&self) -> bool {
-        self.standing == SecretState::Outdated
+        self.secret_state == SecretState::Outdated
     }
 
-    /// The principal as it stands, without a borrow: for what outlives the call, as the extensions
-    /// of a request do.
+    /// Copies the principal to an owned value, for uses that outlive the borrow, such as request
+    /// extensions.
     pub fn to_owned(&self) -> OwnedPrincipal {
         let grant = self.grant();
         OwnedPrincipal {
@@ -139,14 +138,13 @@ impl<'a> Principal<'a> {
         }
     }
 
-    /// The circumstances of a management call that this principal makes: the change is refused if
-    /// its credential no longer works when the change is kept, or has lost any of its scopes.
+    /// Creates the context of a management call by this principal. The commit is refused if the
+    /// credential no longer works or has lost any of its present scopes.
     pub fn context(&self, now: impl Into<Timestamp>) -> Context {
-        let authority = Authority::credential(self.credential, self.scopes().clone());
-        Context::new(self.to_actor(), now).with_authority(authority)
+        self.to_owned().context(now)
     }
 
-    /// The principal as the one who acts in management calls.
+    /// The principal as the actor of a management call.
     pub fn to_actor(&self) -> Actor {
         Actor {
             owner: self.owner().cloned(),
@@ -155,7 +153,7 @@ impl<'a> Principal<'a> {
     }
 }
 
-/// `user:alice`, `service:deploy-bot`, or `legacy:` and the subject of a legacy credential.
+/// Writes `user:alice`, `service:deploy-bot`, or `legacy:` and the subject of a legacy credential.
 impl fmt::Display for Principal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt_holder(self.owner(), self.legacy_subject(), f)
@@ -174,9 +172,9 @@ fn fmt_holder(
     }
 }
 
-/// What a [`Principal`] says, by value: [`Principal::to_owned`].
+/// An owned copy of a [`Principal`]: [`Principal::to_owned`].
 ///
-/// It is a record of a decision, not a proof: the key may have been revoked since.
+/// It records a past verification: the key may have been revoked since.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct OwnedPrincipal {
@@ -186,7 +184,7 @@ pub struct OwnedPrincipal {
     pub kind: PrincipalKind,
     /// The namespace that the credential opens, and its team.
     pub tenant: Tenant,
-    /// Whose key it is; none for a legacy credential, which several people share.
+    /// The owner of the key; `None` for a legacy credential, which several people share.
     pub owner: Option<Owner>,
     /// The subject that a legacy credential was issued to.
     pub legacy_subject: Option<UserId>,
@@ -198,7 +196,23 @@ pub struct OwnedPrincipal {
     pub used_replaced_secret: bool,
 }
 
-/// As [`Principal`] displays.
+impl OwnedPrincipal {
+    /// As [`Principal::to_actor`].
+    pub fn to_actor(&self) -> Actor {
+        Actor {
+            owner: self.owner.clone(),
+            credential: Some(self.credential),
+        }
+    }
+
+    /// As [`Principal::context`]: the store checks the credential again when the change commits.
+    pub fn context(&self, now: impl Into<Timestamp>) -> Context {
+        let authority = Authority::credential(self.credential, self.scopes.clone());
+        Context::new(self.to_actor(), now).with_authority(authority)
+    }
+}
+
+/// Writes the same text as [`Principal`].
 impl fmt::Display for OwnedPrincipal {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt_holder(self.owner.as_ref(), self.legacy_subject.as_ref(), f)
@@ -217,7 +231,7 @@ impl fmt::Debug for Principal<'_> {
     }
 }
 
-/// Which kind of credential a principal used.
+/// The kind of a credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum PrincipalKind {
@@ -225,6 +239,6 @@ pub enum PrincipalKind {
     Personal,
     /// A service's key.
     Service,
-    /// A shared credential of the old model: nobody knows who it was.
+    /// A legacy credential, which several people share.
     Legacy,
 }

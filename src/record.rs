@@ -1,4 +1,4 @@
-//! What a store keeps of a key.
+//! The stored record of a key, and its public view.
 
 use alloc::collections::BTreeMap;
 
@@ -15,9 +15,9 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// A key as a store keeps it: everything but the secret.
+/// The stored record of a key: everything but the secret.
 ///
-/// People see [`KeyInfo`], which has no digest.
+/// [`KeyInfo`] is the view without the digest, for people.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct KeyRecord {
@@ -25,46 +25,46 @@ pub struct KeyRecord {
     pub id: KeyId,
     /// The namespace that the key opens, and its team.
     pub tenant: Tenant,
-    /// Whose key it is.
+    /// The owner of the key.
     pub owner: Owner,
-    /// The name its owner gave it.
+    /// The name, as the owner gave it.
     pub name: KeyName,
-    /// Free labels.
+    /// The labels.
     pub labels: Labels,
-    /// What it may be used for.
+    /// The scopes.
     pub scopes: Scopes,
     /// The digest of the secret.
     pub digest: KeyDigest,
-    /// The secret before the last rotation, while it still works.
+    /// The secret that the last rotation replaced, if it had a grace period.
     pub previous: Option<PreviousSecret>,
-    /// When the key was made.
+    /// When the key was created.
     pub created_at: Timestamp,
-    /// Who made it.
+    /// Who created it.
     pub created_by: Actor,
     /// When the record last changed.
     pub updated_at: Timestamp,
-    /// When the secret was made: at creation, or at the last rotation.
+    /// When the secret was issued: at creation or at the last rotation.
     pub issued_at: Timestamp,
-    /// The first moment at which the key works; none for at once.
+    /// The first moment at which the key works; `None` for immediately.
     pub not_before: Option<Timestamp>,
-    /// The first moment at which the key no longer works; none for never.
+    /// The first moment at which the key no longer works; `None` for no expiry.
     pub expires_at: Option<Timestamp>,
-    /// What has been decided about it.
+    /// Whether it is active, disabled or revoked.
     pub status: Status,
-    /// The store's revision at which the key was created. Set by the store.
+    /// The revision at which the key was created. Set by the store.
     pub created_revision: Revision,
-    /// The store's revision at which the record last changed. Set by the store.
+    /// The revision at which the record last changed. Set by the store.
     pub revision: Revision,
 }
 
 impl KeyRecord {
-    /// The first moment at which the key no longer works under `policy`: its own end, or that of
-    /// the policy's longest life, whichever comes first.
+    /// The first moment at which the key no longer works under `policy`: its own expiry or the end
+    /// of the policy's maximum lifetime, whichever is earlier.
     pub fn expires_under(&self, policy: &Policy) -> Option<Timestamp> {
         policy.end_of_life(self.issued_at, self.expires_at)
     }
 
-    /// What the key is good for at `now` under `policy`.
+    /// The status at `now` under `policy`.
     pub fn effective_status(&self, now: Timestamp, policy: &Policy) -> EffectiveStatus {
         EffectiveStatus::of(
             &self.status,
@@ -74,9 +74,9 @@ impl KeyRecord {
         )
     }
 
-    /// Whether the key still takes a name and a place: neither revoked nor past its own end.
+    /// Whether the key is neither revoked nor past its own expiry.
     ///
-    /// Stores judge by this whether a name is taken and how many keys an owner has.
+    /// Only live keys hold their name and count towards the limit of keys per owner.
     pub fn is_live(&self, now: Timestamp) -> bool {
         !self.is_revoked() && self.expires_at.is_none_or(|end| now < end)
     }
@@ -86,7 +86,7 @@ impl KeyRecord {
         matches!(self.status, Status::Revoked(_))
     }
 
-    /// The targets whose cuts revoke the key.
+    /// The targets whose cutoffs apply to the key.
     pub fn targets(&self) -> [Target; 3] {
         let Tenant { team, .. } = &self.tenant;
         [
@@ -96,12 +96,11 @@ impl KeyRecord {
         ]
     }
 
-    /// The record as it reads behind these cutoffs: revoked by the first cut after it was
-    /// created, unless it was revoked before.
+    /// Applies the cutoffs of the key's team, namespace and owner: a record that is not revoked is
+    /// marked as revoked by the earliest cutoff that covers its creation.
     ///
-    /// Stores pass every record that they hand out through this with the cutoffs of its
-    /// team, its namespace and its owner. It is how leaving costs the same with one key and with
-    /// a hundred thousand.
+    /// Stores call this for every record that they return. Since no record is rewritten, the cost
+    /// of removing an owner does not depend on the number of their keys.
     #[must_use]
     pub fn with_cutoffs<'a>(mut self, cutoffs: impl IntoIterator<Item = &'a Cutoff>) -> Self {
         if !self.is_revoked() {
@@ -113,15 +112,15 @@ impl KeyRecord {
     }
 }
 
-/// The secret that a rotation replaced.
+/// A secret that a rotation replaced.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct PreviousSecret {
     /// The digest of the secret.
     pub digest: KeyDigest,
-    /// When the secret was made.
+    /// When the secret was issued.
     pub issued_at: Timestamp,
-    /// The first moment at which it no longer works; earlier under a lowered maximum.
+    /// The first moment at which the secret no longer works, apart from the policy.
     pub until: Timestamp,
 }
 
@@ -134,34 +133,34 @@ impl PreviousSecret {
     }
 }
 
-/// What has been decided about a key.
+/// The administrative status of a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 pub enum Status {
-    /// It works.
+    /// Neither disabled nor revoked.
     Active,
-    /// It does not work for now.
+    /// Does not work until it is enabled again.
     Disabled,
-    /// It never works again.
+    /// Permanently revoked.
     Revoked(Revocation),
 }
 
-/// What a key is good for at a moment.
+/// The status of a key at a moment, with expiry and validity taken into account.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum EffectiveStatus {
-    /// It works.
+    /// The key works.
     Active,
-    /// It will work.
+    /// The key is not valid yet.
     NotYetValid,
-    /// It does not work for now.
+    /// The key does not work until it is enabled again.
     Disabled,
-    /// Its time is over.
+    /// The key has expired.
     Expired,
-    /// It never works again.
+    /// The key is permanently revoked.
     Revoked,
 }
 
@@ -188,19 +187,19 @@ impl EffectiveStatus {
 pub struct Labels(BTreeMap<LabelName, LabelValue>);
 
 impl Labels {
-    /// The most labels that one key has.
+    /// The maximum number of labels of a key.
     pub const MAX: usize = 32;
 
-    /// No labels.
+    /// Creates an empty set of labels.
     pub const fn new() -> Self {
         Self(BTreeMap::new())
     }
 
-    /// Adds a label, or replaces its value.
+    /// Adds a label or replaces its value.
     ///
     /// # Errors
     ///
-    /// [`TooManyLabels`] if it would be more than [`Labels::MAX`].
+    /// [`TooManyLabels`] for more than [`Labels::MAX`].
     pub fn with(mut self, name: LabelName, value: LabelValue) -> Result<Self, TooManyLabels> {
         self.0.insert(name, value);
         if self.0.len() > Self::MAX {
@@ -209,17 +208,17 @@ impl Labels {
         Ok(self)
     }
 
-    /// The value of a label.
+    /// Returns the value of a label.
     pub fn value(&self, name: &str) -> Option<&LabelValue> {
         self.0.get(name)
     }
 
-    /// All labels, sorted by name.
+    /// Iterates over the labels, sorted by name.
     pub fn iter(&self) -> impl Iterator<Item = (&LabelName, &LabelValue)> {
         self.0.iter()
     }
 
-    /// Whether there are none.
+    /// Whether there are no labels.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -236,12 +235,12 @@ impl<'de> serde::Deserialize<'de> for Labels {
     }
 }
 
-/// More than 32 labels for one key.
+/// A key was given more than 32 labels.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("labels: more than 32")]
 pub struct TooManyLabels;
 
-/// A key as people may see it: no secret, no digest.
+/// The public view of a key, without secret and digest.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[non_exhaustive]
@@ -250,31 +249,31 @@ pub struct KeyInfo {
     pub id: KeyId,
     /// The namespace that the key opens, and its team.
     pub tenant: Tenant,
-    /// Whose key it is.
+    /// The owner of the key.
     pub owner: Owner,
-    /// The name its owner gave it.
+    /// The name, as the owner gave it.
     pub name: KeyName,
-    /// Free labels.
+    /// The labels.
     pub labels: Labels,
-    /// What it may be used for.
+    /// The scopes.
     pub scopes: Scopes,
-    /// When the key was made.
+    /// When the key was created.
     pub created_at: Timestamp,
-    /// Who made it.
+    /// Who created it.
     pub created_by: Actor,
-    /// When anything about it last changed.
+    /// When it last changed.
     pub updated_at: Timestamp,
-    /// When the secret was made.
+    /// When the secret was issued.
     pub issued_at: Timestamp,
     /// The first moment at which the key works.
     pub not_before: Option<Timestamp>,
     /// The first moment at which the key no longer works.
     pub expires_at: Option<Timestamp>,
-    /// Until when the secret before the last rotation works.
+    /// Until when the secret that the last rotation replaced works.
     pub previous_until: Option<Timestamp>,
-    /// What has been decided about it.
+    /// Whether it is active, disabled or revoked.
     pub status: Status,
-    /// The store's revision at which it last changed, for compare-and-swap.
+    /// The revision at which it last changed, for compare-and-swap.
     pub revision: Revision,
 }
 
@@ -284,8 +283,8 @@ impl KeyInfo {
         policy.end_of_life(self.issued_at, self.expires_at)
     }
 
-    /// What the key is good for at `now` under `policy`, as
-    /// [`Keyring::policy`](crate::Keyring::policy) gives it.
+    /// The status at `now` under `policy`, which [`Keyring::policy`](crate::Keyring::policy)
+    /// returns.
     pub fn effective_status(&self, now: Timestamp, policy: &Policy) -> EffectiveStatus {
         EffectiveStatus::of(
             &self.status,
@@ -322,9 +321,8 @@ impl From<&KeyRecord> for KeyInfo {
 mod tests {
     use alloc::{format, vec::Vec};
 
-    use ring::rand::SystemRandom;
-
     use super::*;
+    use crate::revocation::RevocationCause;
     use crate::{
         digest::Peppers,
         format::KeyFormat,
@@ -356,7 +354,7 @@ mod tests {
                 &Policy::default(),
                 &KeyFormat::new("dof").unwrap(),
                 &Peppers::none(),
-                &SystemRandom::new(),
+                &crate::random::SystemRandom,
             )
             .unwrap();
         KeyRecord {

@@ -1,8 +1,8 @@
-//! When, by whom and why something was revoked.
+//! Revocations.
 
 use crate::{identity::Actor, name::Reason, timestamp::Timestamp};
 
-/// When, by whom and why a key was revoked.
+/// The time, actor, extent and reason of a revocation.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Revocation {
@@ -10,19 +10,19 @@ pub struct Revocation {
     pub at: Timestamp,
     /// By whom.
     pub by: Actor,
-    /// What was cut off.
+    /// What was revoked.
     pub cause: RevocationCause,
-    /// Why, in their words.
+    /// Why, as stated by the actor.
     pub reason: Option<Reason>,
 }
 
-/// What was cut off when a key was revoked.
+/// The extent of a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum RevocationCause {
-    /// This key.
+    /// Only this key.
     Key,
     /// All keys of its owner in the team.
     Owner,

@@ -1,31 +1,32 @@
-//! What a key may be used for.
+//! Scopes of a key.
 
 use alloc::{sync::Arc, vec::Vec};
 
 use crate::name::Scope;
 
-/// The rights of a key inside its namespace.
+/// The permissions of a key in its namespace.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
 #[non_exhaustive]
 pub enum Scopes {
-    /// Everything that the namespace allows: a key of the published interface.
+    /// All permissions.
     #[default]
     All,
-    /// These and no others; sorted, none twice. Empty: the key shows who calls, and no more.
+    /// Only these scopes, sorted and without duplicates. With none, the key only authenticates its
+    /// owner.
     Only(#[cfg_attr(feature = "serde", serde(serialize_with = "serialize_all"))] Arc<[Scope]>),
 }
 
 impl Scopes {
-    /// The most scopes that one key holds.
+    /// The maximum number of scopes of a key.
     pub const MAX: usize = 64;
 
-    /// These scopes and no others.
+    /// Creates the permissions with only these scopes.
     ///
     /// # Errors
     ///
-    /// [`TooManyScopes`] for more than [`Scopes::MAX`] different ones.
+    /// [`TooManyScopes`] for more than [`Scopes::MAX`] distinct scopes.
     pub fn only(scopes: impl IntoIterator<Item = Scope>) -> Result<Self, TooManyScopes> {
         let mut scopes: Vec<Scope> = scopes.into_iter().collect();
         scopes.sort();
@@ -36,12 +37,12 @@ impl Scopes {
         Ok(Self::Only(scopes.into()))
     }
 
-    /// No scope: the key shows who calls, and no more.
+    /// Creates the permissions without any scope: the key only authenticates its owner.
     pub fn none() -> Self {
         Self::Only(Arc::from([]))
     }
 
-    /// Whether every one of `required` is among them.
+    /// Whether all of `required` are included.
     pub fn contain(&self, required: &[Scope]) -> bool {
         match self {
             Self::All => true,
@@ -49,7 +50,8 @@ impl Scopes {
         }
     }
 
-    /// Whether these are no more than `other`: what a key may pass on to a key that it makes.
+    /// Whether these permissions are a subset of `other`, as required of a key that another key
+    /// creates.
     pub fn within(&self, other: &Self) -> bool {
         match self {
             Self::All => *other == Self::All,
@@ -82,7 +84,7 @@ impl<'de> serde::Deserialize<'de> for Scopes {
     }
 }
 
-/// More than 64 scopes for one key.
+/// A key was given more than 64 scopes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("scopes: more than 64")]
 pub struct TooManyScopes;

@@ -1,13 +1,14 @@
-//! Moments in whole seconds.
+//! Timestamps in whole seconds.
 
 use core::{fmt, str::FromStr};
 
 use time::{OffsetDateTime, format_description::well_known::Rfc3339};
 
-/// A moment in whole Unix seconds, from year 0 to year 9999.
+/// A point in time in whole Unix seconds, from year 0 to year 9999.
 ///
-/// The interface of the crate takes [`OffsetDateTime`]; inside, and in stores, a moment is this.
-/// Fractions of a second are cut off. Arithmetic stops at the ends and cannot overflow.
+/// Functions of this crate take `impl Into<Timestamp>`, so they accept [`OffsetDateTime`] and
+/// `SystemTime` too. Fractions of a second are rounded down. Arithmetic saturates at
+/// [`Timestamp::MIN`] and [`Timestamp::MAX`].
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
 pub struct Timestamp(i64);
@@ -20,7 +21,7 @@ impl Timestamp {
     /// 0000-01-01T00:00:00Z.
     pub const MIN: Self = Self(-62_167_219_200);
 
-    /// Takes Unix seconds; a value past either end becomes that end.
+    /// Creates a timestamp from Unix seconds; values out of range saturate.
     pub const fn from_unix(seconds: i64) -> Self {
         if seconds > Self::MAX.0 {
             Self::MAX
@@ -31,18 +32,18 @@ impl Timestamp {
         }
     }
 
-    /// Unix seconds.
+    /// The Unix seconds.
     pub const fn as_unix(self) -> i64 {
         self.0
     }
 
-    /// The moment `seconds` later, or [`Timestamp::MAX`].
+    /// The timestamp `seconds` later, at most [`Timestamp::MAX`].
     #[must_use]
     pub const fn plus_seconds(self, seconds: u64) -> Self {
         Self::from_unix(self.0.saturating_add_unsigned(seconds))
     }
 
-    /// How many seconds this moment lies after `earlier`; zero if it does not.
+    /// The number of seconds since `earlier`; zero if `earlier` is not earlier.
     pub const fn seconds_since(self, earlier: Self) -> u64 {
         if self.0 <= earlier.0 {
             0
@@ -51,7 +52,7 @@ impl Timestamp {
         }
     }
 
-    /// The moment in UTC.
+    /// Converts to [`OffsetDateTime`] in UTC.
     pub fn to_datetime(self) -> OffsetDateTime {
         OffsetDateTime::from_unix_timestamp(self.0).unwrap_or(OffsetDateTime::UNIX_EPOCH)
     }
@@ -70,16 +71,16 @@ impl From<std::time::SystemTime> for Timestamp {
     }
 }
 
-/// The time of the system's clock, for callers without a clock of their own.
+/// Returns the time of the system clock.
 ///
-/// Nothing in the crate but [`Keyring::open`](crate::Keyring::open) reads a clock by itself: time
-/// is an argument.
+/// Apart from this function and [`Keyring::open`](crate::Keyring::open), nothing in the crate reads
+/// a clock: time is an argument.
 #[cfg(feature = "std")]
 pub fn now() -> Timestamp {
     OffsetDateTime::now_utc().into()
 }
 
-/// Reads RFC 3339 (section 5.6) in any offset; fractions of a second are cut off.
+/// Parses RFC 3339 (section 5.6) with any offset; fractions of a second are rounded down.
 impl FromStr for Timestamp {
     type Err = TimestampError;
 
@@ -89,9 +90,9 @@ impl FromStr for Timestamp {
     }
 }
 
-/// A text is not a moment in RFC 3339.
+/// A text is not a timestamp in RFC 3339.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a time as in 2025-12-19T10:30:00Z (RFC 3339)")]
+#[error("must be a time in RFC 3339, as in 2025-12-19T10:30:00Z")]
 pub struct TimestampError;
 
 impl From<Timestamp> for OffsetDateTime {
@@ -100,7 +101,7 @@ impl From<Timestamp> for OffsetDateTime {
     }
 }
 
-/// RFC 3339 in UTC, as in `2025-12-19T10:30:00Z`.
+/// Writes RFC 3339 in UTC, as in `2025-12-19T10:30:00Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let moment = self.to_datetime();

@@ -1,24 +1,24 @@
-//! How long a key lives.
+//! Time to live of a key.
 
 use core::{fmt, str::FromStr, time::Duration};
 
 use crate::timestamp::Timestamp;
 
-/// A time to live: at least one hour, in whole seconds.
+/// A time to live in whole seconds, at least one hour.
 ///
-/// The text form is that of the published interface: a positive decimal integer without leading
-/// zero, followed by `h` (hours) or `d` (days of 24 hours), as in `1h` or `90d`.
+/// The text form is a positive decimal integer without leading zeros, followed by `h` (hours) or
+/// `d` (days of 24 hours), as in `1h` or `90d`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize), serde(transparent))]
 pub struct Ttl(u64);
 
 impl Ttl {
-    /// One hour, the shortest that there is.
+    /// The minimum: one hour.
     pub const MIN: Self = Self(3600);
-    /// 10,000 years of 365 days: past the end of [`Timestamp`].
+    /// The maximum: 10,000 years of 365 days, which is beyond the range of [`Timestamp`].
     pub const MAX: Self = Self(315_360_000_000);
 
-    /// Takes a number of seconds.
+    /// Creates a time to live from seconds.
     ///
     /// # Errors
     ///
@@ -33,16 +33,16 @@ impl Ttl {
         }
     }
 
-    /// A number of days of 24 hours.
+    /// Creates a time to live from days of 24 hours.
     ///
     /// # Errors
     ///
-    /// [`TtlError::TooShort`] for zero, [`TtlError::TooLong`] past [`Ttl::MAX`].
+    /// [`TtlError::TooShort`] for zero, [`TtlError::TooLong`] over [`Ttl::MAX`].
     pub const fn days(days: u32) -> Result<Self, TtlError> {
         Self::from_seconds((days as u64).saturating_mul(86_400))
     }
 
-    /// A number of hours.
+    /// Creates a time to live from hours.
     ///
     /// # Errors
     ///
@@ -56,7 +56,7 @@ impl Ttl {
         self.0
     }
 
-    /// The moment this long after `start`, or [`Timestamp::MAX`].
+    /// The timestamp this long after `start`, at most [`Timestamp::MAX`].
     pub const fn after(self, start: Timestamp) -> Timestamp {
         start.plus_seconds(self.0)
     }
@@ -65,7 +65,7 @@ impl Ttl {
 impl TryFrom<Duration> for Ttl {
     type Error = TtlError;
 
-    /// Takes whole seconds; fractions are cut off.
+    /// Converts whole seconds; fractions are rounded down.
     fn try_from(duration: Duration) -> Result<Self, TtlError> {
         Self::from_seconds(duration.as_secs())
     }
@@ -107,8 +107,8 @@ impl FromStr for Ttl {
     }
 }
 
-/// The shortest text that means the same: days if they come out even, hours if those do.
-/// A length that has no such text prints its seconds, as in `3601s`.
+/// Writes whole days as `d`, else whole hours as `h`, else seconds as in `3601s`, which cannot be
+/// parsed.
 impl fmt::Display for Ttl {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
@@ -127,12 +127,12 @@ impl<'de> serde::Deserialize<'de> for Ttl {
     }
 }
 
-/// A time to live was refused.
+/// A time to live is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum TtlError {
-    /// There is no text.
-    #[error("expires_in is empty; it takes an integer followed by h or d")]
+    /// The text is empty.
+    #[error("expires_in is empty; it must be an integer followed by h or d")]
     Empty,
     /// The last character is neither `h` nor `d`.
     #[error("expires_in must end in h or d (position {at})")]
@@ -140,17 +140,17 @@ pub enum TtlError {
         /// The byte position of the last character.
         at: usize,
     },
-    /// What stands before the unit is not a decimal integer without sign and leading zero.
+    /// The number is not a decimal integer without sign and leading zeros.
     #[error("expires_in must start with an integer (position {at})")]
     Number {
-        /// The byte position of the first character that does not fit.
+        /// The byte position of the first invalid character.
         at: usize,
     },
-    /// Under one hour.
+    /// Shorter than [`Ttl::MIN`].
     #[error("expires_in is shorter than the minimum of 1h")]
     TooShort,
-    /// Over [`Ttl::MAX`].
-    #[error("expires_in is longer than this service can count")]
+    /// Longer than [`Ttl::MAX`].
+    #[error("expires_in is longer than the maximum of 3650000d")]
     TooLong,
 }
 
@@ -200,10 +200,27 @@ mod tests {
         assert_eq!(Ttl::from_seconds(min), Ok(Ttl::MIN));
         assert_eq!(Ttl::from_seconds(max), Ok(Ttl::MAX));
         assert_eq!(Ttl::from_seconds(max + 1), Err(TtlError::TooLong));
-        assert_eq!(Ttl::days(0).unwrap(), Ttl::MIN);
-        assert_eq!(Ttl::hours(0).unwrap(), Ttl::MIN);
-        assert_eq!(Ttl::days(u32::MAX).unwrap(), Ttl::MAX);
-        assert_eq!(Ttl::hours(u32::MAX).unwrap(), Ttl::MAX);
+        assert_eq!(Ttl::hours(1), Ok(Ttl::MIN));
+        assert_eq!(Ttl::days(3_650_000), Ok(Ttl::MAX));
+        assert_eq!(Ttl::days(3_650_001), Err(TtlError::TooLong));
+        assert_eq!(Ttl::days(u32::MAX), Err(TtlError::TooLong));
+    }
+
+    #[test]
+    fn a_ttl_of_zero_is_refused_and_not_changed() {
+        assert_eq!(Ttl::from_seconds(0), Err(TtlError::TooShort));
+        assert_eq!(Ttl::days(0), Err(TtlError::TooShort));
+        assert_eq!(Ttl::hours(0), Err(TtlError::TooShort));
+        assert_eq!(Ttl::try_from(Duration::ZERO), Err(TtlError::TooShort));
+    }
+
+    #[test]
+    fn a_duration_loses_its_fraction_of_a_second_only() {
+        let duration = Duration::from_millis(3_600_999);
+        assert_eq!(Ttl::try_from(duration), Ok(Ttl::MIN));
+        assert_eq!(Duration::from(Ttl::MIN), Duration::from_secs(3_600));
+        let over = Duration::from(Ttl::MAX) + Duration::from_secs(1);
+        assert_eq!(Ttl::try_from(over), Err(TtlError::TooLong));
     }
 
     #[test]

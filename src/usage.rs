@@ -1,26 +1,27 @@
-//! Who uses which credential, without a write per request.
+//! Counting the use of credentials without a write per request.
 
 use alloc::{boxed::Box, vec::Vec};
 
 use crate::{credential_id::CredentialId, timestamp::Timestamp};
 
-/// What is known of a credential's use.
+/// The usage of a credential.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Usage {
     /// The credential.
     pub credential: CredentialId,
-    /// The minute of the last accepted use; none if none was accepted. Only moves forward.
+    /// The time of the last accepted use, rounded down to the minute; `None` if no use was
+    /// accepted.
     pub last_used: Option<Timestamp>,
-    /// How many uses were accepted.
+    /// The number of accepted uses.
     pub accepted: u64,
-    /// How many uses were refused although the secret was right: expired, revoked, wrong
-    /// namespace and the like.
+    /// The number of uses that were refused although the secret was correct, because the key was
+    /// expired or revoked, of another namespace or the like.
     pub refused: u64,
 }
 
 impl Usage {
-    /// One accepted use.
+    /// Creates the usage of one accepted use.
     pub fn accepted(credential: CredentialId, now: Timestamp) -> Self {
         Self {
             credential,
@@ -30,7 +31,7 @@ impl Usage {
         }
     }
 
-    /// One refused use. It is no use: `last_used` stays.
+    /// Creates the usage of one refused use. It does not set `last_used`.
     pub fn refused(credential: CredentialId) -> Self {
         Self {
             credential,
@@ -40,7 +41,8 @@ impl Usage {
         }
     }
 
-    /// Adds what another recorder saw of the same credential.
+    /// Adds other usage of the same credential: counts are added, `last_used` is the later of the
+    /// two.
     pub fn merge(&mut self, other: &Self) {
         self.last_used = self.last_used.max(other.last_used);
         self.accepted = self.accepted.saturating_add(other.accepted);
@@ -48,26 +50,26 @@ impl Usage {
     }
 }
 
-/// The beginning of the minute that a moment is in.
+/// Rounds a moment down to the minute.
 fn minute(now: Timestamp) -> Timestamp {
     let seconds = now.as_unix();
     Timestamp::from_unix(seconds.saturating_sub(seconds.rem_euclid(60)))
 }
 
-/// A table of usage for one thread: fixed in size, without allocation once it is made.
+/// A usage table of fixed size for one thread; recording does not allocate.
 ///
-/// [`UsageRecorder`] is the one for all threads.
+/// [`UsageRecorder`] is the version for several threads.
 #[derive(Debug)]
 pub struct UsageTable {
-    /// Open addressing, linear; a power of two in size.
+    /// Open addressing with linear probing; the size is a power of two.
     slots: Box<[Option<Usage>]>,
     len: usize,
-    /// Uses that found no room.
+    /// The number of uses that found no room.
     lost: u64,
 }
 
 impl UsageTable {
-    /// A table with room for `capacity` credentials, at least one.
+    /// Creates a table with room for `capacity` credentials, at least one.
     pub fn new(capacity: usize) -> Self {
         // At most three quarters full.
         let slots = capacity
@@ -82,9 +84,9 @@ impl UsageTable {
         }
     }
 
-    /// Adds one use, or what another table saw.
+    /// Adds usage.
     ///
-    /// If the table is full, a use of a credential that is not in it is only counted as lost.
+    /// If the table is full and does not have the credential, the uses are counted as lost.
     pub fn record(&mut self, usage: &Usage) {
         let mask = self.slots.len().wrapping_sub(1);
         let mut at = spread(usage.credential);
@@ -107,7 +109,7 @@ impl UsageTable {
         self.lost = self.lost.saturating_add(uses);
     }
 
-    /// Takes everything out, and the number of uses that found no room.
+    /// Empties the table, and returns its usage and the number of lost uses.
     pub fn drain(&mut self) -> (Vec<Usage>, u64) {
         self.len = 0;
         let usage = self.slots.iter_mut().filter_map(Option::take).collect();
@@ -115,7 +117,8 @@ impl UsageTable {
     }
 }
 
-/// A place to begin, from an identifier that is random or at least was given by an authority.
+/// The first slot to probe. Identifiers are random or assigned by an operator, so a keyed hash is
+/// not needed.
 fn spread(credential: CredentialId) -> usize {
     let (high, low) = match credential {
         CredentialId::Key(id) => id.halves(),
@@ -142,33 +145,32 @@ mod recorder {
 
     use super::{Usage, UsageTable};
 
-    /// Usage of all threads: fed by verification without allocation and without waiting, and
-    /// drained from time to time by whoever does I/O.
+    /// A usage recorder for several threads. Verification records into it without allocation or
+    /// waiting; [`Keyring::flush_usage`](crate::Keyring::flush_usage) moves the usage to the store.
     ///
-    /// Every thread has a table of its own as long as there are not more threads than tables;
-    /// beyond that, and while a table is drained, a thread takes the next table that is free,
-    /// and never waits for one.
+    /// Each thread starts at its own table; with more threads than tables, several share one. If
+    /// the table is locked, the thread takes the next free one instead of waiting.
     #[derive(Debug)]
     pub struct UsageRecorder {
         stripes: Box<[Stripe]>,
-        /// Uses that found every table busy.
+        /// The number of uses that found every table locked.
         lost: AtomicU64,
     }
 
-    /// A table on cache lines of its own.
+    /// A table aligned so that no two share a cache line.
     #[derive(Debug)]
     #[repr(align(128))]
     struct Stripe(Mutex<UsageTable>);
 
     impl UsageRecorder {
-        /// A recorder for as many threads as the machine runs at once, with room for `capacity`
-        /// credentials each between two drains.
+        /// Creates a recorder with two tables per available core, each with room for `capacity`
+        /// credentials between two drains.
         pub fn new(capacity: usize) -> Self {
             let threads = std::thread::available_parallelism().map_or(4, usize::from);
             Self::with_stripes(capacity, threads.saturating_mul(2))
         }
 
-        /// A recorder with this number of tables.
+        /// Creates a recorder with this number of tables.
         pub fn with_stripes(capacity: usize, stripes: usize) -> Self {
             Self {
                 stripes: (0..stripes.max(1))
@@ -178,7 +180,7 @@ mod recorder {
             }
         }
 
-        /// Adds one use.
+        /// Adds usage.
         pub fn record(&self, usage: &Usage) {
             let first = this_thread();
             for step in 0..self.stripes.len() {
@@ -197,8 +199,8 @@ mod recorder {
             self.lost.fetch_add(uses, Ordering::Relaxed);
         }
 
-        /// Takes out what all threads recorded, merged by credential, and the number of uses
-        /// that found no room.
+        /// Empties all tables, and returns their usage merged by credential and the number of lost
+        /// uses.
         pub fn drain(&self) -> (Vec<Usage>, u64) {
             let mut lost = self.lost.swap(0, Ordering::Relaxed);
             let mut merged = alloc::collections::BTreeMap::new();
@@ -226,7 +228,7 @@ mod recorder {
         }
     }
 
-    /// A number that no other thread has.
+    /// The unique number of this thread.
     fn this_thread() -> usize {
         static NEXT: AtomicUsize = AtomicUsize::new(0);
         thread_local! {

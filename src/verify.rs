@@ -1,4 +1,4 @@
-//! The decision: whose key is this, and may it enter this namespace, now?
+//! Verification of credentials.
 
 use alloc::sync::Arc;
 use core::time::Duration;
@@ -22,16 +22,15 @@ use crate::{
     usage::{Usage, UsageRecorder},
 };
 
-/// Verifies credentials against an [`Index`]: a plain function of credential, wish and time,
-/// without I/O, allocation or lock.
+/// Verifies credentials against an [`Index`]: a function of credential, access and time, without
+/// I/O, allocation or locks.
 ///
 /// # Security
 ///
-/// - Digests are compared in constant time. An unknown key takes the same instructions as a wrong
-///   secret (but for a hash while keys are moved from one pepper to another, or to the first).
-/// - What is wrong with a key (revoked, expired, another namespace) is only decided after its
-///   secret matched.
-/// - [`Denied`] reads the same whatever the reason was; [`Denied::reason`] is for logs.
+/// - Digests are compared in constant time. An unknown key executes the same instructions as a
+///   wrong secret (except for one hash while keys move to another pepper).
+/// - Revocation, expiry, namespace and scopes are only checked after the secret matched.
+/// - [`Denied`] displays the same text for every reason; [`Denied::reason`] is for logs.
 ///
 /// # Examples
 ///
@@ -60,7 +59,7 @@ pub struct Verifier {
     peppers: Peppers,
     usage: Option<Arc<UsageRecorder>>,
     engine: FastEngine,
-    /// The age in seconds at which the index is too old.
+    /// The age of the index, in seconds, from which every call is refused.
     age_limit: u64,
 }
 
@@ -85,27 +84,28 @@ impl Verifier {
         }
     }
 
-    /// More than lies between any two [`Timestamp`]s, and less than between one of them and the
-    /// confirmation of an index that never was.
+    /// More than the distance between any two [`Timestamp`]s, and less than the distance between
+    /// one and the confirmation time of an index that was never confirmed.
     const NO_LIMIT: u64 = 1 << 62;
 
-    /// Recording usage here.
+    /// Records the usage of each verified credential.
     #[must_use]
     pub fn with_usage(mut self, usage: Arc<UsageRecorder>) -> Self {
         self.usage = Some(usage);
         self
     }
 
-    /// Judges the value of an `Authorization` header field.
+    /// Verifies the value of an `Authorization` header field.
     ///
     /// # Security
     ///
-    /// For a caller who knows that the request has the field once. Taking the first of several
-    /// lets a proxy in front judge another one: [`Verifier::verify_headers`] refuses them.
+    /// Use it only if the request is known to have exactly one such field. If it has several, a
+    /// proxy in front may check one and this service another; [`Verifier::verify_headers`] refuses
+    /// that.
     ///
     /// # Errors
     ///
-    /// [`Denied`], for whatever reason.
+    /// [`Denied`] with the reason.
     #[inline]
     pub fn verify_header(
         &self,
@@ -136,12 +136,12 @@ impl Verifier {
         self.verify_text(text, access, now)
     }
 
-    /// Judges all values of a request's `Authorization` header field, of which there must be one:
-    /// the way in for a gateway.
+    /// Verifies all values of a request's `Authorization` header field, of which there must be
+    /// exactly one. This is the method for a gateway.
     ///
     /// # Errors
     ///
-    /// [`Denied`], for whatever reason.
+    /// [`Denied`] with the reason.
     pub fn verify_headers<'v>(
         &self,
         values: impl IntoIterator<Item = &'v [u8]>,
@@ -151,11 +151,11 @@ impl Verifier {
         self.verify_header(authorization::only(values)?, access, now)
     }
 
-    /// Judges a credential's text.
+    /// Verifies the text of a credential.
     ///
     /// # Errors
     ///
-    /// [`Denied`], for whatever reason.
+    /// [`Denied`] with the reason.
     #[inline]
     pub fn verify_text(
         &self,
@@ -169,11 +169,11 @@ impl Verifier {
         }
     }
 
-    /// Judges a credential that was read before.
+    /// Verifies a credential that was parsed before.
     ///
     /// # Errors
     ///
-    /// [`Denied`], for whatever reason.
+    /// [`Denied`] with the reason.
     #[inline]
     pub fn verify(
         &self,
@@ -190,7 +190,7 @@ impl Verifier {
         }
     }
 
-    /// Reads a key, and asks for its line before: that is the longest wait of all.
+    /// Parses a key, and prefetches its index entry first: the cache miss takes longest.
     #[expect(clippy::inline_always, reason = "as `verify_key`")]
     #[inline(always)]
     fn read<'t>(&self, text: &'t [u8]) -> Option<(PresentedKey<'t>, Place<'_>)> {
@@ -199,7 +199,7 @@ impl Verifier {
         Some((key, place))
     }
 
-    /// Judges a text that has not the shape of a key.
+    /// Verifies a text that is not a well-formed key.
     #[cold]
     fn verify_other(
         &self,
@@ -213,20 +213,20 @@ impl Verifier {
         }
     }
 
-    /// Whether calls are decided at `now`, or all refused as
-    /// [`DenyReason::NotReady`] or [`DenyReason::Stale`]: for a health check.
+    /// Whether the verifier decides calls at `now`, for a health check. If not, it refuses all of
+    /// them as [`DenyReason::NotReady`] or [`DenyReason::Stale`].
     pub fn is_ready(&self, now: impl Into<Timestamp>) -> bool {
         self.is_fresh(now.into())
     }
 
     #[inline]
     fn is_fresh(&self, now: Timestamp) -> bool {
-        // Not in one direction only: a confirmation that lies ahead comes from a clock that has
-        // run back since, and says nothing of how old the index is.
+        // Compares the absolute difference: if the confirmation lies in the future, the clock has
+        // run back, and the age of the index is unknown.
         now.as_unix().abs_diff(self.index.confirmed()) < self.age_limit
     }
 
-    /// The time to decide by, if the index knows enough to decide.
+    /// Returns the time to decide by, if the index is ready and fresh enough.
     #[inline]
     fn ready_at(&self, now: Timestamp) -> Result<Timestamp, Denied> {
         if self.is_fresh(now) {
@@ -245,8 +245,8 @@ impl Verifier {
         })
     }
 
-    /// The digest comes first, the line of the key after it: the line was asked for when `place`
-    /// was made and is there by then, and the digest's inputs need not wait until it has come.
+    /// Verifies a key. The hash comes before the read of the entry, which was prefetched when
+    /// `place` was computed; `src/index/README.md` explains the order of steps.
     #[expect(
         clippy::inline_always,
         reason = "a verdict that is returned through memory stalls"
@@ -262,37 +262,37 @@ impl Verifier {
         let now = self.ready_at(now)?;
         let lanes = KeyBlock::new(key).lanes(self.peppers.current());
         let (high, low) = key.id().halves();
-        if let Some(seen) = place.look(high, low) {
+        if let Some(seen) = place.read(high, low) {
             let meta = EntryMeta(seen.row.meta);
             let pepper = meta.pepper_number() ^ self.peppers.current_number();
             let wrong = difference(&lanes, &seen.row.digest) | seen.mismatch | u64::from(pepper);
             // The verdict, public from here on.
             if bool::from(is_zero(wrong)) {
-                let standing = SecretState::Current;
+                let secret_state = SecretState::Current;
                 return self.check_validity(
                     key.id(),
                     &seen.row,
-                    (meta.end(), standing),
+                    (meta.end(), secret_state),
                     access,
                     now,
                 );
             }
         }
-        self.verify_otherwise(key, in_registers(lanes), access, now)
+        self.verify_slow(key, in_registers(lanes), access, now)
     }
 
-    /// Judges what is not the current secret under the current pepper.
+    /// Verifies a key that is not the current secret under the current pepper.
     ///
-    /// An unknown key, a wrong secret and a key that was never rotated take the same way.
+    /// An unknown key, a wrong secret and a replaced secret take the same path.
     #[cold]
-    fn verify_otherwise(
+    fn verify_slow(
         &self,
         key: &PresentedKey<'_>,
         lanes: (u128, u128),
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
-        let (row, found) = self.row_of(self.index.key(key.id()));
+        let (row, found) = self.select_row(self.index.key(key.id()));
         let meta = EntryMeta(row.meta);
         let mut lanes = in_memory(lanes);
         let mut pepper_is_missing = false;
@@ -304,17 +304,17 @@ impl Verifier {
         }
         let matches = same(&lanes, &row.digest) & found;
         let previous = self.previous_secret(key, meta, &lanes);
-        // Looked at for every refusal alike, or its absence would tell which keys exist.
+        // Computed for every refusal: otherwise the time would reveal which keys exist.
         let well_formed = self.format.checksum_fits(key.secret());
         // The verdict, public from here on.
-        let (end, standing) = if bool::from(matches) && !pepper_is_missing {
+        let (end, secret_state) = if bool::from(matches) && !pepper_is_missing {
             let current = meta.pepper_number() == self.peppers.current_number();
-            let standing = if current {
+            let secret_state = if current {
                 SecretState::Current
             } else {
                 SecretState::Outdated
             };
-            (meta.end(), standing)
+            (meta.end(), secret_state)
         } else if let Some(until) = previous {
             (meta.end().min(until), SecretState::Replaced)
         } else {
@@ -328,12 +328,12 @@ impl Verifier {
                 DenyReason::UnknownKey
             }));
         };
-        self.check_validity(key.id(), &row, (end, standing), access, now)
+        self.check_validity(key.id(), &row, (end, secret_state), access, now)
     }
 
-    /// The row that was looked for, if that is what was seen, or what stands in for it: no jump
-    /// tells which, before everything is compared.
-    fn row_of(&self, seen: Seen) -> (Row, Choice) {
+    /// Selects the row if it belongs to the requested identifier, else the dummy row, without a
+    /// branch.
+    fn select_row(&self, seen: Seen) -> (Row, Choice) {
         let (there, dummy) = (seen.row, self.dummy_row());
         let found = is_zero(seen.mismatch);
         let select = |dummy: u64, there: u64| u64::conditional_select(&dummy, &there, found);
@@ -351,28 +351,29 @@ impl Verifier {
         (row, found)
     }
 
-    /// The digest under the pepper of a row; none if that is not at hand.
+    /// Computes the digest under the pepper of a row; `None` if the pepper is unknown.
     fn lanes_under(&self, key: &PresentedKey<'_>, meta: EntryMeta) -> Option<Lanes> {
         let pepper = self.peppers.find(meta.pepper()).ok()?;
         Some(key_lanes(key, pepper))
     }
 
-    /// When the previous secret of a key ends, if that is what was presented. `lanes` is its
-    /// digest under the pepper of the current secret's.
+    /// Returns the end of the previous secret, if that was presented. `lanes` is the presented
+    /// digest under the pepper of the current secret.
     fn previous_secret(
         &self,
         key: &PresentedKey<'_>,
         current: EntryMeta,
         lanes: &Lanes,
     ) -> Option<End> {
-        let (extra, found) = self.row_of(self.index.extra(key.id()));
-        let meta = EntryMeta(extra.meta);
+        let (secondary, found) = self.select_row(self.index.secondary(key.id()));
+        let meta = EntryMeta(secondary.meta);
         let has_previous = bool::from(found) && meta.has(EntryMeta::PREVIOUS);
         let matches = if !has_previous || meta.pepper() == current.pepper() {
-            same(lanes, &extra.digest)
+            same(lanes, &secondary.digest)
         } else {
-            // While peppers change, the two secrets of a rotated key may be under different ones.
-            same(&self.lanes_under(key, meta)?, &extra.digest)
+            // While peppers change, the two secrets of a rotated key may be under different
+            // peppers.
+            same(&self.lanes_under(key, meta)?, &secondary.digest)
         };
         // The verdict, public from here on.
         (bool::from(matches) && has_previous).then(|| meta.end())
@@ -385,7 +386,7 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
         let now = self.ready_at(now)?;
-        let (row, found) = self.row_of(self.index.legacy(legacy.id()));
+        let (row, found) = self.select_row(self.index.legacy(legacy.id()));
         let pepper = self.peppers.find(EntryMeta(row.meta).pepper());
         let lanes = legacy.lanes(pepper.unwrap_or_default());
         if pepper.is_err() {
@@ -409,22 +410,22 @@ impl Verifier {
         self.check_access(credential, namespace, &row, secret, access, now)
     }
 
-    /// Whether a key whose secret has matched works now, and opens what its holder wants. From
-    /// here on its holder may be told apart from others.
+    /// Checks that a key whose secret matched is valid now, then the access. From here on, timing
+    /// may depend on the key: the caller has proven to hold it.
     #[expect(clippy::inline_always, reason = "as `verify_key`")]
     #[inline(always)]
     fn check_validity(
         &self,
         id: KeyId,
         row: &Row,
-        (end, standing): (End, SecretState),
+        (end, secret_state): (End, SecretState),
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
         let credential = CredentialId::Key(id);
         let meta = EntryMeta(row.meta);
         let namespace = self.check_active(row, credential)?;
-        if meta.has(EntryMeta::NOT_BEFORE) && !self.has_begun(id, now) {
+        if meta.has(EntryMeta::NOT_BEFORE) && !self.is_past_not_before(id, now) {
             return Err(self.refuse(DenyReason::NotYetValid, credential));
         }
         if end.is_past(now) {
@@ -435,16 +436,16 @@ impl Verifier {
             };
             return Err(self.refuse(reason, credential));
         }
-        self.check_access(credential, namespace, row, (end, standing), access, now)
+        self.check_access(credential, namespace, row, (end, secret_state), access, now)
     }
 
     #[cold]
-    fn has_begun(&self, id: KeyId, now: Timestamp) -> bool {
-        let extra = self.index.extra(id);
-        extra.mismatch == 0 && EntryMeta::unpack_time(extra.row.payload) <= now
+    fn is_past_not_before(&self, id: KeyId, now: Timestamp) -> bool {
+        let secondary = self.index.secondary(id);
+        secondary.mismatch == 0 && EntryMeta::unpack_time(secondary.row.payload) <= now
     }
 
-    /// The namespace of what a row grants, unless it was revoked or switched off.
+    /// Checks that a credential is neither revoked nor disabled, and returns its namespace.
     #[inline]
     fn check_active(&self, row: &Row, credential: CredentialId) -> Result<&Namespace, Denied> {
         let meta = EntryMeta(row.meta);
@@ -452,7 +453,7 @@ impl Verifier {
         let Some(namespace) = self.index.namespace(grant_ref) else {
             return Err(self.refuse(DenyReason::Revoked, credential));
         };
-        if self.index.has_ended(grant_ref, namespace) || meta.has(EntryMeta::REVOKED) {
+        if self.index.is_revoked(grant_ref, namespace) || meta.has(EntryMeta::REVOKED) {
             return Err(self.refuse(DenyReason::Revoked, credential));
         }
         if meta.has(EntryMeta::DISABLED) {
@@ -461,7 +462,7 @@ impl Verifier {
         Ok(namespace)
     }
 
-    /// Refuses somebody who holds the right secret.
+    /// Refuses a credential whose secret matched.
     #[cold]
     fn refuse(&self, reason: DenyReason, credential: CredentialId) -> Denied {
         if let Some(usage) = &self.usage {
@@ -470,7 +471,7 @@ impl Verifier {
         Denied::known(reason, credential)
     }
 
-    /// Whether the credential opens what its holder wants.
+    /// Checks the namespace and scopes of the requested access.
     #[expect(clippy::inline_always, reason = "as `verify_key`")]
     #[inline(always)]
     fn check_access<'s>(
@@ -478,7 +479,7 @@ impl Verifier {
         credential: CredentialId,
         namespace: &'s Namespace,
         row: &Row,
-        (end, standing): (End, SecretState),
+        (end, secret_state): (End, SecretState),
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'s>, Denied> {
@@ -487,7 +488,7 @@ impl Verifier {
         if wanted.is_some_and(|wanted| !namespace.is(wanted)) {
             return Err(self.refuse(DenyReason::WrongNamespace, credential));
         }
-        // Most keys have all scopes, or none is asked for: no need to look them up.
+        // Most keys have all scopes, and most calls require none: no need to look them up.
         if !access.scopes.is_empty() && !self.index.has_all_scopes(grant_ref) {
             let grant = self.index.grant(grant_ref);
             if !grant.is_some_and(|grant| grant.scopes.contain(access.scopes)) {
@@ -503,11 +504,11 @@ impl Verifier {
             grant_ref,
             namespace: &namespace.id,
             end,
-            standing,
+            secret_state,
         })
     }
 
-    /// What stands in for a key that does not exist, so that it costs the same.
+    /// A row that replaces the row of an unknown key, so that both cost the same.
     #[inline]
     fn dummy_row(&self) -> Row {
         let pepper = u64::from(self.peppers.current_number());
@@ -522,11 +523,10 @@ impl Verifier {
 }
 
 impl Index {
-    /// A verifier over this index. With `stale_after`, it refuses every call as
-    /// [`DenyReason::Stale`](crate::DenyReason::Stale) once the index was not confirmed for that
-    /// long.
+    /// Returns a verifier that reads this index. With `stale_after`, it refuses every call as
+    /// [`DenyReason::Stale`] when [`Index::confirmed_at`] is that long ago.
     ///
-    /// The bound is rounded down to whole seconds, and one second is the least.
+    /// The bound is rounded down to whole seconds, with a minimum of one second.
     pub fn verifier(self: &Arc<Self>, stale_after: Option<Duration>) -> Verifier {
         Verifier::new(
             Arc::clone(self),
@@ -537,7 +537,7 @@ impl Index {
     }
 }
 
-/// What a caller wants to enter, and what it wants to do there.
+/// The access that a caller requests: a namespace and the scopes required there.
 #[derive(Clone, Copy, Debug)]
 pub struct Access<'a> {
     namespace: Option<&'a str>,
@@ -545,7 +545,7 @@ pub struct Access<'a> {
 }
 
 impl<'a> Access<'a> {
-    /// Access to a namespace, whatever the key's scopes: see [`Access::requiring`].
+    /// Requests access to a namespace. [`Access::requiring`] adds required scopes.
     #[inline]
     pub const fn to(namespace: &'a str) -> Self {
         Self {
@@ -554,7 +554,7 @@ impl<'a> Access<'a> {
         }
     }
 
-    /// Access to whichever namespace the credential opens, as `OpenWhisk`'s `_` asks for: use
+    /// Requests access to the namespace that the credential opens, like `_` in `OpenWhisk`. Use
     /// [`Principal::namespace`] for everything that follows.
     #[inline]
     pub const fn to_own_namespace() -> Self {
@@ -564,7 +564,7 @@ impl<'a> Access<'a> {
         }
     }
 
-    /// Needing every one of these scopes.
+    /// Requires all of these scopes.
     #[inline]
     #[must_use]
     pub const fn requiring(mut self, scopes: &'a [Scope]) -> Self {
@@ -573,8 +573,8 @@ impl<'a> Access<'a> {
     }
 }
 
-/// A digest as numbers that calls pass in registers: the 8-byte words that `ring` writes are
-/// read one by one then, and no wider load has to wait for them.
+/// Packs a digest into integers that are passed in registers. The 8-byte words that `ring` wrote
+/// are then loaded one by one; a wider load would stall until the stores complete.
 #[inline]
 fn in_registers([a, b, c, d]: Lanes) -> (u128, u128) {
     let pair = |high: u64, low: u64| (u128::from(high) << 64) | u128::from(low);

@@ -11,11 +11,9 @@ use keyfob::{
     Principal, Scopes, Tenant, Verifier,
     audit::{AuditEvent, ChainError},
     authorization::{HeaderBuffer, HeaderError},
+    block_on,
     gateway::{Credential, FollowError, Index, IndexError, UsageRecorder},
-    key::{
-        FormatError, KeyDigest, KeyError, KeyFormat, PepperError, Peppers, PresentedKey,
-        RandomError,
-    },
+    key::{FormatError, KeyDigest, KeyError, PepperError, Peppers, PresentedKey, RandomError},
     legacy::{LegacyPolicy, LegacyRecord, PresentedLegacy},
     manage::{self, LifecycleError, Policy, TtlError},
     name::NameError,
@@ -36,10 +34,11 @@ fn everything_crosses_threads() {
     shared::<IssuedKey>();
     shared::<KeyInfo>();
     shared::<KeyRecord>();
-    shared::<Keyring<MemoryStore>>();
+    shared::<Keyring>();
     shared::<LegacyPolicy>();
     shared::<LegacyRecord>();
     shared::<MemoryStore>();
+    shared::<std::sync::Arc<dyn KeyStore>>();
     shared::<NewKey>();
     shared::<Policy>();
     shared::<Principal<'_>>();
@@ -52,26 +51,24 @@ fn futures_of_the_management_front_cross_threads() {
     fn sent<T: Send>(value: T) -> T {
         value
     }
-    fn check<S: KeyStore>(ring: &Keyring<S>, context: &Context, tenant: &Tenant, new: NewKey) {
-        drop(sent(ring.create(context, new)));
-        drop(sent(ring.remove_namespace(context, tenant)));
-        drop(sent(ring.verify_audit()));
-    }
-    let format = KeyFormat::new("dof").unwrap();
+    let keyring = block_on(sent(Keyring::open(MemoryStore::new(), "dof"))).unwrap();
     let json = r#"{"team": "acme", "namespace": "fn-a"}"#;
     let tenant: Tenant = serde_json::from_str(json).unwrap();
     let new = NewKey::new(
         tenant.clone(),
-        serde_json::from_str(r#"{"user": "alice"}"#).unwrap(),
+        serde_json::from_str(r#""user:alice""#).unwrap(),
         keyfob::name::KeyName::new("laptop").unwrap(),
     );
     let context = Context::new(Actor::system(), keyfob::Timestamp::UNIX_EPOCH);
-    check(
-        &Keyring::new(MemoryStore::new(), format),
-        &context,
-        &tenant,
-        new,
-    );
+    drop(sent(keyring.create(&context, new)));
+    drop(sent(keyring.remove_namespace(&context, &tenant)));
+    drop(sent(keyring.verify_audit()));
+    drop(sent(keyring.sync(keyfob::Timestamp::UNIX_EPOCH)));
+    drop(sent(
+        keyring
+            .walk(keyfob::store::KeyQuery::namespace(&tenant))
+            .next(),
+    ));
 }
 
 // A secret is neither copied nor compared nor printed nor serialised.

@@ -17,8 +17,11 @@ use std::{
 
 use axum::response::IntoResponse;
 use base64::{Engine, engine::general_purpose::STANDARD};
-use keyfob::{Access, IssuedKey, Timestamp, Verifier, gateway::Index, key::KeyFormat};
-use ring::rand::SystemRandom;
+use keyfob::{
+    Access, IssuedKey, Timestamp,
+    gateway::Index,
+    key::{KeyFormat, Peppers, SystemRandom},
+};
 use serde_json::{Value, json};
 
 use process::{Answer, GatewayProcess, basic, bearer};
@@ -363,7 +366,7 @@ fn an_interrupt_ends_it_cleanly() {
 #[test]
 fn while_it_is_not_ready_it_answers_503() {
     let format = KeyFormat::new("dof").unwrap();
-    let verifier = Verifier::new(Arc::new(Index::new()), format);
+    let verifier = Arc::new(Index::new(format, Peppers::none())).verifier(None);
     let now = Timestamp::from_unix(1_800_000_000);
     let access = Access::to_own_namespace();
     let denied = verifier
@@ -468,7 +471,7 @@ fn bad_headers(gateway: &GatewayProcess, stranger: &str) -> Vec<(&'static str, V
 /// A well-formed key that no gateway issued.
 fn stranger() -> String {
     let format = KeyFormat::new("dof").unwrap();
-    let key = IssuedKey::generate(&format, &SystemRandom::new()).unwrap();
+    let key = IssuedKey::generate(&format, &SystemRandom).unwrap();
     key.expose().to_owned()
 }
 

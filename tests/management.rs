@@ -5,7 +5,7 @@ use keyfob::{
     Actor, Context, Expiry, KeyId, Keyring, MemoryStore, NewKey, Owner, Tenant, Timestamp, Ttl,
     audit::Action,
     block_on,
-    key::{CredentialId, KeyFormat, Peppers},
+    key::{CredentialId, Peppers},
     legacy::{LegacyId, read_subjects},
     manage::{self, Policy},
     name::{KeyName, NamespaceId, TeamId, UserId},
@@ -15,8 +15,8 @@ use keyfob::{
 const START: Timestamp = Timestamp::from_unix(1_800_000_000);
 const DAY: u64 = 86_400;
 
-fn keyring() -> Keyring<MemoryStore> {
-    Keyring::new(MemoryStore::new(), KeyFormat::new("dof").unwrap())
+fn keyring() -> Keyring {
+    block_on(Keyring::open(MemoryStore::new(), "dof")).unwrap()
 }
 
 fn team(name: &str) -> TeamId {
@@ -32,14 +32,14 @@ fn after(days: u64) -> Context {
 }
 
 /// Makes alice's key of this name at `START`.
-fn create(keyring: &Keyring<MemoryStore>, tenant: &Tenant, name: &str, expiry: Expiry) -> KeyId {
+fn create(keyring: &Keyring, tenant: &Tenant, name: &str, expiry: Expiry) -> KeyId {
     let owner = Owner::User(UserId::new("alice").unwrap());
     let new = NewKey::new(tenant.clone(), owner, KeyName::new(name).unwrap());
-    let (_, info) = block_on(keyring.create(&after(0), new.with_expiry(expiry))).unwrap();
-    info.id
+    let created = block_on(keyring.create(&after(0), new.with_expiry(expiry)));
+    created.unwrap().info.id
 }
 
-fn names(keyring: &Keyring<MemoryStore>, team: &str) -> Vec<String> {
+fn names(keyring: &Keyring, team: &str) -> Vec<String> {
     let page = block_on(keyring.list(&KeyQuery::team(self::team(team)))).unwrap();
     page.items
         .iter()
@@ -162,8 +162,7 @@ fn a_purge_takes_what_a_cut_revoked() {
     for n in 0..3 {
         create(&keyring, &home, &format!("{n}"), Expiry::Never);
     }
-    let alice = UserId::new("alice").unwrap();
-    block_on(keyring.remove_member(&after(1), &team("acme"), &alice)).unwrap();
+    block_on(keyring.remove_member(&after(1), "acme", "alice")).unwrap();
     let purge = |before| block_on(keyring.purge(&after(9), &team("acme"), before)).unwrap();
     assert_eq!(purge(START.plus_seconds(DAY)), 0);
     assert_eq!(purge(START.plus_seconds(DAY + 1)), 3);

@@ -1,36 +1,33 @@
 //! Properties of texts, for any input.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::LazyLock;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyfob::{
-    Access, Actor, Context, IssuedKey, KeyId, Keyring, MemoryStore, NewKey, Owner, Tenant,
-    Timestamp, Ttl, Verifier,
+    Access, Context, IssuedKey, KeyId, Keyring, MemoryStore, NewKey, Owner, Tenant, Timestamp, Ttl,
+    Verifier,
     authorization::{self, HeaderBuffer},
     block_on,
-    gateway::{Credential, Index},
-    key::{KeyFormat, PresentedKey},
+    gateway::Credential,
+    key::{KeyFormat, PresentedKey, SystemRandom},
     legacy::{LegacyId, LegacyPolicy, PresentedLegacy},
     name::{KeyName, LabelValue, NamespaceId, Reason, Scope, TeamId, UserId},
 };
 use proptest::{prelude::*, strategy::ValueTree};
-use ring::rand::SystemRandom;
 
 const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 
 /// A verifier with one key in it, and the key.
 static HOUSE: LazyLock<(Verifier, IssuedKey)> = LazyLock::new(|| {
-    let format = KeyFormat::new("dof").unwrap();
-    let index = Arc::new(Index::new());
-    let ring = Keyring::new(MemoryStore::new(), format).with_index(Arc::clone(&index));
+    let keyring = block_on(Keyring::open(MemoryStore::new(), "dof")).unwrap();
     let tenant = Tenant::new(
         TeamId::new("acme").unwrap(),
         NamespaceId::new("fn-a").unwrap(),
     );
     let owner = Owner::User(UserId::new("alice").unwrap());
     let new = NewKey::new(tenant, owner, KeyName::new("laptop").unwrap());
-    let (key, _) = block_on(ring.create(&Context::new(Actor::system(), NOW), new)).unwrap();
-    (Verifier::new(index, format), key)
+    let created = block_on(keyring.create(&Context::system(NOW), new)).unwrap();
+    (keyring.verifier(), created.secret)
 });
 
 fn prefix() -> impl Strategy<Value = String> {
@@ -58,7 +55,7 @@ proptest! {
     #[test]
     fn what_is_issued_is_read_back(prefix in prefix()) {
         let format = KeyFormat::new(&prefix).unwrap();
-        let key = IssuedKey::generate(&format, &SystemRandom::new()).unwrap();
+        let key = IssuedKey::generate(&format, &SystemRandom).unwrap();
         prop_assert_eq!(key.expose().len(), format.credential_len());
         let presented = PresentedKey::parse(&format, key.expose().as_bytes()).unwrap();
         prop_assert_eq!(presented.id(), key.id());
@@ -73,7 +70,7 @@ proptest! {
     fn another_service_reads_no_key_of_ours(ours in prefix(), theirs in prefix()) {
         prop_assume!(ours != theirs);
         let (ours, theirs) = (KeyFormat::new(&ours).unwrap(), KeyFormat::new(&theirs).unwrap());
-        let key = IssuedKey::generate(&ours, &SystemRandom::new()).unwrap();
+        let key = IssuedKey::generate(&ours, &SystemRandom).unwrap();
         prop_assert!(PresentedKey::parse(&theirs, key.expose().as_bytes()).is_err());
         prop_assert!(!theirs.is_well_formed_secret(key.expose_secret()));
     }

@@ -1,15 +1,15 @@
 //! No secret and no digest in anything that is printed, and no secret in anything that is
 //! serialised.
 
-use std::{fmt::Debug, sync::Arc};
+use std::{fmt::Debug, sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyfob::{
     Access, Actor, Context, KeyInfo, KeyStore, Keyring, MemoryStore, NewKey, Owner, Tenant,
-    Timestamp, Verifier,
+    Timestamp,
     authorization::{self, HeaderBuffer},
     block_on,
-    gateway::{Credential, Index},
+    gateway::Credential,
     key::{KeyDigest, KeyFormat, PepperId, Peppers, PresentedKey},
     legacy::{self, PresentedLegacy},
     manage::Rotation,
@@ -102,11 +102,9 @@ fn nothing_that_ever_held_a_secret_tells_it() {
         .with_current(PepperId::new(1).unwrap(), PEPPER)
         .unwrap();
     let store = Arc::new(MemoryStore::new());
-    let index = Arc::new(Index::new());
-    let ring = Keyring::new(Arc::clone(&store), dof())
-        .with_peppers(peppers.clone())
-        .with_index(Arc::clone(&index));
-    let verifier = Verifier::new(Arc::clone(&index), dof()).with_peppers(peppers.clone());
+    let ring = Keyring::builder(Arc::clone(&store), dof()).peppers(peppers.clone());
+    let ring = block_on(ring.open(NOW)).unwrap();
+    let (index, verifier) = (ring.index(), ring.verifier());
     let alice = UserId::new("alice").unwrap();
     let context = Context::new(Actor::user(alice.clone()), NOW);
     let tenant = Tenant::new(
@@ -125,12 +123,12 @@ fn nothing_that_ever_held_a_secret_tells_it() {
         looked_at: 0,
     };
     scan.add(std::str::from_utf8(PEPPER).unwrap());
-    let (old, info) = block_on(ring.create(&context, new.clone())).unwrap();
-    let rotation = Rotation {
-        grace_seconds: 60,
-        renew: None,
-    };
-    let (key, _) = block_on(ring.rotate(&context, &tenant, old.id(), rotation, None)).unwrap();
+    let created = block_on(ring.create(&context, new.clone())).unwrap();
+    let created_debug = format!("{created:?} {created:#?}");
+    let (old, info) = created.into_parts();
+    let rotation = Rotation::new().with_grace(Duration::from_secs(60));
+    let rotated = ring.rotate(&context, &tenant, old.id(), rotation, None);
+    let key = block_on(rotated).unwrap().secret;
     for key in [&old, &key] {
         scan.add(key.expose_secret());
         scan.add(&key.expose_secret()["dof_sk_".len()..]);
@@ -150,7 +148,9 @@ fn nothing_that_ever_held_a_secret_tells_it() {
     scan.add_digest(&record.previous.as_ref().unwrap().digest);
 
     // What holds or held a secret.
+    scan.text(&created_debug);
     scan.printed(&key);
+    scan.printed(&key.bearer());
     scan.printed(&PresentedKey::parse(&dof(), key.expose().as_bytes()).unwrap());
     scan.printed(&PresentedLegacy::parse(GUEST.as_bytes()).unwrap());
     scan.printed(&Credential::parse(&dof(), key.expose().as_bytes()).unwrap());
@@ -167,7 +167,7 @@ fn nothing_that_ever_held_a_secret_tells_it() {
     scan.printed(&ring);
     scan.printed(&store);
     scan.printed(&verifier);
-    scan.printed(&index);
+    scan.printed(index);
     let access = Access::to("fn-a");
     scan.printed(
         &verifier
@@ -196,7 +196,7 @@ fn nothing_that_ever_held_a_secret_tells_it() {
     scan.stored(&changes);
     scan.stored(&events.items);
     scan.stored(&keys.items);
-    assert_eq!(scan.looked_at, 47);
+    assert_eq!(scan.looked_at, 50);
 }
 
 #[test]
@@ -211,10 +211,10 @@ fn what_people_see_has_no_digest() {
 const RECORD: &str = r#"{
     "id": "d79e8aeb42e5476893c7d4c59a166264",
     "tenant": {"team": "acme", "namespace": "fn-a"},
-    "owner": {"user": "alice"}, "name": "laptop", "labels": {}, "scopes": "all",
+    "owner": "user:alice", "name": "laptop", "labels": {}, "scopes": "all",
     "digest": "sha256:000102030405060708090a0b0c0d0e0f101112131415161718191a1b1c1d1e1f",
     "previous": null, "created_at": 1800000000,
-    "created_by": {"owner": {"user": "alice"}, "credential": null},
+    "created_by": {"owner": "user:alice", "credential": null},
     "updated_at": 1800000000, "issued_at": 1800000000, "not_before": null, "expires_at": null,
     "status": "active", "created_revision": 1, "revision": 1
 }"#;

@@ -1,13 +1,13 @@
 //! What a verification tells of whoever is let in, and of whoever is not.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyfob::{
     Access, Actor, Context, Denied, DenyReason, Expiry, IssuedKey, Keyring, MemoryStore, NewKey,
     Owner, Principal, Scopes, Tenant, Timestamp, Verifier, block_on,
-    gateway::{Credential, Index, PrincipalKind},
-    key::{CredentialId, KeyFormat, PepperId, Peppers},
+    gateway::{Credential, PrincipalKind},
+    key::{CredentialId, KeyFormat, PepperId, Peppers, SystemRandom},
     legacy::{LegacyPolicy, PresentedLegacy, read_subjects},
     manage::Rotation,
     name::{KeyName, NamespaceId, Scope, ServiceId, TeamId, UserId},
@@ -18,31 +18,34 @@ const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dX
 const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 const HOUR: u64 = 3_600;
 
-/// A keyring and the index that follows it.
+/// A store with its keyring.
 struct House {
-    keyring: Keyring<MemoryStore>,
-    index: Arc<Index>,
+    store: Arc<MemoryStore>,
+    keyring: Keyring,
     peppers: Peppers,
 }
 
 impl House {
     fn new(peppers: Peppers) -> Self {
-        let index = Arc::new(Index::new());
+        let store = Arc::new(MemoryStore::new());
         Self {
-            keyring: Keyring::new(MemoryStore::new(), dof())
-                .with_peppers(peppers.clone())
-                .with_index(Arc::clone(&index)),
-            index,
+            keyring: open(&store, peppers.clone()),
+            store,
             peppers,
         }
     }
 
     fn verifier(&self) -> Verifier {
-        self.keyring.verifier(Arc::clone(&self.index))
+        self.keyring.verifier()
+    }
+
+    /// A verifier over the same store with other peppers.
+    fn verifier_with(&self, peppers: Peppers) -> Verifier {
+        open(&self.store, peppers).verifier()
     }
 
     fn create(&self, new: NewKey) -> IssuedKey {
-        block_on(self.keyring.create(&admin(), new)).unwrap().0
+        block_on(self.keyring.create(&admin(), new)).unwrap().secret
     }
 
     /// Imports the guest's credential.
@@ -62,6 +65,11 @@ impl House {
         let policy = LegacyPolicy::until(NOW.plus_seconds(HOUR));
         block_on(self.keyring.set_legacy_policy(&admin(), None, Some(policy))).unwrap();
     }
+}
+
+fn open(store: &Arc<MemoryStore>, peppers: Peppers) -> Keyring {
+    let builder = Keyring::builder(Arc::clone(store), dof()).peppers(peppers);
+    block_on(builder.open(NOW)).unwrap()
 }
 
 fn dof() -> KeyFormat {
@@ -158,18 +166,15 @@ fn a_principal_says_who_calls() {
 fn a_secret_says_how_it_stands() {
     let house = House::new(pepper(1));
     let old = house.create(new_key(alice()));
-    let rotation = Rotation {
-        grace_seconds: HOUR,
-        renew: None,
-    };
+    let rotation = Rotation::new().with_grace(Duration::from_secs(HOUR));
     let (by, tenant) = (admin(), tenant("fn-a"));
     let rotated = house.keyring.rotate(&by, &tenant, old.id(), rotation, None);
-    let (new, _) = block_on(rotated).unwrap();
+    let new = block_on(rotated).unwrap().secret;
 
     let two = PepperId::new(2).unwrap();
     let both = pepper(1).with_current(two, &[2; 32]).unwrap();
     for (peppers, outdated) in [(pepper(1), false), (both, true)] {
-        let verifier = house.verifier().with_peppers(peppers);
+        let verifier = house.verifier_with(peppers);
         let standing = |key: &IssuedKey| {
             let text = key.expose().as_bytes();
             let principal = verifier.verify_text(text, &Access::to("fn-a"), NOW);
@@ -210,7 +215,7 @@ fn a_legacy_credential_is_its_whole_text() {
     let house = House::new(pepper(1));
     house.accept_legacy();
     house.import_guest();
-    let verifier = house.verifier().with_peppers(pepper(2));
+    let verifier = house.verifier_with(pepper(2));
     let verdict = verifier.verify_text(GUEST.as_bytes(), &Access::to("fn-a"), NOW);
     assert_eq!(refusal(verdict), (DenyReason::PepperMissing, None));
 }
@@ -221,7 +226,7 @@ fn every_way_in_comes_to_one_verdict() {
     house.accept_legacy();
     house.import_guest();
     let key = house.create(new_key(alice()));
-    let stranger = IssuedKey::generate(&dof(), &ring::rand::SystemRandom::new()).unwrap();
+    let stranger = IssuedKey::generate(&dof(), &SystemRandom).unwrap();
     let verifier = house.verifier();
     for (text, namespace, reason) in [
         (key.expose(), "fn-a", None),

@@ -9,14 +9,15 @@ use std::{
     alloc::{GlobalAlloc, Layout, System},
     cell::Cell,
     sync::Arc,
+    time::Duration,
 };
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyfob::{
     Access, Actor, Context, Expiry, IssuedKey, Keyring, MemoryStore, NewKey, Owner, Scopes, Tenant,
-    Timestamp, Ttl, Verifier, block_on,
-    gateway::{Index, UsageRecorder},
-    key::KeyFormat,
+    Timestamp, Ttl, block_on,
+    gateway::UsageRecorder,
+    key::{KeyFormat, SystemRandom},
     legacy::{LegacyPolicy, read_subjects},
     manage::Rotation,
     name::{KeyName, NamespaceId, Scope, TeamId, UserId},
@@ -63,10 +64,9 @@ fn the_counter_counts() {
 #[test]
 fn no_verdict_allocates() {
     let format = KeyFormat::new("dof").unwrap();
-    let index = Arc::new(Index::new());
-    let ring = Keyring::new(MemoryStore::new(), format).with_index(Arc::clone(&index));
+    let ring = block_on(Keyring::open(MemoryStore::new(), format)).unwrap();
     let usage = Arc::new(UsageRecorder::new(64));
-    let verifier = Verifier::new(index, format).with_usage(usage);
+    let verifier = ring.verifier().with_usage(usage);
     let context = Context::new(Actor::system(), NOW);
     let tenant = Tenant::new(
         TeamId::new("acme").unwrap(),
@@ -75,7 +75,7 @@ fn no_verdict_allocates() {
     let create = |name: &str, change: &dyn Fn(NewKey) -> NewKey| -> IssuedKey {
         let owner = Owner::User(UserId::new(name).unwrap());
         let new = NewKey::new(tenant.clone(), owner, KeyName::new(name).unwrap());
-        block_on(ring.create(&context, change(new))).unwrap().0
+        block_on(ring.create(&context, change(new))).unwrap().secret
     };
     let [read, write] = ["read", "write"].map(|name| Scope::new(name).unwrap());
     let scopes = Scopes::only([read]).unwrap();
@@ -89,14 +89,11 @@ fn no_verdict_allocates() {
     let revoked = create("revoked", &|new| new);
     block_on(ring.revoke(&context, &tenant, revoked.id())).unwrap();
     let left = create("left", &|new| new);
-    block_on(ring.remove_member(&context, &tenant.team, &UserId::new("left").unwrap())).unwrap();
+    block_on(ring.remove_member(&context, "acme", "left")).unwrap();
     let replaced = create("replaced", &|new| new);
-    let rotation = Rotation {
-        grace_seconds: 86_400,
-        renew: None,
-    };
+    let rotation = Rotation::new().with_grace(Duration::from_secs(86_400));
     block_on(ring.rotate(&context, &tenant, replaced.id(), rotation, None)).unwrap();
-    let unknown = IssuedKey::generate(&format, &ring::rand::SystemRandom::new()).unwrap();
+    let unknown = IssuedKey::generate(&format, &SystemRandom).unwrap();
     let wrong = format!("{}:{}", format.key_id(good.id()), unknown.expose_secret());
     let (uuid, key) = GUEST.split_once(':').unwrap();
     let line = format!(

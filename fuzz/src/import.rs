@@ -164,11 +164,17 @@ fn says_no_more_than_its_place(problem: &ImportProblem) {
             format!("not a subject document (column {column})"),
             format!("Document {{ column: {column} }}"),
         ),
-        ImportFault::Subject => ("subject: not a usable name".into(), "Subject".into()),
-        ImportFault::Namespace => ("name: not a usable namespace".into(), "Namespace".into()),
+        ImportFault::Subject => ("subject: not a valid user name".into(), "Subject".into()),
+        ImportFault::Namespace => (
+            "name: not a valid namespace with a team".into(),
+            "Namespace".into(),
+        ),
         ImportFault::Uuid => ("uuid: not a UUID".into(), "Uuid".into()),
         ImportFault::Key => ("key: not 64 letters and digits".into(), "Key".into()),
-        ImportFault::Repeated => ("uuid: seen before in this import".into(), "Repeated".into()),
+        ImportFault::Repeated => (
+            "uuid: occurs earlier in this import".into(),
+            "Repeated".into(),
+        ),
         _ => unreachable!("there are six faults"),
     };
     let line = problem.line;

@@ -7,7 +7,7 @@
 #[path = "world.rs"]
 mod world;
 
-use keyfob::{KeyId, store::Revision};
+use keyfob::{KeyId, Timestamp, store::Revision};
 
 pub use world::run;
 
@@ -260,7 +260,7 @@ struct Model {
     seen: i64,
     keys: Vec<Key>,
     legacy: Vec<Legacy>,
-    closed: Vec<Area>,
+    blocked: Vec<Area>,
     /// Namespace and team: whose it is.
     bound: Vec<(&'static str, &'static str)>,
     policies: Vec<(Option<&'static str>, Rules)>,
@@ -297,6 +297,11 @@ enum Done {
 }
 
 impl Model {
+    /// What the clock says, as the library counts it.
+    fn time(&self) -> Timestamp {
+        Timestamp::from_unix(self.now)
+    }
+
     fn rules(&self, namespace: &str) -> Rules {
         let of = |wanted: Option<&str>| self.policies.iter().find(|(place, _)| *place == wanted);
         let (_, rules) = of(Some(namespace))

@@ -123,7 +123,7 @@ fn legacy(data: &[u8]) {
     }
     match LegacyId::parse(data) {
         Ok(_) => assert!(spec::is_uuid(data)),
-        Err(at) => assert!(at <= data.len() && !spec::is_uuid(data)),
+        Err(error) => assert!(error.position() <= data.len() && !spec::is_uuid(data)),
     }
 }
 

@@ -8,8 +8,8 @@ use keyfob::{
     audit::{Action, AuditEntry},
     block_on,
     gateway::Index,
-    key::{KeyDigest, KeyFormat, PepperId, Peppers, PresentedKey},
-    manage::{Labels, Status},
+    key::{KeyDigest, KeyFormat, PepperId, Peppers, PresentedKey, Random, RandomError},
+    manage::{Authority, Labels, Status},
     name::{KeyName, NamespaceId, TeamId, UserId},
     store::{Change, Commit, Limits, Revision},
 };
@@ -64,11 +64,16 @@ pub fn round_trip(data: &[u8]) {
 
 /// The generator writes the same text from the same randomness.
 fn issue(format: &KeyFormat, id: KeyId, random: &[u8; 23], text: &str) {
-    #[expect(
-        deprecated,
-        reason = "ring's trait is sealed, so its own fixed source serves"
-    )]
-    let source = ring::test::rand::FixedSliceRandom { bytes: random };
+    struct Fixed<'a>(&'a [u8]);
+
+    impl Random for Fixed<'_> {
+        fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomError> {
+            bytes.copy_from_slice(self.0);
+            Ok(())
+        }
+    }
+
+    let source = Fixed(random);
     let stuck = random.iter().all(|byte| *byte == random[0]);
     match IssuedKey::with_id(format, id, &source) {
         Ok(key) => {
@@ -166,12 +171,13 @@ fn verifier(format: &KeyFormat, id: KeyId, digest: KeyDigest, peppers: Peppers) 
     let limits = Limits::default();
     let commit = Commit {
         change: Change::CreateKey { record, limits },
+        authority: Authority::System,
         event: AuditEntry::new(Action::KeyCreated, &Context::new(Actor::system(), now)),
     };
     block_on(store.commit(&commit)).expect("an empty store takes a key");
-    let index = Arc::new(Index::new());
-    block_on(index.follow(&store)).expect("one entry fits");
-    Verifier::new(index, *format).with_peppers(peppers)
+    let index = Arc::new(Index::new(*format, peppers));
+    block_on(index.follow(&store, now)).expect("one entry fits");
+    index.verifier(None)
 }
 
 const NOW: i64 = 1_800_000_000;

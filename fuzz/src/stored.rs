@@ -4,7 +4,7 @@ use keyfob::{
     KeyInfo, Timestamp,
     audit::AuditEvent,
     gateway::{Index, Usage},
-    key::CredentialId,
+    key::{CredentialId, KeyFormat, Peppers},
     legacy::{LegacyPolicy, LegacyRecord},
     manage::Policy,
     store::{Changes, Commit, Cutoff, KeyRecord, Revision, StoreState},
@@ -33,8 +33,8 @@ pub fn record_serde(data: &[u8]) {
         keep(&commit);
     }
     if let Some(changes) = settled::<Changes>(data) {
-        let index = Index::new();
-        if index.apply(&changes).is_ok() {
+        let index = index();
+        if index.apply(&changes, Timestamp::UNIX_EPOCH).is_ok() {
             assert!(index.as_of() >= changes.next_after);
             assert_eq!(index.is_ready(), !changes.more);
         }
@@ -78,9 +78,16 @@ fn keep(commit: &Commit) {
     let changes = state.changes(Revision::ZERO, 10);
     assert_eq!(changes.entries.len(), usize::from(kept));
     assert_eq!((changes.next_after, changes.more), (revision, false));
-    let index = Index::new();
+    let index = index();
     index
-        .apply(&changes)
+        .apply(&changes, Timestamp::UNIX_EPOCH)
         .expect("an index takes what a store kept");
     assert_eq!(index.as_of(), revision);
+}
+
+fn index() -> Index {
+    Index::new(
+        KeyFormat::new("dof").expect("a good prefix"),
+        Peppers::none(),
+    )
 }

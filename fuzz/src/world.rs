@@ -1,6 +1,6 @@
 //! The library beside the model: each operation is done on both, and the two must agree.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use keyfob::{
     Access, Actor, Context, Denied, Expiry, IssuedKey, KeyInfo, KeyStore, Keyring, MemoryStore,
@@ -8,7 +8,7 @@ use keyfob::{
     gateway::{Index, UsageRecorder},
     key::{CredentialId, KeyDigest, KeyFormat, Peppers},
     legacy::{LegacyPolicy, LegacyRecord, PresentedLegacy},
-    manage::{self, KeyUpdate, Policy, Rotation, Status},
+    manage::{self, CreatedKey, KeyUpdate, Policy, Rotation, Status},
     name::{KeyName, NamespaceId, Scope, ServiceId, TeamId, UserId},
     store::{AuditQuery, Changes, KeyQuery, LegacyQuery, Revision, Target},
 };
@@ -39,8 +39,7 @@ struct World {
     model: Model,
     format: KeyFormat,
     store: Arc<MemoryStore>,
-    keyring: Keyring<Arc<MemoryStore>>,
-    index: Arc<Index>,
+    keyring: Keyring,
     verifier: Verifier,
     usage: Arc<UsageRecorder>,
     /// An index that is behind.
@@ -54,14 +53,14 @@ impl World {
         let format = KeyFormat::new("dof").expect("a good prefix");
         let store = Arc::new(MemoryStore::new());
         let usage = Arc::new(UsageRecorder::with_stripes(64, 1));
-        let (keyring, index, verifier) = process(&store, format, &usage);
+        let (keyring, verifier) = process(&store, format, &usage);
         Self {
             model: Model {
                 now: START,
                 seen: i64::MIN,
                 keys: Vec::new(),
                 legacy: Vec::new(),
-                closed: Vec::new(),
+                blocked: Vec::new(),
                 bound: Vec::new(),
                 policies: Vec::new(),
                 sunsets: Vec::new(),
@@ -70,10 +69,9 @@ impl World {
             format,
             store,
             keyring,
-            index,
             verifier,
             usage,
-            replica: Arc::new(Index::new()),
+            replica: Arc::new(Index::new(format, Peppers::none())),
             late: Changes::default(),
         }
     }
@@ -156,12 +154,11 @@ impl World {
                 let after = self.replica.as_of();
                 let page = block_on(self.store.changes(after, entries.into())).expect("no I/O");
                 self.replica
-                    .apply(&page)
+                    .apply(&page, self.model.time())
                     .expect("the feed goes on from there");
             }
             Operation::Restart => {
-                (self.keyring, self.index, self.verifier) =
-                    process(&self.store, self.format, &self.usage);
+                (self.keyring, self.verifier) = process(&self.store, self.format, &self.usage);
                 self.model.seen = i64::MIN;
             }
             Operation::Check => self.check(),
@@ -189,7 +186,7 @@ impl World {
         new.not_before = starts.map(Timestamp::from_unix);
         let made = block_on(self.keyring.create(&self.context(), new));
         let ends = expected.map(|_| Done::Kept);
-        let Some((key, info)) = self.agree(made, ends) else {
+        let Some((key, info)) = self.agree(made, ends).map(CreatedKey::into_parts) else {
             return;
         };
         self.model.bind(place);
@@ -222,12 +219,10 @@ impl World {
         };
         let ends = ends.map(|seconds| self.model.now + seconds);
         let expected = self.model.may_update(at, place, saw, name, ends);
-        let update = KeyUpdate {
-            name: name.map(name_of),
-            scopes: scoped.map(scopes),
-            expires_at: ends.map(Timestamp::from_unix),
-            ..KeyUpdate::default()
-        };
+        let mut update = KeyUpdate::default();
+        update.name = name.map(name_of);
+        update.scopes = scoped.map(scopes);
+        update.expires_at = ends.map(Timestamp::from_unix);
         let key = &self.model.keys[at];
         let (context, tenant, expect) = (self.context(), tenant(place), key.expect(saw));
         let changed = block_on(
@@ -254,17 +249,16 @@ impl World {
         };
         let now = self.model.now;
         let expected = self.model.may_rotate(at, place, saw, grace, renew);
-        let rotation = Rotation {
-            grace_seconds: grace,
-            renew: renew.map(|end| expiry(end, now)),
-        };
+        let mut rotation = Rotation::new().with_grace(Duration::from_secs(grace));
+        rotation.renew = renew.map(|end| expiry(end, now));
         let key = &self.model.keys[at];
         let (context, tenant, expect) = (self.context(), tenant(place), key.expect(saw));
         let changed = block_on(
             self.keyring
                 .rotate(&context, &tenant, key.id, rotation, expect),
         );
-        if let Some((issued, info)) = self.agree(changed, expected.map(|_| Done::Kept)) {
+        let changed = self.agree(changed, expected.map(|_| Done::Kept));
+        if let Some((issued, info)) = changed.map(CreatedKey::into_parts) {
             let (until, ends) = expected.expect("changed");
             let key = &mut self.model.keys[at];
             assert_eq!(issued.id(), key.id);
@@ -409,7 +403,7 @@ impl World {
             expiry_required: rules.end_required,
             keys_per_owner: rules.keys_per_owner,
             unique_names: rules.unique_names,
-            max_grace_seconds: rules.grace,
+            max_grace: Duration::from_secs(rules.grace),
         });
         let place = place.map(|place| pick(place, PLACES.len()));
         let expected = place.map_or(Ok(()), |place| self.model.own(place));
@@ -589,9 +583,12 @@ impl World {
     }
 
     fn late_feed(&mut self) {
-        self.index.apply(&self.late).expect("known already");
+        self.keyring
+            .index()
+            .apply(&self.late, self.model.time())
+            .expect("known already");
         self.replica
-            .apply(&self.late)
+            .apply(&self.late, self.model.time())
             .expect("known already, or goes on from there");
         self.late = block_on(self.store.changes(Revision::ZERO, 1000)).expect("no I/O");
     }
@@ -696,11 +693,11 @@ impl World {
 
     /// The replica, brought up to date, and an index that is built anew decide alike.
     fn check_other_indexes(&self) {
-        let new = Arc::new(Index::new());
+        let new = Arc::new(Index::new(self.format, Peppers::none()));
         let now = Timestamp::from_unix(self.model.seen);
         for index in [&self.replica, &new] {
-            block_on(index.follow(&self.store)).expect("the feed goes on from there");
-            let verifier = Verifier::new(Arc::clone(index), self.format);
+            block_on(index.follow(&*self.store, now)).expect("the feed goes on from there");
+            let verifier = index.verifier(None);
             for key in &self.model.keys {
                 for Secret { text, .. } in &key.secrets {
                     let found = judge(&verifier, text, None, false, now, |principal| {
@@ -761,17 +758,17 @@ impl Key {
     }
 }
 
-/// What a process holds beside the store.
+/// What a process holds in addition to the store.
 fn process(
     store: &Arc<MemoryStore>,
     format: KeyFormat,
     usage: &Arc<UsageRecorder>,
-) -> (Keyring<Arc<MemoryStore>>, Arc<Index>, Verifier) {
-    let index = Arc::new(Index::new());
-    block_on(index.follow(store)).expect("an index takes what a store kept");
-    let keyring = Keyring::new(Arc::clone(store), format).with_index(Arc::clone(&index));
-    let verifier = Verifier::new(Arc::clone(&index), format).with_usage(Arc::clone(usage));
-    (keyring, index, verifier)
+) -> (Keyring, Verifier) {
+    let keyring = Keyring::builder(Arc::clone(store), format);
+    let keyring = block_on(keyring.open(Timestamp::from_unix(START)))
+        .expect("an index takes what a store kept");
+    let verifier = keyring.verifier().with_usage(Arc::clone(usage));
+    (keyring, verifier)
 }
 
 /// What the verifier decides; whoever is accepted is shown to `check`.

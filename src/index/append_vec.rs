@@ -1,4 +1,4 @@
-//! A list that only grows, read without a lock.
+//! An append-only vector that is read without locks.
 
 use std::sync::{
     OnceLock,
@@ -7,15 +7,16 @@ use std::sync::{
 
 use alloc::boxed::Box;
 
-/// Cells that never move and never go, found by number: readers borrow them for as long as the
-/// append_vec lives, while one writer takes more of them into use.
+/// An append-only vector: cells never move and are never freed, so readers borrow them while one
+/// writer appends.
 ///
-/// A number is a chunk and, in its last `PLACE_BITS` bits, a place there. Numbers without gaps
-/// would have a reader search for their highest bit, which costs more than all the rest.
+/// A cell's number holds the chunk and, in the last `PLACE_BITS` bits, the place in the chunk. With
+/// consecutive numbers a reader would have to find the highest set bit, which would take most of
+/// the time of a look-up.
 pub(super) struct AppendVec<T, const PLACE_BITS: u32> {
-    /// Chunk `n` has room for `FIRST << n` cells, as long as that many have a place.
+    /// Chunk `n` has `FIRST << n` cells, at most `1 << PLACE_BITS`.
     chunks: [OnceLock<Box<[T]>>; CHUNKS],
-    /// The number of the cell that is taken into use next.
+    /// The number of the next cell to append.
     next: AtomicU32,
 }
 
@@ -33,12 +34,12 @@ impl<T, const PLACE_BITS: u32> AppendVec<T, PLACE_BITS> {
         self.chunks.get(chunk)?.get()?.get(place)
     }
 
-    /// How many cells are in use.
+    /// The number of cells in use.
     pub(super) fn len(&self) -> usize {
         Self::rank(self.next.load(Ordering::Relaxed))
     }
 
-    /// The cells in use, in the order in which they came.
+    /// Iterates over the cells in use, in order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (u32, &T)> {
         let firsts = (0..).map(|chunk: u32| chunk.wrapping_shl(PLACE_BITS));
         let chunks = firsts.zip(self.chunks.iter().map_while(OnceLock::get));
@@ -46,20 +47,20 @@ impl<T, const PLACE_BITS: u32> AppendVec<T, PLACE_BITS> {
         cells.take(self.len())
     }
 
-    /// How many cells came before the one with this number.
+    /// The number of cells before the one with this number.
     pub(super) fn rank(number: u32) -> usize {
         let (chunk, place) = Self::locate(number);
         let before = (0..chunk).map(Self::room);
         before.fold(place, usize::saturating_add)
     }
 
-    /// How many cells a chunk has.
+    /// The number of cells of a chunk.
     fn room(chunk: usize) -> usize {
         let doublings = u32::try_from(chunk).map_or(PLACE_BITS, |chunk| chunk.min(PLACE_BITS));
         FIRST.wrapping_shl(doublings).min(1 << PLACE_BITS)
     }
 
-    /// The chunk of a number, and the place there.
+    /// Splits a number into chunk and place.
     #[inline]
     fn locate(number: u32) -> (usize, usize) {
         let place = number & 1_u32.wrapping_shl(PLACE_BITS).wrapping_sub(1);
@@ -68,7 +69,7 @@ impl<T, const PLACE_BITS: u32> AppendVec<T, PLACE_BITS> {
 }
 
 impl<T: Default, const PLACE_BITS: u32> AppendVec<T, PLACE_BITS> {
-    /// Takes the next cell into use; none if there is no room left. For one writer at a time.
+    /// Appends a cell; `None` if there is no room. For one writer at a time.
     pub(super) fn extend(&self) -> Option<(u32, &T)> {
         let number = self.next.load(Ordering::Relaxed);
         let (chunk, place) = Self::locate(number);
@@ -89,7 +90,7 @@ impl<T: Default, const PLACE_BITS: u32> AppendVec<T, PLACE_BITS> {
 }
 
 impl<T, const PLACE_BITS: u32> AppendVec<OnceLock<T>, PLACE_BITS> {
-    /// Adds a value and gives its number; none if there is no room left. For one writer at a
+    /// Appends a value and returns its number; `None` if there is no room. For one writer at a
     /// time.
     pub(super) fn push(&self, value: T) -> Option<u32> {
         let (number, cell) = self.extend()?;

@@ -1,32 +1,33 @@
-//! Why an index could not follow.
+//! Errors of following a store.
 
 use crate::{index::table::Full, revision::Revision, store::StoreError};
 
-/// A part of a change feed does not fit the index.
+/// A page of a change feed cannot be applied to the index.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum IndexError {
-    /// The part begins behind where the index is: something is missing between.
-    #[error("the change feed has a gap behind revision {at}")]
+    /// The page starts after the index's revision: changes in between are missing.
+    #[error("the change feed has a gap after revision {at}")]
     Gap {
-        /// Where the index is.
+        /// The revision of the index.
         at: Revision,
     },
-    /// The store is behind where it was: it is another one, or was restored from a backup.
-    #[error("the store went back to revision {store_at}, the index is at {at}")]
+    /// The store is at an earlier revision than before: it was restored from a backup, or it is
+    /// another store.
+    #[error("the store went back to revision {store_at}; the index is at {at}")]
     Regressed {
-        /// Where the store is.
+        /// The revision of the store.
         store_at: Revision,
-        /// Where the index is.
+        /// The revision of the index.
         at: Revision,
     },
-    /// The store says that there is more, and gives nothing.
-    #[error("the change feed does not go on behind revision {at}")]
+    /// The store reports more entries but returns none.
+    #[error("the change feed does not advance past revision {at}")]
     Stalled {
-        /// Where the index is.
+        /// The revision of the index.
         at: Revision,
     },
-    /// There is no room for more keys.
+    /// The index has no room for more keys.
     #[error("the index has no room for more keys")]
     Full,
 }
@@ -37,14 +38,14 @@ impl From<Full> for IndexError {
     }
 }
 
-/// An index could not follow its store.
+/// Following a store failed.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum FollowError {
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// The feed does not fit the index.
+    /// The change feed cannot be applied to the index.
     #[error(transparent)]
     Index(#[from] IndexError),
 }

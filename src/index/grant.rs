@@ -1,4 +1,4 @@
-//! What keys have in common: namespace, holder and scopes, kept once.
+//! Grants: combinations of namespace, holder and scopes, interned.
 
 use std::sync::{
     Mutex, OnceLock, PoisonError,
@@ -15,7 +15,7 @@ use crate::{
     scope::Scopes,
 };
 
-/// A namespace, who holds the key to it and what for. Keys refer to it by number.
+/// A namespace, the holder of a credential for it, and the scopes. Keys refer to it by number.
 #[derive(Debug)]
 pub(crate) struct Grant {
     pub(crate) tenant: Tenant,
@@ -23,7 +23,7 @@ pub(crate) struct Grant {
     pub(crate) scopes: Scopes,
 }
 
-/// Who holds a credential.
+/// The holder of a credential.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Holder {
     /// The owner of a key.
@@ -32,22 +32,19 @@ pub(crate) enum Holder {
     Subject(UserId),
 }
 
-/// What a decision may have to know of a grant, apart from the names that only some of its readers
-/// want to see.
-///
-/// A flags that is not zero says that the grant is there.
+/// Flags of a grant that verification reads. Not zero if the grant exists.
 #[derive(Clone, Copy)]
 struct GrantFlags(u8);
 
 impl GrantFlags {
     const THERE: u8 = 1;
-    /// A cut has ended all keys with this grant.
-    const ENDED: u8 = 2;
-    /// The grant is not limited by scopes.
+    /// A cutoff has revoked all keys with this grant.
+    const REVOKED: u8 = 2;
+    /// The grant has all scopes.
     const ALL_SCOPES: u8 = 4;
 
-    fn is_ended(self) -> bool {
-        self.0 & Self::ENDED != 0
+    fn is_revoked(self) -> bool {
+        self.0 & Self::REVOKED != 0
     }
 
     fn has_all_scopes(self) -> bool {
@@ -55,7 +52,7 @@ impl GrantFlags {
     }
 }
 
-/// What a key's line says of its grant: the number of the grant, and that of its namespace.
+/// The reference from an entry to its grant: the numbers of the grant and of its namespace.
 #[derive(Clone, Copy)]
 pub(crate) struct GrantRef(pub(crate) u64);
 
@@ -63,11 +60,11 @@ impl GrantRef {
     const NAMESPACE_BITS: u32 = 23;
     const NAMESPACE_MAX: u32 = (1 << Self::NAMESPACE_BITS) - 1;
     const GRANT_MAX: u32 = (1 << 27) - 1;
-    /// Five bits name the chunk of a append_vec.
+    /// Five bits of each number name the chunk of an `AppendVec`.
     const NAMESPACE_PLACE_BITS: u32 = 18;
     const GRANT_PLACE_BITS: u32 = 22;
 
-    /// None if one of the numbers is too large for a line.
+    /// `None` if a number is too large.
     fn new(grant: u32, namespace: u32) -> Option<Self> {
         let fits = grant <= Self::GRANT_MAX && namespace <= Self::NAMESPACE_MAX;
         fits.then_some(Self(
@@ -88,16 +85,16 @@ impl GrantRef {
     }
 }
 
-/// A namespace that keys open.
+/// A namespace, with its name inline.
 pub(crate) struct Namespace {
     pub(crate) id: NamespaceId,
-    /// The text of `id` if there is room for it, where it is read in one go with the rest.
+    /// The text of `id` if it fits: then a comparison reads no other cache line.
     text: [u8; Self::TEXT],
-    /// Whether a cut has ended one of its grants: only then does a decision read their flags.
-    has_ended: AtomicBool,
+    /// Whether a cutoff has revoked one of its grants. Only then are the flags of grants read.
+    has_revoked_grants: AtomicBool,
 }
 
-/// A namespace, on a cache line of its own.
+/// A cache line with a namespace.
 #[derive(Default)]
 #[repr(align(64))]
 struct NamespaceCell(OnceLock<Namespace>);
@@ -108,7 +105,7 @@ const _: () = assert!(
 );
 
 impl Namespace {
-    /// What is left of a line: enough for `fn-` and a UUID.
+    /// The rest of a cache line: enough for `fn-` and a UUID.
     const TEXT: usize = 39;
 
     fn new(id: NamespaceId) -> Self {
@@ -119,11 +116,11 @@ impl Namespace {
         Self {
             id,
             text,
-            has_ended: AtomicBool::new(false),
+            has_revoked_grants: AtomicBool::new(false),
         }
     }
 
-    /// Whether this is the namespace with the name `wanted`.
+    /// Whether the namespace's name is `wanted`.
     #[inline]
     pub(crate) fn is(&self, wanted: &str) -> bool {
         let len = self.id.as_str().len();
@@ -134,38 +131,36 @@ impl Namespace {
     }
 }
 
-/// The numbers of two grants, or [`NONE`].
+/// The numbers of the live and the revoked grant with the same content, or [`NONE`].
 #[derive(Clone, Copy)]
 struct Numbers {
     live: u32,
-    dead: u32,
+    revoked: u32,
 }
 
 const NONE: u32 = u32::MAX;
 
-/// All grants. Readers find one by its number; the writer finds the number of one.
+/// All grants. Readers look up a grant by number; the writer looks up a number by content.
 pub(super) struct Grants {
     flags: AppendVec<AtomicU8, { GrantRef::GRANT_PLACE_BITS }>,
     all: AppendVec<OnceLock<Grant>, { GrantRef::GRANT_PLACE_BITS }>,
     namespaces: AppendVec<NamespaceCell, { GrantRef::NAMESPACE_PLACE_BITS }>,
-    /// For each namespace, one more than the number of the policy for legacy credentials that
-    /// holds; zero for none.
+    /// For each namespace, the number of its policy for legacy credentials plus one; zero for none.
     legacy_policies: AppendVec<AtomicU32, { GrantRef::NAMESPACE_PLACE_BITS }>,
-    book: Mutex<SegmentMeta>,
+    interner: Mutex<Interner>,
 }
 
 #[derive(Default)]
-struct SegmentMeta {
-    /// The grant of the keys that a cut has not ended, and the one of those that it has: by the
-    /// numbers of team and namespace, holder and scopes.
+struct Interner {
+    /// The numbers of grants by team, namespace, holder and scopes.
     numbers: BTreeMap<(u32, u32, Holder, Scopes), Numbers>,
     teams: BTreeMap<TeamId, u32>,
     namespaces: BTreeMap<NamespaceId, u32>,
-    /// The grants that a cut through a target ends.
+    /// The live grants that a cutoff of a target revokes.
     by_target: BTreeMap<Target, Vec<u32>>,
 }
 
-impl SegmentMeta {
+impl Interner {
     fn team_number(&mut self, team: &TeamId) -> Option<u32> {
         if let Some(number) = self.teams.get(team) {
             return Some(*number);
@@ -183,24 +178,24 @@ impl Grants {
             all: AppendVec::new(),
             namespaces: AppendVec::new(),
             legacy_policies: AppendVec::new(),
-            book: Mutex::default(),
+            interner: Mutex::default(),
         }
     }
 
-    /// Whether a cut has ended a grant to this namespace.
+    /// Whether a cutoff has revoked a grant of this namespace.
     #[inline]
-    pub(super) fn has_ended(&self, grant_ref: GrantRef, namespace: &Namespace) -> bool {
-        namespace.has_ended.load(Ordering::Acquire)
-            && self.flags(grant_ref).is_none_or(GrantFlags::is_ended)
+    pub(super) fn is_revoked(&self, grant_ref: GrantRef, namespace: &Namespace) -> bool {
+        namespace.has_revoked_grants.load(Ordering::Acquire)
+            && self.flags(grant_ref).is_none_or(GrantFlags::is_revoked)
     }
 
-    /// Whether a grant is not limited by scopes.
+    /// Whether a grant has all scopes.
     pub(super) fn has_all_scopes(&self, grant_ref: GrantRef) -> bool {
         self.flags(grant_ref)
             .is_some_and(GrantFlags::has_all_scopes)
     }
 
-    /// The flags of a grant that is there.
+    /// The flags of a grant, if it exists.
     fn flags(&self, grant_ref: GrantRef) -> Option<GrantFlags> {
         let flags = self.flags.get(grant_ref.grant())?.load(Ordering::Acquire);
         (flags != 0).then_some(GrantFlags(flags))
@@ -243,36 +238,41 @@ impl Grants {
         }
     }
 
-    /// The number of a grant, made if there is none. `targets` are those whose end is its end.
+    /// Returns the reference to a grant, and creates the grant if needed. A cutoff of one of
+    /// `targets` revokes it.
     pub(super) fn intern(
         &self,
         tenant: &Tenant,
         holder: &Holder,
         scopes: &Scopes,
         targets: &[Target],
-        ended: bool,
+        revoked: bool,
     ) -> Option<GrantRef> {
-        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
-        let namespace = self.namespace_number(&mut book, &tenant.namespace)?;
-        let team = book.team_number(&tenant.team)?;
+        let mut interner = self.interner.lock().unwrap_or_else(PoisonError::into_inner);
+        let namespace = self.namespace_number(&mut interner, &tenant.namespace)?;
+        let team = interner.team_number(&tenant.team)?;
         let key = (team, namespace, holder.clone(), scopes.clone());
         let none = Numbers {
             live: NONE,
-            dead: NONE,
+            revoked: NONE,
         };
-        let numbers = *book.numbers.entry(key.clone()).or_insert(none);
-        let number = if ended { numbers.dead } else { numbers.live };
+        let numbers = *interner.numbers.entry(key.clone()).or_insert(none);
+        let number = if revoked {
+            numbers.revoked
+        } else {
+            numbers.live
+        };
         if number != NONE {
             return GrantRef::new(number, namespace);
         }
-        // The flags come last: it says that the rest is there.
+        // The flags are stored last: they publish the grant.
         let (number, cell) = self.flags.extend()?;
         let mut flags = GrantFlags::THERE;
         if *scopes == Scopes::All {
             flags |= GrantFlags::ALL_SCOPES;
         }
-        if ended {
-            flags |= GrantFlags::ENDED;
+        if revoked {
+            flags |= GrantFlags::REVOKED;
         }
         self.all.push(Grant {
             tenant: tenant.clone(),
@@ -280,17 +280,17 @@ impl Grants {
             scopes: scopes.clone(),
         })?;
         cell.store(flags, Ordering::Release);
-        if ended {
-            self.mark_ended(namespace);
+        if revoked {
+            self.mark_revoked(namespace);
         }
-        let numbers = book.numbers.entry(key).or_insert(none);
-        if ended {
-            numbers.dead = number;
+        let numbers = interner.numbers.entry(key).or_insert(none);
+        if revoked {
+            numbers.revoked = number;
         } else {
             numbers.live = number;
             for target in targets {
-                // Most owners have one.
-                let numbers = book.by_target.entry(target.clone());
+                // Most owners have one grant.
+                let numbers = interner.by_target.entry(target.clone());
                 numbers
                     .or_insert_with(|| Vec::with_capacity(1))
                     .push(number);
@@ -299,45 +299,45 @@ impl Grants {
         GrantRef::new(number, namespace)
     }
 
-    /// Has the flags of a namespace's grants read from now on.
-    fn mark_ended(&self, namespace: u32) {
+    /// Makes readers check the flags of a namespace's grants.
+    fn mark_revoked(&self, namespace: u32) {
         if let Some(namespace) = self.namespaces.get(namespace).and_then(|cell| cell.0.get()) {
-            namespace.has_ended.store(true, Ordering::Release);
+            namespace.has_revoked_grants.store(true, Ordering::Release);
         }
     }
 
-    fn namespace_number(&self, book: &mut SegmentMeta, id: &NamespaceId) -> Option<u32> {
-        if let Some(number) = book.namespaces.get(id) {
+    fn namespace_number(&self, interner: &mut Interner, id: &NamespaceId) -> Option<u32> {
+        if let Some(number) = interner.namespaces.get(id) {
             return Some(*number);
         }
         let (number, cell) = self.namespaces.extend()?;
         cell.0.set(Namespace::new(id.clone())).ok()?;
         self.legacy_policies.extend()?;
-        book.namespaces.insert(id.clone(), number);
+        interner.namespaces.insert(id.clone(), number);
         Some(number)
     }
 
-    /// Ends every grant in a target: their keys fail from now on, and later keys get grants of
-    /// their own. The cost is that of the grants, not of the keys.
-    pub(super) fn end(&self, target: &Target) {
-        let mut book = self.book.lock().unwrap_or_else(PoisonError::into_inner);
-        for number in book.by_target.remove(target).unwrap_or_default() {
+    /// Revokes every grant of a target, and with it the keys that refer to it; later keys get new
+    /// grants. The cost depends on the number of grants, not of keys.
+    pub(super) fn revoke(&self, target: &Target) {
+        let mut interner = self.interner.lock().unwrap_or_else(PoisonError::into_inner);
+        for number in interner.by_target.remove(target).unwrap_or_default() {
             let (Some(cell), Some(grant)) = (self.flags.get(number), self.all.value(number)) else {
                 continue;
             };
-            cell.fetch_or(GrantFlags::ENDED, Ordering::Release);
-            let team = book.teams.get(&grant.tenant.team).copied();
-            let namespace = book.namespaces.get(&grant.tenant.namespace).copied();
+            cell.fetch_or(GrantFlags::REVOKED, Ordering::Release);
+            let team = interner.teams.get(&grant.tenant.team).copied();
+            let namespace = interner.namespaces.get(&grant.tenant.namespace).copied();
             let (Some(team), Some(namespace)) = (team, namespace) else {
                 continue;
             };
-            self.mark_ended(namespace);
+            self.mark_revoked(namespace);
             let key = (team, namespace, grant.holder.clone(), grant.scopes.clone());
-            if let Some(numbers) = book.numbers.get_mut(&key) {
-                // A grant that an earlier cut ended stands in the lists of other targets still.
+            if let Some(numbers) = interner.numbers.get_mut(&key) {
+                // The lists of other targets may still name grants that an earlier cutoff revoked.
                 if numbers.live == number {
                     numbers.live = NONE;
-                    numbers.dead = number;
+                    numbers.revoked = number;
                 }
             }
         }
@@ -381,7 +381,7 @@ mod tests {
                 let grant_ref = grants.intern(&tenant, &holder, &scopes, &[], ended);
                 let grant_ref = grant_ref.unwrap();
                 let flags = grants.flags(grant_ref).unwrap();
-                assert_eq!((flags.has_all_scopes(), flags.is_ended()), (all, ended));
+                assert_eq!((flags.has_all_scopes(), flags.is_revoked()), (all, ended));
                 assert_eq!(grants.has_all_scopes(grant_ref), all);
             }
         }

@@ -1,26 +1,26 @@
-//! One entry of a table, as atomic words on one cache line.
+//! A table entry as atomic words on one cache line.
 
 use crate::{
     digest::Lanes,
     index::sync::{AtomicU64, Ordering, fence},
 };
 
-/// What a table keeps of an entry.
+/// A copy of a table entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Row {
     pub(crate) high: u64,
     pub(crate) low: u64,
     pub(crate) digest: Lanes,
-    /// 50 bits of the user's.
+    /// 50 bits of payload.
     pub(crate) payload: u64,
-    /// 52 bits of the user's.
+    /// 52 bits of metadata: [`EntryMeta`](crate::index::EntryMeta).
     pub(crate) meta: u64,
 }
 
 impl Row {
     pub(crate) const META_MAX: u64 = (1 << 52) - 1;
 
-    /// A row by its identifier and the words of its line.
+    /// Builds a row from its identifier and the words of its line.
     #[inline]
     pub(super) fn unpack(high: u64, low: u64, digest: Lanes, version: u64, meta: u64) -> Self {
         Self {
@@ -32,21 +32,22 @@ impl Row {
         }
     }
 
-    /// The metadata word of a live line with this row.
+    /// The metadata word of a live line with this content.
     pub(super) fn live_meta(&self) -> u64 {
         LIVE | ((self.payload << 12) & META_PAYLOAD) | (self.meta & Self::META_MAX)
     }
 }
 
-/// One entry, one cache line.
+/// The slot of one entry: one cache line.
 #[repr(align(64))]
 pub(super) struct Line {
-    /// Version in the first 24 bits, most of the payload in the last 40.
+    /// The version in the high 24 bits, the low 40 bits of the payload.
     pub(super) version: AtomicU64,
     pub(super) high: AtomicU64,
     pub(super) low: AtomicU64,
     pub(super) digest: [AtomicU64; 4],
-    /// Whether it is live in the second bit, the rest of the payload in the next ten.
+    /// The live flag in bit 62, the high ten bits of the payload below it, then 52 bits of
+    /// metadata.
     pub(super) meta: AtomicU64,
 }
 
@@ -61,9 +62,9 @@ impl Line {
         }
     }
 
-    /// Fills a slot that is not live, and makes it live.
+    /// Writes a row to a vacant slot, and makes the slot live.
     pub(super) fn write(&self, row: &Row) {
-        // Not before the slot was taken out, and before everything that follows.
+        // Ordered after the removal of the previous entry, and before the stores that follow.
         self.version
             .store(self.next_version(row.payload), Ordering::Release);
         fence(Ordering::Release);
@@ -80,7 +81,7 @@ impl Line {
         (version << 40) | (payload & VERSION_PAYLOAD)
     }
 
-    /// The entry, for the writer: nobody changes it meanwhile.
+    /// Copies the entry, for the writer: there are no concurrent changes.
     pub(super) fn row(&self) -> Row {
         Row::unpack(
             self.high.load(Ordering::Relaxed),
@@ -97,7 +98,7 @@ impl Line {
         [a, b, c, d].map(|word| word.load(Ordering::Relaxed))
     }
 
-    /// Zero if this is the line of that identifier, and live, by a metadata that was read of it.
+    /// Returns zero if the line is live, by the metadata word `meta`, and has this identifier.
     #[inline]
     pub(super) fn difference(&self, high: u64, low: u64, meta: u64) -> u64 {
         (self.high.load(Ordering::Relaxed) ^ high)

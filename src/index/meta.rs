@@ -1,20 +1,21 @@
-//! The words of a row that a decision reads.
+//! The metadata of an entry.
 
 use crate::{
     digest::{KeyDigest, PepperId},
     timestamp::Timestamp,
 };
 
-/// A row's last word: 40 bits of time, 8 bits of pepper, then flags.
+/// The metadata word of an entry: 40 bits for the end of the secret, 8 bits for the pepper, then
+/// flags.
 #[derive(Clone, Copy)]
 pub(crate) struct EntryMeta(pub(crate) u64);
 
 impl EntryMeta {
     pub(crate) const DISABLED: u64 = 1 << 48;
     pub(crate) const REVOKED: u64 = 1 << 49;
-    /// The key has a beginning, in the payload of its extra.
+    /// The key has a `not_before`, in the payload of its secondary entry.
     pub(crate) const NOT_BEFORE: u64 = 1 << 50;
-    /// The extra has the digest of a previous secret.
+    /// The secondary entry has the digest of a previous secret.
     pub(crate) const PREVIOUS: u64 = 1 << 51;
     const TIME: u64 = (1 << 40) - 1;
 
@@ -48,13 +49,13 @@ impl EntryMeta {
         PepperId::new(self.pepper_number())
     }
 
-    /// When the secret ends.
+    /// The end of the secret.
     #[inline]
     pub(crate) fn end(self) -> End {
         End(self.0 & Self::TIME)
     }
 
-    /// Seconds since the first moment that there is: 39 bits, for the whole range.
+    /// Seconds since [`Timestamp::MIN`]: 39 bits for the whole range.
     #[inline]
     pub(crate) fn pack_time(moment: Timestamp) -> u64 {
         moment.seconds_since(Timestamp::MIN)
@@ -66,7 +67,7 @@ impl EntryMeta {
     }
 }
 
-/// The first moment after an end, or never, as a row keeps it.
+/// The first moment at which a secret no longer works, as packed into an entry; all ones for never.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct End(u64);
 
@@ -89,7 +90,7 @@ impl End {
         Self(u64::from_le_bytes(word))
     }
 
-    /// None for never.
+    /// The moment; `None` for never.
     pub(crate) fn moment(self) -> Option<Timestamp> {
         (self.0 != EntryMeta::TIME).then(|| EntryMeta::unpack_time(self.0))
     }

@@ -1,39 +1,4 @@
-//! The table that is read once per call: fixed-size lines, any number of readers that never
-//! wait, one writer.
-//!
-//! # How it works
-//!
-//! An entry is a [`Line`] of 64 bytes, one cache line: identifier, digest and the two words that
-//! a decision needs. Lines stand in segments of [`SLOTS`] slots. A directory, indexed by the first
-//! bits of the identifier's hash, names the segment (extendible hashing): a segment that fills up
-//! is split in two, and nothing else moves.
-//!
-//! There is *one* slot in which an entry can stand (hash and displace, as in CHD by Belazzougui,
-//! Botelho and Dietzfelbinger, 2009, and `PTHash` by Pibiri and Trani, 2021). The identifiers of a
-//! segment fall into [`GROUPS`] groups of a few; each group has a number, its *pilot*, and the slot
-//! follows from identifier and pilot. Where a new entry would meet another, the writer looks for a
-//! pilot that brings the whole group to free slots, and moves it there. So a reader looks at one
-//! line, whether there is such an entry or not.
-//!
-//! All words are atomics, so there is no `unsafe` and no torn word. What keeps a reader from
-//! mixing two entries, or from missing one that is moved, is this:
-//!
-//! - A line's *metadata* word says whether the slot is vacant or live. A slot becomes live by one
-//!   store, after all its other words are written, and is taken out by one store. A change of
-//!   status or expiry is one store too.
-//! - A slot that is used again gets a new version number in its *version* word first, after it was
-//!   taken out. A reader reads version, then metadata, then the rest, then version again, and starts over if
-//!   it changed.
-//! - An entry that moves (with its group, or to another segment in a split) is written to its new
-//!   place, then pilot or directory point there, then the table's *move count* goes up, then the
-//!   old place is taken out. A reader that did not find its identifier looks whether the move count
-//!   changed since it began, and starts over if it did.
-//!
-//! `tools/loom/` tries the orders in which a reader and the writer can meet.
-//!
-//! So a reader never waits for a writer that was suspended half-way: it starts over only if a
-//! writer finished something. Segments are never freed; what a late reader finds in one is judged
-//! by the same rules.
+//! A hash table with one writer and any number of readers that never wait. See `README.md`.
 
 use std::sync::OnceLock;
 
@@ -45,22 +10,22 @@ use crate::index::{
     sync::{AtomicU16, AtomicU32, AtomicU64, GROUPS, Ordering, SLOTS, fence},
 };
 
-/// What a segment takes of the readers' memory.
+/// The memory of a segment that readers use.
 const SEGMENT_BYTES: usize = size_of::<Segment>() + SLOTS * size_of::<Line>();
-/// A segment with more entries than this is split: beyond, pilots are hard to find.
+/// A segment with more entries than this is split: in a fuller one, pilots are hard to find.
 const LIVE_MAX: usize = SLOTS * 6 / 10;
-/// A directory of 2^22 places, for 2^22 segments: about two thousand million entries.
+/// The maximum directory depth: 2^22 segments, about two billion entries.
 const DEPTH_MAX: usize = 22;
 
 pub(super) struct Table {
     /// The move count, and the depth of the directory in the last eight bits.
     control: AtomicU64,
-    /// The directory of depth `n` has 2^n places, each the number of a segment.
+    /// The directory of depth `n` has 2^n elements, each the number of a segment.
     directories: [OnceLock<Box<[AtomicU32]>>; DEPTH_MAX + 1],
     segments: Segments,
 }
 
-/// A directory may name as many segments as it has places, and each is in use.
+/// As many segments as the largest directory has elements.
 type Segments = AppendVec<Segment, 22>;
 
 struct Segment {
@@ -89,36 +54,36 @@ impl Segment {
     }
 }
 
-/// Where an entry is, if it is there.
+/// The slot in which an entry must be if it exists.
 #[derive(Clone, Copy)]
 pub(crate) struct Place<'a> {
     line: Option<&'a Line>,
 }
 
-/// What stands where an entry would be.
+/// The content of the slot in which an entry must be.
 #[derive(Clone, Copy)]
 pub(crate) struct Seen {
-    /// Another entry, or an old one, if it is mismatch.
+    /// If `mismatch` is not zero, another entry or a removed one.
     pub(crate) row: Row,
-    /// Zero if this is the entry that was looked for.
+    /// Zero if this is the requested entry.
     pub(crate) mismatch: u64,
 }
 
-/// The writer's side of a table. Whoever holds it may write.
+/// The writer's part of a table. Holding it gives the right to write.
 ///
-/// It keeps a `C` for every entry, out of the readers' way.
+/// It has a value of type `C` for every entry, outside the memory that readers use.
 pub(super) struct TableWriter<C> {
-    /// By the ranks of the segments.
+    /// Indexed by the ranks of the segments.
     segment_metas: Vec<SegmentMeta<C>>,
 }
 
-/// What the writer knows of a segment.
+/// The writer's data on a segment.
 struct SegmentMeta<C> {
     depth: u32,
     live: usize,
-    /// The group of the entry in each slot, or [`FREE`].
+    /// The group of the entry in each slot; [`FREE`] for a vacant slot.
     groups: Box<[u8; SLOTS]>,
-    /// What it keeps for the entry in each slot.
+    /// The writer's value for each slot.
     cold: Box<[C]>,
 }
 
@@ -145,11 +110,11 @@ impl<C> SegmentMeta<C> {
         }
     }
 
-    /// The slots of a group's entries.
+    /// Returns the slots of a group's entries.
     fn slots_of(&self, group: u8) -> Vec<usize> {
         let mut slots = Vec::new();
         for (first, part) in (0..).step_by(64).zip(self.groups.chunks(64)) {
-            // The library's search is many times faster than a look at each.
+            // `contains` is vectorized, and most parts have no entry of the group.
             if part.contains(&group) {
                 let own = (first..).zip(part).filter(|(_, own)| **own == group);
                 slots.extend(own.map(|(at, _)| at));
@@ -158,11 +123,11 @@ impl<C> SegmentMeta<C> {
         slots
     }
 
-    /// A pilot that brings entries with these hashes to free slots, and the slots.
+    /// Finds a pilot that maps entries with these hashes to free slots; returns it with the slots.
     fn pilot_for(&self, hashes: &[Hash]) -> Option<(u16, Vec<usize>)> {
         let (first, rest) = hashes.split_at_checked(4).unwrap_or((hashes, &[]));
         (0..=u16::MAX).find_map(|pilot| {
-            // A jump for each could not be foretold.
+            // Branch-free, since a branch per hash would be mispredicted.
             let are_free = |free, hash: &Hash| free & self.is_free(hash.slot(pilot));
             if !(first.iter().fold(true, are_free) && rest.iter().fold(true, are_free)) {
                 return None;
@@ -175,7 +140,7 @@ impl<C> SegmentMeta<C> {
     }
 }
 
-/// Where the writer found an entry.
+/// The slot of an existing entry, for the writer.
 struct Slot<'a> {
     segment: u32,
     at: usize,
@@ -197,8 +162,7 @@ impl Table {
         )
     }
 
-    /// Where an entry is whose identifier [`spread`]s to `hash`, if it is there. Its line is on its
-    /// way from memory from now on.
+    /// Returns the slot in which the entry with this hash must be, and prefetches it.
     #[expect(
         clippy::inline_always,
         reason = "a place that is returned through memory stalls"
@@ -223,14 +187,15 @@ impl Table {
         lines.get(at)
     }
 
-    /// What stands where this entry would be. Never waits.
+    /// Reads the slot in which this entry must be. Retries if the writer moved entries meanwhile,
+    /// but never waits for the writer.
     pub(super) fn find(&self, high: u64, low: u64) -> Seen {
         let hash = spread(high, low);
         loop {
             let control = self.control.load(Ordering::Acquire);
             let line = self.line_of(hash, depth_of(control));
-            let seen = Place { line }.look(high, low);
-            // What was read of the line comes before the move count: `look` has a fence.
+            let seen = Place { line }.read(high, low);
+            // The line is read before the move count: `read` has a fence.
             let moved = self.control.load(Ordering::Relaxed) != control;
             match seen {
                 Some(seen) if !moved => return seen,
@@ -246,14 +211,14 @@ impl Table {
         (seen.mismatch == 0).then_some(seen.row)
     }
 
-    /// Bytes that the segments take.
+    /// The memory of the segments in bytes.
     pub(super) fn bytes(&self) -> usize {
         self.segments.len().saturating_mul(SEGMENT_BYTES)
     }
 
-    // From here on: for the writer.
+    // The writer's methods.
 
-    /// Writes an entry in place of the one with its identifier, or as a new one.
+    /// Inserts an entry, or replaces the one with its identifier.
     pub(super) fn upsert<C: Copy + Default>(
         &self,
         writer: &mut TableWriter<C>,
@@ -278,7 +243,7 @@ impl Table {
         Ok(())
     }
 
-    /// Takes an entry out. One that is not there stays so.
+    /// Removes an entry, if it exists.
     pub(super) fn remove<C>(&self, writer: &mut TableWriter<C>, high: u64, low: u64) {
         if let Some(slot) = self.slot_of(high, low) {
             slot.line.take_out();
@@ -288,7 +253,7 @@ impl Table {
         }
     }
 
-    /// Shows every entry to `change`, and writes the metadata that it gives.
+    /// Replaces the metadata of every entry with the result of `change`.
     pub(super) fn update_metas<C>(
         &self,
         writer: &TableWriter<C>,
@@ -328,7 +293,7 @@ impl Table {
         Some(place.load(Ordering::Relaxed))
     }
 
-    /// Writes an entry to a slot where none was, and takes out the one with its identifier.
+    /// Writes an entry to a vacant slot, and removes the existing one with its identifier.
     fn insert<C: Copy + Default>(
         &self,
         writer: &mut TableWriter<C>,
@@ -345,8 +310,8 @@ impl Table {
             if live <= LIVE_MAX && self.place(writer, number, row, cold)? {
                 return Ok(());
             }
-            // There is a pilot for every group of a segment that is nearly empty, unless hashes
-            // are alike; no split would tell those apart.
+            // In a nearly empty segment a pilot exists for every group, unless hashes are equal,
+            // which a split would not separate.
             if live.saturating_mul(16) < SLOTS {
                 return Err(Full);
             }
@@ -354,7 +319,7 @@ impl Table {
         }
     }
 
-    /// Writes an entry to a segment; says whether there was a way to do so.
+    /// Writes an entry to a segment; returns `false` if no pilot was found.
     fn place<C: Copy>(
         &self,
         writer: &mut TableWriter<C>,
@@ -372,7 +337,7 @@ impl Table {
             segment.line(at).ok_or(Full)?.write(row);
             return Ok(true);
         }
-        // The whole group moves.
+        // The slot is taken: move the whole group.
         let left = segment_meta.slots_of(group);
         let mut entries = Vec::with_capacity(left.len().saturating_add(1));
         entries.push((*row, cold));
@@ -409,7 +374,7 @@ impl Table {
         Ok(number)
     }
 
-    /// An empty segment.
+    /// Appends an empty segment.
     fn new_segment<C: Copy + Default>(
         &self,
         writer: &mut TableWriter<C>,
@@ -428,7 +393,7 @@ impl Table {
         Ok(number)
     }
 
-    /// Splits a segment in two.
+    /// Splits a segment into two.
     fn split<C: Copy + Default>(
         &self,
         writer: &mut TableWriter<C>,
@@ -467,8 +432,8 @@ impl Table {
         Ok(())
     }
 
-    /// Points the first half of the places of a segment of `depth` at one segment, and the second
-    /// half at another. Counts the move.
+    /// Points the first half of the directory elements of a segment of `depth` at one segment, and
+    /// the second half at another. Increments the move count.
     fn point(&self, hash: Hash, depth: u32, [first, second]: [u32; 2]) -> Result<(), Full> {
         let own_depth = depth as usize;
         let old_depth = depth_of(self.control.load(Ordering::Relaxed));
@@ -498,7 +463,7 @@ impl Table {
         Ok(())
     }
 
-    /// Lets readers that miss start over.
+    /// Increments the move count, which makes readers that did not find their entry retry.
     fn count_move(&self, depth: Option<usize>) {
         let control = self.control.load(Ordering::Relaxed);
         let depth = depth.unwrap_or(depth_of(control)) as u64;
@@ -508,17 +473,17 @@ impl Table {
 }
 
 impl Place<'_> {
-    /// What stands here; nothing if it changes meanwhile, or if the table is empty. Something
-    /// mismatch may be there because the entry was moved: [`Table::find`] knows.
+    /// Reads the slot; `None` if it changed during the read, or if the table is empty. A mismatch
+    /// may also mean that the entry was moved, which [`Table::find`] checks.
     ///
-    /// There is no choice between an entry that is there and one that is not: whoever compares a
-    /// secret has one choice to make, when all is compared.
+    /// There is no branch on whether the entry exists: the comparison result, including the secret,
+    /// is the only branch.
     #[expect(
         clippy::inline_always,
         reason = "a row that is returned through memory stalls"
     )]
     #[inline(always)]
-    pub(crate) fn look(self, high: u64, low: u64) -> Option<Seen> {
+    pub(crate) fn read(self, high: u64, low: u64) -> Option<Seen> {
         let line = self.line?;
         // The version first: it vouches for nothing that was read before it.
         let version = line.version.load(Ordering::Acquire);
@@ -557,16 +522,16 @@ impl<C> TableWriter<C> {
     }
 }
 
-/// The table has no room left, or the hashes of its identifiers are all alike.
+/// The table has no room, or too many identifiers have equal hashes.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Full;
 
-/// What an identifier is spread to.
+/// The hash of an identifier.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Hash {
-    /// Names the place in the directory by its first bits, and the group by its last.
+    /// Its high bits select the directory element, its low bits the group.
     rough: u64,
-    /// Names the slot, together with the pilot of the group.
+    /// Selects the slot, together with the pilot of the group.
     fine: u64,
 }
 
@@ -591,18 +556,15 @@ impl Hash {
     }
 }
 
-/// Spreads identifiers that need not be random: those of keys are, those of legacy credentials
-/// nearly. Strangers cannot choose what is in a table.
-///
-/// This is [`spread_digits`] of the identifier's bytes as text.
+/// Hashes an identifier, to the same value as [`spread_digits`] of its text. A keyed hash is not
+/// needed: attackers cannot choose the identifiers in a table.
 pub(super) fn spread(high: u64, low: u64) -> Hash {
     let [first, second] = digits_of(high);
     let [third, fourth] = digits_of(low);
     spread_words([first, second, third, fourth])
 }
 
-/// As [`spread`], of an identifier that is not read yet: a reader asks for a line before it knows
-/// whether these are digits at all.
+/// Hashes the text of an identifier before it is parsed, so that the prefetch starts early.
 #[inline]
 pub(crate) fn spread_digits(digits: &[u8; 32]) -> Hash {
     let mut words = [0; 4];
@@ -614,7 +576,7 @@ pub(crate) fn spread_digits(digits: &[u8; 32]) -> Hash {
 
 #[inline]
 fn spread_words([a, b, c, d]: [u64; 4]) -> Hash {
-    // What varies in a digit is its last four bits and one or two of the others.
+    // The bits of a digit that vary are its low four and one or two of the others.
     let product = u128::from(a ^ b.rotate_left(4) ^ 0x9e37_79b9_7f4a_7c15)
         .wrapping_mul(u128::from(c ^ d.rotate_left(4) ^ 0xd1b5_4a32_d192_ed03));
     #[expect(clippy::cast_possible_truncation, reason = "takes the halves")]
@@ -625,14 +587,14 @@ fn spread_words([a, b, c, d]: [u64; 4]) -> Hash {
     }
 }
 
-/// The sixteen lower-case hexadecimal digits of eight bytes, the lowest byte first.
+/// Returns the sixteen lower-case hexadecimal digits of eight bytes, lowest byte first.
 fn digits_of(bytes: u64) -> [u64; 2] {
     [bytes & 0xffff_ffff, bytes >> 32].map(|four| {
         let twos = (four | (four << 16)) & 0x0000_ffff_0000_ffff;
         let ones = (twos | (twos << 8)) & 0x00ff_00ff_00ff_00ff;
         let values = ((ones >> 4) | (ones << 8)) & 0x0f0f_0f0f_0f0f_0f0f;
         let letters = (values.wrapping_add(0x0606_0606_0606_0606) >> 4) & 0x0101_0101_0101_0101;
-        // From '9' to 'a' there are 39 characters that are no digits.
+        // There are 39 characters between '9' and 'a'.
         values
             .wrapping_add(0x3030_3030_3030_3030)
             .wrapping_add(letters.wrapping_mul(39))

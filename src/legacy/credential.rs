@@ -1,4 +1,4 @@
-//! `uuid:key`, as `OpenWhisk` issued it.
+//! Parsing of legacy credentials, `uuid:key`.
 
 use core::fmt;
 
@@ -8,7 +8,7 @@ use crate::{
     legacy_id::LegacyId,
 };
 
-/// A credential that has the shape `uuid:key`, borrowed from where it arrived.
+/// A well-formed legacy credential, `uuid:key`, borrowed from the request. It is untrusted.
 #[derive(Clone, Copy)]
 pub struct PresentedLegacy<'a> {
     id: LegacyId,
@@ -20,14 +20,14 @@ impl<'a> PresentedLegacy<'a> {
     #[cfg(any(feature = "std", feature = "import"))]
     pub(crate) const LEN: usize = TEXT_LEN;
 
-    /// Reads `<uuid>:<key>`: a UUID of 36 characters, one colon, 64 characters of `[A-Za-z0-9]`.
+    /// Parses `<uuid>:<key>`: a UUID of 36 characters, one colon, 64 characters of `[A-Za-z0-9]`.
     ///
-    /// The case of the UUID's digits is free, as it is where the credential was issued, but the
-    /// digest covers the text: only the one that was imported is accepted.
+    /// The UUID's digits may have either case, but the digest covers the text: only the text as
+    /// imported is accepted.
     ///
     /// # Errors
     ///
-    /// [`LegacyError`] names the part and the position that does not fit, never the content.
+    /// [`LegacyError`] names the invalid part and its position, never the content.
     pub fn parse(text: &'a [u8]) -> Result<Self, LegacyError> {
         let fault = |part, at| LegacyError { part, at };
         let text: &[u8; TEXT_LEN] = text
@@ -77,7 +77,7 @@ impl fmt::Debug for PresentedLegacy<'_> {
     }
 }
 
-/// Text does not have the shape of a legacy credential.
+/// A text is not a well-formed legacy credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("not a legacy credential: {part}, at byte {at}")]
 pub struct LegacyError {
@@ -86,22 +86,22 @@ pub struct LegacyError {
 }
 
 impl LegacyError {
-    /// The part that does not fit.
+    /// The invalid part.
     pub fn part(&self) -> LegacyPart {
         self.part
     }
 
-    /// The position of the first byte that does not fit; for [`LegacyPart::Length`] the length.
+    /// The position of the first invalid byte; for [`LegacyPart::Length`] the length of the text.
     pub fn position(&self) -> usize {
         self.at
     }
 }
 
-/// The part of a legacy credential that does not fit.
+/// The invalid part of a legacy credential.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LegacyPart {
-    /// Not 101 bytes.
+    /// The text does not have 101 bytes.
     #[error("wrong length")]
     Length,
     /// The 36 characters of the UUID.

@@ -1,4 +1,4 @@
-//! Reading `OpenWhisk` subjects.
+//! Import of `OpenWhisk` subjects.
 
 use alloc::{borrow::Cow, collections::BTreeSet, vec::Vec};
 use core::fmt;
@@ -14,25 +14,26 @@ use crate::{
     revision::Revision,
 };
 
-/// What was read from `OpenWhisk` subjects: credentials, hashed, and what could not be read.
+/// The result of reading `OpenWhisk` subjects.
 #[derive(Clone, Debug, Default)]
 #[non_exhaustive]
 pub struct Import {
-    /// The credentials, in the order of the documents.
+    /// The hashed credentials, in the order of the documents.
     pub records: Vec<LegacyRecord>,
-    /// What was passed over.
+    /// The documents and credentials that were skipped.
     pub problems: Vec<ImportProblem>,
 }
 
-/// A place in the documents that gave no credential. It never holds what stood there.
+/// A document or credential that was skipped. It never holds the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}{}: {fault}", Within(*.namespace))]
 pub struct ImportProblem {
-    /// The line, counted from one.
+    /// The line number, counted from one.
     pub line: usize,
-    /// Which of the document's namespaces, counted from zero; none for the whole document.
+    /// The index of the namespace in the document, counted from zero; `None` for the whole
+    /// document.
     pub namespace: Option<usize>,
-    /// What is wrong.
+    /// The fault.
     pub fault: ImportFault,
 }
 
@@ -47,40 +48,40 @@ impl fmt::Display for Within {
     }
 }
 
-/// Why a document or a credential was passed over.
+/// The reason why a document or credential was skipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportFault {
-    /// The line is no JSON, or no subject.
+    /// The line is not JSON or not a subject document.
     #[error("not a subject document (column {column})")]
     Document {
-        /// The column of the fault, counted from one; zero where there is none.
+        /// The column of the fault, counted from one; zero if unknown.
         column: usize,
     },
-    /// The subject's name breaks the rules of [`UserId`].
-    #[error("subject: not a usable name")]
+    /// The subject is not a valid [`UserId`].
+    #[error("subject: not a valid user name")]
     Subject,
-    /// The namespace's name breaks the rules of [`NamespaceId`].
-    #[error("name: not a usable namespace")]
+    /// The name is not a valid [`NamespaceId`], or the namespace has no team.
+    #[error("name: not a valid namespace with a team")]
     Namespace,
-    /// The UUID is none.
+    /// The UUID is invalid.
     #[error("uuid: not a UUID")]
     Uuid,
     /// The key is not 64 letters and digits.
     #[error("key: not 64 letters and digits")]
     Key,
-    /// The UUID stood in an earlier document already.
-    #[error("uuid: seen before in this import")]
+    /// The UUID occurs more than once.
+    #[error("uuid: occurs earlier in this import")]
     Repeated,
 }
 
-/// Reads the documents of `CouchDB`'s `subjects` database, one JSON object a line, and hashes the
-/// credentials in them; a plain secret leaves this function in no form.
+/// Reads the documents of `CouchDB`'s `subjects` database, one JSON object per line, and hashes
+/// their credentials. The result holds no plain secret.
 ///
-/// `team_of` says which team a namespace goes to; a namespace without a team is an
-/// [`ImportFault::Namespace`]. Blocked subjects are kept, as blocked; several namespaces of one
-/// subject give a record each; empty lines and design documents (`_id` starts with `_design/`)
-/// are passed over.
+/// `team_of` returns the team of a namespace; for a namespace without a team, the result has an
+/// [`ImportFault::Namespace`]. Blocked subjects are imported as blocked. A subject with several
+/// namespaces gives one record for each. Empty lines and design documents (`_id` starts with
+/// `_design/`) are skipped.
 ///
 /// # Examples
 ///
@@ -114,7 +115,7 @@ pub fn read_subjects(
                 fault,
             });
         };
-        // Serde would take an array of the fields, too.
+        // Serde would also accept an array of the fields.
         if !text.trim_start().starts_with('{') {
             problem(None, ImportFault::Document { column: 1 });
             continue;
@@ -202,7 +203,7 @@ struct Entry<'a> {
     key: SecretText<'a>,
 }
 
-/// A secret as it stands in a document, wiped if the document's escapes made a copy of it.
+/// A secret in a document; zeroized if JSON escapes required a copy.
 struct SecretText<'a>(Cow<'a, str>);
 
 impl<'de: 'a, 'a> serde::Deserialize<'de> for SecretText<'a> {

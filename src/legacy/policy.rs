@@ -1,12 +1,13 @@
-//! How long legacy credentials are still accepted.
+//! The policy for legacy credentials.
 
 use alloc::vec::Vec;
 
 use crate::timestamp::Timestamp;
 
-/// Whether legacy credentials are accepted: never without an end.
+/// Whether legacy credentials are accepted, and until when.
 ///
-/// There is no "for ever" in this type. A cut-off is undone by setting the policy again.
+/// There is no way to accept them without an end date. Turning them off can be undone by setting
+/// the earlier policy again.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
@@ -15,20 +16,20 @@ pub enum LegacyPolicy {
     /// Not accepted.
     #[default]
     Off,
-    /// Accepted before `sunset`, but for the brownouts.
+    /// Accepted before `sunset`, except during brownouts.
     Until {
-        /// The first moment at which no legacy credential is accepted any more.
+        /// The first moment at which legacy credentials are no longer accepted.
         sunset: Timestamp,
-        /// Times of rehearsal in which legacy credentials are refused as if the end had come.
+        /// The brownouts.
         brownouts: Vec<Brownout>,
     },
 }
 
 impl LegacyPolicy {
-    /// The most brownouts that one policy takes.
+    /// The maximum number of brownouts.
     pub const BROWNOUTS_MAX: usize = 64;
 
-    /// Accepts legacy credentials until `sunset`.
+    /// Creates a policy that accepts legacy credentials until `sunset`.
     pub fn until(sunset: impl Into<Timestamp>) -> Self {
         Self::Until {
             sunset: sunset.into(),
@@ -36,11 +37,11 @@ impl LegacyPolicy {
         }
     }
 
-    /// Adds a time of rehearsal, `start` included and `end` not.
+    /// Adds a brownout from `start` (inclusive) to `end` (exclusive).
     ///
     /// # Errors
     ///
-    /// [`LegacyPolicyError`] if it does not end after it starts, if there are too many, or if
+    /// [`LegacyPolicyError`] if `end` is not after `start`, if there are too many brownouts, or if
     /// legacy credentials are off.
     pub fn with_brownout(
         self,
@@ -65,7 +66,7 @@ impl LegacyPolicy {
         Ok(Self::Until { sunset, brownouts })
     }
 
-    /// The first moment at which no legacy credential is accepted any more; none if they are off.
+    /// The first moment at which legacy credentials are no longer accepted; `None` if they are off.
     pub fn sunset(&self) -> Option<Timestamp> {
         match self {
             Self::Off => None,
@@ -108,27 +109,28 @@ impl<'de> serde::Deserialize<'de> for LegacyPolicy {
     }
 }
 
-/// A time of rehearsal: legacy credentials are refused from `start` on, until `end`.
+/// A period in which legacy credentials are refused, to rehearse the sunset and find remaining
+/// users.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Brownout {
-    /// The first moment of refusal.
+    /// The first moment at which they are refused.
     pub start: Timestamp,
-    /// The first moment of acceptance after it.
+    /// The first moment at which they are accepted again.
     pub end: Timestamp,
 }
 
-/// A brownout was refused.
+/// A brownout is invalid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LegacyPolicyError {
     /// Legacy credentials are off.
-    #[error("legacy credentials are off: there is nothing to brown out")]
+    #[error("a brownout needs a sunset: legacy credentials are off")]
     Off,
-    /// It does not end after it starts.
+    /// The end is not after the start.
     #[error("a brownout must end after it starts")]
     Empty,
-    /// More than 64.
+    /// The policy already has 64 brownouts.
     #[error("more than 64 brownouts")]
     TooMany,
 }

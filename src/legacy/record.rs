@@ -1,4 +1,4 @@
-//! What a store keeps of a legacy credential.
+//! The stored record of a legacy credential.
 
 use crate::{
     cutoff::{Cutoff, Target},
@@ -11,34 +11,34 @@ use crate::{
     timestamp::Timestamp,
 };
 
-/// A legacy credential as a store keeps it: everything but the secret.
+/// The stored record of a legacy credential: everything but the secret.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct LegacyRecord {
-    /// The public identifier, the UUID.
+    /// The public identifier.
     pub id: LegacyId,
-    /// The namespace that it opens, and the team it is imported for.
+    /// The namespace that it opens, and its team.
     pub tenant: Tenant,
-    /// The subject it belonged to where it was issued.
+    /// The `OpenWhisk` subject that it was issued to.
     pub subject: UserId,
-    /// The digest of the credential's text.
+    /// The digest of the credential.
     pub digest: KeyDigest,
-    /// Whether the subject was blocked: then it authenticates nobody.
+    /// Whether the subject is blocked; the credential is then refused.
     pub blocked: bool,
     /// When it was imported.
     pub imported_at: Timestamp,
     /// Who imported it.
     pub imported_by: Actor,
-    /// When, by whom and why it was revoked, if it was.
+    /// The revocation, if it was revoked.
     pub revoked: Option<Revocation>,
-    /// The store's revision at which it was imported. Set by the store.
+    /// The revision at which it was imported. Set by the store.
     pub created_revision: Revision,
-    /// The store's revision at which the record last changed. Set by the store.
+    /// The revision at which the record last changed. Set by the store.
     pub revision: Revision,
 }
 
 impl LegacyRecord {
-    /// The targets whose cuts revoke the credential.
+    /// The targets whose cutoffs apply to the credential.
     pub fn targets(&self) -> [Target; 2] {
         [
             Target::Team(self.tenant.team.clone()),
@@ -46,10 +46,9 @@ impl LegacyRecord {
         ]
     }
 
-    /// The record as it reads behind these cutoffs, as [`KeyRecord::with_cutoffs`]. The cutoffs
-    /// are those of its team and its namespace.
+    /// Applies the cutoffs of its team and its namespace, as [`KeyRecord::with_cutoffs`] does.
     ///
-    /// [`KeyRecord::with_cutoffs`]: crate::KeyRecord::with_cutoffs
+    /// [`KeyRecord::with_cutoffs`]: crate::store::KeyRecord::with_cutoffs
     #[must_use]
     pub fn with_cutoffs<'a>(mut self, cutoffs: impl IntoIterator<Item = &'a Cutoff>) -> Self {
         if self.revoked.is_none() {

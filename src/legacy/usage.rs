@@ -1,4 +1,4 @@
-//! Who still uses legacy credentials.
+//! Usage of legacy credentials.
 
 use crate::{legacy::LegacyRecord, timestamp::Timestamp, usage::Usage};
 

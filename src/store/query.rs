@@ -526,7 +526,7 @@ impl FromStr for Cursor {
 
 /// A text is not a cursor.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("cursor: must be the `next` of an earlier page, as in c1f")]
+#[error("cursor: must be the cursor of an earlier page, as in c1f")]
 pub struct CursorError;
 
 #[cfg(test)]

@@ -1,11 +1,10 @@
-//! A control plane on loopback, over a store in memory.
+//! A control plane on the loopback interface, over a store in memory.
 //!
 //! ```text
 //! cargo run -p keyfob-api --example control_plane -- [PORT]
 //! ```
 //!
-//! It speaks plain HTTP. Put a proxy in front that speaks TLS: keys must not cross a network in the
-//! clear.
+//! It speaks plain HTTP. Put a TLS proxy in front of it: keys must not cross a network in the clear.
 
 use std::{
     error::Error,
@@ -14,14 +13,8 @@ use std::{
     sync::Arc,
 };
 
-use keyfob::{
-    Actor, Context, Expiry, IssuedKey, Keyring, MemoryStore, Owner, Timestamp, Ttl,
-    gateway::Index,
-    key::KeyFormat,
-    name::{TeamId, UserId},
-};
+use keyfob::{Context, Expiry, IssuedKey, Keyring, MemoryStore, Ttl, name::TeamId};
 use keyfob_api::{ControlPlane, OneRegion, Right, first_credential};
-use time::OffsetDateTime;
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -30,29 +23,24 @@ async fn main() -> Result<(), Box<dyn Error>> {
         Some(port) => port.parse()?,
         None => 0,
     };
-    let index = Arc::new(Index::new());
-    let format = KeyFormat::new("dof")?;
-    let keyring = Keyring::new(MemoryStore::new(), format).with_index(Arc::clone(&index));
-    let keyring = Arc::new(keyring);
-    let verifier = keyring.verifier(index);
-
-    let now = Timestamp::from(OffsetDateTime::now_utc());
-    let (first, _) = first_credential(
+    let keyring = Arc::new(Keyring::open(MemoryStore::new(), "dof").await?);
+    let first = first_credential(
         &keyring,
-        &Context::new(Actor::system(), now),
+        &Context::system(keyfob::now()),
         TeamId::new("operators")?,
-        Owner::User(UserId::new("olga")?),
+        "user:olga".parse()?,
         Right::Operator,
-        Expiry::In(Ttl::days(1)),
+        Expiry::In(Ttl::days(1)?),
     )
-    .await?;
+    .await?
+    .secret;
 
-    let router = ControlPlane::new(keyring, verifier)
+    let router = ControlPlane::new(keyring)
         .with_directory(OneRegion::new("local", "http://127.0.0.1:8080"))
         .into_router();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     print_guide(listener.local_addr()?, &first)?;
-    // The plain text has been shown once. Dropped, it is wiped.
+    // The secret is wiped when it is dropped.
     drop(first);
 
     let service = router.into_make_service_with_connect_info::<SocketAddr>();
@@ -64,9 +52,9 @@ fn print_guide(address: SocketAddr, first: &IssuedKey) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "The control plane listens on http://{address}; ctrl-c ends it.\n\
-         Its interface can be read at http://{address}/docs/\n\n\
-         # The first credential, shown this once. It works for a day. Paste it:\n\
+        "The control plane listens on http://{address}; ctrl-c stops it.\n\
+         Its interface is documented at http://{address}/docs/\n\n\
+         # The first credential, shown only now. It works for a day. Paste it:\n\
          OPERATOR='{}'\n\
          PLANE='http://{address}'\n\
          {GUIDE}",
@@ -84,17 +72,17 @@ ADA=$(ask "$OPERATOR" -d '{"name": "ada", "owner": "user:ada", "scopes": ["team:
     sed -E 's/.*"id":"(dof_[^"]*)".*"secret":"([^"]*)".*/\1:\2/')
 ask "$ADA" "$PLANE/v1/caller"
 
-# She makes a namespace, and a key in it for somebody:
+# She creates a namespace, and a key in it for Bob:
 ask "$ADA" -d '{"label": "orders", "region": "local"}' "$PLANE/v2/functions/namespaces"
 NAMESPACE=$(ask "$ADA" "$PLANE/v2/functions/namespaces" | grep -o 'fn-[0-9a-f-]*' | head -1)
 ask "$ADA" -H 'Idempotency-Key: first' -d '{"name": "laptop", "expires_in": "90d", "owner": "user:bob"}' \
     "$PLANE/v2/functions/namespaces/$NAMESPACE/keys"
 ask "$ADA" "$PLANE/v2/functions/namespaces/$NAMESPACE/keys"
 
-# He leaves: what will stop working, and the end of it.
+# He leaves: what will stop working, and his removal.
 ask "$ADA" "$PLANE/v1/teams/acme/members/bob/keys"
 ask "$ADA" -d '{"reason": "left the team"}' "$PLANE/v1/teams/acme/members/bob/remove"
 
-# What was done, and that nobody changed the trail of it:
+# The audit trail, and the proof that it is intact:
 ask "$ADA" "$PLANE/v1/teams/acme/audit"
 ask "$OPERATOR" "$PLANE/v1/audit/verification""#;

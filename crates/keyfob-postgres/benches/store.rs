@@ -19,12 +19,16 @@ mod server;
 #[path = "../../keyfob-sqlite/benches/workload/mod.rs"]
 mod workload;
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use keyfob::{
-    Actor, Context, KeyStore, Keyring, NewKey, Owner, Tenant, Timestamp,
+    Context, KeyStore, Keyring, NewKey, Owner, Tenant, Timestamp,
     key::KeyFormat,
     name::{KeyName, NamespaceId, TeamId, UserId},
+    store::Revision,
 };
 use keyfob_postgres::{Options, PostgresStore};
 use server::Server;
@@ -44,7 +48,7 @@ fn main() {
         }
         let other = database.connect(&Options::default()).await;
         let [median, high] = delays(&store, &other, size.changes).await;
-        println!("from a commit's answer until a watch elsewhere has read it: median {median:?}, of 100 the 99th {high:?}");
+        println!("from a commit's answer until another store that waits has read it: median {median:?}, of 100 the 99th {high:?}");
         drop((store, other));
 
         let database = server.database().await;
@@ -61,16 +65,19 @@ fn main() {
     });
 }
 
+const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
+
 /// How many keys are made a second by so many tasks.
 #[expect(clippy::cast_precision_loss, reason = "a rate is rounded anyway")]
 async fn create(store: &PostgresStore, tasks: usize, each: usize) -> f64 {
+    let keyring = open(store).await;
     let start = Instant::now();
     let mut making = JoinSet::new();
     for task in 0..tasks {
-        let store = store.clone();
+        let keyring = Arc::clone(&keyring);
         making.spawn(async move {
             for n in 0..each {
-                make(&store, &format!("{tasks} {task} {n}")).await;
+                make(&keyring, &format!("{tasks} {task} {n}")).await;
             }
         });
     }
@@ -80,46 +87,43 @@ async fn create(store: &PostgresStore, tasks: usize, each: usize) -> f64 {
     (tasks * each) as f64 / start.elapsed().as_secs_f64()
 }
 
-async fn make(store: &PostgresStore, name: &str) {
+async fn open(store: &PostgresStore) -> Arc<Keyring> {
+    let format = KeyFormat::new("dof").unwrap();
+    let keyring = Keyring::builder(store.clone(), format).open(NOW).await;
+    Arc::new(keyring.unwrap())
+}
+
+async fn make(keyring: &Keyring, name: &str) {
     let tenant = Tenant::new(
         TeamId::new("acme").unwrap(),
         NamespaceId::new("fn-1").unwrap(),
     );
     let owner = Owner::User(UserId::new("worker").unwrap());
     let new = NewKey::new(tenant, owner, KeyName::new(name).unwrap());
-    let keyring = Keyring::new(store.clone(), KeyFormat::new("dof").unwrap());
-    let context = Context::new(Actor::system(), Timestamp::from_unix(1_800_000_000));
+    let context = Context::system(NOW);
     keyring.create(&context, new).await.unwrap();
 }
 
 /// How long after a commit's answer another program, which watches, has read the change.
 async fn delays(store: &PostgresStore, other: &PostgresStore, changes: usize) -> [Duration; 2] {
-    let mut watch = other.watch();
     let second = Duration::from_secs(1);
-    watch.changed(second).await;
-    let mut at = other
-        .changes(keyfob::store::Revision::ZERO, 1)
-        .await
-        .unwrap()
-        .head;
+    let keyring = open(store).await;
+    let changes_so_far = other.changes(Revision::ZERO, 1).await.unwrap();
+    let mut at = changes_so_far.last_revision;
     let mut delays = Vec::new();
     for n in 0..changes {
-        while tokio::time::timeout(Duration::from_millis(5), watch.changed(second))
-            .await
-            .is_ok()
-        {}
-        let maker = store.clone();
+        let maker = Arc::clone(&keyring);
         let making = tokio::spawn(async move {
             make(&maker, &format!("watched {n}")).await;
             Instant::now()
         });
         loop {
             let changes = other.changes(at, 10).await.unwrap();
-            if changes.head > at {
-                at = changes.head;
+            if changes.last_revision > at {
+                at = changes.last_revision;
                 break;
             }
-            watch.changed(second).await;
+            let _ = tokio::time::timeout(second, other.wait_for_change(at)).await;
         }
         let read = Instant::now();
         delays.push(read.saturating_duration_since(making.await.unwrap()));

@@ -8,12 +8,10 @@
 
 #![expect(clippy::print_stdout, reason = "an example shows what it does")]
 
-use std::{env, error::Error, sync::Arc, time::SystemTime};
+use std::{env, error::Error};
 
 use keyfob::{
-    Access, Actor, Context, KeyStore, Keyring, MemoryStore, NewKey, Owner, Tenant, Timestamp,
-    gateway::Index,
-    key::KeyFormat,
+    Access, Actor, Context, KeyStore, Keyring, MemoryStore, NewKey, Owner, Tenant,
     name::{KeyName, NamespaceId, TeamId, UserId},
     store::KeyQuery,
 };
@@ -33,27 +31,24 @@ async fn main() -> Result<(), Box<dyn Error>> {
 }
 
 /// A person joins, calls, and leaves. It is the same for every store.
-async fn tour<S: KeyStore>(store: S) -> Result<(), Box<dyn Error>> {
-    let seconds = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH)?;
-    let now = Timestamp::from_unix(seconds.as_secs().try_into()?);
-    let index = Arc::new(Index::new());
-    let keyring = Keyring::new(store, KeyFormat::new("acme")?).with_index(Arc::clone(&index));
-    let verifier = keyring.verifier(Arc::clone(&index));
-    index.follow(keyring.store()).await?;
+async fn tour(store: impl KeyStore + 'static) -> Result<(), Box<dyn Error>> {
+    let now = keyfob::now();
+    let keyring = Keyring::open(store, "acme").await?;
+    let verifier = keyring.verifier();
 
     let (team, alice) = (TeamId::new("acme")?, UserId::new("alice")?);
     let tenant = Tenant::new(team.clone(), NamespaceId::new("orders")?);
     let by_alice = Context::new(Actor::user(alice.clone()), now);
     let system = Context::new(Actor::system(), now);
     // Left over from the last time, if the store lasts.
-    match keyring.restore_member(&system, &team, &alice).await {
+    match keyring.restore_member(&system, "acme", "alice").await {
         Ok(()) => println!("alice is admitted again"),
         Err(_) => println!("alice is here for the first time"),
     }
 
     let name = KeyName::new("laptop")?;
     let new = NewKey::new(tenant.clone(), Owner::User(alice.clone()), name);
-    let (key, info) = keyring.create(&by_alice, new).await?;
+    let (key, info) = keyring.create(&by_alice, new).await?.into_parts();
     println!("key {} is made, at revision {}", info.id, info.revision);
     let access = Access::to("orders");
     let text = key.expose().as_bytes();
@@ -64,7 +59,7 @@ async fn tour<S: KeyStore>(store: S) -> Result<(), Box<dyn Error>> {
         principal.owner()
     );
 
-    keyring.remove_member(&system, &team, &alice).await?;
+    keyring.remove_member(&system, "acme", "alice").await?;
     let Err(denied) = verifier.verify_text(text, &access, now) else {
         return Err("the key outlived its owner".into());
     };

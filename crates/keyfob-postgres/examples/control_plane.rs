@@ -23,7 +23,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (by, team) = (Context::system(now()), TeamId::new("operators")?);
     let olga: Owner = "user:olga".parse()?;
     match first_credential(&keyring, &by, team, olga, Right::Operator, Expiry::Never).await {
-        Ok((credential, _)) => eprintln!("operator's credential: {}", credential.expose()),
+        Ok(created) => eprintln!("operator's credential: {}", created.secret.expose()),
         Err(error) => eprintln!("no new operator's credential: {error}"), // it exists
     }
 

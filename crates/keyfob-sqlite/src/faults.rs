@@ -1,6 +1,6 @@
 //! Every statement of every call fails once, before and after COMMIT too, and nothing is half.
 
-use std::{cell::Cell, error::Error, fs, path::PathBuf, sync::Arc};
+use std::{cell::Cell, error::Error, fs, path::PathBuf};
 
 use futures_channel::oneshot;
 use keyfob::{
@@ -9,7 +9,7 @@ use keyfob::{
     gateway::Usage,
     key::CredentialId,
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
-    manage::Policy,
+    manage::{Authority, Policy},
     name::{ServiceId, TeamId, UserId},
     store::{
         AuditQuery, Change, Commit, CommitError, Conflict, KeyQuery, LegacyQuery, Limits,
@@ -19,7 +19,6 @@ use keyfob::{
 use rusqlite::{Connection, ffi};
 
 use crate::{
-    bell::Bell,
     check::check,
     feed,
     open::Source,
@@ -27,7 +26,7 @@ use crate::{
     race::{context, digest, home, new_record},
     readers::read_at_once,
     usage,
-    writer::{Desk, Task},
+    writer::{Task, WriteLoop},
 };
 
 thread_local! {
@@ -61,7 +60,7 @@ fn failing<T>(nth: u32, act: impl FnOnce() -> T) -> (T, bool) {
 
 /// A writer without its thread, in a folder that goes with it.
 pub(crate) struct Bench {
-    pub(crate) desk: Desk,
+    pub(crate) writer: WriteLoop,
     pub(crate) folder: PathBuf,
 }
 
@@ -72,11 +71,11 @@ impl Bench {
         fs::create_dir(&folder).unwrap();
         let timeout = std::time::Duration::from_secs(5);
         let source = Source::prepare(&folder.join("keys.db"), true, timeout).unwrap();
-        let desk = Desk {
+        let writer = WriteLoop {
             connection: source.writer().unwrap(),
-            bell: Arc::new(Bell::default()),
+            on_commit: Box::new(|| {}),
         };
-        Self { desk, folder }
+        Self { writer, folder }
     }
 
     fn keep_all(&mut self, commits: Vec<Commit>) -> Vec<Result<Revision, CommitError>> {
@@ -87,7 +86,7 @@ impl Bench {
                 (Task::Commit(Box::new(commit), answer), answered)
             })
             .unzip();
-        self.desk.do_all(tasks);
+        self.writer.do_all(tasks);
         let answers = answers.into_iter();
         answers
             .map(|mut a| a.try_recv().unwrap().unwrap())
@@ -100,12 +99,12 @@ impl Bench {
 
     pub(crate) fn merge(&mut self, batch: Vec<Usage>) -> Result<(), StoreError> {
         let (answer, mut answered) = oneshot::channel();
-        self.desk.do_all(vec![Task::Usage(batch, answer)]);
+        self.writer.do_all(vec![Task::Usage(batch, answer)]);
         answered.try_recv().unwrap().unwrap()
     }
 
     fn whole(&self) -> String {
-        whole(&self.desk.connection)
+        whole(&self.writer.connection)
     }
 }
 
@@ -136,7 +135,11 @@ pub(crate) fn commit(change: Change) -> Commit {
     let mut event = AuditEntry::new(Action::KeyUpdated, &Context::new(admin, context().now));
     event.team = Some(home().team);
     event.credential = Some(credentials()[0]);
-    Commit { change, event }
+    Commit {
+        change,
+        authority: Authority::System,
+        event,
+    }
 }
 
 /// One commit of each kind, in an order in which each can be kept.
@@ -182,7 +185,7 @@ pub(crate) fn commits() -> Vec<Commit> {
         },
         Change::Revoke {
             target: target.clone(),
-            close: true,
+            block: true,
         },
         Change::Restore { target },
         Change::ImportLegacy {
@@ -261,8 +264,8 @@ fn a_fault_after_commit_is_no_reason_to_keep_it_twice() {
         }
     }
     assert_eq!(kept, Some(Conflict::IdTaken), "the second try is told");
-    let changes = feed::changes(&bench.desk.connection, Revision::ZERO, 9).unwrap();
-    assert_eq!(changes.head, Revision::new(1));
+    let changes = feed::changes(&bench.writer.connection, Revision::ZERO, 9).unwrap();
+    assert_eq!(changes.last_revision, Revision::new(1));
 }
 
 #[test]
@@ -277,8 +280,8 @@ fn what_fails_in_company_fails_alone() {
         };
         let company = vec![create(1), create(2), create(1), create(3)];
         let (answers, fired) = failing(nth, || bench.keep_all(company));
-        let changes = feed::changes(&bench.desk.connection, Revision::ZERO, 9).unwrap();
-        check(&bench.desk.connection).unwrap();
+        let changes = feed::changes(&bench.writer.connection, Revision::ZERO, 9).unwrap();
+        check(&bench.writer.connection).unwrap();
         let failed = |answer: &&Result<_, _>| matches!(answer, Err(CommitError::Store(_)));
         let kept = answers.iter().filter(|answer| answer.is_ok()).count() as u64;
         let refused = answers
@@ -288,10 +291,10 @@ fn what_fails_in_company_fails_alone() {
             // The fault passed, and each was tried again by itself.
             0 => {
                 assert_eq!((kept, refused.count()), (3, 1), "{answers:?}");
-                assert_eq!(changes.head, Revision::new(3));
+                assert_eq!(changes.last_revision, Revision::new(3));
             }
             // At BEGIN or COMMIT all are told the same.
-            4 => assert!([0, 3].contains(&changes.head.get()), "{answers:?}"),
+            4 => assert!([0, 3].contains(&changes.last_revision.get()), "{answers:?}"),
             _ => panic!("some were told of others' faults: {answers:?}"),
         }
         if !fired {
@@ -319,7 +322,7 @@ fn whichever_statement_fails_usage_is_merged_once_or_not_at_all() {
         }
         if !fired {
             answer.unwrap();
-            let kept = usage::usage(&bench.desk.connection, &credentials()).unwrap();
+            let kept = usage::usage(&bench.writer.connection, &credentials()).unwrap();
             // Once here, and once where the answer was lost.
             assert!(kept.iter().all(|usage| usage.accepted == 2), "{kept:?}");
             return;
@@ -355,7 +358,7 @@ fn whichever_statement_fails_no_answer_is_a_part_of_one() {
     for commit in commits() {
         bench.keep(&commit).unwrap();
     }
-    let connection = &mut bench.desk.connection;
+    let connection = &mut bench.writer.connection;
     let team = || TeamId::new("acme").unwrap();
     let keys = KeyQuery {
         status: Some(StatusFilter::Active),
@@ -376,8 +379,8 @@ fn whichever_statement_fails_no_answer_is_a_part_of_one() {
         read_failing(connection, |c| {
             Ok(queries::namespaces(c, &NamespaceQuery::team(team()))?.items)
         }),
-        read_failing(connection, |c| queries::policy(c, &home())),
-        read_failing(connection, |c| queries::legacy_policy(c, &home())),
+        read_failing(connection, |c| queries::policy(c, Some(&home()))),
+        read_failing(connection, |c| queries::legacy_policy(c, Some(&home()))),
         read_failing(connection, |c| Ok(queries::audit(c, &audit)?.items)),
         read_failing(connection, |c| feed::changes(c, Revision::ZERO, 100)),
         read_failing(connection, |c| usage::usage(c, &credentials())),

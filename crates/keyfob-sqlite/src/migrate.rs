@@ -167,7 +167,7 @@ mod tests {
         let now = context().now;
         let batch = credentials().map(|id| Usage::accepted(id, now)).to_vec();
         bench.merge(batch).unwrap();
-        let connection = &bench.desk.connection;
+        let connection = &bench.writer.connection;
         let version = embedded::migrations::runner().get_migrations().len();
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("golden");
         let file = folder.join(format!("schema-{version}.sql"));

@@ -7,7 +7,7 @@ use keyfob::{
     audit::{Action, AuditEntry},
     block_on,
     key::KeyDigest,
-    manage::{Labels, Status},
+    manage::{Authority, Labels, Status},
     name::{KeyName, NamespaceId, TeamId, UserId},
     store::{
         Change, Commit, CommitError, Conflict, KeyQuery, KeyRecord, Limits, Revision, StatusFilter,
@@ -77,7 +77,11 @@ pub(crate) fn digest(digit: char) -> KeyDigest {
 
 fn commit(change: Change) -> Commit {
     let event = AuditEntry::new(Action::KeyUpdated, &context());
-    Commit { change, event }
+    Commit {
+        change,
+        authority: Authority::System,
+        event,
+    }
 }
 
 fn creation(of: u64) -> Commit {
@@ -87,9 +91,9 @@ fn creation(of: u64) -> Commit {
     })
 }
 
-fn cut(of: u64, close: bool) -> Commit {
+fn cut(of: u64, block: bool) -> Commit {
     let target = Target::Owner(home().team, person(of));
-    commit(Change::Revoke { target, close })
+    commit(Change::Revoke { target, block })
 }
 
 /// A rotation of the key as it was made, so that no second one can follow the first.

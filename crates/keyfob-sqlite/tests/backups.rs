@@ -14,6 +14,7 @@ use std::{
 use keyfob::{
     KeyStore, block_on,
     gateway::{FollowError, Index, IndexError},
+    key::Peppers,
     store::Revision,
 };
 use keyfob_sqlite::{BackupError, SqliteStore};
@@ -47,9 +48,9 @@ fn a_copy_that_is_made_during_writes_is_of_one_moment() {
             // The trail to the head, and nothing but what it tells of.
             block_on(copy.check()).unwrap();
             let changes = block_on(copy.changes(Revision::ZERO, usize::MAX)).unwrap();
-            assert_eq!(changes.entries.len() as u64, changes.head.get());
-            assert!(before <= changes.head, "an older moment");
-            heads.push(changes.head);
+            assert_eq!(changes.entries.len() as u64, changes.last_revision.get());
+            assert!(before <= changes.last_revision, "an older moment");
+            heads.push(changes.last_revision);
         }
         ended.store(true, Ordering::Relaxed);
         let made: u64 = writers.into_iter().map(|w| w.join().unwrap()).sum();
@@ -60,7 +61,9 @@ fn a_copy_that_is_made_during_writes_is_of_one_moment() {
 }
 
 fn head(store: &SqliteStore) -> Revision {
-    block_on(store.changes(Revision::ZERO, 1)).unwrap().head
+    block_on(store.changes(Revision::ZERO, 1))
+        .unwrap()
+        .last_revision
 }
 
 #[test]
@@ -71,22 +74,22 @@ fn an_index_notices_that_a_backup_took_the_stores_place() {
     let (_, info) = create(&first, "alice", "laptop").unwrap();
     block_on(first.store().backup(&copy)).unwrap();
     block_on(first.revoke(&play::system(), &play::home(), info.id)).unwrap();
-    let index = Index::new();
-    block_on(index.follow(first.store())).unwrap();
+    let index = Index::new(play::format(), Peppers::none());
+    block_on(index.follow(first.store(), play::now())).unwrap();
     drop(first);
 
     fs::copy(&copy, &path).unwrap();
     let restored = keyring(&path);
     block_on(restored.store().check()).unwrap();
-    let followed = block_on(index.follow(restored.store()));
+    let followed = block_on(index.follow(restored.store(), play::now()));
     let error = followed.unwrap_err();
     assert!(
         matches!(&error, FollowError::Index(IndexError::Regressed { .. })),
         "{error:?}"
     );
-    let anew = Index::new();
+    let anew = Index::new(play::format(), Peppers::none());
     assert_eq!(
-        block_on(anew.follow(restored.store())).unwrap(),
+        block_on(anew.follow(restored.store(), play::now())).unwrap(),
         Revision::new(1)
     );
 }

@@ -17,7 +17,7 @@ fn population(path: &Path) -> Connection {
     block_on(keyring.revoke(&system(), &home(), revoked.id)).unwrap();
     let (_, deleted) = create(&keyring, "alice", "deleted").unwrap();
     block_on(keyring.delete(&system(), &home(), deleted.id)).unwrap();
-    block_on(keyring.remove_member(&system(), &home().team, &user("bob"))).unwrap();
+    block_on(keyring.remove_member(&system(), home().team, user("bob"))).unwrap();
     drop(keyring);
     let connection = Connection::open(path).unwrap();
     connection
@@ -35,7 +35,7 @@ fn the_database_holds_the_contract_by_itself() {
         // Nothing comes back.
         "UPDATE keys SET status = 'active', revocation = NULL WHERE name = 'revoked'",
         "UPDATE keys SET status = 'revoked' WHERE name = 'live'",
-        "UPDATE cutoffs SET cut = 1",
+        "UPDATE cutoffs SET up_to = 1",
         "DELETE FROM cutoffs",
         "DELETE FROM deleted_keys",
         "UPDATE deleted_keys SET id = randomblob(16)",
@@ -54,7 +54,7 @@ fn the_database_holds_the_contract_by_itself() {
         "UPDATE head SET revision = revision + 2",
         "UPDATE head SET revision = revision - 1",
         "DELETE FROM head",
-        "INSERT INTO head VALUES (2, 0, zeroblob(32))",
+        "INSERT INTO head VALUES (2, 0, zeroblob(32), NULL)",
         "UPDATE keys SET revision = 99 WHERE name = 'live'",
         // Nothing is of another kind.
         "UPDATE keys SET expires_at = 'never', revision = 6 WHERE name = 'live'",
@@ -117,6 +117,7 @@ fn a_row_that_cannot_be_read_is_an_error_and_no_key() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.db");
     let connection = population(&path);
+    let keyring = keyring(&path);
     connection
         .execute_batch(
             "DROP TRIGGER keys_do_not_move;
@@ -124,7 +125,6 @@ fn a_row_that_cannot_be_read_is_an_error_and_no_key() {
         )
         .unwrap();
     drop(connection);
-    let keyring = keyring(&path);
     let listed = block_on(keyring.list(&keyfob::store::KeyQuery::namespace(&home())));
     assert!(listed.is_err(), "{listed:?}");
     let feed = block_on(keyring.store().changes(keyfob::store::Revision::ZERO, 100));

@@ -311,6 +311,7 @@ fn creation(n: u8) -> keyfob::store::Commit {
         revision: Revision::ZERO,
     };
     Commit {
+        authority: keyfob::manage::Authority::System,
         event: AuditEntry::new(Action::KeyCreated, &context),
         change: Change::CreateKey {
             record,

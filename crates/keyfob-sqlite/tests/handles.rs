@@ -11,14 +11,14 @@ use std::{
 };
 
 use keyfob::{
-    KeyStore, Keyring, block_on,
+    KeyStore, block_on,
     gateway::Usage,
     key::CredentialId,
     manage,
     store::{KeyQuery, Revision},
 };
 use keyfob_sqlite::SqliteStore;
-use play::{Process, create, format, home, keyring, new_key, now, say, system, told};
+use play::{Process, create, home, keyring, new_key, now, over, say, system, told};
 
 #[test]
 fn a_store_can_be_shared_and_sent() {
@@ -30,10 +30,10 @@ fn a_store_can_be_shared_and_sent() {
     let path = folder.path().join("keys.db");
     let store = SqliteStore::open(&path).unwrap();
     is_shared(&store);
-    block_on(is_sent(store.watch().changed(Duration::ZERO)));
+    block_on(is_sent(store.wait_for_change(Revision::new(1)))).unwrap();
     block_on(is_sent(store.check())).unwrap();
     block_on(is_sent(store.backup(&folder.path().join("copy.db")))).unwrap();
-    let keyring = Keyring::new(store.clone(), format());
+    let keyring = over(store.clone());
     drop(store);
     let context = system();
     block_on(is_sent(
@@ -68,8 +68,8 @@ fn a_future_that_is_dropped_is_kept_whole_or_not_at_all() {
     create(&keyring, "alice", "last").unwrap();
     block_on(keyring.store().check()).unwrap();
     let changes = block_on(keyring.store().changes(Revision::ZERO, 1000)).unwrap();
-    assert_eq!(changes.entries.len() as u64, changes.head.get());
-    let kept = changes.head.get();
+    assert_eq!(changes.entries.len() as u64, changes.last_revision.get());
+    let kept = changes.last_revision.get();
     assert!((1..=begun + 1).contains(&kept), "{kept} of {begun}");
 }
 
@@ -93,7 +93,7 @@ fn a_writer_that_waits_for_another_process_holds_up_nobody() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.db");
     let hasty = SqliteStore::options().with_busy_timeout(Duration::from_millis(300));
-    let keyring = Keyring::new(hasty.open(&path).unwrap(), format());
+    let keyring = over(hasty.open(&path).unwrap());
     let (_, info) = create(&keyring, "alice", "laptop").unwrap();
     let other = rusqlite::Connection::open(&path).unwrap();
     other.execute_batch("BEGIN IMMEDIATE").unwrap();
@@ -141,7 +141,7 @@ fn many_commits_at_once_are_kept_in_one_order() {
     });
     block_on(keyring.store().check()).unwrap();
     let changes = block_on(keyring.store().changes(Revision::ZERO, 1000)).unwrap();
-    assert_eq!(changes.head, Revision::new(400));
+    assert_eq!(changes.last_revision, Revision::new(400));
     let credentials: Vec<CredentialId> = changes
         .entries
         .iter()
@@ -176,12 +176,11 @@ fn part_of_one_that_opens_and_drops() {
     for n in 0..10 {
         let keyring = keyring(Path::new(&path));
         create(&keyring, "alice", &format!("{n}")).unwrap();
-        let mut watch = keyring.store().watch();
-        block_on(watch.changed(Duration::ZERO));
+        block_on(keyring.store().wait_for_change(Revision::ZERO)).unwrap();
         let other = keyring.store().clone();
         assert!(all().0 >= before.0 + 4, "a writer, readers, a watcher");
         drop(keyring);
-        create(&Keyring::new(other, format()), "alice", &format!("{n} too")).unwrap();
+        create(&over(other), "alice", &format!("{n} too")).unwrap();
     }
     assert_eq!(all(), before);
     // The log went with the last connection.

@@ -6,10 +6,11 @@ use std::{
     collections::{BTreeMap, BTreeSet},
     path::Path,
     thread,
+    time::Duration,
 };
 
 use keyfob::{
-    KeyId, KeyStore, Keyring, Owner,
+    KeyId, KeyStore, Owner,
     audit::{Action, AuditEvent},
     block_on,
     key::CredentialId,
@@ -17,7 +18,7 @@ use keyfob::{
     store::{AuditQuery, Item, KeyQuery, Revision},
 };
 use keyfob_sqlite::SqliteStore;
-use play::{Process, count, create, home, keyring, say, system, told, user};
+use play::{Opened, Process, count, create, home, keyring, say, system, told, user};
 
 /// How often a process is killed; as often as `KEYFOB_KILLS` says.
 fn kills() -> usize {
@@ -99,7 +100,7 @@ fn whatever_was_acknowledged_before_a_kill_is_there_and_nothing_is_half() {
     let mut lost_answers = 0;
     for kill in 0..kills() {
         let before = block_on(SqliteStore::open(&path).unwrap().changes(Revision::ZERO, 1));
-        let before = before.unwrap().head.get();
+        let before = before.unwrap().last_revision.get();
         let mut process = Process::start("part_of_one_that_is_killed", &words);
         let mut lines = Vec::new();
         for _ in 0..kill * 7 % 41 {
@@ -155,24 +156,21 @@ fn part_of_one_that_is_killed() {
 }
 
 /// Changes without end, each said once it is acknowledged.
-fn burst(keyring: &Keyring<SqliteStore>, thread: u32) {
+fn burst(keyring: &Opened, thread: u32) {
     let whoever = format!("user {} {thread}", std::process::id());
-    let rotation = Rotation {
-        grace_seconds: 60,
-        renew: None,
-    };
+    let rotation = Rotation::new().with_grace(Duration::from_mins(1));
     for n in 0_u32.. {
         let (_, info) = create(keyring, &whoever, &format!("{whoever} {n}")).unwrap();
         say(format_args!("{} {} done", info.revision, info.id));
         let rotated = block_on(keyring.rotate(&system(), &home(), info.id, rotation, None));
-        let (_, info) = rotated.unwrap();
+        let info = rotated.unwrap().info;
         say(format_args!("{} {} done", info.revision, info.id));
         if n % 3 == 0 {
             block_on(keyring.delete(&system(), &home(), info.id)).unwrap();
         }
         if n % 5 == 0 {
             let leaver = user(&format!("leaver {thread} {n}"));
-            block_on(keyring.remove_member(&system(), &home().team, &leaver)).unwrap();
+            block_on(keyring.remove_member(&system(), home().team, leaver)).unwrap();
         }
     }
 }

@@ -247,7 +247,7 @@ fn change(step: &Step, context: &Context, state: &StoreState) -> Change {
         },
         16..=17 => Change::Revoke {
             target: target(step),
-            close: step.flag,
+            block: step.flag,
         },
         18..=19 => Change::Restore {
             target: target(step),
@@ -329,6 +329,7 @@ impl Pair {
         self.now += i64::from(step.seconds);
         let context = context(step, Timestamp::from_unix(self.now));
         let commit = Commit {
+            authority: keyfob::manage::Authority::System,
             change: change(step, &context, &self.state),
             event: event(step, &context),
         };
@@ -396,10 +397,10 @@ impl Pair {
     fn compare_lists(&self) {
         for at in 0..5 {
             let tenant = place(at);
-            let policy = block_on(self.store.policy(&tenant)).unwrap();
-            assert_eq!(policy, self.state.policy(&tenant));
-            let policy = block_on(self.store.legacy_policy(&tenant)).unwrap();
-            assert_eq!(policy, self.state.legacy_policy(&tenant));
+            let policy = block_on(self.store.policy(Some(&tenant))).unwrap();
+            assert_eq!(policy, self.state.policy(Some(&tenant)));
+            let policy = block_on(self.store.legacy_policy(Some(&tenant))).unwrap();
+            assert_eq!(policy, self.state.legacy_policy(Some(&tenant)));
         }
         let everywhere = || [None].into_iter().chain((0..5).map(Some));
         for (at, limit) in everywhere().flat_map(|at| [(at, 1), (at, 100)]) {

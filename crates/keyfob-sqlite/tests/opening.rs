@@ -10,7 +10,9 @@ use play::{Process, create, keyring, say, told};
 use rusqlite::Connection;
 
 fn head(store: &SqliteStore) -> Revision {
-    block_on(store.changes(Revision::ZERO, 1)).unwrap().head
+    block_on(store.changes(Revision::ZERO, 1))
+        .unwrap()
+        .last_revision
 }
 
 #[test]

@@ -3,85 +3,105 @@
 mod play;
 
 use std::{
+    fs,
     path::Path,
+    pin::pin,
+    sync::mpsc,
+    task::{Context, Waker},
     thread,
     time::{Duration, Instant},
 };
 
-use keyfob::{KeyStore, block_on, store::Revision};
+use keyfob::{
+    KeyStore, block_on,
+    store::{Revision, StoreError},
+};
+use keyfob_sqlite::SqliteStore;
 use play::{Process, create, keyring, say, told};
 
+/// Longer than any wait here takes, unless it hangs.
 const LONG: Duration = Duration::from_mins(1);
 
+/// The outcome of a wait; none if it is still waiting after `at_most`.
+fn wait(store: &SqliteStore, after: u64, at_most: Duration) -> Option<Result<bool, StoreError>> {
+    let (tell, told) = mpsc::channel();
+    let store = store.clone();
+    thread::spawn(move || {
+        let _ = tell.send(block_on(store.wait_for_change(Revision::new(after))));
+    });
+    told.recv_timeout(at_most).ok()
+}
+
+fn is_told(store: &SqliteStore, after: u64, at_most: Duration) -> bool {
+    wait(store, after, at_most).is_some_and(|outcome| outcome.unwrap())
+}
+
 #[test]
-fn a_change_of_the_process_is_told_at_once() {
+fn a_commit_of_this_process_ends_a_wait_at_once() {
     let folder = tempfile::tempdir().unwrap();
     let keyring = keyring(&folder.path().join("keys.db"));
-    let mut watch = keyring.store().watch();
     create(&keyring, "alice", "before").unwrap();
-    block_on(watch.changed(LONG));
+    assert!(is_told(keyring.store(), 0, LONG), "it is there already");
     thread::scope(|scope| {
         scope.spawn(|| {
             thread::sleep(Duration::from_millis(100));
             create(&keyring, "alice", "meanwhile").unwrap();
         });
         let start = Instant::now();
-        block_on(watch.changed(LONG));
+        assert!(is_told(keyring.store(), 1, LONG));
         assert!(start.elapsed() >= Duration::from_millis(50), "too soon");
     });
-    let changes = block_on(keyring.store().changes(Revision::ZERO, 10)).unwrap();
-    assert_eq!(changes.head, Revision::new(2));
 }
 
 #[test]
-fn the_time_ends_a_wait() {
-    let folder = tempfile::tempdir().unwrap();
-    let keyring = keyring(&folder.path().join("keys.db"));
-    let mut watch = keyring.store().watch();
-    for _ in 0..2 {
-        let start = Instant::now();
-        block_on(watch.changed(Duration::from_millis(120)));
-        assert!(start.elapsed() >= Duration::from_millis(120));
-        assert!(start.elapsed() < LONG);
-    }
-    block_on(watch.changed(Duration::ZERO));
-}
-
-#[test]
-fn usage_is_no_change() {
+fn a_wait_goes_on_while_nothing_changes() {
     let folder = tempfile::tempdir().unwrap();
     let keyring = keyring(&folder.path().join("keys.db"));
     let (_, info) = create(&keyring, "alice", "laptop").unwrap();
-    let mut watch = keyring.store().watch();
     let usage =
         keyfob::gateway::Usage::accepted(keyfob::key::CredentialId::Key(info.id), play::now());
-    block_on(keyring.store().record_usage(&[usage])).unwrap();
-    let start = Instant::now();
-    block_on(watch.changed(Duration::from_millis(200)));
-    assert!(
-        start.elapsed() >= Duration::from_millis(200),
-        "told of usage"
-    );
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(50));
+            block_on(keyring.store().record_usage(&[usage])).unwrap();
+        });
+        // Usage is no change.
+        assert!(wait(keyring.store(), 1, Duration::from_millis(250)).is_none());
+    });
+    create(&keyring, "alice", "another").unwrap();
+    assert!(is_told(keyring.store(), 1, LONG));
 }
 
 #[test]
-fn many_watches_are_told_of_every_change() {
+fn a_dropped_wait_is_cancelled() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.db");
+    let store = SqliteStore::open(&path).unwrap();
+    let mut context = Context::from_waker(Waker::noop());
+    for _ in 0..100 {
+        let mut future = pin!(store.wait_for_change(Revision::ZERO));
+        assert!(future.as_mut().poll(&mut context).is_pending());
+    }
+    create(&keyring(&path), "alice", "laptop").unwrap();
+    assert!(is_told(&store, 0, LONG));
+}
+
+#[test]
+fn many_waits_are_told_of_every_change() {
     let folder = tempfile::tempdir().unwrap();
     let keyring = keyring(&folder.path().join("keys.db"));
     thread::scope(|scope| {
         for _ in 0..4 {
             let store = keyring.store().clone();
             scope.spawn(move || {
-                let mut watch = store.watch();
                 let mut seen = Revision::ZERO;
                 while seen < Revision::new(50) {
+                    let start = Instant::now();
+                    assert!(block_on(store.wait_for_change(seen)).unwrap());
+                    assert!(start.elapsed() < LONG, "not told");
                     let changes = block_on(store.changes(seen, 1000)).unwrap();
+                    assert!(changes.next_after > seen, "told of nothing");
                     seen = changes.next_after;
-                    if seen < Revision::new(50) {
-                        let start = Instant::now();
-                        block_on(watch.changed(LONG));
-                        assert!(start.elapsed() < LONG, "not told");
-                    }
                 }
             });
         }
@@ -92,11 +112,10 @@ fn many_watches_are_told_of_every_change() {
 }
 
 #[test]
-fn a_change_of_another_process_is_told() {
+fn a_commit_of_another_process_ends_a_wait() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.db");
     let store = keyring(&path).store().clone();
-    let mut watch = store.watch();
     let words = [("PLAY_PATH", path.to_str().unwrap())];
     let mut other = Process::start("part_of_one_that_creates_when_told", &words);
     assert_eq!(other.heard().as_deref(), Some("ready"));
@@ -104,19 +123,17 @@ fn a_change_of_another_process_is_told() {
     for n in 1..=20 {
         other.tell("create");
         let start = Instant::now();
-        block_on(watch.changed(LONG));
+        assert!(is_told(&store, n - 1, LONG));
         slowest = slowest.max(start.elapsed());
-        let head = block_on(store.changes(Revision::ZERO, 1)).unwrap().head;
-        assert_eq!(head, Revision::new(n));
+        let changes = block_on(store.changes(Revision::ZERO, 1)).unwrap();
+        assert_eq!(changes.last_revision, Revision::new(n));
     }
     assert!(slowest < LONG / 2, "told after {slowest:?}");
-    // Also what happened while nobody waited.
+    // A commit that was kept while nobody waited ends the next wait too.
     other.tell("create");
     assert_eq!(other.heard().as_deref(), Some("created"));
     drop(other);
-    let start = Instant::now();
-    block_on(watch.changed(LONG));
-    assert!(start.elapsed() < LONG / 2);
+    assert!(is_told(&store, 20, LONG / 2));
 }
 
 #[test]
@@ -135,15 +152,26 @@ fn part_of_one_that_creates_when_told() {
     }
 }
 
+/// A follower that is not told of this would show revoked keys as valid.
 #[test]
-fn a_watch_that_outlives_its_store_still_ends() {
+fn a_store_that_cannot_be_read_ends_a_wait_with_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.db");
-    let mut watch = keyring(&path).store().watch();
+    let store = SqliteStore::open(&path).unwrap();
     let start = Instant::now();
-    block_on(watch.changed(Duration::from_millis(100)));
-    assert!(start.elapsed() >= Duration::from_millis(100));
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            thread::sleep(Duration::from_millis(100));
+            fs::rename(&path, folder.path().join("moved.db")).unwrap();
+        });
+        let outcome = wait(&store, 0, LONG).expect("the wait hangs");
+        assert!(outcome.unwrap_err().is_definite());
+    });
+    assert!(start.elapsed() < LONG / 2);
+    let outcome = wait(&store, 0, LONG).expect("the next wait hangs");
+    outcome.unwrap_err();
+    // Once the file is back, it can be waited for again.
+    fs::rename(folder.path().join("moved.db"), &path).unwrap();
     create(&keyring(&path), "alice", "laptop").unwrap();
-    block_on(watch.changed(LONG));
-    assert!(start.elapsed() < LONG / 2, "not told by another store");
+    assert!(is_told(&store, 0, LONG));
 }

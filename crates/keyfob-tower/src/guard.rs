@@ -40,14 +40,16 @@ use crate::{
 #[must_use]
 pub struct Guard {
     pub(crate) verifier: Verifier,
-    pub(crate) clock: Arc<dyn Fn() -> Timestamp + Send + Sync>,
-    pub(crate) respond: Arc<dyn Fn(&Refusal) -> Response<Bytes> + Send + Sync>,
+    pub(crate) clock: Arc<Clock>,
+    pub(crate) respond: Arc<Respond>,
     pub(crate) throttle: Option<Arc<Throttle>>,
     pub(crate) challenges: [HeaderValue; 2],
     pub(crate) retry_after: HeaderValue,
-    pub(crate) grpc: bool,
+    pub(crate) grpc_http_200: bool,
 }
 
+pub(crate) type Clock = dyn Fn() -> Timestamp + Send + Sync;
+pub(crate) type Respond = dyn Fn(&Refusal) -> Response<Bytes> + Send + Sync;
 pub(crate) type Throttle =
     dyn Fn(&Parts, Result<&Principal<'_>, &Denied>) -> Option<Duration> + Send + Sync;
 
@@ -63,7 +65,7 @@ impl Guard {
             throttle: None,
             challenges: challenges("keyfob"),
             retry_after: seconds(Duration::from_secs(1)),
-            grpc: false,
+            grpc_http_200: false,
         }
     }
 
@@ -85,7 +87,7 @@ impl Guard {
     }
 
     /// Makes the responses to refused requests with this function: their body, and headers of the
-    /// embedder's.
+    /// embedder's. It is not used for gRPC calls, whose refusals have no body.
     ///
     /// The guard then sets the status and the headers that belong to it (`WWW-Authenticate`,
     /// `Retry-After`, `Cache-Control`), and puts the [`Refusal`] into the response's extensions.
@@ -166,20 +168,20 @@ impl Guard {
         self
     }
 
-    /// Refuses gRPC calls (requests with the content type `application/grpc`) in the form of
-    /// gRPC: HTTP status 200, and `grpc-status` 16, 7, 3, 5, 8 or 14 for 401, 403, 400, 404, 429
-    /// or 503.
+    /// Gives refused gRPC calls the HTTP status 200, as the protocol of gRPC has it.
     ///
-    /// Without it a refused gRPC call is answered with the HTTP status, which gRPC clients
-    /// translate: 401 to `UNAUTHENTICATED`, 403 to `PERMISSION_DENIED`, 503 to `UNAVAILABLE`.
+    /// A gRPC call is a request with the content type `application/grpc`. With and without this
+    /// setting it is refused in the form of gRPC: no body, and `grpc-status` 16, 7, 3, 5, 8 or 14
+    /// for 401, 403, 400, 404, 429 or 503. Clients prefer that code to the HTTP status;
+    /// proxies and their metrics may want the 200.
     ///
     /// # Security
     ///
     /// Do not use it for a service that a proxy asks whether a request may pass (`auth_request`,
-    /// `forward_auth`, `ext_authz` over HTTP). Such a proxy passes the client's content type on
+    /// `forward_auth`, `ext_authz` over HTTP). Such a proxy passes the client's content type on,
     /// and lets the request pass on status 200.
-    pub fn with_grpc_status(mut self) -> Self {
-        self.grpc = true;
+    pub fn with_grpc_http_200(mut self) -> Self {
+        self.grpc_http_200 = true;
         self
     }
 
@@ -278,7 +280,7 @@ impl fmt::Debug for Guard {
             .field("challenges", &self.challenges)
             .field("retry_after", &self.retry_after)
             .field("throttle", &self.throttle.is_some())
-            .field("grpc", &self.grpc)
+            .field("grpc_http_200", &self.grpc_http_200)
             .finish_non_exhaustive()
     }
 }

@@ -18,8 +18,10 @@ pub(crate) enum Source {
     Credential,
     Path(Arc<Pattern>),
     Host(Arc<Domain>),
-    Function(Arc<dyn Fn(&Parts) -> Option<String> + Send + Sync>),
+    Function(Arc<Read>),
 }
+
+pub(crate) type Read = dyn Fn(&Parts) -> Option<String> + Send + Sync;
 
 impl Source {
     #[track_caller]

@@ -13,12 +13,15 @@ use crate::{guard::Guard, refusal::Refusal};
 impl Guard {
     /// The response to a refused request that had these headers.
     pub(crate) fn response(&self, refusal: Refusal, request: &HeaderMap) -> Response<Bytes> {
-        let mut response = if self.grpc && is_grpc(request) {
+        let is_grpc = is_grpc(request);
+        let mut response = if is_grpc {
             grpc_response(&refusal)
         } else {
-            let mut response = (self.respond)(&refusal);
-            *response.status_mut() = refusal.status();
-            response
+            (self.respond)(&refusal)
+        };
+        *response.status_mut() = match refusal.status() {
+            _ if is_grpc && self.grpc_http_200 => StatusCode::OK,
+            status => status,
         };
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -81,7 +84,7 @@ fn is_grpc(headers: &HeaderMap) -> bool {
     matches!(rest, Some([] | [b'+' | b';', ..]))
 }
 
-/// A gRPC response with trailers only: headers, status 200 and no body.
+/// A gRPC response with trailers only: headers and no body.
 fn grpc_response(refusal: &Refusal) -> Response<Bytes> {
     let (code, message) = match refusal.status() {
         StatusCode::BAD_REQUEST => ("3", "malformed request"),

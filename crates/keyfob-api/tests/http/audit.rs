@@ -53,14 +53,14 @@ async fn what_was_done_is_told_to_those_whom_it_concerns() {
     assert!(!all.to_string().contains("rival"));
     let event = &all["events"][2];
     assert_eq!(event["at"], "2025-12-19T10:31:00Z");
-    assert_eq!(event["actor"]["owner"]["id"], "ada");
+    assert_eq!(event["actor"]["owner"], "user:ada");
     assert_eq!(
         event["actor"]["credential"],
         admin.split_once(':').unwrap().0
     );
     assert_eq!(
-        (&event["credential"], &event["owner"]["id"]),
-        (&json!(id), &json!("bob"))
+        (&event["credential"], &event["owner"]),
+        (&json!(id), &json!("user:bob"))
     );
     assert_eq!(
         (&event["reason"], &event["namespace"]),

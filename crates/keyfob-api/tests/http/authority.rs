@@ -126,7 +126,7 @@ async fn every_role_makes_every_call_on_every_key_as_the_table_says() {
             };
             let keys = format!("/v2/functions/namespaces/{namespace}/keys");
             let answer = if method == "CREATE" {
-                let owner = json!({"type": "user", "id": user});
+                let owner = format!("user:{user}");
                 let body = json!({"name": "new", "owner": owner});
                 plane.ask(&alice, "POST", &keys, body).await
             } else {
@@ -204,7 +204,6 @@ async fn every_role_makes_every_other_call_as_the_table_says() {
 /// What no table says: every call of the document was gone through.
 #[test]
 fn every_documented_call_is_in_a_table_or_has_tests_of_its_own() {
-    use keyfob::MemoryStore;
     use keyfob_api::ControlPlane;
 
     let own_tests = [

@@ -3,7 +3,6 @@
 use std::{collections::BTreeSet, env, fs, path::Path};
 
 use axum::{body::Body, http::Request};
-use keyfob::MemoryStore;
 use keyfob_api::ControlPlane;
 use serde_json::{Value, json};
 

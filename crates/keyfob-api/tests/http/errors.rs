@@ -87,7 +87,7 @@ async fn what_does_not_fit_is_refused_with_its_field_and_never_repeated() {
         ),
         (
             format!("{{\"name\": \"a\", \"expires_at\": \"{secret}\"}}"),
-            "expires_at: not a time as in 2025-12-19T10:30:00Z (RFC 3339)",
+            "expires_at: must be a time in RFC 3339, as in 2025-12-19T10:30:00Z",
         ),
         (
             "{\"name\": \"a\", \"expires_in\": \"1h\", \"expires_at\": \"2026-01-01T00:00:00Z\"}"
@@ -111,7 +111,7 @@ async fn what_does_not_fit_is_refused_with_its_field_and_never_repeated() {
             "scopes: * means every scope, and must be the only one",
         ),
         (
-            "{\"name\": \"a\", \"owner\": {\"type\": \"user\", \"id\": \"\"}}".to_owned(),
+            "{\"name\": \"a\", \"owner\": \"user:\"}".to_owned(),
             "user is empty",
         ),
     ] {
@@ -131,7 +131,10 @@ async fn a_query_that_does_not_fit_is_refused() {
         ("limit=0", "limit: not a number from 1 to 1000"),
         ("limit=1001", "limit: not a number from 1 to 1000"),
         ("limit=x", "limit: not a number from 1 to 1000"),
-        ("cursor=x", "cursor: not one that was given out"),
+        (
+            "cursor=x",
+            "cursor: must be the cursor of an earlier page, as in c1f",
+        ),
         ("owner=alice", "owner: must be user:NAME or service:NAME"),
         ("owner=user:", "user is empty"),
         ("status=expired", "status: not active, disabled or revoked"),
@@ -147,8 +150,14 @@ async fn a_query_that_does_not_fit_is_refused() {
         assert_eq!(answer.refused(400, "bad_request"), message, "{query}");
     }
     for (query, message) in [
-        ("since=yesterday", "since: not a time as in 2025-12-19T10:30:00Z (RFC 3339)"),
-        ("until=1", "until: not a time as in 2025-12-19T10:30:00Z (RFC 3339)"),
+        (
+            "since=yesterday",
+            "since: must be a time in RFC 3339, as in 2025-12-19T10:30:00Z",
+        ),
+        (
+            "until=1",
+            "until: must be a time in RFC 3339, as in 2025-12-19T10:30:00Z",
+        ),
         (
             "key=x",
             "key: not the identifier of a key or of a legacy credential",

@@ -1,17 +1,20 @@
-//! A store in memory that fails when it is told to.
+//! A store that fails, or breaks its contract, when it is told to.
 
-use std::sync::atomic::{AtomicU8, Ordering};
+use std::sync::{
+    Arc,
+    atomic::{AtomicBool, AtomicU8, Ordering},
+};
 
 use keyfob::{
     KeyId, KeyStore, MemoryStore, Tenant,
     audit::AuditEvent,
     gateway::Usage,
-    key::CredentialId,
+    key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
-    manage::Policy,
+    manage::{Authority, Policy},
     store::{
         AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
-        NamespaceRecord, Page, Revision, StoreError,
+        NamespaceRecord, Page, Revision, StoreError, async_trait,
     },
 };
 
@@ -26,8 +29,12 @@ pub(crate) enum Fault {
     Unknown,
     /// The change feed cannot be read.
     Feed,
+    /// A change is kept, and nothing can be read or changed after it.
+    AfterCommit,
     /// Every call lets others go first.
     Slow,
+    /// The authority of a change is not checked.
+    NoAuthority,
 }
 
 #[derive(Debug, Default)]
@@ -43,30 +50,58 @@ impl Switch {
     }
 }
 
-#[derive(Debug, Default)]
 pub(crate) struct Failing {
-    inner: MemoryStore,
+    inner: Arc<dyn KeyStore>,
+    /// Whether the store says that other processes can change it.
+    shared: AtomicBool,
     pub(crate) fault: Switch,
 }
 
+impl Default for Failing {
+    fn default() -> Self {
+        Self::over(Arc::new(MemoryStore::new()))
+    }
+}
+
 impl Failing {
-    async fn reading(&self) -> Result<&MemoryStore, StoreError> {
+    pub(crate) fn over(inner: Arc<dyn KeyStore>) -> Self {
+        Self {
+            shared: AtomicBool::new(inner.is_shared()),
+            inner,
+            fault: Switch::default(),
+        }
+    }
+
+    pub(crate) fn shared(self) -> Self {
+        self.shared.store(true, Ordering::SeqCst);
+        self
+    }
+
+    async fn reading(&self) -> Result<&dyn KeyStore, StoreError> {
         if self.fault.is(Fault::Slow) {
             tokio::task::yield_now().await;
         }
         if self.fault.is(Fault::Definite) {
             Err(StoreError::definite("as it was told"))
         } else {
-            Ok(&self.inner)
+            Ok(&*self.inner)
         }
     }
 }
 
+#[async_trait]
 impl KeyStore for Failing {
     async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
-        let revision = self.reading().await?.commit(commit).await?;
+        let mut commit = commit.clone();
+        if self.fault.is(Fault::NoAuthority) {
+            commit.authority = Authority::System;
+        }
+        let revision = self.reading().await?.commit(&commit).await?;
         if self.fault.is(Fault::Unknown) {
             return Err(StoreError::unknown("as it was told").into());
+        }
+        if self.fault.is(Fault::AfterCommit) {
+            self.fault.store(Fault::Definite);
         }
         Ok(revision)
     }
@@ -90,11 +125,11 @@ impl KeyStore for Failing {
         self.reading().await?.namespaces(query).await
     }
 
-    async fn policy(&self, tenant: &Tenant) -> Result<Policy, StoreError> {
+    async fn policy(&self, tenant: Option<&Tenant>) -> Result<Policy, StoreError> {
         self.reading().await?.policy(tenant).await
     }
 
-    async fn legacy_policy(&self, tenant: &Tenant) -> Result<LegacyPolicy, StoreError> {
+    async fn legacy_policy(&self, tenant: Option<&Tenant>) -> Result<LegacyPolicy, StoreError> {
         self.reading().await?.legacy_policy(tenant).await
     }
 
@@ -107,6 +142,18 @@ impl KeyStore for Failing {
             return Err(StoreError::definite("as it was told"));
         }
         self.reading().await?.changes(after, limit).await
+    }
+
+    fn is_shared(&self) -> bool {
+        self.shared.load(Ordering::SeqCst)
+    }
+
+    async fn key_format(&self) -> Result<Option<KeyFormat>, StoreError> {
+        self.reading().await?.key_format().await
+    }
+
+    async fn record_key_format(&self, format: &KeyFormat) -> Result<KeyFormat, StoreError> {
+        self.reading().await?.record_key_format(format).await
     }
 
     async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {

@@ -9,7 +9,7 @@ use std::{
 };
 
 use axum::{body::Body, http::Request};
-use keyfob::{Actor, Owner, name::UserId};
+use keyfob::{Actor, name::UserId};
 use keyfob_api::{
     Authenticate, Authentication, Caller, ControlPlane, Limits, Right, Rights, Unauthenticated,
 };
@@ -21,13 +21,15 @@ use crate::{
 };
 
 const KEYS: &str = "/v2/functions/namespaces/fn-a/keys";
+const POLICY: &str = "/v2/functions/namespaces/fn-a/policy";
 
 #[tokio::test]
 async fn our_own_faults_are_never_the_callers() {
-    let plane = Fixture::over(Failing::default(), Limits::default());
+    let store = Arc::new(Failing::default());
+    let plane = Fixture::over(Arc::clone(&store), Limits::default());
     plane.key("acme", "fn-a", "bob", "his").await;
     let alice = plane.control_key("acme", "alice", Right::TeamAdmin).await;
-    let fault = &plane.keyring.store().fault;
+    let fault = &store.fault;
     fault.store(Fault::Definite);
     for (method, path, body) in [
         ("GET", KEYS, json!(null)),
@@ -73,8 +75,9 @@ async fn our_own_faults_are_never_the_callers() {
 }
 
 #[tokio::test]
-async fn an_index_that_is_not_ready_refuses_nobody_with_401() {
-    let plane = Fixture::new();
+async fn a_stale_index_refuses_nobody_with_401() {
+    let plane = Fixture::over(Failing::default().shared(), Limits::default());
+    plane.pass(11);
     let token =
         "dof_v1_00000000000000000000000000000000:dof_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI";
     let answer = plane.ask(token, "GET", "/v1/caller", ()).await;
@@ -87,6 +90,79 @@ async fn an_index_that_is_not_ready_refuses_nobody_with_401() {
         .send(request.unwrap())
         .await
         .refused(503, "service_unavailable");
+}
+
+/// After a change is kept, whatever fails, the answer does not say that nothing was changed.
+#[tokio::test]
+async fn a_failure_after_a_change_is_never_reported_as_no_change() {
+    let made = "the change is kept, but not yet in force in this process; try again";
+    let partly = "failed after a part of it was done; send the same request again";
+    for (method, path, body, idempotent, expected) in [
+        ("POST", KEYS, json!({"name": "x"}), false, Ok(201)),
+        ("POST", KEYS, json!({"name": "x"}), true, Ok(201)),
+        ("PUT", "{one}", json!({"name": "x"}), false, Err(made)),
+        ("POST", "{one}/disable", json!({}), false, Err(made)),
+        ("POST", "{one}/revoke", json!({}), false, Err(made)),
+        ("POST", "{one}/rotate", json!({}), false, Ok(200)),
+        // The marks of the creation are removed first.
+        ("POST", "{marked}/rotate", json!({}), false, Err(made)),
+        ("DELETE", "{one}", json!(null), false, Err(made)),
+        ("PUT", POLICY, json!({}), false, Err(made)),
+    ] {
+        let store = Arc::new(Failing::default());
+        let plane = Fixture::over(Arc::clone(&store), Limits::default());
+        let (_, info) = plane.key("acme", "fn-a", "bob", "his").await;
+        let alice = plane.control_key("acme", "alice", Right::TeamAdmin).await;
+        let send = async |method: &str, path: &str, body: &serde_json::Value, idempotent| {
+            let request = Request::builder()
+                .method(method)
+                .uri(path)
+                .header("authorization", format!("Bearer {alice}"))
+                .header("content-type", "application/json");
+            let request = match idempotent {
+                true => request.header("idempotency-key", "one"),
+                false => request,
+            };
+            let request = request.body(Body::from(body.to_string()));
+            plane.send(request.unwrap()).await
+        };
+        let one = format!("{KEYS}/{}", plane.keyring.format().key_id(info.id));
+        let marked = send("POST", KEYS, &json!({"name": "marked"}), true).await;
+        let marked = marked.expect(201)["access_key"]["id"].take();
+        let marked = format!("{KEYS}/{}", marked.as_str().unwrap());
+        if idempotent {
+            let delete = plane.ask(&alice, "DELETE", &marked, ()).await;
+            delete.expect(200);
+        }
+        store.fault.store(Fault::AfterCommit);
+        let path = path.replace("{one}", &one).replace("{marked}", &marked);
+        let answer = send(method, &path, &body, idempotent).await;
+        match expected {
+            Ok(status) => drop(answer.expect(status)),
+            Err(message) => {
+                assert_eq!(
+                    answer.refused(503, "service_unavailable"),
+                    message,
+                    "{path}"
+                );
+            }
+        }
+    }
+    // Names are not unique: what another process did is looked for after the creation.
+    let store = Arc::new(Failing::default());
+    let plane = Fixture::over(Arc::clone(&store), Limits::default());
+    plane.key("acme", "fn-a", "bob", "his").await;
+    let alice = plane.control_key("acme", "alice", Right::TeamAdmin).await;
+    let policy = plane.ask(&alice, "PUT", POLICY, json!({"unique_names": false}));
+    policy.await.expect(200);
+    store.fault.store(Fault::AfterCommit);
+    let request = Request::post(KEYS)
+        .header("authorization", format!("Bearer {alice}"))
+        .header("content-type", "application/json")
+        .header("idempotency-key", "one")
+        .body(Body::from(json!({"name": "x"}).to_string()));
+    let message = plane.send(request.unwrap()).await;
+    assert_eq!(message.refused(503, "service_unavailable"), partly);
 }
 
 /// Lets in whoever says who they are, takes its time, or fails.
@@ -114,15 +190,8 @@ impl Authenticate for Careless {
             let team =
                 keyfob::name::TeamId::new("acme").map_err(|_| Unauthenticated::Refused("team"))?;
             let user = UserId::new(name).map_err(|_| Unauthenticated::Refused("name"))?;
-            let actor = Actor {
-                owner: Some(Owner::User(user)),
-                credential: None,
-            };
-            Ok(Caller::new(
-                actor,
-                team,
-                Rights::new([Right::FunctionAdmin]),
-            ))
+            let rights = Rights::new([Right::FunctionAdmin]);
+            Ok(Caller::new(Actor::user(user), team, rights))
         })
     }
 }
@@ -151,10 +220,7 @@ async fn others_can_authenticate_and_their_faults_are_bounded() {
     };
     let router = build(false, &panics);
     let caller = Answer::of(&router, ask(Some("alice"))).await.expect(200);
-    assert_eq!(
-        caller["actor"]["owner"],
-        json!("user:alice")
-    );
+    assert_eq!(caller["actor"]["owner"], "user:alice");
     Answer::of(&router, ask(None))
         .await
         .refused(401, "unauthorized");

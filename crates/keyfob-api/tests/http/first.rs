@@ -1,7 +1,7 @@
 //! Where a service's credentials begin.
 
 use keyfob::{
-    Actor, Context, Expiry, Owner,
+    Context, Expiry, Owner,
     name::{TeamId, UserId},
 };
 use keyfob_api::{Right, first_credential};
@@ -21,7 +21,7 @@ fn credential(made: &Value) -> String {
 #[tokio::test]
 async fn the_first_credential_is_where_all_others_come_from() {
     let plane = Fixture::new();
-    let context = Context::new(Actor::system(), plane.now());
+    let context = Context::system(plane.now());
     let owner = || Owner::User(UserId::new("olga").unwrap());
     let first = first_credential(
         &plane.keyring,
@@ -31,7 +31,7 @@ async fn the_first_credential_is_where_all_others_come_from() {
         Right::Operator,
         Expiry::Never,
     );
-    let (first, info) = first.await.unwrap();
+    let (first, info) = first.await.unwrap().into_parts();
     let team = TeamId::new("ops").unwrap();
     let second = first_credential(
         &plane.keyring,

@@ -1,4 +1,4 @@
-//! A control plane with people of two teams, and a way to ask it.
+//! A control plane over a store, a test clock, and a way to send requests.
 
 use std::sync::{
     Arc,
@@ -12,9 +12,8 @@ use axum::{
 };
 use http_body_util::BodyExt as _;
 use keyfob::{
-    Actor, Context, IssuedKey, KeyInfo, KeyStore, Keyring, MemoryStore, NewKey, Owner, Scopes,
-    Tenant, Timestamp, Verifier,
-    gateway::Index,
+    Context, IssuedKey, KeyInfo, KeyStore, Keyring, MemoryStore, NewKey, Owner, Scopes, Tenant,
+    Timestamp, Verifier, block_on,
     key::KeyFormat,
     name::{KeyName, NamespaceId, Scope, TeamId, UserId},
 };
@@ -25,10 +24,10 @@ use tower::ServiceExt as _;
 /// 2025-12-19T10:30:00Z
 pub(crate) const NOW: i64 = 1_766_140_200;
 
-/// A control plane, and the keyring behind it.
-pub(crate) struct Fixture<S = MemoryStore> {
+/// A control plane, and its keyring.
+pub(crate) struct Fixture {
     pub(crate) router: Router,
-    pub(crate) keyring: Arc<Keyring<S>>,
+    pub(crate) keyring: Arc<Keyring>,
     pub(crate) verifier: Verifier,
     clock: Arc<AtomicI64>,
 }
@@ -41,18 +40,22 @@ impl Fixture {
     pub(crate) fn with_limits(limits: Limits) -> Self {
         Self::over(MemoryStore::new(), limits)
     }
-}
 
-impl<S: KeyStore + 'static> Fixture {
-    pub(crate) fn over(store: S, limits: Limits) -> Self {
-        let index = Arc::new(Index::new());
+    /// A control plane over a store that never waits.
+    pub(crate) fn over(store: impl KeyStore + 'static, limits: Limits) -> Self {
+        block_on(Self::open(store, limits))
+    }
+
+    pub(crate) async fn open(store: impl KeyStore + 'static, limits: Limits) -> Self {
         let format = KeyFormat::new("dof").expect("a prefix");
-        let keyring = Keyring::new(store, format).with_index(Arc::clone(&index));
-        let keyring = Arc::new(keyring);
-        let verifier = keyring.verifier(index);
+        let keyring = Keyring::builder(store, format)
+            .open(Timestamp::from_unix(NOW))
+            .await;
+        let keyring = Arc::new(keyring.expect("the store can be read"));
+        let verifier = keyring.verifier();
         let clock = Arc::new(AtomicI64::new(NOW));
         let hand = Arc::clone(&clock);
-        let router = ControlPlane::new(Arc::clone(&keyring), verifier.clone())
+        let router = ControlPlane::new(Arc::clone(&keyring))
             .with_directory(OneRegion::new("blr1", "https://faas.example"))
             .with_limits(limits)
             .with_clock(move || Timestamp::from_unix(hand.load(Ordering::SeqCst)))
@@ -91,7 +94,7 @@ impl<S: KeyStore + 'static> Fixture {
         self.make(new).await.0.expose().to_owned()
     }
 
-    /// A key of a person in a namespace, made beside the interface.
+    /// A key of a person in a namespace, created without the interface.
     pub(crate) async fn key(
         &self,
         team: &str,
@@ -107,11 +110,11 @@ impl<S: KeyStore + 'static> Fixture {
 
     pub(crate) async fn make(&self, new: NewKey) -> (IssuedKey, KeyInfo) {
         let made = self.keyring.create(&self.context(), new).await;
-        made.expect("the key is made")
+        made.expect("the key is created").into_parts()
     }
 
     pub(crate) fn context(&self) -> Context {
-        Context::new(Actor::system(), self.now())
+        Context::system(self.now())
     }
 
     /// Sends a request with a JSON body, or with none if it is null.

@@ -182,7 +182,10 @@ async fn a_legacy_policy_and_a_legacy_credential_are_what_they_must_be() {
     let policy = "/v2/functions/namespaces/guest/legacy-policy";
     for (bad, message) in [
         (json!({}), "sunset: missing"),
-        (json!({"sunset": "soon"}), "sunset: not a time as in 2025-12-19T10:30:00Z (RFC 3339)"),
+        (
+            json!({"sunset": "soon"}),
+            "sunset: must be a time in RFC 3339, as in 2025-12-19T10:30:00Z",
+        ),
         (
             json!({"sunset": null, "brownouts": [{"start": "x", "end": "y"}]}),
             "brownouts: none without a sunset",

@@ -215,10 +215,7 @@ async fn a_change_is_made_to_what_was_seen() {
             .starts_with("expires_at: the end of a key cannot")
     );
     let nothing = put("*", json!({})).await.refused(400, "bad_request");
-    assert_eq!(
-        nothing,
-        "body: needs name, labels, scopes or expires_at"
-    );
+    assert_eq!(nothing, "body: needs name, labels, scopes or expires_at");
     // What an old tag refuses is refused to a rotation as well.
     let request = axum::http::Request::post(format!("{one}/rotate"))
         .header("authorization", format!("Bearer {admin}"))

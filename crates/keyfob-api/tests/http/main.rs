@@ -1,4 +1,4 @@
-//! The control plane over a store in memory, asked as its clients ask it.
+//! The control plane over HTTP, as its clients use it.
 
 mod audit;
 mod authority;
@@ -8,6 +8,7 @@ mod failing;
 mod faults;
 mod first;
 mod fixture;
+mod held_back;
 mod keys;
 mod legacy;
 mod lives;
@@ -15,6 +16,8 @@ mod namespaces;
 mod policies;
 mod rates;
 mod repeat;
+#[path = "../clients/served.rs"]
+mod served;
 mod teams;
 mod tokens;
 mod uniform;

@@ -4,7 +4,11 @@ use std::sync::Arc;
 
 use axum::{body::Body, http::Request};
 use keyfob::{
-    Access, Actor, KeyStore, gateway::Usage, key::CredentialId, manage::Policy, store::KeyQuery,
+    Access, Actor, KeyStore as _,
+    gateway::Usage,
+    key::CredentialId,
+    manage::{Authority, Policy},
+    store::KeyQuery,
 };
 use keyfob_api::{Authenticate, Authentication, Caller, ControlPlane, Limits, Right, Rights};
 use serde_json::{Value, json};
@@ -43,7 +47,7 @@ fn credential(made: &Value) -> String {
     )
 }
 
-fn works<S: KeyStore + 'static>(plane: &Fixture, credential: &str) -> bool {
+fn works(plane: &Fixture, credential: &str) -> bool {
     let access = Access::to("fn-a");
     let verdict = plane
         .verifier
@@ -196,12 +200,13 @@ async fn the_word_for_a_repetition_must_be_one() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn repetitions_at_once_leave_one_key() {
     // Each step of one lets the others go on.
-    let plane = Fixture::over(Failing::default(), Limits::default());
+    let store = Arc::new(Failing::default());
+    let plane = Fixture::over(Arc::clone(&store), Limits::default());
     plane.key("acme", "fn-a", "bob", "his").await;
     let alice = plane
         .control_key("acme", "alice", Right::FunctionAdmin)
         .await;
-    plane.keyring.store().fault.store(Fault::Slow);
+    store.fault.store(Fault::Slow);
     // Names are no help here.
     let policy = Policy {
         unique_names: false,
@@ -232,16 +237,17 @@ async fn repetitions_at_once_leave_one_key() {
 
 #[tokio::test]
 async fn a_creation_whose_answer_got_lost_can_be_repeated() {
-    let plane = Fixture::over(Failing::default(), Limits::default());
+    let store = Arc::new(Failing::default());
+    let plane = Fixture::over(Arc::clone(&store), Limits::default());
     plane.key("acme", "fn-a", "bob", "his").await;
     let alice = plane
         .control_key("acme", "alice", Right::FunctionAdmin)
         .await;
     let body = json!({"name": "laptop"});
-    plane.keyring.store().fault.store(Fault::Unknown);
+    store.fault.store(Fault::Unknown);
     let lost: Answer = plane.send(request(&alice, "one", &body)).await;
     lost.refused(503, "service_unavailable");
-    plane.keyring.store().fault.store(Fault::None);
+    store.fault.store(Fault::None);
     plane.send(request(&alice, "one", &body)).await.expect(201);
     let keys = KeyQuery::namespace(&tenant("acme", "fn-a"));
     assert_eq!(plane.keyring.list(&keys).await.unwrap().items.len(), 2);
@@ -265,7 +271,7 @@ async fn two_processes_leave_one_key_without_unique_names() {
     let context = one.context();
     let set = one.keyring.set_policy(&context, None, Some(policy));
     set.await.unwrap();
-    two.keyring.catch_up().await.unwrap();
+    two.keyring.sync(two.now()).await.unwrap();
     store.fault.store(Fault::Slow);
     let body = json!({"name": "laptop"});
     let (first, second) = tokio::join!(
@@ -276,7 +282,7 @@ async fn two_processes_leave_one_key_without_unique_names() {
     assert_eq!(made[0]["access_key"]["id"], made[1]["access_key"]["id"]);
     let list = one.ask(&alice, "GET", KEYS, ()).await.expect(200);
     assert_eq!(list["count"], 1);
-    one.keyring.catch_up().await.unwrap();
+    one.keyring.sync(one.now()).await.unwrap();
     let working = made.iter().filter(|made| works(&one, &credential(made)));
     assert_eq!(working.count(), 1);
 }
@@ -300,7 +306,9 @@ impl Authenticate for Machines {
             credential,
         };
         let team = tenant("acme", "fn-a").team;
-        let caller = Caller::new(actor, team, Rights::new([Right::TeamAdmin]));
+        // The credential is the embedder's own.
+        let caller = Caller::new(actor, team, Rights::new([Right::TeamAdmin]))
+            .with_authority(Authority::System);
         Box::pin(std::future::ready(Ok(caller)))
     }
 }

@@ -172,8 +172,8 @@ async fn a_service_survives_its_maker_and_can_be_removed_itself() {
         .await
         .expect(200);
     assert_eq!(
-        (&preview["count"], &preview["owner"]["type"]),
-        (&json!(1), &json!("service"))
+        (&preview["count"], &preview["owner"]),
+        (&json!(1), &json!("service:bot"))
     );
     plane
         .ask(&boss, "POST", &format!("{service}/remove"), ())

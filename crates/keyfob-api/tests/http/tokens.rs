@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{body::Body, http::Request};
 use keyfob::{
-    Access, Context, KeyStore, Keyring, MemoryStore, NewKey, Owner, Scopes,
+    Access, Context, Keyring, MemoryStore, NewKey, Owner, Scopes,
     manage::Rotation,
     name::{KeyName, Scope, UserId},
 };
@@ -25,12 +25,7 @@ fn works(plane: &Fixture, namespace: &str, credential: &str) -> bool {
     verdict.is_ok()
 }
 
-async fn form<S: KeyStore + 'static>(
-    plane: &Fixture,
-    path: &str,
-    token: Option<&str>,
-    body: String,
-) -> Answer {
+async fn form(plane: &Fixture, path: &str, token: Option<&str>, body: String) -> Answer {
     let request = Request::post(path).header("content-type", "application/x-www-form-urlencoded");
     let request = match token {
         Some(token) => request.header("authorization", format!("Bearer {token}")),
@@ -66,11 +61,10 @@ async fn a_working_credential_is_described_and_every_other_is_not() {
             "active": true,
             "scope": "a b",
             "client_id": plane.keyring.format().key_id(info.id),
-            "sub": "alice",
+            "sub": "user:alice",
             "aud": "fn-a",
             "team": "acme",
             "exp": end.as_unix(),
-            "owner": "user:alice",
         })
     );
     let told = form(
@@ -176,13 +170,14 @@ async fn what_another_process_has_just_made_is_ended_too() {
     let store = Arc::new(MemoryStore::new());
     let plane = Fixture::over(Arc::clone(&store), Limits::default());
     let operator = plane.control_key("ops", "root", Right::Operator).await;
-    let elsewhere = Keyring::new(store, *plane.keyring.format());
+    let elsewhere = Keyring::builder(store, *plane.keyring.format());
+    let elsewhere = elsewhere.open(plane.now()).await.unwrap();
     let context = plane.context();
     let make = async |name: &str| {
         let owner = Owner::User(UserId::new("alice").unwrap());
         let name = KeyName::new(name).unwrap();
         let new = NewKey::new(tenant("acme", "fn-a"), owner, name);
-        elsewhere.create(&context, new).await.unwrap()
+        elsewhere.create(&context, new).await.unwrap().into_parts()
     };
     let (ended, reported, rotated) = (
         make("ended").await,
@@ -195,12 +190,13 @@ async fn what_another_process_has_just_made_is_ended_too() {
     let outcome = plane.ask(&operator, "POST", "/v1/leaks", leaks).await;
     assert_eq!(outcome.expect(200)[0]["label"], "true_positive");
     // A secret that was made a moment ago, of a key that is known.
-    let rotation = Rotation::default();
+    let rotation = Rotation::new();
     let (_, info) = &rotated;
     let (key, _) = elsewhere
         .rotate(&context, &info.tenant, info.id, rotation, None)
         .await
-        .unwrap();
+        .unwrap()
+        .into_parts();
     let token = format!("token={}", key.expose());
     form(&plane, "/v1/revoke", None, token).await.expect(200);
     for (_, info) in [&ended, &reported, &rotated] {
@@ -214,10 +210,11 @@ async fn what_another_process_has_just_made_is_ended_too() {
 
 #[tokio::test]
 async fn a_revocation_that_cannot_be_made_sure_of_is_not_acknowledged() {
-    let plane = Fixture::over(Failing::default(), Limits::default());
+    let store = Arc::new(Failing::default());
+    let plane = Fixture::over(Arc::clone(&store), Limits::default());
     let (key, _) = plane.key("acme", "fn-a", "alice", "hers").await;
     let unknown = key.expose().replace(&key.expose()[7..39], &"0".repeat(32));
-    plane.keyring.store().fault.store(Fault::Feed);
+    store.fault.store(Fault::Feed);
     let token = format!("token={unknown}");
     form(&plane, "/v1/revoke", None, token)
         .await
@@ -330,7 +327,7 @@ async fn what_was_found_in_the_open_is_revoked() {
             &json!("found in the open: https://example.org/x")
         )
     );
-    assert_eq!(last["actor"]["owner"]["id"], "olga");
+    assert_eq!(last["actor"]["owner"], "user:olga");
     let many: Vec<Value> = (0..257).map(|_| leak("x")).collect();
     let refused = plane.ask(&operator, "POST", "/v1/leaks", json!(many)).await;
     assert_eq!(
@@ -366,8 +363,8 @@ async fn a_secret_in_the_place_of_a_leak_reaches_no_trail() {
         let url = format!("https://example.org/?{}", way(key.expose()));
         reports.push(json!({"token": key.expose(), "url": url}));
     }
-    // Somebody else's secret, beside the one that is reported.
-    let (key, _) = plane.key("acme", "fn-a", "alice", "beside").await;
+    // Another key's secret than the one that is reported.
+    let (key, _) = plane.key("acme", "fn-a", "alice", "next").await;
     reports.push(json!({"token": key.expose(), "url": encoded(other.expose())}));
     let count = reports.len();
     let outcome = plane

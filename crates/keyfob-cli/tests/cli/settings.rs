@@ -81,7 +81,7 @@ fn what_is_wrong_is_said_with_its_place_and_without_its_value() {
     for (content, message) in [
         (
             "prefix = \"Bad\"",
-            "prefix: the key prefix has a character that is not allowed, at position 0 (from the file)",
+            "prefix: the key prefix has an invalid character at position 0; it must match [a-z][a-z0-9]{0,15} (from the file)",
         ),
         (
             "output = \"yaml\"",

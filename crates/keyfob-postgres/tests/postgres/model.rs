@@ -277,8 +277,8 @@ impl Chance {
         let tenant = self.rarely(Self::tenant);
         match self.below(20) {
             0 => {
-                let (target, close) = (self.target(), self.one_in(3));
-                (Change::Revoke { target, close }, Action::AllRevoked)
+                let (target, block) = (self.target(), self.one_in(3));
+                (Change::Revoke { target, block }, Action::AllRevoked)
             }
             1..=4 => (
                 Change::Restore {
@@ -293,7 +293,7 @@ impl Chance {
             7 => {
                 let policy = self.rarely(|chance| Policy {
                     max_ttl: Some(Ttl::days(1).unwrap()),
-                    max_grace_seconds: u64::MAX,
+                    max_grace: std::time::Duration::MAX,
                     keys_per_owner: Some(u32::try_from(chance.below(9)).unwrap()),
                     ..Policy::default()
                 });
@@ -335,7 +335,11 @@ impl Chance {
             reason: None,
             request_id: None,
         };
-        Commit { change, event }
+        Commit {
+            change,
+            authority: keyfob::manage::Authority::System,
+            event,
+        }
     }
 
     fn page(&mut self, head: Revision) -> (Option<Cursor>, usize) {
@@ -440,6 +444,7 @@ async fn compare(chance: &mut Chance, state: &StoreState, store: &PostgresStore)
         actor: chance.rarely(Chance::owner),
         since: chance.rarely(Chance::time),
         until: chance.rarely(Chance::time),
+        action: chance.rarely(|chance| chance.pick(&[Action::KeyCreated, Action::KeyUpdated])),
         after,
         limit,
     };
@@ -451,10 +456,10 @@ async fn compare(chance: &mut Chance, state: &StoreState, store: &PostgresStore)
         "{query:?}"
     );
 
-    let policy = store.policy(&tenant).await.unwrap();
-    assert_eq!(policy, state.policy(&tenant));
-    let policy = store.legacy_policy(&tenant).await.unwrap();
-    assert_eq!(policy, state.legacy_policy(&tenant));
+    let policy = store.policy(Some(&tenant)).await.unwrap();
+    assert_eq!(policy, state.policy(Some(&tenant)));
+    let policy = store.legacy_policy(Some(&tenant)).await.unwrap();
+    assert_eq!(policy, state.legacy_policy(Some(&tenant)));
 
     let after = Revision::new(chance.below(head.get() + 3));
     let limit = chance.pick(&[0, 1, 7, 1000]);
@@ -463,7 +468,7 @@ async fn compare(chance: &mut Chance, state: &StoreState, store: &PostgresStore)
         let entries: Vec<String> = entries
             .map(|entry| format!("{entry:?} {}", shown_item(&entry.item)))
             .collect();
-        let (next_after, more, head) = (changes.next_after, changes.more, changes.head);
+        let (next_after, more, head) = (changes.next_after, changes.more, changes.last_revision);
         format!(
             "{:?} {entries:#?} {next_after:?} {more} {head:?}",
             changes.after

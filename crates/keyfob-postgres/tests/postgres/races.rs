@@ -3,7 +3,7 @@
 use std::{io::BufRead as _, time::Duration};
 
 use keyfob::{
-    Access, KeyId, KeyStore, Keyring, NewKey,
+    Access, KeyId, KeyStore, NewKey,
     manage::{self, Rotation},
     name::{TeamId, UserId},
     store::{CommitError, Conflict, KeyQuery, Revision, StatusFilter, Target},
@@ -13,13 +13,13 @@ use keyfob_postgres::{Options, PostgresStore};
 use crate::{
     process::{Process, say},
     server,
-    work::{NOW, check, context, format, gate, live, opens, tenant, times, user},
+    work::{NOW, check, context, gate, keyring, live, opens, tenant, times, user},
 };
 
 /// One of the two: does what it is told, line by line, and says how it went.
 pub(crate) async fn compete(url: &str) {
     let store = PostgresStore::connect(url).await.expect("it can connect");
-    let keyring = Keyring::new(store, format());
+    let keyring = keyring(&store).await;
     say("ready");
     for line in std::io::stdin().lock().lines() {
         let line = line.expect("the test writes lines");
@@ -29,11 +29,11 @@ pub(crate) async fn compete(url: &str) {
                 let name = keyfob::name::KeyName::new(who).unwrap();
                 let new = NewKey::new(tenant(), user(who), name);
                 let created = keyring.create(&context(), new).await;
-                created.map(|(key, _)| key.expose().to_owned())
+                created.map(|created| created.secret.expose().to_owned())
             }
             ["remove", who] => {
                 let who = UserId::new(who).unwrap();
-                let removed = keyring.remove_member(&context(), &team(), &who).await;
+                let removed = keyring.remove_member(&context(), team(), who).await;
                 removed.map(|()| "removed".into())
             }
             ["cut", who] => {
@@ -44,14 +44,11 @@ pub(crate) async fn compete(url: &str) {
             ["rotate", id, revision] => {
                 let id = KeyId::from_hex(id.as_bytes()).unwrap();
                 let seen = Revision::new(revision.parse().unwrap());
-                let rotation = Rotation {
-                    grace_seconds: 0,
-                    renew: None,
-                };
+                let rotation = Rotation::new();
                 let rotated = keyring
                     .rotate(&context(), &tenant(), id, rotation, Some(seen))
                     .await;
-                rotated.map(|(key, _)| key.expose().to_owned())
+                rotated.map(|created| created.secret.expose().to_owned())
             }
             _ => panic!("what is {line}?"),
         };
@@ -146,11 +143,12 @@ fn of_two_rotations_one_wins() {
     server::run(async {
         let store = server::store().await;
         let mut pair = pair(&store.database.url());
-        let keyring = Keyring::new(PostgresStore::clone(&store), format());
+        let keyring = keyring(&store).await;
         let name = keyfob::name::KeyName::new("laptop").unwrap();
         let new = NewKey::new(tenant(), user("alice"), name);
         let (mut text, mut info) = {
-            let (key, info) = keyring.create(&context(), new).await.unwrap();
+            let created = keyring.create(&context(), new).await.unwrap();
+            let (key, info) = created.into_parts();
             (key.expose().to_owned(), info)
         };
         let mut wins = [0, 0];
@@ -228,7 +226,7 @@ fn a_cut_ends_what_came_before_it_and_nothing_after() {
 fn cut_of(feed: &[keyfob::store::Entry], owner: &keyfob::Owner) -> Revision {
     let target = Target::Owner(team(), owner.clone());
     let mut cuts = feed.iter().rev().filter_map(|entry| match &entry.item {
-        keyfob::store::Item::Cutoff(cutoff) if cutoff.target == target => Some(cutoff.cut),
+        keyfob::store::Item::Cutoff(cutoff) if cutoff.target == target => Some(cutoff.up_to),
         _ => None,
     });
     cuts.next().expect("every owner was cut")
@@ -362,7 +360,7 @@ fn a_creation_that_is_stopped_at_any_step_leaves_no_key() {
             let removal = crate::work::commit(
                 keyfob::store::Change::Revoke {
                     target: crate::work::part_of(&owner),
-                    close: true,
+                    block: true,
                 },
                 keyfob::audit::Action::Removed,
             );

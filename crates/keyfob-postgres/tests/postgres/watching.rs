@@ -5,72 +5,109 @@ use std::time::{Duration, Instant};
 use keyfob::{
     KeyStore,
     gateway::{FollowError, Index, IndexError},
+    key::Peppers,
+    store::Revision,
 };
-use keyfob_postgres::{Options, PostgresStore, Watch};
+use keyfob_postgres::{Options, PostgresStore};
 
 use crate::{
     server,
-    work::{check, create, key, user},
+    work::{NOW, check, create, format, key, user},
 };
 
 const LONG: Duration = Duration::from_secs(20);
 
-/// Waits until the watch has nothing more to tell.
-async fn quiet(watch: &mut Watch) {
-    watch.changed(LONG).await;
-    while tokio::time::timeout(Duration::from_millis(300), watch.changed(LONG))
-        .await
-        .is_ok()
-    {}
+/// Whether the store tells of a change after `after` within `at_most`.
+async fn is_told(store: &PostgresStore, after: Revision, at_most: Duration) -> bool {
+    let wait = store.wait_for_change(after);
+    match tokio::time::timeout(at_most, wait).await {
+        Ok(outcome) => outcome.expect("the database can be read"),
+        Err(_) => false,
+    }
 }
 
-/// How long the watch waits until it tells of a change that another process might have made.
-async fn delay(watch: &mut Watch, store: &PostgresStore) -> Duration {
+async fn last_revision(store: &PostgresStore) -> Revision {
+    let changes = store.changes(Revision::ZERO, 1).await.unwrap();
+    changes.last_revision
+}
+
+/// Waits until the store listens and knows the last revision.
+async fn listens(store: &PostgresStore) {
+    let last = last_revision(store).await;
+    // The first wait may end early, because nothing was known before it.
+    let _ = is_told(store, last, Duration::from_millis(500)).await;
+}
+
+/// How long after a commit a store that waits is told of it.
+async fn delay(waiting: &PostgresStore, store: &PostgresStore) -> Duration {
     let (began, maker) = (Instant::now(), store.clone());
+    let last = last_revision(waiting).await;
     let making = tokio::spawn(async move {
         tokio::time::sleep(Duration::from_millis(100)).await;
         create(&maker, key(&user("alice"), "new")).await.unwrap();
         Instant::now()
     });
-    watch.changed(LONG).await;
+    assert!(is_told(waiting, last, LONG).await);
     let told = Instant::now();
     assert!(told - began >= Duration::from_millis(90), "told of nothing");
     told.saturating_duration_since(making.await.unwrap())
 }
 
 #[test]
-fn a_notice_wakes_before_the_next_poll() {
+fn a_notice_ends_a_wait_before_the_next_poll() {
     server::run(async {
         let store = server::store().await;
         let rarely = Options::default().with_poll_interval(LONG);
         let other = store.database.connect(&rarely).await;
-        let mut watch = other.watch();
-        quiet(&mut watch).await;
+        listens(&other).await;
         for _ in 0..5 {
-            let delay = delay(&mut watch, &store).await;
+            let delay = delay(&other, &store).await;
             assert!(delay < Duration::from_secs(2), "{delay:?}");
         }
-        let began = Instant::now();
-        watch.changed(Duration::from_millis(200)).await;
-        assert!(
-            began.elapsed() >= Duration::from_millis(190),
-            "nothing changed"
-        );
+        let last = last_revision(&other).await;
+        let is_told = is_told(&other, last, Duration::from_millis(200)).await;
+        assert!(!is_told, "nothing changed");
     });
 }
 
+/// One connection listens for all who wait on a store, and each is told.
+#[test]
+fn waits_share_one_connection() {
+    server::run(async {
+        let store = server::store().await;
+        let other = store.database.connect(&Options::default()).await;
+        listens(&other).await;
+        let last = last_revision(&other).await;
+        let mut waits = tokio::task::JoinSet::new();
+        for _ in 0..20 {
+            let other = other.clone();
+            waits.spawn(async move { is_told(&other, last, LONG).await });
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+        let admin = store.database.client().await;
+        let listening = admin.query_one(LISTENING, &[]).await.unwrap();
+        assert_eq!(listening.get::<_, i64>(0), 1);
+        create(&*store, key(&user("alice"), "new")).await.unwrap();
+        assert!(waits.join_all().await.into_iter().all(|is_told| is_told));
+    });
+}
+
+const LISTENING: &str = "SELECT count(*) FROM pg_stat_activity \
+    WHERE datname = current_database() AND query LIKE 'SELECT revision FROM log%' \
+    AND pid <> pg_backend_pid()";
+
 /// A notice that is lost costs delay, and no change: a connection that listens is ended, and what is
-/// committed before it is made anew is told by what is read then.
+/// committed before the next one is made is told by what is read then.
 #[test]
 fn a_lost_notice_costs_delay_only() {
     server::run(async {
         let store = server::store().await;
         let options = Options::default().with_poll_interval(LONG);
-        let mut watch = store.database.connect(&options).await.watch();
-        let index = Index::new();
+        let other = store.database.connect(&options).await;
         let admin = store.database.client().await;
-        quiet(&mut watch).await;
+        listens(&other).await;
         for round in 0..10 {
+            let last = last_revision(&other).await;
             // The connection is ended and the change made in one breath: nobody listens to it.
             let ending = admin.query_one(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
@@ -82,18 +119,20 @@ fn a_lost_notice_costs_delay_only() {
                 ending.await.unwrap().get::<_, i64>(0) >= 1,
                 "in round {round}"
             );
-            let record = create(&*store, key(&user("alice"), "unheard"))
+            create(&*store, key(&user("alice"), "unheard"))
                 .await
                 .unwrap();
-            let until = Instant::now() + LONG;
+            let began = Instant::now();
             loop {
-                watch.changed(LONG).await;
-                if index.follow(&*store).await.unwrap() >= record.revision {
-                    break;
+                match tokio::time::timeout(LONG, other.wait_for_change(last)).await {
+                    Ok(Ok(told)) => break assert!(told),
+                    // The lost connection is told too; the follower tries again.
+                    Ok(Err(error)) => assert!(error.is_definite()),
+                    Err(_) => panic!("the change was lost"),
                 }
-                assert!(Instant::now() < until, "the change was lost");
+                tokio::time::sleep(Duration::from_millis(10)).await;
             }
-            assert!(Instant::now() < until, "by the listening, not by the time");
+            assert!(began.elapsed() < LONG / 2, "told by the next poll");
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
     });
@@ -106,41 +145,61 @@ fn polling_tells_what_no_notice_does() {
         let store = server::store().await;
         let options = Options::default().with_poll_interval(Duration::from_millis(300));
         let other = store.database.connect(&options).await;
-        let mut watch = other.watch();
-        quiet(&mut watch).await;
-        // Whoever writes the head without a notice, as a restored copy or an older program might.
+        listens(&other).await;
+        let last = last_revision(&other).await;
+        // The revision is written without a notice, as a restored copy or an older program might.
         let admin = store.database.client().await;
-        let began = Instant::now();
         admin
             .batch_execute("UPDATE keyfob.log SET revision = revision + 1")
             .await
             .unwrap();
-        watch.changed(LONG).await;
-        assert!(began.elapsed() < Duration::from_secs(5));
+        assert!(is_told(&other, last, Duration::from_secs(5)).await);
     });
 }
 
+/// A follower that is not told of this would show revoked keys as valid.
 #[test]
-fn a_watch_waits_for_a_server_that_is_away() {
+fn a_server_that_is_away_ends_a_wait_with_an_error() {
     server::run(async {
         let store = server::store().await;
         let proxy = crate::proxy::Proxy::to(server::shared().port()).await;
         let url = proxy.url(&store.database.name);
         let through = PostgresStore::connect(&url).await.unwrap();
+        listens(&through).await;
+        let last = last_revision(&through).await;
+        let waiting = tokio::spawn({
+            let through = through.clone();
+            async move { through.wait_for_change(last).await }
+        });
+        tokio::time::sleep(Duration::from_millis(50)).await;
         proxy.arm(1, crate::proxy::Fault::BeforeForGood);
-        assert!(
-            through
-                .changes(keyfob::store::Revision::ZERO, 1)
-                .await
-                .is_err()
-        );
-        let mut watch = through.watch();
-        let began = Instant::now();
-        watch.changed(Duration::from_millis(300)).await;
-        assert!(began.elapsed() >= Duration::from_millis(290));
+        assert!(through.changes(Revision::ZERO, 1).await.is_err());
+        let outcome = tokio::time::timeout(LONG, waiting).await;
+        let outcome = outcome.expect("the wait hangs").unwrap();
+        assert!(outcome.unwrap_err().is_definite());
+        let outcome = tokio::time::timeout(LONG / 2, through.wait_for_change(last)).await;
+        outcome.expect("the next wait hangs").unwrap_err();
         proxy.mend();
-        watch.changed(LONG).await;
-        assert!(began.elapsed() < LONG / 2, "it listens as soon as it can");
+        create(&*store, key(&user("alice"), "new")).await.unwrap();
+        let began = Instant::now();
+        while !matches!(through.wait_for_change(last).await, Ok(true)) {
+            assert!(began.elapsed() < LONG / 2, "it listens as soon as it can");
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    });
+}
+
+#[test]
+fn a_dropped_wait_is_cancelled() {
+    server::run(async {
+        let store = server::store().await;
+        let last = last_revision(&store).await;
+        for _ in 0..100 {
+            let wait = store.wait_for_change(last);
+            let _ = tokio::time::timeout(Duration::from_micros(10), wait).await;
+        }
+        create(&*store, key(&user("alice"), "new")).await.unwrap();
+        assert!(is_told(&store, last, LONG).await);
     });
 }
 
@@ -164,12 +223,12 @@ fn an_older_copy_is_noticed() {
             }
         };
         create(&*store, key(&user("alice"), "after")).await.unwrap();
-        let index = Index::new();
-        index.follow(&*store).await.unwrap();
+        let index = Index::new(format(), Peppers::none());
+        index.follow(&*store, NOW).await.unwrap();
         let restored = PostgresStore::connect(&server::shared().url(&copy))
             .await
             .unwrap();
-        let error = index.follow(&restored).await.unwrap_err();
+        let error = index.follow(&restored, NOW).await.unwrap_err();
         assert!(
             matches!(error, FollowError::Index(IndexError::Regressed { .. })),
             "{error:?}"
@@ -180,6 +239,9 @@ fn an_older_copy_is_noticed() {
             .unwrap();
         assert_eq!(record.revision.get(), 2);
         check(&restored).await;
-        Index::new().follow(&restored).await.unwrap();
+        Index::new(format(), Peppers::none())
+            .follow(&restored, NOW)
+            .await
+            .unwrap();
     });
 }

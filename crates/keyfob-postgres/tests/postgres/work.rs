@@ -3,17 +3,19 @@
 use std::sync::Arc;
 
 use keyfob::{
-    Access, Actor, Context, KeyId, KeyStore, Owner, Scopes, Tenant, Timestamp, Verifier,
+    Access, Actor, Context, KeyId, KeyStore, Keyring, Owner, Scopes, Tenant, Timestamp, Verifier,
     audit::{Action, AuditEntry, AuditEvent, ChainHash},
     gateway::Index,
-    key::{KeyDigest, KeyFormat},
-    manage::{Labels, Status},
+    key::{KeyDigest, KeyFormat, Peppers},
+    manage::{Authority, Labels, Status},
     name::{KeyName, NamespaceId, TeamId, UserId},
     store::{
         AuditQuery, Change, Commit, CommitError, Entry, Item, KeyQuery, KeyRecord, Limits,
         Revision, StoreError, Target,
     },
 };
+
+use keyfob_postgres::PostgresStore;
 
 use crate::server::random;
 
@@ -40,6 +42,11 @@ pub(crate) fn format() -> KeyFormat {
 
 pub(crate) fn context() -> Context {
     Context::new(Actor::system(), NOW)
+}
+
+pub(crate) async fn keyring(store: &PostgresStore) -> Keyring {
+    let builder = Keyring::builder(store.clone(), format());
+    builder.open(NOW).await.expect("the store can be opened")
 }
 
 /// A record of a key that nobody has; its identifier is random.
@@ -77,6 +84,7 @@ pub(crate) fn creation(record: &KeyRecord) -> Change {
 pub(crate) fn commit(change: Change, action: Action) -> Commit {
     Commit {
         change,
+        authority: Authority::System,
         event: AuditEntry::new(action, &context()),
     }
 }
@@ -118,7 +126,7 @@ pub(crate) async fn check(store: &impl KeyStore) -> (Revision, Vec<Entry>) {
         feed.extend(part.entries);
         after = part.next_after;
         if !part.more {
-            break part.head;
+            break part.last_revision;
         }
     };
     assert_eq!(head.get(), revision, "the head is the last event's");
@@ -151,10 +159,11 @@ pub(crate) fn live(feed: &[Entry]) -> Vec<KeyRecord> {
 }
 
 /// A verifier whose index has followed the store to its end.
-pub(crate) async fn gate(store: &impl KeyStore) -> Verifier {
-    let index = Arc::new(Index::new());
-    index.follow(store).await.expect("the feed can be followed");
-    Verifier::new(index, format())
+pub(crate) async fn gate(store: &dyn KeyStore) -> Verifier {
+    let index = Arc::new(Index::new(format(), Peppers::none()));
+    let followed = index.follow(store, NOW).await;
+    followed.expect("the feed can be followed");
+    index.verifier(None)
 }
 
 pub(crate) fn opens(gate: &Verifier, text: &str) -> bool {

@@ -4,7 +4,6 @@ use std::{
     fmt,
     future::poll_fn,
     pin::Pin,
-    sync::Arc,
     task::Poll,
     time::{Duration, Instant},
 };
@@ -56,9 +55,11 @@ pub(crate) struct Report {
 /// # Panics
 ///
 /// If a call of the store fails.
-pub(crate) async fn measure<S: KeyStore>(store: S, size: Size) -> Report {
+pub(crate) async fn measure(store: impl KeyStore + 'static, size: Size) -> Report {
+    let format = KeyFormat::new("dof").unwrap();
+    let keyring = Keyring::builder(store, format).open(context().now).await;
     let bench = Bench {
-        keyring: Keyring::new(Arc::new(store), KeyFormat::new("dof").unwrap()),
+        keyring: keyring.unwrap(),
         size,
     };
     let mut report = Report::default();
@@ -70,12 +71,12 @@ pub(crate) async fn measure<S: KeyStore>(store: S, size: Size) -> Report {
     report
 }
 
-struct Bench<S> {
-    keyring: Keyring<Arc<S>>,
+struct Bench {
+    keyring: Keyring,
     size: Size,
 }
 
-impl<S: KeyStore> Bench<S> {
+impl Bench {
     /// One person with many keys, and one with ten.
     async fn populate(&self, report: &mut Report) {
         let start = Instant::now();
@@ -94,7 +95,7 @@ impl<S: KeyStore> Bench<S> {
         let new =
             NewKey::new(home(), person(of), name).with_expiry(Expiry::In(Ttl::days(90).unwrap()));
         let created = self.keyring.create(&context(), new).await;
-        created.unwrap().1.id
+        created.unwrap().info.id
     }
 
     async fn time_changes(&self, report: &mut Report) {
@@ -104,10 +105,7 @@ impl<S: KeyStore> Bench<S> {
             keys.push(self.create("worker", n).await);
             report.add("create", start);
         }
-        let rotation = Rotation {
-            grace_seconds: 60,
-            renew: None,
-        };
+        let rotation = Rotation::new().with_grace(Duration::from_mins(1));
         for id in &keys {
             let start = Instant::now();
             let rotated = self

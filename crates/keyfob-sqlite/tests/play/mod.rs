@@ -8,13 +8,12 @@
 
 mod process;
 
-use std::path::Path;
+use std::{ops::Deref, path::Path};
 
 use keyfob::{
-    Actor, Context, IssuedKey, KeyInfo, KeyStore, Keyring, NewKey, Owner, Tenant, Timestamp,
-    block_on,
+    Actor, Context, IssuedKey, KeyInfo, Keyring, NewKey, Owner, Tenant, Timestamp, block_on,
     key::KeyFormat,
-    manage,
+    manage::{self, CreatedKey},
     name::{KeyName, NamespaceId, TeamId, UserId},
 };
 use keyfob_sqlite::SqliteStore;
@@ -48,8 +47,36 @@ pub(crate) fn system() -> Context {
     Context::new(Actor::system(), now())
 }
 
-pub(crate) fn keyring(path: &Path) -> Keyring<SqliteStore> {
-    Keyring::new(SqliteStore::open(path).unwrap(), format())
+/// A keyring, and the store under it.
+pub(crate) struct Opened {
+    keyring: Keyring,
+    store: SqliteStore,
+}
+
+impl Opened {
+    pub(crate) fn store(&self) -> &SqliteStore {
+        &self.store
+    }
+}
+
+impl Deref for Opened {
+    type Target = Keyring;
+
+    fn deref(&self) -> &Keyring {
+        &self.keyring
+    }
+}
+
+pub(crate) fn keyring(path: &Path) -> Opened {
+    over(SqliteStore::open(path).unwrap())
+}
+
+pub(crate) fn over(store: SqliteStore) -> Opened {
+    let keyring = block_on(Keyring::builder(store.clone(), format()).open(now()));
+    Opened {
+        keyring: keyring.unwrap(),
+        store,
+    }
 }
 
 pub(crate) fn new_key(of: &str, name: &str) -> NewKey {
@@ -57,10 +84,10 @@ pub(crate) fn new_key(of: &str, name: &str) -> NewKey {
     NewKey::new(home(), Owner::User(user(of)), name)
 }
 
-pub(crate) fn create<S: KeyStore>(
-    keyring: &Keyring<S>,
+pub(crate) fn create(
+    keyring: &Keyring,
     of: &str,
     name: &str,
 ) -> Result<(IssuedKey, KeyInfo), manage::Error> {
-    block_on(keyring.create(&system(), new_key(of, name)))
+    block_on(keyring.create(&system(), new_key(of, name))).map(CreatedKey::into_parts)
 }

@@ -49,7 +49,7 @@ impl Pattern {
                 Some(Segment::Literal(literal)) => matches &= segment == literal,
                 Some(Segment::Any) => matches &= !segment.is_empty(),
                 Some(Segment::Namespace) if text.is_empty() => matches = false,
-                // Would be the beginning of a query or a fragment for whoever decodes it twice.
+                // A program that decodes it twice takes it for the beginning of a query or fragment.
                 Some(Segment::Namespace) if text.contains(['?', '#']) => {
                     return Err(NamespaceFault::Ambiguous);
                 }
@@ -167,6 +167,13 @@ mod tests {
         ] {
             assert_eq!(read(path), Err(NamespaceFault::Missing), "{path}");
         }
+    }
+
+    #[test]
+    fn a_segment_of_the_pattern_is_not_empty_in_the_path() {
+        let pattern = Pattern::new("/{namespace}/{action}");
+        assert_eq!(pattern.read("/orders/x").as_deref(), Ok("orders"));
+        assert_eq!(pattern.read("/orders/"), Err(NamespaceFault::Missing));
     }
 
     #[test]
