@@ -97,12 +97,11 @@ impl Scan {
         } else {
             Some(CommandContext::open(settings, terminal, Absent::Refuse).await?)
         };
-        let (format, judge) = match &cx {
-            Some(cx) => (*cx.format(), Judge::over(cx).await?),
-            None => {
-                let format = prefix.map_or_else(default_format, Ok)?;
-                (format, Judge::offline(format))
-            }
+        let (format, judge) = if let Some(cx) = &cx {
+            (*cx.format(), Judge::over(cx).await?)
+        } else {
+            let format = prefix.map_or_else(default_format, Ok)?;
+            (format, Judge::offline(format))
         };
         let patterns = pattern::Patterns::new(&format);
         let mut scanned = Scanned {

@@ -27,6 +27,7 @@ use crate::{
 use bootstrap::Bootstrap;
 use connections::Connections;
 use forward_auth::ForwardAuth;
+use stop::StopSignals;
 
 /// Serve the control plane, and answer proxies that ask whether a call may pass
 ///
@@ -72,6 +73,9 @@ impl Serve {
             owner: serve.operator.value,
             file: serve.operator_file.value.as_deref(),
         };
+        // A supervisor may stop the server as soon as it says that it listens.
+        let mut signals = StopSignals::listen()
+            .map_err(|error| Failure::new(Exit::Failed, format!("signals: {error}")))?;
         bootstrap.show(terminal, address).await?;
 
         let authenticate = ControlKeys::new(replica.verifier());
@@ -98,7 +102,7 @@ impl Serve {
         tracing::info!(%address, "serving");
 
         let ended = tokio::select! {
-            () = stop::asked() => Ok(()),
+            () = signals.received() => Ok(()),
             failure = replica.failed() => Err(cannot_follow(&failure)),
         };
         tracing::info!("stopping");

@@ -200,7 +200,7 @@ fn target_text(target: &Target) -> String {
         Target::Namespace(tenant) => {
             format!("namespace {} of team {}", tenant.namespace, tenant.team)
         }
-        Target::Owner(team, owner) => format!("{} of team {team}", owner.to_string()),
+        Target::Owner(team, owner) => format!("{owner} of team {team}"),
     }
 }
 

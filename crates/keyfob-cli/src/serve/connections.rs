@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, pin::pin, sync::Arc, time::Duration};
 
+use ::metrics::gauge;
 use axum::{Router, extract::ConnectInfo, http::Request, serve::Listener};
 use hyper::{
     body::Incoming,
@@ -13,7 +14,6 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use ::metrics::gauge;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},

@@ -1,8 +1,8 @@
 //! `/healthz` and `/metrics`; `/readyz` is the replica's.
 
+use ::metrics::gauge;
 use axum::{Router, http::header::CONTENT_TYPE, response::IntoResponse, routing::get};
 use keyfob_replica::{Monitor, metrics::INDEX_AGE};
-use ::metrics::gauge;
 use metrics_exporter_prometheus::PrometheusHandle;
 
 pub(super) fn routes(monitor: Monitor, metrics: PrometheusHandle) -> Router {

@@ -23,7 +23,7 @@ fn flags_go_before_the_environment_before_the_file_before_the_defaults() {
         assert_eq!(found, (value.to_owned(), origin.to_owned()));
     };
     let program = Program::bare();
-    is(&program, &[], "prefix", "dof", "default");
+    is(&program, &[], "prefix", "", "default");
     is(&program, &[], "serve.follow_every", "1s", "default");
     is(&program, &[], "team", "", "default");
     program.write(
