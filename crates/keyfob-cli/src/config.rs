@@ -10,11 +10,10 @@ use crate::{
     terminal::{TableView, Terminal, Tone},
 };
 
-/// What is set, and where.
+/// Show the settings.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum Config {
-    /// Show every setting, its value, and whether it comes from a flag, the environment, the file
-    /// or the defaults
+    /// Show every setting, its value and its source: flag, environment, file or default
     Show,
 }
 

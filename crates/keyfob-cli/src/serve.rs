@@ -1,4 +1,4 @@
-//! `keyfob serve`: everything in one process.
+//! `keyfob serve`: control plane and forward authentication in one process.
 
 mod bootstrap;
 mod connections;
@@ -29,14 +29,14 @@ use connections::Connections;
 use forward_auth::ForwardAuth;
 use stop::StopSignals;
 
-/// Serve the control plane, and answer proxies that ask whether a call may pass
+/// Run the server: control plane and forward authentication
 ///
-/// `/v2/…` and `/v1/…` are the control plane (its document is at /openapi.json, to be read at
-/// /docs), `/auth` and `/auth/NAMESPACE` answer a proxy (nginx `auth_request` and the like),
-/// `/healthz`, `/readyz` and `/metrics` those who operate it. It speaks plain HTTP: put a proxy that
-/// speaks TLS in front.
+/// `/v2/…` and `/v1/…` are the control plane, documented at /docs and in /openapi.json. `/auth` and
+/// `/auth/NAMESPACE` tell a proxy whether a call may pass (nginx `auth_request`, for example).
+/// `/healthz`, `/readyz` and `/metrics` are for operations. The server speaks plain HTTP: put a
+/// proxy with TLS in front.
 ///
-/// The first start on a store makes a credential for the operator, and shows it once on the
+/// The first start on a store creates a credential for the operator, and shows it once on the
 /// standard output.
 #[derive(Args, Debug)]
 pub(crate) struct Serve {
@@ -73,7 +73,7 @@ impl Serve {
             owner: serve.operator.value,
             file: serve.operator_file.value.as_deref(),
         };
-        // A supervisor may stop the server as soon as it says that it listens.
+        // Before the address is written: a supervisor may stop the server as soon as it reads that.
         let mut signals = StopSignals::listen()
             .map_err(|error| Failure::new(Exit::Failed, format!("signals: {error}")))?;
         bootstrap.show(terminal, address).await?;
@@ -122,16 +122,16 @@ fn cannot_follow(failure: &keyfob_replica::Failure) -> Failure {
         .hint("start the server again: it then reads all keys from the store")
 }
 
-/// Ready when the server is to stop.
+/// Waits until the server is to stop.
 async fn closed(mut stopped: watch::Receiver<()>) {
-    // There is nothing to receive; the channel closes.
+    // Nothing is sent; the channel closes.
     while stopped.changed().await.is_ok() {}
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
         Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}"))
-            .hint("`--listen` names another address and port; port 0 takes any that is free")
+            .hint("use `--listen` for another address; port 0 takes any free port")
     })
 }
 
