@@ -20,8 +20,8 @@ pub(crate) async fn changes(
         Step::new(sql::CHANGED, values![number(after.get()), rows]),
     ];
     // One moment for both.
-    let flown = session.fly(Some(sql::BEGIN_SNAPSHOT), &steps, Some(sql::COMMIT));
-    let mut answers = flown.await?.rows()?;
+    let sent = session.pipeline(Some(sql::BEGIN_SNAPSHOT), &steps, Some(sql::COMMIT));
+    let mut answers = sent.await?.rows()?;
     let head = answers.next().unwrap_or_default();
     let last_revision = match head.first() {
         Some(row) => row::revision(row, 0)?,

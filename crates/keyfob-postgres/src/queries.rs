@@ -1,4 +1,4 @@
-//! Keys, legacy credentials, namespaces, policies and the trail, as somebody asks for them.
+//! Lists, page by page.
 
 use keyfob::{
     KeyId, Tenant, Timestamp,

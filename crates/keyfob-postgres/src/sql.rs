@@ -1,10 +1,9 @@
 //! Every statement that the store runs, in one list.
 //!
-//! A [`Sql`] can be made here alone, so none escapes the test of the plans, which goes over the
-//! list. Values are bound; no statement is put together at run time, and the schema is the
-//! connection's `search_path`.
+//! A [`Sql`] can only be made here, and a test checks the query plan of each. Values are bound; no
+//! statement is put together at run time, and the schema is the connection's `search_path`.
 
-/// The text of a statement that is prepared once a connection.
+/// The text of a statement that is prepared once per connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Sql(&'static str);
 
@@ -192,7 +191,7 @@ macro_rules! one {
 }
 
 statements! {
-    // What a commit is decided by. The first of them lets one commit in at a time.
+    // What a commit is decided by. The first one serializes commits.
     LOCK_LOG = "SELECT revision, hash, uuid_send(gen_random_uuid()) FROM log WHERE one = 1 \
                 FOR UPDATE";
     TEAM_OF_NAMESPACE = "SELECT team FROM namespaces WHERE namespace = $1";
@@ -294,10 +293,9 @@ statements! {
              WHERE credential = ANY ($1::text[])";
 }
 
-/// What holds on a connection: the schema, and how long a statement, a wait for a lock and an idle
-/// transaction may take. A server that acknowledges before it has written is made to write first. A
-/// page comes in the order of an index and ends with its last row; a bitmap of the index would be
-/// read to its end and sorted.
+/// The settings of a connection: the schema, and the timeouts of a statement, a lock and an idle
+/// transaction. `synchronous_commit` is turned on, and bitmap scans off: a page is read in the order
+/// of an index and ends with its last row, while a bitmap would be read to its end and sorted.
 pub(crate) const SETTINGS: &str = "SELECT set_config('search_path', $1, false), \
     set_config('statement_timeout', $2, false), set_config('lock_timeout', $3, false), \
     set_config('idle_in_transaction_session_timeout', $4, false), \
@@ -310,12 +308,12 @@ pub(crate) const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ R
 pub(crate) const COMMIT: &str = "COMMIT";
 pub(crate) const ROLLBACK: &str = "ROLLBACK";
 
-/// The channel is every schema's, so that its name is not put together; what is told names one.
+/// One channel for all schemas, so that its name is constant; the notice names the schema.
 pub(crate) const LISTEN: &str = "LISTEN keyfob";
 
-// What happens once, before anything else.
+// What runs once, before anything else.
 pub(crate) const ENCODING: &str = "SELECT current_setting('server_encoding')";
-/// One lock for the schemas of a database: they are not made every day.
+/// One lock for all schemas of a database.
 pub(crate) const LOCK_MIGRATIONS: &str = "SET lock_timeout = '60s'; SET statement_timeout = '60s'; \
      SELECT pg_advisory_lock(hashtextextended('keyfob migrations', 0)); SET lock_timeout = '5s'";
 pub(crate) const MAKE_SCHEMA: &str = "DO $$ BEGIN \

@@ -49,8 +49,8 @@ impl Inner {
 
     async fn try_record_usage(&self, step: &[Step<'_>]) -> Result<Kept> {
         let mut session = self.session().await?;
-        let flown = session.fly(Some(sql::BEGIN), step, Some(sql::COMMIT));
-        match flown.await?.kept() {
+        let sent = session.pipeline(Some(sql::BEGIN), step, Some(sql::COMMIT));
+        match sent.await?.kept() {
             Kept::No(error) => Err(error),
             kept => Ok(kept),
         }

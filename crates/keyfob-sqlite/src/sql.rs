@@ -1,7 +1,7 @@
 //! Every statement that the store runs, in one list.
 //!
-//! A [`Sql`] can be made here alone, so none escapes the test of the plans, which goes over the
-//! list. Values are bound; no statement is put together at run time.
+//! A [`Sql`] can only be made here, and a test checks the query plan of each. Values are bound; no
+//! statement is put together at run time.
 
 use rusqlite::{CachedStatement, Connection};
 
@@ -18,11 +18,11 @@ impl Sql {
     }
 }
 
-/// The ends of a transaction that writes.
+/// Begins and ends a write transaction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Transaction {
-    /// Takes the lock of the one writer at once: a transaction that begins by reading could not
-    /// take it later if another had written meanwhile.
+    /// Takes the write lock at once: a transaction that begins by reading could not take it later
+    /// if another process wrote meanwhile.
     Begin,
     Commit,
     Rollback,
@@ -94,7 +94,7 @@ statements! {
     DELETED_KEY = "SELECT 1 FROM deleted_keys WHERE id = ?1";
     LEGACY = legacy!("id = ?1");
     CUTOFF = "SELECT record FROM cutoffs WHERE target = ?1";
-    // Keys that nothing known so far has ended: the cutoffs of their owners are applied afterwards.
+    // Keys that may be live: the cutoffs of their owners are applied afterwards.
     SAME_NAME = keys!("namespace = ?1 AND name = ?2 AND NOT revoked AND created_revision > ?3 \
                        AND id <> ?4 AND (expires_at IS NULL OR expires_at > ?5)");
     COUNT_OF_OWNER = "SELECT count(*) FROM (SELECT 1 FROM keys WHERE namespace = ?1 \
@@ -150,7 +150,7 @@ statements! {
     AUDIT_OF_ACTOR = audit!("actor = ?3 AND ");
     AUDIT_OF_CREDENTIAL = audit!("credential = ?3 AND ");
     FIRST_SINCE = "SELECT revision FROM audit WHERE latest >= ?1 ORDER BY latest, revision LIMIT 1";
-    // With a sign, or the table would be walked from its end.
+    // `+revision`, or SQLite would scan the table from its end.
     LAST_LATE = "SELECT max(+revision) FROM audit WHERE at < latest AND at < ?1";
 
     // The feed: the tables merged in the order of last changes, each row as an item.
