@@ -28,7 +28,7 @@ typos:
 # Check licences, bans and sources of dependencies; of the tools' dependencies bans and sources
 deny:
     @.ci/need cargo-deny
-    cargo deny check bans licenses sources
+    cargo deny --workspace check bans licenses sources
     for manifest in fuzz/Cargo.toml tools/*/Cargo.toml; do cargo deny --manifest-path "$manifest" check --allow duplicate bans sources; done
 
 # Lint everything, with every feature
@@ -66,7 +66,6 @@ test:
 
 # Build and test with the oldest versions that the manifests allow
 minimal-versions:
-    @.ci/need cc cargo-hack
     .ci/minimal-versions
 
 # Run the examples that end by themselves; each fails if a promise is broken

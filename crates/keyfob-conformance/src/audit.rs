@@ -10,8 +10,8 @@ use keyfob::{
 
 use crate::{
     fixture::{
-        NOW, commit_telling, context, deletion, home, key, later, legacy, replacement, service,
-        sound, tenant, told, user,
+        NOW, commit_telling, context, deletion, home, kept, key, later, legacy, replacement,
+        service, sound, tenant, told, user,
     },
     history::History,
     reading::trail,
@@ -107,7 +107,7 @@ pub async fn every_field_of_an_event_is_kept(store: &dyn KeyStore) {
 /// What was deleted stays in the trail.
 pub async fn a_deletion_keeps_the_trail(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
-    crate::fixture::kept(store, deletion(&laptop.record)).await;
+    kept(store, deletion(&laptop.record)).await;
     let actions: Vec<Action> = trail(store, &all())
         .await
         .iter()
@@ -157,6 +157,28 @@ pub async fn the_trail_is_selected_by_what_it_says(store: &dyn KeyStore) {
             let events = trail(store, &query).await;
             let found: Vec<u64> = events.iter().map(|event| event.revision.get()).collect();
             assert_eq!(found, expected, "{query:?}");
+        }
+    }
+}
+
+/// The trail is selected by action. A page is filled with what was selected, however far apart.
+pub async fn the_trail_is_selected_by_action(store: &dyn KeyStore) {
+    let laptop = key("laptop").create(store).await;
+    let mut other = key("other").create(store).await;
+    other.record.revision = kept(store, replacement(&other.record)).await;
+    kept(store, deletion(&laptop.record)).await;
+    kept(store, replacement(&other.record)).await;
+    key("third").create(store).await;
+    for (action, expected) in [
+        (Action::KeyCreated, &[1, 2, 6][..]),
+        (Action::KeyUpdated, &[3, 5]),
+        (Action::KeyDeleted, &[4]),
+        (Action::KeyRotated, &[]),
+    ] {
+        for (limit, query) in [(1, all()), (2, all()), (100, all().since(NOW))] {
+            let events = trail(store, &query.with_action(action).limit(limit)).await;
+            let found: Vec<u64> = events.iter().map(|event| event.revision.get()).collect();
+            assert_eq!(found, expected, "{action:?}, {limit} on a page");
         }
     }
 }

@@ -7,10 +7,11 @@ use keyfob::{
 
 use crate::{
     fixture::{
-        commit, cut, deletion, home, kept, key, legacy, name, opening, part_of, refused, removal,
+        commit, cut, deletion, home, kept, key, legacy, name, opening, part_of, removal,
         replacement, tenant, user,
     },
     reading::{Gate, changes, feed, find, head, listed, read, side_by_side, text, trail},
+    refusal::refused,
 };
 
 /// The first commit gets the first revision, and every commit the next.

@@ -9,9 +9,10 @@ use keyfob::{
 use crate::{
     fixture::{
         Key, NOW, commit_at, cut, fields, home, kept, key, later, legacy, opening, part_of,
-        refused, removal, replacement, revocation, service, tenant, user,
+        removal, replacement, revocation, service, tenant, user,
     },
     reading::{Gate, list_legacy, listed, names, read, verdict},
+    refusal::refused,
 };
 
 /// Asserts how a key reads, in look-up and list, and what verdict it gets: from an index that

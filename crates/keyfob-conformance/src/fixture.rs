@@ -14,8 +14,6 @@ use keyfob::{
     },
 };
 
-use crate::reading;
-
 /// The time at which everything happens, unless a behaviour says otherwise.
 pub(crate) const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 
@@ -314,10 +312,20 @@ pub(crate) async fn commit_telling(
     change: Change,
     event: AuditEntry,
 ) -> Result<Revision, Conflict> {
+    commit_by(store, &Authority::System, change, event).await
+}
+
+pub(crate) async fn commit_by(
+    store: &dyn KeyStore,
+    authority: &Authority,
+    change: Change,
+    event: AuditEntry,
+) -> Result<Revision, Conflict> {
+    let authority = authority.clone();
     match store
         .commit(&Commit {
             change,
-            authority: Authority::System,
+            authority,
             event,
         })
         .await
@@ -336,26 +344,6 @@ pub(crate) async fn kept(store: &dyn KeyStore, change: Change) -> Revision {
         Ok(revision) => revision,
         Err(conflict) => panic!("refused with \"{conflict}\" although allowed: {what}"),
     }
-}
-
-/// Commits a change that breaks a condition: it is refused with this conflict, and neither the
-/// revision, the feed nor the audit trail moves.
-pub(crate) async fn refused(store: &dyn KeyStore, change: Change, conflict: Conflict) {
-    refused_at(store, change, conflict, NOW).await;
-}
-
-pub(crate) async fn refused_at(
-    store: &dyn KeyStore,
-    change: Change,
-    conflict: Conflict,
-    at: Timestamp,
-) {
-    let what = format!("{change:?}");
-    let before = reading::everything(store).await;
-    let answer = commit_at(store, change, at).await;
-    assert_eq!(answer, Err(conflict), "the answer to {what}");
-    let after = reading::everything(store).await;
-    assert_eq!(after, before, "the store was changed by a refused {what}");
 }
 
 /// What a store answered, which must not fail.

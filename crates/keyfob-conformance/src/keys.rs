@@ -10,10 +10,11 @@ use keyfob::{
 
 use crate::{
     fixture::{
-        self, NOW, deletion, fields, home, kept, key, key_under, later, legacy, name, refused,
-        removal, replacement, service, tenant, user,
+        self, NOW, deletion, fields, home, kept, key, key_under, later, legacy, name, removal,
+        replacement, service, tenant, user,
     },
     reading::{before, feed, find, list, listed, names, read, verdict},
+    refusal::refused,
 };
 
 /// A created key is found, listed, told by the feed and accepted, with its creation and revision.

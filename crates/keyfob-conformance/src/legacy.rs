@@ -10,10 +10,11 @@ use keyfob::{
 
 use crate::{
     fixture::{
-        Legacy, NOW, cut, home, kept, later, legacy, legacy_replacement, legacy_under, refused,
-        sound, tenant,
+        Legacy, NOW, cut, home, kept, later, legacy, legacy_replacement, legacy_under, sound,
+        tenant,
     },
     reading::{Gate, feed, list_legacy},
+    refusal::refused,
 };
 
 type Fields = (String, String, Revision, Revision);

@@ -30,11 +30,13 @@
 )]
 
 pub mod audit;
+pub mod authority;
 pub mod commits;
 pub mod cutoffs;
 pub mod feed;
 mod fixture;
 mod history;
+pub mod key_format;
 pub mod keys;
 pub mod legacy;
 pub mod listing;
@@ -43,8 +45,10 @@ pub mod names;
 pub mod namespaces;
 pub mod policies;
 mod reading;
+mod refusal;
 pub mod tenants;
 pub mod usage;
+pub mod waiting;
 
 use std::{fmt, future::Future, pin::Pin};
 
@@ -187,7 +191,35 @@ macro_rules! for_each_behaviour {
                 every_field_of_an_event_is_kept
                 a_deletion_keeps_the_trail
                 the_trail_is_selected_by_what_it_says
+                the_trail_is_selected_by_action
                 the_trail_is_selected_by_time
+            }
+            authority {
+                an_actor_without_a_credential_is_refused
+                a_revoked_actor_is_refused
+                an_actor_can_revoke_itself_once
+                an_actor_before_a_cutoff_is_refused
+                a_disabled_actor_is_refused
+                an_expired_actor_is_refused
+                an_actor_that_is_not_yet_valid_is_refused
+                an_actor_past_the_maximum_of_its_namespace_is_refused
+                an_actor_that_lost_a_scope_is_refused
+                a_legacy_actor_that_is_no_longer_accepted_is_refused
+                a_removed_owner_is_refused
+                the_system_is_never_refused
+                every_kind_of_change_is_checked
+                no_change_comes_after_its_actors_revocation
+                no_change_comes_after_its_owners_removal
+            }
+            key_format {
+                no_key_format_is_recorded_at_first
+                the_first_key_format_is_kept
+                of_key_formats_at_once_one_is_kept
+            }
+            waiting {
+                a_commit_ends_every_wait
+                a_reader_behind_the_store_does_not_wait
+                no_commit_is_missed_between_two_waits
             }
             usage {
                 a_key_that_was_never_used_has_no_usage
@@ -212,6 +244,8 @@ macro_rules! for_each_behaviour {
             policies {
                 without_a_policy_the_default_holds
                 an_override_holds_for_its_namespace_alone
+                the_default_policy_is_read_by_itself
+                an_override_is_not_told_to_another_team
                 a_policy_can_be_taken_back
                 every_field_of_a_policy_is_kept
                 a_legacy_policy_has_its_own_overrides

@@ -11,9 +11,10 @@ use keyfob::{
 use crate::{
     fixture::{
         NOW, commit_at, context, cut, deletion, fields, home, kept, key, later, name, part_of,
-        refused, replacement, user,
+        replacement, user,
     },
     reading::{Gate, feed, listed, names, read, text, verdict},
+    refusal::refused,
 };
 
 /// A replaced record is the one that is read, at a new revision, with its creation unchanged.

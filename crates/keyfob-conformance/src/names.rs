@@ -7,10 +7,11 @@ use keyfob::{
 
 use crate::{
     fixture::{
-        Key, NOW, commit_at, cut, deletion, home, kept, key, later, name, part_of, refused,
-        refused_at, replacement, service, tenant, user,
+        Key, NOW, commit_at, cut, deletion, home, kept, key, later, name, part_of, replacement,
+        service, tenant, user,
     },
     reading::{names, read, text},
+    refusal::{refused, refused_at},
 };
 
 const UNIQUE: Limits = Limits {

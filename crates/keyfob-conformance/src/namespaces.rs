@@ -7,10 +7,11 @@ use keyfob::{
 
 use crate::{
     fixture::{
-        NOW, commit_at, cut, deletion, home, kept, key, later, opening, refused, removal, sound,
-        tenant, user,
+        NOW, commit_at, cut, deletion, home, kept, key, later, opening, removal, sound, tenant,
+        user,
     },
     reading::{feed, head, list_namespaces},
+    refusal::refused,
     tenants::changes_of,
 };
 

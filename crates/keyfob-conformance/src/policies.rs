@@ -71,6 +71,36 @@ pub async fn an_override_holds_for_its_namespace_alone(store: &dyn KeyStore) {
     assert_eq!(policy(store, &second()).await, full(4), "the default");
 }
 
+/// The default policy can be read by itself: it is that of the type until one is set, and no
+/// override changes it.
+pub async fn the_default_policy_is_read_by_itself(store: &dyn KeyStore) {
+    let default = async || sound(store.policy(None).await);
+    let legacy_default = async || sound(store.legacy_policy(None).await);
+    set(store, Some(home()), Some(full(3))).await;
+    set_legacy(store, Some(home()), Some(sunset(10))).await;
+    assert_eq!(default().await, Policy::default(), "none was set");
+    assert_eq!(legacy_default().await, LegacyPolicy::Off, "none was set");
+    set(store, None, Some(full(4))).await;
+    assert_eq!(default().await, full(4), "the default that was set");
+    assert_eq!(legacy_default().await, LegacyPolicy::Off, "none was set");
+    set_legacy(store, None, Some(sunset(20))).await;
+    assert_eq!(legacy_default().await, sunset(20), "the one that was set");
+    set(store, None, None).await;
+    set_legacy(store, None, None).await;
+    assert_eq!(default().await, Policy::default(), "removed");
+    assert_eq!(legacy_default().await, LegacyPolicy::Off, "removed");
+}
+
+/// An override is not told to another team: for its tenant the default policy holds.
+pub async fn an_override_is_not_told_to_another_team(store: &dyn KeyStore) {
+    set(store, Some(home()), Some(full(3))).await;
+    set_legacy(store, Some(home()), Some(sunset(10))).await;
+    set(store, None, Some(full(4))).await;
+    let foreign = tenant("globex", "fn-1");
+    assert_eq!(policy(store, &foreign).await, full(4));
+    assert_eq!(legacy_policy(store, &foreign).await, LegacyPolicy::Off);
+}
+
 /// A policy that is taken back makes room for the next: override, default, default of the type.
 pub async fn a_policy_can_be_taken_back(store: &dyn KeyStore) {
     set(store, None, Some(full(4))).await;

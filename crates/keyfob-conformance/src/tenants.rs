@@ -10,9 +10,10 @@ use keyfob::{
 use crate::{
     fixture::{
         NOW, cut, deletion, fields, home, kept, key, later, legacy, legacy_replacement, name,
-        refused, removal, replacement, service, tenant, user,
+        removal, replacement, service, tenant, user,
     },
     reading::{Gate, find, list_legacy, names, read},
+    refusal::refused,
 };
 
 /// The tenants that a key of the home namespace does not belong to.
