@@ -28,7 +28,7 @@ typos:
 # Check licences, bans and sources of dependencies; of the tools' dependencies bans and sources
 deny:
     @.ci/need cargo-deny
-    cargo deny check bans licenses sources
+    cargo deny --workspace check bans licenses sources
     for manifest in fuzz/Cargo.toml tools/*/Cargo.toml; do cargo deny --manifest-path "$manifest" check --allow duplicate bans sources; done
 
 # Lint everything, with every feature
@@ -66,17 +66,14 @@ test:
 
 # Build and test with the oldest versions that the manifests allow
 minimal-versions:
-    @.ci/need cc cargo-hack
     .ci/minimal-versions
 
-# Run the examples that fail if a promise is broken
+# Run the examples that end by themselves; each fails if a promise is broken
 examples:
     @.ci/need cc
-    cargo run --release --locked --example quickstart
-    cargo run --release --locked --example rotate
-    cargo run --release --locked --example leaver
-    cargo run --release --locked --example custom_store
-    cargo run --release --locked --example axum_app -- --once
+    # Built as `just test` builds them, so that nothing is compiled twice.
+    cargo build --workspace --examples --locked
+    for example in quickstart rotate leaver custom_store "axum_app --once"; do echo "== $example"; "$CARGO_TARGET_DIR"/debug/examples/$example; done
 
 # Build the program for distribution, with manual pages and completions, in target/keyfob
 release:
@@ -93,8 +90,7 @@ release:
 # Run both benchmarks briefly
 bench:
     @.ci/need cc
-    cargo bench --bench verify --locked -- --quick
-    cargo bench --bench table --locked -- --quick
+    cargo bench --bench verify --bench table --locked -- --quick
     cargo bench --bench table --locked --features rustcrypto -- --quick
 
 # Measure the figures of the README again; the machine must do nothing else

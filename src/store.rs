@@ -5,6 +5,7 @@ mod decide;
 #[cfg(feature = "std")]
 mod journal;
 mod query;
+mod record;
 mod state;
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
@@ -17,9 +18,10 @@ pub use decide::{Existing, NameLookup, OwnerLookup, ReadSet, Snapshot, WriteSet}
 #[cfg(feature = "std")]
 pub use journal::{Journal, JournalEntry, JournaledStore, MemoryStore};
 pub use query::{
-    AuditQuery, Cursor, CursorError, KeyQuery, LegacyQuery, NamespaceQuery, NamespaceRecord, Page,
-    StatusFilter, StatusFilterError,
+    AuditPath, AuditQuery, Cursor, CursorError, KeyPath, KeyQuery, LegacyQuery, NamespaceQuery,
+    NamespaceRecord, Page, StatusFilter, StatusFilterError,
 };
+pub use record::Record;
 pub use state::StoreState;
 
 pub use crate::{

@@ -48,7 +48,7 @@ fn a_key_invokes_as_basic_and_as_bearer() {
             json!({
                 "team": "acme",
                 "namespace": "fn-demo",
-                "owner": "user alice",
+                "owner": "user:alice",
                 "credential": id,
                 "expires_at": null,
             })

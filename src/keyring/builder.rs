@@ -1,6 +1,6 @@
 //! The builder of a keyring.
 
-use alloc::sync::Arc;
+use alloc::{boxed::Box, sync::Arc};
 use core::time::Duration;
 
 use crate::{
@@ -69,8 +69,8 @@ impl KeyringBuilder {
         let recorded = self.store.record_key_format(&self.format).await?;
         if recorded != self.format {
             return Err(Error::OtherFormat {
-                store: recorded,
-                asked: self.format,
+                store: Box::new(recorded),
+                asked: Box::new(self.format),
             });
         }
         let is_shared = self.store.is_shared();

@@ -1,5 +1,7 @@
 //! Errors of management calls.
 
+use alloc::boxed::Box;
+
 use crate::{
     audit::ChainError,
     format::{FormatError, KeyFormat},
@@ -35,9 +37,9 @@ pub enum Error {
     #[error("the store holds keys with prefix {store}, not {asked}")]
     OtherFormat {
         /// The format recorded in the store.
-        store: KeyFormat,
+        store: Box<KeyFormat>,
         /// The requested format.
-        asked: KeyFormat,
+        asked: Box<KeyFormat>,
     },
     /// The audit trail was tampered with.
     #[error(transparent)]

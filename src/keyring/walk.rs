@@ -117,9 +117,10 @@ impl Keyring {
     /// ```
     /// # use keyfob::{Keyring, manage::Error, name::TeamId, store::KeyQuery};
     /// # async fn show(keyring: &Keyring, team: TeamId) -> Result<(), Error> {
+    /// let mut names = Vec::new();
     /// let mut keys = keyring.walk(KeyQuery::team(team));
     /// while let Some(key) = keys.next().await? {
-    ///     println!("{}", key.name);
+    ///     names.push(key.name);
     /// }
     /// # Ok(())
     /// # }

@@ -247,6 +247,42 @@ pub struct Changes {
     pub last_revision: Revision,
 }
 
+impl Changes {
+    /// How many entries a store reads for a part of `limit`: one more than the part has, which
+    /// tells whether there are more.
+    pub fn rows(limit: usize) -> usize {
+        limit.max(1).saturating_add(1)
+    }
+
+    /// The part of the feed after `after` that begins with these entries: the first `limit` of
+    /// them. `last_revision` is that of the store, read at the same moment.
+    ///
+    /// # Errors
+    ///
+    /// An entry that is reached could not be read.
+    pub fn first_of<E>(
+        after: Revision,
+        last_revision: Revision,
+        entries: impl IntoIterator<Item = Result<Entry, E>>,
+        limit: usize,
+    ) -> Result<Self, E> {
+        let mut rest = entries.into_iter();
+        let entries: Vec<Entry> = rest.by_ref().take(limit.max(1)).collect::<Result<_, E>>()?;
+        let more = rest.next().transpose()?.is_some();
+        let next_after = match entries.last() {
+            Some(last) if more => last.revision,
+            _ => last_revision,
+        };
+        Ok(Self {
+            after,
+            entries,
+            next_after,
+            more,
+            last_revision,
+        })
+    }
+}
+
 /// The state of an item at its last change.
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]

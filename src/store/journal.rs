@@ -39,6 +39,10 @@ pub trait Journal: Send + Sync {
 #[derive(Clone, Debug)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 #[cfg_attr(feature = "serde", serde(rename_all = "snake_case"))]
+#[expect(
+    clippy::large_enum_variant,
+    reason = "an entry lives for one call, and most are commits"
+)]
 #[non_exhaustive]
 pub enum JournalEntry<'a> {
     /// The format of the keys in the store.

@@ -465,6 +465,75 @@ impl AuditQuery {
     }
 }
 
+fn page_limit(limit: usize) -> usize {
+    limit.clamp(1, KeyQuery::LIMIT_MAX)
+}
+
+/// The filter of a [`KeyQuery`] that leaves the fewest keys. A store finds rows by its index for
+/// this one, and tests the others row by row.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyPath<'a> {
+    /// By the team and a name.
+    Name(&'a KeyName),
+    /// By the team and an owner.
+    Owner(&'a Owner),
+    /// By the team and a label.
+    Label(&'a LabelName, &'a LabelValue),
+    /// By a namespace.
+    Namespace(&'a NamespaceId),
+    /// By the team alone.
+    Team,
+}
+
+impl KeyQuery {
+    /// The filter that leaves the fewest keys.
+    pub fn path(&self) -> KeyPath<'_> {
+        if let Some(name) = &self.name {
+            KeyPath::Name(name)
+        } else if let Some(owner) = &self.owner {
+            KeyPath::Owner(owner)
+        } else if let Some((name, value)) = &self.label {
+            KeyPath::Label(name, value)
+        } else if let Some(namespace) = &self.namespace {
+            KeyPath::Namespace(namespace)
+        } else {
+            KeyPath::Team
+        }
+    }
+}
+
+/// The filter of an [`AuditQuery`] that leaves the fewest events, as [`KeyPath`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AuditPath<'a> {
+    /// By a credential.
+    Credential(CredentialId),
+    /// By an actor.
+    Actor(&'a Owner),
+    /// By a namespace.
+    Namespace(&'a NamespaceId),
+    /// By a team.
+    Team(&'a TeamId),
+    /// The whole trail.
+    All,
+}
+
+impl AuditQuery {
+    /// The filter that leaves the fewest events.
+    pub fn path(&self) -> AuditPath<'_> {
+        if let Some(credential) = self.credential {
+            AuditPath::Credential(credential)
+        } else if let Some(actor) = &self.actor {
+            AuditPath::Actor(actor)
+        } else if let Some(namespace) = &self.namespace {
+            AuditPath::Namespace(namespace)
+        } else if let Some(team) = &self.team {
+            AuditPath::Team(team)
+        } else {
+            AuditPath::All
+        }
+    }
+}
+
 /// A page of a list.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
@@ -475,6 +544,34 @@ pub struct Page<T> {
 }
 
 impl<T> Page<T> {
+    /// How many rows a store reads for a page of `limit`: one more than the page has, which tells
+    /// whether there are more.
+    pub fn rows(limit: usize) -> usize {
+        page_limit(limit).saturating_add(1)
+    }
+
+    /// The page that begins with these items: the first `limit` of them, and a cursor if there is
+    /// one more. `position` is an item's place in the list.
+    ///
+    /// # Errors
+    ///
+    /// An item that is reached could not be read.
+    pub fn first_of<E>(
+        items: impl IntoIterator<Item = Result<T, E>>,
+        limit: usize,
+        position: impl Fn(&T) -> Revision,
+    ) -> Result<Self, E> {
+        let mut rest = items.into_iter();
+        let items: Vec<T> = rest
+            .by_ref()
+            .take(page_limit(limit))
+            .collect::<Result<_, E>>()?;
+        let more = rest.next().transpose()?.is_some();
+        let last = items.last().filter(|_| more);
+        let next = last.map(|last| Cursor::after(position(last)));
+        Ok(Self { items, next })
+    }
+
     /// Converts the items.
     pub fn map<U>(self, change: impl FnMut(T) -> U) -> Page<U> {
         Page {

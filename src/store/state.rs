@@ -4,7 +4,7 @@ use alloc::{
     collections::{BTreeMap, BTreeSet},
     vec::Vec,
 };
-use core::ops::Bound;
+use core::{convert::Infallible, ops::Bound};
 
 use crate::{
     audit::{AuditEvent, ChainHash},
@@ -20,7 +20,7 @@ use crate::{
     revision::Revision,
     store::{
         AuditQuery, Changes, Commit, Conflict, Cursor, Entry, Existing, Item, KeyQuery,
-        LegacyQuery, NamespaceQuery, NamespaceRecord, Page, Snapshot, WriteSet,
+        LegacyQuery, NamespaceQuery, NamespaceRecord, Page, Record, Snapshot, WriteSet,
     },
     timestamp::Timestamp,
     usage::Usage,
@@ -184,7 +184,7 @@ impl StoreState {
                 None => Existing::Nothing,
             },
             CredentialId::Legacy(id) => self.legacy.get(&id).map_or(Existing::Nothing, |record| {
-                Existing::Legacy(self.read_legacy(record))
+                Existing::Legacy(self.read(record))
             }),
         }
     }
@@ -217,7 +217,7 @@ impl StoreState {
             .range(after(query.after))
             .filter_map(|(_, id)| self.legacy.get(id))
             .filter(|record| query.selects(record))
-            .map(|record| self.read_legacy(record));
+            .map(|record| self.read(record));
         page(records, query.limit, |record| record.created_revision)
     }
 
@@ -236,10 +236,7 @@ impl StoreState {
                 })
             })
             .filter(|record| query.selects(record))
-            .map(|record| {
-                let targets = record.targets();
-                record.with_cutoffs(self.cutoffs(&targets))
-            });
+            .map(|record| self.read(&record));
         page(records, query.limit, |record| record.created_revision)
     }
 
@@ -268,28 +265,17 @@ impl StoreState {
 
     /// See [`KeyStore::changes`](super::KeyStore::changes).
     pub fn changes(&self, after: Revision, limit: usize) -> Changes {
-        let mut rest = self
+        let entries = self
             .feed
             .range((Bound::Excluded(after), Bound::Unbounded))
             .filter_map(|(revision, subject)| {
-                Some(Entry {
+                Some(Ok(Entry {
                     revision: *revision,
                     item: self.item(subject)?,
-                })
+                }))
             });
-        let entries: Vec<Entry> = rest.by_ref().take(limit.max(1)).collect();
-        let more = rest.next().is_some();
-        let next_after = match entries.last() {
-            Some(last) if more => last.revision,
-            _ => self.revision,
-        };
-        Changes {
-            after,
-            entries,
-            next_after,
-            more,
-            last_revision: self.revision,
-        }
+        let Ok(changes) = Changes::first_of::<Infallible>(after, self.revision, entries, limit);
+        changes
     }
 
     /// See [`KeyStore::record_usage`](super::KeyStore::record_usage).
@@ -405,12 +391,9 @@ impl StoreState {
     }
 
     /// The record with cutoffs applied.
-    fn read(&self, record: &KeyRecord) -> KeyRecord {
-        record.clone().with_cutoffs(self.cutoffs(&record.targets()))
-    }
-
-    fn read_legacy(&self, record: &LegacyRecord) -> LegacyRecord {
-        record.clone().with_cutoffs(self.cutoffs(&record.targets()))
+    fn read<R: Record + Clone>(&self, record: &R) -> R {
+        let targets = record.targets();
+        record.clone().with_cutoffs(self.cutoffs(&targets))
     }
 
     fn cutoffs(&self, targets: &[Target]) -> impl Iterator<Item = &Cutoff> {
@@ -463,16 +446,10 @@ fn after(cursor: Option<Cursor>) -> (Bound<Revision>, Bound<Revision>) {
 fn page<T>(
     items: impl Iterator<Item = T>,
     limit: usize,
-    place: impl Fn(&T) -> Revision,
+    position: impl Fn(&T) -> Revision,
 ) -> Page<T> {
-    let mut rest = items;
-    let limit = limit.clamp(1, KeyQuery::LIMIT_MAX);
-    let items: Vec<T> = rest.by_ref().take(limit).collect();
-    let next = match items.last() {
-        Some(last) if rest.next().is_some() => Some(Cursor::after(place(last))),
-        _ => None,
-    };
-    Page { items, next }
+    let Ok(page) = Page::first_of::<Infallible>(items.map(Ok), limit, position);
+    page
 }
 
 fn set<P>(

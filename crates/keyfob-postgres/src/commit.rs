@@ -1,24 +1,25 @@
-//! Commits: one at a time, each in one transaction.
+//! Commits: serialized, each in one transaction.
 
 use std::time::Instant;
 
 use keyfob::key::KeyFormat;
 use keyfob::store::{Commit, CommitError, Conflict, Revision, StoreError};
 
+use backon::{BackoffBuilder, Retryable};
+use tokio::time::sleep;
 use tokio_postgres::types::Json;
 
 use crate::{
-    DatabaseError,
-    retry::Backoff,
-    row::Columns,
+    DatabaseError, retry,
+    row::{self, number},
     session::{Kept, Step, values},
-    snapshot::{read_set, revision, snapshot},
+    snapshot::{questions, snapshot},
     sql,
-    store::{Inner, TRIES},
+    store::Inner,
     write::writes,
 };
 
-/// Why one try of a commit came to nothing.
+/// Why one try of a commit failed.
 enum Failure {
     Conflict(Conflict),
     /// Nothing was kept.
@@ -27,7 +28,7 @@ enum Failure {
     At(Mark, DatabaseError),
 }
 
-/// What a commit is found by whose answer was lost.
+/// Identifies a commit whose answer was lost.
 struct Mark {
     revision: Revision,
     attempt: [u8; 16],
@@ -42,10 +43,8 @@ impl From<DatabaseError> for Failure {
 impl Inner {
     pub(crate) async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
         let _turn = self.turn().await.map_err(StoreError::definite)?;
-        let mut backoff = Backoff::default();
-        let mut tries = 0;
+        let mut pauses = retry::call().build();
         loop {
-            tries += 1;
             let error = match self.try_commit(commit).await {
                 Ok(revision) => return Ok(revision),
                 Err(Failure::Conflict(conflict)) => return Err(conflict.into()),
@@ -56,45 +55,47 @@ impl Inner {
                     None => return Err(StoreError::unknown(error).into()),
                 },
             };
-            if tries == TRIES || !error.is_passing() {
-                return Err(StoreError::definite(error).into());
+            match pauses.next() {
+                Some(pause) if error.is_passing() => {
+                    tracing::debug!(%error, "a commit is tried again");
+                    sleep(pause).await;
+                }
+                _ => return Err(StoreError::definite(error).into()),
             }
-            tracing::debug!(%error, tries, "a commit is tried again");
-            backoff.wait().await;
         }
     }
 
-    /// Two flights of statements: the first locks the log and answers the questions, the second
+    /// Two pipelines of statements: the first locks the log and answers the read set, the second
     /// writes and commits.
     async fn try_commit(&self, commit: &Commit) -> Result<Revision, Failure> {
         let mut session = self.session().await?;
-        let asked = read_set(commit);
-        let flown = session.fly(Some(sql::BEGIN), &asked, None).await?;
-        let judged = flown
+        let (asked, answers): (Vec<_>, Vec<_>) = questions(commit).into_iter().unzip();
+        let sent = session.pipeline(Some(sql::BEGIN), &asked, None).await?;
+        let decided = sent
             .rows()
-            .and_then(|answers| snapshot(commit, answers))
+            .and_then(|rows| snapshot(&answers, rows))
             .map_err(Failure::from)
             .and_then(|(snapshot, attempt)| match commit.decide(&snapshot) {
-                Ok(write) => Ok((write, attempt)),
+                Ok(write_set) => Ok((write_set, attempt)),
                 Err(conflict) => Err(Failure::Conflict(conflict)),
             });
-        let (write, attempt) = match judged {
-            Ok(judged) => judged,
+        let (write_set, attempt) = match decided {
+            Ok(decided) => decided,
             Err(failure) => {
                 session.roll_back().await;
                 return Err(failure);
             }
         };
-        let steps = match writes(commit, &write, attempt) {
+        let steps = match writes(&write_set, attempt) {
             Ok(steps) => steps,
             Err(error) => {
                 session.roll_back().await;
                 return Err(error.into());
             }
         };
-        let flown = session.fly(None, &steps, Some(sql::COMMIT)).await?;
-        let revision = write.revision;
-        match flown.kept() {
+        let sent = session.pipeline(None, &steps, Some(sql::COMMIT)).await?;
+        let revision = write_set.revision;
+        match sent.kept() {
             Kept::Yes => Ok(revision),
             Kept::No(error) => Err(Failure::Before(error)),
             Kept::Unknown(error) => Err(Failure::At(Mark { revision, attempt }, error)),
@@ -112,41 +113,36 @@ impl Inner {
             let step = Step::new(sql::SET_KEY_FORMAT, values![Json(format)]);
             let rows = session.rows(step).await?;
             match rows.first() {
-                Some(row) => Columns::of(row).json(),
+                Some(row) => row::json(row, 0),
                 None => Err(DatabaseError::other("the head of the log is missing")),
             }
         };
         self.retried(set).await.map_err(StoreError::unknown)
     }
 
-    /// Whether the commit with this mark was kept; none if that cannot be found out in time.
+    /// Whether the commit with this mark was kept; `None` if that cannot be found out in time.
     ///
-    /// Whoever has the lock of the log knows that the transaction in question has ended: it had
-    /// the lock before.
+    /// Once this has the lock of the log, the transaction in question has ended, since it held the
+    /// lock.
     async fn was_kept(&self, mark: &Mark) -> Option<bool> {
         let until = Instant::now() + self.settling;
-        let mut backoff = Backoff::default();
-        loop {
-            match self.look_for(mark).await {
-                Ok(kept) => return Some(kept),
-                Err(error) if Instant::now() < until => {
-                    tracing::debug!(%error, "the answer to a commit is looked for");
-                    backoff.wait().await;
-                }
-                Err(_) => return None,
-            }
-        }
+        let look = || self.look_for(mark);
+        look.retry(retry::call().without_max_times())
+            .when(|_| Instant::now() < until)
+            .notify(|error, _| tracing::debug!(%error, "the answer to a commit is looked for"))
+            .await
+            .ok()
     }
 
     async fn look_for(&self, mark: &Mark) -> Result<bool, DatabaseError> {
         let mut session = self.session().await?;
         let steps = [
             Step::new(sql::LOCK_LOG, values![]),
-            Step::new(sql::ATTEMPT_AT, values![revision(mark.revision)]),
+            Step::new(sql::ATTEMPT_AT, values![number(mark.revision.get())]),
         ];
-        let flown = session.fly(Some(sql::BEGIN), &steps, Some(sql::ROLLBACK));
-        let rows = flown.await?.rows()?.nth(1).unwrap_or_default();
-        let attempt = rows.first().map(|row| Columns::of(row).attempt());
+        let sent = session.pipeline(Some(sql::BEGIN), &steps, Some(sql::ROLLBACK));
+        let rows = sent.await?.rows()?.nth(1).unwrap_or_default();
+        let attempt = rows.first().map(|row| row::bytes(row, 0));
         Ok(attempt.transpose()? == Some(mark.attempt))
     }
 }

@@ -1,4 +1,4 @@
-//! Connections: how they are made, and what holds on each of them.
+//! Connections and their settings.
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc, time::Duration};
 
@@ -11,7 +11,7 @@ use tokio_postgres_rustls::MakeRustlsConnect;
 
 use crate::{ConnectError, DatabaseError, Options, sql, tls};
 
-/// Makes connections to one database, each with the settings that the store relies on.
+/// Connects to one database. Each connection has the settings that the store relies on.
 #[derive(Clone)]
 pub(crate) struct Connector(Arc<Inner>);
 
@@ -32,7 +32,7 @@ impl Connector {
         if config.get_application_name().is_none() {
             config.application_name("keyfob");
         }
-        // A server that is gone without a word is noticed within a minute.
+        // A server that vanished is noticed within a minute.
         config
             .keepalives(true)
             .keepalives_idle(Duration::from_secs(30))
@@ -54,7 +54,7 @@ impl Connector {
         })))
     }
 
-    /// A pool of connections. None is made yet.
+    /// A connection pool, without a connection yet.
     pub(crate) fn pool(&self, options: &Options) -> Result<Pool, ConnectError> {
         let recycling = ManagerConfig {
             recycling_method: RecyclingMethod::Fast,
@@ -73,8 +73,8 @@ impl Connector {
             .map_err(|error| ConnectError::Unreachable(DatabaseError::other(error)))
     }
 
-    /// A connection outside the pool, with a task that drives it and hands on what the server
-    /// says unasked.
+    /// A connection outside the pool, with a task that drives it and passes asynchronous messages
+    /// of the server to `hear`.
     pub(crate) async fn connect(
         &self,
         hear: impl FnMut(AsyncMessage) + Send + 'static,
@@ -99,7 +99,7 @@ impl Inner {
         let task = tokio::spawn(drive(connection, hear));
         let settings = self.settings.each_ref();
         let [schema, statement, lock, idle] = settings.map(|setting| (setting as _, Type::TEXT));
-        // It runs once a connection and is not worth a statement of its own on the server.
+        // It runs once per connection, so it is not prepared.
         match client
             .query_typed(sql::SETTINGS, &[schema, statement, lock, idle])
             .await
@@ -133,7 +133,7 @@ impl fmt::Debug for Connector {
     }
 }
 
-/// A connection that is not the pool's. It ends when this goes.
+/// A connection outside the pool. It is closed when this is dropped.
 pub(crate) struct Alone {
     pub(crate) client: Client,
     task: JoinHandle<()>,
@@ -190,7 +190,7 @@ fn parse(url: &str) -> Result<Config, ConnectError> {
     Ok(config)
 }
 
-/// A time as the server's settings have it; zero would mean for ever.
+/// A time as the server's settings have it, at least one millisecond: zero would mean no limit.
 fn milliseconds(time: Duration) -> String {
     time.as_millis().clamp(1, 2_147_483_647).to_string()
 }
@@ -241,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn no_time_is_for_ever() {
+    fn no_setting_means_no_limit() {
         assert_eq!(milliseconds(Duration::ZERO), "1");
         assert_eq!(milliseconds(Duration::from_millis(1500)), "1500");
         assert_eq!(milliseconds(Duration::MAX), "2147483647");

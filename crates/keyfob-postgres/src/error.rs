@@ -1,4 +1,4 @@
-//! What goes wrong outside the contract's own words.
+//! Errors beyond those of the store contract.
 
 use std::{error::Error, fmt, io};
 
@@ -10,22 +10,22 @@ use tokio_postgres::error::{Severity, SqlState};
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ConnectError {
-    /// The text is no URL of a database. It is not said where: it may hold a password.
-    #[error("the URL is not that of a PostgreSQL database")]
+    /// The text is not the URL of a database. The error does not quote it: it may hold a password.
+    #[error("not the URL of a PostgreSQL database, as in postgres://user@host/database")]
     Url,
-    /// The name is not one that a schema can have here.
+    /// The name of the schema is not allowed.
     #[error("schema: not 1 to 63 characters of a-z, 0-9 and _, beginning with a letter")]
     Schema,
-    /// The certificates of the authorities that servers are believed by could not be read.
-    #[error("the certificates of the authorities could not be read")]
+    /// The certificates of the trusted authorities could not be read.
+    #[error("the certificates of the trusted authorities could not be read")]
     Certificates(#[source] Box<dyn Error + Send + Sync>),
-    /// The server could not be reached, refused the connection, or is not who it should be.
+    /// The server could not be reached, refused the connection, or has the wrong certificate.
     #[error("the database could not be connected to")]
     Unreachable(#[source] DatabaseError),
-    /// The database is kept in an encoding that cannot hold every name.
+    /// The database has an encoding that cannot hold every name.
     #[error("the database's encoding is {0}; it must be UTF8")]
     Encoding(String),
-    /// A later version of this library made the schema.
+    /// A later version of this library created the schema.
     #[error("the store has schema {found}; this program knows schemas up to {known}")]
     Newer {
         /// The database's schema.
@@ -33,32 +33,32 @@ pub enum ConnectError {
         /// The latest schema that this version knows.
         known: i32,
     },
-    /// The schema could not be brought up to date, or has another history.
-    #[error("the store's schema could not be brought up to date")]
+    /// The schema could not be migrated, or has another history.
+    #[error("the store's schema could not be migrated")]
     Migration(#[source] Box<dyn Error + Send + Sync>),
 }
 
-/// Why the database did not do what it was asked.
+/// An error of the database or of the connection to it.
 ///
-/// It says what the server said, without the rows that the server quotes.
+/// It has the server's message, without the rows that the server quotes in its details.
 #[derive(Debug)]
 pub struct DatabaseError(Fault);
 
 #[derive(Debug)]
 enum Fault {
-    /// The server refused.
+    /// The server answered with an error.
     Refused {
         code: SqlState,
         fatal: bool,
         message: String,
         constraint: Option<String>,
     },
-    /// The way to the server failed, or what went over it was not understood.
+    /// The connection failed, or a message could not be decoded.
     Failed {
         error: tokio_postgres::Error,
         lost: bool,
     },
-    /// There was no answer in time.
+    /// The server did not answer in time.
     Late,
     /// No connection became free in time.
     Busy,
@@ -90,7 +90,7 @@ impl DatabaseError {
         Self(Fault::Other(why.into()))
     }
 
-    /// The server's code for what happened (`SQLSTATE`), if the server said it.
+    /// The `SQLSTATE` code, if the server answered with an error.
     pub fn code(&self) -> Option<&str> {
         match &self.0 {
             Fault::Refused { code, .. } => Some(code.code()),
@@ -98,7 +98,7 @@ impl DatabaseError {
         }
     }
 
-    /// Whether the connection is gone, and with it the transaction.
+    /// Whether the connection was lost, and the transaction with it.
     pub(crate) fn is_lost(&self) -> bool {
         match &self.0 {
             Fault::Refused { fatal, .. } => *fatal,
@@ -108,7 +108,7 @@ impl DatabaseError {
         }
     }
 
-    /// Whether the same may well succeed a moment later.
+    /// Whether the same call may succeed a moment later.
     pub(crate) fn is_passing(&self) -> bool {
         match &self.0 {
             Fault::Refused { code, fatal, .. } => {
@@ -173,7 +173,7 @@ impl fmt::Display for DatabaseError {
                 constraint,
                 ..
             } => {
-                write!(f, "the database said: {message} ({})", code.code())?;
+                write!(f, "the database answered: {message} ({})", code.code())?;
                 match constraint {
                     Some(constraint) => write!(f, ", constraint {constraint}"),
                     None => Ok(()),
@@ -183,14 +183,14 @@ impl fmt::Display for DatabaseError {
                 f.write_str("the connection to the database failed")
             }
             Fault::Failed { lost: false, .. } => {
-                f.write_str("the database was not understood, or could not be asked")
+                f.write_str("a message to or from the database could not be encoded or decoded")
             }
             Fault::Late => f.write_str("the database did not answer in time"),
             Fault::Busy => f.write_str("no connection to the database became free in time"),
             Fault::Unfit { column, .. } => {
                 write!(f, "column {column} does not hold what it should")
             }
-            Fault::Other(_) => f.write_str("the database could not be asked"),
+            Fault::Other(_) => f.write_str("the database could not be used"),
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The schema: made, brought up to date, or refused.
+//! The schema: created, migrated or refused.
 
 use refinery::Migration;
 use tokio_postgres::Client;
@@ -9,10 +9,11 @@ mod embedded {
     refinery::embed_migrations!("migrations");
 }
 
-/// Makes the schema or brings it up to date. Of several processes that do so at once, one does,
-/// and the others wait for it.
+/// Creates or migrates the schema. If several processes do so at once, one of them does, and the
+/// others wait.
 ///
-/// The lock is the session's: the connection must not be used for anything else, and ends with it.
+/// The lock belongs to the session: the connection must not be used for anything else, and must be
+/// closed afterwards.
 pub(crate) async fn migrate(client: &mut Client) -> Result<(), ConnectError> {
     let unreachable = |error: tokio_postgres::Error| ConnectError::Unreachable(error.into());
     let row = client

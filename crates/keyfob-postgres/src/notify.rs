@@ -6,15 +6,16 @@ use std::{
     time::{Duration, Instant},
 };
 
+use backon::BackoffBuilder;
 use keyfob::store::Revision;
 use tokio::{
     sync::{mpsc, watch},
     task::JoinHandle,
-    time::{MissedTickBehavior, interval},
+    time::{MissedTickBehavior, interval, sleep},
 };
 use tokio_postgres::AsyncMessage;
 
-use crate::{DatabaseError, connect::Connector, retry::Backoff, row::Columns, sql};
+use crate::{DatabaseError, connect::Connector, retry, row, sql};
 
 /// Tells the last revision of the log to every caller that waits for a change.
 ///
@@ -109,17 +110,16 @@ impl ChangeNotifier {
 
 /// Listens until the task is aborted, and connects again whenever the connection fails.
 async fn listen(connector: Connector, interval: Duration, tell: watch::Sender<Seen>) {
-    let first = Duration::from_millis(20);
-    let mut backoff = Backoff::new(first, Duration::from_secs(5));
+    let mut pauses = retry::connection().build();
     loop {
         let began = Instant::now();
         let Err(error) = listen_once(&connector, interval, &tell).await;
         tracing::debug!(%error, "the connection that listens for changes failed");
         tell.send_replace(Seen::Failed(Arc::new(error)));
         if began.elapsed() > Duration::from_secs(10) {
-            backoff = Backoff::new(first, Duration::from_secs(5));
+            pauses = retry::connection().build();
         }
-        backoff.wait().await;
+        sleep(pauses.next().unwrap_or_default()).await;
     }
 }
 
@@ -147,7 +147,7 @@ async fn listen_once(
         let row = tokio::time::timeout(every.max(PATIENCE), client.query_one(&statement, &[]))
             .await
             .map_err(|_| DatabaseError::late())??;
-        let revision = Columns::of(&row).revision()?;
+        let revision = row::revision(&row, 0)?;
         tell.send_if_modified(|seen| {
             let is_new = !matches!(seen, Seen::Revision(known) if *known == revision);
             *seen = Seen::Revision(revision);

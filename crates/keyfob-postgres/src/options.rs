@@ -1,4 +1,4 @@
-//! How a store is connected to.
+//! Options for connecting to a store.
 
 use std::{
     path::{Path, PathBuf},
@@ -7,7 +7,7 @@ use std::{
 
 use crate::{ConnectError, PostgresStore};
 
-/// How a store is connected to: [`PostgresStore::options`].
+/// Options for connecting to a store: [`PostgresStore::options`].
 #[derive(Clone, Debug)]
 pub struct Options {
     pub(crate) schema: String,
@@ -20,59 +20,57 @@ pub struct Options {
 }
 
 impl Options {
-    /// The schema that the tables are in, made if there is none: `keyfob` unless this says
-    /// otherwise. Stores in several schemas of a database know nothing of each other.
+    /// The schema that the tables are in, created if there is none. Default: `keyfob`. Stores in
+    /// several schemas of a database are independent.
     ///
-    /// A name has 1 to 63 characters of `a-z`, `0-9` and `_` and begins with a letter, which
-    /// [`connect`](Self::connect) checks.
+    /// A name has 1 to 63 characters of `a-z`, `0-9` and `_` and begins with a letter;
+    /// [`connect`](Self::connect) checks it.
     #[must_use]
     pub fn with_schema(mut self, schema: impl Into<String>) -> Self {
         self.schema = schema.into();
         self
     }
 
-    /// How many connections there are at most, without the one that listens for changes:
-    /// at least two, eight unless this says otherwise. Two at most are used by commits at a time, so
-    /// that commits that wait for their turn do not keep readers waiting.
+    /// The most connections, not counting the one that listens for changes; at least two.
+    /// Default: eight. Commits use two at most, so commits that wait do not block readers.
     #[must_use]
     pub fn with_pool_size(mut self, connections: usize) -> Self {
         self.pool_size = connections.max(2);
         self
     }
 
-    /// How long to wait for a connection, new or free; five seconds unless this says otherwise.
+    /// How long to wait for a new or a free connection. Default: five seconds.
     #[must_use]
     pub fn with_connect_timeout(mut self, timeout: Duration) -> Self {
         self.connect_timeout = timeout;
         self
     }
 
-    /// How long a statement may take; 30 seconds unless this says otherwise. Then the server ends
-    /// it, and if the server does not answer at all the connection is given up a little later.
+    /// How long a statement may take before the server cancels it. If the server does not answer at
+    /// all, the connection is closed a little later. Default: 30 seconds.
     #[must_use]
     pub fn with_statement_timeout(mut self, timeout: Duration) -> Self {
         self.statement_timeout = timeout;
         self
     }
 
-    /// How long a commit may wait for commits before it; ten seconds unless this says otherwise.
-    /// Then it fails, and nothing was changed.
+    /// How long a commit waits for commits before it, before it fails with nothing changed.
+    /// Default: ten seconds.
     #[must_use]
     pub fn with_lock_timeout(mut self, timeout: Duration) -> Self {
         self.lock_timeout = timeout;
         self
     }
 
-    /// How often [`wait_for_change`](keyfob::KeyStore::wait_for_change) asks for the last revision
-    /// when no notice comes; every second unless this says otherwise.
+    /// How often [`wait_for_change`](keyfob::KeyStore::wait_for_change) reads the last revision
+    /// when no notice comes. Default: every second.
     #[must_use]
     pub fn with_poll_interval(mut self, interval: Duration) -> Self {
         self.poll_interval = interval;
         self
     }
 
-    /// A file of certificates, in PEM, of the authorities that the server must be certified by, in
-    /// place of those of the system.
+    /// A PEM file with the certificates of the trusted authorities. Default: those of the system.
     #[must_use]
     pub fn with_root_certificates(mut self, file: impl AsRef<Path>) -> Self {
         self.root_certificates = Some(file.as_ref().to_owned());
@@ -83,8 +81,8 @@ impl Options {
     ///
     /// # Errors
     ///
-    /// As [`PostgresStore::connect`]; [`ConnectError::Schema`] for the name of a schema that is
-    /// none, [`ConnectError::Certificates`] for a file that cannot be read.
+    /// As [`PostgresStore::connect`]; [`ConnectError::Schema`] if the name of the schema is not
+    /// allowed, [`ConnectError::Certificates`] if the file cannot be read.
     pub async fn connect(&self, url: &str) -> Result<PostgresStore, ConnectError> {
         PostgresStore::connect_with(url, self).await
     }

@@ -10,27 +10,31 @@ use crate::{
 
 /// Many rows in every table that grows, as many as it takes for the planner to look at an index.
 const MANY: &[&str] = &[
-    "INSERT INTO audit SELECT n, n, n, 'user', 'user-' || n % 500, NULL, 'key_created', \
-     'team-' || n % 50, 'fn-' || n % 1000, NULL, NULL, 'key', decode(lpad(to_hex(n), 32, '0'), \
-     'hex'), NULL, NULL, decode(repeat('00', 32), 'hex'), decode(repeat('00', 16), 'hex') \
+    "INSERT INTO audit (revision, latest, entry, hash, attempt) SELECT n, n, jsonb_build_object( \
+     'at', n, 'actor', jsonb_build_object('owner', 'user:' || n % 500), 'team', 'team-' || n % 50, \
+     'namespace', 'fn-' || n % 1000, 'credential', 'key:' || n, 'action', 'key_created'), \
+     decode(repeat('00', 32), 'hex'), decode(repeat('00', 16), 'hex') \
      FROM generate_series(1, 60000) n",
-    "INSERT INTO namespaces SELECT 'fn-' || n, 'team-' || n % 50, n, n \
+    "INSERT INTO namespaces SELECT jsonb_build_object('tenant', jsonb_build_object( \
+     'team', 'team-' || n % 50, 'namespace', 'fn-' || n), 'created_revision', n) \
      FROM generate_series(1, 10000) n",
-    "INSERT INTO keys SELECT decode(lpad(to_hex(n), 32, '0'), 'hex'), s.team, s.namespace, 'user', \
-     'user-' || n % 500, 'name-' || n % 1000, '{}', '\"all\"', 'sha256:', NULL, NULL, NULL, n, \
-     '{}', n, n, NULL, CASE WHEN n % 2 = 0 THEN n END, 'active', NULL, n + 10000, n + 10000 \
+    "INSERT INTO keys SELECT jsonb_build_object('id', n, 'tenant', s.record -> 'tenant', \
+     'owner', 'user:' || n % 500, 'name', 'name-' || n % 1000, \
+     'labels', jsonb_build_object('env', 'value-' || n % 5), \
+     'expires_at', CASE WHEN n % 2 = 0 THEN n END, 'status', 'active', \
+     'created_revision', n + 10000, 'revision', n + 10000) \
      FROM generate_series(1, 30000) n JOIN namespaces s ON s.created_revision = 1 + n % 10000",
-    "INSERT INTO key_labels SELECT team, 'env', 'value-' || created_revision % 5, created_revision FROM keys",
-    "INSERT INTO deleted_keys SELECT decode(lpad(to_hex(n + 1000000), 32, '0'), 'hex'), n \
-     FROM generate_series(1, 20000) n",
-    "INSERT INTO cutoffs SELECT 'team-' || n % 50, 'user', 'user-' || n, n, false, \
-     '{}', n FROM generate_series(1, 20000) n",
-    "INSERT INTO legacy SELECT decode(lpad(to_hex(n), 32, '0'), 'hex'), s.team, s.namespace, \
-     'guest', 'sha256:', false, n, '{}', NULL, n, n \
+    "INSERT INTO deleted_keys SELECT 'key:' || n + 1000000, n FROM generate_series(1, 20000) n",
+    "INSERT INTO cutoffs SELECT jsonb_build_object('target', jsonb_build_object('owner', \
+     jsonb_build_array('team-' || n % 50, 'user:' || n)), 'up_to', n, 'blocked', false, \
+     'revision', n) FROM generate_series(1, 20000) n",
+    "INSERT INTO legacy SELECT jsonb_build_object('id', n, 'tenant', s.record -> 'tenant', \
+     'created_revision', n, 'revision', n) \
      FROM generate_series(1, 20000) n JOIN namespaces s ON s.created_revision = 1 + n % 10000",
-    "INSERT INTO policies SELECT kind, 'fn-' || n, '{}', 2 * n + (kind = 'keys')::integer \
-     FROM generate_series(1, 10000) n, unnest(ARRAY['keys', 'legacy']) kind",
-    "INSERT INTO usage SELECT 'key', id, 0, 1, 1 FROM keys",
+    "INSERT INTO policies SELECT kind, jsonb_build_array('fn-' || n, '{}'::jsonb), \
+     2 * n + (kind = 'policy')::integer \
+     FROM generate_series(1, 10000) n, unnest(ARRAY['policy', 'legacy_policy']) kind",
+    "INSERT INTO usage SELECT id, 0, 1, 1 FROM keys",
     "ANALYZE",
 ];
 
@@ -62,7 +66,7 @@ async fn arguments(client: &Client) -> String {
             "bytea" => id.into(),
             "text[]" => "ARRAY['team-7']".into(),
             "bigint[]" => "ARRAY[7]".into(),
-            "bytea[]" => format!("ARRAY[{id}]"),
+            "jsonb[]" => "ARRAY['{\"team\": \"team-7\"}'::jsonb]".into(),
             other => panic!("a parameter of type {other}"),
         })
         .collect();
@@ -82,9 +86,24 @@ fn fault(name: &str, plan: &[String]) -> Option<String> {
     if let Some(scan) = scan {
         return Some(scan.trim().to_owned());
     }
-    let pages = ["KEYS_OF_", "AUDIT_OF_", "CHANGED_", "DELETED_KEYS"];
+    if name == "CHANGED" {
+        // The parts of five tables, each by its index, may be sorted together.
+        let parts = plan
+            .iter()
+            .filter(|line| line.contains("Index Cond: (revision >"));
+        return (parts.count() != 5).then(|| "a table is not read from its cursor".into());
+    }
+    let pages = ["KEYS_OF_", "AUDIT_OF_"];
     let queries = ["LEGACY_OF_ALL", "LEGACY_OF_TEAM", "LEGACY_OF_NAMESPACE"];
     let queries = [&queries[..], &["NAMESPACES_OF_ALL", "NAMESPACES_OF_TEAM"]].concat();
+    // With these values, the planner may prefer an index that leaves one row at most.
+    let one_row = ["Index Cond: (id = ", "using namespaces_namespace_team_key"];
+    if plan
+        .iter()
+        .any(|line| one_row.iter().any(|path| line.contains(path)))
+    {
+        return None;
+    }
     if pages.iter().any(|page| name.starts_with(page)) || queries.contains(&name) {
         if let Some(sort) = plan.iter().find(|line| line.contains("Sort")) {
             return Some(format!("a page is sorted: {}", sort.trim()));
@@ -115,7 +134,7 @@ fn every_statement_finds_its_rows_by_an_index() {
         for rows in MANY {
             client.batch_execute(rows).await.expect(rows);
         }
-        assert!(sql::ALL.len() >= 45, "{} statements", sql::ALL.len());
+        assert!(sql::ALL.len() >= 40, "{} statements", sql::ALL.len());
         let mut faults = Vec::new();
         for (name, statement) in sql::ALL {
             let prepare = format!("PREPARE statement AS {}", statement.text());

@@ -1,22 +1,20 @@
-//! Keys, legacy credentials, namespaces, policies and the trail, as somebody asks for them.
+//! Lists, page by page.
 
 use keyfob::{
-    KeyId, Owner, Tenant, Timestamp,
+    KeyId, Tenant, Timestamp,
     audit::{Action, AuditEvent},
-    key::KeyFormat,
+    key::{CredentialId, KeyFormat},
     legacy::LegacyRecord,
     store::{
-        AuditQuery, Cursor, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery, NamespaceRecord,
-        Page, Revision, StatusFilter,
+        AuditPath, AuditQuery, Cursor, KeyPath, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
+        NamespaceRecord, Page, Record, StatusFilter,
     },
 };
 use serde::de::DeserializeOwned;
-use tokio_postgres::Row;
 
 use crate::{
-    row::{Columns, OwnerKind, Result, credential, number, text},
+    row::{self, Result, number},
     session::{Session, Step, values},
-    snapshot::revision,
     sql,
 };
 
@@ -26,113 +24,93 @@ pub(crate) async fn key(
     id: KeyId,
 ) -> Result<Option<KeyRecord>> {
     let values = values![
-        id.to_bytes().to_vec(),
+        CredentialId::Key(id).to_string(),
         tenant.team.as_str(),
         tenant.namespace.as_str(),
     ];
     let rows = session.rows(Step::new(sql::KEY_OF_TENANT, values)).await?;
-    let key = rows.first().map(|row| Columns::of(row).key_behind());
-    key.transpose()
+    rows.first().map(row::record).transpose()
 }
 
 pub(crate) async fn keys(session: &mut Session, query: &KeyQuery) -> Result<Page<KeyRecord>> {
-    // By the path that leads to the fewest.
-    let path = if query.name.is_some() {
-        sql::KEYS_OF_NAME
-    } else if query.owner.is_some() {
-        sql::KEYS_OF_OWNER
-    } else if query.label.is_some() {
-        sql::KEYS_OF_LABEL
-    } else if query.namespace.is_some() {
-        sql::KEYS_OF_NAMESPACE
-    } else {
-        sql::KEYS_OF_TEAM
+    let statement = match query.path() {
+        KeyPath::Name(_) => sql::KEYS_OF_NAME,
+        KeyPath::Owner(_) => sql::KEYS_OF_OWNER,
+        KeyPath::Label(..) => sql::KEYS_OF_LABEL,
+        KeyPath::Namespace(_) => sql::KEYS_OF_NAMESPACE,
+        KeyPath::Team => sql::KEYS_OF_TEAM,
     };
-    let (owner_kind, owner) = owner_columns(query.owner.as_ref());
     let label = query.label.as_ref();
     let values = values![
         query.team.as_str(),
         after(query.after),
-        one_more(query.limit),
+        rows(query.limit),
         text(query.namespace.as_ref()),
-        owner_kind,
-        owner,
+        query.owner.as_ref().map(ToString::to_string),
         text(query.name.as_ref()),
         label.map(|(name, _)| name.as_str()),
         label.map(|(_, value)| value.as_str()),
         query.status.map(status),
     ];
-    let rows = session.rows(Step::new(path, values)).await?;
-    page(
-        &rows,
-        query.limit,
-        |row| Columns::of(row).key_behind(),
-        |key| key.created_revision,
-    )
+    page(session, Step::new(statement, values), query.limit).await
 }
 
 pub(crate) async fn legacy(
     session: &mut Session,
     query: &LegacyQuery,
 ) -> Result<Page<LegacyRecord>> {
-    let team = text(query.team.as_ref());
-    let namespace = text(query.namespace.as_ref());
-    let mut values = values![after(query.after), one_more(query.limit)];
-    let path = if let Some(id) = query.id {
-        values.extend(values![id.to_bytes().to_vec(), team, namespace]);
-        sql::LEGACY_OF_ID
-    } else if namespace.is_some() {
-        values.extend(values![namespace, team]);
-        sql::LEGACY_OF_NAMESPACE
-    } else if team.is_some() {
-        values.extend(values![team]);
-        sql::LEGACY_OF_TEAM
-    } else {
-        sql::LEGACY_OF_ALL
+    let statement = match (&query.id, &query.namespace, &query.team) {
+        (Some(_), ..) => sql::LEGACY_OF_ID,
+        (None, Some(_), _) => sql::LEGACY_OF_NAMESPACE,
+        (None, None, Some(_)) => sql::LEGACY_OF_TEAM,
+        (None, None, None) => sql::LEGACY_OF_ALL,
     };
-    let rows = session.rows(Step::new(path, values)).await?;
-    page(
-        &rows,
-        query.limit,
-        |row| Columns::of(row).legacy_behind(),
-        |record| record.created_revision,
-    )
+    let values = values![
+        after(query.after),
+        rows(query.limit),
+        text(query.team.as_ref()),
+        text(query.namespace.as_ref()),
+        query.id.map(|id| CredentialId::Legacy(id).to_string()),
+    ];
+    page(session, Step::new(statement, values), query.limit).await
 }
 
 pub(crate) async fn namespaces(
     session: &mut Session,
     query: &NamespaceQuery,
 ) -> Result<Page<NamespaceRecord>> {
-    let team = text(query.team.as_ref());
-    let namespace = text(query.namespace.as_ref());
-    let mut values = values![after(query.after), one_more(query.limit)];
-    let path = if namespace.is_some() {
-        values.extend(values![namespace, team]);
-        sql::NAMESPACES_OF_NAME
-    } else if team.is_some() {
-        values.extend(values![team]);
-        sql::NAMESPACES_OF_TEAM
-    } else {
-        sql::NAMESPACES_OF_ALL
+    let statement = match (&query.namespace, &query.team) {
+        (Some(_), _) => sql::NAMESPACES_OF_NAME,
+        (None, Some(_)) => sql::NAMESPACES_OF_TEAM,
+        (None, None) => sql::NAMESPACES_OF_ALL,
     };
-    let rows = session.rows(Step::new(path, values)).await?;
-    page(
-        &rows,
-        query.limit,
-        |row| Columns::of(row).namespace(),
-        |record| record.created_revision,
-    )
+    let values = values![
+        after(query.after),
+        rows(query.limit),
+        text(query.team.as_ref()),
+        text(query.namespace.as_ref()),
+    ];
+    page(session, Step::new(statement, values), query.limit).await
+}
+
+async fn page<R: Record + DeserializeOwned>(
+    session: &mut Session,
+    step: Step<'_>,
+    limit: usize,
+) -> Result<Page<R>> {
+    let rows = session.rows(step).await?;
+    Page::first_of(rows.iter().map(row::record), limit, R::created_revision)
 }
 
 /// The format of the keys, once it was recorded.
 pub(crate) async fn key_format(session: &mut Session) -> Result<Option<KeyFormat>> {
     let rows = session.rows(Step::new(sql::KEY_FORMAT, values![])).await?;
-    let format = rows.first().map(|row| Columns::of(row).json_or_null());
+    let format = rows.first().map(|row| row::json_or_null(row, 0));
     Ok(format.transpose()?.flatten())
 }
 
-/// The policy of a kind for a namespace: its own, the default that was set, or the default of the
-/// type.
+/// The policy of a kind for a namespace: its override, the default that was set, or the default of
+/// the type.
 pub(crate) async fn policy<P: DeserializeOwned + Default>(
     session: &mut Session,
     kind: &str,
@@ -144,77 +122,51 @@ pub(crate) async fn policy<P: DeserializeOwned + Default>(
         tenant.map(|tenant| tenant.team.as_str()),
     ];
     let rows = session.rows(Step::new(sql::POLICY, values)).await?;
-    let policy = rows.first().map(|row| Columns::of(row).json_or_null());
+    let policy = rows.first().map(|row| row::json_or_null(row, 0));
     Ok(policy.transpose()?.flatten().unwrap_or_default())
 }
 
 pub(crate) async fn audit(session: &mut Session, query: &AuditQuery) -> Result<Page<AuditEvent>> {
-    // By the path that leads to the fewest.
-    let path = if query.credential.is_some() {
-        sql::AUDIT_OF_CREDENTIAL
-    } else if query.actor.is_some() {
-        sql::AUDIT_OF_ACTOR
-    } else if query.namespace.is_some() {
-        sql::AUDIT_OF_NAMESPACE
-    } else if query.team.is_some() {
-        sql::AUDIT_OF_TEAM
-    } else {
-        sql::AUDIT_OF_ALL
+    let statement = match query.path() {
+        AuditPath::Credential(_) => sql::AUDIT_OF_CREDENTIAL,
+        AuditPath::Actor(_) => sql::AUDIT_OF_ACTOR,
+        AuditPath::Namespace(_) => sql::AUDIT_OF_NAMESPACE,
+        AuditPath::Team(_) => sql::AUDIT_OF_TEAM,
+        AuditPath::All => sql::AUDIT_OF_ALL,
     };
-    let credential = query.credential.and_then(credential);
-    let (actor_kind, actor) = owner_columns(query.actor.as_ref());
     let values = values![
         after(query.after),
-        one_more(query.limit),
+        rows(query.limit),
         text(query.team.as_ref()),
         text(query.namespace.as_ref()),
-        credential.map(|(kind, _)| kind),
-        credential.map(|(_, id)| id.to_vec()),
-        actor_kind,
-        actor,
+        query.credential.map(|credential| credential.to_string()),
+        query.actor.as_ref().map(ToString::to_string),
         query.since.map(Timestamp::as_unix),
         query.until.map(Timestamp::as_unix),
         query.action.map(Action::as_str),
     ];
-    let rows = session.rows(Step::new(path, values)).await?;
-    page(
-        &rows,
-        query.limit,
-        |row| Columns::of(row).event(),
-        |event| event.revision,
-    )
-}
-
-/// The items of a page, of rows of which there is one more if the list goes on.
-fn page<T>(
-    rows: &[Row],
-    limit: usize,
-    read: impl Fn(&Row) -> Result<T>,
-    place: impl Fn(&T) -> Revision,
-) -> Result<Page<T>> {
-    let limit = limit.clamp(1, KeyQuery::LIMIT_MAX);
-    let items = rows.iter().take(limit);
-    let items: Vec<T> = items.map(read).collect::<Result<_>>()?;
-    let next = match items.last() {
-        Some(last) if rows.len() > limit => Some(Cursor::after(place(last))),
-        _ => None,
-    };
-    Ok(Page { items, next })
+    let rows = session.rows(Step::new(statement, values)).await?;
+    let events = rows.iter().map(|row| {
+        Ok(AuditEvent {
+            revision: row::revision(row, 0)?,
+            entry: row::json(row, 1)?,
+            hash: row::hash(row, 2)?,
+        })
+    });
+    Page::first_of(events, query.limit, |event| event.revision)
 }
 
 fn after(cursor: Option<Cursor>) -> i64 {
-    cursor.map_or(0, |cursor| revision(cursor.revision()))
+    cursor.map_or(0, |cursor| number(cursor.revision().get()))
 }
 
-fn one_more(limit: usize) -> i64 {
-    number(limit.clamp(1, KeyQuery::LIMIT_MAX) as u64 + 1)
+fn rows(limit: usize) -> i64 {
+    number(Page::<()>::rows(limit))
 }
 
-fn owner_columns(owner: Option<&Owner>) -> (Option<&'static str>, Option<&str>) {
-    match owner {
-        Some(owner) => (Some(OwnerKind::of(owner).as_str()), Some(owner.as_str())),
-        None => (None, None),
-    }
+/// A text as a column, or null.
+fn text(text: Option<&impl AsRef<str>>) -> Option<&str> {
+    text.map(AsRef::as_ref)
 }
 
 fn status(filter: StatusFilter) -> &'static str {

@@ -1,4 +1,4 @@
-//! One use of a connection.
+//! One call's use of a connection.
 
 use std::{future::Future, pin::Pin, task::Poll, time::Duration};
 
@@ -15,7 +15,7 @@ use crate::{
 /// A value for a statement.
 pub(crate) type Value<'a> = Box<dyn ToSql + Send + Sync + 'a>;
 
-/// The values for a statement, each in a box.
+/// Boxes the values for a statement.
 macro_rules! values {
     ($($value:expr),* $(,)?) => {
         vec![$(Box::new($value) as $crate::session::Value<'_>),*]
@@ -23,12 +23,12 @@ macro_rules! values {
 }
 pub(crate) use values;
 
-/// A connection that one call uses. One that is left in the middle of a transaction, by an error
-/// or because the future was dropped, does not go back to the pool: it is closed, which ends the
-/// transaction.
+/// A connection that one call uses. If the call leaves it in the middle of a transaction, by an
+/// error or because the future was dropped, it does not go back to the pool: it is closed, which
+/// ends the transaction.
 pub(crate) struct Session {
     client: Option<Object>,
-    /// Whether there is no transaction.
+    /// Whether no transaction is open.
     at_rest: bool,
     /// How long the server may take to answer.
     patience: Duration,
@@ -55,7 +55,7 @@ impl Session {
         })
     }
 
-    /// The rows that one statement gives, in a transaction of its own.
+    /// The rows of one statement, in a transaction of its own.
     pub(crate) async fn rows(&mut self, step: Step<'_>) -> Result<Vec<Row>> {
         let statement = self.prepare(step.sql).await?;
         let client = self.client()?;
@@ -69,18 +69,18 @@ impl Session {
         Ok(rows?)
     }
 
-    /// Sends statements without waiting in between, and gives the answers to each. `before` and
-    /// `after` begin and end a transaction; without `after` it stays open.
+    /// Sends statements in a pipeline, without waiting in between, and returns the answer to each.
+    /// `before` and `after` begin and end a transaction; without `after` it stays open.
     ///
     /// # Errors
     ///
-    /// Not everything was sent, `after` not, or the transaction was not begun.
-    pub(crate) async fn fly(
+    /// A statement could not be sent, and neither was `after`; or the transaction was not begun.
+    pub(crate) async fn pipeline(
         &mut self,
         before: Option<&'static str>,
         steps: &[Step<'_>],
         after: Option<&'static str>,
-    ) -> Result<Flown> {
+    ) -> Result<Pipelined> {
         let mut statements = Vec::with_capacity(steps.len());
         for step in steps {
             statements.push(self.prepare(step.sql).await?);
@@ -88,15 +88,15 @@ impl Session {
         self.at_rest = false;
         let patience = self.patience;
         let client = self.client()?;
-        let mut flights: Vec<Flight<'_>> = Vec::with_capacity(steps.len() + 2);
-        flights.extend(before.map(|text| plain(client, text)));
+        let mut requests: Vec<Request<'_>> = Vec::with_capacity(steps.len() + 2);
+        requests.extend(before.map(|text| plain(client, text)));
         for (step, statement) in steps.iter().zip(&statements) {
-            flights.push(prepared(client, statement, &step.values));
+            requests.push(prepared(client, statement, &step.values));
         }
-        flights.extend(after.map(|text| plain(client, text)));
-        let Ok(answers) = timeout(patience, in_order(flights)).await else {
+        requests.extend(after.map(|text| plain(client, text)));
+        let Ok(answers) = timeout(patience, in_order(requests)).await else {
             let (answers, ended) = (Vec::new(), Err(DatabaseError::late()));
-            return Ok(Flown { answers, ended });
+            return Ok(Pipelined { answers, ended });
         };
         let mut answers = answers?;
         let ended = match after.and_then(|_| answers.pop()) {
@@ -110,10 +110,10 @@ impl Session {
         if before.is_some() {
             answers.remove(0)?;
         }
-        Ok(Flown { answers, ended })
+        Ok(Pipelined { answers, ended })
     }
 
-    /// Ends the transaction and keeps nothing of it.
+    /// Rolls the transaction back.
     pub(crate) async fn roll_back(mut self) {
         let Ok(client) = self.client() else { return };
         let answer = timeout(self.patience, client.batch_execute(sql::ROLLBACK)).await;
@@ -147,19 +147,19 @@ impl Drop for Session {
     }
 }
 
-/// What came of a flight of statements.
-pub(crate) struct Flown {
+/// The outcome of a pipeline.
+pub(crate) struct Pipelined {
     answers: Vec<Answer>,
-    /// Whether the transaction was ended as it was to be, or stays open as it was to.
+    /// Whether the transaction was ended as requested.
     ended: Result<()>,
 }
 
-impl Flown {
+impl Pipelined {
     /// The rows of each statement.
     ///
     /// # Errors
     ///
-    /// What was met first, by a statement or by the end of the transaction.
+    /// The first error, of a statement or of the end of the transaction.
     pub(crate) fn rows(self) -> Result<impl Iterator<Item = Vec<Row>>> {
         let rows: std::result::Result<Vec<_>, _> = self.answers.into_iter().collect();
         let rows = rows?;
@@ -167,12 +167,12 @@ impl Flown {
         Ok(rows.into_iter())
     }
 
-    /// Whether a transaction that was to be kept was.
+    /// Whether the transaction was committed.
     pub(crate) fn kept(self) -> Kept {
         let refusal = self.answers.into_iter().find_map(std::result::Result::err);
         match (refusal.map(DatabaseError::from), self.ended) {
             (None, Ok(())) => Kept::Yes,
-            // The server ends a transaction that has failed by keeping nothing, and says it is done.
+            // The server answers COMMIT of a failed transaction by rolling it back, without error.
             (Some(error), Ok(())) => Kept::No(error),
             (Some(error), Err(_)) if !error.is_lost() => Kept::No(error),
             (_, Err(error)) => Kept::Unknown(error),
@@ -190,9 +190,9 @@ pub(crate) enum Kept {
 
 type Answer = std::result::Result<Vec<Row>, tokio_postgres::Error>;
 
-type Flight<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
+type Request<'a> = Pin<Box<dyn Future<Output = Answer> + Send + 'a>>;
 
-fn plain<'a>(client: &'a Object, text: &'static str) -> Flight<'a> {
+fn plain<'a>(client: &'a Object, text: &'static str) -> Request<'a> {
     Box::pin(async move {
         client.batch_execute(text).await?;
         Ok(Vec::new())
@@ -203,7 +203,7 @@ fn prepared<'a>(
     client: &'a Object,
     statement: &'a Statement,
     values: &'a [Value<'a>],
-) -> Flight<'a> {
+) -> Request<'a> {
     Box::pin(async move { client.query(statement, &borrowed(values)).await })
 }
 
@@ -211,26 +211,26 @@ fn borrowed<'a>(values: &'a [Value<'_>]) -> Vec<&'a (dyn ToSql + Sync)> {
     values.iter().map(|value| &**value as _).collect()
 }
 
-/// Runs futures side by side, each begun after the one before it, and gives their answers in the
+/// Runs futures concurrently, each begun after the one before it, and returns their answers in the
 /// same order. A statement is sent when its future is first polled.
 ///
 /// # Errors
 ///
-/// One that could not even be sent, such as one whose values cannot be written: nothing after it is
-/// sent.
-async fn in_order(mut flights: Vec<Flight<'_>>) -> Result<Vec<Answer>> {
-    let mut answers: Vec<Option<Answer>> = Vec::with_capacity(flights.len());
+/// A statement could not be sent, for example because a value cannot be encoded. Nothing after it
+/// is sent.
+async fn in_order(mut requests: Vec<Request<'_>>) -> Result<Vec<Answer>> {
+    let mut answers: Vec<Option<Answer>> = Vec::with_capacity(requests.len());
     std::future::poll_fn(|context| {
         let begun = answers.len();
-        for (flight, answer) in flights.iter_mut().zip(&mut answers) {
+        for (statement, answer) in requests.iter_mut().zip(&mut answers) {
             if answer.is_none()
-                && let Poll::Ready(value) = flight.as_mut().poll(context)
+                && let Poll::Ready(value) = statement.as_mut().poll(context)
             {
                 *answer = Some(value);
             }
         }
-        for flight in flights.iter_mut().skip(begun) {
-            match flight.as_mut().poll(context) {
+        for statement in requests.iter_mut().skip(begun) {
+            match statement.as_mut().poll(context) {
                 Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
                 Poll::Ready(Ok(rows)) => answers.push(Some(Ok(rows))),
                 Poll::Pending => answers.push(None),

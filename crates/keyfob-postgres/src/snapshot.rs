@@ -1,89 +1,79 @@
-//! The answers to a commit's questions, read in the transaction that will keep it.
+//! The answers to a commit's read set, read in the transaction that will keep it.
 
 use keyfob::{
     key::CredentialId,
-    store::{Change, Commit, Existing, Snapshot, Target},
+    name::TeamId,
+    store::{Change, Commit, Existing, ReadSet, Snapshot},
 };
-use tokio_postgres::Row;
+use tokio_postgres::{Row, types::Json};
 
 use crate::{
-    row::{Columns, OwnerKind, Result, number, target},
+    row::{self, Result},
     session::{Step, values},
     sql,
 };
 
-/// What is asked, in the order in which [`facts`] takes the answers.
-pub(crate) fn read_set(commit: &Commit) -> Vec<Step<'_>> {
-    let read_set = commit.read_set();
+/// A question to the database, and what its answer says.
+type Question<'a> = (Step<'a>, Answer);
+
+pub(crate) type Answer = fn(&mut Snapshot, &[Row]) -> Result<()>;
+
+/// What a commit's read set asks.
+pub(crate) fn questions(commit: &Commit) -> Vec<Question<'_>> {
+    let ReadSet {
+        namespace,
+        credential,
+        targets,
+        name,
+        owner,
+        actor,
+        ..
+    } = commit.read_set();
     let now = commit.event.at.as_unix();
-    let mut steps = vec![Step::new(sql::LOCK_LOG, values![])];
-    if let Some(namespace) = read_set.namespace {
-        steps.push(Step::new(
-            sql::TEAM_OF_NAMESPACE,
-            values![namespace.as_str()],
-        ));
+    // The lock comes first.
+    let mut questions: Vec<Question<'_>> = vec![(Step::new(sql::LOCK_LOG, values![]), head)];
+    if let Some(namespace) = namespace {
+        let values = values![namespace.as_str()];
+        questions.push((Step::new(sql::TEAM_OF_NAMESPACE, values), team));
     }
-    match read_set.actor {
-        Some(CredentialId::Key(id)) => {
-            let id = || id.to_bytes().to_vec();
-            steps.push(Step::new(sql::KEY, values![id()]));
-            steps.push(Step::new(sql::POLICY_OF_KEY, values![id()]));
-        }
-        Some(CredentialId::Legacy(id)) => {
-            let id = || id.to_bytes().to_vec();
-            steps.push(Step::new(sql::LEGACY, values![id()]));
-            steps.push(Step::new(sql::POLICY_OF_LEGACY, values![id()]));
-        }
-        _ => {}
+    let existing = credential.map(|id| of_credential(id, existing_key, existing_legacy));
+    questions.extend(existing);
+    if let Some(id @ CredentialId::Key(_)) = credential {
+        let values = values![id.to_string()];
+        questions.push((Step::new(sql::DELETED_KEY, values), deleted_key));
     }
-    match read_set.credential {
-        Some(CredentialId::Key(id)) => {
-            steps.push(Step::new(sql::KEY, values![id.to_bytes().to_vec()]));
-            steps.push(Step::new(sql::DELETED_KEY, values![id.to_bytes().to_vec()]));
-        }
-        Some(CredentialId::Legacy(id)) => {
-            steps.push(Step::new(sql::LEGACY, values![id.to_bytes().to_vec()]));
-        }
-        _ => {}
+    if !targets.is_empty() {
+        let targets: Vec<_> = targets.into_iter().map(Json).collect();
+        questions.push((Step::new(sql::CUTOFFS, values![targets]), cutoffs));
     }
-    if !read_set.targets.is_empty() {
-        steps.push(cutoffs(&read_set.targets));
+    if let Some(lookup) = name {
+        let except = CredentialId::Key(lookup.except).to_string();
+        let (namespace, name) = (lookup.namespace.as_str(), lookup.name.as_str());
+        let values = values![namespace, name, except, now];
+        questions.push((Step::new(sql::NAME_IS_TAKEN, values), name_is_taken));
     }
-    if let Some(asked) = read_set.name {
-        steps.push(Step::new(
-            sql::NAME_IS_TAKEN,
-            values![
-                asked.namespace.as_str(),
-                asked.name.as_str(),
-                asked.except.to_bytes().to_vec(),
-                now,
-            ],
-        ));
+    if let Some(lookup) = owner {
+        let (namespace, owner) = (lookup.namespace.as_str(), lookup.owner.to_string());
+        let values = values![namespace, owner, now, most(commit)];
+        questions.push((Step::new(sql::LIVE_KEYS, values), live_keys));
     }
-    if let Some(asked) = read_set.owner {
-        steps.push(Step::new(
-            sql::LIVE_KEYS,
-            values![
-                asked.namespace.as_str(),
-                OwnerKind::of(asked.owner).as_str(),
-                asked.owner.as_str(),
-                now,
-                most(commit),
-            ],
-        ));
+    if let Some(id) = actor {
+        questions.push(of_credential(id, actor_key, actor_legacy));
+        let values = values![id.to_string()];
+        questions.push(match id {
+            CredentialId::Legacy(_) => (Step::new(sql::POLICY_OF_LEGACY, values), legacy_policy),
+            _ => (Step::new(sql::POLICY_OF_KEY, values), key_policy),
+        });
     }
-    steps
+    questions
 }
 
-fn cutoffs(targets: &[Target]) -> Step<'static> {
-    let columns = || targets.iter().map(target);
-    let teams: Vec<String> = targets
-        .iter()
-        .map(|target| target.team().to_string())
-        .collect();
-    let kinds: Vec<&'static str> = columns().map(|(kind, _)| kind).collect();
-    let names: Vec<String> = columns().map(|(_, name)| name.to_owned()).collect();
-    Step::new(sql::CUTOFFS, values![teams, kinds, names])
+fn of_credential(id: CredentialId, key: Answer, legacy: Answer) -> Question<'static> {
+    let values = values![id.to_string()];
+    match id {
+        CredentialId::Legacy(_) => (Step::new(sql::LEGACY, values), legacy),
+        _ => (Step::new(sql::KEY, values), key),
+    }
 }
 
 /// How far an owner's keys are counted: no further than it matters.
@@ -94,78 +84,100 @@ fn most(commit: &Commit) -> i64 {
     }
 }
 
-/// What a commit is judged by, and the mark by which it is found again if its answer is lost.
+/// The snapshot that the answers make, and the mark by which the commit is found again if its
+/// answer is lost.
 pub(crate) fn snapshot(
-    commit: &Commit,
-    mut answers: impl Iterator<Item = Vec<Row>>,
+    answers: &[Answer],
+    rows: impl Iterator<Item = Vec<Row>>,
 ) -> Result<(Snapshot, [u8; 16])> {
-    let read_set = commit.read_set();
-    let mut rows = || answers.next().unwrap_or_default();
     let mut snapshot = Snapshot::default();
-    let mut attempt = [0; 16];
-    for row in rows() {
-        let mut columns = Columns::of(&row);
-        snapshot.last_revision = columns.revision()?;
-        snapshot.last_hash = columns.hash()?;
-        attempt = columns.attempt()?;
-    }
-    if read_set.namespace.is_some() {
-        let teams = rows();
-        let team = teams.first().map(|row| Columns::of(row).team());
-        snapshot.team = team.transpose()?;
-    }
-    match read_set.actor {
-        Some(CredentialId::Key(_)) => {
-            let (keys, policies) = (rows(), rows());
-            if let (Some(key), Some(policy)) = (keys.first(), policies.first()) {
-                snapshot.actor = Existing::Key(Columns::of(key).key_behind()?);
-                let policy = Columns::of(policy).json_or_null()?;
-                snapshot.actor_policy = policy.unwrap_or_default();
-            }
-        }
-        Some(CredentialId::Legacy(_)) => {
-            let (records, policies) = (rows(), rows());
-            if let (Some(record), Some(policy)) = (records.first(), policies.first()) {
-                snapshot.actor = Existing::Legacy(Columns::of(record).legacy_behind()?);
-                let policy = Columns::of(policy).json_or_null()?;
-                snapshot.actor_legacy_policy = policy.unwrap_or_default();
-            }
-        }
-        _ => {}
-    }
-    match read_set.credential {
-        Some(CredentialId::Key(_)) => {
-            let (keys, deleted) = (rows(), rows());
-            snapshot.existing = match keys.first() {
-                Some(row) => Existing::Key(Columns::of(row).key_behind()?),
-                None if deleted.is_empty() => Existing::Nothing,
-                None => Existing::Deleted,
-            };
-        }
-        Some(CredentialId::Legacy(_)) => {
-            if let Some(row) = rows().first() {
-                snapshot.existing = Existing::Legacy(Columns::of(row).legacy_behind()?);
-            }
-        }
-        _ => {}
-    }
-    if !read_set.targets.is_empty() {
-        let cutoffs = rows();
-        let cutoffs = cutoffs.iter().map(|row| Columns::of(row).cutoff());
-        snapshot.cutoffs = cutoffs.collect::<Result<_>>()?;
-    }
-    if read_set.name.is_some() {
-        snapshot.name_is_taken = !rows().is_empty();
-    }
-    if read_set.owner.is_some() {
-        for row in rows() {
-            snapshot.live_keys = Columns::of(&row).count()?;
+    let mut attempt = None;
+    for (answer, rows) in answers.iter().zip(rows) {
+        answer(&mut snapshot, &rows)?;
+        if let (None, Some(head)) = (attempt, rows.first()) {
+            attempt = Some(row::bytes(head, 2)?);
         }
     }
-    Ok((snapshot, attempt))
+    Ok((snapshot, attempt.unwrap_or_default()))
 }
 
-/// The number of a revision as a column.
-pub(crate) fn revision(revision: keyfob::store::Revision) -> i64 {
-    number(revision.get())
+fn head(snapshot: &mut Snapshot, rows: &[Row]) -> Result<()> {
+    for row in rows {
+        snapshot.last_revision = row::revision(row, 0)?;
+        snapshot.last_hash = row::hash(row, 1)?;
+    }
+    Ok(())
+}
+
+fn team(snapshot: &mut Snapshot, rows: &[Row]) -> Result<()> {
+    let team = rows.first().map(|row| row::text(row, 0, TeamId::new));
+    snapshot.team = team.transpose()?;
+    Ok(())
+}
+
+fn existing_key(snapshot: &mut Snapshot, rows: &[Row]) -> Result<()> {
+    for row in rows {
+        snapshot.existing = Existing::Key(row::record(row)?);
+    }
+    Ok(())
+}
+
+fn deleted_key(snapshot: &mut Snapshot, rows: &[Row]) -> Result<()> {
+    if !rows.is_empty() {
+        snapshot.existing = Existing::Deleted;
+    }
+    Ok(())
+}
+
+fn existing_legacy(snapshot: &mut Snapshot, rows: &[Row]) -> Result<()> {
+    for row in rows {
+        snapshot.existing = Existing::Legacy(row::record(row)?);
+    }
+    Ok(())
+}
+
+fn cutoffs(snapshot: &mut Snapshot, rows: &[Row]) -> Result<()> {
+    let cutoffs = rows.iter().map(|row| row::json(row, 0));
+    snapshot.cutoffs = cutoffs.collect::<Result<_>>()?;
+    Ok(())
+}
+
+fn name_is_taken(snapshot: &mut Snapshot, rows: &[Row]) -> Result<()> {
+    snapshot.name_is_taken = !rows.is_empty();
+    Ok(())
+}
+
+fn live_keys(snapshot: &mut Snapshot, rows: &[Row]) -> Result<()> {
+    for row in rows {
+        snapshot.live_keys = row::count(row, 0)?;
+    }
+    Ok(())
+}
+
+fn actor_key(snapshot: &mut Snapshot, rows: &[Row]) -> Result<()> {
+    for row in rows {
+        snapshot.actor = Existing::Key(row::record(row)?);
+    }
+    Ok(())
+}
+
+fn actor_legacy(snapshot: &mut Snapshot, rows: &[Row]) -> Result<()> {
+    for row in rows {
+        snapshot.actor = Existing::Legacy(row::record(row)?);
+    }
+    Ok(())
+}
+
+fn key_policy(snapshot: &mut Snapshot, rows: &[Row]) -> Result<()> {
+    for row in rows {
+        snapshot.actor_policy = row::json_or_null(row, 0)?.unwrap_or_default();
+    }
+    Ok(())
+}
+
+fn legacy_policy(snapshot: &mut Snapshot, rows: &[Row]) -> Result<()> {
+    for row in rows {
+        snapshot.actor_legacy_policy = row::json_or_null(row, 0)?.unwrap_or_default();
+    }
+    Ok(())
 }

@@ -2,6 +2,7 @@
 
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
+use backon::Retryable;
 use deadpool_postgres::Pool;
 use keyfob::{
     KeyId, KeyStore, Tenant,
@@ -19,21 +20,21 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     ConnectError, DatabaseError, Options, connect::Connector, feed, migrate::migrate,
-    notify::ChangeNotifier, queries, retry::Backoff, session::Session, usage,
+    notify::ChangeNotifier, queries, retry, session::Session, usage,
 };
 
 /// Keys, audit trail and change feed in a `PostgreSQL` database, for any number of machines.
 ///
-/// Clones are handles to the same pool of connections. The futures need a Tokio runtime with time
-/// and I/O; they may be dropped at any moment, and a commit whose future is dropped may have been
-/// kept or not.
+/// Clones are handles to the same connection pool. The futures need a Tokio runtime with time and
+/// I/O. They may be dropped at any moment; a commit whose future is dropped may have been kept or
+/// not.
 #[derive(Clone)]
 pub struct PostgresStore(Arc<Inner>);
 
 pub(crate) struct Inner {
     connector: Connector,
     pool: Pool,
-    /// Commits come one after the other anyway: one is under way, and one waits at the server.
+    /// Commits are serialized anyway: one runs, and one waits at the server.
     turns: Semaphore,
     notifier: ChangeNotifier,
     /// How long to wait for a turn or for a connection.
@@ -45,32 +46,31 @@ pub(crate) struct Inner {
 }
 
 impl PostgresStore {
-    /// Connects to the store in the database at this URL, makes it if there is none, and brings
-    /// its schema up to date.
+    /// Connects to the store in the database at this URL, creates it if there is none, and migrates
+    /// its schema.
     ///
     /// The URL is `postgres://user:password@host:port/database?parameters`, with libpq's names of
     /// parameters; a list of `key=value` is taken too.
     ///
     /// # Security
     ///
-    /// With `sslmode=require` nothing is sent without TLS, and the server must show a certificate
-    /// for its name by an authority that is believed, as libpq has it only with
-    /// `sslmode=verify-full` (which is taken as the same). Without it, TLS is used if the server
-    /// offers it, so somebody between may see to it that it is not: ask for it on every network
-    /// that is not your own.
+    /// With `sslmode=require`, nothing is sent without TLS, and the server must show a certificate
+    /// for its name by a trusted authority. (libpq verifies it only with `sslmode=verify-full`,
+    /// which means the same here.) Without it, TLS is used if the server offers it, which an
+    /// attacker on the network can prevent: require it on every network that you do not control.
     ///
     /// # Errors
     ///
-    /// - the URL is none -> [`ConnectError::Url`]
-    /// - the server cannot be reached, refuses, or is not who it should be ->
+    /// - not a database URL -> [`ConnectError::Url`]
+    /// - the server cannot be reached, refuses the connection, or has the wrong certificate ->
     ///   [`ConnectError::Unreachable`]
-    /// - a later version of this library made the schema -> [`ConnectError::Newer`]
-    /// - the schema cannot be made -> [`ConnectError::Migration`]
+    /// - a later version of this library created the schema -> [`ConnectError::Newer`]
+    /// - the schema cannot be created or migrated -> [`ConnectError::Migration`]
     pub async fn connect(url: &str) -> Result<Self, ConnectError> {
         Self::options().connect(url).await
     }
 
-    /// The ways in which a store can be connected to.
+    /// Options for connecting to a store.
     pub fn options() -> Options {
         Options::default()
     }
@@ -88,7 +88,7 @@ impl PostgresStore {
             pool,
             turns: Semaphore::new(2),
             waiting: options.lock_timeout.max(options.connect_timeout),
-            // The server keeps to the limits that it was given, if it can.
+            // The server applies the limit itself, if it can.
             patience: options.statement_timeout.saturating_add(MARGIN),
             settling: options.lock_timeout.max(options.connect_timeout),
         })))
@@ -96,7 +96,7 @@ impl PostgresStore {
 }
 
 impl Inner {
-    /// A commit's turn.
+    /// Waits for this handle's turn to commit.
     pub(crate) async fn turn(&self) -> Result<SemaphorePermit<'_>, DatabaseError> {
         match tokio::time::timeout(self.waiting, self.turns.acquire()).await {
             Ok(Ok(turn)) => Ok(turn),
@@ -109,7 +109,8 @@ impl Inner {
         Session::of(&self.pool, self.patience).await
     }
 
-    /// Does something again if it failed for a passing reason, and nothing is kept of it then.
+    /// Does `work`, and tries again if it fails for a passing reason. A failed try must have kept
+    /// nothing.
     pub(crate) async fn retried<T, F>(
         &self,
         work: impl Fn() -> F + Send,
@@ -117,21 +118,14 @@ impl Inner {
     where
         F: Future<Output = Result<T, DatabaseError>> + Send,
     {
-        let mut backoff = Backoff::default();
-        for _ in 1..TRIES {
-            match work().await {
-                Err(error) if error.is_passing() => {
-                    tracing::debug!(%error, "a call is tried again");
-                    backoff.wait().await;
-                }
-                done => return done,
-            }
-        }
-        work().await
+        work.retry(retry::call())
+            .when(DatabaseError::is_passing)
+            .notify(|error, _| tracing::debug!(%error, "a call is tried again"))
+            .await
     }
 }
 
-/// Reads over a connection of the pool, which may turn out to be lost.
+/// Reads over a connection of the pool, and tries again if it turns out to be lost.
 macro_rules! read {
     ($store:expr, |$session:ident| $read:expr) => {{
         let inner = &$store.0;
@@ -170,11 +164,15 @@ impl KeyStore for PostgresStore {
     }
 
     async fn policy(&self, tenant: Option<&Tenant>) -> Result<Policy, StoreError> {
-        read!(self, |session| queries::policy(session, "keys", tenant))
+        read!(self, |session| queries::policy(session, "policy", tenant))
     }
 
     async fn legacy_policy(&self, tenant: Option<&Tenant>) -> Result<LegacyPolicy, StoreError> {
-        read!(self, |session| queries::policy(session, "legacy", tenant))
+        read!(self, |session| queries::policy(
+            session,
+            "legacy_policy",
+            tenant
+        ))
     }
 
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
@@ -213,13 +211,10 @@ impl KeyStore for PostgresStore {
     }
 }
 
-/// How often a call is tried that fails for a passing reason.
-pub(crate) const TRIES: u32 = 6;
-
 /// How much longer than the server's own limit an answer may take.
 const MARGIN: Duration = Duration::from_secs(5);
 
-/// The URL held a password; the hosts and the database are shown.
+/// Shows the hosts and the database, but not the URL, which may hold a password.
 impl fmt::Debug for PostgresStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("PostgresStore")

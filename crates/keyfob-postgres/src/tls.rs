@@ -1,4 +1,4 @@
-//! Whom a server must be certified by.
+//! TLS: the authorities that a server's certificate must come from.
 
 use std::{path::Path, sync::Arc};
 
@@ -45,8 +45,8 @@ fn of_file(file: &Path) -> Result<RootCertStore, ConnectError> {
     Ok(roots)
 }
 
-/// The authorities of the system. Where TLS is not required a machine may have none: then no
-/// certificate is believed.
+/// The authorities of the system. A machine may have none if TLS is not required: then no
+/// certificate is trusted.
 fn of_system(mode: SslMode) -> Result<RootCertStore, ConnectError> {
     let mut found = rustls_native_certs::load_native_certs();
     let mut roots = RootCertStore::empty();

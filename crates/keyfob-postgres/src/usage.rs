@@ -5,43 +5,15 @@ use std::collections::{BTreeMap, HashMap};
 use keyfob::{Timestamp, gateway::Usage, key::CredentialId, store::StoreError};
 
 use crate::{
-    row::{Columns, Result, credential, number},
+    row::{self, Result, number},
     session::{Kept, Session, Step, values},
-    sql::{self, Sql},
+    sql,
     store::Inner,
 };
 
-/// Usage of credentials of one kind, as the columns of a batch.
-#[derive(Default)]
-struct Batch {
-    ids: Vec<Vec<u8>>,
-    last_used: Vec<Option<i64>>,
-    accepted: Vec<i64>,
-    refused: Vec<i64>,
-}
-
-impl Batch {
-    fn push(&mut self, id: [u8; 16], usage: &Usage) {
-        self.ids.push(id.to_vec());
-        self.last_used.push(usage.last_used.map(Timestamp::as_unix));
-        self.accepted.push(number(usage.accepted));
-        self.refused.push(number(usage.refused));
-    }
-
-    fn step(self, sql: Sql) -> Option<Step<'static>> {
-        let Self {
-            ids,
-            last_used,
-            accepted,
-            refused,
-        } = self;
-        (!ids.is_empty()).then(|| Step::new(sql, values![ids, last_used, accepted, refused]))
-    }
-}
-
 impl Inner {
-    /// All of a batch or nothing, keys before legacy credentials and each in the order of
-    /// identifiers, so that of two that meet one waits for the other.
+    /// All of a batch or nothing, in the order of credentials, so that of two batches that meet one
+    /// waits for the other.
     pub(crate) async fn record_usage(
         &self,
         batch: &[Usage],
@@ -53,24 +25,21 @@ impl Inner {
                 .and_modify(|known| known.merge(usage))
                 .or_insert_with(|| usage.clone());
         }
-        let (mut keys, mut legacy) = (Batch::default(), Batch::default());
-        for usage in merged.values() {
-            match usage.credential {
-                CredentialId::Key(id) => keys.push(id.to_bytes(), usage),
-                CredentialId::Legacy(id) => legacy.push(id.to_bytes(), usage),
-                _ => {}
-            }
-        }
-        let steps = [
-            keys.step(sql::MERGE_KEY_USAGE),
-            legacy.step(sql::MERGE_LEGACY_USAGE),
-        ];
-        let steps: Vec<Step<'_>> = steps.into_iter().flatten().collect();
-        if steps.is_empty() {
+        if merged.is_empty() {
             return Ok(());
         }
+        let last_used = |usage: &Usage| usage.last_used.map(Timestamp::as_unix);
+        let credentials: Vec<String> = merged.keys().map(ToString::to_string).collect();
+        let last_used: Vec<Option<i64>> = merged.values().map(last_used).collect();
+        let accepted: Vec<i64> = merged
+            .values()
+            .map(|usage| number(usage.accepted))
+            .collect();
+        let refused: Vec<i64> = merged.values().map(|usage| number(usage.refused)).collect();
+        let values = values![credentials, last_used, accepted, refused];
+        let step = [Step::new(sql::MERGE_USAGE, values)];
         // Counts are added, so what may have been kept is not sent again.
-        let kept = self.retried(|| self.try_record_usage(&steps));
+        let kept = self.retried(|| self.try_record_usage(&step));
         match kept.await.map_err(StoreError::definite)? {
             Kept::Yes => Ok(()),
             Kept::No(error) => Err(StoreError::definite(error)),
@@ -78,10 +47,10 @@ impl Inner {
         }
     }
 
-    async fn try_record_usage(&self, steps: &[Step<'_>]) -> Result<Kept> {
+    async fn try_record_usage(&self, step: &[Step<'_>]) -> Result<Kept> {
         let mut session = self.session().await?;
-        let flown = session.fly(Some(sql::BEGIN), steps, Some(sql::COMMIT));
-        match flown.await?.kept() {
+        let sent = session.pipeline(Some(sql::BEGIN), step, Some(sql::COMMIT));
+        match sent.await?.kept() {
             Kept::No(error) => Err(error),
             kept => Ok(kept),
         }
@@ -93,19 +62,18 @@ pub(crate) async fn usage(
     session: &mut Session,
     credentials: &[CredentialId],
 ) -> Result<Vec<Usage>> {
+    let texts: Vec<String> = credentials.iter().map(ToString::to_string).collect();
+    let rows = session.rows(Step::new(sql::USAGE, values![texts])).await?;
     let mut kept: HashMap<CredentialId, Usage> = HashMap::new();
-    for kind in ["key", "legacy"] {
-        let of_kind = credentials.iter().copied().filter_map(credential);
-        let of_kind = of_kind.filter(|(of, _)| *of == kind);
-        let ids: Vec<Vec<u8>> = of_kind.map(|(_, id)| id.to_vec()).collect();
-        if ids.is_empty() {
-            continue;
-        }
-        let rows = session.rows(Step::new(sql::USAGE, values![kind, ids]));
-        for row in rows.await? {
-            let usage = Columns::of(&row).usage()?;
-            kept.insert(usage.credential, usage);
-        }
+    for row in rows {
+        let last_used: Option<i64> = row::get(&row, 1)?;
+        let usage = Usage {
+            credential: row::text(&row, 0, str::parse)?,
+            last_used: last_used.map(Timestamp::from_unix),
+            accepted: row::count(&row, 2)?,
+            refused: row::count(&row, 3)?,
+        };
+        kept.insert(usage.credential, usage);
     }
     let found = credentials.iter().filter_map(|id| kept.get(id).cloned());
     Ok(found.collect())

@@ -1,3 +1,7 @@
+-- A record is kept as JSON, as the library writes it. Every column that is searched, ordered by or
+-- constrained is computed from the record, so the two cannot disagree. Owners and credentials are
+-- kept as `user:alice` and `key:d79e…`, times as Unix seconds.
+
 -- The head of the log: the revision of the last commit, the hash of its audit event, and the format
 -- of the keys, which is set once.
 CREATE TABLE head (
@@ -26,37 +30,27 @@ BEGIN
     SELECT RAISE(ABORT, 'the head of the log stays');
 END;
 
--- One event for each revision. `latest` is the latest `at` so far: it never falls, so that the
--- first event at or after a time is found without looking at those before it, and the last one
--- before a time too, but for the few that a clock brought late.
+-- One event per revision. `latest` is the latest `at` so far: it never falls, so the first event at
+-- or after a time is found by an index, and the last event before a time too, except for the few
+-- that came late because a clock was behind.
 CREATE TABLE audit (
     revision INTEGER PRIMARY KEY CHECK (revision > 0),
-    at INTEGER NOT NULL,
     latest INTEGER NOT NULL CHECK (latest >= at),
-    actor_kind TEXT CHECK (actor_kind IN ('user', 'service')),
-    actor TEXT,
-    actor_credential TEXT,
-    action TEXT NOT NULL,
-    team TEXT,
-    namespace TEXT,
-    owner_kind TEXT CHECK (owner_kind IN ('user', 'service')),
-    owner TEXT,
-    credential_kind TEXT CHECK (credential_kind IN ('key', 'legacy')),
-    credential BLOB CHECK (length(credential) = 16),
-    reason TEXT,
-    request_id TEXT,
+    entry TEXT NOT NULL,
     hash BLOB NOT NULL CHECK (length(hash) = 32),
-    CHECK ((actor_kind IS NULL) = (actor IS NULL)),
-    CHECK ((owner_kind IS NULL) = (owner IS NULL)),
-    CHECK ((credential_kind IS NULL) = (credential IS NULL))
+    at INTEGER NOT NULL AS (entry ->> 'at'),
+    actor TEXT AS (entry ->> '$.actor.owner'),
+    team TEXT AS (entry ->> 'team'),
+    namespace TEXT AS (entry ->> 'namespace'),
+    credential TEXT AS (entry ->> 'credential')
 ) STRICT;
 
 CREATE INDEX audit_by_latest ON audit (latest);
 CREATE INDEX audit_late ON audit (at) WHERE at < latest;
 CREATE INDEX audit_by_team ON audit (team);
 CREATE INDEX audit_by_namespace ON audit (namespace);
-CREATE INDEX audit_by_actor ON audit (actor, actor_kind) WHERE actor IS NOT NULL;
-CREATE INDEX audit_by_credential ON audit (credential, credential_kind) WHERE credential IS NOT NULL;
+CREATE INDEX audit_by_actor ON audit (actor) WHERE actor IS NOT NULL;
+CREATE INDEX audit_by_credential ON audit (credential) WHERE credential IS NOT NULL;
 
 CREATE TRIGGER audit_has_no_gap BEFORE INSERT ON audit
 WHEN NEW.revision <> (SELECT revision + 1 FROM head)
@@ -69,17 +63,17 @@ BEGIN
     SELECT RAISE(ABORT, 'the audit trail is not rewritten');
 END;
 
-CREATE TRIGGER audit_is_not_cut BEFORE DELETE ON audit
+CREATE TRIGGER audit_is_not_shortened BEFORE DELETE ON audit
 BEGIN
-    SELECT RAISE(ABORT, 'the audit trail is not cut');
+    SELECT RAISE(ABORT, 'the audit trail is not shortened');
 END;
 
 -- A namespace belongs to the team that first used it.
 CREATE TABLE namespaces (
     created_revision INTEGER PRIMARY KEY REFERENCES audit (revision),
-    namespace TEXT NOT NULL UNIQUE,
-    team TEXT NOT NULL,
-    created_at INTEGER NOT NULL,
+    record TEXT NOT NULL CHECK (record ->> 'created_revision' = created_revision),
+    namespace TEXT NOT NULL UNIQUE AS (record ->> '$.tenant.namespace'),
+    team TEXT NOT NULL AS (record ->> '$.tenant.team'),
     UNIQUE (namespace, team)
 ) STRICT;
 
@@ -90,7 +84,7 @@ BEGIN
     SELECT RAISE(ABORT, 'a namespace stays with its team');
 END;
 
-CREATE TRIGGER namespaces_do_not_move BEFORE UPDATE ON namespaces
+CREATE TRIGGER namespaces_do_not_change BEFORE UPDATE ON namespaces
 BEGIN
     SELECT RAISE(ABORT, 'a namespace stays with its team');
 END;
@@ -98,59 +92,68 @@ END;
 -- The order of creation is the order of the rows, so every index ends in it.
 CREATE TABLE keys (
     created_revision INTEGER PRIMARY KEY REFERENCES audit (revision),
-    id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
-    revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision) CHECK (revision >= created_revision),
-    team TEXT NOT NULL,
-    namespace TEXT NOT NULL,
-    owner_kind TEXT NOT NULL CHECK (owner_kind IN ('user', 'service')),
-    owner TEXT NOT NULL,
-    name TEXT NOT NULL,
-    labels TEXT NOT NULL,
-    scopes TEXT NOT NULL,
-    digest TEXT NOT NULL,
-    previous_digest TEXT,
-    previous_issued_at INTEGER,
-    previous_until INTEGER,
-    created_at INTEGER NOT NULL,
-    created_by TEXT NOT NULL,
-    updated_at INTEGER NOT NULL,
-    issued_at INTEGER NOT NULL,
-    not_before INTEGER,
-    expires_at INTEGER,
-    status TEXT NOT NULL CHECK (status IN ('active', 'disabled', 'revoked')),
-    revocation TEXT,
-    FOREIGN KEY (namespace, team) REFERENCES namespaces (namespace, team),
-    CHECK ((status = 'revoked') = (revocation IS NOT NULL)),
-    CHECK ((previous_digest IS NULL) = (previous_issued_at IS NULL)),
-    CHECK ((previous_digest IS NULL) = (previous_until IS NULL))
+    record TEXT NOT NULL CHECK (record ->> 'created_revision' = created_revision),
+    id TEXT NOT NULL UNIQUE AS ('key:' || (record ->> 'id')),
+    revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision)
+        CHECK (revision >= created_revision) AS (record ->> 'revision'),
+    team TEXT NOT NULL AS (record ->> '$.tenant.team'),
+    namespace TEXT NOT NULL AS (record ->> '$.tenant.namespace'),
+    owner TEXT NOT NULL AS (record ->> 'owner'),
+    name TEXT NOT NULL AS (record ->> 'name'),
+    expires_at INTEGER AS (record ->> 'expires_at'),
+    revoked INTEGER NOT NULL AS (record ->> '$.status.revoked' IS NOT NULL),
+    FOREIGN KEY (namespace, team) REFERENCES namespaces (namespace, team)
 ) STRICT;
 
 CREATE INDEX keys_by_team ON keys (team);
 CREATE INDEX keys_by_namespace ON keys (namespace);
-CREATE INDEX keys_by_owner ON keys (team, owner, owner_kind);
+CREATE INDEX keys_by_owner ON keys (team, owner);
 CREATE INDEX keys_by_name ON keys (team, name);
-CREATE INDEX keys_unrevoked_by_name ON keys (namespace, name) WHERE status <> 'revoked';
-CREATE INDEX keys_unrevoked_by_owner ON keys (namespace, owner, owner_kind)
-WHERE status <> 'revoked';
+CREATE INDEX keys_unrevoked_by_name ON keys (namespace, name) WHERE NOT revoked;
+CREATE INDEX keys_unrevoked_by_owner ON keys (namespace, owner) WHERE NOT revoked;
 
 CREATE TRIGGER keys_revoked_stay_so BEFORE UPDATE ON keys
-WHEN OLD.status = 'revoked'
+WHEN OLD.revoked
 BEGIN
     SELECT RAISE(ABORT, 'a revoked key stays revoked');
 END;
 
-CREATE TRIGGER keys_do_not_move BEFORE UPDATE ON keys
+CREATE TRIGGER keys_do_not_move AFTER UPDATE ON keys
 WHEN NEW.created_revision <> OLD.created_revision OR NEW.id <> OLD.id OR NEW.team <> OLD.team
-    OR NEW.namespace <> OLD.namespace OR NEW.owner_kind <> OLD.owner_kind
-    OR NEW.owner <> OLD.owner OR NEW.revision <= OLD.revision
+    OR NEW.namespace <> OLD.namespace OR NEW.owner <> OLD.owner OR NEW.revision <= OLD.revision
 BEGIN
-    SELECT RAISE(ABORT, 'a key stays where and whose it is');
+    SELECT RAISE(ABORT, 'a key keeps its identifier, namespace and owner');
+END;
+
+-- The labels of each key, as its record has them.
+CREATE TABLE key_labels (
+    team TEXT NOT NULL,
+    label TEXT NOT NULL,
+    value TEXT NOT NULL,
+    created_revision INTEGER NOT NULL REFERENCES keys (created_revision) ON DELETE CASCADE,
+    PRIMARY KEY (team, label, value, created_revision)
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX key_labels_by_key ON key_labels (created_revision);
+
+CREATE TRIGGER labels_of_a_new_key AFTER INSERT ON keys
+BEGIN
+    INSERT INTO key_labels SELECT NEW.team, key, value, NEW.created_revision
+    FROM json_each(NEW.record, '$.labels');
+END;
+
+CREATE TRIGGER labels_of_a_changed_key AFTER UPDATE ON keys
+WHEN NEW.record -> 'labels' <> OLD.record -> 'labels'
+BEGIN
+    DELETE FROM key_labels WHERE created_revision = OLD.created_revision;
+    INSERT INTO key_labels SELECT NEW.team, key, value, NEW.created_revision
+    FROM json_each(NEW.record, '$.labels');
 END;
 
 -- The identifiers of deleted keys stay taken.
 CREATE TABLE deleted_keys (
     revision INTEGER PRIMARY KEY REFERENCES audit (revision),
-    id BLOB NOT NULL UNIQUE CHECK (length(id) = 16)
+    id TEXT NOT NULL UNIQUE
 ) STRICT;
 
 CREATE TRIGGER deleted_keys_stay BEFORE DELETE ON deleted_keys
@@ -163,7 +166,7 @@ BEGIN
     SELECT RAISE(ABORT, 'a deleted key stays deleted');
 END;
 
-CREATE TRIGGER deleted_keys_do_not_return BEFORE INSERT ON keys
+CREATE TRIGGER deleted_keys_do_not_return AFTER INSERT ON keys
 WHEN EXISTS (SELECT 1 FROM deleted_keys WHERE id = NEW.id)
 BEGIN
     SELECT RAISE(ABORT, 'a deleted key stays deleted');
@@ -175,43 +178,34 @@ BEGIN
     SELECT RAISE(ABORT, 'a deleted key leaves a mark');
 END;
 
--- `name` is that of the namespace, the user or the service; empty for the team itself.
 CREATE TABLE cutoffs (
-    team TEXT NOT NULL,
-    kind TEXT NOT NULL CHECK (kind IN ('team', 'namespace', 'user', 'service')),
-    name TEXT NOT NULL,
-    up_to INTEGER NOT NULL CHECK (up_to > 0),
-    blocked INTEGER NOT NULL CHECK (blocked IN (0, 1)),
-    revocation TEXT NOT NULL,
-    revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision) CHECK (revision >= up_to),
-    PRIMARY KEY (team, kind, name),
-    CHECK ((kind = 'team') = (name = ''))
+    record TEXT NOT NULL,
+    target TEXT NOT NULL UNIQUE AS (record -> 'target'),
+    up_to INTEGER NOT NULL CHECK (up_to > 0) AS (record ->> 'up_to'),
+    revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision) CHECK (revision >= up_to)
+        AS (record ->> 'revision')
 ) STRICT;
 
 CREATE TRIGGER cutoffs_stay BEFORE DELETE ON cutoffs
 BEGIN
-    SELECT RAISE(ABORT, 'what was cut stays cut');
+    SELECT RAISE(ABORT, 'what was revoked stays revoked');
 END;
 
-CREATE TRIGGER cutoffs_move_forward BEFORE UPDATE ON cutoffs
-WHEN NEW.up_to < OLD.up_to OR NEW.revision <= OLD.revision OR NEW.team <> OLD.team
-    OR NEW.kind <> OLD.kind OR NEW.name <> OLD.name
+CREATE TRIGGER cutoffs_move_forward AFTER UPDATE ON cutoffs
+WHEN NEW.up_to < OLD.up_to OR NEW.revision <= OLD.revision OR NEW.target <> OLD.target
 BEGIN
-    SELECT RAISE(ABORT, 'what was cut stays cut');
+    SELECT RAISE(ABORT, 'what was revoked stays revoked');
 END;
 
 CREATE TABLE legacy (
     created_revision INTEGER PRIMARY KEY REFERENCES audit (revision),
-    id BLOB NOT NULL UNIQUE CHECK (length(id) = 16),
-    revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision) CHECK (revision >= created_revision),
-    team TEXT NOT NULL,
-    namespace TEXT NOT NULL,
-    subject TEXT NOT NULL,
-    digest TEXT NOT NULL,
-    blocked INTEGER NOT NULL CHECK (blocked IN (0, 1)),
-    imported_at INTEGER NOT NULL,
-    imported_by TEXT NOT NULL,
-    revocation TEXT,
+    record TEXT NOT NULL CHECK (record ->> 'created_revision' = created_revision),
+    id TEXT NOT NULL UNIQUE AS ('legacy:' || (record ->> 'id')),
+    revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision)
+        CHECK (revision >= created_revision) AS (record ->> 'revision'),
+    team TEXT NOT NULL AS (record ->> '$.tenant.team'),
+    namespace TEXT NOT NULL AS (record ->> '$.tenant.namespace'),
+    revoked INTEGER NOT NULL AS (record ->> 'revoked' IS NOT NULL),
     FOREIGN KEY (namespace, team) REFERENCES namespaces (namespace, team)
 ) STRICT;
 
@@ -219,16 +213,16 @@ CREATE INDEX legacy_by_team ON legacy (team);
 CREATE INDEX legacy_by_namespace ON legacy (namespace);
 
 CREATE TRIGGER legacy_revoked_stays_so BEFORE UPDATE ON legacy
-WHEN OLD.revocation IS NOT NULL
+WHEN OLD.revoked
 BEGIN
     SELECT RAISE(ABORT, 'a revoked credential stays revoked');
 END;
 
-CREATE TRIGGER legacy_does_not_move BEFORE UPDATE ON legacy
+CREATE TRIGGER legacy_does_not_move AFTER UPDATE ON legacy
 WHEN NEW.created_revision <> OLD.created_revision OR NEW.id <> OLD.id OR NEW.team <> OLD.team
     OR NEW.namespace <> OLD.namespace OR NEW.revision <= OLD.revision
 BEGIN
-    SELECT RAISE(ABORT, 'a credential stays where it is');
+    SELECT RAISE(ABORT, 'a credential keeps its identifier and namespace');
 END;
 
 CREATE TRIGGER legacy_stays BEFORE DELETE ON legacy
@@ -236,20 +230,19 @@ BEGIN
     SELECT RAISE(ABORT, 'a legacy credential stays');
 END;
 
--- `namespace` is empty for the default; `policy` is none where it was taken back.
+-- A record is `[namespace, policy]`: no namespace for the default, no policy where it was taken
+-- back.
 CREATE TABLE policies (
-    kind TEXT NOT NULL CHECK (kind IN ('keys', 'legacy')),
-    namespace TEXT NOT NULL,
-    policy TEXT,
+    kind TEXT NOT NULL CHECK (kind IN ('policy', 'legacy_policy')),
     revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision),
-    PRIMARY KEY (kind, namespace)
+    record TEXT NOT NULL,
+    namespace TEXT NOT NULL AS (coalesce(record ->> 0, '')),
+    UNIQUE (kind, namespace)
 ) STRICT;
 
 CREATE TABLE usage (
-    kind TEXT NOT NULL CHECK (kind IN ('key', 'legacy')),
-    id BLOB NOT NULL CHECK (length(id) = 16),
+    credential TEXT PRIMARY KEY,
     last_used INTEGER,
     accepted INTEGER NOT NULL CHECK (accepted >= 0),
-    refused INTEGER NOT NULL CHECK (refused >= 0),
-    PRIMARY KEY (kind, id)
+    refused INTEGER NOT NULL CHECK (refused >= 0)
 ) STRICT, WITHOUT ROWID;

@@ -1,4 +1,4 @@
-//! A copy of the whole store, made while it works on.
+//! Online backups.
 
 use std::{
     ffi::OsString,
@@ -14,16 +14,16 @@ use rusqlite::{
 
 use crate::{error::BackupError, open::create_private};
 
-/// Copies the database behind `from` to a new file. The copy is of one moment, and the file is
-/// there whole or not at all.
+/// Copies the database behind `from` to a new file. The copy is a consistent snapshot, and the file
+/// is there completely or not at all.
 pub(crate) fn back_up(from: &Connection, to: &Path) -> Result<(), BackupError> {
     if fs::symlink_metadata(to).is_ok() {
         return Err(BackupError::Taken);
     }
-    let partial = beside(to);
+    let partial = partial_path(to);
     create_private(&partial)?;
     let copied = copy(from, &partial).and_then(|()| publish(&partial, to));
-    // What is left is of no use; that it cannot be removed is no reason to hide why.
+    // An error here must not hide the one above.
     let _ = fs::remove_file(&partial);
     copied
 }
@@ -32,8 +32,7 @@ fn copy(from: &Connection, partial: &Path) -> Result<(), BackupError> {
     let flags = OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let path = fs::canonicalize(partial)?;
     let mut copy = Connection::open_with_flags(path, flags).map_err(BackupError::database)?;
-    // All pages in one step: they are read in one transaction, which waits for no writer and for
-    // which no writer waits.
+    // All pages in one step, so they are read in one transaction, which does not block writers.
     let step = Backup::new(from, &mut copy)
         .and_then(|backup| backup.step(-1))
         .map_err(BackupError::database)?;
@@ -46,14 +45,14 @@ fn copy(from: &Connection, partial: &Path) -> Result<(), BackupError> {
             None,
         )));
     }
-    // The copy is a file of its own, without a log beside it, until it is opened as a store.
+    // The copy is one file, without a log, until it is opened as a store.
     copy.pragma_update_and_check(None, "journal_mode", "DELETE", |_| Ok(()))
         .map_err(BackupError::database)?;
     copy.close()
         .map_err(|(_, error)| BackupError::database(error))
 }
 
-/// Gives the copy its name, without taking anybody else's.
+/// Gives the copy its name, unless a file has it.
 fn publish(partial: &Path, to: &Path) -> Result<(), BackupError> {
     fs::File::open(partial)?.sync_all()?;
     fs::hard_link(partial, to).map_err(|error| match error.kind() {
@@ -65,7 +64,7 @@ fn publish(partial: &Path, to: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
-fn beside(to: &Path) -> PathBuf {
+fn partial_path(to: &Path) -> PathBuf {
     let mut name = OsString::from(to);
     name.push(".partial");
     name.into()

@@ -1,15 +1,15 @@
-//! Looking for damage.
+//! Looking for damage of the file.
 
 use keyfob::{
     audit::{AuditEvent, ChainHash},
-    store::{AuditQuery, KeyQuery},
+    store::{AuditQuery, KeyQuery, Revision},
 };
 use rusqlite::Connection;
 
-use crate::{error::CheckError, queries, snapshot::head};
+use crate::{error::CheckError, feed, queries, snapshot::head};
 
-/// Checks the file's structure, what refers to what, and the audit trail from its start to the
-/// head, within one transaction.
+/// Checks the file's structure and references, every record, and the audit trail from its start to
+/// the head of the log, within one transaction.
 pub(crate) fn check(connection: &Connection) -> Result<(), CheckError> {
     let damage: String = connection
         .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
@@ -25,7 +25,36 @@ pub(crate) fn check(connection: &Connection) -> Result<(), CheckError> {
         let damage = "a row refers to one that is not there".into();
         return Err(CheckError::Damaged(damage));
     }
+    let mislabelled: bool = connection
+        .query_row(MISLABELLED, [], |row| row.get(0))
+        .map_err(CheckError::database)?;
+    if mislabelled {
+        let damage = "the labels of a key differ from its record".into();
+        return Err(CheckError::Damaged(damage));
+    }
+    check_records(connection)?;
     check_trail(connection)
+}
+
+/// Whether `key_labels` differs from the records. All other columns are computed from the record,
+/// and `integrity_check` compares the indexes with them.
+const MISLABELLED: &str = "WITH expected AS (SELECT k.team, l.key, l.value, k.created_revision \
+    FROM keys k, json_each(k.record, '$.labels') l), \
+    found AS (SELECT team, label, value, created_revision FROM key_labels) \
+    SELECT EXISTS (SELECT * FROM expected EXCEPT SELECT * FROM found) \
+    OR EXISTS (SELECT * FROM found EXCEPT SELECT * FROM expected)";
+
+/// Reads every record once.
+fn check_records(connection: &Connection) -> Result<(), CheckError> {
+    let mut after = Revision::ZERO;
+    loop {
+        let changes = feed::changes(connection, after, KeyQuery::LIMIT_MAX)
+            .map_err(|error| CheckError::Damaged(format!("a record cannot be read: {error}")))?;
+        if !changes.more {
+            return Ok(());
+        }
+        after = changes.next_after;
+    }
 }
 
 fn check_trail(connection: &Connection) -> Result<(), CheckError> {
@@ -46,7 +75,7 @@ fn check_trail(connection: &Connection) -> Result<(), CheckError> {
             break;
         }
     }
-    if expected == (keyfob::store::Revision::new(events), last) {
+    if expected == (Revision::new(events), last) {
         Ok(())
     } else {
         let damage = "the audit trail does not end at the head of the log".into();

@@ -1,19 +1,13 @@
-//! What was cut, looked up once for each target.
+//! Cutoffs, looked up once per target.
 
 use std::collections::{HashMap, hash_map};
 
-use keyfob::{
-    legacy::LegacyRecord,
-    store::{Cutoff, KeyRecord, NamespaceRecord, Revision, Target},
-};
+use keyfob::store::{Cutoff, Record, Revision, Target};
 use rusqlite::{Connection, OptionalExtension};
 
-use crate::{
-    row::{self, Columns},
-    sql,
-};
+use crate::{row, sql};
 
-/// The cutoffs that one transaction has met.
+/// The cutoffs that one transaction has looked up.
 pub(crate) struct Cutoffs<'c> {
     connection: &'c Connection,
     known: HashMap<Target, Option<Cutoff>>,
@@ -27,7 +21,11 @@ impl<'c> Cutoffs<'c> {
         }
     }
 
-    /// The cutoffs of those targets that were ever cut.
+    pub(crate) fn connection(&self) -> &'c Connection {
+        self.connection
+    }
+
+    /// The cutoffs of those targets that have one.
     pub(crate) fn of(&mut self, targets: &[Target]) -> rusqlite::Result<Vec<&Cutoff>> {
         for target in targets {
             if let hash_map::Entry::Vacant(place) = self.known.entry(target.clone()) {
@@ -38,37 +36,23 @@ impl<'c> Cutoffs<'c> {
         Ok(known.filter_map(Option::as_ref).collect())
     }
 
-    /// The last cut through any of these targets: nothing that was created at it or before lives.
-    pub(crate) fn last_cut(&mut self, targets: &[Target]) -> rusqlite::Result<Revision> {
-        let cuts = self.of(targets)?.into_iter().map(|cutoff| cutoff.up_to);
-        Ok(cuts.max().unwrap_or(Revision::ZERO))
+    /// The latest revision that a cutoff of these targets covers: everything in them that was
+    /// created up to it is revoked.
+    pub(crate) fn last_covered(&mut self, targets: &[Target]) -> rusqlite::Result<Revision> {
+        let covered = self.of(targets)?.into_iter().map(|cutoff| cutoff.up_to);
+        Ok(covered.max().unwrap_or(Revision::ZERO))
     }
 
-    pub(crate) fn key(&mut self, record: KeyRecord) -> rusqlite::Result<KeyRecord> {
-        let cutoffs = self.of(&record.targets())?;
-        Ok(record.with_cutoffs(cutoffs))
-    }
-
-    pub(crate) fn legacy(&mut self, record: LegacyRecord) -> rusqlite::Result<LegacyRecord> {
-        let cutoffs = self.of(&record.targets())?;
-        Ok(record.with_cutoffs(cutoffs))
-    }
-
-    pub(crate) fn namespace(
-        &mut self,
-        record: NamespaceRecord,
-    ) -> rusqlite::Result<NamespaceRecord> {
+    /// The record with the cutoffs of its targets applied.
+    pub(crate) fn apply<R: Record>(&mut self, record: R) -> rusqlite::Result<R> {
         let cutoffs = self.of(&record.targets())?;
         Ok(record.with_cutoffs(cutoffs))
     }
 }
 
 fn look_up(connection: &Connection, target: &Target) -> rusqlite::Result<Option<Cutoff>> {
-    let (kind, name) = row::target(target);
     sql::CUTOFF
         .on(connection)?
-        .query_row((target.team().as_str(), kind, name), |row| {
-            Columns::of(row).cutoff(target.clone())
-        })
+        .query_row([row::to_json(target)?], |row| row::json(row, 0))
         .optional()
 }

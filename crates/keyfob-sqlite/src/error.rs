@@ -1,21 +1,21 @@
-//! What goes wrong outside the contract's own words.
+//! Errors beyond those of the store contract.
 
 use std::{error::Error, io};
 
 use rusqlite::ErrorCode;
 
-/// What the database, or what keeps its schema, said.
+/// The error of the database or of the migrations.
 type Source = Box<dyn Error + Send + Sync>;
 
 /// A store could not be opened.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum OpenError {
-    /// There is no file, and none was to be made.
+    /// There is no file, and the options say not to create one.
     #[error("there is no such file")]
     Missing,
-    /// The file is something else: not a database, or not one of keys.
-    #[error("the file is not a store of keys")]
+    /// The file is not a database, or not one of this library.
+    #[error("the file is not a key store")]
     Foreign,
     /// The file was written by a later version of this library.
     #[error("the store has schema {found}; this program knows schemas up to {known}")]
@@ -25,13 +25,13 @@ pub enum OpenError {
         /// The latest schema that this version knows.
         known: i32,
     },
-    /// The file's schema could not be brought up to date, or has another history.
-    #[error("the store's schema could not be brought up to date")]
+    /// The file's schema could not be migrated, or has another history.
+    #[error("the store's schema could not be migrated")]
     Schema(#[source] Source),
     /// The file could not be read or written.
     #[error("the store could not be opened")]
     Io(#[from] io::Error),
-    /// The database refused, or was busy for too long.
+    /// The database failed, or was busy for too long.
     #[error("the database could not be opened")]
     Database(#[source] Source),
 }
@@ -45,22 +45,22 @@ impl OpenError {
     }
 }
 
-/// Another file, or none, is where the store's file was.
+/// The store's file is no longer at its path.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the store's file was moved, deleted or replaced; open it anew")]
+#[error("the store's file was moved, deleted or replaced; open the store again")]
 pub(crate) struct Moved;
 
 /// A backup could not be made. There is no file then.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum BackupError {
-    /// There is something at the path already.
-    #[error("the path is taken")]
+    /// The path exists.
+    #[error("the path exists")]
     Taken,
     /// The file could not be written.
     #[error("the backup could not be written")]
     Io(#[from] io::Error),
-    /// The database could not be read, or its copy not be written.
+    /// The database could not be read, or its copy could not be written.
     #[error("the database could not be copied")]
     Database(#[source] Source),
 }
@@ -75,7 +75,7 @@ impl BackupError {
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum CheckError {
-    /// What is wrong first.
+    /// The first damage that was found.
     #[error("the store is damaged: {0}")]
     Damaged(String),
     /// The database could not be read.
@@ -89,7 +89,7 @@ impl CheckError {
     }
 }
 
-/// A thread of the store has ended, by a panic.
+/// A thread of the store stopped because of a panic.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("a thread of the store has ended")]
+#[error("a thread of the store has stopped")]
 pub(crate) struct Gone;

@@ -14,11 +14,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!
-//! What a commit says is judged and kept in one transaction, and lasts before it is answered:
-//! also if the process is killed or the machine loses power at that moment. Commits that come
-//! while the disk is busy are kept together. Several processes on one machine may have the file
-//! open; on a file system that is shared over a network `SQLite`'s locks do not hold, so it must be
-//! a local one.
+//! A commit is decided and written in one transaction, and is durable before the call returns, even
+//! if the process is killed or the machine loses power at that moment. Commits that arrive while the
+//! disk is busy share one transaction. Several processes on one machine may have the file open. It
+//! must be on a local file system: `SQLite`'s locks do not work over a network.
 //!
 //! The futures need no runtime: [`keyfob::block_on`] makes plain calls of them.
 

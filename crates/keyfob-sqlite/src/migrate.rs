@@ -1,4 +1,4 @@
-//! The schema: made, brought up to date, or refused.
+//! The schema: created, migrated or refused.
 
 use keyfob::Timestamp;
 use refinery_core::{
@@ -13,8 +13,7 @@ mod embedded {
     refinery::embed_migrations!("migrations");
 }
 
-/// Makes the schema or brings it up to date, in one transaction that no other process can be in
-/// or look into.
+/// Creates or migrates the schema, in one exclusive transaction.
 pub(crate) fn migrate(connection: &Connection) -> Result<(), OpenError> {
     connection
         .execute_batch("BEGIN EXCLUSIVE")
@@ -25,7 +24,7 @@ pub(crate) fn migrate(connection: &Connection) -> Result<(), OpenError> {
             .map_err(OpenError::database)
     });
     if migrated.is_err() && !connection.is_autocommit() {
-        // The error that led here is the one to tell.
+        // An error here must not hide the one above.
         let _ = connection.execute_batch("ROLLBACK");
     }
     migrated
@@ -65,8 +64,7 @@ fn migrate_alone(connection: &Connection) -> Result<(), OpenError> {
     Ok(())
 }
 
-/// A connection within the one transaction, so that the library that runs migrations opens none
-/// of its own.
+/// A connection in the open transaction, for the migrations to run in.
 struct Alone<'c>(&'c Connection);
 
 impl Transaction for Alone<'_> {
@@ -94,7 +92,7 @@ impl Query<Vec<Migration>> for Alone<'_> {
                     fault.into(),
                 )
             })?;
-            // When it was applied plays no part.
+            // The time of application is not used.
             let at = Timestamp::UNIX_EPOCH.into();
             Ok(Migration::applied(row.get(0)?, row.get(1)?, at, checksum))
         })?;
@@ -104,7 +102,7 @@ impl Query<Vec<Migration>> for Alone<'_> {
 
 impl Migrate for Alone<'_> {}
 
-/// `Kfob`: what says that a database is one of keys.
+/// `Kfob`: marks a database as one of this library.
 const APPLICATION: i32 = 0x4b66_6f62;
 
 #[cfg(test)]
@@ -124,14 +122,14 @@ mod tests {
         write::keep,
     };
 
-    /// A file of each schema that was ever released, and everything that it tells.
+    /// A file of each released schema, and everything that is read from it.
     const GOLDEN: &[(&str, &str)] = &[(
         include_str!("../golden/schema-1.sql"),
         include_str!("../golden/schema-1.json"),
     )];
 
     #[test]
-    fn a_file_of_any_schema_tells_what_it_told_and_goes_on() {
+    fn a_file_of_any_schema_can_be_read_and_written() {
         let folder = std::env::temp_dir().join(format!("keyfob-golden-{}", std::process::id()));
         fs::create_dir(&folder).unwrap();
         for (schema, (sql, expected)) in GOLDEN.iter().enumerate() {
@@ -156,9 +154,9 @@ mod tests {
         assert_eq!(runner.get_migrations().len(), GOLDEN.len());
     }
 
-    /// Those of the latest schema, with something of every kind.
+    /// For the latest schema, with an item of every kind.
     #[test]
-    #[ignore = "writes golden files anew, which is for whoever makes a schema"]
+    #[ignore = "overwrites golden files; to be run when a schema is added"]
     fn write_golden_files() {
         let mut bench = Bench::new("golden");
         for commit in commits() {
@@ -176,7 +174,7 @@ mod tests {
         fs::write(file, whole(connection) + "\n").unwrap();
     }
 
-    /// The statements that make the same database.
+    /// The statements that create the same database.
     fn dump(connection: &Connection) -> String {
         let texts = |sql: &str| -> Vec<String> {
             let mut statement = connection.prepare(sql).unwrap();

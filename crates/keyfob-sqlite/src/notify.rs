@@ -19,7 +19,7 @@ use crate::{open::Source, snapshot::head};
 /// Wakes the callers that wait for a change.
 ///
 /// A commit of this process wakes them at once. A thread looks for commits of other processes, once
-/// per interval and only while somebody waits. It wakes them also if the database cannot be read:
+/// per interval and only while a caller waits. It also wakes them if the database cannot be read:
 /// each caller then reads for itself and gets the error.
 #[derive(Debug)]
 pub(crate) struct ChangeNotifier {
@@ -96,7 +96,7 @@ impl Drop for ChangeNotifier {
         self.shared.closed.store(true, Ordering::Release);
         if let Some(thread) = self.thread.take() {
             thread.thread().unpark();
-            // The thread has no result, and a panic of it concerns nobody any more.
+            // No caller waits any more, so a panic of the thread can be ignored.
             let _ = thread.join();
         }
     }

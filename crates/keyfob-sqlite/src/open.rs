@@ -1,4 +1,4 @@
-//! Opening a file: who may read it, and how the database is to treat it.
+//! Opening a file: its permissions and the settings of its connections.
 
 use std::{
     fs, io,
@@ -16,7 +16,7 @@ use crate::{
     sql,
 };
 
-/// A file that is a store, from which connections can be had.
+/// The file of a store, which connections are opened to.
 #[derive(Clone, Debug)]
 pub(crate) struct Source {
     path: PathBuf,
@@ -25,21 +25,21 @@ pub(crate) struct Source {
 }
 
 impl Source {
-    /// Makes the file if there is none and `create` says so, and brings its schema up to date.
+    /// Creates the file if there is none and `create` is set, and migrates its schema.
     pub(crate) fn prepare(
         path: &Path,
         create: bool,
         busy_timeout: Duration,
     ) -> Result<Self, OpenError> {
-        // One at a time: to close a file that is being made takes the locks of every connection
-        // that the process has to it.
+        // One at a time: closing a file drops the locks of all connections that the process has to
+        // it.
         static PREPARING: Mutex<()> = Mutex::new(());
         let _alone = PREPARING.lock().unwrap_or_else(PoisonError::into_inner);
         if create {
             make(path)?;
         }
         let mut source = Self {
-            // A path that SQLite cannot take for a name of its own, as `:memory:`.
+            // An absolute path, which SQLite cannot read as a special name such as `:memory:`.
             path: fs::canonicalize(path).map_err(|error| match error.kind() {
                 io::ErrorKind::NotFound => OpenError::Missing,
                 _ => OpenError::Io(error),
@@ -56,8 +56,8 @@ impl Source {
         Ok(source)
     }
 
-    /// Whether the file is still at its path. The connections of a file that was moved, deleted or
-    /// replaced work on with what nobody else sees.
+    /// Whether the file is still at its path. Connections to a file that was moved, deleted or
+    /// replaced would go on with data that no other process sees.
     pub(crate) fn check_place(&self) -> Result<(), Moved> {
         match file_id(&self.path) {
             Ok(file) if file == self.file => Ok(()),
@@ -80,16 +80,16 @@ impl Source {
         self.connect().map_err(OpenError::database)
     }
 
-    /// A connection that cannot write.
+    /// A read-only connection.
     pub(crate) fn reader(&self) -> rusqlite::Result<Connection> {
         let connection = self.connect()?;
         connection.execute_batch("PRAGMA query_only = ON")?;
         Ok(connection)
     }
 
-    /// Switches to a write-ahead log, which the file remembers: readers and the writer do not
-    /// wait for each other. While another process does the same, `SQLite` says that the file is
-    /// busy without waiting.
+    /// Switches to a write-ahead log, which the file remembers, so that readers and the writer do
+    /// not wait for each other. While another process does the same, `SQLite` reports the file as
+    /// busy without waiting, so this tries again.
     fn keep_a_log(&self, connection: &Connection) -> rusqlite::Result<()> {
         let give_up = Instant::now() + self.busy_timeout;
         loop {
@@ -110,7 +110,7 @@ impl Source {
                 Ok(_) if give_up <= Instant::now() => {
                     return Err(rusqlite::Error::SqliteFailure(
                         rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY),
-                        Some("no write-ahead log can be kept beside the file".into()),
+                        Some("no write-ahead log can be kept next to the file".into()),
                     ));
                 }
                 _ => thread::sleep(Duration::from_millis(5)),
@@ -119,10 +119,10 @@ impl Source {
     }
 }
 
-/// What tells a file from one that takes its place: device and inode.
+/// The device and inode of a file, which differ for a file that replaces it.
 type FileId = (u64, u64);
 
-/// The file at a path, where the system has a way to tell.
+/// The file at a path, if the system can tell.
 fn file_id(path: &Path) -> io::Result<Option<FileId>> {
     let metadata = fs::metadata(path)?;
     #[cfg(unix)]
@@ -137,8 +137,8 @@ fn file_id(path: &Path) -> io::Result<Option<FileId>> {
     }
 }
 
-/// Makes a file that nobody but its owner can read, if there is none. `SQLite` gives the same
-/// rights to the files beside it.
+/// Creates a file that only its owner can read, if there is none. `SQLite` gives the same
+/// permissions to the files next to it.
 fn make(path: &Path) -> Result<(), OpenError> {
     match create_private(path) {
         Ok(_) => Ok(()),
@@ -147,7 +147,7 @@ fn make(path: &Path) -> Result<(), OpenError> {
     }
 }
 
-/// Creates a file that was not there, for its owner alone.
+/// Creates a new file that only its owner can read.
 pub(crate) fn create_private(path: &Path) -> io::Result<fs::File> {
     let mut options = fs::File::options();
     options.write(true).create_new(true);
@@ -156,7 +156,7 @@ pub(crate) fn create_private(path: &Path) -> io::Result<fs::File> {
     options.open(path)
 }
 
-/// A commit lasts before it is answered; nothing that stands in the file is run as code.
+/// A commit is durable before it returns, and nothing in the file's schema runs unsafe functions.
 const PRAGMAS: &str = "PRAGMA synchronous = FULL;
     PRAGMA foreign_keys = ON;
     PRAGMA trusted_schema = OFF;
@@ -168,9 +168,9 @@ const PRAGMAS: &str = "PRAGMA synchronous = FULL;
 mod tests {
     use super::*;
 
-    /// What is lost by a wrong word in a pragma, no other test would see.
+    /// `SQLite` ignores a misspelt pragma, and no other test would notice.
     #[test]
-    fn every_connection_is_careful() {
+    fn every_connection_has_the_settings() {
         let folder = format!("keyfob-open-{}", std::process::id());
         let folder = std::env::temp_dir().join(folder);
         fs::create_dir(&folder).unwrap();

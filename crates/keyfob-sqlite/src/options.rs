@@ -1,10 +1,10 @@
-//! How a store is opened.
+//! Options for opening a store.
 
 use std::{path::Path, time::Duration};
 
 use crate::{OpenError, SqliteStore};
 
-/// How a store is opened: [`SqliteStore::options`].
+/// Options for opening a store: [`SqliteStore::options`].
 #[derive(Clone, Debug)]
 pub struct Options {
     pub(crate) create: bool,
@@ -14,31 +14,30 @@ pub struct Options {
 }
 
 impl Options {
-    /// Whether a file is made where there is none; it is, unless this says otherwise.
+    /// Whether to create the file if there is none. Default: yes.
     #[must_use]
     pub fn with_create(mut self, create: bool) -> Self {
         self.create = create;
         self
     }
 
-    /// How many threads read, each with a connection of its own: at least one, two unless this
-    /// says otherwise.
+    /// The number of reader threads, each with its own connection; at least one. Default: two.
     #[must_use]
     pub fn with_readers(mut self, readers: usize) -> Self {
         self.readers = readers.max(1);
         self
     }
 
-    /// How long to wait for another process that writes; five seconds unless this says otherwise.
-    /// Then a commit fails, and nothing was changed.
+    /// How long a commit waits for another process that writes, before it fails with nothing
+    /// changed. Default: five seconds.
     #[must_use]
     pub fn with_busy_timeout(mut self, timeout: Duration) -> Self {
         self.busy_timeout = timeout;
         self
     }
 
-    /// How often [`wait_for_change`](keyfob::KeyStore::wait_for_change) looks for changes of other
-    /// processes; every 50 milliseconds unless this says otherwise.
+    /// How often [`wait_for_change`](keyfob::KeyStore::wait_for_change) looks for commits of other
+    /// processes. Default: every 50 milliseconds.
     #[must_use]
     pub fn with_interval(mut self, interval: Duration) -> Self {
         self.interval = interval;
@@ -50,7 +49,7 @@ impl Options {
     /// # Errors
     ///
     /// As [`SqliteStore::open`]; [`OpenError::Missing`] if there is no file and none is to be
-    /// made.
+    /// created.
     pub fn open(&self, path: impl AsRef<Path>) -> Result<SqliteStore, OpenError> {
         SqliteStore::open_with(path.as_ref(), self)
     }

@@ -3,19 +3,21 @@
 use keyfob::{
     KeyId, Tenant, Timestamp,
     audit::AuditEvent,
-    legacy::{LegacyId, LegacyPolicy, LegacyRecord},
+    key::CredentialId,
+    legacy::{LegacyPolicy, LegacyRecord},
     manage::Policy,
+    name::NamespaceId,
     store::{
-        AuditQuery, Cursor, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery, NamespaceRecord,
-        Page, Revision, StatusFilter, Target,
+        AuditPath, AuditQuery, Cursor, KeyPath, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
+        NamespaceRecord, Page, Record, Revision, StatusFilter, Target,
     },
 };
-use rusqlite::{Connection, OptionalExtension, Result, Row, Rows, ToSql};
+use rusqlite::{Connection, OptionalExtension, Params, Result, ToSql};
 use serde::de::DeserializeOwned;
 
 use crate::{
     cutoffs::Cutoffs,
-    row::{self, Columns, OwnerKind, number},
+    row::{self, number},
     snapshot::team,
     sql::{self, Sql},
 };
@@ -25,56 +27,39 @@ pub(crate) fn key(
     tenant: &Tenant,
     id: KeyId,
 ) -> Result<Option<KeyRecord>> {
-    let (team, namespace) = (tenant.team.as_str(), tenant.namespace.as_str());
-    let record = sql::KEY_OF_TENANT
+    let record: Option<KeyRecord> = sql::KEY
         .on(connection)?
-        .query_row((id.to_bytes(), team, namespace), |row| {
-            Columns::of(row).key()
-        })
+        .query_row([CredentialId::Key(id).to_string()], |row| row::json(row, 0))
         .optional()?;
-    let read = |record| Cutoffs::new(connection).key(record);
-    record.map(read).transpose()
+    let record = record.filter(|record| record.tenant == *tenant);
+    let mut cutoffs = Cutoffs::new(connection);
+    record.map(|record| cutoffs.apply(record)).transpose()
 }
 
 pub(crate) fn keys(connection: &Connection, query: &KeyQuery) -> Result<Page<KeyRecord>> {
     let mut cutoffs = Cutoffs::new(connection);
     let after = number(first_of_interest(&mut cutoffs, query)?);
     let team = query.team.as_str();
-    let select = |row: &Row<'_>| {
-        let record = cutoffs.key(Columns::of(row).key()?)?;
-        Ok(query.selects(&record).then_some(record))
-    };
-    let (statement, columns): (Sql, &[&dyn ToSql]) = match query {
-        KeyQuery {
-            name: Some(name), ..
-        } => (sql::KEYS_OF_NAME, &[&team, &after, &name.as_str()]),
-        KeyQuery {
-            owner: Some(owner), ..
-        } => (
-            sql::KEYS_OF_OWNER,
-            &[
-                &team,
-                &after,
-                &owner.as_str(),
-                &OwnerKind::of(owner).as_str(),
-            ],
+    let owner;
+    let (statement, parameters): (Sql, &[&dyn ToSql]) = match query.path() {
+        KeyPath::Name(name) => (sql::KEYS_OF_NAME, &[&team, &after, &name.as_str()]),
+        KeyPath::Owner(of) => {
+            owner = of.to_string();
+            (sql::KEYS_OF_OWNER, &[&team, &after, &owner])
+        }
+        KeyPath::Label(name, value) => (
+            sql::KEYS_OF_LABEL,
+            &[&team, &after, &name.as_str(), &value.as_str()],
         ),
-        KeyQuery {
-            namespace: Some(namespace),
-            ..
-        } => (
-            sql::KEYS_OF_NAMESPACE,
-            &[&team, &after, &namespace.as_str()],
-        ),
-        _ => (sql::KEYS_OF_TEAM, &[&team, &after]),
+        KeyPath::Namespace(namespace) => (sql::KEYS_OF_NAMESPACE, &[&namespace.as_str(), &after]),
+        KeyPath::Team => (sql::KEYS_OF_TEAM, &[&team, &after]),
     };
-    let mut statement = statement.on(connection)?;
-    let rows = statement.query(columns)?;
-    page(rows, query.limit, select, |record| record.created_revision)
+    let selects = |record: &_| query.selects(record);
+    page(cutoffs, statement, parameters, query.limit, selects)
 }
 
-/// The revision behind which the list begins: the cursor, or a cut that revoked whatever came
-/// before it where only other keys are asked for.
+/// The revision after which the list begins: the cursor, or that up to which a cutoff revoked
+/// everything if only other keys are asked for.
 fn first_of_interest(cutoffs: &mut Cutoffs<'_>, query: &KeyQuery) -> Result<Revision> {
     let after = query.after.map_or(Revision::ZERO, Cursor::revision);
     if !matches!(
@@ -91,138 +76,139 @@ fn first_of_interest(cutoffs: &mut Cutoffs<'_>, query: &KeyQuery) -> Result<Revi
     if let Some(owner) = &query.owner {
         targets.push(Target::Owner(query.team.clone(), owner.clone()));
     }
-    Ok(after.max(cutoffs.last_cut(&targets)?))
+    Ok(after.max(cutoffs.last_covered(&targets)?))
 }
 
 pub(crate) fn legacy(connection: &Connection, query: &LegacyQuery) -> Result<Page<LegacyRecord>> {
-    let mut cutoffs = Cutoffs::new(connection);
     let after = start(query.after);
-    let select = |row: &Row<'_>| {
-        let record = Columns::of(row).legacy()?;
-        let selected = query.selects(&record).then_some(record);
-        selected.map(|record| cutoffs.legacy(record)).transpose()
-    };
-    let id = query.id.map(LegacyId::to_bytes);
-    let (statement, columns): (Sql, &[&dyn ToSql]) = match (&id, &query.namespace, &query.team) {
+    let id = query.id.map(|id| CredentialId::Legacy(id).to_string());
+    let (statement, parameters): (Sql, &[&dyn ToSql]) = match (&id, &query.namespace, &query.team) {
         (Some(id), ..) => (sql::LEGACY_BY_ID, &[&after, id]),
         (None, Some(namespace), _) => (sql::LEGACY_OF_NAMESPACE, &[&after, &namespace.as_str()]),
         (None, None, Some(team)) => (sql::LEGACY_OF_TEAM, &[&after, &team.as_str()]),
         (None, None, None) => (sql::LEGACY_OF_ALL, &[&after]),
     };
-    let mut statement = statement.on(connection)?;
-    let rows = statement.query(columns)?;
-    page(rows, query.limit, select, |record| record.created_revision)
+    let selects = |record: &_| query.selects(record);
+    page(
+        Cutoffs::new(connection),
+        statement,
+        parameters,
+        query.limit,
+        selects,
+    )
 }
 
 pub(crate) fn namespaces(
     connection: &Connection,
     query: &NamespaceQuery,
 ) -> Result<Page<NamespaceRecord>> {
-    let mut cutoffs = Cutoffs::new(connection);
     let after = start(query.after);
-    let select = |row: &Row<'_>| {
-        let record = Columns::of(row).namespace()?;
-        let selected = query.selects(&record).then_some(record);
-        let read = |record| cutoffs.namespace(record);
-        selected.map(read).transpose()
-    };
-    let (statement, columns): (Sql, &[&dyn ToSql]) = match (&query.namespace, &query.team) {
+    let (statement, parameters): (Sql, &[&dyn ToSql]) = match (&query.namespace, &query.team) {
         (Some(namespace), _) => (sql::NAMESPACES_OF_NAME, &[&after, &namespace.as_str()]),
         (None, Some(team)) => (sql::NAMESPACES_OF_TEAM, &[&after, &team.as_str()]),
         (None, None) => (sql::NAMESPACES_OF_ALL, &[&after]),
     };
-    let mut statement = statement.on(connection)?;
-    let rows = statement.query(columns)?;
-    page(rows, query.limit, select, |record| record.created_revision)
+    let selects = |record: &_| query.selects(record);
+    page(
+        Cutoffs::new(connection),
+        statement,
+        parameters,
+        query.limit,
+        selects,
+    )
+}
+
+/// The first records that are selected, with cutoffs applied.
+fn page<R: Record + DeserializeOwned>(
+    mut cutoffs: Cutoffs<'_>,
+    statement: Sql,
+    parameters: impl Params,
+    limit: usize,
+    selects: impl Fn(&R) -> bool,
+) -> Result<Page<R>> {
+    let mut statement = statement.on(cutoffs.connection())?;
+    let records = statement.query_map(parameters, |row| row::json(row, 0))?;
+    let records = records
+        .map(|record| cutoffs.apply(record?))
+        .filter(|record| record.as_ref().map_or(true, &selects));
+    Page::first_of(records, limit, R::created_revision)
 }
 
 pub(crate) fn policy(connection: &Connection, tenant: Option<&Tenant>) -> Result<Policy> {
-    effective(connection, "keys", tenant)
+    effective(connection, "policy", tenant)
 }
 
 pub(crate) fn legacy_policy(
     connection: &Connection,
     tenant: Option<&Tenant>,
 ) -> Result<LegacyPolicy> {
-    effective(connection, "legacy", tenant)
+    effective(connection, "legacy_policy", tenant)
 }
 
-/// The policy of a namespace: its own, the default that was set, or the default of the type.
+/// The policy of a namespace: its override, the default that was set, or the default of the type.
 fn effective<P: Default + DeserializeOwned>(
     connection: &Connection,
     kind: &str,
     tenant: Option<&Tenant>,
 ) -> Result<P> {
     let mut statement = sql::POLICY.on(connection)?;
-    let mut policy = |place: &str| -> Result<Option<P>> {
-        let policy: Option<Option<P>> = statement
-            .query_row((kind, place), |row| Columns::of(row).policy_or_null())
+    let mut policy = |namespace: &str| -> Result<Option<P>> {
+        let record: Option<(Option<NamespaceId>, Option<P>)> = statement
+            .query_row((kind, namespace), |row| row::json(row, 0))
             .optional()?;
-        Ok(policy.flatten())
+        Ok(record.and_then(|(_, policy)| policy))
     };
     if let Some(tenant) = tenant
         && team(connection, &tenant.namespace)?.as_ref() == Some(&tenant.team)
-        && let Some(own) = policy(tenant.namespace.as_str())?
+        && let Some(policy) = policy(tenant.namespace.as_str())?
     {
-        return Ok(own);
+        return Ok(policy);
     }
     Ok(policy("")?.unwrap_or_default())
 }
 
 pub(crate) fn audit(connection: &Connection, query: &AuditQuery) -> Result<Page<AuditEvent>> {
     let (after, last) = bounds(connection, query)?;
-    let select = |row: &Row<'_>| {
-        let event = Columns::of(row).event()?;
-        Ok(query.selects(&event.entry).then_some(event))
-    };
-    let credential = query.credential.and_then(row::credential);
-    let (statement, columns): (Sql, &[&dyn ToSql]) = match (&credential, query) {
-        (Some((kind, id)), _) => (sql::AUDIT_OF_CREDENTIAL, &[&after, &last, id, kind]),
-        (
-            None,
-            AuditQuery {
-                actor: Some(actor), ..
-            },
-        ) => (
-            sql::AUDIT_OF_ACTOR,
-            &[
-                &after,
-                &last,
-                &actor.as_str(),
-                &OwnerKind::of(actor).as_str(),
-            ],
-        ),
-        (
-            None,
-            AuditQuery {
-                namespace: Some(namespace),
-                ..
-            },
-        ) => (
+    let text;
+    let (statement, parameters): (Sql, &[&dyn ToSql]) = match query.path() {
+        AuditPath::Credential(credential) => {
+            text = credential.to_string();
+            (sql::AUDIT_OF_CREDENTIAL, &[&after, &last, &text])
+        }
+        AuditPath::Actor(actor) => {
+            text = actor.to_string();
+            (sql::AUDIT_OF_ACTOR, &[&after, &last, &text])
+        }
+        AuditPath::Namespace(namespace) => (
             sql::AUDIT_OF_NAMESPACE,
             &[&after, &last, &namespace.as_str()],
         ),
-        (
-            None,
-            AuditQuery {
-                team: Some(team), ..
-            },
-        ) => (sql::AUDIT_OF_TEAM, &[&after, &last, &team.as_str()]),
-        (None, _) => (sql::AUDIT_OF_ALL, &[&after, &last]),
+        AuditPath::Team(team) => (sql::AUDIT_OF_TEAM, &[&after, &last, &team.as_str()]),
+        AuditPath::All => (sql::AUDIT_OF_ALL, &[&after, &last]),
     };
     let mut statement = statement.on(connection)?;
-    let rows = statement.query(columns)?;
-    page(rows, query.limit, select, |event| event.revision)
+    let events = statement.query_map(parameters, |row| {
+        Ok(AuditEvent {
+            revision: row::revision(row, 0)?,
+            entry: row::json(row, 1)?,
+            hash: row::hash(row, 2)?,
+        })
+    })?;
+    let events = events.filter(|event| {
+        let entry = event.as_ref().map(|event| &event.entry);
+        entry.map_or(true, |entry| query.selects(entry))
+    });
+    Page::first_of(events, query.limit, |event| event.revision)
 }
 
-/// The revision behind which the first event of interest may stand, and that at which the last may.
+/// The revision after which the first event of interest may be, and that of the last.
 fn bounds(connection: &Connection, query: &AuditQuery) -> Result<(i64, i64)> {
     let first_at_or_after = |time: Timestamp| -> Result<i64> {
         let first = sql::FIRST_SINCE
             .on(connection)?
             .query_row([time.as_unix()], |row| row.get::<_, i64>(0))
             .optional()?;
-        // Where there is none, it would be behind everything.
+        // If there is none, it would be after everything.
         Ok(first.unwrap_or(i64::MAX))
     };
     let mut after = start(query.after);
@@ -241,24 +227,4 @@ fn bounds(connection: &Connection, query: &AuditQuery) -> Result<(i64, i64)> {
 
 fn start(after: Option<Cursor>) -> i64 {
     after.map_or(0, |cursor| number(cursor.revision()))
-}
-
-/// The first rows that are selected, and a cursor if there are more.
-fn page<T>(
-    mut rows: Rows<'_>,
-    limit: usize,
-    mut select: impl FnMut(&Row<'_>) -> Result<Option<T>>,
-    place: impl Fn(&T) -> Revision,
-) -> Result<Page<T>> {
-    let limit = limit.clamp(1, KeyQuery::LIMIT_MAX);
-    let mut items = Vec::new();
-    while let Some(row) = rows.next()? {
-        let Some(item) = select(row)? else { continue };
-        if items.len() == limit {
-            let next = items.last().map(|last| Cursor::after(place(last)));
-            return Ok(Page { items, next });
-        }
-        items.push(item);
-    }
-    Ok(Page { items, next: None })
 }

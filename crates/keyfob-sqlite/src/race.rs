@@ -138,7 +138,7 @@ impl Keeper {
                 (snapshot.last_revision, snapshot.last_hash) = head(connection).unwrap();
                 let judged = commit.decide(&snapshot);
                 let kept = judged.map(|judged| {
-                    write(connection, &snapshot, &judged).unwrap();
+                    write(connection, &judged).unwrap();
                     judged.revision
                 });
                 connection.execute_batch("COMMIT").unwrap();

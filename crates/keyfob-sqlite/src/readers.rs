@@ -1,4 +1,4 @@
-//! The threads that read, each with a connection of its own.
+//! The reader threads, each with its own connection.
 
 use std::{
     fmt, io,
@@ -12,20 +12,20 @@ use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::Gone;
 
-type Question = Box<dyn FnOnce(&mut Connection) + Send>;
+type Task = Box<dyn FnOnce(&mut Connection) + Send>;
 
-/// The readers' threads, for as long as this value lives.
+/// The reader threads. They stop when this is dropped.
 pub(crate) struct Readers {
-    read_set: Option<mpsc::Sender<Question>>,
+    tasks: Option<mpsc::Sender<Task>>,
     threads: Vec<thread::JoinHandle<()>>,
 }
 
 impl Readers {
     pub(crate) fn start(connections: Vec<Connection>) -> io::Result<Self> {
-        let (read_set, inbox) = mpsc::channel::<Question>();
+        let (tasks, inbox) = mpsc::channel::<Task>();
         let inbox = Arc::new(Mutex::new(inbox));
         let mut readers = Self {
-            read_set: Some(read_set),
+            tasks: Some(tasks),
             threads: Vec::new(),
         };
         for mut connection in connections {
@@ -33,8 +33,8 @@ impl Readers {
             let thread = thread::Builder::new()
                 .name("keyfob-sqlite-reader".into())
                 .spawn(move || {
-                    while let Ok(question) = next(&inbox) {
-                        question(&mut connection);
+                    while let Ok(task) = next(&inbox) {
+                        task(&mut connection);
                     }
                 })?;
             readers.threads.push(thread);
@@ -42,20 +42,20 @@ impl Readers {
         Ok(readers)
     }
 
-    /// Reads within one transaction: everything that `read` sees is of one moment.
+    /// Reads within one transaction: everything that `read` sees is one snapshot.
     pub(crate) async fn read<T: Send + 'static>(
         &self,
         read: impl FnOnce(&Connection) -> rusqlite::Result<T> + Send + 'static,
     ) -> Result<T, StoreError> {
         let (answer, answered) = oneshot::channel();
-        let question = Box::new(move |connection: &mut Connection| {
+        let task = Box::new(move |connection: &mut Connection| {
             if !answer.is_canceled() {
-                // Nobody waits if the future was dropped meanwhile.
+                // The future may have been dropped meanwhile.
                 let _ = answer.send(read_at_once(connection, read));
             }
         });
-        let asked = self.read_set.as_ref().map(|inbox| inbox.send(question));
-        if !matches!(asked, Some(Ok(()))) {
+        let sent = self.tasks.as_ref().map(|inbox| inbox.send(task));
+        if !matches!(sent, Some(Ok(()))) {
             return Err(StoreError::definite(Gone));
         }
         answered
@@ -64,7 +64,7 @@ impl Readers {
     }
 }
 
-fn next(inbox: &Mutex<mpsc::Receiver<Question>>) -> Result<Question, mpsc::RecvError> {
+fn next(inbox: &Mutex<mpsc::Receiver<Task>>) -> Result<Task, mpsc::RecvError> {
     inbox.lock().unwrap_or_else(PoisonError::into_inner).recv()
 }
 
@@ -85,9 +85,9 @@ pub(crate) fn read_at_once<T>(
 
 impl Drop for Readers {
     fn drop(&mut self) {
-        drop(self.read_set.take());
+        drop(self.tasks.take());
         for thread in self.threads.drain(..) {
-            // A panic of the thread has been told to whoever asked.
+            // Callers that waited got an error if the thread panicked.
             let _ = thread.join();
         }
     }

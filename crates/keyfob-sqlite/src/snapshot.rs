@@ -1,18 +1,20 @@
-//! The answers to a commit's questions, read in the transaction that will keep it.
+//! The answers to a commit's read set, read in the transaction that will keep it.
 
 use keyfob::{
     Tenant,
     audit::ChainHash,
     key::{CredentialId, KeyFormat},
     name::{NamespaceId, TeamId},
-    store::{Change, Commit, Existing, NameLookup, OwnerLookup, Revision, Snapshot, Target},
+    store::{
+        Change, Commit, Existing, KeyRecord, NameLookup, OwnerLookup, Revision, Snapshot, Target,
+    },
 };
-use rusqlite::{Connection, OptionalExtension, Result};
+use rusqlite::{Connection, OptionalExtension, Result, types::Type};
 
 use crate::{
     cutoffs::Cutoffs,
     queries,
-    row::{Columns, OwnerKind, number},
+    row::{self, number},
     sql,
 };
 
@@ -25,79 +27,85 @@ pub(crate) fn snapshot(connection: &Connection, commit: &Commit) -> Result<Snaps
         snapshot.team = team(connection, namespace)?;
     }
     if let Some(id) = read_set.credential {
-        snapshot.existing = known(connection, &mut cutoffs, id)?;
+        snapshot.existing = existing(connection, &mut cutoffs, id)?;
     }
-    if let Some(asked) = read_set.name {
-        snapshot.name_is_taken = name_is_taken(connection, &mut cutoffs, commit, asked)?;
+    if let Some(lookup) = read_set.name {
+        snapshot.name_is_taken = name_is_taken(connection, &mut cutoffs, commit, lookup)?;
     }
-    if let Some(asked) = read_set.owner {
-        snapshot.live_keys = live_keys(connection, &mut cutoffs, commit, asked)?;
+    if let Some(lookup) = read_set.owner {
+        snapshot.live_keys = live_keys(connection, &mut cutoffs, commit, lookup)?;
     }
     if let Some(id) = read_set.actor {
-        snapshot.actor = known(connection, &mut cutoffs, id)?;
-        let tenant = match &snapshot.actor {
-            Existing::Key(record) => Some(&record.tenant),
-            Existing::Legacy(record) => Some(&record.tenant),
-            _ => None,
-        };
-        if let Some(tenant) = tenant {
-            snapshot.actor_policy = queries::policy(connection, Some(tenant))?;
-            snapshot.actor_legacy_policy = queries::legacy_policy(connection, Some(tenant))?;
-        }
+        snapshot.actor = existing(connection, &mut cutoffs, id)?;
     }
-    let cut = cutoffs.of(&read_set.targets)?;
-    snapshot.cutoffs = cut.into_iter().cloned().collect();
+    match &snapshot.actor {
+        Existing::Key(record) => {
+            snapshot.actor_policy = queries::policy(connection, Some(&record.tenant))?;
+        }
+        Existing::Legacy(record) => {
+            let policy = queries::legacy_policy(connection, Some(&record.tenant))?;
+            snapshot.actor_legacy_policy = policy;
+        }
+        Existing::Nothing | Existing::Deleted => {}
+    }
+    let found = cutoffs.of(&read_set.targets)?;
+    snapshot.cutoffs = found.into_iter().cloned().collect();
     Ok(snapshot)
 }
 
 /// The revision of the last commit, and the hash of its event.
 pub(crate) fn head(connection: &Connection) -> Result<(Revision, ChainHash)> {
-    sql::HEAD.on(connection)?.query_row([], |row| {
-        let mut columns = Columns::of(row);
-        Ok((columns.revision()?, columns.hash()?))
-    })
+    sql::HEAD
+        .on(connection)?
+        .query_row([], |row| Ok((row::revision(row, 0)?, row::hash(row, 1)?)))
 }
 
 /// The format of the keys, once it was recorded.
 pub(crate) fn key_format(connection: &Connection) -> Result<Option<KeyFormat>> {
     sql::KEY_FORMAT
         .on(connection)?
-        .query_row([], |row| Columns::of(row).key_format())
+        .query_row([], |row| match row.get_ref(0)?.data_type() {
+            Type::Null => Ok(None),
+            _ => row::json(row, 0).map(Some),
+        })
 }
 
 /// The team that a namespace is bound to.
 pub(crate) fn team(connection: &Connection, namespace: &NamespaceId) -> Result<Option<TeamId>> {
     sql::TEAM_OF_NAMESPACE
         .on(connection)?
-        .query_row([namespace.as_str()], |row| Columns::of(row).team())
+        .query_row([namespace.as_str()], |row| {
+            let team = TeamId::new(row.get_ref(0)?.as_str()?);
+            team.map_err(|fault| row::unfit(0, Type::Text, fault))
+        })
         .optional()
 }
 
-fn known(
+fn existing(
     connection: &Connection,
     cutoffs: &mut Cutoffs<'_>,
-    credential: CredentialId,
+    id: CredentialId,
 ) -> Result<Existing> {
-    match credential {
-        CredentialId::Key(id) => {
-            let id = id.to_bytes();
+    let text = id.to_string();
+    match id {
+        CredentialId::Key(_) => {
             let record = sql::KEY
                 .on(connection)?
-                .query_row([id], |row| Columns::of(row).key())
+                .query_row([&text], |row| row::json(row, 0))
                 .optional()?;
             match record {
-                Some(record) => cutoffs.key(record).map(Existing::Key),
-                None if sql::DELETED_KEY.on(connection)?.exists([id])? => Ok(Existing::Deleted),
+                Some(record) => cutoffs.apply(record).map(Existing::Key),
+                None if sql::DELETED_KEY.on(connection)?.exists([&text])? => Ok(Existing::Deleted),
                 None => Ok(Existing::Nothing),
             }
         }
-        CredentialId::Legacy(id) => {
+        CredentialId::Legacy(_) => {
             let record = sql::LEGACY
                 .on(connection)?
-                .query_row([id.to_bytes()], |row| Columns::of(row).legacy())
+                .query_row([&text], |row| row::json(row, 0))
                 .optional()?;
             record.map_or(Ok(Existing::Nothing), |record| {
-                cutoffs.legacy(record).map(Existing::Legacy)
+                cutoffs.apply(record).map(Existing::Legacy)
             })
         }
         _ => Ok(Existing::Nothing),
@@ -108,23 +116,24 @@ fn name_is_taken(
     connection: &Connection,
     cutoffs: &mut Cutoffs<'_>,
     commit: &Commit,
-    asked: NameLookup<'_>,
+    lookup: NameLookup<'_>,
 ) -> Result<bool> {
-    let Some(team) = team(connection, asked.namespace)? else {
+    let Some(team) = team(connection, lookup.namespace)? else {
         return Ok(false);
     };
-    let cut = cutoffs.last_cut(&targets(&team, asked.namespace))?;
+    let covered = cutoffs.last_covered(&targets(&team, lookup.namespace))?;
     let now = commit.event.at;
     let mut statement = sql::SAME_NAME.on(connection)?;
     let mut rows = statement.query((
-        asked.namespace.as_str(),
-        asked.name.as_str(),
-        number(cut),
-        asked.except.to_bytes(),
+        lookup.namespace.as_str(),
+        lookup.name.as_str(),
+        number(covered),
+        CredentialId::Key(lookup.except).to_string(),
         now.as_unix(),
     ))?;
     while let Some(row) = rows.next()? {
-        if cutoffs.key(Columns::of(row).key()?)?.is_live(now) {
+        let record: KeyRecord = row::json(row, 0)?;
+        if cutoffs.apply(record)?.is_live(now) {
             return Ok(true);
         }
     }
@@ -136,30 +145,28 @@ fn live_keys(
     connection: &Connection,
     cutoffs: &mut Cutoffs<'_>,
     commit: &Commit,
-    asked: OwnerLookup<'_>,
+    lookup: OwnerLookup<'_>,
 ) -> Result<u64> {
-    let Some(team) = team(connection, asked.namespace)? else {
+    let Some(team) = team(connection, lookup.namespace)? else {
         return Ok(0);
     };
     let most = match &commit.change {
         Change::CreateKey { limits, .. } => limits.keys_per_owner.map_or(i64::MAX, i64::from),
         _ => i64::MAX,
     };
-    let [of_team, of_namespace] = targets(&team, asked.namespace);
-    let of_owner = Target::Owner(team, asked.owner.clone());
-    let cut = cutoffs.last_cut(&[of_team, of_namespace, of_owner])?;
-    let count: i64 = sql::COUNT_OF_OWNER.on(connection)?.query_row(
+    let [of_team, of_namespace] = targets(&team, lookup.namespace);
+    let of_owner = Target::Owner(team, lookup.owner.clone());
+    let covered = cutoffs.last_covered(&[of_team, of_namespace, of_owner])?;
+    sql::COUNT_OF_OWNER.on(connection)?.query_row(
         (
-            asked.namespace.as_str(),
-            asked.owner.as_str(),
-            OwnerKind::of(asked.owner).as_str(),
-            number(cut),
+            lookup.namespace.as_str(),
+            lookup.owner.to_string(),
+            number(covered),
             commit.event.at.as_unix(),
             most,
         ),
-        |row| row.get(0),
-    )?;
-    Ok(count.unsigned_abs())
+        |row| row::count(row, 0),
+    )
 }
 
 fn targets(team: &TeamId, namespace: &NamespaceId) -> [Target; 2] {

@@ -1,7 +1,7 @@
 //! Every statement that the store runs, in one list.
 //!
-//! A [`Sql`] can be made here alone, so none escapes the test of the plans, which goes over the
-//! list. Values are bound; no statement is put together at run time.
+//! A [`Sql`] can only be made here, and a test checks the query plan of each. Values are bound; no
+//! statement is put together at run time.
 
 use rusqlite::{CachedStatement, Connection};
 
@@ -18,11 +18,11 @@ impl Sql {
     }
 }
 
-/// The ends of a transaction that writes.
+/// Begins and ends a write transaction.
 #[derive(Clone, Copy, Debug)]
 pub(crate) enum Transaction {
-    /// Takes the lock of the one writer at once: a transaction that begins by reading could not
-    /// take it later if another had written meanwhile.
+    /// Takes the write lock at once: a transaction that begins by reading could not take it later
+    /// if another process wrote meanwhile.
     Begin,
     Commit,
     Rollback,
@@ -58,171 +58,124 @@ macro_rules! statements {
 
 macro_rules! keys {
     ($rest:literal) => {
-        concat!(
-            "SELECT id, team, namespace, owner_kind, owner, name, labels, scopes, digest, \
-             previous_digest, previous_issued_at, previous_until, created_at, created_by, \
-             updated_at, issued_at, not_before, expires_at, status, revocation, created_revision, revision \
-             FROM keys WHERE ",
-            $rest
-        )
+        concat!("SELECT record FROM keys WHERE ", $rest)
     };
 }
 
 macro_rules! legacy {
     ($rest:literal) => {
-        concat!(
-            "SELECT id, team, namespace, subject, digest, blocked, imported_at, imported_by, \
-             revocation, created_revision, revision FROM legacy WHERE ",
-            $rest
-        )
+        concat!("SELECT record FROM legacy WHERE ", $rest)
     };
 }
 
 macro_rules! namespaces {
     ($rest:literal) => {
-        concat!(
-            "SELECT team, namespace, created_at, created_revision FROM namespaces WHERE ",
-            $rest
-        )
+        concat!("SELECT record FROM namespaces WHERE ", $rest)
     };
 }
 
+/// Events after ?1 and up to ?2.
 macro_rules! audit {
-    ($rest:literal) => {
+    ($path:literal) => {
         concat!(
-            "SELECT revision, at, actor_kind, actor, actor_credential, action, team, namespace, \
-             owner_kind, owner, credential_kind, credential, reason, request_id, hash FROM audit \
-             WHERE ",
-            $rest
-        )
-    };
-}
-
-macro_rules! merge_usage {
-    ($kept:literal) => {
-        concat!(
-            "INSERT INTO usage (kind, id, last_used, accepted, refused) \
-             SELECT ?1, ?2, ?3, ?4, ?5 WHERE EXISTS (SELECT 1 FROM ",
-            $kept,
-            " WHERE id = ?2) \
-             ON CONFLICT (kind, id) DO UPDATE SET \
-             last_used = coalesce(max(last_used, excluded.last_used), last_used, \
-             excluded.last_used), \
-             accepted = CASE WHEN accepted > 9223372036854775807 - excluded.accepted \
-             THEN 9223372036854775807 ELSE accepted + excluded.accepted END, \
-             refused = CASE WHEN refused > 9223372036854775807 - excluded.refused \
-             THEN 9223372036854775807 ELSE refused + excluded.refused END"
+            "SELECT revision, entry, hash FROM audit WHERE ",
+            $path,
+            "revision > ?1 AND revision <= ?2 ORDER BY revision"
         )
     };
 }
 
 statements! {
-    // What a commit is judged by.
+    // What a commit is decided by.
     HEAD = "SELECT revision, hash FROM head WHERE one = 1";
     KEY_FORMAT = "SELECT key_format FROM head WHERE one = 1";
     TEAM_OF_NAMESPACE = "SELECT team FROM namespaces WHERE namespace = ?1";
     KEY = keys!("id = ?1");
     DELETED_KEY = "SELECT 1 FROM deleted_keys WHERE id = ?1";
     LEGACY = legacy!("id = ?1");
-    CUTOFF = "SELECT up_to, blocked, revocation, revision FROM cutoffs \
-                WHERE team = ?1 AND kind = ?2 AND name = ?3";
-    // Keys that nothing known so far has ended: their owners' cuts are worked in afterwards.
-    SAME_NAME = keys!("namespace = ?1 AND name = ?2 AND status <> 'revoked' AND created_revision > ?3 \
+    CUTOFF = "SELECT record FROM cutoffs WHERE target = ?1";
+    // Keys that may be live: the cutoffs of their owners are applied afterwards.
+    SAME_NAME = keys!("namespace = ?1 AND name = ?2 AND NOT revoked AND created_revision > ?3 \
                        AND id <> ?4 AND (expires_at IS NULL OR expires_at > ?5)");
     COUNT_OF_OWNER = "SELECT count(*) FROM (SELECT 1 FROM keys WHERE namespace = ?1 \
-                      AND owner = ?2 AND owner_kind = ?3 AND status <> 'revoked' AND created_revision > ?4 \
-                      AND (expires_at IS NULL OR expires_at > ?5) LIMIT ?6)";
+                      AND owner = ?2 AND NOT revoked AND created_revision > ?3 \
+                      AND (expires_at IS NULL OR expires_at > ?4) LIMIT ?5)";
 
     // What a commit writes.
     ADVANCE = "UPDATE head SET revision = ?1, hash = ?2 WHERE one = 1 AND revision = ?1 - 1";
     SET_KEY_FORMAT = "UPDATE head SET key_format = ?1 WHERE one = 1 AND key_format IS NULL";
-    INSERT_EVENT = "INSERT INTO audit (revision, at, latest, actor_kind, actor, actor_credential, \
-                    action, team, namespace, owner_kind, owner, credential_kind, credential, \
-                    reason, request_id, hash) \
-                    VALUES (?1, ?2, max(?2, coalesce((SELECT latest FROM audit \
-                    WHERE revision = ?1 - 1), ?2)), ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, \
-                    ?13, ?14, ?15)";
-    BIND_NAMESPACE = "INSERT INTO namespaces (created_revision, namespace, team, created_at) \
-                      VALUES (?1, ?2, ?3, ?4)";
-    INSERT_KEY = "INSERT INTO keys (id, team, namespace, owner_kind, owner, name, labels, scopes, \
-                  digest, previous_digest, previous_issued_at, previous_until, created_at, \
-                  created_by, updated_at, issued_at, not_before, expires_at, status, revocation, \
-                  created_revision, revision) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, \
-                  ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22)";
-    REPLACE_KEY = "UPDATE keys SET name = ?6, labels = ?7, scopes = ?8, digest = ?9, \
-                   previous_digest = ?10, previous_issued_at = ?11, previous_until = ?12, \
-                   created_at = ?13, created_by = ?14, updated_at = ?15, issued_at = ?16, \
-                   not_before = ?17, expires_at = ?18, status = ?19, revocation = ?20, \
-                   revision = ?22 \
-                   WHERE id = ?1 AND team = ?2 AND namespace = ?3 AND owner_kind = ?4 \
-                   AND owner = ?5 AND created_revision = ?21 AND revision = ?23";
+    INSERT_EVENT = "INSERT INTO audit (revision, latest, entry, hash) \
+                    VALUES (?1, max(?2, coalesce((SELECT latest FROM audit \
+                    WHERE revision = ?1 - 1), ?2)), ?3, ?4)";
+    INSERT_NAMESPACE = "INSERT INTO namespaces (created_revision, record) VALUES (?1, ?2)";
+    PUT_KEY = "INSERT INTO keys (created_revision, record) VALUES (?1, ?2) \
+               ON CONFLICT (created_revision) DO UPDATE SET record = excluded.record";
     MARK_DELETED = "INSERT INTO deleted_keys (revision, id) VALUES (?1, ?2)";
     DELETE_KEY = "DELETE FROM keys WHERE id = ?1";
-    DELETE_USAGE = "DELETE FROM usage WHERE kind = ?1 AND id = ?2";
-    PUT_CUTOFF = "INSERT INTO cutoffs (team, kind, name, up_to, blocked, revocation, revision) \
-                    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7) \
-                    ON CONFLICT (team, kind, name) DO UPDATE SET up_to = excluded.up_to, \
-                    blocked = excluded.blocked, revocation = excluded.revocation, \
-                    revision = excluded.revision";
-    INSERT_LEGACY = "INSERT INTO legacy (id, team, namespace, subject, digest, blocked, \
-                     imported_at, imported_by, revocation, created_revision, revision) \
-                     VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11)";
-    REPLACE_LEGACY = "UPDATE legacy SET subject = ?4, digest = ?5, blocked = ?6, \
-                      imported_at = ?7, imported_by = ?8, revocation = ?9, revision = ?11 \
-                      WHERE id = ?1 AND team = ?2 AND namespace = ?3 AND created_revision = ?10 \
-                      AND revision = ?12";
-    PUT_POLICY = "INSERT INTO policies (kind, namespace, policy, revision) \
-                  VALUES (?1, ?2, ?3, ?4) \
-                  ON CONFLICT (kind, namespace) DO UPDATE SET policy = excluded.policy, \
-                  revision = excluded.revision";
+    DELETE_USAGE = "DELETE FROM usage WHERE credential = ?1";
+    PUT_CUTOFF = "INSERT INTO cutoffs (record) VALUES (?1) \
+                  ON CONFLICT (target) DO UPDATE SET record = excluded.record";
+    PUT_LEGACY = "INSERT INTO legacy (created_revision, record) VALUES (?1, ?2) \
+                  ON CONFLICT (created_revision) DO UPDATE SET record = excluded.record";
+    PUT_POLICY = "INSERT INTO policies (kind, revision, record) VALUES (?1, ?2, ?3) \
+                  ON CONFLICT (kind, namespace) DO UPDATE SET revision = excluded.revision, \
+                  record = excluded.record";
 
-    // Lists, in the order of creation. What the index does not decide, the row does.
-    KEY_OF_TENANT = keys!("id = ?1 AND team = ?2 AND namespace = ?3");
+    // Lists, in the order of creation. What the index does not decide, the record does.
     KEYS_OF_TEAM = keys!("team = ?1 AND created_revision > ?2 ORDER BY created_revision");
-    KEYS_OF_NAMESPACE = keys!("namespace = ?3 AND +team = ?1 AND created_revision > ?2 ORDER BY created_revision");
-    KEYS_OF_OWNER = keys!("team = ?1 AND owner = ?3 AND owner_kind = ?4 AND created_revision > ?2 \
+    KEYS_OF_NAMESPACE = keys!("namespace = ?1 AND created_revision > ?2 \
+                               ORDER BY created_revision");
+    KEYS_OF_OWNER = keys!("team = ?1 AND owner = ?3 AND created_revision > ?2 \
                            ORDER BY created_revision");
-    KEYS_OF_NAME = keys!("team = ?1 AND name = ?3 AND created_revision > ?2 ORDER BY created_revision");
+    KEYS_OF_NAME = keys!("team = ?1 AND name = ?3 AND created_revision > ?2 \
+                          ORDER BY created_revision");
+    KEYS_OF_LABEL = "SELECT k.record FROM key_labels l JOIN keys k USING (created_revision) \
+                     WHERE l.team = ?1 AND l.label = ?3 AND l.value = ?4 \
+                     AND l.created_revision > ?2 ORDER BY l.created_revision";
     LEGACY_OF_ALL = legacy!("created_revision > ?1 ORDER BY created_revision");
     LEGACY_OF_TEAM = legacy!("team = ?2 AND created_revision > ?1 ORDER BY created_revision");
-    LEGACY_OF_NAMESPACE = legacy!("namespace = ?2 AND created_revision > ?1 ORDER BY created_revision");
+    LEGACY_OF_NAMESPACE = legacy!("namespace = ?2 AND created_revision > ?1 \
+                                   ORDER BY created_revision");
     LEGACY_BY_ID = legacy!("id = ?2 AND created_revision > ?1");
     NAMESPACES_OF_ALL = namespaces!("created_revision > ?1 ORDER BY created_revision");
-    NAMESPACES_OF_TEAM = namespaces!("team = ?2 AND created_revision > ?1 ORDER BY created_revision");
+    NAMESPACES_OF_TEAM = namespaces!("team = ?2 AND created_revision > ?1 \
+                                      ORDER BY created_revision");
     NAMESPACES_OF_NAME = namespaces!("namespace = ?2 AND created_revision > ?1");
-    POLICY = "SELECT policy FROM policies WHERE kind = ?1 AND namespace = ?2";
+    POLICY = "SELECT record FROM policies WHERE kind = ?1 AND namespace = ?2";
 
     // The trail.
-    AUDIT_OF_ALL = audit!("revision > ?1 AND revision <= ?2 ORDER BY revision");
-    AUDIT_OF_TEAM = audit!("team = ?3 AND revision > ?1 AND revision <= ?2 ORDER BY revision");
-    AUDIT_OF_NAMESPACE = audit!("namespace = ?3 AND revision > ?1 AND revision <= ?2 \
-                                 ORDER BY revision");
-    AUDIT_OF_ACTOR = audit!("actor = ?3 AND actor_kind = ?4 AND revision > ?1 \
-                             AND revision <= ?2 ORDER BY revision");
-    AUDIT_OF_CREDENTIAL = audit!("credential = ?3 AND credential_kind = ?4 AND revision > ?1 \
-                                  AND revision <= ?2 ORDER BY revision");
+    AUDIT_OF_ALL = audit!("");
+    AUDIT_OF_TEAM = audit!("team = ?3 AND ");
+    AUDIT_OF_NAMESPACE = audit!("namespace = ?3 AND ");
+    AUDIT_OF_ACTOR = audit!("actor = ?3 AND ");
+    AUDIT_OF_CREDENTIAL = audit!("credential = ?3 AND ");
     FIRST_SINCE = "SELECT revision FROM audit WHERE latest >= ?1 ORDER BY latest, revision LIMIT 1";
-    // With a sign, or the table would be walked from its end.
+    // `+revision`, or SQLite would scan the table from its end.
     LAST_LATE = "SELECT max(+revision) FROM audit WHERE at < latest AND at < ?1";
 
-    // The feed: what is at which revision, then the thing itself.
-    CHANGED = "SELECT revision, 'key' FROM keys WHERE revision > ?1 \
-               UNION ALL SELECT revision, 'deleted' FROM deleted_keys WHERE revision > ?1 \
-               UNION ALL SELECT revision, 'cutoff' FROM cutoffs WHERE revision > ?1 \
-               UNION ALL SELECT revision, 'legacy' FROM legacy WHERE revision > ?1 \
-               UNION ALL SELECT revision, 'policy' FROM policies WHERE revision > ?1 \
-               ORDER BY 1 LIMIT ?2";
-    KEY_AT = keys!("revision = ?1");
-    DELETED_AT = "SELECT id FROM deleted_keys WHERE revision = ?1";
-    CUTOFF_AT = "SELECT up_to, blocked, revocation, revision, team, kind, name FROM cutoffs \
-                   WHERE revision = ?1";
-    LEGACY_AT = legacy!("revision = ?1");
-    POLICY_AT = "SELECT kind, namespace, policy FROM policies WHERE revision = ?1";
+    // The feed: the tables merged in the order of last changes, each row as an item.
+    CHANGED = "SELECT revision, '{\"key\":' || record || '}' FROM keys WHERE revision > ?1 \
+               UNION ALL SELECT revision, '{\"key_deleted\":\"' || substr(id, 5) || '\"}' \
+               FROM deleted_keys WHERE revision > ?1 \
+               UNION ALL SELECT revision, '{\"cutoff\":' || record || '}' \
+               FROM cutoffs WHERE revision > ?1 \
+               UNION ALL SELECT revision, '{\"legacy\":' || record || '}' \
+               FROM legacy WHERE revision > ?1 \
+               UNION ALL SELECT revision, '{\"' || kind || '\":' || record || '}' \
+               FROM policies WHERE revision > ?1 ORDER BY 1 LIMIT ?2";
 
     // Usage.
-    MERGE_KEY_USAGE = merge_usage!("keys");
-    MERGE_LEGACY_USAGE = merge_usage!("legacy");
-    USAGE = "SELECT last_used, accepted, refused FROM usage WHERE kind = ?1 AND id = ?2";
+    MERGE_USAGE = "INSERT INTO usage (credential, last_used, accepted, refused) \
+                   SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM keys WHERE id = ?1) \
+                   OR EXISTS (SELECT 1 FROM legacy WHERE id = ?1) \
+                   ON CONFLICT (credential) DO UPDATE SET \
+                   last_used = coalesce(max(last_used, excluded.last_used), last_used, \
+                   excluded.last_used), \
+                   accepted = CASE WHEN accepted > 9223372036854775807 - excluded.accepted \
+                   THEN 9223372036854775807 ELSE accepted + excluded.accepted END, \
+                   refused = CASE WHEN refused > 9223372036854775807 - excluded.refused \
+                   THEN 9223372036854775807 ELSE refused + excluded.refused END";
+    USAGE = "SELECT last_used, accepted, refused FROM usage WHERE credential = ?1";
 }
 
 #[cfg(test)]
@@ -250,7 +203,8 @@ mod tests {
         };
         let pages = statement.contains("ORDER BY created_revision")
             || statement.contains("ORDER BY revision");
-        let begins_at_the_cursor = |step: &&String| step.contains("rowid>?");
+        let begins_at_the_cursor =
+            |step: &&String| step.contains("rowid>?") || step.contains("created_revision>?");
         if let Some(step) = plan.iter().find(scans).or(plan.iter().find(walks)) {
             return Some(step.clone());
         }
@@ -294,16 +248,20 @@ mod tests {
             ),
             (
                 KEYS_OF_OWNER,
-                "keys_by_owner (team=? AND owner=? AND owner_kind=? AND rowid>?)",
+                "keys_by_owner (team=? AND owner=? AND rowid>?)",
             ),
             (KEYS_OF_NAME, "keys_by_name (team=? AND name=? AND rowid>?)"),
+            (
+                KEYS_OF_LABEL,
+                "PRIMARY KEY (team=? AND label=? AND value=? AND created_revision>?)",
+            ),
             (
                 SAME_NAME,
                 "keys_unrevoked_by_name (namespace=? AND name=? AND rowid>?)",
             ),
             (
                 COUNT_OF_OWNER,
-                "keys_unrevoked_by_owner (namespace=? AND owner=? AND owner_kind=? AND rowid>?)",
+                "keys_unrevoked_by_owner (namespace=? AND owner=? AND rowid>?)",
             ),
             (LEGACY_OF_TEAM, "legacy_by_team (team=? AND rowid>?)"),
             (
@@ -316,11 +274,11 @@ mod tests {
             ),
             (
                 AUDIT_OF_ACTOR,
-                "audit_by_actor (actor=? AND actor_kind=? AND rowid>? AND rowid<?)",
+                "audit_by_actor (actor=? AND rowid>? AND rowid<?)",
             ),
             (
                 AUDIT_OF_CREDENTIAL,
-                "audit_by_credential (credential=? AND credential_kind=? AND rowid>? AND rowid<?)",
+                "audit_by_credential (credential=? AND rowid>? AND rowid<?)",
             ),
             (FIRST_SINCE, "audit_by_latest (latest>?)"),
             (LAST_LATE, "audit_late (at<?)"),
@@ -344,10 +302,10 @@ mod tests {
     fn statements_that_grow_with_a_table_are_noticed() {
         let connection = database();
         for statement in [
-            "SELECT * FROM keys WHERE digest = ?1",
-            "SELECT * FROM keys WHERE team = ?1 ORDER BY digest",
+            "SELECT * FROM keys WHERE expires_at = ?1",
+            "SELECT * FROM keys WHERE team = ?1 ORDER BY record",
             "SELECT * FROM keys WHERE team = ?1 ORDER BY created_revision",
-            "UPDATE keys SET name = ?1",
+            "UPDATE keys SET record = ?1",
             "DELETE FROM usage WHERE last_used < ?1",
             "SELECT * FROM audit WHERE at >= ?1 ORDER BY revision",
             "SELECT max(revision) FROM audit WHERE at < ?1",

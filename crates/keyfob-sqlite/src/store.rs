@@ -33,11 +33,11 @@ use crate::{
 
 /// Keys, audit trail and change feed in one `SQLite` file.
 ///
-/// Clones are handles to the same store. Several processes may have the file open, on one
-/// machine. The futures need no runtime and block no thread: the work is done by threads of the
-/// store's own. A call whose future is dropped may have been carried out or not.
+/// Clones are handles to the same store. Several processes on one machine may have the file open.
+/// The futures need no runtime and block no thread: the store's own threads do the work. A call
+/// whose future is dropped may have been carried out or not.
 ///
-/// When the last clone goes, it waits for what was asked to be done, and ends the threads.
+/// Dropping the last clone waits for the calls that were begun and stops the threads.
 #[derive(Clone, Debug)]
 pub struct SqliteStore(Arc<Inner>);
 
@@ -50,20 +50,20 @@ struct Inner {
 }
 
 impl SqliteStore {
-    /// Opens the store in this file, makes it if there is none, and brings its schema up to date.
+    /// Opens the store in this file, creates it if there is none, and migrates its schema.
     ///
     /// This reads and writes the file before it returns.
     ///
     /// # Errors
     ///
-    /// - the file is no store of keys -> [`OpenError::Foreign`]
+    /// - the file is not a key store -> [`OpenError::Foreign`]
     /// - a later version of this library wrote it -> [`OpenError::Newer`]
     /// - it cannot be read or written -> [`OpenError::Io`], [`OpenError::Database`]
     pub fn open(path: impl AsRef<Path>) -> Result<Self, OpenError> {
         Self::options().open(path)
     }
 
-    /// The ways in which a store can be opened.
+    /// Options for opening a store.
     pub fn options() -> Options {
         Options::default()
     }
@@ -83,21 +83,21 @@ impl SqliteStore {
         })))
     }
 
-    /// Copies the store to a new file, while it works on. The copy is of one moment; it is a
-    /// store that can be opened.
+    /// Copies the store to a new file while other calls go on. The copy is a consistent snapshot,
+    /// and a store that can be opened.
     ///
-    /// An index that follows the store notices if the copy takes the store's place:
-    /// [`IndexError::Regressed`](keyfob::gateway::IndexError::Regressed). Then build a new one.
+    /// An index that follows the store notices when the copy takes the store's place:
+    /// [`IndexError::Regressed`](keyfob::gateway::IndexError::Regressed). Then open a new keyring.
     ///
     /// # Security
     ///
-    /// The file is for its owner alone, as the store's is. It holds no secret, but digests and
+    /// Only its owner can read the file, as the store's. It holds no secrets, but digests and
     /// names.
     ///
     /// # Errors
     ///
-    /// - there is something at the path -> [`BackupError::Taken`]
-    /// - otherwise it cannot be written -> [`BackupError::Io`], [`BackupError::Database`]
+    /// - the path exists -> [`BackupError::Taken`]
+    /// - the copy cannot be written -> [`BackupError::Io`], [`BackupError::Database`]
     pub async fn backup(&self, to: &Path) -> Result<(), BackupError> {
         let (source, to) = (self.0.source.clone(), to.to_owned());
         aside("keyfob-sqlite-backup", move || {
@@ -108,12 +108,12 @@ impl SqliteStore {
         .map_err(BackupError::database)?
     }
 
-    /// Looks for damage: of the file's structure, of what refers to what, and of the audit trail
-    /// from its start to its end. It reads the whole file.
+    /// Checks the whole file: its structure, indexes and references, every record, and the audit
+    /// trail from its start to its end.
     ///
     /// # Errors
     ///
-    /// - there is damage -> [`CheckError::Damaged`]
+    /// - the file is damaged -> [`CheckError::Damaged`]
     /// - it cannot be read -> [`CheckError::Database`]
     pub async fn check(&self) -> Result<(), CheckError> {
         let source = self.0.source.clone();
@@ -127,14 +127,14 @@ impl SqliteStore {
     }
 }
 
-/// Does something long on a thread of its own.
+/// Does long work on a new thread.
 async fn aside<T: Send + 'static>(
     name: &str,
     work: impl FnOnce() -> T + Send + 'static,
 ) -> Result<T, Box<dyn std::error::Error + Send + Sync>> {
     let (answer, answered) = oneshot::channel();
     std::thread::Builder::new().name(name.into()).spawn(|| {
-        // Nobody waits if the future was dropped.
+        // The future may have been dropped.
         let _ = answer.send(work());
     })?;
     Ok(answered.await.map_err(|_| Gone)?)
@@ -143,7 +143,7 @@ async fn aside<T: Send + 'static>(
 #[async_trait]
 impl KeyStore for SqliteStore {
     async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
-        // What is written to a file that is no longer there would be lost.
+        // A commit to a file that was moved or deleted would be lost.
         self.0.source.check_place().map_err(StoreError::definite)?;
         self.0.writer.commit(commit.clone()).await
     }

@@ -1,29 +1,19 @@
-//! Usage: merged as it comes in, one upsert a row.
+//! Usage: merged as it comes in, one upsert per credential.
 
 use keyfob::{Timestamp, gateway::Usage, key::CredentialId};
 use rusqlite::{Connection, OptionalExtension, Result};
 
-use crate::{
-    row::{self, Columns},
-    sql,
-};
+use crate::{row, sql};
 
 /// Adds a batch to what is kept, in the transaction that is open.
 pub(crate) fn merge(connection: &Connection, batch: &[Usage]) -> Result<()> {
     for usage in batch {
-        let statement = match usage.credential {
-            CredentialId::Key(_) => sql::MERGE_KEY_USAGE,
-            _ => sql::MERGE_LEGACY_USAGE,
-        };
-        if let Some((kind, id)) = row::credential(usage.credential) {
-            statement.on(connection)?.execute((
-                kind,
-                id,
-                usage.last_used.map(Timestamp::as_unix),
-                count(usage.accepted),
-                count(usage.refused),
-            ))?;
-        }
+        sql::MERGE_USAGE.on(connection)?.execute((
+            usage.credential.to_string(),
+            usage.last_used.map(Timestamp::as_unix),
+            count(usage.accepted),
+            count(usage.refused),
+        ))?;
     }
     Ok(())
 }
@@ -37,12 +27,16 @@ pub(crate) fn usage(connection: &Connection, credentials: &[CredentialId]) -> Re
     let mut statement = sql::USAGE.on(connection)?;
     let mut found = Vec::new();
     for credential in credentials {
-        if let Some(columns) = row::credential(*credential) {
-            let usage = statement
-                .query_row(columns, |row| Columns::of(row).usage(*credential))
-                .optional()?;
-            found.extend(usage);
-        }
+        let usage = statement.query_row([credential.to_string()], |row| {
+            let last_used: Option<i64> = row.get(0)?;
+            Ok(Usage {
+                credential: *credential,
+                last_used: last_used.map(Timestamp::from_unix),
+                accepted: row::count(row, 1)?,
+                refused: row::count(row, 2)?,
+            })
+        });
+        found.extend(usage.optional()?);
     }
     Ok(found)
 }

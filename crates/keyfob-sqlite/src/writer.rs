@@ -1,5 +1,5 @@
-//! The one thread that writes: it takes what is waiting, keeps all of it in one transaction with
-//! one synchronisation of the disk, and answers.
+//! The writer thread: it takes all tasks that are waiting, runs them in one transaction with one
+//! `fsync`, and answers them.
 
 use std::{
     sync::{Arc, mpsc},
@@ -21,7 +21,7 @@ use crate::{
     write::{keep, record_key_format},
 };
 
-/// What the writer is asked to do.
+/// A task for the writer.
 #[derive(Debug)]
 pub(crate) enum Task {
     Commit(Box<Commit>, Answer<Result<Revision, CommitError>>),
@@ -34,7 +34,7 @@ pub(crate) type OnCommit = Box<dyn Fn() + Send>;
 
 pub(crate) type Answer<T> = oneshot::Sender<T>;
 
-/// The writer's thread, for as long as this value lives.
+/// The writer thread. It stops when this is dropped.
 #[derive(Debug)]
 pub(crate) struct Writer {
     tasks: Option<mpsc::Sender<Task>>,
@@ -97,18 +97,18 @@ impl Writer {
     }
 }
 
-/// Waits until everything that was sent is done.
+/// Waits until every task that was sent is done.
 impl Drop for Writer {
     fn drop(&mut self) {
         drop(self.tasks.take());
         if let Some(thread) = self.thread.take() {
-            // A panic of the thread has been told to those who waited for it.
+            // Callers that waited got an error if the thread panicked.
             let _ = thread.join();
         }
     }
 }
 
-/// What the writer's thread works with.
+/// The state of the writer thread.
 pub(crate) struct WriteLoop {
     pub(crate) connection: Connection,
     pub(crate) on_commit: OnCommit,
@@ -123,8 +123,8 @@ impl WriteLoop {
         }
     }
 
-    /// Does these tasks in one transaction. If one of them fails, each gets one of its own, so
-    /// that it fails alone.
+    /// Runs these tasks in one transaction. If one of them fails, each is run again in a
+    /// transaction of its own, so that only that one fails.
     pub(crate) fn do_all(&mut self, tasks: Vec<Task>) {
         match self.transact(&tasks) {
             Ok(outcomes) => {
@@ -173,8 +173,8 @@ impl WriteLoop {
 }
 
 impl Task {
-    /// Whether somebody still waits for the answer: what nobody waits for and was not begun is
-    /// not done.
+    /// Whether a caller still waits for the answer. A task whose future was dropped before it began
+    /// is not run.
     fn is_awaited(&self) -> bool {
         match self {
             Self::Commit(_, answer) => !answer.is_canceled(),
@@ -199,7 +199,7 @@ impl Task {
         }
     }
 
-    /// Tells whoever waits; if nobody does any more, there is nobody to tell.
+    /// Sends the outcome to the caller, whose future may have been dropped meanwhile.
     fn answer(self, outcome: Result<Outcome, Arc<Failure>>) {
         match self {
             Self::Commit(_, answer) => {
@@ -224,7 +224,7 @@ impl Task {
     }
 }
 
-/// What became of a task, if its transaction is kept.
+/// The outcome of a task whose transaction was committed.
 #[derive(Debug)]
 enum Outcome {
     Kept(Revision),
@@ -239,7 +239,7 @@ impl Outcome {
     }
 }
 
-/// Why a transaction was not kept, or may not have been.
+/// Why a transaction was not committed, or may not have been.
 #[derive(Debug)]
 struct Failure {
     error: rusqlite::Error,
@@ -258,10 +258,10 @@ impl Failure {
         Self { error, stage }
     }
 
-    /// Nothing is kept before COMMIT. At COMMIT, what found no lock or no room, or could not be
-    /// written, is not there: only a last page that is written whole makes a transaction. If it
-    /// could not be synchronised, the disk may have it, and whoever opens the file before the
-    /// next commit overwrites it would find it.
+    /// Whether nothing was kept for certain. Before COMMIT nothing is. A COMMIT that got no lock or
+    /// no space, or whose write failed, kept nothing: the transaction exists once its last page is
+    /// written completely. If only the `fsync` failed, the disk may have the transaction, and a
+    /// process that opens the file before the next commit overwrites it would find it.
     fn is_definite(&self) -> bool {
         let Some(error) = self.error.sqlite_error() else {
             return self.stage != Stage::Commit;
@@ -288,7 +288,7 @@ impl Failure {
     }
 }
 
-/// One failure, told to everybody whose task was in the transaction.
+/// One failure, shared by all tasks of the transaction.
 #[derive(Debug)]
 struct Shared(Arc<Failure>);
 
@@ -308,13 +308,13 @@ impl std::error::Error for Shared {
     }
 }
 
-/// Ends a transaction that failed; `SQLite` has done so itself after the gravest faults.
+/// Ends a transaction that failed. After some faults `SQLite` has done so itself.
 fn roll_back(connection: &Connection) {
     if !connection.is_autocommit() {
-        // Should this fail too, the next BEGIN says so, and nothing is kept meanwhile.
+        // If this fails too, the next BEGIN fails, and nothing is kept.
         let _ = Transaction::Rollback.on(connection);
     }
 }
 
-/// How many tasks one transaction takes.
+/// The most tasks in one transaction.
 const BATCH_MAX: usize = 256;

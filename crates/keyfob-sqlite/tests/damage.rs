@@ -26,39 +26,51 @@ fn population(path: &Path) -> Connection {
     connection
 }
 
-/// The promises are also kept against whoever writes past the library.
+/// The promises are also kept against every program that writes past the library.
 #[test]
 fn the_database_holds_the_contract_by_itself() {
     let folder = tempfile::tempdir().unwrap();
     let connection = population(&folder.path().join("keys.db"));
     for statement in [
         // Nothing comes back.
-        "UPDATE keys SET status = 'active', revocation = NULL WHERE name = 'revoked'",
-        "UPDATE keys SET status = 'revoked' WHERE name = 'live'",
-        "UPDATE cutoffs SET up_to = 1",
+        "UPDATE keys SET record = json_set(record, '$.status', 'active', '$.revision', 6) \
+         WHERE name = 'revoked'",
+        "UPDATE cutoffs SET record = json_set(record, '$.up_to', 1, '$.revision', 6)",
         "DELETE FROM cutoffs",
         "DELETE FROM deleted_keys",
-        "UPDATE deleted_keys SET id = randomblob(16)",
-        "UPDATE keys SET id = (SELECT id FROM deleted_keys) WHERE name = 'live'",
+        "UPDATE deleted_keys SET id = 'key:' || hex(randomblob(16))",
+        "UPDATE keys SET record = json_set(record, '$.id', (SELECT substr(id, 5) \
+         FROM deleted_keys), '$.revision', 6) WHERE name = 'live'",
+        "INSERT INTO keys SELECT 6, json_set(record, '$.id', (SELECT substr(id, 5) \
+         FROM deleted_keys), '$.created_revision', 6, '$.revision', 6) FROM keys \
+         WHERE name = 'live'",
         "DELETE FROM keys WHERE name = 'live'",
         // Nothing goes elsewhere.
-        "UPDATE keys SET owner = 'mallory', revision = 99 WHERE name = 'live'",
-        "UPDATE keys SET namespace = 'fn-2' WHERE name = 'live'",
-        "UPDATE namespaces SET team = 'globex'",
-        "INSERT INTO namespaces VALUES (1, 'fn-1', 'globex', 0)",
+        "UPDATE keys SET record = json_set(record, '$.owner', 'user:mallory', '$.revision', 6) \
+         WHERE name = 'live'",
+        "UPDATE keys SET record = json_set(record, '$.tenant.namespace', 'fn-2', '$.revision', 6) \
+         WHERE name = 'live'",
+        "UPDATE namespaces SET record = json_set(record, '$.tenant.team', 'globex')",
+        "INSERT INTO namespaces SELECT 2, json_set(record, '$.tenant.team', 'globex', \
+         '$.created_revision', 2) FROM namespaces",
         "DELETE FROM namespaces",
         // Nothing is unrecorded.
-        "UPDATE audit SET actor = 'mallory'",
+        "UPDATE audit SET entry = json_set(entry, '$.reason', 'another')",
         "DELETE FROM audit",
         "DELETE FROM audit WHERE revision = (SELECT max(revision) FROM audit)",
         "UPDATE head SET revision = revision + 2",
         "UPDATE head SET revision = revision - 1",
+        "UPDATE head SET key_format = '\"other\"'",
         "DELETE FROM head",
         "INSERT INTO head VALUES (2, 0, zeroblob(32), NULL)",
-        "UPDATE keys SET revision = 99 WHERE name = 'live'",
-        // Nothing is of another kind.
-        "UPDATE keys SET expires_at = 'never', revision = 6 WHERE name = 'live'",
-        "UPDATE keys SET id = 'short' WHERE name = 'live'",
+        "UPDATE keys SET record = json_set(record, '$.revision', 99) WHERE name = 'live'",
+        "UPDATE keys SET record = json_set(record, '$.created_revision', 3, '$.revision', 6) \
+         WHERE name = 'live'",
+        // No column differs from its record, and no record lacks what is searched.
+        "UPDATE keys SET owner = 'user:mallory' WHERE name = 'live'",
+        "UPDATE keys SET created_revision = 3 WHERE name = 'live'",
+        "UPDATE keys SET record = json_remove(record, '$.name') WHERE name = 'live'",
+        "UPDATE keys SET record = 'not JSON' WHERE name = 'live'",
     ] {
         let answer = connection.execute(statement, []);
         assert!(answer.is_err(), "{statement}: {answer:?}");
@@ -77,10 +89,10 @@ fn a_check_finds_what_was_tampered_with() {
     for (trigger, statement) in [
         (
             "audit_is_not_rewritten",
-            "UPDATE audit SET at = at - 1 WHERE revision = 2",
+            "UPDATE audit SET entry = json_set(entry, '$.at', at - 1) WHERE revision = 2",
         ),
         (
-            "audit_is_not_cut",
+            "audit_is_not_shortened",
             "DELETE FROM audit WHERE revision = (SELECT max(revision) FROM audit)",
         ),
         (
@@ -89,7 +101,15 @@ fn a_check_finds_what_was_tampered_with() {
         ),
         (
             "keys_do_not_move",
-            "UPDATE keys SET revision = 99 WHERE name = 'live'",
+            "UPDATE keys SET record = json_set(record, '$.revision', 99) WHERE name = 'live'",
+        ),
+        (
+            "keys_do_not_move",
+            "UPDATE keys SET record = json_set(record, '$.digest', 'md5:0') WHERE name = 'live'",
+        ),
+        (
+            "labels_of_a_new_key",
+            "INSERT INTO key_labels SELECT 'acme', 'a', 'b', created_revision FROM keys LIMIT 1",
         ),
     ] {
         let folder = tempfile::tempdir().unwrap();
@@ -121,7 +141,7 @@ fn a_row_that_cannot_be_read_is_an_error_and_no_key() {
     connection
         .execute_batch(
             "DROP TRIGGER keys_do_not_move;
-             UPDATE keys SET digest = 'md5:0' WHERE name = 'live'",
+             UPDATE keys SET record = json_set(record, '$.digest', 'md5:0') WHERE name = 'live'",
         )
         .unwrap();
     drop(connection);

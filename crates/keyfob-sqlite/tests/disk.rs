@@ -285,7 +285,7 @@ fn creation(n: u8) -> keyfob::store::Commit {
         Owner, Scopes,
         audit::{Action, AuditEntry},
         key::KeyDigest,
-        manage::{Labels, Status},
+        manage::{Authority, Labels, Status},
         name::KeyName,
         store::{Change, Commit, KeyRecord, Limits},
     };
@@ -311,7 +311,7 @@ fn creation(n: u8) -> keyfob::store::Commit {
         revision: Revision::ZERO,
     };
     Commit {
-        authority: keyfob::manage::Authority::System,
+        authority: Authority::System,
         event: AuditEntry::new(Action::KeyCreated, &context),
         change: Change::CreateKey {
             record,

@@ -20,7 +20,7 @@ pub(crate) fn count(work: impl FnOnce()) -> usize {
 struct Counting;
 
 thread_local! {
-    // A plain cell of the thread: one instruction per allocation, no cost to whoever makes many.
+    // A plain cell of the thread: one instruction per allocation, no shared counter.
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 

@@ -31,7 +31,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     measure::take_turns(&mut cases, rounds);
     println!("{}", table::table(&cases)?);
     println!(
-        "{} keys, one thread, {rounds} rounds. \"By you\": by code around the crate, timed with it.",
+        "{} keys, one thread, {rounds} rounds. \"caller\": by code around the crate, timed with it.",
         rival::KEYS
     );
     Ok(())

@@ -126,7 +126,7 @@ impl By {
     pub(crate) const fn as_str(self) -> &'static str {
         match self {
             Self::Crate => "yes",
-            Self::Caller => "by you",
+            Self::Caller => "caller",
             Self::Nobody => "no",
         }
     }

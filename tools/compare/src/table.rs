@@ -27,14 +27,14 @@ pub(crate) fn table(cases: &[Case]) -> Result<String, fmt::Error> {
                 facts.constant_time,
                 facts.lacks,
             )?,
-            None => writeln!(text, "| | | | | everything but the hash |")?,
+            None => writeln!(text, "| | | | | anything but hash |")?,
         }
     }
     Ok(text)
 }
 
 const HEAD: &str = "\
-| what | version | ns, best | ns, median | ratio | allocations | revoked at once | ends | \
+| what | version | best (ns) | p50 (ns) | ratio | allocations | immediate revocation | expiry | \
 namespace | constant-time compare | what it does not do |
 |---|---|---:|---:|---:|---:|---|---|---|---|---|
 ";

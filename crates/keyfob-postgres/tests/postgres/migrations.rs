@@ -137,21 +137,22 @@ fn the_database_holds_what_may_never_happen() {
             "UPDATE log SET revision = revision - 1",
             "DELETE FROM log",
             "INSERT INTO log VALUES (2, 0, decode(repeat('00', 32), 'hex'), 0, NULL)",
-            "UPDATE audit SET reason = 'another'",
+            "UPDATE log SET key_format = '\"other\"'",
+            "UPDATE log SET key_format = NULL",
+            "UPDATE audit SET entry = entry || '{\"reason\": \"another\"}'",
             "DELETE FROM audit",
             "TRUNCATE audit",
-            "UPDATE keys SET status = 'active', revocation = NULL",
+            "UPDATE keys SET record = record || '{\"status\": \"active\", \"revision\": 100}'",
             "DELETE FROM deleted_keys",
-            "UPDATE cutoffs SET up_to = up_to - 1, revision = revision + 1",
+            "UPDATE cutoffs SET record = record || '{\"up_to\": 1, \"revision\": 100}'",
             "DELETE FROM cutoffs",
-            "UPDATE namespaces SET team = 'another'",
+            "UPDATE namespaces SET record = record || '{\"created_at\": 1}'",
             "DELETE FROM namespaces",
-            "INSERT INTO keys SELECT '\\x01', team, 'another', owner_kind, owner, name, labels, \
-             scopes, digest, NULL, NULL, NULL, created_at, created_by, updated_at, issued_at, \
-             NULL, NULL, 'active', NULL, 100, 100 FROM keys",
-            "INSERT INTO keys SELECT decode(repeat('01', 16), 'hex'), team, 'another', owner_kind, \
-             owner, name, labels, scopes, digest, NULL, NULL, NULL, created_at, created_by, \
-             updated_at, issued_at, NULL, NULL, 'active', NULL, 100, 100 FROM keys",
+            "INSERT INTO keys SELECT record - 'name' || '{\"id\": \"01\", \"created_revision\": 100, \
+             \"revision\": 100}' FROM keys",
+            "INSERT INTO keys SELECT record || '{\"id\": \"01\", \"created_revision\": 100, \
+             \"revision\": 100, \"tenant\": {\"team\": \"acme\", \"namespace\": \"another\"}}' FROM keys",
+            "INSERT INTO keys SELECT record || '{\"created_revision\": 100, \"revision\": 100}' FROM keys",
         ] {
             let answer = admin.batch_execute(wrong).await;
             let error = answer.expect_err(wrong);

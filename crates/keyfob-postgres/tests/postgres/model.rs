@@ -293,7 +293,7 @@ impl Chance {
             7 => {
                 let policy = self.rarely(|chance| Policy {
                     max_ttl: Some(Ttl::days(1).unwrap()),
-                    max_grace: std::time::Duration::MAX,
+                    max_grace: std::time::Duration::from_secs(u64::MAX),
                     keys_per_owner: Some(u32::try_from(chance.below(9)).unwrap()),
                     ..Policy::default()
                 });

@@ -78,7 +78,7 @@ fn no_usage_outlives_its_key() {
         }
         let admin = store.database.client().await;
         let left = "SELECT count(*) FROM keyfob.usage u \
-                    WHERE NOT EXISTS (SELECT 1 FROM keyfob.keys k WHERE k.id = u.id)";
+                    WHERE NOT EXISTS (SELECT 1 FROM keyfob.keys k WHERE k.id = u.credential)";
         let row = admin.query_one(left, &[]).await.unwrap();
         assert_eq!(row.get::<_, i64>(0), 0);
     });

@@ -54,22 +54,22 @@ impl ApiKeys {
 impl Rival for ApiKeys {
     fn facts(&self) -> Facts {
         let facts = Facts {
-            what: "`api-keys-simplified` as it comes: Argon2id",
+            what: "`api-keys-simplified` without a cache: Argon2id",
             package: "api-keys-simplified",
             revocation: By::Caller,
             expiry: By::Crate,
             namespace: By::Caller,
             constant_time: "yes",
-            lacks: "keep anything: records, owners, namespaces and look-up are yours; an end \
-                    cannot be changed, it is in the key",
+            lacks: "store anything: records, owners, namespaces and look-up are up to you; change \
+                    the expiry of a key, which is part of its text",
         };
         if self.cached {
             Facts {
-                what: "`api-keys-simplified`, hit in a cache of one's own",
+                what: "`api-keys-simplified`, hit in a cache of the caller's",
                 expiry: By::Caller,
                 constant_time: "no (of a hash)",
-                lacks: "spare the first call of each key, and of each start, the 46 MiB of \
-                        Argon2id; nor the cache, which is yours",
+                lacks: "avoid Argon2id with 46 MiB on the first call of each key after each \
+                        start; provide the cache",
                 ..facts
             }
         } else {

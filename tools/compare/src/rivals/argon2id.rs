@@ -30,8 +30,8 @@ impl Rival for Argon2id {
             expiry: By::Caller,
             namespace: By::Caller,
             constant_time: "yes",
-            lacks: "serve: each core verifies some tens of calls a second, and whoever knows an \
-                    id can keep it busy",
+            lacks: "handle load: a core verifies some tens of calls per second, and anyone who \
+                    knows an id can keep it busy",
         }
     }
 

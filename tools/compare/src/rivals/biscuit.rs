@@ -48,8 +48,8 @@ impl Rival for Signed {
             expiry: By::Crate,
             namespace: By::Crate,
             constant_time: "not needed",
-            lacks: "call a token back before its end without a list that is asked at every call; \
-                    hold to one text for a token",
+            lacks: "revoke a token before it expires without a list that is read on every call; \
+                    accept only one text per token",
         }
     }
 

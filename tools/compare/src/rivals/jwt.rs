@@ -92,10 +92,10 @@ impl Rival for Jwt {
             namespace: By::Caller,
             constant_time: self.constant_time,
             lacks: if self.header.alg == Algorithm::HS256 {
-                "call a token back before its end without a list that is asked at every call; \
-                 keep verifiers from issuing, as they share the secret"
+                "revoke a token before it expires without a list that is read on every call; \
+                 prevent verifiers from issuing tokens, because they share the secret"
             } else {
-                "call a token back before its end without a list that is asked at every call"
+                "revoke a token before it expires without a list that is read on every call"
             },
         }
     }

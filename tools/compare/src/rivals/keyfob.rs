@@ -56,16 +56,16 @@ impl Rival for Keyfob {
             what: match (self.basic, cfg!(feature = "rustcrypto")) {
                 (false, false) => "**Keyfob, credential text**",
                 (true, false) => "**Keyfob, Basic header**",
-                (false, true) => "**Keyfob by `rustcrypto`, credential text**",
-                (true, true) => "**Keyfob by `rustcrypto`, Basic header**",
+                (false, true) => "**Keyfob with `rustcrypto`, credential text**",
+                (true, true) => "**Keyfob with `rustcrypto`, Basic header**",
             },
             package: "keyfob",
             revocation: By::Crate,
             expiry: By::Crate,
             namespace: By::Crate,
             constant_time: "yes",
-            lacks: "verify where the index is not: each gateway holds all keys in memory and \
-                    follows the store",
+            lacks: "verify without the index: each gateway holds all keys in memory and follows \
+                    the store",
         }
     }
 

@@ -31,8 +31,8 @@ impl Rival for Local {
         Facts {
             what: "`pasetors` v4.local",
             constant_time: "yes",
-            lacks: "call a token back before its end without a list that is asked at every call; \
-                    keep verifiers from issuing, as they share the key",
+            lacks: "revoke a token before it expires without a list that is read on every call; \
+                    prevent verifiers from issuing tokens, because they share the key",
             ..FACTS
         }
     }
@@ -72,7 +72,7 @@ impl Rival for Public {
         Facts {
             what: "`pasetors` v4.public",
             constant_time: "not needed",
-            lacks: "call a token back before its end without a list that is asked at every call",
+            lacks: "revoke a token before it expires without a list that is read on every call",
             ..FACTS
         }
     }

@@ -39,8 +39,8 @@ impl Rival for Prefixed {
             expiry: By::Caller,
             namespace: By::Caller,
             constant_time: "yes",
-            lacks: "keep anything: records, ends, owners, namespaces and look-up are yours; its \
-                    digest does not bind the id",
+            lacks: "store anything: records, expiry, owners, namespaces and look-up are up to \
+                    you; bind the id into the digest",
         }
     }
 

@@ -21,7 +21,7 @@ impl Rival for Unlocked {
     fn facts(&self) -> Facts {
         Facts {
             what: "straw man: `HashMap`, `sha2`, `==`",
-            lacks: "take a change while others read: that needs a lock or a swap",
+            lacks: "change while others read: that needs a lock or a swap",
             ..FACTS
         }
     }
@@ -55,8 +55,8 @@ impl Rival for Locked {
     fn facts(&self) -> Facts {
         Facts {
             what: "the same behind an `RwLock`",
-            lacks: "scale: readers on all cores write to the one lock and to the owner's \
-                    reference count",
+            lacks: "scale: readers on all cores write to one lock and to the owner's reference \
+                    count",
             ..FACTS
         }
     }
