@@ -6,7 +6,7 @@ mod verify;
 
 use clap::Subcommand;
 
-use crate::{desk::Desk, failure::Failure};
+use crate::{command_context::CommandContext, failure::Failure};
 
 pub(crate) use verify::VerifyFile;
 
@@ -27,11 +27,11 @@ impl Audit {
         }
     }
 
-    pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         match self {
-            Self::List(command) => command.run(desk).await,
-            Self::Verify(command) => command.run(desk).await,
-            Self::Export(command) => command.run(desk).await,
+            Self::List(command) => command.run(cx).await,
+            Self::Verify(command) => command.run(cx).await,
+            Self::Export(command) => command.run(cx).await,
         }
     }
 }

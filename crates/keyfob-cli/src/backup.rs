@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use crate::{desk::Desk, failure::Failure};
+use crate::{command_context::CommandContext, failure::Failure};
 
 /// Copy the store into a new file, while others go on working with it
 #[derive(Args, Debug)]
@@ -20,11 +20,11 @@ struct Made {
 }
 
 impl Backup {
-    pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        desk.keyring.store().backup(&self.to).await?;
+    pub(crate) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        cx.store.backup(&self.to).await?;
         let backup = self.to.display().to_string();
         let text = backup.clone();
-        desk.terminal.say(
+        cx.terminal.say(
             &Made { backup },
             format_args!("the store is copied to {text}"),
         )

@@ -3,26 +3,19 @@
 use std::{
     hint::black_box,
     num::NonZeroUsize,
-    sync::Arc,
     thread,
     time::{Duration, Instant},
 };
 
 use clap::Args;
-use keyfob::{
-    Access, Actor, Context, IssuedKey, Keyring, MemoryStore, NewKey, Owner, Tenant, Timestamp,
-    Verifier,
-    gateway::Index,
-    key::KeyFormat,
-    name::{KeyName, NamespaceId, TeamId, UserId},
-};
+use keyfob::{Access, Context, IssuedKey, Keyring, MemoryStore, NewKey, Timestamp, Verifier};
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
 
 use crate::{
     failure::Failure,
     moment,
-    terminal::{Progress, Sheet, Terminal, Tone},
+    terminal::{Progress, TableView, Terminal, Tone},
 };
 
 /// Measure how many calls a second this machine verifies, against keys made for it in memory
@@ -80,7 +73,7 @@ impl Bench {
                 black_box(digest(&SHA256, &block[..HASHED]));
             }));
             for (rate, threads) in rates.iter_mut().zip(&counts) {
-                let now = moment::now();
+                let now = keyfob::now();
                 rate.add(measure(slice, *threads, |at| {
                     let text = texts[scattered(at, texts.len())];
                     let judged = verifier.verify_text(text, &Access::to(NAMESPACE), now);
@@ -103,19 +96,19 @@ impl Bench {
             hash_ns,
             verifications: rows.collect(),
         };
-        terminal.answer(&measured, Measured::sheet)
+        terminal.answer(&measured, Measured::table)
     }
 }
 
 impl Measured {
-    fn sheet(&self) -> Sheet {
-        let mut sheet = Sheet::new(
+    fn table(&self) -> TableView {
+        let mut table = TableView::new(
             ["VERIFICATIONS", "PER SECOND", "NS", "RATIO TO ONE HASH"],
             "",
         );
         let plain = |text: String| (text, Tone::Plain);
         for row in &self.verifications {
-            sheet.row([
+            table.row([
                 plain(match row.threads {
                     1 => format!("one thread, {} keys", self.keys),
                     threads => format!("{threads} threads, {} keys", self.keys),
@@ -125,13 +118,13 @@ impl Measured {
                 plain(format!("{:.2}", row.ratio)),
             ]);
         }
-        sheet.row([
+        table.row([
             plain(format!("bare SHA-256 of {HASHED} bytes")),
             plain(format!("{:.0}", 1e9 / self.hash_ns)),
             plain(format!("{:.0}", self.hash_ns)),
             plain("1.00".to_owned()),
         ]);
-        sheet
+        table
     }
 }
 
@@ -143,23 +136,16 @@ struct Population {
 
 impl Population {
     async fn make(count: u32) -> Result<Self, Failure> {
-        let format = KeyFormat::new("bench").map_err(|error| Failure::usage(error.to_string()))?;
-        let index = Arc::new(Index::new());
-        let keyring = Keyring::new(MemoryStore::new(), format);
-        let context = Context::new(Actor::system(), Timestamp::from_unix(0));
-        let tenant = Tenant::new(TeamId::new("bench")?, NamespaceId::new(NAMESPACE)?);
-        let owner = Owner::User(UserId::new("bench")?);
+        let keyring = Keyring::open(MemoryStore::new(), "bench").await?;
+        let context = Context::system(Timestamp::UNIX_EPOCH);
         let progress = Progress::of(u64::from(count), "making keys");
         let mut keys = Vec::new();
         for number in 0..count {
-            let name = KeyName::new(&number.to_string())?;
-            let new = NewKey::new(tenant.clone(), owner.clone(), name);
-            let (key, _) = keyring.create(&context, new).await?;
-            keys.push(key);
+            let new = NewKey::for_user("bench", NAMESPACE, "bench", &number.to_string())?;
+            keys.push(keyring.create(&context, new).await?.secret);
             progress.step();
         }
-        crate::verifying::follow(&index, keyring.store()).await?;
-        let verifier = keyring.verifier(index);
+        let verifier = keyring.verifier();
         Ok(Self { verifier, keys })
     }
 }

@@ -8,9 +8,9 @@ use crate::{
     audit::Audit,
     backup::Backup,
     bench::Bench,
+    command_context::CommandContext,
     completions::Completions,
     config::Config,
-    desk::Desk,
     exit::{self, Exit},
     failure::Failure,
     keys::Keys,
@@ -162,18 +162,18 @@ impl Command {
             Self::Scan(command) => return command.run(settings, terminal).await,
             _ => {}
         }
-        let desk = Desk::open(settings, terminal, self.absent()).await?;
+        let cx = CommandContext::open(settings, terminal, self.absent()).await?;
         match self {
-            Self::Verify(command) => return command.run(&desk).await,
-            Self::Keys(command) => command.run(&desk).await?,
-            Self::Members(command) => command.run(&desk).await?,
-            Self::Services(command) => command.run(&desk).await?,
-            Self::Namespaces(command) => command.run(&desk).await?,
-            Self::Teams(command) => command.run(&desk).await?,
-            Self::Policy(command) => command.run(&desk).await?,
-            Self::Legacy(command) => command.run(&desk).await?,
-            Self::Audit(command) => command.run(&desk).await?,
-            Self::Backup(command) => command.run(&desk).await?,
+            Self::Verify(command) => return command.run(&cx).await,
+            Self::Keys(command) => command.run(&cx).await?,
+            Self::Members(command) => command.run(&cx).await?,
+            Self::Services(command) => command.run(&cx).await?,
+            Self::Namespaces(command) => command.run(&cx).await?,
+            Self::Teams(command) => command.run(&cx).await?,
+            Self::Policy(command) => command.run(&cx).await?,
+            Self::Legacy(command) => command.run(&cx).await?,
+            Self::Audit(command) => command.run(&cx).await?,
+            Self::Backup(command) => command.run(&cx).await?,
             Self::Serve(_)
             | Self::Bench(_)
             | Self::Scan(_)

@@ -78,8 +78,20 @@ impl From<manage::Error> for Failure {
             manage::Error::Conflict(conflict) => conflict.into(),
             manage::Error::Lifecycle(error) => error.into(),
             manage::Error::Store(error) => error.into(),
+            error @ manage::Error::OtherFormat { .. } => Self::new(Exit::Usage, error.to_string())
+                .hint("leave out `--prefix`, KEYFOB_PREFIX and `prefix`: the store records its prefix"),
             manage::Error::Audit(error) => Self::new(Exit::Refused, error.to_string())
                 .hint("compare with a backup or an export from before that revision"),
+            error => Self::new(Exit::Store, with_sources(&error)),
+        }
+    }
+}
+
+impl From<keyfob_replica::StartError> for Failure {
+    fn from(error: keyfob_replica::StartError) -> Self {
+        match error {
+            keyfob_replica::StartError::Open(error) => error.into(),
+            keyfob_replica::StartError::StaleAfter(_) => Self::usage(error.to_string()),
             error => Self::new(Exit::Store, with_sources(&error)),
         }
     }

@@ -3,14 +3,7 @@
 use std::time::Duration;
 
 use keyfob::{Expiry, Timestamp, Ttl};
-use time::{
-    Date, OffsetDateTime, format_description::well_known::Rfc3339, macros::format_description,
-};
-
-/// The system's clock, read once for each command.
-pub(crate) fn now() -> Timestamp {
-    Timestamp::from(OffsetDateTime::now_utc())
-}
+use time::{Date, macros::format_description};
 
 /// A moment as somebody wrote it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -47,8 +40,8 @@ pub(crate) fn parse(text: &str) -> Result<Moment, MomentError> {
     if let Ok(span) = humantime::parse_duration(text) {
         return Ok(Moment::Span(span));
     }
-    if let Ok(moment) = OffsetDateTime::parse(text, &Rfc3339) {
-        return Ok(Moment::At(moment.into()));
+    if let Ok(moment) = text.parse() {
+        return Ok(Moment::At(moment));
     }
     let date = Date::parse(text, format_description!("[year]-[month]-[day]"));
     let date = date.map_err(|_| MomentError)?;
@@ -125,7 +118,7 @@ mod tests {
     #[test]
     fn an_end_is_a_length_a_moment_or_never() {
         assert_eq!(parse_expiry("never"), Ok(Expiry::Never));
-        assert_eq!(parse_expiry("90d"), Ok(Expiry::In(Ttl::days(90))));
+        assert_eq!(parse_expiry("90d"), Ok(Expiry::In(Ttl::days(90).unwrap())));
         assert_eq!(parse_expiry("59m"), Err(ExpiryError::Length));
         assert_eq!(parse_expiry("Never"), Err(ExpiryError::Text));
         assert_eq!(

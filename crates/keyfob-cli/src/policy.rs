@@ -1,14 +1,12 @@
 //! `keyfob policy …`
 
 use clap::{Args, Subcommand};
-use keyfob::{
-    Tenant, Ttl,
-    manage::Policy,
-    name::{NamespaceId, Reason, TeamId},
-};
+use keyfob::{Tenant, Ttl, manage::Policy, name::Reason};
 use serde::Serialize;
 
-use crate::{desk::Desk, failure::Failure, moment, store::Absent, terminal::Sheet};
+use crate::{
+    command_context::CommandContext, failure::Failure, moment, store::Absent, terminal::TableView,
+};
 
 /// What keys are allowed: in the namespace, or everywhere.
 #[derive(Debug, Subcommand)]
@@ -98,17 +96,17 @@ impl PolicyCommand {
         }
     }
 
-    pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         match self {
-            Self::Show(place) => show(desk, place.tenant(desk)?.as_ref()).await,
-            Self::Set(set) => set.run(desk).await,
+            Self::Show(place) => show(cx, place.tenant(cx)?.as_ref()).await,
+            Self::Set(set) => set.run(cx).await,
             Self::Clear(clear) => {
-                let tenant = clear.place.tenant(desk)?;
-                let context = desk.context(clear.reason.as_ref());
-                desk.keyring
+                let tenant = clear.place.tenant(cx)?;
+                let context = cx.context(clear.reason.as_ref());
+                cx.keyring
                     .set_policy(&context, tenant.as_ref(), None)
                     .await?;
-                show(desk, tenant.as_ref()).await
+                show(cx, tenant.as_ref()).await
             }
         }
     }
@@ -116,15 +114,15 @@ impl PolicyCommand {
 
 impl Where {
     /// The namespace that is meant; none for the default.
-    fn tenant(self, desk: &Desk) -> Result<Option<Tenant>, Failure> {
-        (!self.default).then(|| desk.tenant()).transpose()
+    fn tenant(self, cx: &CommandContext) -> Result<Option<Tenant>, Failure> {
+        (!self.default).then(|| cx.tenant()).transpose()
     }
 }
 
 impl Set {
-    async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let tenant = self.place.tenant(desk)?;
-        let old = in_force(desk, tenant.as_ref()).await?;
+    async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let tenant = self.place.tenant(cx)?;
+        let old = cx.keyring.policy(tenant.as_ref()).await?;
         let policy = Policy {
             min_ttl: self.min_ttl.unwrap_or(old.min_ttl),
             max_ttl: self.max_ttl.map_or(old.max_ttl, |limit| limit.0),
@@ -133,25 +131,23 @@ impl Set {
                 .keys_per_owner
                 .map_or(old.keys_per_owner, |limit| limit.0),
             unique_names: self.unique_names.unwrap_or(old.unique_names),
-            max_grace_seconds: self
-                .max_grace
-                .map_or(old.max_grace_seconds, |grace| grace.as_secs()),
+            max_grace: self.max_grace.unwrap_or(old.max_grace),
         };
         if policy.max_ttl.is_some_and(|max| max < policy.min_ttl) {
             return Err(Failure::usage(
                 "max-ttl: shorter than the shortest life, so that no key could be made",
             ));
         }
-        let context = desk.context(self.reason.as_ref());
-        desk.keyring
+        let context = cx.context(self.reason.as_ref());
+        cx.keyring
             .set_policy(&context, tenant.as_ref(), Some(policy))
             .await?;
-        show(desk, tenant.as_ref()).await
+        show(cx, tenant.as_ref()).await
     }
 }
 
-async fn show(desk: &Desk, tenant: Option<&Tenant>) -> Result<(), Failure> {
-    let policy = in_force(desk, tenant).await?;
+async fn show(cx: &CommandContext, tenant: Option<&Tenant>) -> Result<(), Failure> {
+    let policy = cx.keyring.policy(tenant).await?;
     let view = PolicyView {
         namespace: tenant.map(|tenant| tenant.namespace.to_string()),
         min_ttl: policy.min_ttl.to_string(),
@@ -159,16 +155,13 @@ async fn show(desk: &Desk, tenant: Option<&Tenant>) -> Result<(), Failure> {
         expiry_required: policy.expiry_required,
         keys_per_owner: policy.keys_per_owner,
         unique_names: policy.unique_names,
-        max_grace: humantime::format_duration(std::time::Duration::from_secs(
-            policy.max_grace_seconds,
-        ))
-        .to_string(),
+        max_grace: humantime::format_duration(policy.max_grace).to_string(),
     };
-    desk.terminal.answer(&view, |view| {
+    cx.terminal.answer(&view, |view| {
         let yes_or_no = |yes| if yes { "yes" } else { "no" };
         let none = || "none".to_owned();
-        let mut sheet = Sheet::pairs();
-        sheet
+        let mut table = TableView::pairs();
+        table
             .pair(
                 "policy of",
                 view.namespace
@@ -185,22 +178,8 @@ async fn show(desk: &Desk, tenant: Option<&Tenant>) -> Result<(), Failure> {
             )
             .pair("names are unique", yes_or_no(view.unique_names))
             .pair("longest grace", &view.max_grace);
-        sheet
+        table
     })
-}
-
-async fn in_force(desk: &Desk, tenant: Option<&Tenant>) -> Result<Policy, Failure> {
-    let asked = match tenant {
-        Some(tenant) => tenant.clone(),
-        None => nobodys()?,
-    };
-    Ok(desk.keyring.policy(&asked).await?)
-}
-
-/// A namespace that has no policy of its own, so that a store tells the default.
-pub(crate) fn nobodys() -> Result<Tenant, keyfob::name::NameError> {
-    let nobody = "keyfob: nobody's";
-    Ok(Tenant::new(TeamId::new(nobody)?, NamespaceId::new(nobody)?))
 }
 
 fn parse_max_ttl(text: &str) -> Result<Limit<Ttl>, moment::ExpiryError> {

@@ -16,12 +16,12 @@ use keyfob::{key::CredentialId, name::Reason};
 use serde::Serialize;
 
 use crate::{
-    desk::Desk,
+    command_context::CommandContext,
     exit::Exit,
     failure::Failure,
     settings::{Origin, Settings},
-    store::Absent,
-    terminal::{self, Progress, Sheet, Terminal, Tone, visible},
+    store::{Absent, default_format},
+    terminal::{self, Progress, TableView, Terminal, Tone, visible},
 };
 
 use finder::{Find, Kind, Scanner};
@@ -91,17 +91,19 @@ struct FindView {
 
 impl Scan {
     pub(crate) async fn run(self, settings: Settings, terminal: Terminal) -> Result<Exit, Failure> {
-        let patterns = pattern::Patterns::new(&settings.prefix.value);
-        let format = settings.prefix.value;
-        let desk = if self.offline || (settings.store.origin == Origin::Default && !self.revoke) {
+        let prefix = settings.prefix.value;
+        let cx = if self.offline || (settings.store.origin == Origin::Default && !self.revoke) {
             None
         } else {
-            Some(Desk::open(settings, terminal, Absent::Refuse).await?)
+            Some(CommandContext::open(settings, terminal, Absent::Refuse).await?)
         };
-        let judge = match &desk {
-            Some(desk) => Judge::over(desk).await?,
-            None => Judge::offline(format),
+        let (format, judge) = if let Some(cx) = &cx {
+            (*cx.format(), Judge::over(cx).await?)
+        } else {
+            let format = prefix.map_or_else(default_format, Ok)?;
+            (format, Judge::offline(format))
         };
+        let patterns = pattern::Patterns::new(&format);
         let mut scanned = Scanned {
             finds: Vec::new(),
             files: 0,
@@ -142,12 +144,12 @@ impl Scan {
             progress.step();
         }
         drop(progress);
-        if let (Some(desk), true) = (&desk, self.revoke) {
+        if let (Some(cx), true) = (&cx, self.revoke) {
             let usual = Reason::new("leaked: found by a scan")?;
             let reason = self.reason.unwrap_or(usual);
-            judge::revoke(desk, &reason, &mut scanned.finds).await?;
+            judge::revoke(cx, &reason, &mut scanned.finds).await?;
         }
-        scanned.tell(terminal, desk.is_some())
+        scanned.tell(terminal, cx.is_some())
     }
 }
 
@@ -179,7 +181,7 @@ impl FindView {
 
 impl Scanned {
     fn tell(&self, terminal: Terminal, asked: bool) -> Result<Exit, Failure> {
-        terminal.answer(self, Self::sheet)?;
+        terminal.answer(self, Self::table)?;
         let (finds, files) = (self.finds.len(), self.files);
         let live = self.finds.iter().filter(|find| find.state == State::Live);
         let left = live.clone().filter(|find| !find.revoked).count();
@@ -208,8 +210,8 @@ impl Scanned {
         }
     }
 
-    fn sheet(&self) -> Sheet {
-        let mut sheet = Sheet::new(
+    fn table(&self) -> TableView {
+        let mut table = TableView::new(
             ["PLACE", "KIND", "STATE", "KEY", "OWNER", "NAMESPACE"],
             "nothing found",
         );
@@ -222,7 +224,7 @@ impl Scanned {
                 (State::Dead, _) => (find.reason.unwrap_or("dead").replace('_', " "), Tone::Dim),
                 (State::Unknown, _) => ("unknown".to_owned(), Tone::Warning),
             };
-            sheet.row([
+            table.row([
                 plain(&format!("{}:{}:{}", find.path, find.line, find.column)),
                 plain(find.kind.name()),
                 (state, tone),
@@ -231,6 +233,6 @@ impl Scanned {
                 or_dash(&find.namespace),
             ]);
         }
-        sheet
+        table
     }
 }

@@ -12,6 +12,7 @@ use clap::ArgMatches;
 use keyfob::{
     Actor, Owner,
     key::{KeyFormat, Peppers},
+    manage::OwnerError,
     name::{NamespaceId, TeamId},
 };
 use serde::Serialize;
@@ -25,7 +26,8 @@ pub(crate) use flags::{Flags, ServeFlags};
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) store: Set<StoreUrl>,
-    pub(crate) prefix: Set<KeyFormat>,
+    /// The prefix that the store must have; none for any.
+    pub(crate) prefix: Set<Option<KeyFormat>>,
     pub(crate) team: Set<Option<TeamId>>,
     pub(crate) namespace: Set<Option<NamespaceId>>,
     pub(crate) actor: Set<Actor>,
@@ -141,7 +143,7 @@ impl Settings {
         let (peppers, pepper_sources, mut warnings) = peppers::load(file.peppers)?;
         let settings = Self {
             store: of("store").choose(file.store, "sqlite:keyfob.db", StoreUrl::parse)?,
-            prefix: of("prefix").choose(file.prefix, "dof", KeyFormat::new)?,
+            prefix: of("prefix").choose_if(file.prefix, KeyFormat::new)?,
             team: of("team").choose_if(file.team, TeamId::new)?,
             namespace: of("namespace").choose_if(file.namespace, NamespaceId::new)?,
             actor: of("as").choose(file.acting_as, "system", parse_actor)?,
@@ -246,7 +248,7 @@ impl Settings {
         list("store", self.store.value.to_string(), self.store.origin);
         list(
             "prefix",
-            self.prefix.value.prefix().to_owned(),
+            text(self.prefix.value.as_ref().map(KeyFormat::prefix).as_ref()),
             self.prefix.origin,
         );
         list("team", text(self.team.value.as_ref()), self.team.origin);
@@ -258,7 +260,7 @@ impl Settings {
         let actor = self.actor.value.owner.as_ref();
         list(
             "as",
-            actor.map_or_else(|| "system".to_owned(), owner::text),
+            actor.map_or_else(|| "system".to_owned(), ToString::to_string),
             self.actor.origin,
         );
         list("output", name_of(&self.output.value), self.output.origin);
@@ -304,7 +306,7 @@ impl Settings {
         );
         list(
             "serve.operator",
-            owner::text(&serve.operator.value),
+            serve.operator.value.to_string(),
             serve.operator.origin,
         );
         let file = serve.operator_file.value.as_ref();
@@ -415,7 +417,7 @@ fn in_file(text: Option<String>) -> Option<(String, Origin)> {
     text.map(|text| (text, Origin::File))
 }
 
-fn parse_actor(text: &str) -> Result<Actor, keyfob::name::NameError> {
+fn parse_actor(text: &str) -> Result<Actor, OwnerError> {
     if text == "system" {
         return Ok(Actor::system());
     }

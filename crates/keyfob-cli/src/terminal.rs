@@ -4,7 +4,7 @@
 //! warnings, progress, errors) to the standard error.
 
 mod progress;
-mod sheet;
+mod table_view;
 mod visible;
 
 use std::{
@@ -19,7 +19,7 @@ use serde::Serialize;
 use crate::{failure::Failure, settings::Form};
 
 pub(crate) use progress::Progress;
-pub(crate) use sheet::{Sheet, Tone};
+pub(crate) use table_view::{TableView, Tone};
 pub(crate) use visible::visible;
 
 /// Where a command's answer goes, and in which form.
@@ -37,18 +37,18 @@ impl Terminal {
         self.form
     }
 
-    /// Gives an answer: this value as JSON, or what `sheet` makes of it as a table.
+    /// Gives an answer: this value as JSON, or what `table` makes of it as a table.
     pub(crate) fn answer<T: Serialize>(
         self,
         value: &T,
-        sheet: impl FnOnce(&T) -> Sheet,
+        table: impl FnOnce(&T) -> TableView,
     ) -> Result<(), Failure> {
         match self.form {
             Form::Json => json(value),
             Form::Table => {
                 let mut out = anstream::stdout().lock();
                 let colours = out.current_choice() != ColorChoice::Never;
-                Ok(sheet(value).write(&mut out, colours)?)
+                Ok(table(value).write(&mut out, colours)?)
             }
             Form::Env => Err(no_env()),
         }
@@ -81,13 +81,13 @@ impl Terminal {
         }
     }
 
-    /// Writes a sheet beside the answer, to people only.
-    pub(crate) fn note_sheet(self, sheet: Sheet) {
+    /// Writes a table beside the answer, to people only.
+    pub(crate) fn note_table(self, table: TableView) {
         if self.form == Form::Table {
             let mut out = anstream::stderr().lock();
             let colours = out.current_choice() != ColorChoice::Never;
             // Nobody to tell is no reason to stop.
-            let _ = sheet.write(&mut out, colours);
+            let _ = table.write(&mut out, colours);
         }
     }
 

@@ -8,13 +8,11 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::{
-    desk::Desk,
+    command_context::CommandContext,
     exit::Exit,
     failure::Failure,
     keys::ScopesView,
-    owner,
-    terminal::{Sheet, Tone},
-    verifying::verifier,
+    terminal::{TableView, Tone},
 };
 
 /// Judge a credential from the standard input, as a gateway would
@@ -53,10 +51,10 @@ enum Verdict {
 }
 
 impl Verify {
-    pub(crate) async fn run(self, desk: &Desk) -> Result<Exit, Failure> {
+    pub(crate) async fn run(self, cx: &CommandContext) -> Result<Exit, Failure> {
         let text = read()?;
-        let verifier = verifier(desk).await?;
-        let namespace = desk.any_namespace();
+        let verifier = cx.verifier().await?;
+        let namespace = cx.any_namespace();
         let access = match &namespace {
             Some(namespace) => Access::to(namespace.as_str()),
             None => Access::to_own_namespace(),
@@ -64,21 +62,21 @@ impl Verify {
         let access = access.requiring(&self.scopes);
         let bytes = text.trim_ascii();
         let judged = if bytes.contains(&b' ') {
-            verifier.verify_header(bytes, &access, desk.now)
+            verifier.verify_header(bytes, &access, cx.now)
         } else {
-            verifier.verify_text(bytes, &access, desk.now)
+            verifier.verify_text(bytes, &access, cx.now)
         };
         let (exit, verdict) = match judged {
-            Ok(principal) => (Exit::Done, accepted(desk, &principal)),
+            Ok(principal) => (Exit::Done, accepted(cx, &principal)),
             Err(denied) if denied.reason() == DenyReason::PepperMissing => {
                 return Err(Failure::usage(
                     "the key's digest was made under a pepper that is not set here",
                 )
                 .hint("`keyfob config show` shows which peppers are there"));
             }
-            Err(denied) => (Exit::Refused, refused(desk, denied)),
+            Err(denied) => (Exit::Refused, refused(cx, denied)),
         };
-        desk.terminal.answer(&verdict, Verdict::sheet)?;
+        cx.terminal.answer(&verdict, Verdict::table)?;
         Ok(exit)
     }
 }
@@ -107,10 +105,10 @@ fn read() -> Result<Zeroizing<Vec<u8>>, Failure> {
 /// Longer than any header field with a credential.
 const LONGEST: usize = 4096;
 
-fn accepted(desk: &Desk, principal: &Principal<'_>) -> Verdict {
+fn accepted(cx: &CommandContext, principal: &Principal<'_>) -> Verdict {
     Verdict::Accepted {
         accepted: true,
-        key: desk.format().credential_id(principal.credential()),
+        key: cx.format().credential_id(principal.credential()),
         kind: if principal.key_id().is_some() {
             "key"
         } else {
@@ -118,7 +116,7 @@ fn accepted(desk: &Desk, principal: &Principal<'_>) -> Verdict {
         },
         team: principal.team().to_string(),
         namespace: principal.namespace().to_string(),
-        owner: principal.owner().map(owner::text),
+        owner: principal.owner().map(ToString::to_string),
         subject: principal.legacy_subject().map(ToString::to_string),
         scopes: principal.scopes().into(),
         ends_at: principal.expires_at().map(|end| end.to_string()),
@@ -126,20 +124,18 @@ fn accepted(desk: &Desk, principal: &Principal<'_>) -> Verdict {
     }
 }
 
-fn refused(desk: &Desk, denied: Denied) -> Verdict {
+fn refused(cx: &CommandContext, denied: Denied) -> Verdict {
     Verdict::Refused {
         accepted: false,
         status: denied.status(),
         reason: denied.reason().as_str(),
-        key: denied
-            .credential()
-            .map(|id| desk.format().credential_id(id)),
+        key: denied.credential().map(|id| cx.format().credential_id(id)),
     }
 }
 
 impl Verdict {
-    fn sheet(&self) -> Sheet {
-        let mut sheet = Sheet::pairs();
+    fn table(&self) -> TableView {
+        let mut table = TableView::pairs();
         match self {
             Self::Accepted {
                 key,
@@ -153,7 +149,7 @@ impl Verdict {
                 replaced_secret,
                 ..
             } => {
-                sheet
+                table
                     .toned_pair("verdict", "accepted", Tone::Good)
                     .pair(kind, key)
                     .pair("namespace", format!("{namespace} (team {team})"))
@@ -162,7 +158,7 @@ impl Verdict {
                     .pair("scopes", scopes)
                     .pair("ends", ends_at.as_deref().unwrap_or("never"));
                 if *replaced_secret {
-                    sheet.toned_pair(
+                    table.toned_pair(
                         "note",
                         "the secret was replaced and works for a while yet",
                         Tone::Warning,
@@ -175,13 +171,13 @@ impl Verdict {
                 key,
                 ..
             } => {
-                sheet
+                table
                     .toned_pair("verdict", "refused", Tone::Bad)
                     .pair("because", reason)
                     .pair("a gateway answers", status)
                     .pair_if("key", key.as_ref());
             }
         }
-        sheet
+        table
     }
 }

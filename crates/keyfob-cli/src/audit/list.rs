@@ -11,11 +11,11 @@ use keyfob::{
 use serde::Serialize;
 
 use crate::{
-    desk::Desk,
+    command_context::CommandContext,
     failure::Failure,
     moment::{self, Moment},
     owner,
-    terminal::{Sheet, Tone},
+    terminal::{TableView, Tone},
 };
 
 /// Show what was done, oldest first: in the team, or everywhere if none is set
@@ -77,25 +77,25 @@ struct EventView {
 }
 
 impl List {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         let credential = match &self.key {
             Some(text) => Some(match LegacyId::parse(text.as_bytes()) {
                 Ok(legacy) => CredentialId::Legacy(legacy),
-                Err(_) => CredentialId::Key(desk.key_id(text)?),
+                Err(_) => CredentialId::Key(cx.key_id(text)?),
             }),
             None => None,
         };
         let mut query = AuditQuery {
-            team: desk.any_team(self.all_teams),
+            team: cx.any_team(self.all_teams),
             namespace: self
                 .in_namespace
-                .then(|| desk.tenant())
+                .then(|| cx.tenant())
                 .transpose()?
                 .map(|tenant| tenant.namespace),
             credential,
             actor: self.by,
-            since: self.since.map(|since| since.ago(desk.now)),
-            until: self.until.map(|until| until.ago(desk.now)),
+            since: self.since.map(|since| since.ago(cx.now)),
+            until: self.until.map(|until| until.ago(cx.now)),
             after: self.after,
             ..AuditQuery::every_team()
         };
@@ -103,8 +103,8 @@ impl List {
         let next = loop {
             let left = self.limit.saturating_sub(events.len());
             query.limit = left.clamp(1, KeyQuery::LIMIT_MAX);
-            let page = desk.keyring.audit(&query).await?;
-            let format = desk.format();
+            let page = cx.keyring.audit(&query).await?;
+            let format = cx.format();
             events.extend(page.items.iter().map(|event| EventView::new(event, format)));
             query.after = page.next;
             if page.next.is_none() || events.len() >= self.limit {
@@ -113,9 +113,9 @@ impl List {
         };
         let next = next.map(|next| next.to_string());
         let listed = Listed { events, next };
-        desk.terminal.answer(&listed, Listed::sheet)?;
+        cx.terminal.answer(&listed, Listed::table)?;
         if let Some(next) = &listed.next {
-            desk.terminal
+            cx.terminal
                 .hint(format_args!("there are more: go on with `--after {next}`"));
         }
         Ok(())
@@ -130,7 +130,7 @@ impl EventView {
             revision: event.revision.get(),
             at: entry.at.to_string(),
             actor: match (&entry.actor.owner, entry.actor.credential) {
-                (Some(owner), _) => owner::text(owner),
+                (Some(owner), _) => owner.to_string(),
                 (None, Some(_)) => "somebody".to_owned(),
                 (None, None) => "system".to_owned(),
             },
@@ -138,7 +138,7 @@ impl EventView {
             action: entry.action.as_str(),
             team: entry.team.as_ref().map(ToString::to_string),
             namespace: entry.namespace.as_ref().map(ToString::to_string),
-            owner: entry.owner.as_ref().map(owner::text),
+            owner: entry.owner.as_ref().map(ToString::to_string),
             credential: credential(entry.credential),
             reason: entry.reason.as_ref().map(ToString::to_string),
             request_id: entry.request_id.as_ref().map(ToString::to_string),
@@ -148,7 +148,7 @@ impl EventView {
 }
 
 impl Listed {
-    fn sheet(&self) -> Sheet {
+    fn table(&self) -> TableView {
         let headings = [
             "REVISION",
             "AT",
@@ -160,11 +160,11 @@ impl Listed {
             "CREDENTIAL",
             "REASON",
         ];
-        let mut sheet = Sheet::new(headings, "nothing was done");
+        let mut table = TableView::new(headings, "nothing was done");
         for event in &self.events {
             let plain = |text: &str| (text.to_owned(), Tone::Plain);
             let or_dash = |text: &Option<String>| plain(text.as_deref().unwrap_or("-"));
-            sheet.row([
+            table.row([
                 plain(&event.revision.to_string()),
                 plain(&event.at),
                 plain(&event.actor),
@@ -176,6 +176,6 @@ impl Listed {
                 or_dash(&event.reason),
             ]);
         }
-        sheet
+        table
     }
 }

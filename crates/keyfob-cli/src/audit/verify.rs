@@ -11,7 +11,7 @@ use keyfob::audit::ChainHash;
 use keyfob_ocsf::Reader;
 use serde::Serialize;
 
-use crate::{desk::Desk, exit::Exit, failure::Failure, terminal::Terminal};
+use crate::{command_context::CommandContext, exit::Exit, failure::Failure, terminal::Terminal};
 
 /// Check that the trail is whole: that no event was changed, removed or moved
 ///
@@ -55,9 +55,9 @@ impl Verify {
         })
     }
 
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let hash = desk.keyring.verify_audit().await?;
-        self.tell(desk.terminal, hash, None)
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let hash = cx.keyring.verify_audit().await?;
+        self.tell(cx.terminal, hash, None)
     }
 
     fn tell(

@@ -8,7 +8,7 @@ use keyfob::{
 };
 
 use crate::{
-    desk::Desk,
+    command_context::CommandContext,
     failure::Failure,
     moment::{self, Moment},
     owner,
@@ -51,9 +51,9 @@ pub(crate) struct Create {
 }
 
 impl Create {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let tenant = desk.tenant()?;
-        let owner = self.owner.or_else(|| desk.actor().owner.clone()).ok_or_else(|| {
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let tenant = cx.tenant()?;
+        let owner = self.owner.or_else(|| cx.actor().owner.clone()).ok_or_else(|| {
             Failure::usage("whose key?").hint("give `--owner alice` or `--owner service:deploy-bot`, or say who you are by `--as`")
         })?;
         let mut new = NewKey::new(tenant, owner, self.name)
@@ -63,11 +63,11 @@ impl Create {
             new = new.with_scopes(Scopes::only(self.scopes)?);
         }
         if let Some(start) = self.not_before {
-            new = new.with_not_before(start.ahead(desk.now));
+            new = new.with_not_before(start.ahead(cx.now));
         }
-        let context = desk.context(self.reason.as_ref());
-        let (credential, key) = desk.keyring.create(&context, new).await?;
-        secret::show(desk, &credential, key, "created").await
+        let context = cx.context(self.reason.as_ref());
+        let created = cx.keyring.create(&context, new).await?;
+        secret::show(cx, created, "created").await
     }
 }
 

@@ -9,7 +9,7 @@ use keyfob::{
 };
 use serde::Serialize;
 
-use crate::{desk::Desk, failure::Failure, owner};
+use crate::{command_context::CommandContext, failure::Failure, owner};
 
 use super::{KeyView, create::parse_label, views};
 
@@ -84,8 +84,8 @@ struct Listed {
 }
 
 impl List {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let namespace = desk.any_namespace().filter(|_| !self.all_namespaces);
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let namespace = cx.any_namespace().filter(|_| !self.all_namespaces);
         let mut query = KeyQuery {
             namespace,
             owner: self.owner,
@@ -94,12 +94,12 @@ impl List {
             status: self.status.and_then(Wanted::filter),
             after: self.after,
             limit: self.limit.clamp(1, KeyQuery::LIMIT_MAX),
-            ..KeyQuery::team(desk.team()?.clone())
+            ..KeyQuery::team(cx.team()?.clone())
         };
         let mut keys = Vec::new();
         let next = loop {
-            let page = desk.keyring.list(&query).await?;
-            let mut found = views(desk, &page.items).await?;
+            let page = cx.keyring.list(&query).await?;
+            let mut found = views(cx, &page.items).await?;
             if let Some(wanted) = self.status {
                 found.retain(|key| wanted.fits(key.status));
             }
@@ -111,10 +111,10 @@ impl List {
         };
         let next = next.map(|next| next.to_string());
         let listed = Listed { keys, next };
-        desk.terminal
+        cx.terminal
             .answer(&listed, |listed| KeyView::table(&listed.keys))?;
         if let Some(next) = &listed.next {
-            desk.terminal
+            cx.terminal
                 .hint(format_args!("there are more: go on with `--after {next}`"));
         }
         Ok(())

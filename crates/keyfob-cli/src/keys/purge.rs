@@ -5,7 +5,7 @@ use keyfob::{KeyInfo, Timestamp, manage::Status, name::Reason, store::KeyQuery};
 use serde::Serialize;
 
 use crate::{
-    desk::Desk,
+    command_context::CommandContext,
     failure::Failure,
     moment::{self, Moment},
     terminal::Progress,
@@ -44,30 +44,30 @@ struct Planned {
 }
 
 impl Purge {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let team = desk.team()?;
-        let before = self.dead_for.ago(desk.now);
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let team = cx.team()?;
+        let before = self.dead_for.ago(cx.now);
         if self.dry_run {
-            let mut keys = read_all(desk, KeyQuery::team(team.clone())).await?;
+            let mut keys = read_all(cx, KeyQuery::team(team.clone())).await?;
             keys.retain(|key| is_dead(key, before));
-            let keys = views(desk, &keys).await?;
+            let keys = views(cx, &keys).await?;
             let planned = Planned {
                 would_purge: keys.len(),
                 keys,
             };
-            desk.terminal
+            cx.terminal
                 .answer(&planned, |planned| KeyView::table(&planned.keys))?;
             let count = planned.would_purge;
-            desk.terminal
+            cx.terminal
                 .note(format_args!("{count} would be deleted; nothing was"));
             return Ok(());
         }
         let progress = Progress::open("deleting dead keys");
-        let context = desk.context(self.reason.as_ref());
-        let purged = desk.keyring.purge(&context, team, before).await;
+        let context = cx.context(self.reason.as_ref());
+        let purged = cx.keyring.purge(&context, team, before).await;
         drop(progress);
         let purged = purged?;
-        desk.terminal
+        cx.terminal
             .say(&Purged { purged }, format_args!("deleted {purged}"))
     }
 }

@@ -4,10 +4,10 @@ use clap::{ArgGroup, Args};
 use keyfob::{Owner, name::Reason, store::Target};
 
 use crate::{
-    desk::Desk,
+    command_context::CommandContext,
     failure::Failure,
     owner,
-    targets::{Preview, say_cut},
+    targets::{Preview, say_done},
 };
 
 /// End every key that there is now, and let new ones be made: what to do after a leak
@@ -38,17 +38,17 @@ pub(crate) struct RevokeAll {
 }
 
 impl RevokeAll {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         let target = match self.owner {
-            Some(owner) => Target::Owner(desk.team()?.clone(), owner),
-            None if self.whole_namespace => Target::Namespace(desk.tenant()?),
-            None => Target::Team(desk.team()?.clone()),
+            Some(owner) => Target::Owner(cx.team()?.clone(), owner),
+            None if self.whole_namespace => Target::Namespace(cx.tenant()?),
+            None => Target::Team(cx.team()?.clone()),
         };
         if self.dry_run {
-            return Preview::of(desk, &target).await?.show(desk);
+            return Preview::of(cx, &target).await?.show(cx);
         }
-        let context = desk.context(self.reason.as_ref());
-        desk.keyring.revoke_all(&context, target.clone()).await?;
-        say_cut(desk, &target, "revoked")
+        let context = cx.context(self.reason.as_ref());
+        cx.keyring.revoke_all(&context, target.clone()).await?;
+        say_done(cx, &target, "revoked")
     }
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use keyfob::{Expiry, manage::Rotation, name::Reason, store::Revision};
 
-use crate::{desk::Desk, failure::Failure, moment};
+use crate::{command_context::CommandContext, failure::Failure, moment};
 
 use super::secret;
 
@@ -35,19 +35,19 @@ pub(crate) struct Rotate {
 }
 
 impl Rotate {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let id = desk.key_id(&self.key)?;
-        let rotation = Rotation {
-            grace_seconds: self.grace.as_secs(),
-            renew: self.expires,
-        };
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let id = cx.key_id(&self.key)?;
+        let mut rotation = Rotation::new().with_grace(self.grace);
+        if let Some(expiry) = self.expires {
+            rotation = rotation.with_expiry(expiry);
+        }
         let expected = self.if_revision.map(Revision::new);
-        let context = desk.context(self.reason.as_ref());
-        let tenant = desk.tenant()?;
-        let (credential, key) = desk
+        let context = cx.context(self.reason.as_ref());
+        let tenant = cx.tenant()?;
+        let rotated = cx
             .keyring
             .rotate(&context, &tenant, id, rotation, expected)
             .await?;
-        secret::show(desk, &credential, key, "rotated").await
+        secret::show(cx, rotated, "rotated").await
     }
 }

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::{desk::Desk, failure::Failure};
+use crate::{command_context::CommandContext, failure::Failure};
 
 use super::{KeyView, views};
 
@@ -14,11 +14,11 @@ pub(crate) struct Show {
 }
 
 impl Show {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let id = desk.key_id(&self.key)?;
-        let key = desk.keyring.get(&desk.tenant()?, id).await?;
-        for view in views(desk, &[key]).await? {
-            desk.terminal.answer(&view, KeyView::sheet)?;
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let id = cx.key_id(&self.key)?;
+        let key = cx.keyring.get(&cx.tenant()?, id).await?;
+        for view in views(cx, &[key]).await? {
+            cx.terminal.answer(&view, KeyView::details)?;
         }
         Ok(())
     }

@@ -9,7 +9,7 @@ use keyfob::{
 };
 
 use crate::{
-    desk::Desk,
+    command_context::CommandContext,
     failure::Failure,
     moment::{self, Moment},
 };
@@ -63,28 +63,27 @@ pub(crate) struct Update {
 }
 
 impl Update {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let id = desk.key_id(&self.key)?;
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let id = cx.key_id(&self.key)?;
         let change_labels = self.no_labels || !self.labels.is_empty();
-        let update = KeyUpdate {
-            name: self.name,
-            labels: change_labels.then(|| labels(self.labels)).transpose()?,
-            scopes: match (self.all_scopes, self.scopes.is_empty()) {
-                (true, _) => Some(Scopes::All),
-                (false, true) => None,
-                (false, false) => Some(Scopes::only(self.scopes)?),
-            },
-            expires_at: self.expires.map(|end| end.ahead(desk.now)),
+        let mut update = KeyUpdate::new();
+        update.name = self.name;
+        update.labels = change_labels.then(|| labels(self.labels)).transpose()?;
+        update.scopes = match (self.all_scopes, self.scopes.is_empty()) {
+            (true, _) => Some(Scopes::All),
+            (false, true) => None,
+            (false, false) => Some(Scopes::only(self.scopes)?),
         };
+        update.expires_at = self.expires.map(|end| end.ahead(cx.now));
         let expected = self.if_revision.map(Revision::new);
-        let context = desk.context(self.reason.as_ref());
-        let tenant = desk.tenant()?;
-        let key = desk
+        let context = cx.context(self.reason.as_ref());
+        let tenant = cx.tenant()?;
+        let key = cx
             .keyring
             .update(&context, &tenant, id, update, expected)
             .await?;
-        for view in views(desk, &[key]).await? {
-            desk.terminal.answer(&view, KeyView::sheet)?;
+        for view in views(cx, &[key]).await? {
+            cx.terminal.answer(&view, KeyView::details)?;
         }
         Ok(())
     }

@@ -13,10 +13,9 @@ use keyfob::{
 use serde::Serialize;
 
 use crate::{
-    desk::Desk,
+    command_context::CommandContext,
     failure::Failure,
-    owner,
-    terminal::{Sheet, Tone},
+    terminal::{TableView, Tone},
 };
 
 /// A key, as JSON has it.
@@ -105,7 +104,7 @@ impl KeyView {
             name: key.name.to_string(),
             team: key.tenant.team.to_string(),
             namespace: key.tenant.namespace.to_string(),
-            owner: owner::text(&key.owner),
+            owner: key.owner.to_string(),
             status: key.effective_status(now, policy),
             scopes: ScopesView::from(&key.scopes),
             labels: labels
@@ -138,10 +137,10 @@ impl KeyView {
     }
 
     /// The key with all that is known of it.
-    pub(crate) fn sheet(&self) -> Sheet {
-        let mut sheet = Sheet::pairs();
+    pub(crate) fn details(&self) -> TableView {
+        let mut table = TableView::pairs();
         let (standing, tone) = self.effective_status();
-        sheet
+        table
             .pair("key", &self.id)
             .pair("name", &self.name)
             .pair("owner", &self.owner)
@@ -151,15 +150,15 @@ impl KeyView {
             )
             .toned_pair("status", standing, tone);
         if let Some(revoked) = &self.revoked {
-            sheet
+            table
                 .pair("revoked", format!("{} by {}", revoked.at, revoked.by))
                 .pair_if("because", revoked.reason.as_ref());
         }
-        sheet.pair("scopes", &self.scopes);
+        table.pair("scopes", &self.scopes);
         for (name, value) in &self.labels {
-            sheet.pair("label", format!("{name}={value}"));
+            table.pair("label", format!("{name}={value}"));
         }
-        sheet
+        table
             .pair(
                 "created",
                 format!("{} by {}", self.created_at, self.created_by),
@@ -169,12 +168,12 @@ impl KeyView {
             .pair_if("old secret until", self.previous_secret_until.as_ref())
             .pair("last used", self.last_used_at.as_deref().unwrap_or("never"))
             .pair("revision", self.revision);
-        sheet
+        table
     }
 
     /// A table of keys.
-    pub(crate) fn table(keys: &[Self]) -> Sheet {
-        let mut sheet = Sheet::new(
+    pub(crate) fn table(keys: &[Self]) -> TableView {
+        let mut table = TableView::new(
             [
                 "KEY",
                 "NAME",
@@ -191,7 +190,7 @@ impl KeyView {
                 Some(text) => (text.clone(), Tone::Plain),
                 None => ("never".to_owned(), Tone::Dim),
             };
-            sheet.row([
+            table.row([
                 (key.id.clone(), Tone::Plain),
                 (key.name.clone(), Tone::Plain),
                 (key.owner.clone(), Tone::Plain),
@@ -201,14 +200,14 @@ impl KeyView {
                 or_never(&key.last_used_at),
             ]);
         }
-        sheet
+        table
     }
 }
 
 /// Keys with their standing under their policies, and their use.
-pub(crate) async fn views(desk: &Desk, keys: &[KeyInfo]) -> Result<Vec<KeyView>, Failure> {
+pub(crate) async fn views(cx: &CommandContext, keys: &[KeyInfo]) -> Result<Vec<KeyView>, Failure> {
     let ids: Vec<_> = keys.iter().map(|key| CredentialId::Key(key.id)).collect();
-    let usage: BTreeMap<_, _> = desk
+    let usage: BTreeMap<_, _> = cx
         .keyring
         .usage(&ids)
         .await?
@@ -220,25 +219,28 @@ pub(crate) async fn views(desk: &Desk, keys: &[KeyInfo]) -> Result<Vec<KeyView>,
     for key in keys {
         let Tenant { namespace, .. } = &key.tenant;
         if !policies.contains_key(namespace) {
-            policies.insert(namespace.clone(), desk.keyring.policy(&key.tenant).await?);
+            policies.insert(
+                namespace.clone(),
+                cx.keyring.policy(Some(&key.tenant)).await?,
+            );
         }
         let policy = policies.get(namespace).cloned().unwrap_or_default();
         let usage = usage.get(&CredentialId::Key(key.id).to_string());
-        views.push(KeyView::new(key, &policy, usage, desk.format(), desk.now));
+        views.push(KeyView::new(key, &policy, usage, cx.format(), cx.now));
     }
     Ok(views)
 }
 
 /// All keys that a query selects.
-pub(crate) async fn read_all(desk: &Desk, mut query: KeyQuery) -> Result<Vec<KeyInfo>, Failure> {
+pub(crate) async fn read_all(
+    cx: &CommandContext,
+    mut query: KeyQuery,
+) -> Result<Vec<KeyInfo>, Failure> {
     query.limit = KeyQuery::LIMIT_MAX;
     let mut keys = Vec::new();
-    loop {
-        let page = desk.keyring.list(&query).await?;
-        keys.extend(page.items);
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => return Ok(keys),
-        }
+    let mut pages = cx.keyring.walk(query);
+    while let Some(page) = pages.next_page().await? {
+        keys.extend(page);
     }
+    Ok(keys)
 }

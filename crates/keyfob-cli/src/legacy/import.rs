@@ -19,11 +19,11 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::{
-    desk::Desk,
+    command_context::CommandContext,
     exit::Exit,
     failure::Failure,
     moment::{self, Moment},
-    terminal::{Progress, Sheet},
+    terminal::{Progress, TableView},
 };
 
 /// Import the credentials in `OpenWhisk`'s `subjects` documents, one JSON object a line
@@ -64,14 +64,14 @@ struct Outcome {
 }
 
 impl Import {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         let teams = match &self.teams {
             Some(path) => Teams::Listed(read_teams(path)?),
-            None => Teams::One(desk.team()?.clone()),
+            None => Teams::One(cx.team()?.clone()),
         };
         let text = read(&self.file)?;
-        let context = desk.context(self.reason.as_ref());
-        let import = read_subjects(&text, &context, &desk.peppers, |namespace| {
+        let context = cx.context(self.reason.as_ref());
+        let import = read_subjects(&text, &context, &cx.peppers, |namespace| {
             teams.of(namespace)
         });
         drop(text);
@@ -83,16 +83,16 @@ impl Import {
             problems: import.problems.iter().map(ToString::to_string).collect(),
             dry_run: self.dry_run,
         };
-        let until = self.until.map(|until| until.ahead(desk.now));
+        let until = self.until.map(|until| until.ahead(cx.now));
         if !self.dry_run {
             let decided = match until {
-                Some(_) => decided(desk).await?,
+                Some(_) => decided(cx).await?,
                 None => BTreeSet::new(),
             };
             let progress = Progress::of(outcome.read as u64, "importing");
             for record in import.records {
                 let tenant = record.tenant.clone();
-                let imported = desk.keyring.import_legacy(&context, record).await;
+                let imported = cx.keyring.import_legacy(&context, record).await;
                 let is_new = imported.is_ok();
                 match imported {
                     Ok(()) => outcome.imported += 1,
@@ -111,9 +111,9 @@ impl Import {
                     let off = LegacyPolicy::Off;
                     let decided = decided.contains(&Some(tenant.namespace.clone()))
                         || !is_new && decided.contains(&None);
-                    if !decided && desk.keyring.legacy_policy(&tenant).await? == off {
+                    if !decided && cx.keyring.legacy_policy(Some(&tenant)).await? == off {
                         let policy = Some(LegacyPolicy::until(until));
-                        let keyring = &desk.keyring;
+                        let keyring = &cx.keyring;
                         keyring
                             .set_legacy_policy(&context, Some(&tenant), policy)
                             .await?;
@@ -122,28 +122,28 @@ impl Import {
                 progress.step();
             }
         }
-        self.tell(desk, &outcome)
+        self.tell(cx, &outcome)
     }
 
-    fn tell(&self, desk: &Desk, outcome: &Outcome) -> Result<(), Failure> {
-        desk.terminal.answer(outcome, |outcome| {
-            let mut sheet = Sheet::pairs();
-            sheet.pair("read", outcome.read);
+    fn tell(&self, cx: &CommandContext, outcome: &Outcome) -> Result<(), Failure> {
+        cx.terminal.answer(outcome, |outcome| {
+            let mut table = TableView::pairs();
+            table.pair("read", outcome.read);
             if outcome.dry_run {
-                sheet.pair("imported", "none: a dry run");
+                table.pair("imported", "none: a dry run");
             } else {
-                sheet
+                table
                     .pair("imported", outcome.imported)
                     .pair("there already", outcome.kept_already);
             }
-            sheet.pair("problems", outcome.problems.len());
-            sheet
+            table.pair("problems", outcome.problems.len());
+            table
         })?;
         for problem in &outcome.problems {
-            desk.terminal.note(format_args!("{problem}"));
+            cx.terminal.note(format_args!("{problem}"));
         }
         if self.until.is_none() && !outcome.dry_run && outcome.imported > 0 {
-            desk.terminal.hint(format_args!(
+            cx.terminal.hint(format_args!(
                 "none of them is accepted until a policy says so: `keyfob legacy sunset WHEN`"
             ));
         }
@@ -159,22 +159,18 @@ impl Import {
 
 /// The namespaces whose policy somebody set before, and none if it was that of all: what was cut off
 /// must not come back with the next import.
-async fn decided(desk: &Desk) -> Result<BTreeSet<Option<NamespaceId>>, Failure> {
-    let mut query = AuditQuery {
+async fn decided(cx: &CommandContext) -> Result<BTreeSet<Option<NamespaceId>>, Failure> {
+    let query = AuditQuery {
+        action: Some(Action::LegacyPolicySet),
         limit: KeyQuery::LIMIT_MAX,
         ..AuditQuery::every_team()
     };
     let mut decided = BTreeSet::new();
-    loop {
-        let page = desk.keyring.audit(&query).await?;
-        let entries = page.items.into_iter().map(|event| event.entry);
-        let set = entries.filter(|entry| entry.action == Action::LegacyPolicySet);
-        decided.extend(set.map(|entry| entry.namespace));
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => return Ok(decided),
-        }
+    let mut events = cx.keyring.walk(query);
+    while let Some(event) = events.next().await? {
+        decided.insert(event.entry.namespace);
     }
+    Ok(decided)
 }
 
 /// Which team a namespace goes to.

@@ -244,7 +244,7 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
 #[cfg(test)]
 mod tests {
     use keyfob::IssuedKey;
-    use ring::rand::SystemRandom;
+    use keyfob::key::SystemRandom;
 
     use super::*;
 
@@ -253,7 +253,7 @@ mod tests {
     }
 
     fn issue() -> IssuedKey {
-        IssuedKey::generate(&format(), &SystemRandom::new()).unwrap()
+        IssuedKey::generate(&format(), &SystemRandom).unwrap()
     }
 
     fn scan(input: impl Read) -> Found {

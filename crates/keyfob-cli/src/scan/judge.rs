@@ -10,7 +10,7 @@ use keyfob::{
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use crate::{desk::Desk, failure::Failure, owner, verifying::verifier};
+use crate::{command_context::CommandContext, failure::Failure};
 
 use super::{
     FindView,
@@ -53,10 +53,10 @@ impl Judge {
         }
     }
 
-    pub(super) async fn over(desk: &Desk) -> Result<Self, Failure> {
+    pub(super) async fn over(cx: &CommandContext) -> Result<Self, Failure> {
         Ok(Self {
-            format: *desk.format(),
-            store: Some((verifier(desk).await?, desk.now)),
+            format: *cx.format(),
+            store: Some((cx.verifier().await?, cx.now)),
         })
     }
 
@@ -127,10 +127,12 @@ impl Judge {
                 ..unknown
             },
             Err(denied) => match denied.reason() {
-                reason @ (DenyReason::NotReady | DenyReason::PepperMissing) => Judgement {
-                    reason: Some(reason.as_str()),
-                    ..unknown
-                },
+                reason @ (DenyReason::NotReady | DenyReason::Stale | DenyReason::PepperMissing) => {
+                    Judgement {
+                        reason: Some(reason.as_str()),
+                        ..unknown
+                    }
+                }
                 reason => Judgement {
                     state: State::Dead,
                     reason: Some(reason.as_str()),
@@ -151,7 +153,7 @@ fn can_come_back(reason: DenyReason) -> bool {
 }
 
 fn holder(principal: &Principal<'_>) -> Option<String> {
-    let owner = principal.owner().map(owner::text);
+    let owner = principal.owner().map(ToString::to_string);
     owner.or_else(|| {
         principal
             .legacy_subject()
@@ -161,28 +163,28 @@ fn holder(principal: &Principal<'_>) -> Option<String> {
 
 /// Revokes what is live.
 pub(super) async fn revoke(
-    desk: &Desk,
+    cx: &CommandContext,
     reason: &Reason,
     finds: &mut [FindView],
 ) -> Result<(), Failure> {
-    let context = desk.context(Some(reason));
+    let context = cx.context(Some(reason));
     for find in finds {
         let tenant = match (find.state, find.waits, &find.team, &find.namespace) {
             (State::Live, _, Some(team), Some(namespace)) => {
                 Some(Tenant::new(team.parse()?, namespace.parse()?))
             }
-            (_, Some(credential), ..) => desk.keyring.tenant_of(credential).await?,
+            (_, Some(credential), ..) => cx.keyring.tenant_of(credential).await?,
             _ => None,
         };
         let (Some(id), Some(tenant)) = (&find.id, tenant) else {
             continue;
         };
         let revoked = if let Ok(legacy) = LegacyId::parse(id.as_bytes()) {
-            let keyring = &desk.keyring;
+            let keyring = &cx.keyring;
             keyring.revoke_legacy(&context, &tenant, legacy).await
         } else {
-            let id = desk.key_id(id)?;
-            desk.keyring.revoke(&context, &tenant, id).await.map(drop)
+            let id = cx.key_id(id)?;
+            cx.keyring.revoke(&context, &tenant, id).await.map(drop)
         };
         match revoked {
             // It was deleted in the meantime, and the others are still to be ended.

@@ -2,6 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, pin::pin, sync::Arc, time::Duration};
 
+use ::metrics::gauge;
 use axum::{Router, extract::ConnectInfo, http::Request, serve::Listener};
 use hyper::{
     body::Incoming,
@@ -13,13 +14,12 @@ use hyper_util::{
     server::graceful::GracefulShutdown,
     service::TowerToHyperService,
 };
-use metrics::gauge;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
 };
 
-use super::{closed, measures};
+use super::{closed, metrics};
 
 /// What takes connections and answers what is asked on them.
 pub(super) struct Connections {
@@ -117,13 +117,13 @@ struct Open {
 
 impl Open {
     fn at(place: OwnedSemaphorePermit) -> Self {
-        gauge!(measures::CONNECTIONS).increment(1.0);
+        gauge!(metrics::CONNECTIONS).increment(1.0);
         Self { _place: place }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        gauge!(measures::CONNECTIONS).decrement(1.0);
+        gauge!(metrics::CONNECTIONS).decrement(1.0);
     }
 }

@@ -23,7 +23,7 @@ pub(crate) struct Flags {
     #[arg(long, global = true, value_name = "FILE", env = "KEYFOB_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 
-    /// The prefix of the keys' text [default: dof]
+    /// The prefix of the keys [default: the store's; dof for a new store]
     #[arg(long, global = true, value_name = "PREFIX", env = "KEYFOB_PREFIX")]
     prefix: Option<String>,
 

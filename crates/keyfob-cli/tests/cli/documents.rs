@@ -58,13 +58,18 @@ fn the_operations_guide_knows_every_setting_metric_and_exit_code() {
         let name = name.strip_prefix("serve.").unwrap_or(&name).to_owned();
         assert!(guide.contains(&format!("`{name}`")), "{name}");
     }
-    let measures = read("crates/keyfob-cli/src/serve/measures.rs");
+    let metrics = [
+        "crates/keyfob-cli/src/serve/metrics.rs",
+        "crates/keyfob-replica/src/metrics.rs",
+    ]
+    .map(read)
+    .concat();
     let names = pattern("\"(keyfob_[a-z_]+)\"");
     let names: BTreeSet<_> = names
-        .captures_iter(&measures)
+        .captures_iter(&metrics)
         .map(|name| name[1].to_owned())
         .collect();
-    assert!(names.len() > 5);
+    assert_eq!(names.len(), 8);
     for name in names {
         assert!(guide.contains(&format!("`{name}`")), "{name}");
     }

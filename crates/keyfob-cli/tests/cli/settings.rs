@@ -23,7 +23,7 @@ fn flags_go_before_the_environment_before_the_file_before_the_defaults() {
         assert_eq!(found, (value.to_owned(), origin.to_owned()));
     };
     let program = Program::bare();
-    is(&program, &[], "prefix", "dof", "default");
+    is(&program, &[], "prefix", "", "default");
     is(&program, &[], "serve.follow_every", "1s", "default");
     is(&program, &[], "team", "", "default");
     program.write(
@@ -103,6 +103,28 @@ fn what_is_wrong_is_said_with_its_place_and_without_its_value() {
         assert!(ran.err.contains(message), "{}", ran.err);
         assert!(!ran.err.contains("pw@"));
     }
+}
+
+#[test]
+fn the_store_keeps_its_prefix_and_refuses_another() {
+    let program = Program::new();
+    let key = program.create(&["laptop", "--prefix", "acme"]);
+    assert!(key.starts_with("acme_v1_"));
+    // Without the option it is the store's.
+    let second = program.create(&["phone"]);
+    assert!(second.starts_with("acme_v1_"));
+    assert_eq!(program.run_with(&["verify"], second.as_str()).code, 0);
+    for args in [
+        &["--prefix", "dof", "keys", "list"][..],
+        &["--prefix", "dof", "keys", "create", "third"],
+        &["--prefix", "dof", "serve", "--listen", "127.0.0.1:0"],
+    ] {
+        let ran = program.run(args);
+        assert_eq!(ran.code, 2, "{}", ran.redacted());
+        let message = "the store holds keys with prefix acme, not dof";
+        assert!(ran.err.contains(message), "{}", ran.redacted());
+    }
+    assert!(Program::new().create(&["laptop"]).starts_with("dof_v1_"));
 }
 
 #[test]

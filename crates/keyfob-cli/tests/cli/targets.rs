@@ -52,6 +52,37 @@ fn a_service_is_removed_and_admitted_again() {
 }
 
 #[test]
+fn an_owner_is_the_same_with_and_without_its_kind() {
+    let program = Program::new();
+    let key = program.create(&["laptop"]);
+    let bot = program.create(&["ci", "--owner", "service:deploy-bot"]);
+    for args in [
+        &["members", "remove", "service:deploy-bot"][..],
+        &["services", "remove", "user:alice"],
+        &["members", "remove", "user:"],
+    ] {
+        assert_eq!(program.run(args).code, 2, "{args:?}");
+    }
+    assert!(works(&program, &key) && works(&program, &bot));
+
+    let removed = program.json(&["members", "remove", "user:alice"]);
+    assert_eq!(removed["what"], "user:alice of team acme");
+    assert!(!works(&program, &key) && works(&program, &bot));
+    assert_eq!(
+        program
+            .run(&["keys", "create", "x", "--owner", "alice"])
+            .code,
+        4
+    );
+    program.done(&["members", "restore", "alice"]);
+    program.create(&["x", "--owner", "user:alice"]);
+
+    program.done(&["services", "remove", "service:deploy-bot"]);
+    assert!(!works(&program, &bot));
+    program.done(&["services", "restore", "deploy-bot"]);
+}
+
+#[test]
 fn a_namespace_has_a_life_of_its_own() {
     let program = Program::new();
     program.done(&["namespaces", "create", "orders"]);

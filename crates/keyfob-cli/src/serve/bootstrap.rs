@@ -9,7 +9,7 @@ use std::{
 };
 
 use keyfob::{
-    Actor, Context, Expiry, IssuedKey, KeyInfo, Keyring, Owner, Tenant,
+    Context, Expiry, IssuedKey, KeyInfo, Keyring, Owner, Tenant,
     audit::Action,
     manage,
     name::{Reason, TeamId},
@@ -20,22 +20,20 @@ use serde::Serialize;
 
 use crate::{
     failure::Failure,
-    moment,
     settings::Form,
-    store::Store,
     terminal::{self, Terminal},
 };
 
 /// The operator's first credential.
-pub(super) struct First<'a> {
-    pub(super) keyring: &'a Keyring<Store>,
+pub(super) struct Bootstrap<'a> {
+    pub(super) keyring: &'a Keyring,
     pub(super) team: TeamId,
     pub(super) owner: Owner,
     /// Where it goes; none for the standard output.
     pub(super) file: Option<&'a Path>,
 }
 
-impl First<'_> {
+impl Bootstrap<'_> {
     /// Makes it, unless there was ever one, and says where the server listens.
     ///
     /// One that could not be written is taken back, and the next start makes another.
@@ -104,13 +102,13 @@ impl First<'_> {
 
     /// Makes it; none if another server on the same store was faster.
     async fn make(&self) -> Result<Option<(IssuedKey, KeyInfo)>, Failure> {
-        let context = Context::new(Actor::system(), moment::now());
+        let context = Context::system(keyfob::now());
         let (team, owner) = (self.team.clone(), self.owner.clone());
         let right = Right::Operator;
         let made =
             first_credential(self.keyring, &context, team, owner, right, Expiry::Never).await;
         match made {
-            Ok(made) => Ok(Some(made)),
+            Ok(made) => Ok(Some(made.into_parts())),
             Err(FirstCredentialError::Keyring(manage::Error::Conflict(Conflict::NameTaken))) => {
                 Ok(None)
             }
@@ -120,7 +118,7 @@ impl First<'_> {
     }
 
     async fn take_back(&self, info: &KeyInfo, failure: &Failure) -> Failure {
-        let context = Context::new(Actor::system(), moment::now());
+        let context = Context::system(keyfob::now());
         let deleted = match Reason::new(TAKEN_BACK) {
             Ok(reason) => {
                 let context = context.with_reason(reason);

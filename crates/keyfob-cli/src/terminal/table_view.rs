@@ -9,7 +9,7 @@ use super::visible;
 /// A table with a heading over each column, or pairs of a name and a value. What a terminal would
 /// act on is escaped in all of them.
 #[derive(Debug)]
-pub(crate) struct Sheet {
+pub(crate) struct TableView {
     table: Table,
     empty: Option<&'static str>,
 }
@@ -25,7 +25,7 @@ pub(crate) enum Tone {
     Dim,
 }
 
-impl Sheet {
+impl TableView {
     /// A table with these headings; `empty` is what is written if there are no rows.
     pub(crate) fn new<const N: usize>(headings: [&str; N], empty: &'static str) -> Self {
         let mut table = bare();
