@@ -8,7 +8,7 @@
 
 use std::{env, error::Error, future::IntoFuture, net::SocketAddr, sync::Arc};
 
-use keyfob::{Context, Expiry, Owner, name::TeamId, now};
+use keyfob::{Context, Expiry, Owner, Tenant, name::TeamId, now};
 use keyfob_api::{ControlPlane, Right, first_credential};
 use keyfob_postgres::PostgresStore;
 use keyfob_replica::Follower;
@@ -23,7 +23,12 @@ async fn main() -> Result<(), Box<dyn Error>> {
     let (by, team) = (Context::system(now()), TeamId::new("operators")?);
     let olga: Owner = "user:olga".parse()?;
     match first_credential(&keyring, &by, team, olga, Right::Operator, Expiry::Never).await {
-        Ok(created) => eprintln!("operator's credential: {}", created.secret.expose()),
+        Ok(created) => {
+            eprintln!("operator's credential: {}", created.secret.expose());
+            keyring
+                .create_namespace(&by, Tenant::parse("operators", "orders")?)
+                .await?;
+        }
         Err(error) => eprintln!("no new operator's credential: {error}"), // it exists
     }
 

@@ -122,6 +122,7 @@ fn existing_key(snapshot: &mut Snapshot, rows: &[Row]) -> Result<()> {
     Ok(())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as every answer")]
 fn deleted_key(snapshot: &mut Snapshot, rows: &[Row]) -> Result<()> {
     if !rows.is_empty() {
         snapshot.existing = Existing::Deleted;
@@ -142,6 +143,7 @@ fn cutoffs(snapshot: &mut Snapshot, rows: &[Row]) -> Result<()> {
     Ok(())
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "as every answer")]
 fn name_is_taken(snapshot: &mut Snapshot, rows: &[Row]) -> Result<()> {
     snapshot.name_is_taken = !rows.is_empty();
     Ok(())

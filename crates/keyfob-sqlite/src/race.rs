@@ -6,12 +6,12 @@ use keyfob::{
     Actor, Context, KeyId, KeyStore, Owner, Scopes, Tenant, Timestamp,
     audit::{Action, AuditEntry},
     block_on,
-    key::KeyDigest,
+    key::{CredentialId, KeyDigest},
     manage::{Authority, Labels, Status},
     name::{KeyName, NamespaceId, TeamId, UserId},
     store::{
-        Change, Commit, CommitError, Conflict, KeyQuery, KeyRecord, Limits, Revision, StatusFilter,
-        Target,
+        ActorFault, Change, Commit, CommitError, Conflict, KeyQuery, KeyRecord, Limits, Revision,
+        StatusFilter, Target,
     },
 };
 use rusqlite::Connection;
@@ -107,6 +107,22 @@ fn rotation(record: &KeyRecord) -> Commit {
     })
 }
 
+/// The creation of a key by an actor with the key of this round. Its owner stays.
+fn creation_by_actor(of: u64) -> Commit {
+    let mut record = new_record(of);
+    let actor = CredentialId::Key(record.id);
+    record.id = KeyId::from_bytes(u128::from(of + 1_000_000).to_be_bytes());
+    record.owner = Owner::User(UserId::new("worker").unwrap());
+    let change = Change::CreateKey {
+        record,
+        limits: Limits::default(),
+    };
+    Commit {
+        authority: Authority::credential(actor, Scopes::none()),
+        ..commit(change)
+    }
+}
+
 /// How a part keeps a commit: as the store does, or as it must not be done.
 enum Keeper {
     Store(SqliteStore),
@@ -163,6 +179,7 @@ impl Keeper {
 fn act(keeper: &Keeper, part: &str, round: u64) -> Result<Revision, Conflict> {
     match part {
         "create" => keeper.keep(&creation(round)),
+        "create as actor" => keeper.keep(&creation_by_actor(round)),
         "remove" => keeper.keep(&cut(round, true)),
         "revoke all" => keeper.keep(&cut(round, false)),
         "rotate" => keeper.keep(&rotation(&keeper.record(round))),
@@ -321,6 +338,31 @@ fn of_rotations_by_two_processes_one_wins() {
     assert!(!winners.contains(&0), "they never met: {winners:?}");
     let store = race.store();
     block_on(store.check()).unwrap();
+}
+
+#[test]
+fn no_change_comes_after_another_process_revoked_its_actor() {
+    let rounds = rounds();
+    let parts = ["create as actor", "revoke all"];
+    let mut race = Race::start("authority", "store", parts, |store| {
+        for round in 0..rounds {
+            block_on(store.commit(&creation(round))).unwrap();
+        }
+    });
+    let revoked = Conflict::Actor(ActorFault::Revoked).to_string();
+    let (mut before, mut after) = (0, 0);
+    for round in 0..rounds {
+        match race.round(round) {
+            [Ok(created), Ok(cut)] if created < cut => before += 1,
+            [Err(refusal), Ok(_)] if refusal == revoked => after += 1,
+            said => panic!("round {round}: {said:?}"),
+        }
+    }
+    count(format_args!(
+        "{before} keys came before the revocation of their actor, {after} were refused"
+    ));
+    assert!(before > 0 && after > 0, "{before} before, {after} after");
+    block_on(race.store().check()).unwrap();
 }
 
 #[test]

@@ -26,7 +26,7 @@ use crate::{
 pub(crate) enum Task {
     Commit(Box<Commit>, Answer<Result<Revision, CommitError>>),
     Usage(Vec<Usage>, Answer<Result<(), StoreError>>),
-    KeyFormat(KeyFormat, Answer<Result<KeyFormat, StoreError>>),
+    KeyFormat(Box<KeyFormat>, Answer<Result<KeyFormat, StoreError>>),
 }
 
 /// What is called after each transaction that kept a commit.
@@ -47,11 +47,11 @@ impl Writer {
         let thread = thread::Builder::new()
             .name("keyfob-sqlite-writer".into())
             .spawn(move || {
-                WriteLoop {
+                let writer = WriteLoop {
                     connection,
                     on_commit,
-                }
-                .work(&inbox)
+                };
+                writer.run(&inbox);
             })?;
         Ok(Self {
             tasks: Some(tasks),
@@ -82,7 +82,7 @@ impl Writer {
         format: KeyFormat,
     ) -> Result<KeyFormat, StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.send(Task::KeyFormat(format, answer))?;
+        self.send(Task::KeyFormat(Box::new(format), answer))?;
         answered
             .await
             .unwrap_or_else(|_| Err(StoreError::unknown(Gone)))
@@ -115,7 +115,7 @@ pub(crate) struct WriteLoop {
 }
 
 impl WriteLoop {
-    fn work(mut self, inbox: &mpsc::Receiver<Task>) {
+    fn run(mut self, inbox: &mpsc::Receiver<Task>) {
         while let Ok(first) = inbox.recv() {
             let waiting = inbox.try_iter().take(BATCH_MAX - 1);
             let tasks = [first].into_iter().chain(waiting);

@@ -3,10 +3,11 @@
 use std::{io::BufRead as _, time::Duration};
 
 use keyfob::{
-    Access, KeyId, KeyStore, NewKey,
-    manage::{self, Rotation},
+    Access, KeyId, KeyStore, NewKey, Scopes,
+    key::CredentialId,
+    manage::{self, Authority, Rotation},
     name::{TeamId, UserId},
-    store::{CommitError, Conflict, KeyQuery, Revision, StatusFilter, Target},
+    store::{ActorFault, CommitError, Conflict, KeyQuery, Revision, StatusFilter, Target},
 };
 use keyfob_postgres::{Options, PostgresStore};
 
@@ -30,6 +31,15 @@ pub(crate) async fn compete(url: &str) {
                 let new = NewKey::new(tenant(), user(who), name);
                 let created = keyring.create(&context(), new).await;
                 created.map(|created| created.secret.expose().to_owned())
+            }
+            ["create-as", who, actor] => {
+                let name = keyfob::name::KeyName::new(who).unwrap();
+                let new = NewKey::new(tenant(), user("worker"), name);
+                let actor = CredentialId::Key(KeyId::from_hex(actor.as_bytes()).unwrap());
+                let authority = Authority::credential(actor, Scopes::none());
+                let context = context().with_authority(authority);
+                let created = keyring.create(&context, new).await;
+                created.map(|created| created.info.revision.to_string())
             }
             ["remove", who] => {
                 let who = UserId::new(who).unwrap();
@@ -64,6 +74,7 @@ fn refusal(conflict: &Conflict) -> &'static str {
     match conflict {
         Conflict::Removed(_) => "closed",
         Conflict::Stale => "stale",
+        Conflict::Actor(ActorFault::Revoked) => "actor revoked",
         other => panic!("refused for another reason: {other}"),
     }
 }
@@ -135,6 +146,34 @@ fn no_key_outlives_an_owner_who_is_removed_meanwhile() {
             ..KeyQuery::team(team())
         };
         assert_eq!(store.keys(&everything).await.unwrap().items.len(), 1);
+    });
+}
+
+#[test]
+fn no_change_comes_after_another_process_revoked_its_actor() {
+    server::run(async {
+        let store = server::store().await;
+        let mut pair = pair(&store.database.url());
+        let (mut before, mut refused) = (Vec::new(), 0);
+        for round in 0..rounds() {
+            let owner = user(&format!("u{round}"));
+            let actor = crate::work::create(&*store, crate::work::key(&owner, "actor"));
+            let actor = actor.await.unwrap();
+            let create = format!("create-as u{round} {}", actor.id);
+            let [created, cut] = race(&mut pair, round, &create, &format!("cut u{round}"));
+            assert_eq!(cut, "cut");
+            match created.as_str() {
+                "actor revoked" => refused += 1,
+                revision => before.push((owner, revision.parse::<u64>().unwrap())),
+            }
+        }
+        println!("{} before the revocation, {refused} refused", before.len());
+        assert!(refused > 0 && !before.is_empty(), "they raced");
+        let (_, feed) = check(&*store).await;
+        for (owner, created) in before {
+            let cut = cut_of(&feed, &owner).get();
+            assert!(created < cut, "{owner}: {created} came after {cut}");
+        }
     });
 }
 

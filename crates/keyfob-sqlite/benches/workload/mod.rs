@@ -185,7 +185,7 @@ impl Bench {
         for _ in 0..self.size.reads / 5 {
             let start = Instant::now();
             let page = self.keyring.list(&query).await.unwrap();
-            report.add("list what is left to who was removed", start);
+            report.add("list the active keys of a removed member", start);
             assert!(page.items.is_empty(), "a key outlived its owner");
         }
     }
@@ -208,7 +208,7 @@ impl Bench {
         for _ in 0..self.size.reads {
             let start = Instant::now();
             let changes = store.changes(at, 1000).await.unwrap();
-            report.add("find that the feed has nothing new", start);
+            report.add("poll the feed with no change", start);
             assert!(changes.entries.is_empty());
         }
     }
@@ -246,13 +246,13 @@ fn part_of(times: &[Duration], hundredths: usize) -> f64 {
 
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "| one after the other | median µs | of 100 the 99th |")?;
+        writeln!(f, "| sequential calls | p50 (µs) | p99 (µs) |")?;
         writeln!(f, "|---|---:|---:|")?;
         for (name, times) in &self.rows {
             let (median, high) = (part_of(times, 50), part_of(times, 99));
             writeln!(f, "| {name} | {median:.0} | {high:.0} |")?;
         }
-        writeln!(f, "\n| together | a second |")?;
+        writeln!(f, "\n| concurrent calls | calls/s |")?;
         writeln!(f, "|---|---:|")?;
         for (name, rate) in &self.rates {
             writeln!(f, "| {name} | {rate:.0} |")?;
