@@ -1,4 +1,4 @@
-//! Two processes race on one file. The parts are played by this test program, started anew.
+//! Two processes race on one file. Both are this test program, started again.
 
 use std::{fs, path::Path};
 
@@ -188,7 +188,7 @@ fn act(keeper: &Keeper, part: &str, round: u64) -> Result<Revision, Conflict> {
 }
 
 #[test]
-#[ignore = "a part that another test starts"]
+#[ignore = "started by another test"]
 fn part() {
     let keeper = Keeper::open(Path::new(&told("PLAY_PATH")), &told("PLAY_KEEPER"));
     let part = told("PLAY_PART");
@@ -303,7 +303,7 @@ fn no_key_outlives_an_owner_who_is_removed_by_another_process() {
 
 /// The same race must catch a store that asks before its transaction, or it would prove nothing.
 #[test]
-fn a_store_that_asks_too_early_is_caught() {
+fn a_writer_that_reads_before_its_transaction_is_detected() {
     for attempt in 1..=20 {
         let (_, _, survivors) = create_against_removal("hasty", 200);
         if !survivors.is_empty() {
@@ -313,12 +313,12 @@ fn a_store_that_asks_too_early_is_caught() {
             ));
             return;
         }
-        assert!(attempt < 20, "nobody survived in 4000 rounds");
+        assert!(attempt < 20, "no key survived in 4000 rounds");
     }
 }
 
 #[test]
-fn of_rotations_by_two_processes_one_wins() {
+fn one_of_two_concurrent_rotations_wins() {
     let rounds = rounds();
     let mut race = Race::start("rotation", "store", ["rotate", "rotate"], |store| {
         for round in 0..rounds {

@@ -6,7 +6,7 @@ use keyfob::{
     gateway::Usage,
     key::{CredentialId, KeyDigest},
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
-    manage::{Labels, Policy, Status},
+    manage::{Authority, Labels, Policy, Status},
     name::{KeyName, LabelName, LabelValue, NamespaceId, Scope, ServiceId, TeamId, UserId},
     store::{
         AuditQuery, Change, Commit, CommitError, Cursor, Item, KeyQuery, KeyRecord, LegacyQuery,
@@ -322,6 +322,15 @@ impl Chance {
         }
     }
 
+    /// The authority of a commit: mostly the system, so that most commits are kept.
+    fn authority(&mut self) -> Authority {
+        match self.below(12) {
+            0 => Authority::Owner(self.owner()),
+            1..=3 => Authority::credential(self.credential(), self.scopes()),
+            _ => Authority::System,
+        }
+    }
+
     fn commit(&mut self, state: &StoreState) -> Commit {
         let (change, action) = self.change(state);
         let event = AuditEntry {
@@ -337,7 +346,7 @@ impl Chance {
         };
         Commit {
             change,
-            authority: keyfob::manage::Authority::System,
+            authority: self.authority(),
             event,
         }
     }
@@ -487,7 +496,7 @@ async fn compare(chance: &mut Chance, state: &StoreState, store: &PostgresStore)
 }
 
 #[test]
-fn random_commits_and_questions_are_answered_as_by_the_reference() {
+fn random_commits_and_queries_are_answered_as_by_the_reference() {
     server::run(async {
         let steps = times("KEYFOB_MODEL_STEPS", 1_200);
         for _ in 0..2 {

@@ -15,7 +15,7 @@ use crate::{crashes, migrations, races, server};
 #[test]
 #[ignore = "other tests start it"]
 fn a_process_of_its_own() {
-    let role = env::var("KEYFOB_ROLE").expect("whoever starts it says what it is");
+    let role = env::var("KEYFOB_ROLE").expect("the test that starts it sets the role");
     let url = env::var("KEYFOB_URL").expect("and with which database");
     server::runtime().block_on(async {
         match role.as_str() {
@@ -91,8 +91,8 @@ impl Process {
 /// Says something to the process that started this one.
 pub(crate) fn say(line: &str) {
     let mut output = std::io::stdout().lock();
-    writeln!(output, "{MARK}{line}").expect("somebody reads");
-    output.flush().expect("somebody reads");
+    writeln!(output, "{MARK}{line}").expect("the other process reads");
+    output.flush().expect("the other process reads");
 }
 
 /// Stands before what is said, wherever the harness has begun a line.

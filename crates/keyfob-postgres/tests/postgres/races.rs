@@ -178,7 +178,7 @@ fn no_change_comes_after_another_process_revoked_its_actor() {
 }
 
 #[test]
-fn of_two_rotations_one_wins() {
+fn one_of_two_concurrent_rotations_wins() {
     server::run(async {
         let store = server::store().await;
         let mut pair = pair(&store.database.url());
@@ -222,7 +222,7 @@ fn of_two_rotations_one_wins() {
 }
 
 #[test]
-fn a_cut_ends_what_came_before_it_and_nothing_after() {
+fn a_cutoff_revokes_earlier_keys_and_no_later_ones() {
     server::run(async {
         let store = server::store().await;
         let mut pair = pair(&store.database.url());
@@ -358,7 +358,7 @@ async fn survivors(database: &server::Database, form: &Form) -> i64 {
 
 /// The test of survivors sees those that the well-known wrong forms leave, and none with ours.
 #[test]
-fn wrong_forms_leave_a_key_behind_and_are_caught() {
+fn broken_sql_leaves_a_live_key_and_is_detected() {
     server::run(async {
         let store = server::store().await;
         let mut left = Vec::new();
@@ -374,7 +374,7 @@ fn wrong_forms_leave_a_key_behind_and_are_caught() {
 /// A creation of the real store, stopped before each statement that it sends in turn, while the
 /// owner is removed.
 #[test]
-fn a_creation_that_is_stopped_at_any_step_leaves_no_key() {
+fn a_creation_paused_at_any_statement_leaves_no_live_key() {
     server::run(async {
         let store = server::store().await;
         let proxy = crate::proxy::Proxy::to(server::shared().port()).await;
@@ -417,7 +417,10 @@ fn a_creation_that_is_stopped_at_any_step_leaves_no_key() {
             if answer.is_err() {
                 // The creation had the lock; now it is done.
                 created.expect("it was first");
-                remover.commit(&removal).await.expect("nobody is before it");
+                remover
+                    .commit(&removal)
+                    .await
+                    .expect("no other commit is before it");
             }
             if !stopped {
                 break;

@@ -236,7 +236,7 @@ impl Server {
         self.copy_of("template0").await
     }
 
-    /// A copy of a database that nobody is connected to.
+    /// A copy of a database without connections.
     pub async fn copy_of(&self, template: &str) -> Database {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -396,7 +396,7 @@ pub fn free_port() -> u16 {
     listener.local_addr().expect("it has an address").port()
 }
 
-/// A number that nobody else has.
+/// A random number.
 pub fn random() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
 

@@ -1,4 +1,4 @@
-//! What the tests of the file are played with: a keyring over it, and processes beside it.
+//! Helpers of the tests: a keyring over a file, and other processes.
 
 #![allow(
     dead_code,

@@ -91,7 +91,7 @@ pub(crate) fn told(name: &str) -> String {
     std::env::var(name).expect("this part is started by a test")
 }
 
-/// Says a line to whoever started the part.
+/// Prints a line for the process that started this one.
 pub(crate) fn say(line: impl std::fmt::Display) {
     use std::io::Write as _;
     let mut out = std::io::stdout().lock();
@@ -99,7 +99,7 @@ pub(crate) fn say(line: impl std::fmt::Display) {
     out.flush().unwrap();
 }
 
-/// Tells what was counted, to whoever runs the test with `--nocapture`.
+/// Prints figures, which `--nocapture` shows.
 #[expect(
     clippy::print_stdout,
     reason = "the figures of a test are worth a look"
