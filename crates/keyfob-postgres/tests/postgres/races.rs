@@ -64,6 +64,7 @@ pub(crate) async fn compete(url: &str) {
         };
         match answer {
             Ok(said) => say(&said),
+            Err(manage::Error::Actor(ActorFault::Revoked)) => say("actor revoked"),
             Err(manage::Error::Conflict(conflict)) => say(refusal(&conflict)),
             Err(error) => panic!("{line}: {error}"),
         }
@@ -74,7 +75,6 @@ fn refusal(conflict: &Conflict) -> &'static str {
     match conflict {
         Conflict::Removed(_) => "closed",
         Conflict::Stale => "stale",
-        Conflict::Actor(ActorFault::Revoked) => "actor revoked",
         other => panic!("refused for another reason: {other}"),
     }
 }
