@@ -165,6 +165,13 @@ mod tests {
             let store = file.open().unwrap();
             Self { store, file }
         }
+
+        /// Closes the file, and opens it again.
+        fn reopened(self) -> Self {
+            let Self { store, file } = self;
+            drop(store);
+            Self::open(file)
+        }
     }
 
     impl Deref for TemporaryStore {
@@ -175,7 +182,10 @@ mod tests {
         }
     }
 
-    keyfob_conformance::suite!(TemporaryStore::new());
+    keyfob_conformance::suite!(
+        store = TemporaryStore::new(),
+        reopen = |store| store.reopened()
+    );
 
     #[test]
     fn a_torn_last_line_is_cut_off_and_the_rest_stays() {

@@ -71,7 +71,8 @@ pub struct Index {
     grants: Grants,
     /// All policies for legacy credentials that were ever set; they are few.
     legacy_policies: AppendVec<OnceLock<LegacyPolicy>, 20>,
-    /// The time before the last read of the feed that reached its end; [`NEVER`] at first.
+    /// The time before the last read of the feed that reached its end; [`NEVER`] or [`INVALID`] if there
+    /// is none.
     confirmed_at: AtomicI64,
     clock: AtomicI64,
     writer: Mutex<Writer>,
@@ -81,6 +82,8 @@ pub struct Index {
 
 /// Further from every [`Timestamp`] than any bound on staleness.
 const NEVER: i64 = i64::MIN;
+/// The same, for an index that was invalidated.
+const INVALID: i64 = NEVER + 1;
 
 /// The writer's state in addition to the tables.
 struct Writer {
@@ -212,7 +215,7 @@ impl Index {
     /// - the index has no room -> [`IndexError::Full`]
     ///
     /// The last two are permanent: from then on every verification is refused as
-    /// [`DenyReason::NotReady`](crate::DenyReason::NotReady) and every page with the same error,
+    /// [`DenyReason::Stale`](crate::DenyReason::Stale) and every page with the same error,
     /// even if the store reaches the index's revision again.
     pub fn apply(
         &self,
@@ -280,11 +283,13 @@ impl Index {
         error
     }
 
-    /// Makes the verifiers refuse every call as [`DenyReason::NotReady`](crate::DenyReason::NotReady)
+    /// Makes the verifiers refuse every call as [`DenyReason::Stale`](crate::DenyReason::Stale)
     /// until the index has reached the end of the feed again: for a follower that can no longer
     /// tell how old the index is.
     pub fn invalidate(&self) {
-        self.confirmed_at.store(NEVER, Ordering::Release);
+        if self.is_ready() {
+            self.confirmed_at.store(INVALID, Ordering::Release);
+        }
     }
 
     /// The revision up to which the index is complete: the last end of the feed that it reached.
@@ -293,17 +298,16 @@ impl Index {
         self.writer().as_of
     }
 
-    /// Whether the index has reached the end of a store's feed, and was not
-    /// [invalidated](Index::invalidate) since.
+    /// Whether the index has reached the end of a store's feed once.
     pub fn is_ready(&self) -> bool {
         self.confirmed() != NEVER
     }
 
     /// The latest time for which the index is known to have been up to date with its store; `None`
-    /// if it never reached the end of the feed.
+    /// if it never reached the end of the feed, or was [invalidated](Index::invalidate) since.
     pub fn confirmed_at(&self) -> Option<Timestamp> {
-        self.is_ready()
-            .then(|| Timestamp::from_unix(self.confirmed()))
+        let confirmed = self.confirmed();
+        (confirmed > INVALID).then(|| Timestamp::from_unix(confirmed))
     }
 
     #[inline]
@@ -624,11 +628,11 @@ mod tests {
         index.apply(&feed(0, 10), NOW).unwrap();
         assert_eq!(reason_of_key(&verifier), DenyReason::Mistyped);
         let went_back = index.apply(&feed(10, 4), NOW).unwrap_err();
-        assert_eq!(reason_of_key(&verifier), DenyReason::NotReady);
+        assert_eq!(reason_of_key(&verifier), DenyReason::Stale);
         assert!(!verifier.is_ready(NOW));
         // The other store has come as far since: what it has instead of the known is unknown.
         assert_eq!(index.apply(&feed(10, 11), NOW), Err(went_back));
-        assert_eq!(reason_of_key(&verifier), DenyReason::NotReady);
+        assert_eq!(reason_of_key(&verifier), DenyReason::Stale);
     }
 
     #[test]
@@ -639,7 +643,7 @@ mod tests {
         assert!(verifier.is_ready(NOW));
         index.invalidate();
         assert!(!verifier.is_ready(NOW));
-        assert_eq!(reason_of_key(&verifier), DenyReason::NotReady);
+        assert_eq!(reason_of_key(&verifier), DenyReason::Stale);
         index.apply(&feed(10, 10), NOW).unwrap();
         assert!(verifier.is_ready(NOW));
         assert!(!verifier.is_ready(NOW.plus_seconds(10)));

@@ -48,6 +48,8 @@ pub struct Keyring {
     index: Arc<Index>,
     random: Arc<dyn Random>,
     stale_after: Option<Duration>,
+    /// Whether the index is left empty until `sync` is called.
+    manages_only: bool,
 }
 
 impl Keyring {
@@ -132,6 +134,9 @@ impl Keyring {
     }
 
     async fn sync_for(&self, context: &Context) -> Result<Revision, FollowError> {
+        if self.manages_only && !self.index.is_ready() {
+            return Ok(self.index.as_of());
+        }
         self.sync(context.now).await
     }
 

@@ -65,7 +65,22 @@ impl KeyringBuilder {
     ///
     /// As [`Keyring::open`].
     pub async fn open(self, now: impl Into<Timestamp>) -> Result<Keyring, Error> {
-        let now = now.into();
+        let keyring = self.open_to_manage().await?;
+        keyring.sync(now).await.map_err(Error::NotSynced)?;
+        Ok(Keyring {
+            manages_only: false,
+            ..keyring
+        })
+    }
+
+    /// Opens the store to manage keys only: its keys are not read, so the time this takes does not
+    /// grow with their number. The keyring's verifiers refuse every call until [`Keyring::sync`]
+    /// is called. For a program that makes one change and exits.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyring::open`].
+    pub async fn open_to_manage(self) -> Result<Keyring, Error> {
         let recorded = self.store.record_key_format(&self.format).await?;
         if recorded != self.format {
             return Err(Error::OtherFormat {
@@ -74,14 +89,13 @@ impl KeyringBuilder {
             });
         }
         let is_shared = self.store.is_shared();
-        let keyring = Keyring {
+        Ok(Keyring {
             index: Arc::new(Index::new(self.format, self.peppers)),
             store: self.store,
             random: self.random,
             stale_after: is_shared.then_some(self.stale_after),
-        };
-        keyring.sync(now).await.map_err(Error::NotSynced)?;
-        Ok(keyring)
+            manages_only: true,
+        })
     }
 }
 

@@ -342,7 +342,7 @@ impl Keyring {
         CreatedKey {
             secret,
             info: KeyInfo::from(&record),
-            in_force: self.sync_for(context).await.is_ok(),
+            in_force: self.sync_for(context).await.is_ok() && self.index.is_ready(),
         }
     }
 }

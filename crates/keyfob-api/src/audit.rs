@@ -125,6 +125,9 @@ pub(crate) struct ListAudit {
     /// Only what this person or service did: `user:NAME` or `service:NAME`.
     #[param(example = "user:alice")]
     actor: Option<String>,
+    /// Only this action, as in `key_created`.
+    #[param(example = "key_created")]
+    action: Option<String>,
     /// Only what was done at this moment or later.
     #[param(format = DateTime)]
     since: Option<String>,
@@ -143,6 +146,7 @@ impl ListAudit {
         let namespace = self.namespace.as_deref().map(NamespaceId::new);
         let credential = self.key.as_deref().map(|key| parse_credential(format, key));
         let actor = self.actor.as_deref().map(str::parse);
+        let action = self.action.as_deref().map(str::parse);
         let moment = |field, text: &Option<String>| {
             let text = text.as_deref();
             text.map(|text| parse_moment(field, text)).transpose()
@@ -151,6 +155,7 @@ impl ListAudit {
             namespace: namespace.transpose()?,
             credential: credential.transpose()?,
             actor: actor.transpose()?,
+            action: action.transpose()?,
             since: moment("since", &self.since)?,
             until: moment("until", &self.until)?,
             after: parse_cursor(self.cursor.as_deref())?,

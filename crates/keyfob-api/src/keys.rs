@@ -3,23 +3,22 @@
 mod forms;
 mod labels;
 mod precondition;
+mod read;
 mod repeat;
 mod rights;
 mod view;
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use axum::{
     Json,
     extract::{Path, State},
-    http::{StatusCode, header},
-    response::{IntoResponse, Response},
+    http::StatusCode,
+    response::Response,
 };
 use keyfob::{
-    IssuedKey, KeyId, KeyInfo, Timestamp,
-    gateway::Usage,
     key::CredentialId,
-    manage::{Authority, Policy, Rotation},
+    manage::{Authority, Rotation},
 };
 
 pub(crate) use view::AccessKey;
@@ -31,7 +30,8 @@ use crate::{
     control_keys::is_control,
     keys::{
         forms::{CreateKey, ListKeys, RotateKey, UpdateKey},
-        precondition::{IfMatch, etag},
+        precondition::IfMatch,
+        read::{KeyPath, ReadKey},
         repeat::{Creation, IdempotencyKey},
         rights::{refuse_growth, refuse_takeover},
         view::{CreatedKey, KeyList, ShownKey},
@@ -149,16 +149,13 @@ pub(crate) async fn create(
     path = "/v2/functions/namespaces/{namespace_id}/keys/{key_id}",
     operation_id = "show_key",
     tag = "Access keys",
-    params(
-        ("namespace_id" = String, Path, description = "The namespace."),
-        ("key_id" = String, Path, description = "The key's public identifier."),
-    ),
+    params(KeyPath),
     responses((status = 200, description = "The key.", body = ShownKey)),
 )]
 pub(crate) async fn show(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
-    Path(path): Path<(String, String)>,
+    Path(path): Path<KeyPath>,
 ) -> Result<Response, Refusal> {
     let info = state.key(&caller, Call::ShowKey, path).await?;
     let read = state.read_for_answer(&info).await?;
@@ -174,8 +171,7 @@ pub(crate) async fn show(
     operation_id = "update_key",
     tag = "Access keys",
     params(
-        ("namespace_id" = String, Path, description = "The namespace."),
-        ("key_id" = String, Path, description = "The key's public identifier."),
+        KeyPath,
         ("If-Match" = Option<String>, Header, description = "The `ETag` that the key must have."),
     ),
     request_body = UpdateKey,
@@ -188,7 +184,7 @@ pub(crate) async fn show(
 pub(crate) async fn update(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
-    Path(path): Path<(String, String)>,
+    Path(path): Path<KeyPath>,
     if_match: IfMatch,
     JsonBody(body): JsonBody<UpdateKey>,
 ) -> Result<Response, Refusal> {
@@ -216,8 +212,7 @@ pub(crate) async fn update(
     operation_id = "delete_key",
     tag = "Access keys",
     params(
-        ("namespace_id" = String, Path, description = "The namespace."),
-        ("key_id" = String, Path, description = "The key's public identifier."),
+        KeyPath,
         ("If-Match" = Option<String>, Header, description = "The `ETag` that the key must have."),
     ),
     responses(
@@ -228,7 +223,7 @@ pub(crate) async fn update(
 pub(crate) async fn delete(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
-    Path(path): Path<(String, String)>,
+    Path(path): Path<KeyPath>,
     if_match: IfMatch,
 ) -> Result<Json<Done>, Refusal> {
     let info = state.key(&caller, Call::DeleteKey, path).await?;
@@ -248,8 +243,7 @@ pub(crate) async fn delete(
     operation_id = "disable_key",
     tag = "Access keys",
     params(
-        ("namespace_id" = String, Path, description = "The namespace."),
-        ("key_id" = String, Path, description = "The key's public identifier."),
+        KeyPath,
         ("If-Match" = Option<String>, Header, description = "The `ETag` that the key must have."),
     ),
     request_body = Option<ReasonBody>,
@@ -262,7 +256,7 @@ pub(crate) async fn delete(
 pub(crate) async fn disable(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
-    Path(path): Path<(String, String)>,
+    Path(path): Path<KeyPath>,
     if_match: IfMatch,
     OptionalJson(why): OptionalJson<ReasonBody>,
 ) -> Result<Response, Refusal> {
@@ -278,8 +272,7 @@ pub(crate) async fn disable(
     operation_id = "enable_key",
     tag = "Access keys",
     params(
-        ("namespace_id" = String, Path, description = "The namespace."),
-        ("key_id" = String, Path, description = "The key's public identifier."),
+        KeyPath,
         ("If-Match" = Option<String>, Header, description = "The `ETag` that the key must have."),
     ),
     request_body = Option<ReasonBody>,
@@ -292,7 +285,7 @@ pub(crate) async fn disable(
 pub(crate) async fn enable(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
-    Path(path): Path<(String, String)>,
+    Path(path): Path<KeyPath>,
     if_match: IfMatch,
     OptionalJson(why): OptionalJson<ReasonBody>,
 ) -> Result<Response, Refusal> {
@@ -308,8 +301,7 @@ pub(crate) async fn enable(
     operation_id = "revoke_key",
     tag = "Access keys",
     params(
-        ("namespace_id" = String, Path, description = "The namespace."),
-        ("key_id" = String, Path, description = "The key's public identifier."),
+        KeyPath,
         ("If-Match" = Option<String>, Header, description = "The `ETag` that the key must have."),
     ),
     request_body = Option<ReasonBody>,
@@ -321,7 +313,7 @@ pub(crate) async fn enable(
 pub(crate) async fn revoke(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
-    Path(path): Path<(String, String)>,
+    Path(path): Path<KeyPath>,
     if_match: IfMatch,
     OptionalJson(why): OptionalJson<ReasonBody>,
 ) -> Result<Response, Refusal> {
@@ -338,8 +330,7 @@ pub(crate) async fn revoke(
     operation_id = "rotate_key",
     tag = "Access keys",
     params(
-        ("namespace_id" = String, Path, description = "The namespace."),
-        ("key_id" = String, Path, description = "The key's public identifier."),
+        KeyPath,
         ("If-Match" = Option<String>, Header, description = "The `ETag` that the key must have."),
     ),
     request_body = Option<RotateKey>,
@@ -352,7 +343,7 @@ pub(crate) async fn revoke(
 pub(crate) async fn rotate(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
-    Path(path): Path<(String, String)>,
+    Path(path): Path<KeyPath>,
     if_match: IfMatch,
     OptionalJson(body): OptionalJson<RotateKey>,
 ) -> Result<Response, Refusal> {
@@ -383,7 +374,7 @@ async fn set_status(
     state: &AppState,
     caller: &CallerContext,
     call: Call,
-    path: (String, String),
+    path: KeyPath,
     if_match: IfMatch,
     why: &ReasonBody,
 ) -> Result<Response, Refusal> {
@@ -399,7 +390,7 @@ async fn set_status(
     let changed = match call {
         Call::DisableKey => keyring.disable(&context, tenant, id).await?,
         Call::EnableKey => keyring.enable(&context, tenant, id).await?,
-        // A caller who shows a credential may revoke it, whatever has become of it since.
+        // A caller who shows a credential may revoke it, also one that no longer works.
         _ if caller.actor.credential == Some(CredentialId::Key(id)) => {
             let context = context.with_authority(Authority::System);
             keyring.revoke(&context, tenant, id).await?
@@ -407,78 +398,4 @@ async fn set_status(
         _ => keyring.revoke(&context, tenant, id).await?,
     };
     Ok(read.answer(state, &changed, now))
-}
-
-impl AppState {
-    /// The key that a path names, if the caller may make this call on it.
-    async fn key(
-        &self,
-        caller: &CallerContext,
-        call: Call,
-        (namespace, key): (String, String),
-    ) -> Result<KeyInfo, Refusal> {
-        caller.require(call)?;
-        let tenant = self.tenant(caller, &namespace).await?;
-        let id = self.format().parse_key_id(&key);
-        let id = id.map_err(|_| Refusal::NOT_FOUND)?;
-        let info = self.keyring.get(&tenant, id).await?;
-        caller.require_for(call, &info.owner)?;
-        Ok(info)
-    }
-
-    /// Reads what the answer about a key needs besides the key. A call that changes the key does
-    /// it first: after a change is kept, no failure to read may hide that it is.
-    async fn read_for_answer(&self, info: &KeyInfo) -> Result<ReadKey, Refusal> {
-        let policy = self.keyring.policy(Some(&info.tenant)).await?;
-        let usage = self.keyring.usage(&[CredentialId::Key(info.id)]).await?;
-        Ok(ReadKey {
-            policy,
-            usage: usage.into_iter().next(),
-        })
-    }
-
-    /// What is known of the use of keys.
-    pub(crate) async fn usage_of(
-        &self,
-        keys: &[KeyInfo],
-    ) -> Result<HashMap<KeyId, Usage>, Refusal> {
-        let ids: Vec<_> = keys.iter().map(|info| CredentialId::Key(info.id)).collect();
-        let usage = self.keyring.usage(&ids).await?.into_iter();
-        let by_id = usage.filter_map(|usage| match usage.credential {
-            CredentialId::Key(id) => Some((id, usage)),
-            _ => None,
-        });
-        Ok(by_id.collect())
-    }
-}
-
-/// What was read for an answer about a key.
-struct ReadKey {
-    policy: Policy,
-    usage: Option<Usage>,
-}
-
-impl ReadKey {
-    fn view(&self, state: &AppState, info: &KeyInfo, now: Timestamp) -> AccessKey {
-        AccessKey::new(info, state.format(), &self.policy, self.usage.as_ref(), now)
-    }
-
-    fn answer(&self, state: &AppState, info: &KeyInfo, now: Timestamp) -> Response {
-        let tag = [(header::ETAG, etag(info.revision))];
-        let access_key = self.view(state, info, now);
-        (tag, Json(ShownKey { access_key })).into_response()
-    }
-
-    fn answer_secret(
-        &self,
-        state: &AppState,
-        status: StatusCode,
-        secret: IssuedKey,
-        info: &KeyInfo,
-        now: Timestamp,
-    ) -> Response {
-        let tag = [(header::ETAG, etag(info.revision))];
-        let body = CreatedKey::new(self.view(state, info, now), secret);
-        (status, tag, Json(body)).into_response()
-    }
 }

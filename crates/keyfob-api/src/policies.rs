@@ -268,7 +268,7 @@ impl SetPolicy {
 }
 
 /// Ten years.
-const GRACE_MAX: Duration = Duration::from_secs(315_360_000);
+const GRACE_MAX: Duration = Duration::from_hours(24 * 3_650);
 
 fn parse_ttl(field: &str, text: &str) -> Result<Ttl, Refusal> {
     text.parse().map_err(|_| {

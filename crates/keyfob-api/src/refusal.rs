@@ -8,9 +8,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use keyfob::{
+    audit::ActionError,
     manage::{self, OwnerError, TooManyLabels, TooManyScopes, TtlError},
     name::{NameError, RequestId},
-    store::{CursorError, StoreError},
+    store::{CursorError, StatusFilterError, StoreError},
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -329,7 +330,9 @@ bad_request!(
     TtlError,
     TooManyLabels,
     TooManyScopes,
-    CursorError
+    CursorError,
+    StatusFilterError,
+    ActionError
 );
 
 /// An error and its causes, in one line.

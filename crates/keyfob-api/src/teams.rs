@@ -26,8 +26,31 @@ use crate::{
     wire::{Done, ReasonBody},
 };
 
-/// Makes an owner of a name in a path: a person or a service.
-type OwnerOf = fn(&str) -> Result<Owner, NameError>;
+/// The path of a person or service in a team.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct MemberPath {
+    /// The team.
+    team_id: String,
+    /// `members` for a person, `services` for a service.
+    #[param(pattern = "^(members|services)$")]
+    kind: String,
+    /// The name of the person or service.
+    name: String,
+}
+
+impl MemberPath {
+    /// The team and the owner that the path names, if the caller may make this call in the team.
+    fn parse(&self, caller: &CallerContext, call: Call) -> Result<(TeamId, Owner), Refusal> {
+        let team = caller.require_team(call, &self.team_id)?;
+        let owner = match self.kind.as_str() {
+            "members" => user(&self.name)?,
+            "services" => service(&self.name)?,
+            _ => return Err(Refusal::NOT_FOUND),
+        };
+        Ok((team, owner))
+    }
+}
 
 fn user(name: &str) -> Result<Owner, NameError> {
     UserId::new(name).map(Owner::User)
@@ -37,162 +60,75 @@ fn service(name: &str) -> Result<Owner, NameError> {
     ServiceId::new(name).map(Owner::Service)
 }
 
-/// A person or service in a team, if the caller may remove it.
-fn member(
-    caller: &CallerContext,
-    (team, name): (String, String),
-    owner: OwnerOf,
-) -> Result<Target, Refusal> {
-    let team = caller.require_team(Call::RemoveMember, &team)?;
-    Ok(Target::Owner(team, owner(&name)?))
-}
-
-/// Shows what will stop working when a person is removed
+/// Shows what will stop working when a person or service is removed
 #[utoipa::path(
     get,
-    path = "/v1/teams/{team_id}/members/{user_id}/keys",
+    path = "/v1/teams/{team_id}/{kind}/{name}/keys",
     operation_id = "preview_member",
     tag = "Members and services",
-    params(
-        ("team_id" = String, Path, description = "The team."),
-        ("user_id" = String, Path, description = "The person."),
-    ),
-    responses((status = 200, description = "The person's keys in the whole team.", body = Preview)),
+    params(MemberPath),
+    responses((status = 200, description = "The keys in the whole team.", body = Preview)),
 )]
 pub(crate) async fn preview_member(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
-    Path(path): Path<(String, String)>,
+    Path(path): Path<MemberPath>,
 ) -> Result<Json<Preview>, Refusal> {
-    preview(&state, &caller, path, user).await
+    let (team, owner) = path.parse(&caller, Call::PreviewMember)?;
+    let now = caller.now();
+    Preview::read(&state, team, owner, now).await.map(Json)
 }
 
-/// Removes a person from the team
+/// Removes a person or service from the team
 ///
-/// When the answer arrives, all of the person's keys in the team are revoked, and none can be created
-/// for the person until `restore`. Other members are unaffected.
+/// When the answer arrives, all of its keys in the team are revoked, and none can be created for it
+/// until `restore`. Others are unaffected.
 #[utoipa::path(
     post,
-    path = "/v1/teams/{team_id}/members/{user_id}/remove",
+    path = "/v1/teams/{team_id}/{kind}/{name}/remove",
     operation_id = "remove_member",
     tag = "Members and services",
-    params(
-        ("team_id" = String, Path, description = "The team."),
-        ("user_id" = String, Path, description = "The person."),
-    ),
+    params(MemberPath),
     request_body = Option<ReasonBody>,
-    responses((status = 200, description = "The person is removed.", body = Done)),
+    responses((status = 200, description = "It is removed.", body = Done)),
 )]
 pub(crate) async fn remove_member(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
-    Path(path): Path<(String, String)>,
+    Path(path): Path<MemberPath>,
     OptionalJson(why): OptionalJson<ReasonBody>,
 ) -> Result<Json<Done>, Refusal> {
-    let target = member(&caller, path, user)?;
-    state.remove(&caller, target, &why).await
+    let (team, owner) = path.parse(&caller, Call::RemoveMember)?;
+    state
+        .remove(&caller, Target::Owner(team, owner), &why)
+        .await
 }
 
-/// Restores a person to the team
+/// Restores a person or service to the team
 ///
-/// Keys can be created for the person again. Those that were revoked stay revoked.
+/// Keys can be created for it again. Those that were revoked stay revoked.
 #[utoipa::path(
     post,
-    path = "/v1/teams/{team_id}/members/{user_id}/restore",
+    path = "/v1/teams/{team_id}/{kind}/{name}/restore",
     operation_id = "restore_member",
     tag = "Members and services",
-    params(
-        ("team_id" = String, Path, description = "The team."),
-        ("user_id" = String, Path, description = "The person."),
-    ),
+    params(MemberPath),
     request_body = Option<ReasonBody>,
     responses(
-        (status = 200, description = "The person is restored.", body = Done),
-        (status = 409, description = "The person was not removed."),
+        (status = 200, description = "It is restored.", body = Done),
+        (status = 409, description = "It was not removed."),
     ),
 )]
 pub(crate) async fn restore_member(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
-    Path(path): Path<(String, String)>,
+    Path(path): Path<MemberPath>,
     OptionalJson(why): OptionalJson<ReasonBody>,
 ) -> Result<Json<Done>, Refusal> {
-    let target = member(&caller, path, user)?;
-    state.restore(&caller, target, &why).await
-}
-
-/// Shows what will stop working when a service is removed
-#[utoipa::path(
-    get,
-    path = "/v1/teams/{team_id}/services/{service_id}/keys",
-    operation_id = "preview_service",
-    tag = "Members and services",
-    params(
-        ("team_id" = String, Path, description = "The team."),
-        ("service_id" = String, Path, description = "The service."),
-    ),
-    responses((status = 200, description = "The service's keys in the whole team.", body = Preview)),
-)]
-pub(crate) async fn preview_service(
-    State(state): State<Arc<AppState>>,
-    caller: CallerContext,
-    Path(path): Path<(String, String)>,
-) -> Result<Json<Preview>, Refusal> {
-    preview(&state, &caller, path, service).await
-}
-
-/// Removes a service from the team
-///
-/// When the answer arrives, all of the service's keys in the team are revoked, and none can be
-/// created for the service until `restore`. Others are unaffected.
-#[utoipa::path(
-    post,
-    path = "/v1/teams/{team_id}/services/{service_id}/remove",
-    operation_id = "remove_service",
-    tag = "Members and services",
-    params(
-        ("team_id" = String, Path, description = "The team."),
-        ("service_id" = String, Path, description = "The service."),
-    ),
-    request_body = Option<ReasonBody>,
-    responses((status = 200, description = "The service is removed.", body = Done)),
-)]
-pub(crate) async fn remove_service(
-    State(state): State<Arc<AppState>>,
-    caller: CallerContext,
-    Path(path): Path<(String, String)>,
-    OptionalJson(why): OptionalJson<ReasonBody>,
-) -> Result<Json<Done>, Refusal> {
-    let target = member(&caller, path, service)?;
-    state.remove(&caller, target, &why).await
-}
-
-/// Restores a service to the team
-///
-/// Keys can be created for the service again. Those that were revoked stay revoked.
-#[utoipa::path(
-    post,
-    path = "/v1/teams/{team_id}/services/{service_id}/restore",
-    operation_id = "restore_service",
-    tag = "Members and services",
-    params(
-        ("team_id" = String, Path, description = "The team."),
-        ("service_id" = String, Path, description = "The service."),
-    ),
-    request_body = Option<ReasonBody>,
-    responses(
-        (status = 200, description = "The service is restored.", body = Done),
-        (status = 409, description = "The service was not removed."),
-    ),
-)]
-pub(crate) async fn restore_service(
-    State(state): State<Arc<AppState>>,
-    caller: CallerContext,
-    Path(path): Path<(String, String)>,
-    OptionalJson(why): OptionalJson<ReasonBody>,
-) -> Result<Json<Done>, Refusal> {
-    let target = member(&caller, path, service)?;
-    state.restore(&caller, target, &why).await
+    let (team, owner) = path.parse(&caller, Call::RemoveMember)?;
+    state
+        .restore(&caller, Target::Owner(team, owner), &why)
+        .await
 }
 
 /// Removes a team
@@ -317,17 +253,4 @@ impl RevokeAll {
             }
         })
     }
-}
-
-async fn preview(
-    state: &AppState,
-    caller: &CallerContext,
-    (team, name): (String, String),
-    owner: OwnerOf,
-) -> Result<Json<Preview>, Refusal> {
-    let team = caller.require_team(Call::PreviewMember, &team)?;
-    let owner = owner(&name)?;
-    Preview::read(state, team, owner, caller.now())
-        .await
-        .map(Json)
 }

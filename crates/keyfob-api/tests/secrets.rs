@@ -105,7 +105,7 @@ fn calls(keys: &str, credential: &str) -> Vec<(&'static str, String, Value)> {
         ),
         ("POST", "/v1/leaks".to_owned(), json!([credential])),
         ("DELETE", one, Value::Null),
-        // Whatever the trail remembers of all this.
+        // What the audit trail says about it.
         ("GET", "/v1/audit".to_owned(), Value::Null),
     ]
 }

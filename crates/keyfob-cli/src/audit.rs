@@ -6,11 +6,11 @@ mod verify;
 
 use clap::Subcommand;
 
-use crate::{desk::Desk, failure::Failure};
+use crate::{command_context::CommandContext, failure::Failure};
 
 pub(crate) use verify::VerifyFile;
 
-/// The trail of every change.
+/// List, verify and export the audit trail.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
     List(list::List),
@@ -19,7 +19,7 @@ pub(crate) enum Audit {
 }
 
 impl Audit {
-    /// The check of an exported file, which needs no store.
+    /// The verification of an exported file, which needs no store.
     pub(crate) fn file(&self) -> Option<VerifyFile<'_>> {
         match self {
             Self::Verify(command) => command.of_file(),
@@ -27,11 +27,11 @@ impl Audit {
         }
     }
 
-    pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         match self {
-            Self::List(command) => command.run(desk).await,
-            Self::Verify(command) => command.run(desk).await,
-            Self::Export(command) => command.run(desk).await,
+            Self::List(command) => command.run(cx).await,
+            Self::Verify(command) => command.run(cx).await,
+            Self::Export(command) => command.run(cx).await,
         }
     }
 }

@@ -5,12 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use serde::Serialize;
 
-use crate::{desk::Desk, failure::Failure};
+use crate::{command_context::CommandContext, failure::Failure};
 
-/// Copy the store into a new file, while others go on working with it
+/// Copy the store to a new file, while other processes use it
 #[derive(Args, Debug)]
 pub(crate) struct Backup {
-    /// The file, which must not exist
+    /// The new file; it must not exist
     to: PathBuf,
 }
 
@@ -20,13 +20,11 @@ struct Made {
 }
 
 impl Backup {
-    pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        desk.keyring.store().backup(&self.to).await?;
+    pub(crate) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        cx.store.backup(&self.to).await?;
         let backup = self.to.display().to_string();
         let text = backup.clone();
-        desk.terminal.say(
-            &Made { backup },
-            format_args!("the store is copied to {text}"),
-        )
+        cx.terminal
+            .say(&Made { backup }, format_args!("copied the store to {text}"))
     }
 }

@@ -7,14 +7,13 @@ use serde::Serialize;
 use crate::{
     failure::Failure,
     settings::{Listed, Settings},
-    terminal::{Sheet, Terminal, Tone},
+    terminal::{TableView, Terminal, Tone},
 };
 
-/// What is set, and where.
+/// Show the settings.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum Config {
-    /// Show every setting, its value, and whether it comes from a flag, the environment, the file
-    /// or the defaults
+    /// Show every setting, its value and its source: flag, environment, file or default
     Show,
 }
 
@@ -47,9 +46,9 @@ impl Config {
                 .collect(),
         };
         terminal.answer(&shown, |shown| {
-            let mut sheet = Sheet::new(["SETTING", "VALUE", "FROM"], "");
+            let mut table = TableView::new(["SETTING", "VALUE", "FROM"], "");
             for listed in &shown.settings {
-                sheet.row([
+                table.row([
                     (listed.name.to_owned(), Tone::Plain),
                     (listed.value.clone(), Tone::Plain),
                     (listed.origin.to_string(), Tone::Dim),
@@ -57,13 +56,13 @@ impl Config {
             }
             for pepper in &shown.peppers {
                 let current = if pepper.current { "current" } else { "old" };
-                sheet.row([
+                table.row([
                     (format!("pepper {}", pepper.number), Tone::Plain),
                     (current.to_owned(), Tone::Plain),
                     (pepper.from.clone(), Tone::Dim),
                 ]);
             }
-            sheet
+            table
         })
     }
 }

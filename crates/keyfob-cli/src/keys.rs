@@ -16,9 +16,9 @@ use clap::Subcommand;
 
 pub(crate) use view::{KeyView, ScopesView, read_all, views};
 
-use crate::{desk::Desk, failure::Failure, store::Absent};
+use crate::{command_context::CommandContext, failure::Failure, store::Absent};
 
-/// Keys of people and services.
+/// Manage the keys of people and services.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keys {
     Create(create::Create),
@@ -26,11 +26,11 @@ pub(crate) enum Keys {
     Show(show::Show),
     Update(update::Update),
     Rotate(rotate::Rotate),
-    /// Switch keys off, until they are enabled
+    /// Disable keys until they are enabled again
     Disable(switch::Switch),
-    /// Switch keys on again
+    /// Enable disabled keys
     Enable(switch::Switch),
-    /// End keys, for ever
+    /// Revoke keys permanently
     Revoke(switch::Switch),
     RevokeAll(revoke_all::RevokeAll),
     Delete(delete::Delete),
@@ -45,24 +45,24 @@ impl Keys {
         }
     }
 
-    /// Whether a new credential is the answer.
+    /// Whether the output is a new credential.
     pub(crate) fn shows_a_secret(&self) -> bool {
         matches!(self, Self::Create(_) | Self::Rotate(_))
     }
 
-    pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         match self {
-            Self::Create(command) => command.run(desk).await,
-            Self::List(command) => command.run(desk).await,
-            Self::Show(command) => command.run(desk).await,
-            Self::Update(command) => command.run(desk).await,
-            Self::Rotate(command) => command.run(desk).await,
-            Self::Disable(command) => command.run(desk, switch::To::Disabled).await,
-            Self::Enable(command) => command.run(desk, switch::To::Enabled).await,
-            Self::Revoke(command) => command.run(desk, switch::To::Revoked).await,
-            Self::RevokeAll(command) => command.run(desk).await,
-            Self::Delete(command) => command.run(desk).await,
-            Self::Purge(command) => command.run(desk).await,
+            Self::Create(command) => command.run(cx).await,
+            Self::List(command) => command.run(cx).await,
+            Self::Show(command) => command.run(cx).await,
+            Self::Update(command) => command.run(cx).await,
+            Self::Rotate(command) => command.run(cx).await,
+            Self::Disable(command) => command.run(cx, switch::To::Disabled).await,
+            Self::Enable(command) => command.run(cx, switch::To::Enabled).await,
+            Self::Revoke(command) => command.run(cx, switch::To::Revoked).await,
+            Self::RevokeAll(command) => command.run(cx).await,
+            Self::Delete(command) => command.run(cx).await,
+            Self::Purge(command) => command.run(cx).await,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `keyfob legacy …`: the old shared credentials, and their end.
+//! `keyfob legacy …`
 
 mod import;
 mod policy;
@@ -7,9 +7,9 @@ mod revoke;
 
 use clap::Subcommand;
 
-use crate::{desk::Desk, failure::Failure, store::Absent};
+use crate::{command_context::CommandContext, failure::Failure, store::Absent};
 
-/// The old shared credentials: import them, see who still uses them, and end them.
+/// Import legacy shared credentials, report their use, and end their acceptance.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Legacy {
     Import(import::Import),
@@ -29,15 +29,15 @@ impl Legacy {
         }
     }
 
-    pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         match self {
-            Self::Import(command) => command.run(desk).await,
-            Self::Report(command) => command.run(desk).await,
-            Self::Sunset(command) => command.run(desk).await,
-            Self::Brownout(command) => command.run(desk).await,
-            Self::CutOff(command) => command.run(desk).await,
-            Self::Restore(command) => command.run(desk).await,
-            Self::Revoke(command) => command.run(desk).await,
+            Self::Import(command) => command.run(cx).await,
+            Self::Report(command) => command.run(cx).await,
+            Self::Sunset(command) => command.run(cx).await,
+            Self::Brownout(command) => command.run(cx).await,
+            Self::CutOff(command) => command.run(cx).await,
+            Self::Restore(command) => command.run(cx).await,
+            Self::Revoke(command) => command.run(cx).await,
         }
     }
 }

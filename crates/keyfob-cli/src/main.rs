@@ -1,10 +1,11 @@
 //! The program `keyfob`: a control plane in one process, and the command line for its keys.
 //!
 //! - `cli.rs`: every command
-//! - `settings.rs`: what is set by flags, environment and file; `store.rs`: the store that is meant
-//! - `desk.rs`: what a command works with; `terminal.rs`: what it writes; `failure.rs`: how it fails
-//! - `keys/`, `targets.rs`, `namespaces.rs`, `policy.rs`, `legacy/`, `audit/`: managing
-//! - `verify.rs`, `scan/`, `bench.rs`: asking
+//! - `settings.rs`: flags, environment, configuration file; `store.rs`: the store they name
+//! - `command_context.rs`: what a command works with; `terminal.rs`: its output; `failure.rs`: its
+//!   errors
+//! - `keys/`, `targets.rs`, `namespaces.rs`, `policy.rs`, `legacy/`, `audit/`: commands that manage
+//! - `verify.rs`, `scan/`, `bench.rs`: commands that verify
 //! - `serve/`: the server
 
 #![forbid(unsafe_code)]
@@ -13,9 +14,9 @@ mod audit;
 mod backup;
 mod bench;
 mod cli;
+mod command_context;
 mod completions;
 mod config;
-mod desk;
 mod exit;
 mod failure;
 mod keys;
@@ -33,7 +34,6 @@ mod store;
 mod targets;
 mod terminal;
 mod verify;
-mod verifying;
 
 use std::process::ExitCode;
 

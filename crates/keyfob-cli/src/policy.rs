@@ -1,65 +1,63 @@
 //! `keyfob policy …`
 
 use clap::{Args, Subcommand};
-use keyfob::{
-    Tenant, Ttl,
-    manage::Policy,
-    name::{NamespaceId, Reason, TeamId},
-};
+use keyfob::{Tenant, Ttl, manage::Policy, name::Reason};
 use serde::Serialize;
 
-use crate::{desk::Desk, failure::Failure, moment, store::Absent, terminal::Sheet};
+use crate::{
+    command_context::CommandContext, failure::Failure, moment, store::Absent, terminal::TableView,
+};
 
-/// What keys are allowed: in the namespace, or everywhere.
+/// Manage the policy for keys: of the namespace, or the default.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
     /// Show the policy of the namespace, or the default
     Show(Where),
     Set(Box<Set>),
-    /// Take the policy of the namespace back, so that the default is in force
+    /// Remove the policy of the namespace, so that the default applies
     Clear(Clear),
 }
 
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Where {
-    /// The default for all namespaces that have no policy of their own
+    /// The default policy, for namespaces without one
     #[arg(long)]
     default: bool,
 }
 
-/// Set a policy; what is left out stays as it is in force now
+/// Set a policy; options that are not given keep their value
 ///
-/// A lowered longest life also ends keys that exist, at once.
+/// A lower maximum TTL also expires existing keys.
 #[derive(Args, Debug)]
 pub(crate) struct Set {
     #[command(flatten)]
     place: Where,
 
-    /// The shortest life of a key, an hour at least
+    /// The minimum TTL of a key, at least one hour
     #[arg(long, value_name = "TIME", value_parser = moment::parse_ttl)]
     min_ttl: Option<Ttl>,
 
-    /// The longest life of a key, or `none`
+    /// The maximum TTL of a key, or `none`
     #[arg(long, value_name = "TIME", value_parser = parse_max_ttl)]
     max_ttl: Option<Limit<Ttl>>,
 
-    /// Whether a key must have an end
+    /// Whether a key must have an expiry
     #[arg(long, value_name = "BOOL")]
     expiry_required: Option<bool>,
 
-    /// How many keys one owner may have in one namespace, or `none`
+    /// The maximum number of keys of one owner in one namespace, or `none`
     #[arg(long, value_name = "NUMBER", value_parser = parse_keys_per_owner)]
     keys_per_owner: Option<Limit<u32>>,
 
-    /// Whether a name is unique among the keys of a namespace
+    /// Whether the names of keys are unique in a namespace
     #[arg(long, value_name = "BOOL")]
     unique_names: Option<bool>,
 
-    /// For how long an old secret may still work after a rotation
+    /// The maximum grace period of a rotation
     #[arg(long, value_name = "TIME", value_parser = moment::parse_span)]
     max_grace: Option<std::time::Duration>,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }
@@ -69,12 +67,12 @@ pub(crate) struct Clear {
     #[command(flatten)]
     place: Where,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }
 
-/// A bound, or none.
+/// A limit, or none.
 #[derive(Clone, Copy, Debug)]
 struct Limit<T>(Option<T>);
 
@@ -98,33 +96,33 @@ impl PolicyCommand {
         }
     }
 
-    pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         match self {
-            Self::Show(place) => show(desk, place.tenant(desk)?.as_ref()).await,
-            Self::Set(set) => set.run(desk).await,
+            Self::Show(place) => show(cx, place.tenant(cx)?.as_ref()).await,
+            Self::Set(set) => set.run(cx).await,
             Self::Clear(clear) => {
-                let tenant = clear.place.tenant(desk)?;
-                let context = desk.context(clear.reason.as_ref());
-                desk.keyring
+                let tenant = clear.place.tenant(cx)?;
+                let context = cx.context(clear.reason.as_ref());
+                cx.keyring
                     .set_policy(&context, tenant.as_ref(), None)
                     .await?;
-                show(desk, tenant.as_ref()).await
+                show(cx, tenant.as_ref()).await
             }
         }
     }
 }
 
 impl Where {
-    /// The namespace that is meant; none for the default.
-    fn tenant(self, desk: &Desk) -> Result<Option<Tenant>, Failure> {
-        (!self.default).then(|| desk.tenant()).transpose()
+    /// The namespace; none for the default.
+    fn tenant(self, cx: &CommandContext) -> Result<Option<Tenant>, Failure> {
+        (!self.default).then(|| cx.tenant()).transpose()
     }
 }
 
 impl Set {
-    async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let tenant = self.place.tenant(desk)?;
-        let old = in_force(desk, tenant.as_ref()).await?;
+    async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let tenant = self.place.tenant(cx)?;
+        let old = cx.keyring.policy(tenant.as_ref()).await?;
         let policy = Policy {
             min_ttl: self.min_ttl.unwrap_or(old.min_ttl),
             max_ttl: self.max_ttl.map_or(old.max_ttl, |limit| limit.0),
@@ -133,25 +131,21 @@ impl Set {
                 .keys_per_owner
                 .map_or(old.keys_per_owner, |limit| limit.0),
             unique_names: self.unique_names.unwrap_or(old.unique_names),
-            max_grace_seconds: self
-                .max_grace
-                .map_or(old.max_grace_seconds, |grace| grace.as_secs()),
+            max_grace: self.max_grace.unwrap_or(old.max_grace),
         };
         if policy.max_ttl.is_some_and(|max| max < policy.min_ttl) {
-            return Err(Failure::usage(
-                "max-ttl: shorter than the shortest life, so that no key could be made",
-            ));
+            return Err(Failure::usage("max-ttl: must be at least min-ttl"));
         }
-        let context = desk.context(self.reason.as_ref());
-        desk.keyring
+        let context = cx.context(self.reason.as_ref());
+        cx.keyring
             .set_policy(&context, tenant.as_ref(), Some(policy))
             .await?;
-        show(desk, tenant.as_ref()).await
+        show(cx, tenant.as_ref()).await
     }
 }
 
-async fn show(desk: &Desk, tenant: Option<&Tenant>) -> Result<(), Failure> {
-    let policy = in_force(desk, tenant).await?;
+async fn show(cx: &CommandContext, tenant: Option<&Tenant>) -> Result<(), Failure> {
+    let policy = cx.keyring.policy(tenant).await?;
     let view = PolicyView {
         namespace: tenant.map(|tenant| tenant.namespace.to_string()),
         min_ttl: policy.min_ttl.to_string(),
@@ -159,48 +153,31 @@ async fn show(desk: &Desk, tenant: Option<&Tenant>) -> Result<(), Failure> {
         expiry_required: policy.expiry_required,
         keys_per_owner: policy.keys_per_owner,
         unique_names: policy.unique_names,
-        max_grace: humantime::format_duration(std::time::Duration::from_secs(
-            policy.max_grace_seconds,
-        ))
-        .to_string(),
+        max_grace: humantime::format_duration(policy.max_grace).to_string(),
     };
-    desk.terminal.answer(&view, |view| {
+    cx.terminal.answer(&view, |view| {
         let yes_or_no = |yes| if yes { "yes" } else { "no" };
         let none = || "none".to_owned();
-        let mut sheet = Sheet::pairs();
-        sheet
+        let mut table = TableView::pairs();
+        table
             .pair(
                 "policy of",
                 view.namespace
                     .as_deref()
-                    .unwrap_or("all namespaces without their own"),
+                    .unwrap_or("namespaces without their own"),
             )
-            .pair("shortest life", &view.min_ttl)
-            .pair("longest life", view.max_ttl.clone().unwrap_or_else(none))
-            .pair("an end is required", yes_or_no(view.expiry_required))
+            .pair("minimum TTL", &view.min_ttl)
+            .pair("maximum TTL", view.max_ttl.clone().unwrap_or_else(none))
+            .pair("expiry required", yes_or_no(view.expiry_required))
             .pair(
                 "keys per owner",
                 view.keys_per_owner
                     .map_or_else(none, |most| most.to_string()),
             )
-            .pair("names are unique", yes_or_no(view.unique_names))
-            .pair("longest grace", &view.max_grace);
-        sheet
+            .pair("unique names", yes_or_no(view.unique_names))
+            .pair("maximum grace", &view.max_grace);
+        table
     })
-}
-
-async fn in_force(desk: &Desk, tenant: Option<&Tenant>) -> Result<Policy, Failure> {
-    let asked = match tenant {
-        Some(tenant) => tenant.clone(),
-        None => nobodys()?,
-    };
-    Ok(desk.keyring.policy(&asked).await?)
-}
-
-/// A namespace that has no policy of its own, so that a store tells the default.
-pub(crate) fn nobodys() -> Result<Tenant, keyfob::name::NameError> {
-    let nobody = "keyfob: nobody's";
-    Ok(Tenant::new(TeamId::new(nobody)?, NamespaceId::new(nobody)?))
 }
 
 fn parse_max_ttl(text: &str) -> Result<Limit<Ttl>, moment::ExpiryError> {

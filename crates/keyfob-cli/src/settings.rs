@@ -1,4 +1,5 @@
-//! What is set, and where: flags before the environment, before the file, before the defaults.
+//! The settings. A flag takes precedence over the environment, the environment over the file, the
+//! file over the default.
 
 mod environment;
 mod file;
@@ -12,6 +13,7 @@ use clap::ArgMatches;
 use keyfob::{
     Actor, Owner,
     key::{KeyFormat, Peppers},
+    manage::OwnerError,
     name::{NamespaceId, TeamId},
 };
 use serde::Serialize;
@@ -21,11 +23,12 @@ use crate::{failure::Failure, moment, owner, redact::redact, store::StoreUrl};
 use file::File;
 pub(crate) use flags::{Flags, ServeFlags};
 
-/// Everything that is set, each with where it comes from.
+/// All settings, each with its source.
 #[derive(Debug)]
 pub(crate) struct Settings {
     pub(crate) store: Set<StoreUrl>,
-    pub(crate) prefix: Set<KeyFormat>,
+    /// The prefix that the store must have; none for any.
+    pub(crate) prefix: Set<Option<KeyFormat>>,
     pub(crate) team: Set<Option<TeamId>>,
     pub(crate) namespace: Set<Option<NamespaceId>>,
     pub(crate) actor: Set<Actor>,
@@ -33,19 +36,19 @@ pub(crate) struct Settings {
     pub(crate) color: Set<Color>,
     pub(crate) serve: ServeSettings,
     pub(crate) peppers: Peppers,
-    /// Which peppers there are, and where each comes from.
+    /// The numbers of the peppers, and the source of each.
     pub(crate) pepper_sources: Vec<(u8, String)>,
-    /// What is set in a way that somebody should look at.
+    /// Warnings about the settings.
     pub(crate) warnings: Vec<String>,
 }
 
-/// What `keyfob serve` asks for.
+/// The settings of `keyfob serve`.
 #[derive(Debug)]
 pub(crate) struct ServeSettings {
     pub(crate) listen: Set<SocketAddr>,
-    /// How many connections there are at once.
+    /// The maximum number of open connections.
     pub(crate) connections: Set<NonZeroU32>,
-    /// How long a connection may take to ask, or to ask again.
+    /// The time limit for the head of a request, the first or the next.
     pub(crate) header_timeout: Set<Duration>,
     pub(crate) namespace_header: Set<axum::http::HeaderName>,
     pub(crate) follow_every: Set<Duration>,
@@ -55,18 +58,18 @@ pub(crate) struct ServeSettings {
     pub(crate) log_form: Set<LogForm>,
     pub(crate) operators: Set<TeamId>,
     pub(crate) operator: Set<Owner>,
-    /// Where the first operator's credential goes; none for the standard output.
+    /// The file for the first operator's credential; none for the standard output.
     pub(crate) operator_file: Set<Option<PathBuf>>,
 }
 
-/// A value, and where it was set.
+/// A value and its source.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Set<T> {
     pub(crate) value: T,
     pub(crate) origin: Origin,
 }
 
-/// Where a value was set, from the strongest to the weakest.
+/// The source of a value, in order of precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(crate) enum Origin {
@@ -87,7 +90,7 @@ impl fmt::Display for Origin {
     }
 }
 
-/// The form of an answer.
+/// The output format.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Form {
     /// For people.
@@ -98,7 +101,7 @@ pub(crate) enum Form {
     Env,
 }
 
-/// Whether there are colours.
+/// Whether the output has colours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum Color {
     /// On a terminal, unless `NO_COLOR` is set.
@@ -118,7 +121,7 @@ impl Color {
     }
 }
 
-/// The form of the server's log.
+/// The format of the server's log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
 pub(crate) enum LogForm {
     Text,
@@ -126,12 +129,12 @@ pub(crate) enum LogForm {
 }
 
 impl Settings {
-    /// Puts together what the command line, the environment and the file say.
+    /// Resolves the settings from the command line, the environment and the file.
     pub(crate) fn resolve(flags: &Flags, matches: &ArgMatches) -> Result<Self, Failure> {
         let file = File::find(flags.config.as_deref())?;
         let serve_flags = matches.subcommand_matches("serve");
         let of = |name: &'static str| Source { name, matches };
-        // What only `serve` takes is the environment's and the file's for all others.
+        // Other commands have no flags for the settings of `serve`.
         let served = |name: &'static str| Source {
             name,
             matches: serve_flags.unwrap_or(matches),
@@ -141,7 +144,7 @@ impl Settings {
         let (peppers, pepper_sources, mut warnings) = peppers::load(file.peppers)?;
         let settings = Self {
             store: of("store").choose(file.store, "sqlite:keyfob.db", StoreUrl::parse)?,
-            prefix: of("prefix").choose(file.prefix, "dof", KeyFormat::new)?,
+            prefix: of("prefix").choose_if(file.prefix, KeyFormat::new)?,
             team: of("team").choose_if(file.team, TeamId::new)?,
             namespace: of("namespace").choose_if(file.namespace, NamespaceId::new)?,
             actor: of("as").choose(file.acting_as, "system", parse_actor)?,
@@ -150,13 +153,13 @@ impl Settings {
             serve: ServeSettings {
                 listen: served("listen").with(&names, serve.listen, "127.0.0.1:8080", |text| {
                     text.parse()
-                        .map_err(|_| NotAn("address and port, as in 127.0.0.1:8080"))
+                        .map_err(|_| MustBe("an address and port, as in 127.0.0.1:8080"))
                 })?,
                 connections: served("connections").with(
                     &names,
                     serve.connections.map(|most| most.to_string()),
                     "512",
-                    |text| text.parse().map_err(|_| NotAn("number from 1 on")),
+                    |text| text.parse().map_err(|_| MustBe("a number from 1 on")),
                 )?,
                 header_timeout: served("header_timeout").with(
                     &names,
@@ -168,7 +171,7 @@ impl Settings {
                     &names,
                     serve.namespace_header,
                     "X-Keyfob-Namespace",
-                    |text| text.parse().map_err(|_| NotAn("header name")),
+                    |text| text.parse().map_err(|_| MustBe("a header name")),
                 )?,
                 follow_every: served("follow_every").with(
                     &names,
@@ -214,12 +217,16 @@ impl Settings {
             warnings: Vec::new(),
         };
         if settings.store.origin == Origin::Flag && settings.store.value.has_password() {
-            return Err(Failure::usage("--store: a password on the command line can be read by every process of this machine")
-                .hint("put the URL into KEYFOB_STORE or into the configuration file, and change the password"));
+            return Err(Failure::usage(
+                "--store: other processes can read a password on the command line",
+            )
+            .hint(
+                "put the URL in KEYFOB_STORE or in the configuration file, and change the password",
+            ));
         }
         if settings.serve.stale_after.value < settings.serve.follow_every.value {
             return Err(Failure::usage(
-                "stale_after: shorter than follow_every, so that nothing would ever be fresh",
+                "stale_after: must not be shorter than follow_every",
             ));
         }
         warnings.extend(names.unknown());
@@ -229,8 +236,8 @@ impl Settings {
         })
     }
 
-    /// Every setting with its value and where it comes from, for people to look at. Passwords are
-    /// blotted out, and of peppers there are only the numbers.
+    /// Every setting with its value and source. Passwords are redacted, and of peppers only the numbers
+    /// are shown.
     pub(crate) fn listed(&self) -> Vec<Listed> {
         fn text<T: ToString>(value: Option<&T>) -> String {
             value.map_or_else(String::new, ToString::to_string)
@@ -246,7 +253,7 @@ impl Settings {
         list("store", self.store.value.to_string(), self.store.origin);
         list(
             "prefix",
-            self.prefix.value.prefix().to_owned(),
+            text(self.prefix.value.as_ref().map(KeyFormat::prefix).as_ref()),
             self.prefix.origin,
         );
         list("team", text(self.team.value.as_ref()), self.team.origin);
@@ -258,7 +265,7 @@ impl Settings {
         let actor = self.actor.value.owner.as_ref();
         list(
             "as",
-            actor.map_or_else(|| "system".to_owned(), owner::text),
+            actor.map_or_else(|| "system".to_owned(), ToString::to_string),
             self.actor.origin,
         );
         list("output", name_of(&self.output.value), self.output.origin);
@@ -304,7 +311,7 @@ impl Settings {
         );
         list(
             "serve.operator",
-            owner::text(&serve.operator.value),
+            serve.operator.value.to_string(),
             serve.operator.origin,
         );
         let file = serve.operator_file.value.as_ref();
@@ -317,7 +324,7 @@ impl Settings {
     }
 }
 
-/// A setting as it is shown.
+/// A setting in the output.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Listed {
     pub(crate) name: &'static str,
@@ -325,14 +332,14 @@ pub(crate) struct Listed {
     pub(crate) origin: Origin,
 }
 
-/// Where one setting can come from.
+/// The possible sources of a setting.
 struct Source<'a> {
     name: &'static str,
     matches: &'a ArgMatches,
 }
 
 impl Source<'_> {
-    /// The strongest of flag, environment, file and default, read by `parse`.
+    /// The value by precedence, parsed by `parse`.
     fn choose<T, E: fmt::Display>(
         &self,
         file: Option<String>,
@@ -342,7 +349,7 @@ impl Source<'_> {
         self.read(self.given().or_else(|| in_file(file)), default, parse)
     }
 
-    /// The same, for what has no flag in this command.
+    /// The same, for a setting without a flag in this command.
     fn with<T, E: fmt::Display>(
         &self,
         environment: &environment::Values,
@@ -357,7 +364,7 @@ impl Source<'_> {
         self.read(given.or_else(|| in_file(file)), default, parse)
     }
 
-    /// The same, for what need not be set.
+    /// The same, for an optional setting.
     fn choose_if<T, E: fmt::Display>(
         &self,
         file: Option<String>,
@@ -372,18 +379,18 @@ impl Source<'_> {
         }
     }
 
-    /// A path that need not be set.
+    /// An optional path.
     fn with_path(
         &self,
         environment: &environment::Values,
         file: Option<String>,
     ) -> Result<Set<Option<PathBuf>>, Failure> {
         self.with(environment, file, "", |text| {
-            Ok::<_, NotAn>((!text.is_empty()).then(|| PathBuf::from(text)))
+            Ok::<_, MustBe>((!text.is_empty()).then(|| PathBuf::from(text)))
         })
     }
 
-    /// What the command line or the environment says, as `clap` found it.
+    /// The value on the command line or in the environment, as found by `clap`.
     fn given(&self) -> Option<(String, Origin)> {
         let text: &String = self.matches.try_get_one(self.name).ok()??;
         let origin = match self.matches.value_source(self.name)? {
@@ -402,7 +409,7 @@ impl Source<'_> {
         let (text, origin) = given.unwrap_or_else(|| (default.to_owned(), Origin::Default));
         let value = parse(&text).map_err(|error| {
             let error = error.to_string();
-            // Names say themselves which they are.
+            // Errors about names contain the field.
             let error = error.strip_prefix(self.name).unwrap_or(&error);
             let error = error.trim_start_matches([':', ' ']);
             Failure::usage(format!("{}: {error} (from the {origin})", self.name))
@@ -415,7 +422,7 @@ fn in_file(text: Option<String>) -> Option<(String, Origin)> {
     text.map(|text| (text, Origin::File))
 }
 
-fn parse_actor(text: &str) -> Result<Actor, keyfob::name::NameError> {
+fn parse_actor(text: &str) -> Result<Actor, OwnerError> {
     if text == "system" {
         return Ok(Actor::system());
     }
@@ -437,27 +444,27 @@ fn name_of<T: clap::ValueEnum>(value: &T) -> String {
     value.map_or_else(String::new, |value| value.get_name().to_owned())
 }
 
-fn parse_interval(text: &str) -> Result<Duration, NotAn> {
-    let span = moment::parse_span(text).map_err(|_| NotAn("length of time, as in 500ms or 10s"))?;
+fn parse_interval(text: &str) -> Result<Duration, MustBe> {
+    let span = moment::parse_span(text).map_err(|_| MustBe("a duration, as in 500ms or 10s"))?;
     if span < Duration::from_millis(10) || span > Duration::from_hours(24) {
-        return Err(NotAn("length of time from 10ms to 1day"));
+        return Err(MustBe("a duration from 10ms to 1day"));
     }
     Ok(span)
 }
 
-fn parse_filter(text: &str) -> Result<String, NotAn> {
+fn parse_filter(text: &str) -> Result<String, MustBe> {
     match text.parse::<tracing_subscriber::EnvFilter>() {
         Ok(_) => Ok(text.to_owned()),
-        Err(_) => Err(NotAn("filter, as in info or keyfob=debug")),
+        Err(_) => Err(MustBe("a filter, as in info or keyfob=debug")),
     }
 }
 
-/// A text is not what the setting takes.
+/// A text is not a value of the setting.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("not a usable {0}")]
-struct NotAn(&'static str);
+#[error("must be {0}")]
+struct MustBe(&'static str);
 
-/// A text is none of the words that the setting takes.
+/// A text is not one of the setting's words.
 #[derive(Clone, Debug, thiserror::Error)]
-#[error("takes one of {}", .0.join(", "))]
+#[error("must be one of {}", .0.join(", "))]
 struct OneOf(Vec<String>);

@@ -2,20 +2,9 @@
 
 mod url;
 
-use std::{path::Path, time::Duration};
+use std::{path::Path, sync::Arc};
 
-use keyfob::{
-    KeyId, KeyStore, MemoryStore, Tenant,
-    audit::AuditEvent,
-    gateway::Usage,
-    key::CredentialId,
-    legacy::{LegacyPolicy, LegacyRecord},
-    manage::Policy,
-    store::{
-        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
-        NamespaceRecord, Page, Revision, StoreError,
-    },
-};
+use keyfob::{KeyStore, Keyring, MemoryStore, key::KeyFormat, manage::KeyringBuilder};
 use keyfob_postgres::PostgresStore;
 use keyfob_sqlite::SqliteStore;
 
@@ -26,21 +15,19 @@ use crate::{
 
 pub(crate) use url::StoreUrl;
 
-/// A store of one of the kinds that there are.
-#[derive(Clone, Debug)]
-pub(crate) enum Store {
-    /// In this process, and gone with it.
-    Memory(std::sync::Arc<MemoryStore>),
-    Sqlite(SqliteStore),
-    Postgres(PostgresStore),
+/// An open store.
+#[derive(Clone)]
+pub(crate) struct Store {
+    keys: Arc<dyn KeyStore>,
+    /// The same store, if it is one that the program can copy.
+    sqlite: Option<SqliteStore>,
 }
 
-/// What to do if there is no store yet.
+/// What to do if the store does not exist.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Absent {
-    /// Make one.
     Create,
-    /// Refuse: a path that is mistyped must not look like an empty store.
+    /// A mistyped path must not look like an empty store.
     Refuse,
 }
 
@@ -48,10 +35,10 @@ impl Store {
     /// Opens the store at a URL.
     pub(crate) async fn open(url: &StoreUrl, absent: Absent) -> Result<Self, Failure> {
         match url {
-            StoreUrl::Memory => Ok(Self::Memory(std::sync::Arc::default())),
+            StoreUrl::Memory => Ok(Self::of(MemoryStore::new())),
             StoreUrl::Postgres(text) => {
                 let connected = PostgresStore::connect(text).await;
-                connected.map(Self::Postgres).map_err(|error| {
+                connected.map(Self::of).map_err(|error| {
                     let exit = match error {
                         keyfob_postgres::ConnectError::Url => Exit::Usage,
                         _ => Exit::Store,
@@ -62,123 +49,62 @@ impl Store {
             }
             StoreUrl::Sqlite(path) => {
                 let options = SqliteStore::options().with_create(absent == Absent::Create);
-                options.open(path).map(Self::Sqlite).map_err(|error| {
-                    let failure = unavailable(path, &error);
+                let sqlite = options.open(path).map_err(|error| {
+                    let text = format!("{}: {}", path.display(), with_sources(&error));
+                    let failure = Failure::new(Exit::Store, text);
                     match error {
                         keyfob_sqlite::OpenError::Missing => failure.hint(
-                            "`--store sqlite:PATH` names another; `keyfob serve` and `keyfob keys create` make one",
+                            "use `--store sqlite:PATH` for another file; `keyfob serve` and `keyfob keys create` create it",
                         ),
                         _ => failure,
                     }
+                })?;
+                Ok(Self {
+                    sqlite: Some(sqlite.clone()),
+                    ..Self::of(sqlite)
                 })
             }
         }
     }
 
-    /// Waits for changes, also of other processes.
-    pub(crate) fn watch(&self) -> Watch {
-        match self {
-            Self::Memory(_) => Watch::Interval,
-            Self::Sqlite(store) => Watch::Sqlite(store.watch()),
-            Self::Postgres(store) => Watch::Postgres(store.watch()),
+    fn of(store: impl KeyStore + 'static) -> Self {
+        Self {
+            keys: Arc::new(store),
+            sqlite: None,
         }
     }
 
-    /// Copies the store into a new file, while others work on it.
-    pub(crate) async fn backup(&self, to: &Path) -> Result<(), Failure> {
-        match self {
-            Self::Sqlite(store) => store.backup(to).await.map_err(|error| {
-                let text = format!("{}: {}", to.display(), with_sources(&error));
-                Failure::new(Exit::Failed, text)
-            }),
-            Self::Memory(_) => Err(Failure::usage("a store in memory has no backup")),
-            Self::Postgres(_) => Err(Failure::usage("the database is copied by its own means")
-                .hint("as by `pg_dump`; a copy of the database is a store")),
-        }
-    }
-}
-
-fn unavailable(path: &Path, error: &dyn std::error::Error) -> Failure {
-    let text = format!("{}: {}", path.display(), with_sources(error));
-    Failure::new(Exit::Store, text)
-}
-
-/// Waits for changes of a store.
-#[derive(Debug)]
-pub(crate) enum Watch {
-    /// Nobody else can change it: there is only the interval.
-    Interval,
-    Sqlite(keyfob_sqlite::Watch),
-    Postgres(keyfob_postgres::Watch),
-}
-
-impl Watch {
-    /// Waits until something may have changed, or for this long.
-    pub(crate) async fn changed(&mut self, at_most: Duration) {
-        match self {
-            Self::Interval => tokio::time::sleep(at_most).await,
-            Self::Sqlite(watch) => watch.changed(at_most).await,
-            Self::Postgres(watch) => watch.changed(at_most).await,
-        }
-    }
-}
-
-/// Asks whichever store it is.
-macro_rules! ask {
-    ($store:expr, $inner:ident => $call:expr) => {
-        match $store {
-            Store::Memory($inner) => $call.await,
-            Store::Sqlite($inner) => $call.await,
-            Store::Postgres($inner) => $call.await,
-        }
-    };
-}
-
-impl KeyStore for Store {
-    async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
-        ask!(self, store => store.commit(commit))
-    }
-
-    async fn key(&self, tenant: &Tenant, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
-        ask!(self, store => store.key(tenant, id))
-    }
-
-    async fn keys(&self, query: &KeyQuery) -> Result<Page<KeyRecord>, StoreError> {
-        ask!(self, store => store.keys(query))
-    }
-
-    async fn legacy(&self, query: &LegacyQuery) -> Result<Page<LegacyRecord>, StoreError> {
-        ask!(self, store => store.legacy(query))
-    }
-
-    async fn namespaces(
+    /// The keyring over the store: its keys have this prefix, or the one that the store records.
+    pub(crate) async fn keyring(
         &self,
-        query: &NamespaceQuery,
-    ) -> Result<Page<NamespaceRecord>, StoreError> {
-        ask!(self, store => store.namespaces(query))
+        prefix: Option<KeyFormat>,
+    ) -> Result<KeyringBuilder, Failure> {
+        let format = match prefix {
+            Some(prefix) => prefix,
+            None => match self.keys.key_format().await? {
+                Some(recorded) => recorded,
+                None => default_format()?,
+            },
+        };
+        Ok(Keyring::builder(Arc::clone(&self.keys), format))
     }
 
-    async fn policy(&self, tenant: &Tenant) -> Result<Policy, StoreError> {
-        ask!(self, store => store.policy(tenant))
+    /// Copies the store to a new file while other processes use it.
+    pub(crate) async fn backup(&self, to: &Path) -> Result<(), Failure> {
+        let Some(sqlite) = &self.sqlite else {
+            return Err(
+                Failure::usage("only a SQLite store can be backed up by this command")
+                    .hint("copy a PostgreSQL database with `pg_dump`"),
+            );
+        };
+        sqlite.backup(to).await.map_err(|error| {
+            let text = format!("{}: {}", to.display(), with_sources(&error));
+            Failure::new(Exit::Failed, text)
+        })
     }
+}
 
-    async fn legacy_policy(&self, tenant: &Tenant) -> Result<LegacyPolicy, StoreError> {
-        ask!(self, store => store.legacy_policy(tenant))
-    }
-
-    async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
-        ask!(self, store => store.audit(query))
-    }
-
-    async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
-        ask!(self, store => store.changes(after, limit))
-    }
-
-    async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {
-        ask!(self, store => store.record_usage(batch))
-    }
-
-    async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {
-        ask!(self, store => store.usage(credentials))
-    }
+/// The format of the keys in a new store.
+pub(crate) fn default_format() -> Result<KeyFormat, Failure> {
+    KeyFormat::new("dof").map_err(|error| Failure::usage(error.to_string()))
 }

@@ -1,4 +1,6 @@
-//! `keyfob members`, `services` and `teams`: who is removed and admitted again.
+//! `keyfob members`, `services` and `teams`: removing and restoring them.
+
+use std::{error::Error, str::FromStr};
 
 use clap::{Args, Subcommand};
 use keyfob::{
@@ -10,163 +12,177 @@ use keyfob::{
 use serde::Serialize;
 
 use crate::{
-    desk::Desk,
+    command_context::CommandContext,
     failure::Failure,
     keys::{KeyView, read_all, views},
-    owner,
-    terminal::{Sheet, Tone},
+    owner::{self, OwnerFault},
+    terminal::{TableView, Tone},
 };
 
-/// People of the team.
+/// Remove and restore people of the team.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Members {
-    /// Remove a person: all their keys in the team end at once, and none can be made for them
-    Remove(Removal<UserId>),
-    /// Let keys be made for a person again; what ended stays so
-    Restore(Restoral<UserId>),
+    /// Remove a person: revoke all their keys in the team, and block new ones
+    Remove(Removal<User>),
+    /// Allow new keys for a person again; revoked keys stay revoked
+    Restore(Restoral<User>),
 }
 
-/// Services of the team.
+/// Remove and restore services of the team.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Services {
-    /// Remove a service: all its keys in the team end at once, and none can be made for it
-    Remove(Removal<ServiceId>),
-    /// Let keys be made for a service again; what ended stays so
-    Restore(Restoral<ServiceId>),
+    /// Remove a service: revoke all its keys in the team, and block new ones
+    Remove(Removal<Service>),
+    /// Allow new keys for a service again; revoked keys stay revoked
+    Restore(Restoral<Service>),
 }
 
-/// The team as a whole, as `--team` names it.
+/// Remove and restore a whole team.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Teams {
-    /// Remove a team: all keys in all its namespaces end at once, and none can be made
+    /// Remove a team: revoke all keys in all its namespaces, and block new ones
     Remove(Removal<TeamId>),
-    /// Let keys be made in a team again; what ended stays so
+    /// Allow new keys in a team again; revoked keys stay revoked
     Restore(Restoral<TeamId>),
 }
 
-/// Who is to be removed.
+/// What to remove.
 #[derive(Args, Debug)]
 pub(crate) struct Removal<T: Name> {
     /// The name
     pub(crate) name: T,
 
-    /// Show what would stop working, and change nothing
+    /// Show which credentials would stop working, and change nothing
     #[arg(long)]
     pub(crate) dry_run: bool,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     pub(crate) reason: Option<Reason>,
 }
 
-/// Who is to be admitted again.
+/// What to restore.
 #[derive(Args, Debug)]
 pub(crate) struct Restoral<T: Name> {
     /// The name
     pub(crate) name: T,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     pub(crate) reason: Option<Reason>,
 }
 
-/// A name that the command line can read.
+/// A person, `alice` or `user:alice`.
+#[derive(Clone, Debug)]
+pub(crate) struct User(UserId);
+
+/// A service, `deploy-bot` or `service:deploy-bot`.
+#[derive(Clone, Debug)]
+pub(crate) struct Service(ServiceId);
+
+impl FromStr for User {
+    type Err = OwnerFault;
+
+    fn from_str(text: &str) -> Result<Self, OwnerFault> {
+        owner::parse_user(text).map(Self)
+    }
+}
+
+impl FromStr for Service {
+    type Err = OwnerFault;
+
+    fn from_str(text: &str) -> Result<Self, OwnerFault> {
+        owner::parse_service(text).map(Self)
+    }
+}
+
+/// A name that the command line can parse.
 pub(crate) trait Name:
-    std::str::FromStr<Err = keyfob::name::NameError> + Clone + Send + Sync + 'static
+    FromStr<Err: Error + Send + Sync> + Clone + Send + Sync + 'static
 {
 }
 
-impl<T> Name for T where
-    T: std::str::FromStr<Err = keyfob::name::NameError> + Clone + Send + Sync + 'static
-{
-}
+impl<T: FromStr<Err: Error + Send + Sync> + Clone + Send + Sync + 'static> Name for T {}
 
 impl Members {
-    pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let team = desk.team()?.clone();
+    pub(crate) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let target = |user: User| -> Result<_, Failure> {
+            Ok(Target::Owner(cx.team()?.clone(), Owner::User(user.0)))
+        };
         match self {
-            Self::Remove(removal) => {
-                let target = Target::Owner(team, Owner::User(removal.name));
-                remove(desk, target, removal.dry_run, removal.reason).await
-            }
-            Self::Restore(restoral) => {
-                let context = desk.context(restoral.reason.as_ref());
-                let user = restoral.name;
-                desk.keyring.restore_member(&context, &team, &user).await?;
-                say_cut(desk, &Target::Owner(team, Owner::User(user)), "restored")
-            }
+            Self::Remove(Removal {
+                name,
+                dry_run,
+                reason,
+            }) => remove(cx, target(name)?, dry_run, reason).await,
+            Self::Restore(Restoral { name, reason }) => restore(cx, target(name)?, reason).await,
         }
     }
 }
 
 impl Services {
-    pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let team = desk.team()?.clone();
+    pub(crate) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let target = |service: Service| -> Result<_, Failure> {
+            Ok(Target::Owner(cx.team()?.clone(), Owner::Service(service.0)))
+        };
         match self {
-            Self::Remove(removal) => {
-                let target = Target::Owner(team, Owner::Service(removal.name));
-                remove(desk, target, removal.dry_run, removal.reason).await
-            }
-            Self::Restore(restoral) => {
-                let context = desk.context(restoral.reason.as_ref());
-                let service = restoral.name;
-                desk.keyring
-                    .restore_service(&context, &team, &service)
-                    .await?;
-                say_cut(
-                    desk,
-                    &Target::Owner(team, Owner::Service(service)),
-                    "restored",
-                )
-            }
+            Self::Remove(Removal {
+                name,
+                dry_run,
+                reason,
+            }) => remove(cx, target(name)?, dry_run, reason).await,
+            Self::Restore(Restoral { name, reason }) => restore(cx, target(name)?, reason).await,
         }
     }
 }
 
 impl Teams {
-    pub(crate) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(crate) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         match self {
-            Self::Remove(removal) => {
-                let target = Target::Team(removal.name);
-                remove(desk, target, removal.dry_run, removal.reason).await
-            }
-            Self::Restore(restoral) => {
-                let context = desk.context(restoral.reason.as_ref());
-                let team = restoral.name;
-                desk.keyring.restore_team(&context, &team).await?;
-                say_cut(desk, &Target::Team(team), "restored")
+            Self::Remove(Removal {
+                name,
+                dry_run,
+                reason,
+            }) => remove(cx, Target::Team(name), dry_run, reason).await,
+            Self::Restore(Restoral { name, reason }) => {
+                restore(cx, Target::Team(name), reason).await
             }
         }
     }
 }
 
-/// Removes a target, or shows what that would end.
+/// Removes a target, or shows what would stop working.
 pub(crate) async fn remove(
-    desk: &Desk,
+    cx: &CommandContext,
     target: Target,
     dry_run: bool,
     reason: Option<Reason>,
 ) -> Result<(), Failure> {
     if dry_run {
-        return Preview::of(desk, &target).await?.show(desk);
+        return Preview::of(cx, &target).await?.show(cx);
     }
-    let context = desk.context(reason.as_ref());
-    let keyring = &desk.keyring;
-    match &target {
-        Target::Team(team) => keyring.remove_team(&context, team).await?,
-        Target::Namespace(tenant) => keyring.remove_namespace(&context, tenant).await?,
-        Target::Owner(team, Owner::User(user)) => {
-            keyring.remove_member(&context, team, user).await?;
-        }
-        Target::Owner(team, Owner::Service(service)) => {
-            keyring.remove_service(&context, team, service).await?;
-        }
-    }
-    say_cut(desk, &target, "removed")
+    let context = cx.context(reason.as_ref());
+    cx.keyring.remove(&context, target.clone()).await?;
+    say_done(cx, &target, "removed")
 }
 
-/// Says what was done to a target.
-pub(crate) fn say_cut(desk: &Desk, target: &Target, done: &'static str) -> Result<(), Failure> {
+/// Restores a target.
+pub(crate) async fn restore(
+    cx: &CommandContext,
+    target: Target,
+    reason: Option<Reason>,
+) -> Result<(), Failure> {
+    let context = cx.context(reason.as_ref());
+    cx.keyring.restore(&context, target.clone()).await?;
+    say_done(cx, &target, "restored")
+}
+
+/// Writes what was done to a target.
+pub(crate) fn say_done(
+    cx: &CommandContext,
+    target: &Target,
+    done: &'static str,
+) -> Result<(), Failure> {
     #[derive(Serialize)]
     struct Done {
         done: &'static str,
@@ -174,7 +190,7 @@ pub(crate) fn say_cut(desk: &Desk, target: &Target, done: &'static str) -> Resul
     }
     let what = target_text(target);
     let text = what.clone();
-    desk.terminal
+    cx.terminal
         .say(&Done { done, what }, format_args!("{done}: {text}"))
 }
 
@@ -184,33 +200,32 @@ fn target_text(target: &Target) -> String {
         Target::Namespace(tenant) => {
             format!("namespace {} of team {}", tenant.namespace, tenant.team)
         }
-        Target::Owner(team, owner) => format!("{} of team {team}", owner::text(owner)),
+        Target::Owner(team, owner) => format!("{owner} of team {team}"),
     }
 }
 
-/// What the end of a target would end.
+/// The effect of removing a target.
 #[derive(Debug, Serialize)]
 pub(crate) struct Preview {
     what: String,
-    /// The keys that work now and would not.
+    /// The keys that would stop working.
     stops: Vec<KeyView>,
-    /// The legacy credentials that would stop too.
+    /// The legacy credentials that would stop working.
     stops_legacy: Vec<String>,
-    /// Keys of services that the person made, which go on.
+    /// Keys that the owner created for others; they keep working.
     goes_on: Vec<KeyView>,
 }
 
 impl Preview {
-    pub(crate) async fn of(desk: &Desk, target: &Target) -> Result<Self, Failure> {
+    pub(crate) async fn of(cx: &CommandContext, target: &Target) -> Result<Self, Failure> {
         let team = target.team().clone();
         let (stops, goes_on) = match target {
-            Target::Team(_) => (read_all(desk, KeyQuery::team(team)).await?, Vec::new()),
-            Target::Namespace(tenant) => (
-                read_all(desk, KeyQuery::namespace(tenant)).await?,
-                Vec::new(),
-            ),
+            Target::Team(_) => (read_all(cx, KeyQuery::team(team)).await?, Vec::new()),
+            Target::Namespace(tenant) => {
+                (read_all(cx, KeyQuery::namespace(tenant)).await?, Vec::new())
+            }
             Target::Owner(_, owner) => {
-                let keys = read_all(desk, KeyQuery::team(team)).await?;
+                let keys = read_all(cx, KeyQuery::team(team)).await?;
                 let maker = Actor {
                     owner: Some(owner.clone()),
                     credential: None,
@@ -223,9 +238,9 @@ impl Preview {
         };
         let mut preview = Self {
             what: target_text(target),
-            stops: views(desk, &stops).await?,
-            stops_legacy: legacy_of(desk, target).await?,
-            goes_on: views(desk, &goes_on).await?,
+            stops: views(cx, &stops).await?,
+            stops_legacy: legacy_of(cx, target).await?,
+            goes_on: views(cx, &goes_on).await?,
         };
         preview
             .stops
@@ -236,36 +251,36 @@ impl Preview {
         Ok(preview)
     }
 
-    pub(crate) fn show(&self, desk: &Desk) -> Result<(), Failure> {
-        desk.terminal.answer(self, |preview| {
+    pub(crate) fn show(&self, cx: &CommandContext) -> Result<(), Failure> {
+        cx.terminal.answer(self, |preview| {
             if preview.stops.is_empty() && preview.stops_legacy.is_empty() {
-                return Sheet::new([""], "nothing would stop working");
+                return TableView::new([""], "nothing would stop working");
             }
-            let mut sheet = KeyView::table(&preview.stops);
+            let mut table = KeyView::table(&preview.stops);
             for id in &preview.stops_legacy {
                 let cell = |text: &str| (text.to_owned(), Tone::Plain);
-                sheet.row([cell(id), cell("(legacy)")]);
+                table.row([cell(id), cell("(legacy)")]);
             }
-            sheet
+            table
         })?;
-        let terminal = desk.terminal;
+        let terminal = cx.terminal;
         let (what, keys, legacy) = (&self.what, self.stops.len(), self.stops_legacy.len());
         terminal.note(format_args!(
             "{what}: {keys} keys and {legacy} legacy credentials would stop working; nothing was changed"
         ));
         if !self.goes_on.is_empty() {
             terminal.note(format_args!(
-                "keys that they made for others, and that go on:"
+                "keys that they created for others, and that keep working:"
             ));
-            terminal.note_sheet(KeyView::table(&self.goes_on));
+            terminal.note_table(KeyView::table(&self.goes_on));
         }
         Ok(())
     }
 }
 
 /// The legacy credentials of a target that are not revoked.
-async fn legacy_of(desk: &Desk, target: &Target) -> Result<Vec<String>, Failure> {
-    let mut query = match target {
+async fn legacy_of(cx: &CommandContext, target: &Target) -> Result<Vec<String>, Failure> {
+    let query = match target {
         Target::Owner(..) => return Ok(Vec::new()),
         Target::Team(team) => LegacyQuery::team(team.clone()),
         Target::Namespace(tenant) => LegacyQuery {
@@ -274,16 +289,11 @@ async fn legacy_of(desk: &Desk, target: &Target) -> Result<Vec<String>, Failure>
         },
     };
     let mut ids = Vec::new();
-    loop {
-        let page = desk.keyring.legacy_report(&query).await?;
-        let live = page
-            .items
-            .iter()
-            .filter(|credential| credential.record.revoked.is_none() && !credential.record.blocked);
-        ids.extend(live.map(|credential| credential.record.id.to_string()));
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => return Ok(ids),
+    let mut credentials = cx.keyring.walk(query);
+    while let Some(credential) = credentials.next().await? {
+        if credential.record.revoked.is_none() && !credential.record.blocked {
+            ids.push(credential.record.id.to_string());
         }
     }
+    Ok(ids)
 }

@@ -8,23 +8,21 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::{
-    desk::Desk,
+    command_context::CommandContext,
     exit::Exit,
     failure::Failure,
     keys::ScopesView,
-    owner,
-    terminal::{Sheet, Tone},
-    verifying::verifier,
+    terminal::{TableView, Tone},
 };
 
-/// Judge a credential from the standard input, as a gateway would
+/// Verify a credential from the standard input, as a gateway would
 ///
-/// It takes a credential (`dof_v1_…:dof_sk_…`, or a legacy one), or the whole value of an
-/// `Authorization` header field (`Basic …`, `Bearer …`). Exit code 0 is yes and 1 is no; unlike a
-/// gateway it says why. It is no use that is counted.
+/// The input is a credential (`dof_v1_…:dof_sk_…`, or a legacy one), or the value of an
+/// `Authorization` header field (`Basic …`, `Bearer …`). The exit code is 0 if it is accepted and 1
+/// if it is refused; unlike a gateway, the output has the reason. No usage is recorded.
 #[derive(Args, Debug)]
 pub(crate) struct Verify {
-    /// A scope that is needed; several times for several
+    /// A required scope; can be repeated
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
 }
@@ -41,7 +39,7 @@ enum Verdict {
         owner: Option<String>,
         subject: Option<String>,
         scopes: ScopesView,
-        ends_at: Option<String>,
+        expires_at: Option<String>,
         replaced_secret: bool,
     },
     Refused {
@@ -53,50 +51,49 @@ enum Verdict {
 }
 
 impl Verify {
-    pub(crate) async fn run(self, desk: &Desk) -> Result<Exit, Failure> {
+    pub(crate) async fn run(self, cx: &CommandContext) -> Result<Exit, Failure> {
         let text = read()?;
-        let verifier = verifier(desk).await?;
-        let namespace = desk.any_namespace();
+        let verifier = cx.verifier().await?;
+        let namespace = cx.any_namespace();
         let access = match &namespace {
             Some(namespace) => Access::to(namespace.as_str()),
             None => Access::to_own_namespace(),
         };
         let access = access.requiring(&self.scopes);
         let bytes = text.trim_ascii();
-        let judged = if bytes.contains(&b' ') {
-            verifier.verify_header(bytes, &access, desk.now)
+        let outcome = if bytes.contains(&b' ') {
+            verifier.verify_header(bytes, &access, cx.now)
         } else {
-            verifier.verify_text(bytes, &access, desk.now)
+            verifier.verify_text(bytes, &access, cx.now)
         };
-        let (exit, verdict) = match judged {
-            Ok(principal) => (Exit::Done, accepted(desk, &principal)),
+        let (exit, verdict) = match outcome {
+            Ok(principal) => (Exit::Done, accepted(cx, &principal)),
             Err(denied) if denied.reason() == DenyReason::PepperMissing => {
                 return Err(Failure::usage(
-                    "the key's digest was made under a pepper that is not set here",
+                    "the key's digest needs a pepper that is not configured",
                 )
-                .hint("`keyfob config show` shows which peppers are there"));
+                .hint("`keyfob config show` lists the configured peppers"));
             }
-            Err(denied) => (Exit::Refused, refused(desk, denied)),
+            Err(denied) => (Exit::Refused, refused(cx, denied)),
         };
-        desk.terminal.answer(&verdict, Verdict::sheet)?;
+        cx.terminal.answer(&verdict, Verdict::table)?;
         Ok(exit)
     }
 }
 
-/// Reads the credential; without echo, if somebody types it.
+/// Reads the credential, without echo from a terminal.
 fn read() -> Result<Zeroizing<Vec<u8>>, Failure> {
     if io::stdin().is_terminal() {
         let typed = rpassword::prompt_password("credential: ");
         return Ok(Zeroizing::new(typed?.into_bytes()));
     }
-    // One allocation of the final size: a vector that grows leaves copies behind.
+    // One allocation of the final size: a growing vector leaves copies in memory.
     let mut text = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
     let mut input = io::stdin().lock().take(LONGEST as u64 + 1);
     input.read_to_end(&mut text)?;
     match text.trim_ascii().len() {
-        0 => Err(Failure::usage("no credential on the standard input").hint(
-            "as in `keyfob verify < FILE`; never give it as an argument, where others can read it",
-        )),
+        0 => Err(Failure::usage("no credential on the standard input")
+            .hint("use `keyfob verify < FILE`; an argument could be read by other processes")),
         length if length > LONGEST => Err(Failure::usage(
             "more than one credential on the standard input",
         )),
@@ -107,10 +104,10 @@ fn read() -> Result<Zeroizing<Vec<u8>>, Failure> {
 /// Longer than any header field with a credential.
 const LONGEST: usize = 4096;
 
-fn accepted(desk: &Desk, principal: &Principal<'_>) -> Verdict {
+fn accepted(cx: &CommandContext, principal: &Principal<'_>) -> Verdict {
     Verdict::Accepted {
         accepted: true,
-        key: desk.format().credential_id(principal.credential()),
+        key: cx.format().credential_id(principal.credential()),
         kind: if principal.key_id().is_some() {
             "key"
         } else {
@@ -118,28 +115,26 @@ fn accepted(desk: &Desk, principal: &Principal<'_>) -> Verdict {
         },
         team: principal.team().to_string(),
         namespace: principal.namespace().to_string(),
-        owner: principal.owner().map(owner::text),
+        owner: principal.owner().map(ToString::to_string),
         subject: principal.legacy_subject().map(ToString::to_string),
         scopes: principal.scopes().into(),
-        ends_at: principal.expires_at().map(|end| end.to_string()),
+        expires_at: principal.expires_at().map(|end| end.to_string()),
         replaced_secret: principal.used_replaced_secret(),
     }
 }
 
-fn refused(desk: &Desk, denied: Denied) -> Verdict {
+fn refused(cx: &CommandContext, denied: Denied) -> Verdict {
     Verdict::Refused {
         accepted: false,
         status: denied.status(),
         reason: denied.reason().as_str(),
-        key: denied
-            .credential()
-            .map(|id| desk.format().credential_id(id)),
+        key: denied.credential().map(|id| cx.format().credential_id(id)),
     }
 }
 
 impl Verdict {
-    fn sheet(&self) -> Sheet {
-        let mut sheet = Sheet::pairs();
+    fn table(&self) -> TableView {
+        let mut table = TableView::pairs();
         match self {
             Self::Accepted {
                 key,
@@ -149,22 +144,22 @@ impl Verdict {
                 owner,
                 subject,
                 scopes,
-                ends_at,
+                expires_at,
                 replaced_secret,
                 ..
             } => {
-                sheet
+                table
                     .toned_pair("verdict", "accepted", Tone::Good)
                     .pair(kind, key)
                     .pair("namespace", format!("{namespace} (team {team})"))
                     .pair_if("owner", owner.as_ref())
                     .pair_if("subject", subject.as_ref())
                     .pair("scopes", scopes)
-                    .pair("ends", ends_at.as_deref().unwrap_or("never"));
+                    .pair("expires", expires_at.as_deref().unwrap_or("never"));
                 if *replaced_secret {
-                    sheet.toned_pair(
+                    table.toned_pair(
                         "note",
-                        "the secret was replaced and works for a while yet",
+                        "the secret was replaced; it works until its grace period ends",
                         Tone::Warning,
                     );
                 }
@@ -175,13 +170,13 @@ impl Verdict {
                 key,
                 ..
             } => {
-                sheet
+                table
                     .toned_pair("verdict", "refused", Tone::Bad)
-                    .pair("because", reason)
-                    .pair("a gateway answers", status)
+                    .pair("reason", reason)
+                    .pair("HTTP status", status)
                     .pair_if("key", key.as_ref());
             }
         }
-        sheet
+        table
     }
 }

@@ -21,6 +21,18 @@
 //! );
 //! ```
 //!
+//! A durable store says how it is opened again, and is then compared with itself after each
+//! behaviour:
+//!
+//! ```
+//! # use std::sync::Arc;
+//! # use keyfob::MemoryStore;
+//! keyfob_conformance::suite!(
+//!     store = Arc::new(MemoryStore::new()),
+//!     reopen = |store| Arc::clone(&store),
+//! );
+//! ```
+//!
 //! [`behaviours`] gives the same list as values, for a runner of one's own.
 
 #![forbid(unsafe_code)]
@@ -46,6 +58,7 @@ pub mod namespaces;
 pub mod policies;
 mod reading;
 mod refusal;
+pub mod reopening;
 pub mod tenants;
 pub mod usage;
 pub mod waiting;
@@ -260,12 +273,24 @@ macro_rules! for_each_behaviour {
 /// Makes a test of every behaviour, each with a store of its own.
 ///
 /// - `suite!(store)` runs each behaviour by [`keyfob::block_on`]
-/// - `suite!(run = runner, store = store)` runs it by `runner`, a function or closure that takes
-///   a future and runs it to its end; `store` may use `await`
+/// - `run = runner` runs it by `runner`, a function or closure that takes a future and runs it to
+///   its end; the other expressions may then use `await`
+/// - `reopen = |store| expression` closes the store and opens the same storage again after each
+///   behaviour; everything that can be read must be as before
 #[macro_export]
 macro_rules! suite {
     (run = $run:expr, store = $store:expr $(,)?) => {
-        $crate::for_each_behaviour!([$crate::__tests]($run)($store));
+        $crate::for_each_behaviour!([$crate::__tests]($run)($store)());
+    };
+    (run = $run:expr, store = $store:expr, reopen = |$closed:ident| $opened:expr $(,)?) => {
+        $crate::for_each_behaviour!([$crate::__tests]($run)($store)(|$closed| $opened));
+    };
+    (store = $store:expr, reopen = |$closed:ident| $opened:expr $(,)?) => {
+        $crate::suite!(
+            run = $crate::block_on,
+            store = $store,
+            reopen = |$closed| $opened,
+        );
     };
     ($store:expr $(,)?) => {
         $crate::suite!(run = $crate::block_on, store = $store);
@@ -275,7 +300,7 @@ macro_rules! suite {
 #[doc(hidden)]
 #[macro_export]
 macro_rules! __tests {
-    ([($run:expr) ($store:expr)] $($module:ident { $($name:ident)* })*) => {
+    ([($run:expr) ($store:expr) $reopen:tt] $($module:ident { $($name:ident)* })*) => {
         $($(
             #[test]
             fn $name() {
@@ -283,9 +308,22 @@ macro_rules! __tests {
                     use $crate::AsStore as _;
                     let store = $store;
                     $crate::$module::$name(store.as_store()).await;
+                    $crate::__reopen!(store $reopen);
                 });
             }
         )*)*
+    };
+}
+
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __reopen {
+    ($store:ident ()) => {};
+    ($store:ident (|$closed:ident| $opened:expr)) => {
+        let contents = $crate::reopening::contents($store.as_store()).await;
+        let $closed = $store;
+        let opened = $opened;
+        $crate::reopening::goes_on(opened.as_store(), &contents).await;
     };
 }
 

@@ -5,10 +5,10 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     sync::{
-        Arc,
+        Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
-    task::Poll,
+    task::{Context, Poll, Wake, Waker},
     thread,
     time::Duration,
 };
@@ -26,45 +26,83 @@ const LIMIT: Duration = Duration::from_secs(5);
 /// How long a store that waits for a change is watched.
 const PATIENCE: Duration = Duration::from_millis(100);
 
-/// The result of a future, or `None` if it has none within this time.
-async fn within<F: Future + Unpin>(limit: Duration, future: &mut F) -> Option<F::Output> {
-    let over = Arc::new(AtomicBool::new(false));
-    let mut timer_runs = false;
-    poll_fn(|context| {
-        if let Poll::Ready(value) = Pin::new(&mut *future).poll(context) {
-            return Poll::Ready(Some(value));
-        }
-        if over.load(Ordering::Acquire) {
-            return Poll::Ready(None);
-        }
-        if !timer_runs {
-            timer_runs = true;
-            let (over, waker) = (Arc::clone(&over), context.waker().clone());
-            // The suite knows no runtime and no runtime's timer.
-            thread::spawn(move || {
-                thread::sleep(limit);
-                over.store(true, Ordering::Release);
-                waker.wake();
-            });
-        }
-        Poll::Pending
-    })
-    .await
+/// A wait for a change. It is polled only when it asked for it, as a task would be.
+struct Wait<'a> {
+    answer: Pin<Box<dyn Future<Output = bool> + Send + 'a>>,
+    bell: Arc<Bell>,
 }
 
-type Wait<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
+/// Wakes the task of a behaviour, and remembers whether it was rung.
+struct Bell {
+    rung: AtomicBool,
+    task: Mutex<Option<Waker>>,
+}
 
-/// A wait for a change after `after`.
-fn wait(store: &dyn KeyStore, after: Revision) -> Wait<'_> {
-    Box::pin(async move { sound(store.wait_for_change(after).await) })
+impl Wake for Bell {
+    fn wake(self: Arc<Self>) {
+        self.rung.store(true, Ordering::Release);
+        let task = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(task) = &*task {
+            task.wake_by_ref();
+        }
+    }
+}
+
+impl<'a> Wait<'a> {
+    fn after(store: &'a dyn KeyStore, revision: Revision) -> Self {
+        Self {
+            answer: Box::pin(async move { sound(store.wait_for_change(revision).await) }),
+            bell: Arc::new(Bell {
+                rung: AtomicBool::new(true),
+                task: Mutex::default(),
+            }),
+        }
+    }
+
+    /// The answer, or `None` if there is none within this time.
+    async fn within(&mut self, limit: Duration) -> Option<bool> {
+        let over = Arc::new(AtomicBool::new(false));
+        let mut timer_runs = false;
+        poll_fn(|context| {
+            let mut task = self
+                .bell
+                .task
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner);
+            *task = Some(context.waker().clone());
+            drop(task);
+            if self.bell.rung.swap(false, Ordering::AcqRel) {
+                let waker = Waker::from(Arc::clone(&self.bell));
+                let mut context = Context::from_waker(&waker);
+                if let Poll::Ready(answer) = self.answer.as_mut().poll(&mut context) {
+                    return Poll::Ready(Some(answer));
+                }
+            }
+            if over.load(Ordering::Acquire) {
+                return Poll::Ready(None);
+            }
+            if !timer_runs {
+                timer_runs = true;
+                let (over, waker) = (Arc::clone(&over), context.waker().clone());
+                // The suite knows no runtime, and so no timer of one.
+                thread::spawn(move || {
+                    thread::sleep(limit);
+                    over.store(true, Ordering::Release);
+                    waker.wake();
+                });
+            }
+            Poll::Pending
+        })
+        .await
+    }
 }
 
 /// A wait that has begun and has no answer yet; `None` if the store cannot tell.
 async fn begun(store: &dyn KeyStore, after: Revision) -> Option<Wait<'_>> {
     // An answer without a change is allowed, but not always.
     for _ in 0..100 {
-        let mut waiting = wait(store, after);
-        match within(PATIENCE, &mut waiting).await {
+        let mut waiting = Wait::after(store, after);
+        match waiting.within(PATIENCE).await {
             None => return Some(waiting),
             Some(true) => {}
             Some(false) => return None,
@@ -86,7 +124,7 @@ pub async fn a_commit_ends_every_wait(store: &dyn KeyStore) {
         };
         let revision = kept(store, key(&format!("key {n}")).creation()).await;
         for (who, waiting) in [("first", &mut first), ("second", &mut second)] {
-            let answer = within(LIMIT, waiting).await;
+            let answer = waiting.within(LIMIT).await;
             assert_eq!(answer, Some(true), "the {who} wait after a commit");
         }
         let part = changes(store, before, 10).await;
@@ -101,8 +139,8 @@ pub async fn a_reader_behind_the_store_does_not_wait(store: &dyn KeyStore) {
     for n in 1..=3 {
         kept(store, key(&format!("key {n}")).creation()).await;
         for after in [0, n - 1] {
-            let mut waiting = wait(store, Revision::new(after));
-            let answer = within(LIMIT, &mut waiting).await;
+            let mut waiting = Wait::after(store, Revision::new(after));
+            let answer = waiting.within(LIMIT).await;
             assert_eq!(answer, Some(can_tell), "at revision {n}, after {after}");
         }
     }
@@ -117,13 +155,13 @@ pub async fn no_commit_is_missed_between_two_waits(store: &dyn KeyStore) {
     };
     drop(given_up);
     let revision = kept(store, key("laptop").creation()).await;
-    let mut waiting = wait(store, before);
-    let answer = within(LIMIT, &mut waiting).await;
+    let mut waiting = Wait::after(store, before);
+    let answer = waiting.within(LIMIT).await;
     assert_eq!(answer, Some(true), "the wait after a commit");
     let Some(mut waiting) = begun(store, revision).await else {
         panic!("the store can tell only sometimes");
     };
     kept(store, key("phone").creation()).await;
-    let answer = within(LIMIT, &mut waiting).await;
+    let answer = waiting.within(LIMIT).await;
     assert_eq!(answer, Some(true), "the next wait");
 }

@@ -124,7 +124,7 @@ impl Follow {
         }
     }
 
-    /// When the bound has passed; none if there is none, or it has.
+    /// The time at which the bound passes; none if there is none, or every call is refused.
     fn bound_of(&self, confirmed: &Confirmed) -> Option<Instant> {
         confirmed.stamp?;
         Some(confirmed.at + self.monitor.0.keyring.stale_after()?)

@@ -11,7 +11,7 @@ fn example(store: SqliteStore) -> Result<(), Box<dyn std::error::Error>> {
     let new = NewKey::for_user("team", "orders", "alice", "laptop")?.expires_in(Ttl::days(90)?);
     let key = block_on(keyring.create(&by, new))?.secret;
     let header = key.bearer();
-    verifier.verify_header(header.as_bytes(), &orders, now())?;
+    let _caller = verifier.verify_header(header.as_bytes(), &orders, now())?;
 
     block_on(keyring.remove_member(&by, "team", "alice"))?;
     assert!(

@@ -6,7 +6,7 @@ use keyfob::{
     Expiry, KeyInfo, NewKey, Owner, Scopes, Tenant,
     manage::{KeyUpdate, Rotation},
     name::{KeyName, LabelName, LabelValue, Scope},
-    store::{KeyQuery, StatusFilter},
+    store::KeyQuery,
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -193,7 +193,7 @@ impl ListKeys {
         let owner = given(self.owner.as_ref()).map(str::parse);
         let name = given(self.name.as_ref()).map(KeyName::new);
         let label = given(self.label.as_ref()).map(parse_label);
-        let status = given(self.status.as_ref()).map(parse_status);
+        let status = given(self.status.as_ref()).map(str::parse);
         Ok(KeyQuery {
             owner: owner.transpose()?,
             name: name.transpose()?,
@@ -216,17 +216,6 @@ fn parse_label(text: &str) -> Result<(LabelName, LabelValue), Refusal> {
         .split_once(':')
         .ok_or(Refusal::bad_request("label: not NAME:VALUE"))?;
     Ok((LabelName::new(name)?, LabelValue::new(value)?))
-}
-
-fn parse_status(text: &str) -> Result<StatusFilter, Refusal> {
-    match text {
-        "active" => Ok(StatusFilter::Active),
-        "disabled" => Ok(StatusFilter::Disabled),
-        "revoked" => Ok(StatusFilter::Revoked),
-        _ => Err(Refusal::bad_request(
-            "status: not active, disabled or revoked",
-        )),
-    }
 }
 
 fn parse_scopes(names: &[String]) -> Result<Scopes, Refusal> {

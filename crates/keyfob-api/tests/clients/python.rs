@@ -7,7 +7,7 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-/// A virtual environment with what a folder beside this file asks for.
+/// A virtual environment with what a folder next to this file asks for.
 pub(crate) struct Environment {
     folder: PathBuf,
 }

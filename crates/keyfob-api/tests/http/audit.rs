@@ -76,6 +76,7 @@ async fn a_trail_comes_in_pages_and_by_filters() {
     for (query, expected) in [
         ("actor=user:ada", &["key_disabled"][..]),
         ("actor=user:olga", &["key_enabled"]),
+        ("action=key_disabled", &["key_disabled"]),
         (
             "namespace=fn-a",
             &["key_created", "key_disabled", "key_enabled"],

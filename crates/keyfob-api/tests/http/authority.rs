@@ -1,4 +1,4 @@
-//! Who may do what: every role, every call, on one's own things, others' in the team, and another
+//! Who may do what: every role, every call, on the caller's own keys, others' in the team, and another
 //! team's, asked over HTTP.
 //!
 //! The table is written out here once more, by hand, so that a change of the one in the program is
@@ -237,8 +237,8 @@ fn every_documented_call_is_in_a_table_or_has_tests_of_its_own() {
             .replace("?team={t}", "")
             .replace("{t}", "{team_id}")
             .replace("{n}", "{namespace_id}")
-            .replace("{u}", "{user_id}")
-            .replace("/bot/", "/{service_id}/");
+            .replace("/members/{u}/", "/{kind}/{name}/")
+            .replace("/services/bot/", "/{kind}/{name}/");
         ((*method).to_owned(), path)
     }));
     let document = serde_json::to_value(ControlPlane::openapi()).unwrap();

@@ -12,7 +12,7 @@ fn document() -> Value {
     serde_json::to_value(ControlPlane::openapi()).expect("the document is JSON")
 }
 
-/// `KEYFOB_WRITE_OPENAPI=1 cargo test -p keyfob-api document` writes it anew.
+/// `KEYFOB_WRITE_OPENAPI=1 cargo test -p keyfob-api document` writes it.
 #[test]
 fn the_committed_document_is_the_generated_one() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
@@ -23,7 +23,7 @@ fn the_committed_document_is_the_generated_one() {
     let committed = fs::read_to_string(&path).expect("the document is committed");
     assert!(
         committed == generated,
-        "the document changed: write it anew with KEYFOB_WRITE_OPENAPI=1"
+        "the document changed: write it with KEYFOB_WRITE_OPENAPI=1"
     );
 }
 

@@ -87,7 +87,7 @@ async fn what_does_not_fit_is_refused_with_its_field_and_never_repeated() {
         ),
         (
             format!("{{\"name\": \"a\", \"expires_at\": \"{secret}\"}}"),
-            "expires_at: not a time as in 2025-12-19T10:30:00Z (RFC 3339)",
+            "expires_at: must be a time in RFC 3339, as in 2025-12-19T10:30:00Z",
         ),
         (
             "{\"name\": \"a\", \"expires_in\": \"1h\", \"expires_at\": \"2026-01-01T00:00:00Z\"}"
@@ -137,11 +137,14 @@ async fn a_query_that_does_not_fit_is_refused() {
         ("limit=x", "limit: not a number from 1 to 1000"),
         (
             "cursor=x",
-            "cursor: must be the `next` of an earlier page, as in c1f",
+            "cursor: must be the cursor of an earlier page, as in c1f",
         ),
         ("owner=alice", "owner: must be user:NAME or service:NAME"),
         ("owner=user:", "user is empty"),
-        ("status=expired", "status: not active, disabled or revoked"),
+        (
+            "status=expired",
+            "status: must be active, disabled or revoked",
+        ),
         ("label=x", "label: not NAME:VALUE"),
         (
             "limit=1&limit=2",
@@ -156,17 +159,21 @@ async fn a_query_that_does_not_fit_is_refused() {
     for (query, message) in [
         (
             "since=yesterday",
-            "since: not a time as in 2025-12-19T10:30:00Z (RFC 3339)",
+            "since: must be a time in RFC 3339, as in 2025-12-19T10:30:00Z",
         ),
         (
             "until=1",
-            "until: not a time as in 2025-12-19T10:30:00Z (RFC 3339)",
+            "until: must be a time in RFC 3339, as in 2025-12-19T10:30:00Z",
         ),
         (
             "key=x",
             "key: not the identifier of a key or of a legacy credential",
         ),
         ("namespace=_", "namespace is a reserved word"),
+        (
+            "action=created",
+            "action: not the name of an action, as in key_created",
+        ),
     ] {
         let path = format!("/v1/teams/acme/audit?{query}");
         let answer = plane.ask(&alice, "GET", &path, ()).await;

@@ -92,7 +92,7 @@ async fn a_stale_index_refuses_nobody_with_401() {
         .refused(503, "service_unavailable");
 }
 
-/// After a change is kept, whatever fails, the answer does not say that nothing was changed.
+/// After a change is kept, no failure makes the answer say that nothing was changed.
 #[tokio::test]
 async fn a_failure_after_a_change_is_never_reported_as_no_change() {
     let made = "the change is kept, but not yet in force in this process; try again";
@@ -119,9 +119,10 @@ async fn a_failure_after_a_change_is_never_reported_as_no_change() {
                 .uri(path)
                 .header("authorization", format!("Bearer {alice}"))
                 .header("content-type", "application/json");
-            let request = match idempotent {
-                true => request.header("idempotency-key", "one"),
-                false => request,
+            let request = if idempotent {
+                request.header("idempotency-key", "one")
+            } else {
+                request
             };
             let request = request.body(Body::from(body.to_string()));
             plane.send(request.unwrap()).await
@@ -165,7 +166,7 @@ async fn a_failure_after_a_change_is_never_reported_as_no_change() {
     assert_eq!(message.refused(503, "service_unavailable"), partly);
 }
 
-/// Lets in whoever says who they are, takes its time, or fails.
+/// Believes the header `x-user`, takes its time, or panics.
 struct Careless {
     slow: bool,
     panics: Arc<AtomicBool>,

@@ -212,7 +212,7 @@ async fn a_change_is_made_to_what_was_seen() {
     assert!(
         later
             .refused(400, "bad_request")
-            .starts_with("expires_at: the end of a key cannot")
+            .starts_with("expires_at: must not be later than the current expiry")
     );
     let nothing = put("*", json!({})).await.refused(400, "bad_request");
     assert_eq!(nothing, "body: needs name, labels, scopes or expires_at");

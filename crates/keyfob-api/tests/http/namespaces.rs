@@ -1,4 +1,4 @@
-//! Namespaces, before and beside their keys.
+//! Namespaces.
 
 use keyfob_api::Right;
 use serde_json::{Value, json};

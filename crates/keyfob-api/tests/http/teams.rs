@@ -167,6 +167,11 @@ async fn a_service_survives_its_maker_and_can_be_removed_itself() {
         .expect(200);
     assert!(works(&plane, "fn-a", &key));
     let service = "/v1/teams/acme/services/bot";
+    for (method, call) in [("GET", "keys"), ("POST", "remove"), ("POST", "restore")] {
+        let path = format!("/v1/teams/acme/robots/bot/{call}");
+        let answer = plane.ask(&boss, method, &path, ()).await;
+        answer.refused(404, "not_found");
+    }
     let preview = plane
         .ask(&boss, "GET", &format!("{service}/keys"), ())
         .await

@@ -117,7 +117,7 @@ async fn a_working_credential_is_described_and_every_other_is_not() {
 }
 
 #[tokio::test]
-async fn whoever_holds_a_key_can_end_it() {
+async fn the_holder_of_a_key_can_revoke_it() {
     let plane = Fixture::new();
     let (key, info) = plane.key("acme", "fn-a", "alice", "hers").await;
     let (other, _) = plane.key("acme", "fn-a", "alice", "other").await;
@@ -159,7 +159,7 @@ async fn whoever_holds_a_key_can_end_it() {
             .await
             .is_err()
     );
-    // A shared credential is not one's own to end.
+    // A shared credential cannot be revoked by one of its holders.
     import_guest(&plane).await;
     assert_eq!(revoke(GUEST).await, json!({}));
     assert!(works(&plane, "guest", GUEST));

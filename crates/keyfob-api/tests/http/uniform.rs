@@ -59,7 +59,7 @@ async fn a_foreign_thing_and_one_that_does_not_exist_look_the_same() {
                 format!("/v2/functions/namespaces/fn-r/keys/{foreign}"),
                 format!("/v2/functions/namespaces/fn-x/keys/{unknown}"),
             ),
-            // Another namespace's key in one's own namespace.
+            // Another namespace's key in the caller's namespace.
             (format!("{KEYS}/{foreign}"), format!("{KEYS}/{unknown}")),
             (format!("{KEYS}/{foreign}"), format!("{KEYS}/no-key-at-all")),
             (
@@ -91,7 +91,7 @@ async fn a_foreign_thing_and_one_that_does_not_exist_look_the_same() {
 }
 
 #[tokio::test]
-async fn whoever_is_not_let_in_learns_nothing_of_why() {
+async fn a_refused_caller_is_not_told_why() {
     let plane = Fixture::new();
     let alice = plane.control_key("acme", "alice", Right::TeamAdmin).await;
     let context = plane.context();

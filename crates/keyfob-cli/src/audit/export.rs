@@ -10,70 +10,65 @@ use clap::Args;
 use keyfob::store::{AuditQuery, Cursor, KeyQuery, Revision};
 use keyfob_ocsf::Exporter;
 
-use crate::{desk::Desk, failure::Failure, terminal::Progress};
+use crate::{command_context::CommandContext, failure::Failure, terminal::Progress};
 
-/// Write the trail as lines of JSON: `CloudEvents` 1.0 around OCSF 1.6.0 events
+/// Export the audit trail as JSON lines: OCSF 1.6.0 events in `CloudEvents` 1.0
 ///
-/// The whole trail of all teams, since only what is whole can be verified:
+/// It contains the events of all teams, since only a complete trail can be verified:
 /// `keyfob audit verify --file FILE`.
 #[derive(Args, Debug)]
 pub(crate) struct Export {
-    /// Into this file, which must not exist; left out, to the standard output
+    /// Write to this new file [default: the standard output]
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
 
-    /// Only what comes after this revision
+    /// Only events after this revision
     #[arg(long, value_name = "REVISION", default_value_t = 0)]
     after: u64,
 
-    /// The URI that names this store as where the events come from
+    /// The `CloudEvents` source: a URI for this store
     #[arg(long, value_name = "URI", default_value = "urn:keyfob")]
     source: String,
 }
 
 impl Export {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let exporter = Exporter::new(*desk.format(), self.source.as_str())
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let exporter = Exporter::new(*cx.format(), self.source.as_str())
             .map_err(|error| Failure::usage(error.to_string()))?;
         let Some(path) = &self.to else {
             let mut out = BufWriter::new(io::stdout());
-            self.write(desk, &exporter, &mut out).await?;
+            self.write(cx, &exporter, &mut out).await?;
             return Ok(out.flush()?);
         };
         let failed = |error: io::Error| Failure::file(path, &error);
         let mut out = BufWriter::new(File::create_new(path).map_err(failed)?);
-        let count = self.write(desk, &exporter, &mut out).await?;
+        let count = self.write(cx, &exporter, &mut out).await?;
         out.flush().map_err(failed)?;
         out.get_ref().sync_all().map_err(failed)?;
-        desk.terminal
+        cx.terminal
             .note(format_args!("{count} events in {}", path.display()));
         Ok(())
     }
 
     async fn write(
         &self,
-        desk: &Desk,
+        cx: &CommandContext,
         exporter: &Exporter,
         out: &mut (impl Write + Send),
     ) -> Result<u64, Failure> {
         let progress = Progress::open("exporting");
-        let mut query = AuditQuery {
+        let query = AuditQuery {
             after: (self.after > 0).then(|| Cursor::after(Revision::new(self.after))),
             limit: KeyQuery::LIMIT_MAX,
             ..AuditQuery::every_team()
         };
         let mut count = 0;
-        loop {
-            let page = desk.keyring.audit(&query).await?;
-            for event in &page.items {
-                writeln!(out, "{}", exporter.line(event))?;
-                count += 1;
-                progress.step();
-            }
-            match page.next {
-                Some(next) => query.after = Some(next),
-                None => return Ok(count),
-            }
+        let mut events = cx.keyring.walk(query);
+        while let Some(event) = events.next().await? {
+            writeln!(out, "{}", exporter.line(&event))?;
+            count += 1;
+            progress.step();
         }
+        Ok(count)
     }
 }

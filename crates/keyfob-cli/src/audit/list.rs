@@ -11,46 +11,46 @@ use keyfob::{
 use serde::Serialize;
 
 use crate::{
-    desk::Desk,
+    command_context::CommandContext,
     failure::Failure,
     moment::{self, Moment},
     owner,
-    terminal::{Sheet, Tone},
+    terminal::{TableView, Tone},
 };
 
-/// Show what was done, oldest first: in the team, or everywhere if none is set
+/// List audit events, oldest first: of the team, or of all teams if none is set
 #[derive(Args, Debug)]
 pub(crate) struct List {
-    /// In all teams
+    /// Events of all teams
     #[arg(long)]
     all_teams: bool,
 
-    /// Only in the namespace that is set; what concerns people or the team is in none
+    /// Only events of the namespace; events about people and teams have none
     #[arg(long, conflicts_with = "all_teams")]
     in_namespace: bool,
 
-    /// Only what was done to this key or legacy credential
+    /// Only events about this key or legacy credential
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
 
-    /// Only what this person or service did
+    /// Only events caused by this person or service
     #[arg(long, value_name = "WHO", value_parser = owner::parse)]
     by: Option<Owner>,
 
-    /// Only what was done since then: `7d`, or a date
+    /// Only events since this time: `7d`, or a date
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     since: Option<Moment>,
 
-    /// Only what was done before then
+    /// Only events before this time
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     until: Option<Moment>,
 
-    /// How many to show at most
+    /// The maximum number of events to show
     #[arg(long, default_value_t = 200)]
     limit: usize,
 
-    /// Go on from here, where an earlier list ended
-    #[arg(long, value_name = "PLACE")]
+    /// Continue after this cursor of an earlier list
+    #[arg(long, value_name = "CURSOR")]
     after: Option<Cursor>,
 }
 
@@ -77,25 +77,25 @@ struct EventView {
 }
 
 impl List {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         let credential = match &self.key {
             Some(text) => Some(match LegacyId::parse(text.as_bytes()) {
                 Ok(legacy) => CredentialId::Legacy(legacy),
-                Err(_) => CredentialId::Key(desk.key_id(text)?),
+                Err(_) => CredentialId::Key(cx.key_id(text)?),
             }),
             None => None,
         };
         let mut query = AuditQuery {
-            team: desk.any_team(self.all_teams),
+            team: cx.any_team(self.all_teams),
             namespace: self
                 .in_namespace
-                .then(|| desk.tenant())
+                .then(|| cx.tenant())
                 .transpose()?
                 .map(|tenant| tenant.namespace),
             credential,
             actor: self.by,
-            since: self.since.map(|since| since.ago(desk.now)),
-            until: self.until.map(|until| until.ago(desk.now)),
+            since: self.since.map(|since| since.ago(cx.now)),
+            until: self.until.map(|until| until.ago(cx.now)),
             after: self.after,
             ..AuditQuery::every_team()
         };
@@ -103,8 +103,8 @@ impl List {
         let next = loop {
             let left = self.limit.saturating_sub(events.len());
             query.limit = left.clamp(1, KeyQuery::LIMIT_MAX);
-            let page = desk.keyring.audit(&query).await?;
-            let format = desk.format();
+            let page = cx.keyring.audit(&query).await?;
+            let format = cx.format();
             events.extend(page.items.iter().map(|event| EventView::new(event, format)));
             query.after = page.next;
             if page.next.is_none() || events.len() >= self.limit {
@@ -113,10 +113,11 @@ impl List {
         };
         let next = next.map(|next| next.to_string());
         let listed = Listed { events, next };
-        desk.terminal.answer(&listed, Listed::sheet)?;
+        cx.terminal.answer(&listed, Listed::table)?;
         if let Some(next) = &listed.next {
-            desk.terminal
-                .hint(format_args!("there are more: go on with `--after {next}`"));
+            cx.terminal.hint(format_args!(
+                "there are more: continue with `--after {next}`"
+            ));
         }
         Ok(())
     }
@@ -130,7 +131,7 @@ impl EventView {
             revision: event.revision.get(),
             at: entry.at.to_string(),
             actor: match (&entry.actor.owner, entry.actor.credential) {
-                (Some(owner), _) => owner::text(owner),
+                (Some(owner), _) => owner.to_string(),
                 (None, Some(_)) => "somebody".to_owned(),
                 (None, None) => "system".to_owned(),
             },
@@ -138,7 +139,7 @@ impl EventView {
             action: entry.action.as_str(),
             team: entry.team.as_ref().map(ToString::to_string),
             namespace: entry.namespace.as_ref().map(ToString::to_string),
-            owner: entry.owner.as_ref().map(owner::text),
+            owner: entry.owner.as_ref().map(ToString::to_string),
             credential: credential(entry.credential),
             reason: entry.reason.as_ref().map(ToString::to_string),
             request_id: entry.request_id.as_ref().map(ToString::to_string),
@@ -148,7 +149,7 @@ impl EventView {
 }
 
 impl Listed {
-    fn sheet(&self) -> Sheet {
+    fn table(&self) -> TableView {
         let headings = [
             "REVISION",
             "AT",
@@ -160,11 +161,11 @@ impl Listed {
             "CREDENTIAL",
             "REASON",
         ];
-        let mut sheet = Sheet::new(headings, "nothing was done");
+        let mut table = TableView::new(headings, "no events");
         for event in &self.events {
             let plain = |text: &str| (text.to_owned(), Tone::Plain);
             let or_dash = |text: &Option<String>| plain(text.as_deref().unwrap_or("-"));
-            sheet.row([
+            table.row([
                 plain(&event.revision.to_string()),
                 plain(&event.at),
                 plain(&event.actor),
@@ -176,6 +177,6 @@ impl Listed {
                 or_dash(&event.reason),
             ]);
         }
-        sheet
+        table
     }
 }

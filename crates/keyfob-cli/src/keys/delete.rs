@@ -4,16 +4,16 @@ use clap::Args;
 use keyfob::name::Reason;
 use serde::Serialize;
 
-use crate::{desk::Desk, failure::Failure};
+use crate::{command_context::CommandContext, failure::Failure};
 
-/// Delete keys: they end at once, and only the audit trail remembers them
+/// Delete keys and their records; the audit trail keeps their history
 #[derive(Args, Debug)]
 pub(crate) struct Delete {
-    /// The keys' identifiers
+    /// The key ids
     #[arg(required = true, value_name = "KEY")]
     keys: Vec<String>,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }
@@ -24,18 +24,16 @@ struct Deleted {
 }
 
 impl Delete {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let tenant = desk.tenant()?;
-        let context = desk.context(self.reason.as_ref());
-        let ids = self.keys.iter().map(|key| desk.key_id(key));
-        let ids = ids.collect::<Result<Vec<_>, _>>()?;
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let tenant = cx.tenant()?;
+        let context = cx.context(self.reason.as_ref());
         let mut deleted = Vec::new();
-        for id in ids {
-            desk.keyring.delete(&context, &tenant, id).await?;
-            deleted.push(desk.format().key_id(id));
+        for id in cx.key_ids(&self.keys)? {
+            cx.keyring.delete(&context, &tenant, id).await?;
+            deleted.push(cx.format().key_id(id));
         }
         let names = deleted.join(" ");
-        desk.terminal
+        cx.terminal
             .say(&Deleted { deleted }, format_args!("deleted {names}"))
     }
 }

@@ -9,22 +9,22 @@ use keyfob::{
 };
 use serde::Serialize;
 
-use crate::{desk::Desk, failure::Failure, owner};
+use crate::{command_context::CommandContext, failure::Failure, owner};
 
 use super::{KeyView, create::parse_label, views};
 
 /// List keys, oldest first
 #[derive(Args, Debug)]
 pub(crate) struct List {
-    /// Keys of all the team's namespaces
+    /// List the keys of all the team's namespaces
     #[arg(long)]
     all_namespaces: bool,
 
-    /// Only keys of this person or service
+    /// Only keys of this owner
     #[arg(long, value_name = "WHO", value_parser = owner::parse)]
     owner: Option<Owner>,
 
-    /// Only keys of this name
+    /// Only keys with this name
     #[arg(long)]
     name: Option<KeyName>,
 
@@ -32,20 +32,20 @@ pub(crate) struct List {
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_label)]
     label: Option<(LabelName, LabelValue)>,
 
-    /// Only keys that stand so
+    /// Only keys with this status
     #[arg(long)]
     status: Option<Wanted>,
 
-    /// About how many to show at most
+    /// The approximate maximum number of keys to show
     #[arg(long, default_value_t = 500)]
     limit: usize,
 
-    /// Go on from here, where an earlier list ended
-    #[arg(long, value_name = "PLACE")]
+    /// Continue after this cursor of an earlier list
+    #[arg(long, value_name = "CURSOR")]
     after: Option<Cursor>,
 }
 
-/// How a key stands.
+/// The status of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Wanted {
     Active,
@@ -66,7 +66,7 @@ impl Wanted {
         }
     }
 
-    /// What the store can tell of it; the rest depends on policy and time.
+    /// The part that the store can filter by; the rest depends on policy and time.
     fn filter(self) -> Option<StatusFilter> {
         match self {
             Self::Active | Self::NotYetValid => Some(StatusFilter::Active),
@@ -84,8 +84,8 @@ struct Listed {
 }
 
 impl List {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let namespace = desk.any_namespace().filter(|_| !self.all_namespaces);
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let namespace = cx.any_namespace().filter(|_| !self.all_namespaces);
         let mut query = KeyQuery {
             namespace,
             owner: self.owner,
@@ -94,12 +94,12 @@ impl List {
             status: self.status.and_then(Wanted::filter),
             after: self.after,
             limit: self.limit.clamp(1, KeyQuery::LIMIT_MAX),
-            ..KeyQuery::team(desk.team()?.clone())
+            ..KeyQuery::team(cx.team()?.clone())
         };
         let mut keys = Vec::new();
         let next = loop {
-            let page = desk.keyring.list(&query).await?;
-            let mut found = views(desk, &page.items).await?;
+            let page = cx.keyring.list(&query).await?;
+            let mut found = views(cx, &page.items).await?;
             if let Some(wanted) = self.status {
                 found.retain(|key| wanted.fits(key.status));
             }
@@ -111,11 +111,12 @@ impl List {
         };
         let next = next.map(|next| next.to_string());
         let listed = Listed { keys, next };
-        desk.terminal
+        cx.terminal
             .answer(&listed, |listed| KeyView::table(&listed.keys))?;
         if let Some(next) = &listed.next {
-            desk.terminal
-                .hint(format_args!("there are more: go on with `--after {next}`"));
+            cx.terminal.hint(format_args!(
+                "there are more: continue with `--after {next}`"
+            ));
         }
         Ok(())
     }

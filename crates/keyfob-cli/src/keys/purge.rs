@@ -5,7 +5,7 @@ use keyfob::{KeyInfo, Timestamp, manage::Status, name::Reason, store::KeyQuery};
 use serde::Serialize;
 
 use crate::{
-    desk::Desk,
+    command_context::CommandContext,
     failure::Failure,
     moment::{self, Moment},
     terminal::Progress,
@@ -13,21 +13,21 @@ use crate::{
 
 use super::{KeyView, read_all, views};
 
-/// Delete the team's keys that have been revoked or expired for long
+/// Delete the team's keys that were revoked or expired long ago
 ///
-/// The audit trail of the keys stays. A key that has only outlived its policy's longest life is
-/// kept: a policy can be set anew.
+/// The audit trail keeps their history. A key that is expired only by its policy's maximum TTL is
+/// kept, since the policy can change.
 #[derive(Args, Debug)]
 pub(crate) struct Purge {
-    /// Dead for this long, as in `90d`, or since before a date
+    /// Revoked or expired for this long, as in `90d`, or before a date
     #[arg(long, value_name = "TIME", value_parser = moment::parse)]
     dead_for: Moment,
 
-    /// Show what would be deleted, and delete nothing
+    /// Show which keys would be deleted, and delete nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }
@@ -44,30 +44,31 @@ struct Planned {
 }
 
 impl Purge {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let team = desk.team()?;
-        let before = self.dead_for.ago(desk.now);
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let team = cx.team()?;
+        let before = self.dead_for.ago(cx.now);
         if self.dry_run {
-            let mut keys = read_all(desk, KeyQuery::team(team.clone())).await?;
+            let mut keys = read_all(cx, KeyQuery::team(team.clone())).await?;
             keys.retain(|key| is_dead(key, before));
-            let keys = views(desk, &keys).await?;
+            let keys = views(cx, &keys).await?;
             let planned = Planned {
                 would_purge: keys.len(),
                 keys,
             };
-            desk.terminal
+            cx.terminal
                 .answer(&planned, |planned| KeyView::table(&planned.keys))?;
             let count = planned.would_purge;
-            desk.terminal
-                .note(format_args!("{count} would be deleted; nothing was"));
+            cx.terminal.note(format_args!(
+                "{count} keys would be deleted; nothing was deleted"
+            ));
             return Ok(());
         }
-        let progress = Progress::open("deleting dead keys");
-        let context = desk.context(self.reason.as_ref());
-        let purged = desk.keyring.purge(&context, team, before).await;
+        let progress = Progress::open("deleting keys");
+        let context = cx.context(self.reason.as_ref());
+        let purged = cx.keyring.purge(&context, team, before).await;
         drop(progress);
         let purged = purged?;
-        desk.terminal
+        cx.terminal
             .say(&Purged { purged }, format_args!("deleted {purged}"))
     }
 }

@@ -4,51 +4,51 @@ use clap::{ArgGroup, Args};
 use keyfob::{Owner, name::Reason, store::Target};
 
 use crate::{
-    desk::Desk,
+    command_context::CommandContext,
     failure::Failure,
     owner,
-    targets::{Preview, say_cut},
+    targets::{Preview, say_done},
 };
 
-/// End every key that there is now, and let new ones be made: what to do after a leak
+/// Revoke all existing keys of an owner, a namespace or a team; new ones can be created
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("of").required(true)
     .args(["owner", "whole_namespace", "whole_team"]))]
 #[group(skip)]
 pub(crate) struct RevokeAll {
-    /// Of this person or service, in the team
+    /// All keys of this owner in the team
     #[arg(long, value_name = "WHO", value_parser = owner::parse)]
     owner: Option<Owner>,
 
-    /// Of the namespace, with its legacy credentials
+    /// All keys and legacy credentials of the namespace
     #[arg(long)]
     whole_namespace: bool,
 
-    /// Of the team, in all its namespaces
+    /// All keys and legacy credentials in the team's namespaces
     #[arg(long)]
     whole_team: bool,
 
-    /// Show what would stop working, and change nothing
+    /// Show which credentials would stop working, and change nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }
 
 impl RevokeAll {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         let target = match self.owner {
-            Some(owner) => Target::Owner(desk.team()?.clone(), owner),
-            None if self.whole_namespace => Target::Namespace(desk.tenant()?),
-            None => Target::Team(desk.team()?.clone()),
+            Some(owner) => Target::Owner(cx.team()?.clone(), owner),
+            None if self.whole_namespace => Target::Namespace(cx.tenant()?),
+            None => Target::Team(cx.team()?.clone()),
         };
         if self.dry_run {
-            return Preview::of(desk, &target).await?.show(desk);
+            return Preview::of(cx, &target).await?.show(cx);
         }
-        let context = desk.context(self.reason.as_ref());
-        desk.keyring.revoke_all(&context, target.clone()).await?;
-        say_cut(desk, &target, "revoked")
+        let context = cx.context(self.reason.as_ref());
+        cx.keyring.revoke_all(&context, target.clone()).await?;
+        say_done(cx, &target, "revoked")
     }
 }

@@ -5,23 +5,23 @@ use std::time::Duration;
 use clap::Args;
 use keyfob::{Expiry, manage::Rotation, name::Reason, store::Revision};
 
-use crate::{desk::Desk, failure::Failure, moment};
+use crate::{command_context::CommandContext, failure::Failure, moment};
 
 use super::secret;
 
-/// Give a key a new secret, and show the credential once
+/// Replace a key's secret, and show the new credential once
 ///
-/// The old secret works on for the grace, at most until its own end.
+/// The old secret works until the grace period ends, or until it expires.
 #[derive(Args, Debug)]
 pub(crate) struct Rotate {
-    /// The key's identifier
+    /// The key id
     key: String,
 
-    /// For how long the old secret still works
+    /// The grace period, in which the old secret still works
     #[arg(long, value_name = "TIME", value_parser = moment::parse_span, default_value = "0s")]
     grace: Duration,
 
-    /// A new end: `90d`, `2027-01-31`, `2027-01-31T08:00:00Z` or `never`; left out, the old one stays
+    /// A new expiry: `90d`, `2027-01-31`, `2027-01-31T08:00:00Z` or `never` [default: the old one]
     #[arg(long, value_name = "WHEN", value_parser = moment::parse_expiry)]
     expires: Option<Expiry>,
 
@@ -29,25 +29,25 @@ pub(crate) struct Rotate {
     #[arg(long, value_name = "REVISION")]
     if_revision: Option<u64>,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }
 
 impl Rotate {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let id = desk.key_id(&self.key)?;
-        let rotation = Rotation {
-            grace_seconds: self.grace.as_secs(),
-            renew: self.expires,
-        };
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let id = cx.key_id(&self.key)?;
+        let mut rotation = Rotation::new().with_grace(self.grace);
+        if let Some(expiry) = self.expires {
+            rotation = rotation.with_expiry(expiry);
+        }
         let expected = self.if_revision.map(Revision::new);
-        let context = desk.context(self.reason.as_ref());
-        let tenant = desk.tenant()?;
-        let (credential, key) = desk
+        let context = cx.context(self.reason.as_ref());
+        let tenant = cx.tenant()?;
+        let rotated = cx
             .keyring
             .rotate(&context, &tenant, id, rotation, expected)
             .await?;
-        secret::show(desk, &credential, key, "rotated").await
+        secret::show(cx, rotated, "rotated").await
     }
 }

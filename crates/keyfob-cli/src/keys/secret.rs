@@ -1,18 +1,17 @@
-//! Showing a new key's plain text, once.
+//! Showing a new credential, once.
 
-use keyfob::{IssuedKey, KeyInfo};
+use keyfob::manage::CreatedKey;
 use serde::Serialize;
 
-use crate::{desk::Desk, failure::Failure, settings::Form, terminal};
+use crate::{command_context::CommandContext, failure::Failure, settings::Form, terminal};
 
 use super::{KeyView, views};
 
-/// Gives the credential on the standard output, alone on its line (`table`), as `NAME=value`
-/// (`env`) or in the one object (`json`); all else about the key goes to the standard error.
+/// Writes the credential to the standard output: alone on its line (`table`), as `NAME=value`
+/// (`env`) or in an object (`json`). Everything else about the key goes to the standard error.
 pub(super) async fn show(
-    desk: &Desk,
-    credential: &IssuedKey,
-    key: KeyInfo,
+    cx: &CommandContext,
+    created: CreatedKey,
     done: &str,
 ) -> Result<(), Failure> {
     #[derive(Serialize)]
@@ -21,15 +20,12 @@ pub(super) async fn show(
         #[serde(flatten)]
         key: KeyView,
     }
-    let format = desk.format();
-    let id = format.key_id(key.id);
-    // What is said beside it must not cost the one chance to see the secret.
-    let view = views(desk, &[key])
-        .await
-        .ok()
-        .and_then(|mut keys| keys.pop());
+    let (credential, key) = created.into_parts();
+    let id = cx.format().key_id(key.id);
+    // A failure to read more about the key must not prevent showing the secret.
+    let view = views(cx, &[key]).await.ok().and_then(|mut keys| keys.pop());
     let text = credential.expose();
-    let shown = match (desk.terminal.form(), view) {
+    let shown = match (cx.terminal.form(), view) {
         (Form::Json, Some(key)) => terminal::json(&New {
             credential: text,
             key,
@@ -37,22 +33,23 @@ pub(super) async fn show(
         (Form::Json, None) => terminal::json(&serde_json::json!({ "credential": text, "id": id })),
         (Form::Env, _) => terminal::line(format_args!("KEYFOB_KEY_ID={id}\nKEYFOB_KEY={text}")),
         (Form::Table, view) => {
-            desk.terminal.note(format_args!("{done}"));
+            cx.terminal.note(format_args!("{done}"));
             if let Some(view) = view {
-                desk.terminal.note_sheet(view.sheet());
+                cx.terminal.note_table(view.details());
             }
-            desk.terminal
-                .note(format_args!("the credential, shown this once:"));
+            cx.terminal
+                .note(format_args!("the credential, shown only once:"));
             terminal::line(format_args!("{text}"))
         }
     };
     shown.map_err(|failure| {
         let message = format!("the key {id} is {done}, but its credential could not be written");
-        Failure::new(failure.exit(), message)
-            .hint(format!("`keyfob keys rotate {id}` gives it another secret"))
+        Failure::new(failure.exit(), message).hint(format!(
+            "use `keyfob keys rotate {id}` to replace its secret"
+        ))
     })?;
-    desk.terminal.hint(format_args!(
-        "use it as user name and password (curl -u), or whole after `Authorization: Bearer`"
+    cx.terminal.hint(format_args!(
+        "send it as `Authorization: Bearer`, or as user name and password (`curl -u`)"
     ));
     Ok(())
 }

@@ -2,23 +2,23 @@
 
 use clap::Args;
 
-use crate::{desk::Desk, failure::Failure};
+use crate::{command_context::CommandContext, failure::Failure};
 
 use super::{KeyView, views};
 
-/// Show all that is known of a key; its secret is known to nobody but its owner
+/// Show a key
 #[derive(Args, Debug)]
 pub(crate) struct Show {
-    /// The key's identifier
+    /// The key id
     key: String,
 }
 
 impl Show {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let id = desk.key_id(&self.key)?;
-        let key = desk.keyring.get(&desk.tenant()?, id).await?;
-        for view in views(desk, &[key]).await? {
-            desk.terminal.answer(&view, KeyView::sheet)?;
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let id = cx.key_id(&self.key)?;
+        let key = cx.keyring.get(&cx.tenant()?, id).await?;
+        for view in views(cx, &[key]).await? {
+            cx.terminal.answer(&view, KeyView::details)?;
         }
         Ok(())
     }

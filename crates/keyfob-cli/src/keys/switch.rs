@@ -4,18 +4,18 @@ use clap::Args;
 use keyfob::name::Reason;
 use serde::Serialize;
 
-use crate::{desk::Desk, failure::Failure};
+use crate::{command_context::CommandContext, failure::Failure};
 
 use super::{KeyView, views};
 
-/// Keys to switch.
+/// Keys to change.
 #[derive(Args, Debug)]
 pub(crate) struct Switch {
-    /// The keys' identifiers
+    /// The key ids
     #[arg(required = true, value_name = "KEY")]
     keys: Vec<String>,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }
@@ -33,24 +33,21 @@ struct Switched {
 }
 
 impl Switch {
-    /// Switches one key after the other. What was switched before a failure stays so, and the
-    /// command can be repeated.
-    pub(super) async fn run(self, desk: &Desk, to: To) -> Result<(), Failure> {
-        let tenant = desk.tenant()?;
-        let context = desk.context(self.reason.as_ref());
-        // All of them are read before any is switched: a mistyped one must not leave half done.
-        let ids = self.keys.iter().map(|key| desk.key_id(key));
-        let ids = ids.collect::<Result<Vec<_>, _>>()?;
+    /// Changes the keys in order. After a failure the earlier ones stay changed, and the command can
+    /// be repeated.
+    pub(super) async fn run(self, cx: &CommandContext, to: To) -> Result<(), Failure> {
+        let tenant = cx.tenant()?;
+        let context = cx.context(self.reason.as_ref());
         let mut keys = Vec::new();
-        for id in ids {
+        for id in cx.key_ids(&self.keys)? {
             keys.push(match to {
-                To::Disabled => desk.keyring.disable(&context, &tenant, id).await?,
-                To::Enabled => desk.keyring.enable(&context, &tenant, id).await?,
-                To::Revoked => desk.keyring.revoke(&context, &tenant, id).await?,
+                To::Disabled => cx.keyring.disable(&context, &tenant, id).await?,
+                To::Enabled => cx.keyring.enable(&context, &tenant, id).await?,
+                To::Revoked => cx.keyring.revoke(&context, &tenant, id).await?,
             });
         }
-        let keys = views(desk, &keys).await?;
-        desk.terminal.answer(&Switched { keys }, |switched| {
+        let keys = views(cx, &keys).await?;
+        cx.terminal.answer(&Switched { keys }, |switched| {
             KeyView::table(&switched.keys)
         })
     }

@@ -9,7 +9,7 @@ use keyfob::{
 };
 
 use crate::{
-    desk::Desk,
+    command_context::CommandContext,
     failure::Failure,
     moment::{self, Moment},
 };
@@ -20,36 +20,36 @@ use super::{
     views,
 };
 
-/// Change a key's name, labels, scopes or end; what is left out stays
+/// Change a key's name, labels, scopes or expiry
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("changes").required(true).multiple(true)
     .args(["name", "labels", "no_labels", "scopes", "all_scopes", "expires"]))]
 #[group(skip)]
 pub(crate) struct Update {
-    /// The key's identifier
+    /// The key id
     key: String,
 
-    /// Another name
+    /// The new name
     #[arg(long)]
     name: Option<KeyName>,
 
-    /// Labels in place of all the old ones
+    /// A label, `name=value`, in place of all the old ones; can be repeated
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = parse_label)]
     labels: Vec<(LabelName, LabelValue)>,
 
-    /// Take all labels away
+    /// Remove all labels
     #[arg(long, conflicts_with = "labels")]
     no_labels: bool,
 
-    /// Scopes in place of all the old ones
+    /// A scope, in place of all the old ones; can be repeated
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
 
-    /// Every scope
+    /// Allow all scopes
     #[arg(long, conflicts_with = "scopes")]
     all_scopes: bool,
 
-    /// An earlier end; a later one takes a rotation
+    /// An earlier expiry; a later one needs a rotation
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     expires: Option<Moment>,
 
@@ -57,34 +57,33 @@ pub(crate) struct Update {
     #[arg(long, value_name = "REVISION")]
     if_revision: Option<u64>,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }
 
 impl Update {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let id = desk.key_id(&self.key)?;
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let id = cx.key_id(&self.key)?;
         let change_labels = self.no_labels || !self.labels.is_empty();
-        let update = KeyUpdate {
-            name: self.name,
-            labels: change_labels.then(|| labels(self.labels)).transpose()?,
-            scopes: match (self.all_scopes, self.scopes.is_empty()) {
-                (true, _) => Some(Scopes::All),
-                (false, true) => None,
-                (false, false) => Some(Scopes::only(self.scopes)?),
-            },
-            expires_at: self.expires.map(|end| end.ahead(desk.now)),
+        let mut update = KeyUpdate::new();
+        update.name = self.name;
+        update.labels = change_labels.then(|| labels(self.labels)).transpose()?;
+        update.scopes = match (self.all_scopes, self.scopes.is_empty()) {
+            (true, _) => Some(Scopes::All),
+            (false, true) => None,
+            (false, false) => Some(Scopes::only(self.scopes)?),
         };
+        update.expires_at = self.expires.map(|end| end.ahead(cx.now));
         let expected = self.if_revision.map(Revision::new);
-        let context = desk.context(self.reason.as_ref());
-        let tenant = desk.tenant()?;
-        let key = desk
+        let context = cx.context(self.reason.as_ref());
+        let tenant = cx.tenant()?;
+        let key = cx
             .keyring
             .update(&context, &tenant, id, update, expected)
             .await?;
-        for view in views(desk, &[key]).await? {
-            desk.terminal.answer(&view, KeyView::sheet)?;
+        for view in views(cx, &[key]).await? {
+            cx.terminal.answer(&view, KeyView::details)?;
         }
         Ok(())
     }

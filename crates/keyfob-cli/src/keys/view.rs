@@ -1,4 +1,4 @@
-//! Keys as they are shown.
+//! Keys in the output.
 
 use std::collections::BTreeMap;
 
@@ -13,13 +13,12 @@ use keyfob::{
 use serde::Serialize;
 
 use crate::{
-    desk::Desk,
+    command_context::CommandContext,
     failure::Failure,
-    owner,
-    terminal::{Sheet, Tone},
+    terminal::{TableView, Tone},
 };
 
-/// A key, as JSON has it.
+/// A key in JSON.
 #[derive(Debug, Serialize)]
 pub(crate) struct KeyView {
     pub(crate) id: String,
@@ -35,10 +34,10 @@ pub(crate) struct KeyView {
     pub(crate) updated_at: String,
     pub(crate) issued_at: String,
     pub(crate) not_before: Option<String>,
-    /// The key's own end.
+    /// The key's own expiry.
     pub(crate) expires_at: Option<String>,
-    /// The end under the policy, which is no later.
-    pub(crate) ends_at: Option<String>,
+    /// The expiry under the policy, which is no later.
+    pub(crate) effective_expires_at: Option<String>,
     pub(crate) previous_secret_until: Option<String>,
     pub(crate) revoked: Option<RevokedView>,
     pub(crate) last_used_at: Option<String>,
@@ -105,7 +104,7 @@ impl KeyView {
             name: key.name.to_string(),
             team: key.tenant.team.to_string(),
             namespace: key.tenant.namespace.to_string(),
-            owner: owner::text(&key.owner),
+            owner: key.owner.to_string(),
             status: key.effective_status(now, policy),
             scopes: ScopesView::from(&key.scopes),
             labels: labels
@@ -117,7 +116,7 @@ impl KeyView {
             issued_at: key.issued_at.to_string(),
             not_before: text(key.not_before),
             expires_at: text(key.expires_at),
-            ends_at: text(key.expires_under(policy)),
+            effective_expires_at: text(key.expires_under(policy)),
             previous_secret_until: text(key.previous_until.filter(|until| now < *until)),
             revoked,
             last_used_at: text(usage.and_then(|usage| usage.last_used)),
@@ -137,11 +136,11 @@ impl KeyView {
         }
     }
 
-    /// The key with all that is known of it.
-    pub(crate) fn sheet(&self) -> Sheet {
-        let mut sheet = Sheet::pairs();
+    /// All fields of the key.
+    pub(crate) fn details(&self) -> TableView {
+        let mut table = TableView::pairs();
         let (standing, tone) = self.effective_status();
-        sheet
+        table
             .pair("key", &self.id)
             .pair("name", &self.name)
             .pair("owner", &self.owner)
@@ -151,37 +150,40 @@ impl KeyView {
             )
             .toned_pair("status", standing, tone);
         if let Some(revoked) = &self.revoked {
-            sheet
+            table
                 .pair("revoked", format!("{} by {}", revoked.at, revoked.by))
-                .pair_if("because", revoked.reason.as_ref());
+                .pair_if("reason", revoked.reason.as_ref());
         }
-        sheet.pair("scopes", &self.scopes);
+        table.pair("scopes", &self.scopes);
         for (name, value) in &self.labels {
-            sheet.pair("label", format!("{name}={value}"));
+            table.pair("label", format!("{name}={value}"));
         }
-        sheet
+        table
             .pair(
                 "created",
                 format!("{} by {}", self.created_at, self.created_by),
             )
-            .pair_if("works from", self.not_before.as_ref())
-            .pair("ends", self.ends_at.as_deref().unwrap_or("never"))
+            .pair_if("valid from", self.not_before.as_ref())
+            .pair(
+                "expires",
+                self.effective_expires_at.as_deref().unwrap_or("never"),
+            )
             .pair_if("old secret until", self.previous_secret_until.as_ref())
             .pair("last used", self.last_used_at.as_deref().unwrap_or("never"))
             .pair("revision", self.revision);
-        sheet
+        table
     }
 
     /// A table of keys.
-    pub(crate) fn table(keys: &[Self]) -> Sheet {
-        let mut sheet = Sheet::new(
+    pub(crate) fn table(keys: &[Self]) -> TableView {
+        let mut table = TableView::new(
             [
                 "KEY",
                 "NAME",
                 "OWNER",
                 "NAMESPACE",
                 "STATUS",
-                "ENDS",
+                "EXPIRES",
                 "LAST USED",
             ],
             "no keys",
@@ -191,24 +193,24 @@ impl KeyView {
                 Some(text) => (text.clone(), Tone::Plain),
                 None => ("never".to_owned(), Tone::Dim),
             };
-            sheet.row([
+            table.row([
                 (key.id.clone(), Tone::Plain),
                 (key.name.clone(), Tone::Plain),
                 (key.owner.clone(), Tone::Plain),
                 (key.namespace.clone(), Tone::Plain),
                 key.effective_status(),
-                or_never(&key.ends_at),
+                or_never(&key.effective_expires_at),
                 or_never(&key.last_used_at),
             ]);
         }
-        sheet
+        table
     }
 }
 
-/// Keys with their standing under their policies, and their use.
-pub(crate) async fn views(desk: &Desk, keys: &[KeyInfo]) -> Result<Vec<KeyView>, Failure> {
+/// Keys with their status under their policies, and their usage.
+pub(crate) async fn views(cx: &CommandContext, keys: &[KeyInfo]) -> Result<Vec<KeyView>, Failure> {
     let ids: Vec<_> = keys.iter().map(|key| CredentialId::Key(key.id)).collect();
-    let usage: BTreeMap<_, _> = desk
+    let usage: BTreeMap<_, _> = cx
         .keyring
         .usage(&ids)
         .await?
@@ -220,25 +222,28 @@ pub(crate) async fn views(desk: &Desk, keys: &[KeyInfo]) -> Result<Vec<KeyView>,
     for key in keys {
         let Tenant { namespace, .. } = &key.tenant;
         if !policies.contains_key(namespace) {
-            policies.insert(namespace.clone(), desk.keyring.policy(&key.tenant).await?);
+            policies.insert(
+                namespace.clone(),
+                cx.keyring.policy(Some(&key.tenant)).await?,
+            );
         }
         let policy = policies.get(namespace).cloned().unwrap_or_default();
         let usage = usage.get(&CredentialId::Key(key.id).to_string());
-        views.push(KeyView::new(key, &policy, usage, desk.format(), desk.now));
+        views.push(KeyView::new(key, &policy, usage, cx.format(), cx.now));
     }
     Ok(views)
 }
 
 /// All keys that a query selects.
-pub(crate) async fn read_all(desk: &Desk, mut query: KeyQuery) -> Result<Vec<KeyInfo>, Failure> {
+pub(crate) async fn read_all(
+    cx: &CommandContext,
+    mut query: KeyQuery,
+) -> Result<Vec<KeyInfo>, Failure> {
     query.limit = KeyQuery::LIMIT_MAX;
     let mut keys = Vec::new();
-    loop {
-        let page = desk.keyring.list(&query).await?;
-        keys.extend(page.items);
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => return Ok(keys),
-        }
+    let mut pages = cx.keyring.walk(query);
+    while let Some(page) = pages.next_page().await? {
+        keys.extend(page);
     }
+    Ok(keys)
 }

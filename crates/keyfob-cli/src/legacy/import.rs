@@ -19,36 +19,35 @@ use serde::Serialize;
 use zeroize::Zeroizing;
 
 use crate::{
-    desk::Desk,
+    command_context::CommandContext,
     exit::Exit,
     failure::Failure,
     moment::{self, Moment},
-    terminal::{Progress, Sheet},
+    terminal::{Progress, TableView},
 };
 
-/// Import the credentials in `OpenWhisk`'s `subjects` documents, one JSON object a line
+/// Import the credentials in `OpenWhisk` `subjects` documents, one JSON object per line
 ///
-/// Only their hashes are kept. An import can be repeated: what is there already stays as it is.
-/// An imported credential is accepted once a policy says so: give `--until`, or use `legacy sunset`.
+/// Only hashes are stored. An import can be repeated: existing records do not change. Imported
+/// credentials are accepted only under a policy: give `--until`, or use `legacy sunset`.
 #[derive(Args, Debug)]
 pub(crate) struct Import {
     /// The file; `-` for the standard input
     file: PathBuf,
 
-    /// A TOML file that says which namespace goes to which team (`"fn-1" = "acme"`); without it
-    /// all go to the team of --team
+    /// A TOML file with the team of each namespace (`"fn-1" = "acme"`) [default: --team for all]
     #[arg(long, value_name = "FILE")]
     teams: Option<PathBuf>,
 
-    /// Accept the imported credentials until then, unless their namespace has a policy already
+    /// Accept the imported credentials until this time, unless their namespace has a policy
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     until: Option<Moment>,
 
-    /// Read the documents and say what is in them, and keep nothing
+    /// Read the documents, and import nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }
@@ -58,20 +57,20 @@ struct Outcome {
     read: usize,
     imported: u64,
     kept_already: u64,
-    /// What could not be imported: places in the file, or namespaces, with the fault.
+    /// The entries that could not be imported: their position or namespace, and the error.
     problems: Vec<String>,
     dry_run: bool,
 }
 
 impl Import {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         let teams = match &self.teams {
             Some(path) => Teams::Listed(read_teams(path)?),
-            None => Teams::One(desk.team()?.clone()),
+            None => Teams::One(cx.team()?.clone()),
         };
         let text = read(&self.file)?;
-        let context = desk.context(self.reason.as_ref());
-        let import = read_subjects(&text, &context, &desk.peppers, |namespace| {
+        let context = cx.context(self.reason.as_ref());
+        let import = read_subjects(&text, &context, &cx.peppers, |namespace| {
             teams.of(namespace)
         });
         drop(text);
@@ -83,16 +82,16 @@ impl Import {
             problems: import.problems.iter().map(ToString::to_string).collect(),
             dry_run: self.dry_run,
         };
-        let until = self.until.map(|until| until.ahead(desk.now));
+        let until = self.until.map(|until| until.ahead(cx.now));
         if !self.dry_run {
             let decided = match until {
-                Some(_) => decided(desk).await?,
+                Some(_) => decided(cx).await?,
                 None => BTreeSet::new(),
             };
             let progress = Progress::of(outcome.read as u64, "importing");
             for record in import.records {
                 let tenant = record.tenant.clone();
-                let imported = desk.keyring.import_legacy(&context, record).await;
+                let imported = cx.keyring.import_legacy(&context, record).await;
                 let is_new = imported.is_ok();
                 match imported {
                     Ok(()) => outcome.imported += 1,
@@ -111,9 +110,9 @@ impl Import {
                     let off = LegacyPolicy::Off;
                     let decided = decided.contains(&Some(tenant.namespace.clone()))
                         || !is_new && decided.contains(&None);
-                    if !decided && desk.keyring.legacy_policy(&tenant).await? == off {
+                    if !decided && cx.keyring.legacy_policy(Some(&tenant)).await? == off {
                         let policy = Some(LegacyPolicy::until(until));
-                        let keyring = &desk.keyring;
+                        let keyring = &cx.keyring;
                         keyring
                             .set_legacy_policy(&context, Some(&tenant), policy)
                             .await?;
@@ -122,62 +121,58 @@ impl Import {
                 progress.step();
             }
         }
-        self.tell(desk, &outcome)
+        self.tell(cx, &outcome)
     }
 
-    fn tell(&self, desk: &Desk, outcome: &Outcome) -> Result<(), Failure> {
-        desk.terminal.answer(outcome, |outcome| {
-            let mut sheet = Sheet::pairs();
-            sheet.pair("read", outcome.read);
+    fn tell(&self, cx: &CommandContext, outcome: &Outcome) -> Result<(), Failure> {
+        cx.terminal.answer(outcome, |outcome| {
+            let mut table = TableView::pairs();
+            table.pair("read", outcome.read);
             if outcome.dry_run {
-                sheet.pair("imported", "none: a dry run");
+                table.pair("imported", "none: a dry run");
             } else {
-                sheet
+                table
                     .pair("imported", outcome.imported)
                     .pair("there already", outcome.kept_already);
             }
-            sheet.pair("problems", outcome.problems.len());
-            sheet
+            table.pair("problems", outcome.problems.len());
+            table
         })?;
         for problem in &outcome.problems {
-            desk.terminal.note(format_args!("{problem}"));
+            cx.terminal.note(format_args!("{problem}"));
         }
         if self.until.is_none() && !outcome.dry_run && outcome.imported > 0 {
-            desk.terminal.hint(format_args!(
-                "none of them is accepted until a policy says so: `keyfob legacy sunset WHEN`"
+            cx.terminal.hint(format_args!(
+                "they are not accepted until a policy allows it: `keyfob legacy sunset WHEN`"
             ));
         }
         match outcome.problems.len() {
             0 => Ok(()),
             count => Err(
                 Failure::new(Exit::Refused, format!("{count} entries were not imported"))
-                    .hint("correct them and import the file again: what was imported stays"),
+                    .hint("correct them and import the file again"),
             ),
         }
     }
 }
 
-/// The namespaces whose policy somebody set before, and none if it was that of all: what was cut off
-/// must not come back with the next import.
-async fn decided(desk: &Desk) -> Result<BTreeSet<Option<NamespaceId>>, Failure> {
-    let mut query = AuditQuery {
+/// The namespaces whose legacy policy was ever set, and none for the default: an import must not
+/// accept again what was cut off.
+async fn decided(cx: &CommandContext) -> Result<BTreeSet<Option<NamespaceId>>, Failure> {
+    let query = AuditQuery {
+        action: Some(Action::LegacyPolicySet),
         limit: KeyQuery::LIMIT_MAX,
         ..AuditQuery::every_team()
     };
     let mut decided = BTreeSet::new();
-    loop {
-        let page = desk.keyring.audit(&query).await?;
-        let entries = page.items.into_iter().map(|event| event.entry);
-        let set = entries.filter(|entry| entry.action == Action::LegacyPolicySet);
-        decided.extend(set.map(|entry| entry.namespace));
-        match page.next {
-            Some(next) => query.after = Some(next),
-            None => return Ok(decided),
-        }
+    let mut events = cx.keyring.walk(query);
+    while let Some(event) = events.next().await? {
+        decided.insert(event.entry.namespace);
     }
+    Ok(decided)
 }
 
-/// Which team a namespace goes to.
+/// The teams of namespaces.
 enum Teams {
     One(TeamId),
     Listed(BTreeMap<String, TeamId>),
@@ -192,11 +187,11 @@ impl Teams {
     }
 }
 
-/// Reads the documents, which hold plain secrets: the memory is wiped when they go.
+/// Reads the documents. They hold plain secrets, so the memory is wiped.
 fn read(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let failed = |error: io::Error| Failure::file(path, &error);
     if path == Path::new("-") {
-        // A string that grows leaves copies behind, so there is one that is large enough for most.
+        // A growing string leaves copies in memory, so this one is large enough for most documents.
         let mut text = Zeroizing::new(String::with_capacity(1 << 24));
         io::stdin()
             .lock()
@@ -210,8 +205,8 @@ fn read(path: &Path) -> Result<Zeroizing<String>, Failure> {
 fn read_teams(path: &Path) -> Result<BTreeMap<String, TeamId>, Failure> {
     let text = fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
     let read: BTreeMap<String, String> = toml::from_str(&text).map_err(|_| {
-        Failure::usage(format!("{}: not a list of teams", path.display()))
-            .hint("a line for each namespace: \"fn-1\" = \"acme\"")
+        Failure::usage(format!("{}: must be a list of teams", path.display()))
+            .hint("one line per namespace: \"fn-1\" = \"acme\"")
     })?;
     let teams = read
         .into_iter()

@@ -7,27 +7,26 @@ use keyfob::{Tenant, Timestamp, legacy::LegacyPolicy, name::Reason};
 use serde::Serialize;
 
 use crate::{
-    desk::Desk,
+    command_context::CommandContext,
     exit::Exit,
     failure::Failure,
     moment::{self, Moment},
-    policy::nobodys,
-    terminal::Sheet,
+    terminal::TableView,
 };
 
-/// Whose legacy credentials.
+/// The policy to change.
 #[derive(Args, Debug)]
 struct Whose {
-    /// Of all namespaces that have no policy of their own
+    /// The default policy, for namespaces without one
     #[arg(long)]
     default: bool,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }
 
-/// Accept the namespace's legacy credentials until then, and not a moment longer
+/// Accept the namespace's legacy credentials until a time
 #[derive(Args, Debug)]
 pub(crate) struct Sunset {
     /// `2027-01-31T08:00:00Z`, `2027-01-31` or `90d`
@@ -38,14 +37,14 @@ pub(crate) struct Sunset {
     whose: Whose,
 }
 
-/// Rehearse the end: refuse legacy credentials for a while, so that whoever still uses one notices
+/// Refuse legacy credentials for a limited time, to find out who still uses them
 #[derive(Args, Debug)]
 pub(crate) struct Brownout {
-    /// From when on; left out, from now on
+    /// The start [default: now]
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     start: Option<Moment>,
 
-    /// For how long
+    /// The duration
     #[arg(long = "for", value_name = "TIME", value_parser = moment::parse_span)]
     length: Duration,
 
@@ -53,21 +52,21 @@ pub(crate) struct Brownout {
     whose: Whose,
 }
 
-/// Accept no legacy credential of the namespace any more; `legacy restore` undoes it
+/// Stop accepting the namespace's legacy credentials; `legacy restore` undoes it
 #[derive(Args, Debug)]
 pub(crate) struct CutOff {
     #[command(flatten)]
     whose: Whose,
 }
 
-/// Undo a cut-off: accept the namespace's legacy credentials again, until then, or as all others
+/// Accept the namespace's legacy credentials again after a cut-off
 #[derive(Args, Debug)]
 pub(crate) struct Restore {
     /// `2027-01-31T08:00:00Z`, `2027-01-31` or `30d`
     #[arg(long, value_name = "WHEN", value_parser = moment::parse, required_unless_present = "inherit")]
     until: Option<Moment>,
 
-    /// As the policy of all namespaces says, which this one followed before
+    /// Follow the default policy again
     #[arg(long, conflicts_with_all = ["until", "default"])]
     inherit: bool,
 
@@ -75,7 +74,7 @@ pub(crate) struct Restore {
     whose: Whose,
 }
 
-/// A policy as it is shown.
+/// A policy in the output.
 #[derive(Debug, Serialize)]
 pub(super) struct PolicyView {
     pub(super) accepted_now: bool,
@@ -110,50 +109,50 @@ impl PolicyView {
 }
 
 impl Sunset {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let sunset = self.when.ahead(desk.now);
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let sunset = self.when.ahead(cx.now);
         let mut policy = LegacyPolicy::until(sunset);
-        if let LegacyPolicy::Until { brownouts, .. } = self.whose.policy(desk).await? {
-            for brownout in brownouts.iter().filter(|brownout| desk.now < brownout.end) {
+        if let LegacyPolicy::Until { brownouts, .. } = self.whose.policy(cx).await? {
+            for brownout in brownouts.iter().filter(|brownout| cx.now < brownout.end) {
                 policy = policy.with_brownout(brownout.start, brownout.end)?;
             }
         }
-        self.whose.set(desk, Some(policy)).await
+        self.whose.set(cx, Some(policy)).await
     }
 }
 
 impl Brownout {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let start = self.start.map_or(desk.now, |start| start.ahead(desk.now));
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let start = self.start.map_or(cx.now, |start| start.ahead(cx.now));
         let end = start.plus_seconds(self.length.as_secs());
-        let LegacyPolicy::Until { sunset, brownouts } = self.whose.policy(desk).await? else {
+        let LegacyPolicy::Until { sunset, brownouts } = self.whose.policy(cx).await? else {
             return Err(Failure::new(
                 Exit::Conflict,
-                "legacy credentials are off: there is nothing to rehearse",
+                "legacy credentials are not accepted in this namespace",
             ));
         };
-        // Those that are over count for nothing, and there is a bound on their number.
+        // Past brownouts have no effect, and their number is limited.
         let mut policy = LegacyPolicy::until(sunset);
-        for brownout in brownouts.iter().filter(|brownout| desk.now < brownout.end) {
+        for brownout in brownouts.iter().filter(|brownout| cx.now < brownout.end) {
             policy = policy.with_brownout(brownout.start, brownout.end)?;
         }
         let policy = policy.with_brownout(start, end)?;
-        self.whose.set(desk, Some(policy)).await
+        self.whose.set(cx, Some(policy)).await
     }
 }
 
 impl CutOff {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let before = self.whose.policy(desk).await?;
-        let of_all = desk.keyring.legacy_policy(&nobodys()?).await?;
-        self.whose.set(desk, Some(LegacyPolicy::Off)).await?;
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let before = self.whose.policy(cx).await?;
+        let of_all = cx.keyring.legacy_policy(None).await?;
+        self.whose.set(cx, Some(LegacyPolicy::Off)).await?;
         if let LegacyPolicy::Until { sunset, brownouts } = &before {
             let default = if self.whose.default { " --default" } else { "" };
             let commands = if before == of_all && !self.whose.default {
                 vec!["`keyfob legacy restore --inherit`".to_owned()]
             } else {
                 let until = format!("`keyfob legacy restore --until {sunset}{default}`");
-                let ahead = brownouts.iter().filter(|brownout| desk.now < brownout.end);
+                let ahead = brownouts.iter().filter(|brownout| cx.now < brownout.end);
                 let again = ahead.map(|brownout| {
                     let (start, length) =
                         (brownout.start, brownout.end.seconds_since(brownout.start));
@@ -161,7 +160,7 @@ impl CutOff {
                 });
                 std::iter::once(until).chain(again).collect()
             };
-            desk.terminal
+            cx.terminal
                 .hint(format_args!("to undo it: {}", commands.join(", then ")));
         }
         Ok(())
@@ -169,61 +168,57 @@ impl CutOff {
 }
 
 impl Restore {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        if self.whose.policy(desk).await? != LegacyPolicy::Off {
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        if self.whose.policy(cx).await? != LegacyPolicy::Off {
             return Err(
                 Failure::new(Exit::Conflict, "legacy credentials are not cut off")
-                    .hint("`keyfob legacy sunset WHEN` moves the end"),
+                    .hint("use `keyfob legacy sunset WHEN` to change the sunset"),
             );
         }
-        let until = self.until.map(|until| until.ahead(desk.now));
-        self.whose.set(desk, until.map(LegacyPolicy::until)).await
+        let until = self.until.map(|until| until.ahead(cx.now));
+        self.whose.set(cx, until.map(LegacyPolicy::until)).await
     }
 }
 
 impl Whose {
-    /// The namespace that is meant; none for the default.
-    fn tenant(&self, desk: &Desk) -> Result<Option<Tenant>, Failure> {
-        (!self.default).then(|| desk.tenant()).transpose()
+    /// The namespace; none for the default.
+    fn tenant(&self, cx: &CommandContext) -> Result<Option<Tenant>, Failure> {
+        (!self.default).then(|| cx.tenant()).transpose()
     }
 
-    /// What is in force.
-    async fn policy(&self, desk: &Desk) -> Result<LegacyPolicy, Failure> {
-        let tenant = match self.tenant(desk)? {
-            Some(tenant) => tenant,
-            None => nobodys()?,
-        };
-        Ok(desk.keyring.legacy_policy(&tenant).await?)
+    /// The policy in force.
+    async fn policy(&self, cx: &CommandContext) -> Result<LegacyPolicy, Failure> {
+        Ok(cx.keyring.legacy_policy(self.tenant(cx)?.as_ref()).await?)
     }
 
-    /// Sets it, or takes it back, and says what is in force now.
-    async fn set(&self, desk: &Desk, policy: Option<LegacyPolicy>) -> Result<(), Failure> {
-        let tenant = self.tenant(desk)?;
-        let context = desk.context(self.reason.as_ref());
-        let set = desk
+    /// Sets or removes the policy, and writes the policy in force.
+    async fn set(&self, cx: &CommandContext, policy: Option<LegacyPolicy>) -> Result<(), Failure> {
+        let tenant = self.tenant(cx)?;
+        let context = cx.context(self.reason.as_ref());
+        let set = cx
             .keyring
             .set_legacy_policy(&context, tenant.as_ref(), policy.clone());
         set.await?;
         let policy = match policy {
             Some(policy) => policy,
-            None => self.policy(desk).await?,
+            None => self.policy(cx).await?,
         };
-        let view = PolicyView::new(&policy, desk.now);
-        desk.terminal.answer(&view, |view| {
-            let mut sheet = Sheet::pairs();
-            sheet
+        let view = PolicyView::new(&policy, cx.now);
+        cx.terminal.answer(&view, |view| {
+            let mut table = TableView::pairs();
+            table
                 .pair("accepted now", if view.accepted_now { "yes" } else { "no" })
                 .pair(
                     "accepted until",
                     view.sunset.as_deref().unwrap_or("not accepted"),
                 );
             for brownout in &view.brownouts {
-                sheet.pair(
+                table.pair(
                     "brownout",
                     format!("{} to {}", brownout.start, brownout.end),
                 );
             }
-            sheet
+            table
         })
     }
 }

@@ -10,24 +10,24 @@ use keyfob::{
 use serde::Serialize;
 
 use crate::{
-    desk::Desk,
+    command_context::CommandContext,
     failure::Failure,
     moment::{self, Moment},
-    terminal::{Sheet, Tone},
+    terminal::{TableView, Tone},
 };
 
 use super::policy::PolicyView;
 
-/// Show the legacy credentials, and who still uses them
+/// List the legacy credentials and their use
 ///
-/// Of the namespace, of the team, or of all teams, by what is set.
+/// Those of the namespace if one is set, else of the team if one is set, else of all teams.
 #[derive(Args, Debug)]
 pub(crate) struct Report {
-    /// Of all teams
+    /// List the namespaces of all teams
     #[arg(long)]
     all_teams: bool,
 
-    /// Only those used since then: `30d`, or a date
+    /// Only those used since this time: `30d`, or a date
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     used_since: Option<Moment>,
 }
@@ -49,41 +49,35 @@ struct LegacyView {
     revoked: bool,
     last_used_at: Option<String>,
     uses: u64,
-    /// Uses that were refused although the secret was right: in a brownout, after the end.
+    /// Uses that were refused although the secret was right: in a brownout, after the sunset.
     refused: u64,
     policy: PolicyView,
 }
 
 impl Report {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
-        let since = self.used_since.map(|since| since.ago(desk.now));
-        let mut query = LegacyQuery {
-            team: desk.any_team(self.all_teams),
-            namespace: desk.any_namespace().filter(|_| !self.all_teams),
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        let since = self.used_since.map(|since| since.ago(cx.now));
+        let query = LegacyQuery {
+            team: cx.any_team(self.all_teams),
+            namespace: cx.any_namespace().filter(|_| !self.all_teams),
             ..LegacyQuery::every_team()
         };
         let mut policies: BTreeMap<_, LegacyPolicy> = BTreeMap::new();
         let mut credentials = Vec::new();
-        loop {
-            let page = desk.keyring.legacy_report(&query).await?;
-            for credential in &page.items {
-                let last_used = credential.usage.as_ref().and_then(|usage| usage.last_used);
-                if since.is_some_and(|since| last_used.is_none_or(|used| used < since)) {
-                    continue;
-                }
-                let tenant = &credential.record.tenant;
-                if !policies.contains_key(tenant) {
-                    let policy = desk.keyring.legacy_policy(tenant).await?;
-                    policies.insert(tenant.clone(), policy);
-                }
-                let policy = policies.get(tenant).cloned().unwrap_or_default();
-                let policy = PolicyView::new(&policy, desk.now);
-                credentials.push(LegacyView::new(credential, policy));
+        let mut all = cx.keyring.walk(query);
+        while let Some(credential) = all.next().await? {
+            let last_used = credential.usage.as_ref().and_then(|usage| usage.last_used);
+            if since.is_some_and(|since| last_used.is_none_or(|used| used < since)) {
+                continue;
             }
-            match page.next {
-                Some(next) => query.after = Some(next),
-                None => break,
+            let tenant = &credential.record.tenant;
+            if !policies.contains_key(tenant) {
+                let policy = cx.keyring.legacy_policy(Some(tenant)).await?;
+                policies.insert(tenant.clone(), policy);
             }
+            let policy = policies.get(tenant).cloned().unwrap_or_default();
+            let policy = PolicyView::new(&policy, cx.now);
+            credentials.push(LegacyView::new(&credential, policy));
         }
         let used = credentials.iter().filter(|one| one.last_used_at.is_some());
         let still_used = used.count();
@@ -91,10 +85,10 @@ impl Report {
             credentials,
             still_used,
         };
-        desk.terminal.answer(&reported, Reported::sheet)?;
+        cx.terminal.answer(&reported, Reported::table)?;
         let total = reported.credentials.len();
-        desk.terminal.note(format_args!(
-            "{still_used} of {total} were used since they were imported"
+        cx.terminal.note(format_args!(
+            "{still_used} of {total} were used since their import"
         ));
         Ok(())
     }
@@ -131,7 +125,7 @@ impl LegacyView {
 }
 
 impl Reported {
-    fn sheet(&self) -> Sheet {
+    fn table(&self) -> TableView {
         let headings = [
             "NAMESPACE",
             "TEAM",
@@ -143,10 +137,10 @@ impl Reported {
             "STATUS",
             "UNTIL",
         ];
-        let mut sheet = Sheet::new(headings, "no legacy credentials");
+        let mut table = TableView::new(headings, "no legacy credentials");
         for one in &self.credentials {
             let plain = |text: &str| (text.to_owned(), Tone::Plain);
-            sheet.row([
+            table.row([
                 plain(&one.namespace),
                 plain(&one.team),
                 plain(&one.subject),
@@ -158,6 +152,6 @@ impl Reported {
                 plain(one.policy.sunset.as_deref().unwrap_or("-")),
             ]);
         }
-        sheet
+        table
     }
 }

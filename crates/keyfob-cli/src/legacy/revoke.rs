@@ -4,15 +4,15 @@ use clap::Args;
 use keyfob::{legacy::LegacyId, name::Reason};
 use serde::Serialize;
 
-use crate::{desk::Desk, failure::Failure};
+use crate::{command_context::CommandContext, failure::Failure};
 
-/// End one legacy credential of the namespace, for ever
+/// Revoke one legacy credential of the namespace permanently
 #[derive(Args, Debug)]
 pub(crate) struct Revoke {
-    /// Its identifier, the UUID before the colon
+    /// Its id: the UUID before the colon
     credential: String,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }
@@ -23,20 +23,20 @@ struct Revoked {
 }
 
 impl Revoke {
-    pub(super) async fn run(self, desk: &Desk) -> Result<(), Failure> {
+    pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         if self.credential.contains(':') {
-            return Err(Failure::usage(
-                "an identifier has no colon: this may be a whole credential",
-            )
-            .hint("give the UUID that stands before the colon"));
+            return Err(
+                Failure::usage("an id has no colon: this may be a whole credential")
+                    .hint("give the UUID before the colon"),
+            );
         }
         let id = LegacyId::parse(self.credential.as_bytes())
             .map_err(|at| Failure::usage(format!("not a UUID, at position {at}")))?;
-        let context = desk.context(self.reason.as_ref());
-        let tenant = desk.tenant()?;
-        desk.keyring.revoke_legacy(&context, &tenant, id).await?;
+        let context = cx.context(self.reason.as_ref());
+        let tenant = cx.tenant()?;
+        cx.keyring.revoke_legacy(&context, &tenant, id).await?;
         let revoked = id.to_string();
-        desk.terminal
+        cx.terminal
             .say(&Revoked { revoked }, format_args!("revoked {id}"))
     }
 }

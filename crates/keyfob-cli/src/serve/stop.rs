@@ -1,36 +1,44 @@
-//! When the server is asked to stop.
+//! The signals that stop the server.
 
-use tokio::signal;
-
-/// Ready at SIGTERM or SIGINT.
-pub(super) async fn asked() {
-    tokio::select! {
-        () = interrupted() => {}
-        () = terminated() => {}
-    }
-}
-
-async fn interrupted() {
-    if let Err(error) = signal::ctrl_c().await {
-        tracing::error!(%error, "cannot listen for the interrupt signal");
-        std::future::pending::<()>().await;
-    }
-}
+use std::io;
 
 #[cfg(unix)]
-async fn terminated() {
-    match signal::unix::signal(signal::unix::SignalKind::terminate()) {
-        Ok(mut terminate) => {
-            terminate.recv().await;
+use tokio::signal::unix::{Signal, SignalKind, signal};
+
+/// Receives SIGTERM and SIGINT.
+pub(super) struct StopSignals {
+    #[cfg(unix)]
+    terminate: Signal,
+    #[cfg(unix)]
+    interrupt: Signal,
+}
+
+impl StopSignals {
+    /// Receives the signals from now on; before, they end the process.
+    pub(super) fn listen() -> io::Result<Self> {
+        Ok(Self {
+            #[cfg(unix)]
+            terminate: signal(SignalKind::terminate())?,
+            #[cfg(unix)]
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    /// Waits for one of them.
+    #[cfg(unix)]
+    pub(super) async fn received(&mut self) {
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {}
         }
-        Err(error) => {
-            tracing::error!(%error, "cannot listen for the signal to terminate");
+    }
+
+    /// Waits for ctrl-c.
+    #[cfg(not(unix))]
+    pub(super) async fn received(&mut self) {
+        if let Err(error) = tokio::signal::ctrl_c().await {
+            tracing::error!(%error, "cannot listen for ctrl-c");
             std::future::pending::<()>().await;
         }
     }
-}
-
-#[cfg(not(unix))]
-async fn terminated() {
-    std::future::pending::<()>().await;
 }

@@ -1,8 +1,8 @@
-//! What stands in the environment and is nobody's flag.
+//! Environment variables without a flag in the command.
 
 use std::{collections::BTreeMap, env};
 
-/// The variables that begin with `KEYFOB_`, but for those that every command has a flag for.
+/// The environment variables that start with `KEYFOB_`.
 pub(super) struct Values {
     values: BTreeMap<String, String>,
     /// Whether the settings of `serve` are read from here, since the command has no flags for them.
@@ -25,7 +25,7 @@ impl Values {
         value.flatten().cloned()
     }
 
-    /// What is there and means nothing: a variable whose name is mistyped would go unnoticed.
+    /// Warnings about unknown variables: their names may be mistyped.
     pub(super) fn unknown(&self) -> Vec<String> {
         let known = |name: &&String| {
             KNOWN.contains(&name.as_str()) || name.starts_with("PEPPER_") || is_of_kubernetes(name)
@@ -33,12 +33,12 @@ impl Values {
         self.values
             .keys()
             .filter(|name| !known(name))
-            .map(|name| format!("the variable KEYFOB_{name} means nothing"))
+            .map(|name| format!("unknown environment variable KEYFOB_{name}"))
             .collect()
     }
 }
 
-/// What Kubernetes sets for a service of the name `keyfob`.
+/// Whether Kubernetes sets the variable for a service named `keyfob`.
 fn is_of_kubernetes(name: &str) -> bool {
     name == "PORT" || name.starts_with("PORT_") || name.starts_with("SERVICE_")
 }

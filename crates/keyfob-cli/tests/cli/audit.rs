@@ -14,7 +14,7 @@ fn worked_in() -> (Program, String) {
 }
 
 #[test]
-fn everything_is_recorded_and_listed_by_what_is_asked() {
+fn every_change_is_recorded_and_listed_by_filters() {
     let (program, key) = worked_in();
     insta::assert_snapshot!(program.run(&["audit", "list"]).redacted());
     let count = |args: &[&str]| {
@@ -35,7 +35,7 @@ fn everything_is_recorded_and_listed_by_what_is_asked() {
 }
 
 #[test]
-fn an_export_verifies_and_what_was_done_to_it_is_found() {
+fn an_export_verifies_and_tampering_with_it_is_detected() {
     let (program, _) = worked_in();
     program.done(&[
         "audit",

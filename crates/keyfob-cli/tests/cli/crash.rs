@@ -10,7 +10,7 @@ use crate::{
 const KILLS: u32 = 20;
 
 #[test]
-fn nothing_acknowledged_is_lost() {
+fn no_acknowledged_change_is_lost() {
     let program = Program::new();
     program.done(&["namespaces", "create", "orders"]);
     let mut operator = None;

@@ -10,7 +10,7 @@ use crate::{
 };
 
 #[test]
-fn both_models_side_by_side_until_the_old_one_ends() {
+fn keys_and_legacy_credentials_work_until_the_sunset() {
     let program = Program::new().with("KEYFOB_NAMESPACE", "guest");
     let server = Server::start(&program, &["--flush-every", "100ms"]);
     assert_eq!(server.auth(GUEST, "guest"), 401);

@@ -31,11 +31,11 @@ fn every_command_has_a_manual_page() {
     pages.sort();
     insta::assert_snapshot!(pages.join("\n"));
     let page = fs::read_to_string(program.path("man/keyfob-keys-create.1")).unwrap();
-    assert!(page.contains("Make a key"));
+    assert!(page.contains("Create a key"));
 }
 
 #[test]
-fn a_bench_gives_a_ratio() {
+fn a_bench_prints_a_ratio() {
     let measured =
         Program::bare().json(&["bench", "--keys", "100", "--time", "50ms", "--threads", "2"]);
     let rows = measured["verifications"].as_array().unwrap();

@@ -9,7 +9,7 @@ use crate::{
 };
 
 #[test]
-fn what_one_server_does_the_others_follow() {
+fn servers_follow_each_others_changes() {
     database::run(async {
         let database = database::shared().database().await;
         let program = Program::new().with("KEYFOB_STORE", &database.url());
@@ -32,7 +32,7 @@ fn what_one_server_does_the_others_follow() {
 }
 
 #[test]
-fn a_database_that_is_gone_refuses_everybody_in_time_and_comes_back() {
+fn calls_are_refused_in_time_while_the_database_is_down() {
     database::run(async {
         let own = database::Server::start(&[]);
         let database = own.database().await;
@@ -64,12 +64,12 @@ fn a_database_that_is_gone_refuses_everybody_in_time_and_comes_back() {
         server.await_auth(&key, "orders", 200);
         assert_eq!(caller().status, 200);
         let log = server.kill();
-        assert!(log.contains("the store can be followed again"), "{log}");
+        assert!(log.contains("the store can be read again"), "{log}");
     });
 }
 
 #[test]
-fn a_store_that_takes_nothing_does_not_hold_up_the_stop() {
+fn a_store_that_hangs_does_not_delay_the_stop() {
     database::run(async {
         let database = database::shared().database().await;
         let program = Program::new().with("KEYFOB_STORE", &database.url());
@@ -94,10 +94,7 @@ fn a_store_that_takes_nothing_does_not_hold_up_the_stop() {
         // The store itself would wait for longer.
         assert!(start.elapsed() < Duration::from_secs(9), "{log}");
         assert_eq!(code, Some(0), "{log}");
-        assert!(
-            log.contains("some uses were not counted lost=3 credentials=1"),
-            "{log}"
-        );
+        assert!(log.contains("some uses were not recorded lost=3"), "{log}");
         assert!(log.contains("stopped"), "{log}");
     });
 }

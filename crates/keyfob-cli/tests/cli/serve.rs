@@ -18,7 +18,7 @@ fn program() -> Program {
 const BOUND: Duration = Duration::from_secs(3);
 
 #[test]
-fn a_key_made_by_the_interface_passes_until_it_is_revoked_elsewhere() {
+fn a_key_created_over_http_works_until_another_process_revokes_it() {
     let program = program();
     let server = Server::start(&program, &[]);
     let operator = server.operator.clone().expect("the first start shows one");
@@ -45,7 +45,7 @@ fn a_key_made_by_the_interface_passes_until_it_is_revoked_elsewhere() {
 }
 
 #[test]
-fn a_proxy_is_told_who_calls_and_the_caller_nothing() {
+fn the_proxy_learns_the_caller_and_the_caller_learns_the_status_only() {
     let program = program();
     let server = Server::start(&program, &[]);
     let key = program.create(&["laptop"]);
@@ -91,7 +91,7 @@ fn a_proxy_is_told_who_calls_and_the_caller_nothing() {
 }
 
 #[test]
-fn those_who_operate_it_see_how_it_is() {
+fn health_readiness_and_metrics_are_served() {
     let program = program();
     let server = Server::start(&program, &["--flush-every", "100ms"]);
     let key = program.create(&["laptop"]);
@@ -121,7 +121,7 @@ fn those_who_operate_it_see_how_it_is() {
 }
 
 #[test]
-fn it_stops_when_it_is_asked_and_loses_no_use() {
+fn a_stop_loses_no_usage() {
     for signal in ["-TERM", "-INT"] {
         let program = program();
         let server = Server::start(&program, &["--flush-every", "1h"]);
@@ -178,7 +178,7 @@ fn the_operators_credential_can_go_to_a_file() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_first_credential_that_could_not_be_shown_is_made_anew() {
+fn a_first_credential_that_could_not_be_shown_is_replaced() {
     let program = Program::bare();
     let team = ["--team", "operators", "-n", "control:operators"];
     let keys = |program: &Program| {
@@ -213,7 +213,7 @@ fn a_first_credential_that_could_not_be_shown_is_made_anew() {
 }
 
 #[test]
-fn a_port_that_is_taken_is_said() {
+fn a_port_in_use_is_reported() {
     let program = program();
     let server = Server::start(&program, &[]);
     let address = server.address.to_string();

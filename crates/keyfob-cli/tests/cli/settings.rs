@@ -17,13 +17,13 @@ fn setting(program: &Program, args: &[&str], name: &str) -> (String, String) {
 }
 
 #[test]
-fn flags_go_before_the_environment_before_the_file_before_the_defaults() {
+fn flags_override_the_environment_the_file_and_the_defaults() {
     let is = |program: &Program, args: &[&str], name, value: &str, origin: &str| {
         let found = setting(program, args, name);
         assert_eq!(found, (value.to_owned(), origin.to_owned()));
     };
     let program = Program::bare();
-    is(&program, &[], "prefix", "dof", "default");
+    is(&program, &[], "prefix", "", "default");
     is(&program, &[], "serve.follow_every", "1s", "default");
     is(&program, &[], "team", "", "default");
     program.write(
@@ -63,7 +63,7 @@ fn flags_go_before_the_environment_before_the_file_before_the_defaults() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_place_and_without_its_value() {
+fn errors_have_the_position_and_not_the_value() {
     let program = Program::bare();
     program.write(
         "keyfob.toml",
@@ -85,17 +85,20 @@ fn what_is_wrong_is_said_with_its_place_and_without_its_value() {
         ),
         (
             "output = \"yaml\"",
-            "output: takes one of table, json, env (from the file)",
+            "output: must be one of table, json, env (from the file)",
         ),
         (
             "[serve]\nfollow_every = \"often\"",
-            "follow_every: not a usable length of time",
+            "follow_every: must be a duration",
         ),
         (
             "[serve]\nstale_after = \"100ms\"",
-            "stale_after: shorter than follow_every",
+            "stale_after: must not be shorter than follow_every",
         ),
-        ("store = \"mysql://root:pw@db\"", "store: not a store"),
+        (
+            "store = \"mysql://root:pw@db\"",
+            "store: must be sqlite:PATH",
+        ),
     ] {
         program.write("keyfob.toml", content);
         let ran = program.run(&["config", "show"]);
@@ -103,6 +106,28 @@ fn what_is_wrong_is_said_with_its_place_and_without_its_value() {
         assert!(ran.err.contains(message), "{}", ran.err);
         assert!(!ran.err.contains("pw@"));
     }
+}
+
+#[test]
+fn the_store_keeps_its_prefix_and_refuses_another() {
+    let program = Program::new();
+    let key = program.create(&["laptop", "--prefix", "acme"]);
+    assert!(key.starts_with("acme_v1_"));
+    // Without the option it is the store's.
+    let second = program.create(&["phone"]);
+    assert!(second.starts_with("acme_v1_"));
+    assert_eq!(program.run_with(&["verify"], second.as_str()).code, 0);
+    for args in [
+        &["--prefix", "dof", "keys", "list"][..],
+        &["--prefix", "dof", "keys", "create", "third"],
+        &["--prefix", "dof", "serve", "--listen", "127.0.0.1:0"],
+    ] {
+        let ran = program.run(args);
+        assert_eq!(ran.code, 2, "{}", ran.redacted());
+        let message = "the store holds keys with prefix acme, not dof";
+        assert!(ran.err.contains(message), "{}", ran.redacted());
+    }
+    assert!(Program::new().create(&["laptop"]).starts_with("dof_v1_"));
 }
 
 #[test]
@@ -128,11 +153,12 @@ fn a_password_is_refused_on_the_command_line_and_shown_nowhere() {
 }
 
 #[test]
-fn a_mistyped_variable_is_noticed() {
+fn an_unknown_variable_is_warned_about() {
     let program = Program::bare().with("KEYFOB_STORES", "memory:");
     let ran = program.done(&["config", "show"]);
     assert!(
-        ran.err.contains("the variable KEYFOB_STORES means nothing"),
+        ran.err
+            .contains("unknown environment variable KEYFOB_STORES"),
         "{}",
         ran.err
     );
@@ -141,7 +167,7 @@ fn a_mistyped_variable_is_noticed() {
 }
 
 #[test]
-fn colours_are_for_those_who_want_them() {
+fn colours_depend_on_terminal_option_and_environment() {
     let program = Program::new();
     program.create(&["laptop"]);
     let escape = '\u{1b}';

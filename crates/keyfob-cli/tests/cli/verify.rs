@@ -59,7 +59,8 @@ fn peppers_come_from_files_and_the_environment() {
     );
     let ran = program.done(&["keys", "create", "laptop"]);
     assert!(
-        ran.err.contains("pepper can be read by everybody"),
+        ran.err
+            .contains("every user of this machine can read pepper"),
         "{}",
         ran.redacted()
     );

@@ -1,14 +1,17 @@
 //! The suite is proven by stores that it must fail: each has one defect, and each behaviour
 //! catches some of them.
 
+mod authority;
 mod changing;
 mod counting;
 mod cutoffs;
 mod namespaces;
 mod recording;
+mod reopening;
 mod showing;
 mod store;
 mod telling;
+mod waiting;
 
 use std::{
     cell::Cell,
@@ -32,6 +35,9 @@ struct Defect {
 
 fn defects() -> impl Iterator<Item = &'static Defect> + Send {
     [
+        // First, since it has to wait for answers that never come.
+        waiting::DEFECTS,
+        authority::DEFECTS,
         changing::DEFECTS,
         counting::DEFECTS,
         namespaces::DEFECTS,
@@ -97,6 +103,12 @@ static FAILING: LazyLock<BTreeMap<&'static str, BTreeSet<&'static str>>> = LazyL
 #[test]
 fn a_store_without_defect_shows_every_behaviour() {
     let failing = failing(Hooks::default);
+    assert!(failing.is_empty(), "on a sound store: {failing:?}");
+}
+
+#[test]
+fn a_store_that_reads_actors_as_it_should_shows_every_behaviour() {
+    let failing = failing(|| authority::reading(|_, _, _| {}));
     assert!(failing.is_empty(), "on a sound store: {failing:?}");
 }
 

@@ -1,11 +1,14 @@
 //! Defects in the audit trail, in policies, and fields that are lost.
 
+use std::sync::{Arc, Mutex};
+
 use keyfob::{
-    Scopes, Timestamp,
+    Scopes, Tenant, Timestamp,
     audit::{AuditEvent, ChainHash},
+    key::KeyFormat,
     legacy::LegacyPolicy,
     manage::{Labels, Policy},
-    store::{AuditQuery, Change, Commit, Revision, StoreState},
+    store::{AuditQuery, Change, Commit, NamespaceQuery, Revision, StoreState},
 };
 
 use crate::{
@@ -82,6 +85,11 @@ pub(crate) const DEFECTS: &[Defect] = &[
         name: "the trail is not selected by credential",
         hooks: || selecting(|query| query.credential = None),
         caught_by: &["the_trail_is_selected_by_what_it_says"],
+    },
+    Defect {
+        name: "the trail is not selected by action",
+        hooks: || selecting(|query| query.action = None),
+        caught_by: &["the_trail_is_selected_by_action"],
     },
     Defect {
         name: "the trail is not selected by team",
@@ -179,6 +187,108 @@ pub(crate) const DEFECTS: &[Defect] = &[
             ..Hooks::default()
         },
         caught_by: &["without_a_policy_the_default_holds"],
+    },
+    Defect {
+        name: "the default policy cannot be read by itself",
+        hooks: || Hooks {
+            policy: Box::new(|state, tenant| match tenant {
+                Some(_) => state.policy(tenant),
+                None => Policy::default(),
+            }),
+            ..Hooks::default()
+        },
+        caught_by: &["the_default_policy_is_read_by_itself"],
+    },
+    Defect {
+        name: "the default legacy policy cannot be read by itself",
+        hooks: || Hooks {
+            legacy_policy: Box::new(|state, tenant| match tenant {
+                Some(_) => state.legacy_policy(tenant),
+                None => LegacyPolicy::Off,
+            }),
+            ..Hooks::default()
+        },
+        caught_by: &["the_default_policy_is_read_by_itself"],
+    },
+    Defect {
+        name: "another team is told the policies of a namespace",
+        hooks: || Hooks {
+            policy: Box::new(|state, tenant| state.policy(of_any_team(state, tenant).as_ref())),
+            ..Hooks::default()
+        },
+        caught_by: &["an_override_is_not_told_to_another_team"],
+    },
+    Defect {
+        name: "another team is told the legacy policies of a namespace",
+        hooks: || Hooks {
+            legacy_policy: Box::new(|state, tenant| {
+                state.legacy_policy(of_any_team(state, tenant).as_ref())
+            }),
+            ..Hooks::default()
+        },
+        caught_by: &["an_override_is_not_told_to_another_team"],
+    },
+    Defect {
+        name: "the last key format is recorded",
+        hooks: || {
+            let last = Arc::new(Mutex::new(None));
+            let recorded = Arc::clone(&last);
+            Hooks {
+                key_format: Box::new(move |_| *recorded.lock().unwrap()),
+                record_key_format: Box::new(move |_, format| {
+                    *last.lock().unwrap() = Some(*format);
+                    *format
+                }),
+                ..Hooks::default()
+            }
+        },
+        caught_by: &["the_first_key_format_is_kept"],
+    },
+    Defect {
+        name: "every key format is confirmed",
+        hooks: || Hooks {
+            record_key_format: Box::new(|state, format| {
+                state.record_key_format(format);
+                *format
+            }),
+            ..Hooks::default()
+        },
+        caught_by: &[
+            "the_first_key_format_is_kept",
+            "of_key_formats_at_once_one_is_kept",
+        ],
+    },
+    Defect {
+        name: "there is a key format from the beginning",
+        hooks: || Hooks {
+            key_format: Box::new(|state| {
+                let recorded = state.key_format();
+                recorded.or_else(|| KeyFormat::new("dof").ok())
+            }),
+            ..Hooks::default()
+        },
+        caught_by: &["no_key_format_is_recorded_at_first"],
+    },
+    Defect {
+        name: "a key format is recorded by a commit",
+        hooks: || Hooks {
+            record_key_format: Box::new(|state, format| {
+                let context = keyfob::Context::system(Timestamp::UNIX_EPOCH);
+                let action = keyfob::audit::Action::PolicySet;
+                let commit = Commit {
+                    change: Change::SetPolicy {
+                        tenant: None,
+                        policy: None,
+                    },
+                    authority: keyfob::manage::Authority::System,
+                    event: keyfob::audit::AuditEntry::new(action, &context),
+                };
+                state.commit(&commit).unwrap();
+                state.record_key_format(format)
+            }),
+            ..Hooks::default()
+        },
+        caught_by: &["the_first_key_format_is_kept"],
     },
     Defect {
         name: "labels are lost",
@@ -292,6 +402,14 @@ fn selecting(change: fn(&mut AuditQuery)) -> Hooks {
     }
 }
 
+/// The namespace, whatever team it belongs to.
+fn of_any_team(state: &StoreState, tenant: Option<&Tenant>) -> Option<Tenant> {
+    let namespace = tenant?.namespace.clone();
+    let query = NamespaceQuery::every_team().with_namespace(namespace);
+    let known = state.namespaces(&query).items.pop();
+    known.map(|known| known.tenant).or_else(|| tenant.cloned())
+}
+
 /// A store that keeps records otherwise than it was told.
 fn losing(lose: fn(&mut keyfob::store::KeyRecord)) -> Hooks {
     rewriting(move |_, commit| {
@@ -321,8 +439,8 @@ fn keeping_old_secrets() -> Hooks {
 
 /// A store that writes its audit trail before it judges.
 fn with_refused_events() -> Hooks {
-    let refused = std::sync::Arc::new(std::sync::Mutex::new(Vec::new()));
-    let told = std::sync::Arc::clone(&refused);
+    let refused = Arc::new(Mutex::new(Vec::new()));
+    let told = Arc::clone(&refused);
     Hooks {
         commit: Box::new(move |state, commit| {
             let answer = state.commit(commit);

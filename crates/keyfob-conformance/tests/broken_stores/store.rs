@@ -1,6 +1,10 @@
 //! A sound store whose every call can be replaced.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::{
+    future::poll_fn,
+    sync::{Mutex, MutexGuard, PoisonError},
+    task::{Poll, Waker},
+};
 
 use keyfob::{
     KeyId, KeyStore, Tenant,
@@ -23,6 +27,9 @@ type Policies<A> = Box<dyn FnMut(&StoreState, Option<&Tenant>) -> A + Send>;
 type Formats = Box<dyn FnMut(&StoreState) -> Option<KeyFormat> + Send>;
 type RecordsFormat = Box<dyn FnMut(&mut StoreState, &KeyFormat) -> KeyFormat + Send>;
 type Tells = Box<dyn FnMut(&StoreState, Revision, usize) -> Changes + Send>;
+/// Answers a wait after a revision that began at another one.
+type Waits = Box<dyn FnMut(&StoreState, Revision, Revision) -> Poll<bool> + Send>;
+type Wakes = Box<dyn FnMut(&mut Vec<Waker>) + Send>;
 type Records = Box<dyn FnMut(&mut StoreState, &[Usage]) + Send>;
 type Counts = Box<dyn FnMut(&StoreState, &[CredentialId]) -> Vec<Usage> + Send>;
 
@@ -37,6 +44,9 @@ pub(crate) struct Hooks {
     pub(crate) legacy_policy: Policies<LegacyPolicy>,
     pub(crate) audit: Answers<AuditQuery, Page<AuditEvent>>,
     pub(crate) changes: Tells,
+    pub(crate) wait: Waits,
+    /// What a commit does with those who wait.
+    pub(crate) wake: Wakes,
     pub(crate) key_format: Formats,
     pub(crate) record_key_format: RecordsFormat,
     pub(crate) record_usage: Records,
@@ -55,6 +65,11 @@ impl Default for Hooks {
             legacy_policy: Box::new(StoreState::legacy_policy),
             audit: Box::new(StoreState::audit),
             changes: Box::new(StoreState::changes),
+            wait: Box::new(|state, after, _| match state.revision() > after {
+                true => Poll::Ready(true),
+                false => Poll::Pending,
+            }),
+            wake: Box::new(|waiting| waiting.drain(..).for_each(Waker::wake)),
             key_format: Box::new(StoreState::key_format),
             record_key_format: Box::new(StoreState::record_key_format),
             record_usage: Box::new(StoreState::record_usage),
@@ -64,15 +79,33 @@ impl Default for Hooks {
 }
 
 /// A store with a defect.
-pub(crate) struct Broken(Mutex<(StoreState, Hooks)>);
+pub(crate) struct Broken {
+    parts: Mutex<(StoreState, Hooks)>,
+    waiting: Mutex<Vec<Waker>>,
+}
 
 impl Broken {
     pub(crate) fn new(hooks: Hooks) -> Self {
-        Self(Mutex::new((StoreState::new(), hooks)))
+        Self {
+            parts: Mutex::new((StoreState::new(), hooks)),
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// The store as it is after it was opened again, with these defects.
+    pub(crate) fn reopened(self, hooks: Hooks) -> Self {
+        let (state, _) = self
+            .parts
+            .into_inner()
+            .unwrap_or_else(PoisonError::into_inner);
+        Self {
+            parts: Mutex::new((state, hooks)),
+            waiting: Mutex::default(),
+        }
     }
 
     fn parts(&self) -> MutexGuard<'_, (StoreState, Hooks)> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.parts.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -80,7 +113,10 @@ impl Broken {
 impl KeyStore for Broken {
     async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
         let (state, hooks) = &mut *self.parts();
-        Ok((hooks.commit)(state, commit)?)
+        let revision = (hooks.commit)(state, commit)?;
+        let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+        (hooks.wake)(&mut waiting);
+        Ok(revision)
     }
 
     async fn key(&self, tenant: &Tenant, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
@@ -124,6 +160,20 @@ impl KeyStore for Broken {
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
         let (state, hooks) = &mut *self.parts();
         Ok((hooks.changes)(state, after, limit))
+    }
+
+    async fn wait_for_change(&self, after: Revision) -> Result<bool, StoreError> {
+        let began = self.parts().0.revision();
+        let answer = poll_fn(|context| {
+            let (state, hooks) = &mut *self.parts();
+            let answer = (hooks.wait)(state, after, began);
+            if answer.is_pending() {
+                let mut waiting = self.waiting.lock().unwrap_or_else(PoisonError::into_inner);
+                waiting.push(context.waker().clone());
+            }
+            answer
+        });
+        Ok(answer.await)
     }
 
     fn is_shared(&self) -> bool {

@@ -1,4 +1,4 @@
-//! What a reader may see while the writer is at work.
+//! What a reader may see while the writer changes the table.
 
 use loom::{model::Builder, sync::Arc, thread};
 
@@ -8,7 +8,7 @@ use crate::index::{
 };
 
 pub(crate) fn run() {
-    // Both of one group and in slot 0 of a segment; they leave it whenever it is split.
+    // Both in one group and in slot 0 of a segment; they move when it is split.
     let [one, two] = ids(|hash| hash.group() == 0 && hash.slot(0) == 0 && hash.place(2) == 3);
     // Stay there when it is split.
     let [stays, stays_too] = ids(|hash| hash.slot(0) != 0 && hash.place(1) == 0);
@@ -26,7 +26,7 @@ pub(crate) fn run() {
             upsert(table, writer, one, 1);
         },
     );
-    // The second time to the slot that it had at first.
+    // The second change brings it back to its first slot.
     meet(
         "a secret that changes twice",
         &[one],
@@ -77,8 +77,8 @@ pub(crate) fn run() {
     );
 }
 
-/// How often a thread may be interrupted where it need not be: more orders than these take hours.
-const SWITCHES: usize = 2;
+/// Preemptions of a thread: the interleavings with more take hours.
+const PREEMPTIONS: usize = 2;
 
 /// The first identifiers with such a hash.
 fn ids<const N: usize>(fits: impl Fn(Hash) -> bool) -> [u64; N] {
@@ -102,17 +102,17 @@ fn upsert(table: &Table, writer: &mut TableWriter<()>, id: u64, generation: u64)
     upserted.expect("there is room");
 }
 
-/// A reader who looks for an entry, so many times.
+/// A reader that looks up an entry some times.
 #[derive(Clone, Copy)]
 struct Reader {
     id: u64,
     looks: usize,
-    /// Whether it is there at any time.
+    /// Whether the entry is present all the time.
     stable: bool,
 }
 
-/// Lets a reader and the writer meet. Every row that the reader sees must be whole, and no older than
-/// the one before.
+/// Runs a reader and the writer concurrently. Every row that the reader sees must be whole, and no
+/// older than the one before.
 fn meet(
     name: &str,
     before: &[u64],
@@ -121,7 +121,7 @@ fn meet(
 ) {
     let before = before.to_vec();
     let mut builder = Builder::new();
-    builder.preemption_bound = Some(SWITCHES);
+    builder.preemption_bound = Some(PREEMPTIONS);
     builder.check(move || {
         let (table, mut writer) = Table::new::<()>();
         for id in &before {

@@ -1,7 +1,8 @@
-//! `/auth`: the answer to a proxy that asks whether a call may pass.
+//! `/auth`: forward authentication for proxies.
 
 use std::sync::Arc;
 
+use ::metrics::counter;
 use axum::{
     Router,
     extract::{Path, State},
@@ -13,72 +14,64 @@ use axum::{
     routing::any,
 };
 use keyfob::{Access, Principal, Scopes, Verifier, key::KeyFormat, name::Scope};
-use metrics::counter;
 
-use crate::{moment, owner};
+use super::metrics;
 
-use super::{freshness::Freshness, measures};
-
-/// Who judges.
-pub(super) struct Gate {
+/// Answers whether a call may pass.
+pub(super) struct ForwardAuth {
     pub(super) verifier: Verifier,
-    pub(super) freshness: Arc<Freshness>,
-    /// Where a proxy names the namespace.
+    /// The header field in which the proxy names the namespace.
     pub(super) header: HeaderName,
     pub(super) format: KeyFormat,
 }
 
-/// The routes take any method, since some proxies ask with the one of the call in question.
-pub(super) fn routes(gate: Arc<Gate>) -> Router {
+/// The routes accept any method, since some proxies use the method of the call.
+pub(super) fn routes(auth: Arc<ForwardAuth>) -> Router {
     Router::new()
         .route("/auth", any(by_header))
         .route("/auth/{namespace}", any(by_path))
-        .with_state(gate)
+        .with_state(auth)
 }
 
-async fn by_header(State(gate): State<Arc<Gate>>, headers: HeaderMap) -> Response {
-    let mut named = headers.get_all(&gate.header).iter();
+async fn by_header(State(auth): State<Arc<ForwardAuth>>, headers: HeaderMap) -> Response {
+    let mut named = headers.get_all(&auth.header).iter();
     match (named.next().map(HeaderValue::to_str), named.next()) {
-        (Some(Ok(namespace)), None) if !namespace.is_empty() => gate.decide(namespace, &headers),
-        // The proxy's fault, and not the caller's. Without a namespace any key would pass.
+        (Some(Ok(namespace)), None) if !namespace.is_empty() => auth.decide(namespace, &headers),
+        // A fault of the proxy, not of the caller. Without a namespace any key would pass.
         _ => {
-            tracing::error!(header = %gate.header, "the proxy named no namespace, or several");
+            tracing::error!(header = %auth.header, "the proxy named no namespace, or several");
             refuse(503, "no_namespace")
         }
     }
 }
 
 async fn by_path(
-    State(gate): State<Arc<Gate>>,
+    State(auth): State<Arc<ForwardAuth>>,
     Path(namespace): Path<String>,
     headers: HeaderMap,
 ) -> Response {
-    gate.decide(&namespace, &headers)
+    auth.decide(&namespace, &headers)
 }
 
-impl Gate {
-    /// Judges a call to a namespace; `_` is the one that the credential opens, which the answer
-    /// names.
+impl ForwardAuth {
+    /// Answers for a call to a namespace; `_` is the credential's own, which the response names.
     fn decide(&self, namespace: &str, headers: &HeaderMap) -> Response {
-        if !self.freshness.is_fresh() {
-            return refuse(503, "stale");
-        }
         let access = match namespace {
             "_" => Access::to_own_namespace(),
             namespace => Access::to(namespace),
         };
         let fields = headers.get_all(AUTHORIZATION).iter();
         let fields = fields.map(HeaderValue::as_bytes);
-        match self.verifier.verify_headers(fields, &access, moment::now()) {
+        match self.verifier.verify_headers(fields, &access, keyfob::now()) {
             Ok(principal) => self.accept(&principal),
             Err(denied) => {
-                // The line has nothing in it that the caller wrote. The key is named only if its
-                // secret was right: anybody can send somebody else's identifier.
+                // The log line contains nothing that the caller wrote. The key id is logged only if
+                // its secret was right: anybody can send another's id.
                 let reason = denied.reason().as_str();
                 let key = denied.credential().map(|id| self.format.credential_id(id));
                 let key = key.as_deref().unwrap_or("-");
                 if denied.status() == 503 {
-                    tracing::error!(reason, key, "cannot judge");
+                    tracing::error!(reason, key, "cannot verify");
                 } else {
                     tracing::info!(reason, key, "refused");
                 }
@@ -88,13 +81,13 @@ impl Gate {
     }
 
     fn accept(&self, principal: &Principal<'_>) -> Response {
-        counter!(measures::AUTH, "result" => "accepted", "reason" => "valid").increment(1);
+        counter!(metrics::AUTH, "result" => "accepted", "reason" => "valid").increment(1);
         if principal.key_id().is_none() {
-            counter!(measures::LEGACY).increment(1);
+            counter!(metrics::LEGACY).increment(1);
         }
         let subject = principal.legacy_subject();
         let owner = match (principal.owner(), subject) {
-            (Some(owner), _) => owner::text(owner),
+            (Some(owner), _) => owner.to_string(),
             (None, Some(subject)) => format!("subject:{subject}"),
             (None, None) => String::new(),
         };
@@ -117,8 +110,8 @@ impl Gate {
     }
 }
 
-/// What the key may be used for, as RFC 6749 (section 3.3) writes a list of scopes; `*` for a key
-/// without limits. It is for whoever serves the call to act by it.
+/// The scopes of the key as a list of RFC 6749 (section 3.3); `*` for a key with all scopes. The
+/// service behind the proxy checks them.
 fn scopes(scopes: &Scopes) -> String {
     match scopes {
         Scopes::Only(scopes) => {
@@ -129,9 +122,9 @@ fn scopes(scopes: &Scopes) -> String {
     }
 }
 
-/// Refuses: all that a caller learns is the status.
+/// Refuses a call. The response has the status only.
 fn refuse(status: u16, reason: &'static str) -> Response {
-    counter!(measures::AUTH, "result" => "refused", "reason" => reason).increment(1);
+    counter!(metrics::AUTH, "result" => "refused", "reason" => reason).increment(1);
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED);
     let mut response = status.into_response();
     let headers = response.headers_mut();

@@ -1,0 +1,108 @@
+//! Reads keys, and what answers say about them.
+
+use std::collections::HashMap;
+
+use axum::{
+    Json,
+    http::{StatusCode, header},
+    response::{IntoResponse, Response},
+};
+use keyfob::{
+    IssuedKey, KeyId, KeyInfo, Timestamp, gateway::Usage, key::CredentialId, manage::Policy,
+};
+use serde::Deserialize;
+
+use crate::{
+    authority::Call,
+    caller_context::CallerContext,
+    keys::{
+        precondition::etag,
+        view::{AccessKey, CreatedKey, ShownKey},
+    },
+    refusal::Refusal,
+    state::AppState,
+};
+
+/// The path of a key.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Path)]
+pub(crate) struct KeyPath {
+    /// The namespace.
+    namespace_id: String,
+    /// The key's public identifier.
+    key_id: String,
+}
+
+impl AppState {
+    /// The key that a path names, if the caller may make this call on it.
+    pub(crate) async fn key(
+        &self,
+        caller: &CallerContext,
+        call: Call,
+        path: KeyPath,
+    ) -> Result<KeyInfo, Refusal> {
+        caller.require(call)?;
+        let tenant = self.tenant(caller, &path.namespace_id).await?;
+        let id = self.format().parse_key_id(&path.key_id);
+        let id = id.map_err(|_| Refusal::NOT_FOUND)?;
+        let info = self.keyring.get(&tenant, id).await?;
+        caller.require_for(call, &info.owner)?;
+        Ok(info)
+    }
+
+    /// Reads what the answer about a key needs besides the key. A call that changes the key does
+    /// it first: after a change is kept, no failure to read may hide that it is.
+    pub(crate) async fn read_for_answer(&self, info: &KeyInfo) -> Result<ReadKey, Refusal> {
+        let policy = self.keyring.policy(Some(&info.tenant)).await?;
+        let usage = self.keyring.usage(&[CredentialId::Key(info.id)]).await?;
+        Ok(ReadKey {
+            policy,
+            usage: usage.into_iter().next(),
+        })
+    }
+
+    /// What is known of the use of keys.
+    pub(crate) async fn usage_of(
+        &self,
+        keys: &[KeyInfo],
+    ) -> Result<HashMap<KeyId, Usage>, Refusal> {
+        let ids: Vec<_> = keys.iter().map(|info| CredentialId::Key(info.id)).collect();
+        let usage = self.keyring.usage(&ids).await?.into_iter();
+        let by_id = usage.filter_map(|usage| match usage.credential {
+            CredentialId::Key(id) => Some((id, usage)),
+            _ => None,
+        });
+        Ok(by_id.collect())
+    }
+}
+
+/// What was read for an answer about a key.
+pub(crate) struct ReadKey {
+    pub(crate) policy: Policy,
+    pub(crate) usage: Option<Usage>,
+}
+
+impl ReadKey {
+    fn view(&self, state: &AppState, info: &KeyInfo, now: Timestamp) -> AccessKey {
+        AccessKey::new(info, state.format(), &self.policy, self.usage.as_ref(), now)
+    }
+
+    pub(crate) fn answer(&self, state: &AppState, info: &KeyInfo, now: Timestamp) -> Response {
+        let tag = [(header::ETAG, etag(info.revision))];
+        let access_key = self.view(state, info, now);
+        (tag, Json(ShownKey { access_key })).into_response()
+    }
+
+    pub(crate) fn answer_secret(
+        &self,
+        state: &AppState,
+        status: StatusCode,
+        secret: IssuedKey,
+        info: &KeyInfo,
+        now: Timestamp,
+    ) -> Response {
+        let tag = [(header::ETAG, etag(info.revision))];
+        let body = CreatedKey::new(self.view(state, info, now), secret);
+        (status, tag, Json(body)).into_response()
+    }
+}

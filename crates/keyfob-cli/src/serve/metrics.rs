@@ -1,0 +1,26 @@
+//! The server's metrics.
+
+use keyfob_replica::metrics as replica;
+use metrics::{describe_counter, describe_gauge};
+use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use crate::{exit::Exit, failure::Failure};
+
+/// Counter: calls that a proxy asked about, by `result` and `reason`.
+pub(super) const AUTH: &str = "keyfob_auth_total";
+/// Counter: accepted calls with a legacy credential.
+pub(super) const LEGACY: &str = "keyfob_auth_legacy_total";
+/// Gauge: open connections.
+pub(super) const CONNECTIONS: &str = "keyfob_connections";
+
+/// Installs the recorder for all metrics of this process.
+pub(super) fn install() -> Result<PrometheusHandle, Failure> {
+    let handle = PrometheusBuilder::new()
+        .install_recorder()
+        .map_err(|error| Failure::new(Exit::Failed, format!("metrics: {error}")))?;
+    replica::describe();
+    describe_counter!(AUTH, "Calls that a proxy asked about");
+    describe_counter!(LEGACY, "Accepted calls with a legacy credential");
+    describe_gauge!(CONNECTIONS, "Open connections");
+    Ok(handle)
+}

@@ -1,0 +1,133 @@
+//! Everything that can be read from a store, to compare it before and after it is opened again.
+
+use std::{collections::BTreeSet, fmt::Debug};
+
+use keyfob::{
+    KeyStore, Tenant,
+    audit::AuditEvent,
+    key::CredentialId,
+    name::TeamId,
+    store::{AuditQuery, Change, Item, KeyQuery, LegacyQuery, NamespaceQuery, Revision},
+};
+
+use crate::{
+    fixture::{fields, kept, sound},
+    reading::{feed, find, head, list, list_legacy, list_namespaces, trail},
+};
+
+/// Everything that can be read from a store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Contents(Vec<(String, String)>);
+
+/// Reads everything: the change feed, the audit trail, keys, legacy credentials, namespaces,
+/// policies, usage and the key format.
+pub async fn contents(store: &dyn KeyStore) -> Contents {
+    let mut contents = Contents(Vec::new());
+    contents.add("the last revision", head(store).await);
+    contents.add("the key format", sound(store.key_format().await));
+    let entries = feed(store, Revision::ZERO, 1000).await;
+    let (mut tenants, mut teams) = (BTreeSet::new(), BTreeSet::new());
+    let mut credentials = Vec::new();
+    for entry in &entries {
+        contents.add(
+            format!("the feed at {}", entry.revision),
+            shown(&entry.item),
+        );
+        match &entry.item {
+            Item::Key(record) => {
+                let found = find(store, record).await;
+                let found = found.as_ref().map(fields);
+                contents.add(format!("the key {}", record.id), found);
+                tenants.insert(record.tenant.clone());
+                credentials.push(CredentialId::Key(record.id));
+            }
+            Item::KeyDeleted(id) => credentials.push(CredentialId::Key(*id)),
+            Item::Legacy(record) => {
+                tenants.insert(record.tenant.clone());
+                credentials.push(CredentialId::Legacy(record.id));
+            }
+            _ => {}
+        }
+    }
+    for event in trail(store, &AuditQuery::every_team()).await {
+        contents.add(format!("the audit trail at {}", event.revision), &event);
+    }
+    for record in list_namespaces(store, &NamespaceQuery::every_team()).await {
+        contents.add("a namespace in the list", &record);
+        tenants.insert(record.tenant);
+    }
+    for record in list_legacy(store, &LegacyQuery::every_team()).await {
+        let digest = record.digest.to_text();
+        contents.add("a legacy credential in the list", (record, digest));
+    }
+    teams.extend(tenants.iter().map(|tenant| tenant.team.clone()));
+    contents.add_lists(store, &tenants, &teams).await;
+    contents.add_policies(store, &tenants).await;
+    for usage in sound(store.usage(&credentials).await) {
+        contents.add("the usage of a credential", usage);
+    }
+    contents
+}
+
+impl Contents {
+    fn add(&mut self, what: impl Into<String>, answer: impl Debug) {
+        self.0.push((what.into(), format!("{answer:?}")));
+    }
+
+    async fn add_lists(
+        &mut self,
+        store: &dyn KeyStore,
+        tenants: &BTreeSet<Tenant>,
+        teams: &BTreeSet<TeamId>,
+    ) {
+        let of_teams = teams.iter().map(|team| KeyQuery::team(team.clone()));
+        for query in of_teams.chain(tenants.iter().map(KeyQuery::namespace)) {
+            for record in list(store, &query).await {
+                self.add("a key in a list", fields(&record));
+            }
+        }
+    }
+
+    async fn add_policies(&mut self, store: &dyn KeyStore, tenants: &BTreeSet<Tenant>) {
+        for tenant in [None].into_iter().chain(tenants.iter().map(Some)) {
+            let policy = sound(store.policy(tenant).await);
+            self.add(format!("the policy of {tenant:?}"), policy);
+            let policy = sound(store.legacy_policy(tenant).await);
+            self.add(format!("the legacy policy of {tenant:?}"), policy);
+        }
+    }
+}
+
+/// Checks that a store has these contents, and that it goes on where it ended: the next commit
+/// gets the next revision and continues the chain of the audit trail.
+pub async fn goes_on(store: &dyn KeyStore, expected: &Contents) {
+    let found = contents(store).await;
+    for (found, expected) in found.0.iter().zip(&expected.0) {
+        assert_eq!(found, expected, "the store was opened again");
+    }
+    let (found, expected) = (found.0.len(), expected.0.len());
+    assert_eq!(found, expected, "answers of a store that was opened again");
+
+    let last = trail(store, &AuditQuery::every_team()).await.pop();
+    let before = head(store).await;
+    let change = Change::SetPolicy {
+        tenant: None,
+        policy: None,
+    };
+    let revision = kept(store, change).await;
+    assert_eq!(revision, before.next(), "the next commit");
+    let next = trail(store, &AuditQuery::every_team()).await.pop();
+    let next = next.expect("the commit left an event");
+    let hash = last.map_or(keyfob::audit::ChainHash::START, |last| last.hash);
+    let chained = AuditEvent::chained(next.entry.clone(), revision, hash);
+    assert_eq!(next, chained, "the event of the next commit");
+}
+
+/// An item of the feed with its digests.
+fn shown(item: &Item) -> String {
+    match item {
+        Item::Key(record) => format!("{:?}", fields(record)),
+        Item::Legacy(record) => format!("{record:?} {}", record.digest.to_text()),
+        other => format!("{other:?}"),
+    }
+}
