@@ -19,7 +19,7 @@ use keyfob::{
     },
 };
 
-use crate::fixture::{format, sound};
+use crate::fixture::{fields, format, sound};
 
 /// More pages than any behaviour needs: a list that goes on longer has no end.
 const PAGES_MAX: usize = 3000;
@@ -183,12 +183,16 @@ pub(crate) fn subject(item: &Item) -> String {
 
 /// An entry of the feed, in a form that can be compared.
 pub(crate) fn state(entry: &Entry) -> (Revision, String) {
-    let digest = match &entry.item {
-        Item::Key(record) => record.digest.to_text(),
-        Item::Legacy(record) => record.digest.to_text(),
-        _ => String::new(),
-    };
-    (entry.revision, format!("{:?} {digest}", entry.item))
+    (entry.revision, shown(&entry.item))
+}
+
+/// An item of the feed with its digests.
+pub(crate) fn shown(item: &Item) -> String {
+    match item {
+        Item::Key(record) => format!("{:?}", fields(record)),
+        Item::Legacy(record) => format!("{record:?} {}", record.digest.to_text()),
+        other => format!("{other:?}"),
+    }
 }
 
 /// A verifier over an index that follows a store.

@@ -12,7 +12,7 @@ use keyfob::{
 
 use crate::{
     fixture::{fields, kept, sound},
-    reading::{feed, find, head, list, list_legacy, list_namespaces, trail},
+    reading::{feed, find, head, list, list_legacy, list_namespaces, shown, trail},
 };
 
 /// Everything that can be read from a store.
@@ -121,13 +121,4 @@ pub async fn goes_on(store: &dyn KeyStore, expected: &Contents) {
     let hash = last.map_or(keyfob::audit::ChainHash::START, |last| last.hash);
     let chained = AuditEvent::chained(next.entry.clone(), revision, hash);
     assert_eq!(next, chained, "the event of the next commit");
-}
-
-/// An item of the feed with its digests.
-fn shown(item: &Item) -> String {
-    match item {
-        Item::Key(record) => format!("{:?}", fields(record)),
-        Item::Legacy(record) => format!("{record:?} {}", record.digest.to_text()),
-        other => format!("{other:?}"),
-    }
 }

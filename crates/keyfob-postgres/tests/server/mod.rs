@@ -75,6 +75,17 @@ pub struct Store {
     pub database: Database,
 }
 
+impl Store {
+    /// Closes the store, and connects to the same database again.
+    pub async fn reopened(self) -> Self {
+        let Self { store, database } = self;
+        drop(store);
+        let store = PostgresStore::connect(&database.url()).await;
+        let store = store.expect("the store can be connected to");
+        Self { store, database }
+    }
+}
+
 impl Deref for Store {
     type Target = PostgresStore;
 
