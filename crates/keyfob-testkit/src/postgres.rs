@@ -217,7 +217,7 @@ impl Server {
         self.copy_of("template0").await
     }
 
-    /// A copy of a database that nobody is connected to.
+    /// A copy of a database without connections.
     pub async fn copy_of(&self, template: &str) -> Database {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));

@@ -34,7 +34,7 @@ struct State {
     left: Option<u32>,
     fault: Fault,
     fired: bool,
-    /// Whether nobody gets through.
+    /// Whether every connection is refused.
     dead: bool,
 }
 
@@ -121,7 +121,7 @@ impl Proxy {
             while let Ok((client, _)) = listener.accept().await {
                 let plan = Arc::clone(&of_all);
                 tokio::spawn(async move {
-                    // Whatever fails ends both connections.
+                    // Any failure ends both connections.
                     let _ = connect(client, server, &plan).await;
                 });
             }

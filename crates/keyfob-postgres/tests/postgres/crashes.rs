@@ -57,7 +57,7 @@ async fn is_there(store: &PostgresStore, acknowledged: &BTreeMap<KeyId, Revision
 }
 
 #[test]
-fn what_a_killed_client_was_told_is_kept() {
+fn commits_acknowledged_to_a_killed_client_are_kept() {
     server::run(async {
         let store = server::store().await;
         let mut all = BTreeMap::new();

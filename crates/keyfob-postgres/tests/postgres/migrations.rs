@@ -92,7 +92,7 @@ fn a_database_in_another_encoding_is_refused() {
 }
 
 #[test]
-fn stores_in_two_schemas_know_nothing_of_each_other() {
+fn stores_in_two_schemas_are_independent() {
     server::run(async {
         let store = server::store().await;
         let options = Options::default().with_schema("select");
@@ -107,9 +107,9 @@ fn stores_in_two_schemas_know_nothing_of_each_other() {
     });
 }
 
-/// What no program may do, whatever it believes, the database refuses.
+/// The database refuses what no program may do.
 #[test]
-fn the_database_holds_what_may_never_happen() {
+fn the_database_enforces_the_contract() {
     server::run(async {
         let store = server::store().await;
         let record = create(&*store, key(&user("alice"), "one")).await.unwrap();

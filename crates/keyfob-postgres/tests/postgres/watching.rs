@@ -108,7 +108,7 @@ fn a_lost_notice_costs_delay_only() {
         listens(&other).await;
         for round in 0..10 {
             let last = last_revision(&other).await;
-            // The connection is ended and the change made in one breath: nobody listens to it.
+            // The connection is ended right before the change, so the notice is lost.
             let ending = admin.query_one(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                  WHERE datname = current_database() AND query LIKE 'SELECT revision FROM log%' \

@@ -46,7 +46,7 @@ pub(crate) async fn keyring(store: &PostgresStore) -> Keyring {
     builder.open(NOW).await.expect("the store can be opened")
 }
 
-/// A record of a key that nobody has; its identifier is random.
+/// A record of a new key with a random identifier.
 pub(crate) fn key(owner: &Owner, name: &str) -> KeyRecord {
     let id = (u128::from(random()) << 64) | u128::from(random());
     let digest = format!("sha256:{id:032x}{id:032x}");
@@ -97,7 +97,7 @@ pub(crate) async fn create(
     Ok(record)
 }
 
-/// Everything that must hold of a store at rest, whatever happened to it: the trail is one chain
+/// Checks what must hold of a store at rest: the trail is one chain
 /// with an event for each revision, and the feed has no gap. Gives the head and the feed.
 pub(crate) async fn check(store: &impl KeyStore) -> (Revision, Vec<Entry>) {
     let mut query = AuditQuery {
