@@ -1,8 +1,8 @@
-//! The program as its users have it: command line in, output and exit code out.
+//! End-to-end tests of the program: command line in, output and exit code out.
 //!
-//! - `program.rs`: the program in a folder of its own; `server.rs`: the same as a server, and HTTP;
+//! - `program.rs`: the program in a temporary folder; `server.rs`: the program as a server, and HTTP;
 //!   `database`: a `PostgreSQL` server
-//! - the others: one command or one story each
+//! - the others: one command or one scenario each
 
 mod audit;
 mod connections;
@@ -31,5 +31,5 @@ mod settings;
 mod targets;
 mod verify;
 
-// For `database`, which looks for them where it stands.
+// Used by `database`.
 use keyfob_postgres::{Options, PostgresStore};
