@@ -56,7 +56,7 @@ impl Serve {
         let keyring = builder
             .peppers(settings.peppers)
             .stale_after(serve.stale_after)
-            .open(keyfob::now())
+            .open_to_manage()
             .await?;
         let keyring = Arc::new(keyring);
         let replica = Follower::over(Arc::clone(&keyring))
