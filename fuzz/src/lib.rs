@@ -19,7 +19,7 @@ pub use header::header;
 pub use import::legacy_import;
 pub use parse::parse;
 pub use round_trip::round_trip;
-pub use stored::record_serde;
+pub use stored::{accepted_forms, record_serde};
 
 /// Runs the operations that `data` stands for on the library and on the model of it.
 ///
