@@ -83,8 +83,8 @@ pub(crate) fn run() -> Exit {
             return failure.exit();
         }
     };
-    settings.color.value.apply();
-    let terminal = Terminal::new(settings.output.value);
+    settings.color.apply();
+    let terminal = Terminal::new(settings.output);
     for warning in &settings.warnings {
         terminal::warn(format_args!("{warning}"));
     }

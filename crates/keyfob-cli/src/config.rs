@@ -18,8 +18,8 @@ pub(crate) enum Config {
 }
 
 #[derive(Serialize)]
-struct Shown {
-    settings: Vec<Listed>,
+struct Shown<'a> {
+    settings: &'a [Listed],
     peppers: Vec<PepperView>,
 }
 
@@ -36,7 +36,7 @@ impl Config {
         let current = settings.peppers.current_id().map(PepperId::get);
         let peppers = settings.pepper_sources.iter();
         let shown = Shown {
-            settings: settings.listed(),
+            settings: &settings.listed,
             peppers: peppers
                 .map(|(number, from)| PepperView {
                     number: *number,
@@ -47,7 +47,7 @@ impl Config {
         };
         terminal.answer(&shown, |shown| {
             let mut table = TableView::new(["SETTING", "VALUE", "FROM"], "");
-            for listed in &shown.settings {
+            for listed in shown.settings {
                 table.row([
                     (listed.name.to_owned(), Tone::Plain),
                     (listed.value.clone(), Tone::Plain),

@@ -91,8 +91,8 @@ struct FindView {
 
 impl Scan {
     pub(crate) async fn run(self, settings: Settings, terminal: Terminal) -> Result<Exit, Failure> {
-        let prefix = settings.prefix.value;
-        let cx = if self.offline || (settings.store.origin == Origin::Default && !self.revoke) {
+        let prefix = settings.prefix;
+        let cx = if self.offline || (settings.origin("store") == Origin::Default && !self.revoke) {
             None
         } else {
             Some(CommandContext::open(settings, terminal, Absent::Refuse).await?)

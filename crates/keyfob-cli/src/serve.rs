@@ -48,30 +48,30 @@ impl Serve {
     pub(crate) async fn run(self, settings: Settings, terminal: Terminal) -> Result<(), Failure> {
         log::start(&settings.serve)?;
         let metrics = metrics::install()?;
-        let store = Store::open(&settings.store.value, Absent::Create).await?;
+        let store = Store::open(&settings.store, Absent::Create).await?;
         let serve = settings.serve;
 
         // Read all keys before listening.
-        let builder = store.keyring(settings.prefix.value).await?;
+        let builder = store.keyring(settings.prefix).await?;
         let keyring = builder
             .peppers(settings.peppers)
-            .stale_after(serve.stale_after.value)
-            .open(keyfob::now())
+            .stale_after(serve.stale_after)
+            .open_to_manage()
             .await?;
         let keyring = Arc::new(keyring);
         let replica = Follower::over(Arc::clone(&keyring))
-            .poll_every(serve.follow_every.value)
-            .flush_usage_every(serve.flush_every.value)
+            .poll_every(serve.follow_every)
+            .flush_usage_every(serve.flush_every)
             .start()
             .await?;
 
-        let listener = bind(serve.listen.value).await?;
+        let listener = bind(serve.listen).await?;
         let address = listener.local_addr()?;
         let bootstrap = Bootstrap {
             keyring: &keyring,
-            team: serve.operators.value,
-            owner: serve.operator.value,
-            file: serve.operator_file.value.as_deref(),
+            team: serve.operators,
+            owner: serve.operator,
+            file: serve.operator_file.as_deref(),
         };
         // Before the address is written: a supervisor may stop the server as soon as it reads that.
         let mut signals = StopSignals::listen()
@@ -82,7 +82,7 @@ impl Serve {
         let plane = ControlPlane::new(Arc::clone(&keyring)).with_authenticate(authenticate);
         let forward_auth = ForwardAuth {
             verifier: replica.verifier(),
-            header: serve.namespace_header.value,
+            header: serve.namespace_header,
             format: *keyring.format(),
         };
         let routes = Router::new()
@@ -95,8 +95,8 @@ impl Serve {
         let connections = Connections {
             listener,
             routes,
-            most: serve.connections.value,
-            header_timeout: serve.header_timeout.value,
+            most: serve.connections,
+            header_timeout: serve.header_timeout,
         };
         let server = tokio::spawn(connections.serve(stopped));
         tracing::info!(%address, "serving");

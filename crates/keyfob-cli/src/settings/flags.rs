@@ -74,7 +74,7 @@ pub(crate) struct ServeFlags {
     #[arg(long, value_name = "TIME", env = "KEYFOB_HEADER_TIMEOUT")]
     header_timeout: Option<String>,
 
-    /// The header field in which a proxy names the namespace [default: X-Keyfob-Namespace]
+    /// The header field in which a proxy names the namespace [default: x-keyfob-namespace]
     #[arg(long, value_name = "NAME", env = "KEYFOB_NAMESPACE_HEADER")]
     namespace_header: Option<String>,
 

@@ -80,13 +80,13 @@ fn an_export_verifies_and_tampering_with_it_is_detected() {
     let removed = check(&[lines[0], lines[2], lines[3]], &[]);
     assert_eq!(removed.code, 1);
 
-    // What is cut off the end is only noticed by a witness.
+    // A truncated end is only detected with a later hash.
     let hash = of_store["hash"].as_str().unwrap();
     assert_eq!(check(&lines[..3], &[]).code, 0);
     assert_eq!(check(&lines[..3], &["--expect", hash]).code, 1);
     assert_eq!(check(&lines, &["--expect", hash]).code, 0);
 
-    // A part, with the hash before it.
+    // A part, given the hash before it.
     let part = program.done(&[
         "audit",
         "export",

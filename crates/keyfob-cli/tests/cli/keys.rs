@@ -13,7 +13,7 @@ fn only_the_new_credential_is_on_the_standard_output() {
     assert_eq!(ran.secrets(), 1);
     insta::assert_snapshot!(ran.redacted());
 
-    // Nothing else ever shows it.
+    // No other command shows it.
     let key = id(&ran.out).to_owned();
     for args in [
         &["keys", "list"][..],
@@ -186,7 +186,7 @@ fn keys_are_disabled_enabled_and_revoked() {
     assert_eq!(program.run(&["keys", "enable", id(&one)]).code, 4);
     program.done(&["keys", "delete", id(&two)]);
     assert_eq!(program.run(&["keys", "show", id(&two)]).code, 3);
-    // A mistyped one leaves nothing half done.
+    // With a mistyped id nothing is changed.
     let three = program.create(&["three"]);
     assert_eq!(
         program
@@ -229,7 +229,7 @@ fn keys_are_purged_as_the_dry_run_shows() {
     );
     let planned = program.json(&["keys", "purge", "--dead-for", "1h", "--dry-run"]);
     assert_eq!(planned["would_purge"], 0);
-    // A second must pass: what is dead since now is not dead before now.
+    // A second must pass: a key revoked now was not revoked before now.
     std::thread::sleep(std::time::Duration::from_millis(1_100));
     let planned = program.json(&["keys", "purge", "--dead-for", "0s", "--dry-run"]);
     assert_eq!(planned["would_purge"], 1);
@@ -271,7 +271,7 @@ fn refusals_have_hints_and_exit_codes() {
     let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap();
     assert_eq!(error["error"], "conflict");
     assert!(error["hint"].as_str().unwrap().contains("another name"));
-    // A secret that is given where it does not belong is not repeated.
+    // A secret in the wrong argument is not repeated.
     for args in [
         &["verify", &credential][..],
         &["keys", "list", "--after", &credential],

@@ -1,7 +1,7 @@
-//! The program as its users have it: command line in, output and exit code out.
+//! End-to-end tests of the program: command line in, output and exit code out.
 //!
-//! - `program.rs`: the program in a folder of its own; `server.rs`: the same as a server, and HTTP
-//! - the others: one command or one story each
+//! - `program.rs`: the program in a temporary folder; `server.rs`: the program as a server, and HTTP
+//! - the others: one command or one scenario each
 
 mod audit;
 mod connections;

@@ -1,10 +1,10 @@
-//! What is set, and where: `keyfob config show`
+//! Settings: `keyfob config show`
 
 use serde_json::Value;
 
 use crate::program::Program;
 
-/// Value and origin of a setting.
+/// The value and origin of a setting.
 fn setting(program: &Program, args: &[&str], name: &str) -> (String, String) {
     let shown = program.json(&[&["config", "show"], args].concat());
     let settings = shown["settings"].as_array().unwrap();
@@ -43,7 +43,7 @@ fn flags_override_the_environment_the_file_and_the_defaults() {
     is(&program, &["--prefix", "flag"], "prefix", "flag", "flag");
     is(&program, &["--team", "flag"], "team", "flag", "flag");
 
-    // Another file, named by flag or environment.
+    // Another file, set by flag or environment.
     program.write("other.toml", "namespace = \"other\"\n");
     is(
         &program,

@@ -3,7 +3,11 @@
 use std::sync::Arc;
 
 use axum::{Router, body::Body, http::Request};
-use keyfob::{Context, DenyReason, Keyring, MemoryStore, gateway::IndexError, manage};
+use keyfob::{
+    Context, DenyReason, Keyring, MemoryStore,
+    gateway::{FollowError, IndexError},
+    manage,
+};
 use keyfob_replica::{Failure, Follower, StartError};
 use tokio::time::{Duration, Instant, sleep, timeout};
 use tower::ServiceExt;
@@ -269,7 +273,7 @@ async fn it_does_not_start_over_what_it_cannot_follow() {
     fixture.store.set_reading(Fault::Fails);
     let down = fixture.follower().start().await.unwrap_err();
     assert!(
-        matches!(&down, StartError::Open(manage::Error::NotSynced(_))),
+        matches!(&down, StartError::Follow(FollowError::Store(_))),
         "{down}"
     );
     fixture.store.set_reading(Fault::None);
@@ -315,4 +319,16 @@ async fn readiness_over_http_is_what_calls_are_answered() {
     fixture.store.replace(Arc::default());
     replica.failed().await;
     assert_eq!(ask().await, 503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_first_reading_is_followed_by_a_short_one() {
+    let fixture = Fixture::new().await;
+    fixture.store.set_reading(Fault::Slow(2 * BOUND));
+    let start = Instant::now();
+    let replica = fixture.start().await;
+    assert_eq!(start.elapsed(), 4 * BOUND);
+    assert_eq!(fixture.store.reads(), 2);
+    fixture.store.set_reading(Fault::None);
+    until(&fixture, &replica.verifier(), None).await;
 }

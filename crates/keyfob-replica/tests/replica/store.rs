@@ -17,7 +17,10 @@ use keyfob::{
         NamespaceRecord, Page, Revision, StoreError, async_trait,
     },
 };
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Duration, sleep},
+};
 
 /// How a call goes wrong.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,6 +29,8 @@ pub(crate) enum Fault {
     Fails,
     Hangs,
     Panics,
+    /// It takes this long, and works.
+    Slow(Duration),
 }
 
 /// What the store answers to `wait_for_change`.
@@ -103,6 +108,10 @@ impl Faulty {
             Fault::None => Ok(()),
             Fault::Fails => Err(StoreError::definite("out of order")),
             Fault::Hangs => std::future::pending().await,
+            Fault::Slow(time) => {
+                sleep(time).await;
+                Ok(())
+            }
             Fault::Panics => panic!("the store panics"),
         }
     }
