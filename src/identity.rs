@@ -4,6 +4,7 @@ use core::{fmt, str::FromStr};
 
 use crate::{
     credential_id::CredentialId,
+    digest::SecretTag,
     name::{NameError, NamespaceId, Reason, RequestId, ServiceId, TeamId, UserId},
     scope::Scopes,
     timestamp::Timestamp,
@@ -183,13 +184,20 @@ pub enum Authority {
         id: CredentialId,
         /// The scopes it must still have.
         scopes: Scopes,
+        /// The secret of the key that was verified, which must still work: a rotation may have
+        /// replaced it. `None` for a legacy credential, and if any secret of the key will do.
+        secret: Option<SecretTag>,
     },
 }
 
 impl Authority {
     /// Creates the authority of a credential that must still have these scopes.
     pub fn credential(id: CredentialId, scopes: Scopes) -> Self {
-        Self::Credential { id, scopes }
+        Self::Credential {
+            id,
+            scopes,
+            secret: None,
+        }
     }
 }
 

@@ -1,8 +1,10 @@
 //! The authority of an actor is checked in the commit, not when its request was admitted.
 
+use std::time::Duration;
+
 use keyfob::{
     Access, Actor, Context, Keyring, MemoryStore, NewKey, Owner, Tenant, Timestamp, block_on,
-    manage::{Authority, Error, KeyUpdate},
+    manage::{Authority, Error, KeyUpdate, Rotation},
     name::{Scope, UserId},
     store::ActorFault,
 };
@@ -113,4 +115,38 @@ fn a_change_is_refused_if_its_asserted_owner_was_removed() {
     // The embedder can override it, and then nothing is checked.
     let context = Context::new(alice, NOW).with_authority(Authority::System);
     block_on(keyring.create(&context, new_key("bob", "by-system"))).unwrap();
+}
+
+#[test]
+fn a_change_is_refused_if_its_actors_secret_was_replaced() {
+    let tenant = Tenant::parse("acme", "fn-a").unwrap();
+    let system = Context::system(NOW);
+    let rotate = |keyring: &Keyring, context: &Context, grace: u64| {
+        let Some(keyfob::key::CredentialId::Key(id)) = context.actor.credential else {
+            panic!("the actor has a key");
+        };
+        let rotation = Rotation::new().with_grace(Duration::from_secs(grace));
+        block_on(keyring.rotate(&system, &tenant, id, rotation, None))
+            .unwrap()
+            .secret
+    };
+    let (keyring, context) = admitted();
+    rotate(&keyring, &context, 0);
+    assert_refused(&keyring, &context, ActorFault::Replaced, 401);
+
+    let (keyring, mut context) = admitted();
+    let secret = rotate(&keyring, &context, 60);
+    context.now = NOW.plus_seconds(59);
+    block_on(keyring.create(&context, new_key("bob", "in-time"))).unwrap();
+    context.now = NOW.plus_seconds(60);
+    assert_refused(&keyring, &context, ActorFault::Replaced, 401);
+    let verifier = keyring.verifier();
+    let new = verifier
+        .verify_text(secret.expose().as_bytes(), &Access::to("fn-a"), NOW)
+        .unwrap()
+        .context(context.now);
+    block_on(keyring.create(&new, new_key("bob", "by-the-new-one"))).unwrap();
+    // Any secret of the key will do for a context that was not made from a principal.
+    let by_id = Context::new(context.actor.clone(), context.now);
+    block_on(keyring.create(&by_id, new_key("bob", "by-id"))).unwrap();
 }

@@ -290,14 +290,20 @@ impl Commit {
                 Some(target) if snapshot.is_blocked(&target) => Err(ActorFault::Removed),
                 _ => Ok(()),
             },
-            (Authority::Credential { id, scopes }, Existing::Key(record))
+            (Authority::Credential { id, scopes, secret }, Existing::Key(record))
                 if *id == CredentialId::Key(record.id) =>
             {
-                match record.effective_status(at, &snapshot.actor_policy) {
+                let policy = &snapshot.actor_policy;
+                match record.effective_status(at, policy) {
                     EffectiveStatus::Revoked => Err(ActorFault::Revoked),
                     EffectiveStatus::Expired => Err(ActorFault::Expired),
                     EffectiveStatus::Disabled => Err(ActorFault::Disabled),
                     EffectiveStatus::NotYetValid => Err(ActorFault::NotYetValid),
+                    EffectiveStatus::Active
+                        if secret.is_some_and(|secret| !record.accepts(secret, at, policy)) =>
+                    {
+                        Err(ActorFault::Replaced)
+                    }
                     EffectiveStatus::Active if scopes.within(&record.scopes) => Ok(()),
                     EffectiveStatus::Active => Err(ActorFault::MissingScope),
                 }
