@@ -326,7 +326,7 @@ pub(crate) async fn a_caller_who_loses_its_right_changes_nothing(
                 for checks_authority in [true, false] {
                     let store = open().await;
                     // Where there can be another server, it is the harder case.
-                    if store.is_shared() && !through_the_other {
+                    if (*store).is_shared() && !through_the_other {
                         continue;
                     }
                     let cell = Cell {
