@@ -177,6 +177,9 @@ pub enum Authority {
     /// A person or service that the embedder authenticated. The change is refused if they were
     /// removed from the team that it affects.
     Owner(Owner),
+    /// As [`Authority::Owner`], for a member of this team who may also act in other teams, such as
+    /// an operator. The change is refused if they were removed from this team.
+    Member(TeamId, Owner),
     /// A credential that Keyfob verified. The change is refused if the credential no longer works
     /// or lost a scope.
     Credential {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use keyfob::{
     Access, Actor, Context, Keyring, MemoryStore, NewKey, Owner, Tenant, Timestamp, block_on,
     manage::{Authority, Error, KeyUpdate, Rotation},
-    name::{Scope, UserId},
+    name::{Scope, TeamId, UserId},
     store::ActorFault,
 };
 
@@ -149,4 +149,25 @@ fn a_change_is_refused_if_its_actors_secret_was_replaced() {
     // Any secret of the key will do for a context that was not made from a principal.
     let by_id = Context::new(context.actor.clone(), context.now);
     block_on(keyring.create(&by_id, new_key("bob", "by-id"))).unwrap();
+}
+
+#[test]
+fn a_change_in_another_team_is_refused_if_its_asserted_member_was_removed() {
+    let (keyring, _) = admitted();
+    let root = Owner::User(UserId::new("root").unwrap());
+    let member = Authority::Member(TeamId::new("ops").unwrap(), root);
+    let actor = Actor::user(UserId::new("root").unwrap());
+    let context = Context::new(actor, NOW).with_authority(member);
+    let system = Context::system(NOW);
+    // Removed from the other team only.
+    block_on(keyring.remove_member(&system, "acme", "root")).unwrap();
+    block_on(keyring.create(&context, new_key("bob", "in-time"))).unwrap();
+    block_on(keyring.set_policy(&context, None, None)).unwrap();
+    block_on(keyring.remove_member(&system, "ops", "root")).unwrap();
+    assert_refused(&keyring, &context, ActorFault::Removed, 401);
+    let error = block_on(keyring.set_policy(&context, None, None)).unwrap_err();
+    assert!(
+        matches!(error, Error::Actor(ActorFault::Removed)),
+        "{error}"
+    );
 }
