@@ -117,6 +117,30 @@ impl KeyDigest {
     pub(crate) fn lanes(&self) -> &Lanes {
         &self.lanes
     }
+
+    pub(crate) fn tag(&self) -> SecretTag {
+        SecretTag::of(&self.lanes)
+    }
+}
+
+/// Tells the secrets of a key apart: a part of the digest, which reveals nothing of a secret of 184
+/// random bits.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+#[cfg_attr(feature = "serde", serde(transparent))]
+pub struct SecretTag(u64);
+
+impl SecretTag {
+    #[inline]
+    pub(crate) fn of([tag, ..]: &Lanes) -> Self {
+        Self(*tag)
+    }
+}
+
+impl fmt::Debug for SecretTag {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("SecretTag")
+    }
 }
 
 impl fmt::Debug for KeyDigest {

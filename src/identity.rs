@@ -4,6 +4,7 @@ use core::{fmt, str::FromStr};
 
 use crate::{
     credential_id::CredentialId,
+    digest::SecretTag,
     name::{NameError, NamespaceId, Reason, RequestId, ServiceId, TeamId, UserId},
     scope::Scopes,
     timestamp::Timestamp,
@@ -176,6 +177,9 @@ pub enum Authority {
     /// A person or service that the embedder authenticated. The change is refused if they were
     /// removed from the team that it affects.
     Owner(Owner),
+    /// As [`Authority::Owner`], for a member of this team who may also act in other teams, such as
+    /// an operator. The change is refused if they were removed from this team.
+    Member(TeamId, Owner),
     /// A credential that Keyfob verified. The change is refused if the credential no longer works
     /// or lost a scope.
     Credential {
@@ -183,13 +187,20 @@ pub enum Authority {
         id: CredentialId,
         /// The scopes it must still have.
         scopes: Scopes,
+        /// The secret of the key that was verified, which must still work: a rotation may have
+        /// replaced it. `None` for a legacy credential, and if any secret of the key will do.
+        secret: Option<SecretTag>,
     },
 }
 
 impl Authority {
     /// Creates the authority of a credential that must still have these scopes.
     pub fn credential(id: CredentialId, scopes: Scopes) -> Self {
-        Self::Credential { id, scopes }
+        Self::Credential {
+            id,
+            scopes,
+            secret: None,
+        }
     }
 }
 

@@ -85,6 +85,15 @@ const NEVER: i64 = i64::MIN;
 /// The same, for an index that was invalidated.
 const INVALID: i64 = NEVER + 1;
 
+/// The time as of which the end of the feed confirms the index.
+#[derive(Clone, Copy)]
+enum Confirmation {
+    /// This time, also if an earlier confirmation was for a later one: the clock has run back.
+    At(Timestamp),
+    /// This time, unless an earlier confirmation was for a later one.
+    AtLeast(Timestamp),
+}
+
 /// The writer's state in addition to the tables.
 struct Writer {
     /// The revision up to which the feed was applied.
@@ -188,14 +197,37 @@ impl Index {
         store: &dyn KeyStore,
         now: impl Into<Timestamp>,
     ) -> Result<Revision, FollowError> {
-        let asked_at = now.into();
+        self.read_feed(store, Confirmation::At(now.into())).await
+    }
+
+    /// Reads the change feed as [`Index::follow`] does, after a change that was made at `now`.
+    /// Another task may have confirmed the index for a later time meanwhile, which is kept.
+    pub(crate) async fn follow_change(
+        &self,
+        store: &dyn KeyStore,
+        now: Timestamp,
+    ) -> Result<Revision, FollowError> {
+        self.read_feed(store, Confirmation::AtLeast(now)).await
+    }
+
+    async fn read_feed(
+        &self,
+        store: &dyn KeyStore,
+        confirmation: Confirmation,
+    ) -> Result<Revision, FollowError> {
+        let progress = || {
+            let writer = self.writer();
+            (writer.cursor, writer.newest)
+        };
         loop {
-            let cursor = self.writer().cursor;
+            let before = progress();
+            let (cursor, _) = before;
             let changes = store.changes(cursor, Self::PAGE).await?;
-            if self.take(&changes, asked_at)? {
+            if self.take(&changes, confirmation)? {
                 return Ok(self.as_of());
             }
-            if self.writer().cursor == cursor {
+            // Another task may have learned of a later revision in the meantime.
+            if progress() == before {
                 return Err(IndexError::Stalled { at: cursor }.into());
             }
         }
@@ -222,14 +254,15 @@ impl Index {
         changes: &Changes,
         asked_at: impl Into<Timestamp>,
     ) -> Result<(), IndexError> {
-        self.take(changes, asked_at.into()).map(drop)
+        self.take(changes, Confirmation::At(asked_at.into()))
+            .map(drop)
     }
 
     /// Applies a page as [`Index::apply`] does; returns whether it reached the end of the feed.
     ///
     /// Only a page with the latest `last_revision` seen counts as the end: an item of an older page
     /// may have changed since, and moved to a part of the feed that the index has not read.
-    fn take(&self, changes: &Changes, asked_at: Timestamp) -> Result<bool, IndexError> {
+    fn take(&self, changes: &Changes, confirmation: Confirmation) -> Result<bool, IndexError> {
         let mut writer = self.writer();
         let at = writer.cursor;
         if let Some(error) = writer.failed {
@@ -270,9 +303,15 @@ impl Index {
         let at_end = !changes.more && changes.last_revision >= writer.newest;
         if at_end {
             writer.as_of = writer.cursor;
-            // Not the maximum: if the clock ran back, the next confirmation must count.
-            self.confirmed_at
-                .store(asked_at.as_unix(), Ordering::Release);
+            match confirmation {
+                Confirmation::At(time) => {
+                    self.confirmed_at.store(time.as_unix(), Ordering::Release);
+                }
+                Confirmation::AtLeast(time) => {
+                    self.confirmed_at
+                        .fetch_max(time.as_unix(), Ordering::AcqRel);
+                }
+            }
         }
         Ok(at_end)
     }

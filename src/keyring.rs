@@ -25,7 +25,7 @@ use crate::{
     index::{FollowError, Index},
     random::Random,
     revision::Revision,
-    store::{Change, Commit, KeyStore},
+    store::{Change, Commit, CommitError, KeyStore},
     timestamp::Timestamp,
     verify::Verifier,
 };
@@ -34,7 +34,8 @@ use crate::{
 ///
 /// Every call that changes something takes a [`Context`]: the actor, its authority, the time and
 /// the reason. The call commits the change with its audit event, and returns when the keyring's
-/// verifiers apply it. If the change was committed but the index could not be updated, the call
+/// verifiers apply it. The same holds for a call that finds nothing to change or is refused because
+/// of a change that another process made. If the change was committed but the index could not be updated, the call
 /// returns [`Error::AppliedNotSynced`]; it is safe to repeat the call. Calls that only read are not
 /// audited and take no context.
 ///
@@ -83,8 +84,9 @@ impl Keyring {
     /// Returns a verifier for the keys in the store. It applies each change of this keyring before
     /// the change's call returns.
     ///
-    /// If other processes can change the store, call [`Keyring::sync`] regularly (the crate
-    /// `keyfob-replica` does). When the last successful sync is as old as
+    /// If others can change the store ([`KeyStore::is_shared`]: other processes, or other users of
+    /// an `Arc` in this process), call [`Keyring::sync`] regularly (the crate `keyfob-replica`
+    /// does). When the last successful sync is as old as
     /// [`stale_after`](KeyringBuilder::stale_after), the verifier refuses every call with 503.
     pub fn verifier(&self) -> Verifier {
         self.index.verifier(self.stale_after)
@@ -94,15 +96,16 @@ impl Keyring {
     ///
     /// # Security
     ///
-    /// A key that another process revoked is accepted until the next [`Keyring::sync`]. Use it in
-    /// tests, or if you sync before each verification.
+    /// A key that another process or keyring revoked is accepted until the next [`Keyring::sync`].
+    /// Use it in tests, or if you sync before each verification.
     pub fn unbounded_verifier(&self) -> Verifier {
         self.index.verifier(None)
     }
 
-    /// The store.
-    pub fn store(&self) -> &Arc<dyn KeyStore> {
-        &self.store
+    /// The store. A change that is made there without the keyring takes effect with the next
+    /// [`Keyring::sync`].
+    pub fn store(&self) -> &dyn KeyStore {
+        &*self.store
     }
 
     /// The index that the verifiers read. It has figures for metrics.
@@ -115,7 +118,7 @@ impl Keyring {
         self.index.format()
     }
 
-    /// The age of the index at which the verifiers refuse every call; `None` if only this process
+    /// The age of the index at which the verifiers refuse every call; `None` if only this keyring
     /// can change the store.
     pub fn stale_after(&self) -> Option<Duration> {
         self.stale_after
@@ -137,7 +140,14 @@ impl Keyring {
         if self.manages_only && !self.index.is_ready() {
             return Ok(self.index.as_of());
         }
-        self.sync(context.now).await
+        self.index.follow_change(&*self.store, context.now).await
+    }
+
+    /// Refuses a call. The refusal tells the state of the store, which another process may have
+    /// changed: this process applies that state first.
+    async fn refused<T>(&self, context: &Context, error: impl Into<Error>) -> Result<T, Error> {
+        self.sync_for(context).await.map_err(Error::NotSynced)?;
+        Err(error.into())
     }
 
     /// Commits a change and updates the index.
@@ -165,7 +175,10 @@ impl Keyring {
             authority: context.authority.clone(),
             event,
         };
-        Ok(self.store.commit(&commit).await?)
+        match self.store.commit(&commit).await {
+            Err(CommitError::Conflict(conflict)) => self.refused(context, conflict).await,
+            outcome => Ok(outcome?),
+        }
     }
 }
 

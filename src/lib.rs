@@ -130,7 +130,7 @@ pub mod gateway {
 pub mod key {
     pub use crate::{
         credential_id::{CredentialId, CredentialIdError},
-        digest::{DigestError, KeyDigest, PepperError, PepperId, Peppers},
+        digest::{DigestError, KeyDigest, PepperError, PepperId, Peppers, SecretTag},
         format::{FormatError, KeyFormat},
         issued::BearerValue,
         key_id::KeyIdError,

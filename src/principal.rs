@@ -4,6 +4,7 @@ use core::fmt;
 
 use crate::{
     credential_id::CredentialId,
+    digest::SecretTag,
     identity::{Actor, Authority, Context, Owner, Tenant},
     index::{End, Grant, GrantRef, Holder, Index},
     key_id::KeyId,
@@ -26,6 +27,7 @@ pub struct Principal<'a> {
     pub(crate) namespace: &'a NamespaceId,
     pub(crate) end: End,
     pub(crate) secret_state: SecretState,
+    pub(crate) secret: SecretTag,
 }
 
 /// The state of the presented secret.
@@ -135,11 +137,12 @@ impl<'a> Principal<'a> {
             scopes: grant.scopes.clone(),
             expires_at: self.expires_at(),
             used_replaced_secret: self.used_replaced_secret(),
+            secret: self.key_id().map(|_| self.secret),
         }
     }
 
     /// Creates the context of a management call by this principal. The commit is refused if the
-    /// credential no longer works or has lost any of its present scopes.
+    /// credential or its secret no longer works, or if it has lost any of its present scopes.
     pub fn context(&self, now: impl Into<Timestamp>) -> Context {
         self.to_owned().context(now)
     }
@@ -194,6 +197,7 @@ pub struct OwnedPrincipal {
     pub expires_at: Option<Timestamp>,
     /// Whether the secret is one that a rotation replaced.
     pub used_replaced_secret: bool,
+    secret: Option<SecretTag>,
 }
 
 impl OwnedPrincipal {
@@ -207,7 +211,11 @@ impl OwnedPrincipal {
 
     /// As [`Principal::context`]: the store checks the credential again when the change commits.
     pub fn context(&self, now: impl Into<Timestamp>) -> Context {
-        let authority = Authority::credential(self.credential, self.scopes.clone());
+        let authority = Authority::Credential {
+            id: self.credential,
+            scopes: self.scopes.clone(),
+            secret: self.secret,
+        };
         Context::new(self.to_actor(), now).with_authority(authority)
     }
 }

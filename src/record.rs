@@ -4,7 +4,7 @@ use alloc::collections::BTreeMap;
 
 use crate::{
     cutoff::{Cutoff, Target},
-    digest::KeyDigest,
+    digest::{KeyDigest, SecretTag},
     identity::{Actor, Owner, Tenant},
     key_id::KeyId,
     name::{KeyName, LabelName, LabelValue},
@@ -72,6 +72,16 @@ impl KeyRecord {
             self.expires_under(policy),
             now,
         )
+    }
+
+    /// Whether a secret of the key works at `now`, apart from the status of the key: it is the
+    /// current one, or the grace period of the last rotation runs.
+    pub(crate) fn accepts(&self, secret: SecretTag, now: Timestamp, policy: &Policy) -> bool {
+        let previous = self.previous.as_ref();
+        self.digest.tag() == secret
+            || previous.is_some_and(|previous| {
+                previous.digest.tag() == secret && now < previous.expires_under(policy)
+            })
     }
 
     /// Whether the key is neither revoked nor past its own expiry.

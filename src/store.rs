@@ -132,7 +132,8 @@ pub trait KeyStore: Send + Sync {
         Ok(false)
     }
 
-    /// Whether another process can change the store's contents.
+    /// Whether anybody but the owner of this value can change the store's contents: another
+    /// process, or another handle in this process. The implementation for [`Arc`] returns `true`.
     ///
     /// If so, a verifier over the store refuses calls unless a follower keeps its index up to date.
     fn is_shared(&self) -> bool;
@@ -197,8 +198,9 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
         (**self).wait_for_change(after).await
     }
 
+    /// `true`: a clone can be used by another keyring, whose changes this one must follow.
     fn is_shared(&self) -> bool {
-        (**self).is_shared()
+        true
     }
 
     async fn key_format(&self) -> Result<Option<KeyFormat>, StoreError> {

@@ -10,7 +10,7 @@ use crate::{
     credential::Credential,
     credential_id::CredentialId,
     denied::{Denied, DenyReason},
-    digest::{KeyBlock, Lanes, Peppers, difference, is_zero, key_lanes, same},
+    digest::{KeyBlock, Lanes, Peppers, SecretTag, difference, is_zero, key_lanes, same},
     format::KeyFormat,
     index::{End, EntryMeta, GrantRef, Index, Namespace, Place, Row, Seen},
     key_id::KeyId,
@@ -268,14 +268,12 @@ impl Verifier {
             let wrong = difference(&lanes, &seen.row.digest) | seen.mismatch | u64::from(pepper);
             // The verdict, public from here on.
             if bool::from(is_zero(wrong)) {
-                let secret_state = SecretState::Current;
-                return self.check_validity(
-                    key.id(),
-                    &seen.row,
-                    (meta.end(), secret_state),
-                    access,
-                    now,
-                );
+                let secret = Matched {
+                    end: meta.end(),
+                    state: SecretState::Current,
+                    tag: SecretTag::of(&seen.row.digest),
+                };
+                return self.check_validity(key.id(), &seen.row, secret, access, now);
             }
         }
         self.verify_slow(key, in_registers(lanes), access, now)
@@ -307,16 +305,23 @@ impl Verifier {
         // Computed for every refusal: otherwise the time would reveal which keys exist.
         let well_formed = self.format.checksum_fits(key.secret());
         // The verdict, public from here on.
-        let (end, secret_state) = if bool::from(matches) && !pepper_is_missing {
+        let secret = if bool::from(matches) && !pepper_is_missing {
             let current = meta.pepper_number() == self.peppers.current_number();
-            let secret_state = if current {
-                SecretState::Current
-            } else {
-                SecretState::Outdated
-            };
-            (meta.end(), secret_state)
-        } else if let Some(until) = previous {
-            (meta.end().min(until), SecretState::Replaced)
+            Matched {
+                end: meta.end(),
+                state: if current {
+                    SecretState::Current
+                } else {
+                    SecretState::Outdated
+                },
+                tag: SecretTag::of(&row.digest),
+            }
+        } else if let Some((until, tag)) = previous {
+            Matched {
+                end: meta.end().min(until),
+                state: SecretState::Replaced,
+                tag,
+            }
         } else {
             return Err(Denied::unknown(if pepper_is_missing {
                 DenyReason::PepperMissing
@@ -328,7 +333,7 @@ impl Verifier {
                 DenyReason::UnknownKey
             }));
         };
-        self.check_validity(key.id(), &row, (end, secret_state), access, now)
+        self.check_validity(key.id(), &row, secret, access, now)
     }
 
     /// Selects the row if it belongs to the requested identifier, else the dummy row, without a
@@ -357,14 +362,14 @@ impl Verifier {
         Some(key_lanes(key, pepper))
     }
 
-    /// Returns the end of the previous secret, if that was presented. `lanes` is the presented
+    /// Returns the end and the tag of the previous secret, if that was presented. `lanes` is the presented
     /// digest under the pepper of the current secret.
     fn previous_secret(
         &self,
         key: &PresentedKey<'_>,
         current: EntryMeta,
         lanes: &Lanes,
-    ) -> Option<End> {
+    ) -> Option<(End, SecretTag)> {
         let (secondary, found) = self.select_row(self.index.secondary(key.id()));
         let meta = EntryMeta(secondary.meta);
         let has_previous = bool::from(found) && meta.has(EntryMeta::PREVIOUS);
@@ -376,7 +381,8 @@ impl Verifier {
             same(&self.lanes_under(key, meta)?, &secondary.digest)
         };
         // The verdict, public from here on.
-        (bool::from(matches) && has_previous).then(|| meta.end())
+        (bool::from(matches) && has_previous)
+            .then(|| (meta.end(), SecretTag::of(&secondary.digest)))
     }
 
     fn verify_legacy(
@@ -406,7 +412,11 @@ impl Verifier {
         if !policy.accepts(now) {
             return Err(self.refuse(DenyReason::LegacyOff, credential));
         }
-        let secret = (policy.sunset().into(), SecretState::Current);
+        let secret = Matched {
+            end: policy.sunset().into(),
+            state: SecretState::Current,
+            tag: SecretTag::of(&row.digest),
+        };
         self.check_access(credential, namespace, &row, secret, access, now)
     }
 
@@ -418,7 +428,7 @@ impl Verifier {
         &self,
         id: KeyId,
         row: &Row,
-        (end, secret_state): (End, SecretState),
+        secret: Matched,
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
@@ -428,7 +438,7 @@ impl Verifier {
         if meta.has(EntryMeta::NOT_BEFORE) && !self.is_past_not_before(id, now) {
             return Err(self.refuse(DenyReason::NotYetValid, credential));
         }
-        if end.is_past(now) {
+        if secret.end.is_past(now) {
             let reason = if meta.end().is_past(now) {
                 DenyReason::Expired
             } else {
@@ -436,7 +446,7 @@ impl Verifier {
             };
             return Err(self.refuse(reason, credential));
         }
-        self.check_access(credential, namespace, row, (end, secret_state), access, now)
+        self.check_access(credential, namespace, row, secret, access, now)
     }
 
     #[cold]
@@ -479,7 +489,7 @@ impl Verifier {
         credential: CredentialId,
         namespace: &'s Namespace,
         row: &Row,
-        (end, secret_state): (End, SecretState),
+        secret: Matched,
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'s>, Denied> {
@@ -503,8 +513,9 @@ impl Verifier {
             index: &self.index,
             grant_ref,
             namespace: &namespace.id,
-            end,
-            secret_state,
+            end: secret.end,
+            secret_state: secret.state,
+            secret: secret.tag,
         })
     }
 
@@ -535,6 +546,14 @@ impl Index {
             stale_after,
         )
     }
+}
+
+/// The secret that was presented and matched.
+#[derive(Clone, Copy)]
+struct Matched {
+    end: End,
+    state: SecretState,
+    tag: SecretTag,
 }
 
 /// The access that a caller requests: a namespace and the scopes required there.

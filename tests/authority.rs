@@ -1,9 +1,11 @@
 //! The authority of an actor is checked in the commit, not when its request was admitted.
 
+use std::time::Duration;
+
 use keyfob::{
     Access, Actor, Context, Keyring, MemoryStore, NewKey, Owner, Tenant, Timestamp, block_on,
-    manage::{Authority, Error, KeyUpdate},
-    name::{Scope, UserId},
+    manage::{Authority, Error, KeyUpdate, Rotation},
+    name::{Scope, TeamId, UserId},
     store::ActorFault,
 };
 
@@ -113,4 +115,59 @@ fn a_change_is_refused_if_its_asserted_owner_was_removed() {
     // The embedder can override it, and then nothing is checked.
     let context = Context::new(alice, NOW).with_authority(Authority::System);
     block_on(keyring.create(&context, new_key("bob", "by-system"))).unwrap();
+}
+
+#[test]
+fn a_change_is_refused_if_its_actors_secret_was_replaced() {
+    let tenant = Tenant::parse("acme", "fn-a").unwrap();
+    let system = Context::system(NOW);
+    let rotate = |keyring: &Keyring, context: &Context, grace: u64| {
+        let Some(keyfob::key::CredentialId::Key(id)) = context.actor.credential else {
+            panic!("the actor has a key");
+        };
+        let rotation = Rotation::new().with_grace(Duration::from_secs(grace));
+        block_on(keyring.rotate(&system, &tenant, id, rotation, None))
+            .unwrap()
+            .secret
+    };
+    let (keyring, context) = admitted();
+    rotate(&keyring, &context, 0);
+    assert_refused(&keyring, &context, ActorFault::Replaced, 401);
+
+    let (keyring, mut context) = admitted();
+    let secret = rotate(&keyring, &context, 60);
+    context.now = NOW.plus_seconds(59);
+    block_on(keyring.create(&context, new_key("bob", "in-time"))).unwrap();
+    context.now = NOW.plus_seconds(60);
+    assert_refused(&keyring, &context, ActorFault::Replaced, 401);
+    let verifier = keyring.verifier();
+    let new = verifier
+        .verify_text(secret.expose().as_bytes(), &Access::to("fn-a"), NOW)
+        .unwrap()
+        .context(context.now);
+    block_on(keyring.create(&new, new_key("bob", "by-the-new-one"))).unwrap();
+    // Any secret of the key will do for a context that was not made from a principal.
+    let by_id = Context::new(context.actor.clone(), context.now);
+    block_on(keyring.create(&by_id, new_key("bob", "by-id"))).unwrap();
+}
+
+#[test]
+fn a_change_in_another_team_is_refused_if_its_asserted_member_was_removed() {
+    let (keyring, _) = admitted();
+    let root = Owner::User(UserId::new("root").unwrap());
+    let member = Authority::Member(TeamId::new("ops").unwrap(), root);
+    let actor = Actor::user(UserId::new("root").unwrap());
+    let context = Context::new(actor, NOW).with_authority(member);
+    let system = Context::system(NOW);
+    // Removed from the other team only.
+    block_on(keyring.remove_member(&system, "acme", "root")).unwrap();
+    block_on(keyring.create(&context, new_key("bob", "in-time"))).unwrap();
+    block_on(keyring.set_policy(&context, None, None)).unwrap();
+    block_on(keyring.remove_member(&system, "ops", "root")).unwrap();
+    assert_refused(&keyring, &context, ActorFault::Removed, 401);
+    let error = block_on(keyring.set_policy(&context, None, None)).unwrap_err();
+    assert!(
+        matches!(error, Error::Actor(ActorFault::Removed)),
+        "{error}"
+    );
 }

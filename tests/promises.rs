@@ -4,8 +4,8 @@ use std::{sync::Arc, time::Duration};
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyfob::{
-    Access, Actor, Context, DenyReason, Expiry, IssuedKey, KeyInfo, KeyStore, Keyring, MemoryStore,
-    NewKey, Owner, Scopes, Tenant, Timestamp, Ttl, Verifier, block_on,
+    Access, Actor, Context, DenyReason, Expiry, IssuedKey, KeyInfo, Keyring, MemoryStore, NewKey,
+    Owner, Scopes, Tenant, Timestamp, Ttl, Verifier, block_on,
     gateway::{Index, PrincipalKind, UsageRecorder},
     key::{KeyFormat, PepperId, Peppers, PresentedKey, SystemRandom},
     legacy::{LegacyPolicy, PresentedLegacy, read_subjects},
@@ -33,7 +33,7 @@ impl House {
     fn with_peppers(peppers: Peppers) -> Self {
         let keyring = open(Arc::new(MemoryStore::new()), peppers);
         Self {
-            verifier: keyring.verifier(),
+            verifier: keyring.unbounded_verifier(),
             keyring,
         }
     }

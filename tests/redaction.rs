@@ -104,7 +104,7 @@ fn nothing_that_ever_held_a_secret_tells_it() {
     let store = Arc::new(MemoryStore::new());
     let ring = Keyring::builder(Arc::clone(&store), dof()).peppers(peppers.clone());
     let ring = block_on(ring.open(NOW)).unwrap();
-    let (index, verifier) = (ring.index(), ring.verifier());
+    let (index, verifier) = (ring.index(), ring.unbounded_verifier());
     let alice = UserId::new("alice").unwrap();
     let context = Context::new(Actor::user(alice.clone()), NOW);
     let tenant = Tenant::new(

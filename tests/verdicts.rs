@@ -36,12 +36,12 @@ impl House {
     }
 
     fn verifier(&self) -> Verifier {
-        self.keyring.verifier()
+        self.keyring.unbounded_verifier()
     }
 
     /// A verifier over the same store with other peppers.
     fn verifier_with(&self, peppers: Peppers) -> Verifier {
-        open(&self.store, peppers).verifier()
+        open(&self.store, peppers).unbounded_verifier()
     }
 
     fn create(&self, new: NewKey) -> IssuedKey {

@@ -767,7 +767,7 @@ fn process(
     let keyring = Keyring::builder(Arc::clone(store), format);
     let keyring = block_on(keyring.open(Timestamp::from_unix(START)))
         .expect("an index takes what a store kept");
-    let verifier = keyring.verifier().with_usage(Arc::clone(usage));
+    let verifier = keyring.unbounded_verifier().with_usage(Arc::clone(usage));
     (keyring, verifier)
 }
 

@@ -53,7 +53,7 @@ impl KeyringBuilder {
     /// ago, every verification is refused with 503, since a revocation may be missing. The default
     /// is 10 seconds. The bound is rounded down to whole seconds, with a minimum of one second.
     ///
-    /// It has no effect if only this process can change the store.
+    /// It has no effect if only this keyring can change the store: see [`KeyStore::is_shared`].
     pub fn stale_after(mut self, bound: Duration) -> Self {
         self.stale_after = bound;
         self
@@ -81,14 +81,19 @@ impl KeyringBuilder {
     ///
     /// As [`Keyring::open`].
     pub async fn open_to_manage(self) -> Result<Keyring, Error> {
-        let recorded = self.store.record_key_format(&self.format).await?;
+        // Most stores have it, and reading does not wait for writers.
+        let recorded = match self.store.key_format().await? {
+            Some(recorded) => recorded,
+            None => self.store.record_key_format(&self.format).await?,
+        };
         if recorded != self.format {
             return Err(Error::OtherFormat {
                 store: Box::new(recorded),
                 asked: Box::new(self.format),
             });
         }
-        let is_shared = self.store.is_shared();
+        // Of the store itself, not of the `Arc` that the keyring made.
+        let is_shared = (*self.store).is_shared();
         Ok(Keyring {
             index: Arc::new(Index::new(self.format, self.peppers)),
             store: self.store,

@@ -62,7 +62,9 @@ impl Keyring {
     ///
     /// No such key in the tenant -> [`Error::NotFound`].
     pub async fn get(&self, tenant: &Tenant, id: KeyId) -> Result<KeyInfo, Error> {
-        Ok(KeyInfo::from(&self.record(tenant, id).await?))
+        let record = self.store.key(tenant, id).await?;
+        let record = record.ok_or(Error::NotFound)?;
+        Ok(KeyInfo::from(&record))
     }
 
     /// Returns a page of keys in the order of their creation.
@@ -183,11 +185,14 @@ impl Keyring {
         expected: Option<Revision>,
     ) -> Result<CreatedKey, Error> {
         let policy = self.store.policy(Some(tenant)).await?;
-        let record = self.record_at(tenant, id, expected).await?;
+        let record = self.record_at(context, tenant, id, expected).await?;
         let expected = record.revision;
         let (format, peppers) = (self.format(), self.index.peppers());
-        let (record, secret) =
-            record.rotated(&rotation, context, &policy, format, peppers, &*self.random)?;
+        let rotated = record.rotated(&rotation, context, &policy, format, peppers, &*self.random);
+        let (record, secret) = match rotated {
+            Ok(rotated) => rotated,
+            Err(error) => return self.refused(context, error).await,
+        };
         let event = about_key(Action::KeyRotated, context, &record);
         let change = Change::ReplaceKey {
             record: record.clone(),
@@ -232,7 +237,7 @@ impl Keyring {
     ///
     /// No such key -> [`Error::NotFound`].
     pub async fn delete(&self, context: &Context, tenant: &Tenant, id: KeyId) -> Result<(), Error> {
-        let record = self.record(tenant, id).await?;
+        let record = self.record_at(context, tenant, id, None).await?;
         let event = about_key(Action::KeyDeleted, context, &record);
         let change = Change::DeleteKey {
             tenant: tenant.clone(),
@@ -270,20 +275,21 @@ impl Keyring {
         self.commit(context, change, event).await.map(drop)
     }
 
-    async fn record(&self, tenant: &Tenant, id: KeyId) -> Result<KeyRecord, Error> {
-        let record = self.store.key(tenant, id).await?;
-        record.ok_or(Error::NotFound)
-    }
-
+    /// Reads a key that is to be changed.
     async fn record_at(
         &self,
+        context: &Context,
         tenant: &Tenant,
         id: KeyId,
         expected: Option<Revision>,
     ) -> Result<KeyRecord, Error> {
-        let record = self.record(tenant, id).await?;
+        let Some(record) = self.store.key(tenant, id).await? else {
+            return self.refused(context, Error::NotFound).await;
+        };
         match expected {
-            Some(expected) if expected != record.revision => Err(Conflict::Stale.into()),
+            Some(expected) if expected != record.revision => {
+                self.refused(context, Conflict::Stale).await
+            }
             _ => Ok(record),
         }
     }
@@ -301,13 +307,17 @@ impl Keyring {
         change: impl Fn(KeyRecord) -> Result<Option<KeyRecord>, LifecycleError>,
     ) -> Result<KeyInfo, Error> {
         for _ in 0..Self::TRIES {
-            let before = self.record_at(tenant, id, expected).await?;
+            let before = self.record_at(context, tenant, id, expected).await?;
             let revision = before.revision;
             let info = KeyInfo::from(&before);
-            let Some(mut after) = change(before)? else {
-                // Another process may have made the change: apply it in this process too.
-                self.sync_for(context).await.map_err(Error::NotSynced)?;
-                return Ok(info);
+            let mut after = match change(before) {
+                Ok(Some(after)) => after,
+                Ok(None) => {
+                    // Another process may have made the change: apply it in this process too.
+                    self.sync_for(context).await.map_err(Error::NotSynced)?;
+                    return Ok(info);
+                }
+                Err(error) => return self.refused(context, error).await,
             };
             let event = about_key(action, context, &after);
             let change = Change::ReplaceKey {

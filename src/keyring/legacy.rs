@@ -78,7 +78,9 @@ impl Keyring {
             ..LegacyQuery::team(tenant.team.clone())
         };
         let found = self.store.legacy(&query).await?.items.into_iter().next();
-        let record = found.ok_or(Error::NotFound)?;
+        let Some(record) = found else {
+            return self.refused(context, Error::NotFound).await;
+        };
         if record.revoked.is_some() {
             // Another process may have revoked it: apply that in this process too.
             self.sync_for(context).await.map_err(Error::NotSynced)?;

@@ -213,6 +213,10 @@ pub enum ActorFault {
     /// Its credential has expired, or legacy credentials are no longer accepted.
     #[error("the actor's credential is expired")]
     Expired,
+    /// Its secret was replaced by a rotation, and the grace period is over; or the digest of the
+    /// secret was replaced since the secret was verified.
+    #[error("the secret of the actor's key was replaced")]
+    Replaced,
     /// It was removed from the team.
     #[error("the actor was removed from the team")]
     Removed,

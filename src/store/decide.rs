@@ -125,7 +125,9 @@ impl Commit {
         let mut read_set = self.change_read_set();
         match &self.authority {
             Authority::System => {}
-            Authority::Owner(_) => read_set.targets.extend(self.actor_target()),
+            Authority::Owner(_) | Authority::Member(..) => {
+                read_set.targets.extend(self.actor_target());
+            }
             Authority::Credential { id, .. } => read_set.actor = Some(*id),
         }
         read_set
@@ -286,18 +288,24 @@ impl Commit {
         let at = self.event.at;
         match (&self.authority, &snapshot.actor) {
             (Authority::System, _) => Ok(()),
-            (Authority::Owner(_), _) => match self.actor_target() {
+            (Authority::Owner(_) | Authority::Member(..), _) => match self.actor_target() {
                 Some(target) if snapshot.is_blocked(&target) => Err(ActorFault::Removed),
                 _ => Ok(()),
             },
-            (Authority::Credential { id, scopes }, Existing::Key(record))
+            (Authority::Credential { id, scopes, secret }, Existing::Key(record))
                 if *id == CredentialId::Key(record.id) =>
             {
-                match record.effective_status(at, &snapshot.actor_policy) {
+                let policy = &snapshot.actor_policy;
+                match record.effective_status(at, policy) {
                     EffectiveStatus::Revoked => Err(ActorFault::Revoked),
                     EffectiveStatus::Expired => Err(ActorFault::Expired),
                     EffectiveStatus::Disabled => Err(ActorFault::Disabled),
                     EffectiveStatus::NotYetValid => Err(ActorFault::NotYetValid),
+                    EffectiveStatus::Active
+                        if secret.is_some_and(|secret| !record.accepts(secret, at, policy)) =>
+                    {
+                        Err(ActorFault::Replaced)
+                    }
                     EffectiveStatus::Active if scopes.within(&record.scopes) => Ok(()),
                     EffectiveStatus::Active => Err(ActorFault::MissingScope),
                 }
@@ -320,10 +328,10 @@ impl Commit {
     }
 
     /// The target that blocks an actor that the embedder authenticated: the owner in the change's
-    /// team.
+    /// team or in its own.
     fn actor_target(&self) -> Option<Target> {
         match (&self.authority, self.change.team()) {
-            (Authority::Owner(owner), Some(team)) => {
+            (Authority::Owner(owner), Some(team)) | (Authority::Member(team, owner), _) => {
                 Some(Target::Owner(team.clone(), owner.clone()))
             }
             _ => None,

@@ -105,7 +105,10 @@ impl<J: Journal> JournaledStore<J> {
         for entry in entries {
             match entry {
                 JournalEntry::KeyFormat(format) => {
-                    state.record_key_format(&format);
+                    let recorded = state.record_key_format(&format);
+                    if recorded != format {
+                        return Err(StoreError::definite("the journal has two key formats"));
+                    }
                 }
                 JournalEntry::Commit(commit) => {
                     state.commit(&commit).map_err(StoreError::definite)?;
@@ -194,7 +197,7 @@ impl<J: Journal> KeyStore for JournaledStore<J> {
         Ok(self.read(|state| state.changes(after, limit)))
     }
 
-    /// `false`: no other process writes the journal.
+    /// `false`: no other process writes the journal, and there is no other handle to this value.
     fn is_shared(&self) -> bool {
         false
     }

@@ -1,6 +1,6 @@
 //! The caller, and what it may do.
 
-use keyfob::{Actor, Context, Owner, Scopes, Timestamp, manage::Authority, name::TeamId};
+use keyfob::{Actor, Owner, Scopes, manage::Authority, name::TeamId};
 
 /// The caller of the control plane: the result of [`Authenticate`](crate::Authenticate).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,11 +20,16 @@ pub struct Caller {
 impl Caller {
     /// A caller in a team, with these rights.
     ///
-    /// Its authority follows from the actor, as in [`Context::new`]: the actor's credential, which
-    /// then must be one of Keyfob's; without one, the person or service.
+    /// Its authority follows from the actor: the actor's credential, which then must be one of
+    /// Keyfob's; without one, the person or service as a member of the team.
     pub fn new(actor: Actor, team: TeamId, rights: Rights) -> Self {
+        let authority = match (&actor.owner, actor.credential) {
+            (_, Some(credential)) => Authority::credential(credential, Scopes::none()),
+            (Some(owner), None) => Authority::Member(team.clone(), owner.clone()),
+            (None, None) => Authority::System,
+        };
         Self {
-            authority: Context::new(actor.clone(), Timestamp::UNIX_EPOCH).authority,
+            authority,
             actor,
             team,
             rights,

@@ -9,6 +9,7 @@ use axum::{
 };
 use keyfob::{
     Tenant, Timestamp,
+    manage::Error,
     name::NamespaceId,
     store::{KeyQuery, NamespaceQuery, Target},
 };
@@ -159,6 +160,9 @@ pub(crate) async fn delete(
     caller.require(Call::RemoveNamespace)?;
     let record = state.namespace(&caller, &namespace).await?;
     if record.removed {
+        // Perhaps by another process: before the caller reads that, it is so here.
+        let synced = state.keyring.sync(caller.now()).await;
+        synced.map_err(Error::NotSynced)?;
         return Err(Refusal::NOT_FOUND);
     }
     let target = Target::Namespace(record.tenant);

@@ -8,7 +8,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use keyfob::{
-    IssuedKey, KeyId, KeyInfo, Timestamp, gateway::Usage, key::CredentialId, manage::Policy,
+    IssuedKey, KeyId, KeyInfo, Timestamp,
+    gateway::Usage,
+    key::CredentialId,
+    manage::{Error, Policy},
 };
 use serde::Deserialize;
 
@@ -45,7 +48,15 @@ impl AppState {
         let tenant = self.tenant(caller, &path.namespace_id).await?;
         let id = self.format().parse_key_id(&path.key_id);
         let id = id.map_err(|_| Refusal::NOT_FOUND)?;
-        let info = self.keyring.get(&tenant, id).await?;
+        let info = match self.keyring.get(&tenant, id).await {
+            // Another process may have deleted it: before the caller reads that, it is so here.
+            Err(Error::NotFound) if call != Call::ShowKey => {
+                let synced = self.keyring.sync(caller.now()).await;
+                synced.map_err(Error::NotSynced)?;
+                return Err(Refusal::NOT_FOUND);
+            }
+            found => found?,
+        };
         caller.require_for(call, &info.owner)?;
         Ok(info)
     }

@@ -66,7 +66,7 @@ impl Default for Failing {
 impl Failing {
     pub(crate) fn over(inner: Arc<dyn KeyStore>) -> Self {
         Self {
-            shared: AtomicBool::new(inner.is_shared()),
+            shared: AtomicBool::new((*inner).is_shared()),
             inner,
             fault: Switch::default(),
         }

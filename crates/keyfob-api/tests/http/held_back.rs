@@ -326,7 +326,7 @@ pub(crate) async fn a_caller_who_loses_its_right_changes_nothing(
 ) {
     // The calls differ before they reach the store: a store that is slow to open gets fewer. Where
     // there can be another server, it is the harder case.
-    let is_shared = open().await.is_shared();
+    let is_shared = (*open().await).is_shared();
     let calls: &[Call] = if is_shared {
         &Call::IN_EVERY_STORE
     } else {
