@@ -1,4 +1,4 @@
-//! The kept inputs of the fuzz targets, run again.
+//! Replays the stored inputs of the fuzz targets.
 
 use std::{fs, path::Path};
 
@@ -37,7 +37,7 @@ fn operations() {
     replay("operations", fuzz::operations);
 }
 
-/// Runs a target over its seeds and over its corpus; neither is empty.
+/// Runs a target over its seeds and over its corpus, neither of which may be empty.
 fn replay(name: &str, target: fn(&[u8])) {
     for kind in ["seeds", "corpus"] {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR"))

@@ -1,7 +1,7 @@
-//! Management and verification against a naive model of the promises, for any sequence.
+//! Compares management and verification with a naive model, for any sequence of operations.
 //!
-//! The model and its comparison with the library are those of the fuzz target `operations`; here
-//! sequences are made from structured strategies, so that a failing one shrinks to few steps.
+//! The model and the comparison are those of the fuzz target `operations`. Here the sequences come
+//! from structured strategies, so that proptest shrinks a failing sequence to a few operations.
 
 #[path = "../fuzz/src/model.rs"]
 #[expect(unreachable_pub, reason = "the fuzz targets reach it")]
@@ -10,7 +10,7 @@ mod model;
 use model::{Area, End, Operation, Place, Rules, Saw, Sunset, Which};
 use proptest::{collection::vec, option, prelude::*};
 
-/// Lengths of time around those that matter: seconds, the shortest life, days, for ever.
+/// Returns durations around the limits: seconds, the minimum TTL, days, practically unlimited.
 fn seconds() -> impl Strategy<Value = u32> {
     prop_oneof![
         0..3u32,
@@ -36,7 +36,7 @@ fn end() -> impl Strategy<Value = End> {
     ]
 }
 
-/// A key among the first dozen, so that operations meet.
+/// Returns one of the first dozen keys, so that operations often concern the same key.
 fn key() -> impl Strategy<Value = u8> {
     0..12u8
 }
@@ -178,7 +178,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn any_sequence_agrees_with_the_model(mut operations in vec(operation(), 1..80)) {
+    fn the_library_agrees_with_the_model_for_any_sequence_of_operations(mut operations in vec(operation(), 1..80)) {
         operations.push(Operation::Check);
         model::run(&operations);
     }
