@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::program::{Program, id};
 
-fn worked_in() -> (Program, String) {
+fn program_with_history() -> (Program, String) {
     let program = Program::new();
     let key = program.create(&["laptop"]);
     program.done(&["keys", "revoke", id(&key), "--reason", "it was lost"]);
@@ -15,7 +15,7 @@ fn worked_in() -> (Program, String) {
 
 #[test]
 fn every_change_is_recorded_and_listed_by_filters() {
-    let (program, key) = worked_in();
+    let (program, key) = program_with_history();
     insta::assert_snapshot!(program.run(&["audit", "list"]).redacted());
     let count = |args: &[&str]| {
         let listed = program.json(&[&["audit", "list"], args].concat());
@@ -36,7 +36,7 @@ fn every_change_is_recorded_and_listed_by_filters() {
 
 #[test]
 fn an_export_verifies_and_tampering_with_it_is_detected() {
-    let (program, _) = worked_in();
+    let (program, _) = program_with_history();
     program.done(&[
         "audit",
         "export",
@@ -80,13 +80,13 @@ fn an_export_verifies_and_tampering_with_it_is_detected() {
     let removed = check(&[lines[0], lines[2], lines[3]], &[]);
     assert_eq!(removed.code, 1);
 
-    // What is cut off the end is only noticed by a witness.
+    // Only the hash from the original export detects a truncated end.
     let hash = of_store["hash"].as_str().unwrap();
     assert_eq!(check(&lines[..3], &[]).code, 0);
     assert_eq!(check(&lines[..3], &["--expect", hash]).code, 1);
     assert_eq!(check(&lines, &["--expect", hash]).code, 0);
 
-    // A part, with the hash before it.
+    // A part of the trail, with the hash before it.
     let part = program.done(&[
         "audit",
         "export",

@@ -1,4 +1,4 @@
-//! How many connections `keyfob serve` takes, and how long it waits on each.
+//! The connection limit and the timeouts of `keyfob serve`.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     program::{Program, secrets},
-    server::{PATIENCE, Server, bearer},
+    server::{Server, TIMEOUT, bearer},
 };
 
 #[test]
@@ -20,7 +20,7 @@ fn an_incomplete_request_head_times_out() {
     let server = Server::start(&Program::new(), &["--header-timeout", "500ms"]);
     let half = "GET /healthz HTTP/1.1\r\nHost: key";
     let whole = "GET /healthz HTTP/1.1\r\nHost: keyfob\r\n\r\n";
-    // One that asks slowly, one that asks nothing, and one that does not ask again.
+    // A client that sends slowly, one that sends nothing, and one that sends no second request.
     for (asked, answered) in [(half, false), ("", false), (whole, true)] {
         let start = Instant::now();
         let mut connection = open(&server);
@@ -50,9 +50,9 @@ fn connections_beyond_the_limit_wait_and_open_ones_are_served() {
     assert_eq!(ask(&mut one).unwrap(), 200);
     assert_eq!(ask(&mut two).unwrap(), 200);
 
-    // It asked already, and is answered as soon as there is room.
+    // This client was accepted already, and is answered when there is room.
     drop(one);
-    three.set_read_timeout(Some(PATIENCE)).unwrap();
+    three.set_read_timeout(Some(TIMEOUT)).unwrap();
     assert_eq!(answer(&mut three).unwrap(), 200);
     assert_eq!(ask(&mut two).unwrap(), 200);
     drop((two, three));
@@ -82,7 +82,7 @@ fn requests_in_progress_are_answered_when_the_server_stops() {
     );
     let mut connection = open(&server);
     connection.write_all(head.as_bytes()).unwrap();
-    // The call is being handled once it waits for its body.
+    // The server handles the call once it waits for the body.
     assert_eq!(answer(&mut connection).unwrap(), 100);
     connection.write_all(early.as_bytes()).unwrap();
 
@@ -90,12 +90,12 @@ fn requests_in_progress_are_answered_when_the_server_stops() {
     assert!(Command::new("kill").arg(&pid).status().unwrap().success());
     let start = Instant::now();
     while TcpStream::connect(server.address).is_ok() {
-        assert!(start.elapsed() < PATIENCE, "it does not stop");
+        assert!(start.elapsed() < TIMEOUT, "the server does not stop");
         thread::sleep(Duration::from_millis(10));
     }
     connection.write_all(late.as_bytes()).unwrap();
     assert_eq!(answer(&mut connection).unwrap(), 201);
-    // The one on which nothing is asked is closed.
+    // The idle connection is closed.
     assert_eq!(idle.read(&mut [0; 1]).unwrap(), 0);
     let (code, log) = server.stop("-TERM");
     assert_eq!(code, Some(0), "{log}");
@@ -104,18 +104,18 @@ fn requests_in_progress_are_answered_when_the_server_stops() {
 }
 
 fn open(server: &Server) -> TcpStream {
-    let connection = TcpStream::connect_timeout(&server.address, PATIENCE).unwrap();
-    connection.set_read_timeout(Some(PATIENCE)).unwrap();
+    let connection = TcpStream::connect_timeout(&server.address, TIMEOUT).unwrap();
+    connection.set_read_timeout(Some(TIMEOUT)).unwrap();
     connection
 }
 
-/// Asks whether the server lives, and keeps the connection.
+/// Sends a health check, and keeps the connection open.
 fn ask(connection: &mut TcpStream) -> io::Result<u16> {
     connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: keyfob\r\n\r\n")?;
     answer(connection)
 }
 
-/// The status of an answer, which comes in one piece.
+/// Returns the status of a response, which arrives in one piece.
 fn answer(connection: &mut TcpStream) -> io::Result<u16> {
     let mut buffer = [0; 4096];
     let length = connection.read(&mut buffer)?;

@@ -1,4 +1,4 @@
-//! A server that is killed under load: nothing that it acknowledged is lost.
+//! A server that is killed under load loses no change that it acknowledged.
 
 use std::{thread, time::Duration};
 
@@ -20,14 +20,15 @@ fn no_acknowledged_change_is_lost() {
         let mut server = Server::start(&program, &["--log", "error"]);
         operator = operator.or(server.operator.take());
         let operator = operator.as_deref().expect("the first start shows one");
-        // From the first calls on to many calls, as the rounds go.
+        // Later rounds kill the server after more calls.
         let killer = Killer::after(&server, Duration::from_millis(20) * (round + 1));
         for number in 0.. {
             let name = format!("{round}-{number}");
             let Some(key) = server.create(operator, "orders", &name) else {
                 break;
             };
-            // Every other key is revoked, and of one whose answer was lost nothing is known.
+            // Every second key is revoked. If the response was lost, the state of the key is
+            // unknown.
             if number % 2 == 1 {
                 let target = format!("/v2/functions/namespaces/orders/keys/{}/revoke", id(&key));
                 let sent = server.try_send("POST", &target, &[&bearer(operator)], "");
@@ -61,7 +62,7 @@ fn no_acknowledged_change_is_lost() {
     }
     let listed = program.json(&["keys", "list", "--limit", "100000"]);
     let listed = listed["keys"].as_array().unwrap().len();
-    // One of each round may have been kept without an answer.
+    // One key per round may have been stored without a response.
     let known = made.len() + revoked.len();
     assert!(
         (known..=known + 2 * usize::try_from(KILLS).unwrap()).contains(&listed),
@@ -73,7 +74,7 @@ fn no_acknowledged_change_is_lost() {
 struct Killer;
 
 impl Killer {
-    /// Kills the server, without warning, after this long.
+    /// Kills the server with SIGKILL after this time.
     fn after(server: &Server, time: Duration) -> thread::JoinHandle<()> {
         let pid = server.pid().to_string();
         thread::spawn(move || {

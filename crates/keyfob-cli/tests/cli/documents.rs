@@ -1,4 +1,4 @@
-//! What the documents and the packaging say is so.
+//! The documents and the packaging agree with the program.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -35,15 +35,15 @@ fn the_example_configuration_is_the_defaults() {
     for (default, set) in defaults.iter().zip(&example) {
         assert_eq!((&default.0, &default.1), (&set.0, &set.1));
         let expected = match (&*default.0, &*default.1) {
-            // The test itself asks for JSON.
+            // The test itself requests JSON.
             ("output", _) => "flag",
-            // What has no default stands there as a comment.
+            // Settings without a default are comments in the file.
             (_, "") => "default",
             _ => "file",
         };
         assert_eq!(set.2, expected, "{}", set.0);
     }
-    // The comments are what they say: settings.
+    // The comments contain valid settings.
     let text = read("packaging/keyfob.toml");
     let uncommented = pattern("(?m)^# ?([a-z_0-9]+ = |\\[)").replace_all(&text, "$1");
     program.write("keyfob.toml", uncommented.as_ref());
@@ -90,7 +90,7 @@ fn commands_and_options_in_the_guides_exist() {
     for document in ["docs/migration.md", "docs/operations.md"] {
         let text = read(document);
         for line in text.lines().filter_map(|line| line.strip_prefix("keyfob ")) {
-            // What stands before is read first: an option that there is not is refused.
+            // Options are parsed before anything else, so an unknown option is refused.
             let words = pattern("\"([^\"]*)\"|(\\S+)");
             let mut args: Vec<&str> = words
                 .captures_iter(line)

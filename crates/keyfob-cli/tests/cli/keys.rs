@@ -13,7 +13,7 @@ fn only_the_new_credential_is_on_the_standard_output() {
     assert_eq!(ran.secrets(), 1);
     insta::assert_snapshot!(ran.redacted());
 
-    // Nothing else ever shows it.
+    // No other command ever prints it.
     let key = id(&ran.out).to_owned();
     for args in [
         &["keys", "list"][..],
@@ -119,7 +119,7 @@ fn a_key_is_shown_with_all_fields() {
     ]);
     program.done(&["keys", "revoke", id(&key), "--reason", "it was lost"]);
     insta::assert_snapshot!(program.run(&["keys", "show", id(&key)]).redacted());
-    // With the prefix or without.
+    // With and without the prefix.
     let bare = id(&key).strip_prefix("dof_v1_").unwrap();
     assert_eq!(program.json(&["keys", "show", bare])["id"], id(&key));
 }
@@ -186,7 +186,7 @@ fn keys_are_disabled_enabled_and_revoked() {
     assert_eq!(program.run(&["keys", "enable", id(&one)]).code, 4);
     program.done(&["keys", "delete", id(&two)]);
     assert_eq!(program.run(&["keys", "show", id(&two)]).code, 3);
-    // A mistyped one leaves nothing half done.
+    // With one invalid id, no key is changed.
     let three = program.create(&["three"]);
     assert_eq!(
         program
@@ -229,7 +229,7 @@ fn keys_are_purged_as_the_dry_run_shows() {
     );
     let planned = program.json(&["keys", "purge", "--dead-for", "1h", "--dry-run"]);
     assert_eq!(planned["would_purge"], 0);
-    // A second must pass: what is dead since now is not dead before now.
+    // Wait a second: a key that was revoked in this second is not purged yet.
     std::thread::sleep(std::time::Duration::from_millis(1_100));
     let planned = program.json(&["keys", "purge", "--dead-for", "0s", "--dry-run"]);
     assert_eq!(planned["would_purge"], 1);
@@ -271,7 +271,7 @@ fn refusals_have_hints_and_exit_codes() {
     let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap();
     assert_eq!(error["error"], "conflict");
     assert!(error["hint"].as_str().unwrap().contains("another name"));
-    // A secret that is given where it does not belong is not repeated.
+    // A secret in the wrong place is not repeated.
     for args in [
         &["verify", &credential][..],
         &["keys", "list", "--after", &credential],

@@ -22,7 +22,7 @@ fn subjects_are_imported_once() {
     let ran = program.done(&["legacy", "import", "subjects.jsonl"]);
     assert!(!ran.out.contains("123zO3") && !ran.err.contains("123zO3"));
     insta::assert_snapshot!(ran.redacted());
-    // Imported is not accepted.
+    // An import alone does not accept the credential.
     assert!(!works(&program));
     let again = program.run_with(
         &[
@@ -57,7 +57,7 @@ fn sunset_brownout_cut_off_and_restore() {
     assert_eq!(policy["accepted_now"], false);
     assert_eq!(policy["brownouts"].as_array().unwrap().len(), 1);
     assert!(!works(&program));
-    // A new sunset keeps the rehearsal that is not over.
+    // A new sunset keeps a brownout that is not over.
     let policy = program.json(&["legacy", "sunset", "60d"]);
     assert_eq!(policy["brownouts"].as_array().unwrap().len(), 1);
     let ran = program.done(&["legacy", "cut-off"]);
@@ -101,7 +101,7 @@ fn the_hint_of_a_cut_off_undoes_all_of_it() {
     assert!(works(&program));
     assert_eq!(undo(&[]), 1);
     assert!(works(&program));
-    // It still follows the policy of all.
+    // The namespace still follows the default policy.
     program.done(&["legacy", "sunset", "2096-01-31", "--default"]);
     let shown = policy();
     assert!(shown.to_string().contains("2096-01-31"), "{shown}");

@@ -1,8 +1,8 @@
-//! The program as its users have it: command line in, output and exit code out.
+//! Tests of the program through its command line, output and exit codes.
 //!
-//! - `program.rs`: the program in a folder of its own; `server.rs`: the same as a server, and HTTP;
-//!   `database`: a `PostgreSQL` server
-//! - the others: one command or one story each
+//! - `program.rs`: runs the program in a temporary folder; `server.rs`: runs it as a server, and an
+//! HTTP client; `database`: a `PostgreSQL` server
+//! - the others: one command or one scenario each
 
 mod audit;
 mod connections;
@@ -12,7 +12,7 @@ mod crash;
     dead_code,
     unreachable_pub,
     clippy::print_stdout,
-    reason = "the store's own tests use more of it, and it says what it passes over"
+    reason = "the store's tests use more of it, and it prints which tests are skipped"
 )]
 mod database;
 mod documents;
@@ -31,5 +31,5 @@ mod settings;
 mod targets;
 mod verify;
 
-// For `database`, which looks for them where it stands.
+// For `database`, which refers to these modules.
 use keyfob_postgres::{Options, PostgresStore};

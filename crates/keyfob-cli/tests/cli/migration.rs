@@ -1,4 +1,5 @@
-//! The way out of the old model, from the import to the end, as docs/migration.md tells it.
+//! The migration from legacy credentials to keys, from the import to the sunset, as
+//! docs/migration.md describes it.
 
 use std::{thread, time::Duration};
 
@@ -15,7 +16,7 @@ fn keys_and_legacy_credentials_work_until_the_sunset() {
     let server = Server::start(&program, &["--flush-every", "100ms"]);
     assert_eq!(server.auth(GUEST, "guest"), 401);
 
-    // Imported, and accepted for a while.
+    // Import, and accept legacy credentials for a while.
     program.write("subjects.jsonl", SUBJECTS);
     program.done(&["legacy", "import", "subjects.jsonl", "--until", "90d"]);
     server.await_auth(GUEST, "guest", 200);
@@ -24,12 +25,12 @@ fn keys_and_legacy_credentials_work_until_the_sunset() {
     assert_eq!(answer.header("x-keyfob-key-id"), Some(GUEST_ID));
     assert_eq!(answer.header("x-keyfob-owner"), Some("subject:guest"));
 
-    // The first people move over: both kinds work.
+    // The first users migrate: both kinds of credentials work.
     let key = program.create(&["laptop"]);
     server.await_auth(&key, "guest", 200);
     assert_eq!(server.auth(GUEST, "guest"), 200);
 
-    // The report names who has not.
+    // The report names the remaining users.
     let reported = report(&program, |credential| {
         credential["uses"].as_u64() >= Some(3)
     });
@@ -38,17 +39,17 @@ fn keys_and_legacy_credentials_work_until_the_sunset() {
     assert!(reported["last_used_at"].is_string());
     assert_eq!(program.json(&["legacy", "report"])["still_used"], 1);
 
-    // A rehearsal: the old one is refused, the new one is not, and it ends by itself.
+    // A brownout: the legacy credential is refused, the key works, and the brownout ends by itself.
     program.done(&["legacy", "brownout", "--for", "4s"]);
     server.await_auth(GUEST, "guest", 401);
     assert_eq!(server.auth(&key, "guest"), 200);
-    // Whoever was hit shows in the report.
+    // The refused calls are in the report.
     report(&program, |credential| {
         credential["refused"].as_u64() >= Some(1)
     });
     server.await_auth(GUEST, "guest", 200);
 
-    // The end, its undoing, and the end for good.
+    // Cut off, restore, and cut off permanently.
     program.done(&["legacy", "cut-off", "--reason", "everybody has moved"]);
     server.await_auth(GUEST, "guest", 401);
     assert_eq!(server.auth(&key, "guest"), 200);
@@ -65,7 +66,7 @@ fn keys_and_legacy_credentials_work_until_the_sunset() {
     server.await_auth(GUEST, "guest", 401);
     assert_eq!(server.auth(&key, "guest"), 200);
 
-    // All of it is in the trail, which is whole.
+    // The audit trail contains all of it and verifies.
     let trail = program.json(&["audit", "list"]);
     let actions: Vec<_> = trail["events"]
         .as_array()
@@ -88,7 +89,7 @@ fn keys_and_legacy_credentials_work_until_the_sunset() {
     assert!(!log.contains("123zO3"));
 }
 
-/// The one credential of the report, once it is as it should be.
+/// Returns the one credential of the report, once it fulfils the condition.
 fn report(program: &Program, fits: impl Fn(&Value) -> bool) -> Value {
     for _ in 0..200 {
         let credential = program.json(&["legacy", "report"])["credentials"][0].clone();
@@ -97,5 +98,5 @@ fn report(program: &Program, fits: impl Fn(&Value) -> bool) -> Value {
         }
         thread::sleep(Duration::from_millis(50));
     }
-    panic!("the report does not tell of it");
+    panic!("the report does not fulfil the condition");
 }

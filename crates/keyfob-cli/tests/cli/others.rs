@@ -1,4 +1,4 @@
-//! The commands that are for the program itself: help, completions, manual pages, bench, backup.
+//! The commands that manage no keys: help, completions, manual pages, bench, backup.
 
 use std::fs;
 
@@ -45,7 +45,7 @@ fn a_bench_prints_a_ratio() {
         .collect();
     assert_eq!(threads, [1, 2]);
     for row in rows {
-        // A verification is a hash and more; this is a build without optimisation.
+        // A verification costs a hash and more; this is a build without optimisation.
         assert!(row["ratio"].as_f64().unwrap() > 0.5);
         assert!(row["per_second"].as_f64().unwrap() > 0.0);
     }

@@ -46,7 +46,7 @@ fn a_policy_is_set_option_by_option_and_cleared() {
     ] {
         assert_eq!(program.run(args).code, code, "{args:?}");
     }
-    // The default is another matter.
+    // The default policy is unchanged.
     assert_eq!(
         program.json(&["policy", "show", "--default"])["max_ttl"],
         json!(null)

@@ -15,7 +15,7 @@ fn servers_follow_each_others_changes() {
         let program = Program::new().with("KEYFOB_STORE", &database.url());
         program.done(&["namespaces", "create", "orders"]);
         let (one, two) = (Server::start(&program, &[]), Server::start(&program, &[]));
-        // The first start on the store was the first server's.
+        // The first server created the operator's key.
         assert!(one.operator.is_some() && two.operator.is_none());
         let operator = one.operator.as_deref().unwrap_or_default();
 
@@ -41,12 +41,12 @@ fn calls_are_refused_in_time_while_the_database_is_down() {
         let args = ["--stale-after", "2s", "--follow-every", "200ms"];
         let server = Server::start(&program, &args);
         let operator = bearer(server.operator.as_deref().unwrap_or_default());
-        // A call that asks no store.
+        // A request that does not use the store.
         let caller = || server.send("GET", "/v1/caller", &[&operator], "");
         assert_eq!(server.auth(&key, "orders"), 200);
 
         own.down("immediate");
-        // It goes on with what it knows for as long as is stated, and no longer.
+        // The server keeps answering from its index until `stale_after`.
         assert_eq!(server.auth(&key, "orders"), 200);
         assert_eq!(caller().status, 200);
         let refused = server.await_auth(&key, "orders", 503);
@@ -75,7 +75,7 @@ fn a_store_that_hangs_does_not_delay_the_stop() {
         let program = Program::new().with("KEYFOB_STORE", &database.url());
         let key = program.create(&["laptop"]);
         let server = Server::start(&program, &["--flush-every", "1h"]);
-        // Before the first use: a flush may be under way at the start.
+        // Before the first use, because a flush may be in progress at the start.
         let client = database.client().await;
         let lock = "BEGIN; LOCK TABLE usage IN ACCESS EXCLUSIVE MODE";
         client
@@ -91,7 +91,7 @@ fn a_store_that_hangs_does_not_delay_the_stop() {
         let (code, log) = tokio::task::spawn_blocking(|| server.stop("-TERM"))
             .await
             .expect("the server is waited for");
-        // The store itself would wait for longer.
+        // The store's own timeout is longer.
         assert!(start.elapsed() < Duration::from_secs(9), "{log}");
         assert_eq!(code, Some(0), "{log}");
         assert!(log.contains("some uses were not recorded lost=3"), "{log}");

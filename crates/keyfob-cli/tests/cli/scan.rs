@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::program::{GUEST, Program, SUBJECTS, id};
 
-/// Kind and state of each find, by its path.
+/// Returns kind and state of each find, by path.
 fn finds(answer: &Value) -> Vec<(String, String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let finds = answer["finds"].as_array().unwrap().iter();
@@ -31,7 +31,7 @@ fn expected(finds: &[(&str, &str, &str)]) -> Vec<(String, String, String)> {
 
 #[test]
 fn leaked_credentials_are_found_checked_and_revoked() {
-    // Made here and nowhere kept.
+    // Well-formed, but not in the store.
     let program = Program::new();
     let live = program.create(&["live"]);
     let dead = program.create(&["dead"]);
@@ -180,7 +180,7 @@ fn control_characters_in_file_names_are_escaped() {
     }
     assert!(ran.out.contains("\\u{1b}[2J\\nnothing"), "{}", ran.out);
     assert!(ran.err.contains("\\u{1b}[1mgone"), "{}", ran.err);
-    // Programs are given the name as it is.
+    // JSON output has the unescaped name.
     let answer = program.run(&["scan", "tree", "--output", "json"]).json();
     assert_eq!(answer["finds"][0]["path"], name);
 }

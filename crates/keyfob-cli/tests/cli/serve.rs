@@ -13,8 +13,8 @@ fn program() -> Program {
     program
 }
 
-/// What is stated: a change by another process is in force after `follow_every`, here a second,
-/// and the time that it takes to read it, for which a busy machine gets two more.
+/// The documented bound: a change by another process is in force after `follow_every`, here a
+/// second, plus the time to read it, for which a busy machine gets two seconds.
 const BOUND: Duration = Duration::from_secs(3);
 
 #[test]
@@ -31,7 +31,7 @@ fn a_key_created_over_http_works_until_another_process_revokes_it() {
     let took = server.await_auth(&key, "orders", 401);
     assert!(took < BOUND, "{took:?}");
 
-    // The other way round: made elsewhere, and passing here.
+    // In the other direction: created by another process, and accepted here.
     let key = program.create(&["desk"]);
     let took = server.await_auth(&key, "orders", 200);
     assert!(took < BOUND, "{took:?}");
@@ -77,10 +77,10 @@ fn the_proxy_learns_the_caller_and_the_caller_learns_the_status_only() {
     );
     assert_eq!(refused.body, "");
     assert_eq!(refused.header("x-keyfob-key-id"), None);
-    // Two credentials, of which the proxy may have judged the other one.
+    // Two credentials, of which the proxy may have checked the other one.
     let twice = [&*bearer(&key), &*basic(&key)];
     assert_eq!(server.send("GET", "/auth/orders", &twice, "").status, 401);
-    // A proxy that names no namespace, or two, is at fault, and the caller does not pass.
+    // A proxy that names no namespace, or two, is misconfigured, and the call is refused.
     for fields in [&[&*bearer(&key)][..], &[&*bearer(&key), named, named]] {
         assert_eq!(server.send("GET", "/auth", fields, "").status, 503);
     }
@@ -111,7 +111,7 @@ fn health_readiness_and_metrics_are_served() {
     }
     assert!(!metrics.contains(id(&key)) && !metrics.contains("alice"));
 
-    // The use is written down soon.
+    // The use is recorded within the flush interval.
     let used = (0..200).any(|_| {
         thread::sleep(Duration::from_millis(50));
         program.json(&["keys", "show", id(&key)])["uses"] == 1
@@ -155,11 +155,11 @@ fn the_operators_credential_can_go_to_a_file() {
         assert_eq!(mode & 0o777, 0o600);
     }
     assert_eq!(secrets(&server.kill()), 0);
-    // The next start makes none, and minds no file.
+    // The next start creates no credential and ignores the file.
     let server = Server::start(&program, &args);
     assert_eq!(server.auth(credential, "control:operators"), 200);
 
-    // What is there is not overwritten.
+    // An existing file is not overwritten.
     let other = Program::bare();
     other.write("operator", "mine\n");
     let ran = other.run(&[
@@ -186,7 +186,7 @@ fn a_first_credential_that_could_not_be_shown_is_replaced() {
         keys["keys"].as_array().unwrap().len()
     };
     for form in ["table", "json", "env"] {
-        // Whatever is written there fails.
+        // Writes to this file fail.
         let full = std::fs::File::options().write(true).open("/dev/full");
         let output = std::process::Command::new(BINARY)
             .args(["serve", "--listen", "127.0.0.1:0", "--output", form])
@@ -207,7 +207,7 @@ fn a_first_credential_that_could_not_be_shown_is_replaced() {
     let operator = server.operator.clone().expect("one that is shown");
     assert_eq!(server.auth(&operator, "control:operators"), 200);
     drop(server);
-    // What was seen once is not made again, also if it is gone.
+    // A credential that was used once is not created again, even if it was deleted.
     program.done(&[&["keys", "delete", id(&operator)], &team[..]].concat());
     assert_eq!(Server::start(&program, &[]).operator, None);
 }

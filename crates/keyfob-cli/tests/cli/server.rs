@@ -1,4 +1,4 @@
-//! The program as a server, and HTTP/1.1 by hand to talk to it.
+//! Runs the program as a server, with a minimal HTTP/1.1 client.
 
 use std::{
     fmt::Write as _,
@@ -15,10 +15,10 @@ use serde_json::Value;
 
 use crate::program::{BINARY, Program};
 
-/// How long the server has for anything that it is asked.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+/// Time limit for each step of the server.
+pub(crate) const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A running server. It ends when this goes.
+/// A running server, which is killed when the value is dropped.
 pub(crate) struct Server {
     child: Child,
     log: Option<JoinHandle<String>>,
@@ -28,7 +28,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts one on a free port of loopback.
+    /// Starts a server on a free port of the loopback interface.
     pub(crate) fn start(program: &Program, args: &[&str]) -> Self {
         let mut child = Command::new(BINARY)
             .args(["serve", "--listen", "127.0.0.1:0", "--output", "json"])
@@ -45,7 +45,7 @@ impl Server {
         let mut stderr = child.stderr.take().expect("stderr is piped");
         let log = thread::spawn(move || {
             let mut text = Vec::new();
-            // Whatever was read before a fault is the log.
+            // If reading fails, the log is what was read before the failure.
             let _ = stderr.read_to_end(&mut text);
             String::from_utf8_lossy(&text).into_owned()
         });
@@ -55,16 +55,16 @@ impl Server {
             let _ = BufReader::new(stdout).read_line(&mut line);
             let _ = sender.send(line);
         });
-        // From here on a panic ends the child.
+        // From here on, `Drop` kills the child if the test panics.
         let mut server = Self {
             child,
             log: Some(log),
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             operator: None,
         };
-        let line = receiver.recv_timeout(PATIENCE);
+        let line = receiver.recv_timeout(TIMEOUT);
         let line = line.expect("the server says where it listens");
-        // The line may hold a secret: no message repeats any of it.
+        // The line may contain a secret, so no message repeats any part of it.
         let hello: Value = serde_json::from_str(&line).unwrap_or_default();
         let address = hello["address"].as_str().and_then(|text| text.parse().ok());
         let Some(address) = address else {
@@ -81,13 +81,13 @@ impl Server {
         self.child.id()
     }
 
-    /// Asks `/auth` about a credential and a namespace: the status.
+    /// Requests `/auth` with a credential and a namespace, and returns the status.
     pub(crate) fn auth(&self, credential: &str, namespace: &str) -> u16 {
         let target = format!("/auth/{namespace}");
         self.send("GET", &target, &[&basic(credential)], "").status
     }
 
-    /// Asks until the answer is this one, and gives how long it took.
+    /// Repeats the request until it has this status, and returns how long it took.
     pub(crate) fn await_auth(&self, credential: &str, namespace: &str, status: u16) -> Duration {
         let start = Instant::now();
         loop {
@@ -96,12 +96,12 @@ impl Server {
             if answer == status {
                 return took;
             }
-            assert!(took < PATIENCE, "still {answer}, and not {status}");
+            assert!(took < TIMEOUT, "still {answer}, and not {status}");
             thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// Sends a request that is answered.
+    /// Sends a request, which must be answered.
     pub(crate) fn send(&self, method: &str, target: &str, headers: &[&str], body: &str) -> Answer {
         self.try_send(method, target, headers, body)
             .expect("the server answers")
@@ -118,7 +118,7 @@ impl Server {
         try_send(self.address, method, target, headers, body)
     }
 
-    /// Makes a key by the interface, and gives its credential, if the server answers.
+    /// Creates a key over HTTP, and returns its credential if the server answers.
     pub(crate) fn create(&self, operator: &str, namespace: &str, name: &str) -> Option<String> {
         let target = format!("/v2/functions/namespaces/{namespace}/keys");
         let headers = [&*bearer(operator), "Content-Type: application/json"];
@@ -138,15 +138,15 @@ impl Server {
         ))
     }
 
-    /// Ends the server without warning, and gives its log.
+    /// Kills the server, and returns its log.
     pub(crate) fn kill(mut self) -> String {
-        // If it ended of itself there is nothing to kill.
+        // If it has already stopped, there is nothing to kill.
         let _ = self.child.kill();
         self.child.wait().expect("the server ends");
         self.log()
     }
 
-    /// Asks the server to stop, and gives its exit code and its log.
+    /// Stops the server with a signal, and returns its exit code and its log.
     pub(crate) fn stop(mut self, signal: &str) -> (Option<i32>, String) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args([signal, &pid]).status();
@@ -168,7 +168,7 @@ impl Drop for Server {
     }
 }
 
-/// Sends a request that is answered.
+/// Sends a request, which must be answered.
 pub(crate) fn send(
     address: SocketAddr,
     method: &str,
@@ -193,8 +193,8 @@ fn try_send(
     let _ = write!(request, "Content-Length: {}\r\n", body.len());
     request.push_str("Connection: close\r\n\r\n");
     request.push_str(body);
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
+    stream.set_read_timeout(Some(TIMEOUT))?;
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.take(1 << 24).read_to_string(&mut answer)?;
@@ -218,7 +218,7 @@ impl Answer {
         })
     }
 
-    /// The value of a header field.
+    /// Returns the value of a header field.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let fields = self.head.lines().filter_map(|line| line.split_once(": "));
         let mut named = fields.filter(|(field, _)| field.eq_ignore_ascii_case(name));

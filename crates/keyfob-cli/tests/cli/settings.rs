@@ -1,10 +1,10 @@
-//! What is set, and where: `keyfob config show`
+//! The settings and their sources: `keyfob config show`
 
 use serde_json::Value;
 
 use crate::program::Program;
 
-/// Value and origin of a setting.
+/// Returns value and origin of a setting.
 fn setting(program: &Program, args: &[&str], name: &str) -> (String, String) {
     let shown = program.json(&[&["config", "show"], args].concat());
     let settings = shown["settings"].as_array().unwrap();
@@ -113,7 +113,7 @@ fn the_store_keeps_its_prefix_and_refuses_another() {
     let program = Program::new();
     let key = program.create(&["laptop", "--prefix", "acme"]);
     assert!(key.starts_with("acme_v1_"));
-    // Without the option it is the store's.
+    // Without the option, the store's prefix is used.
     let second = program.create(&["phone"]);
     assert!(second.starts_with("acme_v1_"));
     assert_eq!(program.run_with(&["verify"], second.as_str()).code, 0);

@@ -45,7 +45,7 @@ fn the_exit_code_is_the_verdict() {
 
     assert_eq!(program.run_with(&["verify"], "\n").code, 2);
     assert_eq!(program.run_with(&["verify"], "x".repeat(5_000)).code, 2);
-    // A question is no use.
+    // `keyfob verify` does not record a use.
     assert_eq!(program.json(&["keys", "show", id(&key)])["uses"], 0);
 }
 
@@ -67,7 +67,7 @@ fn peppers_come_from_files_and_the_environment() {
     let key = ran.out.trim_end().to_owned();
     assert_eq!(program.run_with(&["verify"], &*key).code, 0);
 
-    // Without it, or under another, nothing can be said of the key.
+    // Without the pepper, or with another one, the key cannot be checked.
     std::fs::remove_file(program.path("keyfob.toml")).unwrap();
     assert_eq!(program.run_with(&["verify"], &*key).code, 2);
     let program = program
