@@ -1,4 +1,4 @@
-//! The kept inputs of the fuzz targets, run again.
+//! Replays the stored inputs of the fuzz targets.
 
 use std::{fs, path::Path};
 

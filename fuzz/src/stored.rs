@@ -11,12 +11,12 @@ use keyfob::{
 };
 use serde::{Serialize, de::DeserializeOwned};
 
-/// Reads arbitrary bytes as the JSON of everything that a store keeps or passes on.
+/// Parses arbitrary bytes as the JSON of every type that a store keeps or returns.
 ///
 /// # Panics
 ///
-/// What was accepted is written in a form that is not accepted, or that does not stay the same;
-/// or a store or an index panics over it.
+/// If an accepted value serialises to JSON that is refused or that changes when it is read back, or
+/// if a store or an index panics.
 pub fn record_serde(data: &[u8]) {
     accepted_forms(data);
 }
@@ -69,7 +69,7 @@ pub fn accepted_forms(data: &[u8]) -> usize {
         .count()
 }
 
-/// The value, if the JSON is accepted; it then reads back from its own JSON, which stays.
+/// Returns the value if the JSON is accepted, after checking that its own JSON round-trips.
 fn settled<T: Serialize + DeserializeOwned>(data: &[u8]) -> Option<T> {
     let value: T = serde_json::from_slice(data).ok()?;
     let json = serde_json::to_string(&value).expect("every value has a JSON form");
@@ -79,8 +79,8 @@ fn settled<T: Serialize + DeserializeOwned>(data: &[u8]) -> Option<T> {
     Some(value)
 }
 
-/// The functions of a record take any record, and people never see its digest.
-fn judge(record: &KeyRecord) {
+/// Checks that the functions of a record accept any record, and that its public view has no digest.
+fn check_record(record: &KeyRecord) {
     let policy = Policy::default();
     for now in [Timestamp::MIN, record.issued_at, Timestamp::MAX] {
         record.effective_status(now, &policy);
@@ -91,9 +91,9 @@ fn judge(record: &KeyRecord) {
     assert!(info.get("digest").is_none() && info.get("previous").is_none());
 }
 
-/// An empty store keeps the commit or does not; what it keeps is in its feed and its trail, and
-/// an index takes it.
-fn keep(commit: &Commit) {
+/// Checks that what an empty store commits is in its feed and its audit trail, and that an index
+/// accepts it.
+fn commit(commit: &Commit) {
     let mut state = StoreState::new();
     let kept = state.commit(commit).is_ok();
     let revision = Revision::new(kept.into());
@@ -106,13 +106,13 @@ fn keep(commit: &Commit) {
     let index = index();
     index
         .apply(&changes, Timestamp::UNIX_EPOCH)
-        .expect("an index takes what a store kept");
+        .expect("the feed fits the index");
     assert_eq!(index.as_of(), revision);
 }
 
 fn index() -> Index {
     Index::new(
-        KeyFormat::new("dof").expect("a good prefix"),
+        KeyFormat::new("dof").expect("a valid prefix"),
         Peppers::none(),
     )
 }

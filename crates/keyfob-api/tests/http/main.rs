@@ -1,4 +1,4 @@
-//! The control plane over HTTP, as its clients use it.
+//! Tests of the control plane over HTTP.
 
 mod audit;
 mod authority;
