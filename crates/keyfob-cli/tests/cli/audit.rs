@@ -4,7 +4,7 @@ use std::fs;
 
 use crate::program::{Program, id};
 
-fn program_with_history() -> (Program, String) {
+fn worked_in() -> (Program, String) {
     let program = Program::new();
     let key = program.create(&["laptop"]);
     program.done(&["keys", "revoke", id(&key), "--reason", "it was lost"]);
@@ -15,7 +15,7 @@ fn program_with_history() -> (Program, String) {
 
 #[test]
 fn every_change_is_recorded_and_listed_by_filters() {
-    let (program, key) = program_with_history();
+    let (program, key) = worked_in();
     insta::assert_snapshot!(program.run(&["audit", "list"]).redacted());
     let count = |args: &[&str]| {
         let listed = program.json(&[&["audit", "list"], args].concat());
@@ -36,7 +36,7 @@ fn every_change_is_recorded_and_listed_by_filters() {
 
 #[test]
 fn an_export_verifies_and_tampering_with_it_is_detected() {
-    let (program, _) = program_with_history();
+    let (program, _) = worked_in();
     program.done(&[
         "audit",
         "export",

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     program::{Program, secrets},
-    server::{Server, TIMEOUT, bearer},
+    server::{PATIENCE, Server, bearer},
 };
 
 #[test]
@@ -52,7 +52,7 @@ fn connections_beyond_the_limit_wait_and_open_ones_are_served() {
 
     // Its request was sent, and is answered once a connection is closed.
     drop(one);
-    three.set_read_timeout(Some(TIMEOUT)).unwrap();
+    three.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(answer(&mut three).unwrap(), 200);
     assert_eq!(ask(&mut two).unwrap(), 200);
     drop((two, three));
@@ -82,7 +82,7 @@ fn requests_in_progress_are_answered_when_the_server_stops() {
     );
     let mut connection = open(&server);
     connection.write_all(head.as_bytes()).unwrap();
-    // The server handles the call once it waits for the body.
+    // The call is being handled once it waits for its body.
     assert_eq!(answer(&mut connection).unwrap(), 100);
     connection.write_all(early.as_bytes()).unwrap();
 
@@ -90,7 +90,7 @@ fn requests_in_progress_are_answered_when_the_server_stops() {
     assert!(Command::new("kill").arg(&pid).status().unwrap().success());
     let start = Instant::now();
     while TcpStream::connect(server.address).is_ok() {
-        assert!(start.elapsed() < TIMEOUT, "the server does not stop");
+        assert!(start.elapsed() < PATIENCE, "it does not stop");
         thread::sleep(Duration::from_millis(10));
     }
     connection.write_all(late.as_bytes()).unwrap();
@@ -104,8 +104,8 @@ fn requests_in_progress_are_answered_when_the_server_stops() {
 }
 
 fn open(server: &Server) -> TcpStream {
-    let connection = TcpStream::connect_timeout(&server.address, TIMEOUT).unwrap();
-    connection.set_read_timeout(Some(TIMEOUT)).unwrap();
+    let connection = TcpStream::connect_timeout(&server.address, PATIENCE).unwrap();
+    connection.set_read_timeout(Some(PATIENCE)).unwrap();
     connection
 }
 

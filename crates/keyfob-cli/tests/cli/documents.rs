@@ -35,7 +35,7 @@ fn the_example_configuration_is_the_defaults() {
     for (default, set) in defaults.iter().zip(&example) {
         assert_eq!((&default.0, &default.1), (&set.0, &set.1));
         let expected = match (&*default.0, &*default.1) {
-            // The test itself requests JSON.
+            // The test itself asks for JSON.
             ("output", _) => "flag",
             // A setting without a default is commented out.
             (_, "") => "default",

@@ -119,7 +119,7 @@ fn a_key_is_shown_with_all_fields() {
     ]);
     program.done(&["keys", "revoke", id(&key), "--reason", "it was lost"]);
     insta::assert_snapshot!(program.run(&["keys", "show", id(&key)]).redacted());
-    // With and without the prefix.
+    // With the prefix or without.
     let bare = id(&key).strip_prefix("dof_v1_").unwrap();
     assert_eq!(program.json(&["keys", "show", bare])["id"], id(&key));
 }

@@ -97,5 +97,5 @@ fn report(program: &Program, fits: impl Fn(&Value) -> bool) -> Value {
         }
         thread::sleep(Duration::from_millis(50));
     }
-    panic!("the report does not fulfil the condition");
+    panic!("the report does not tell of it");
 }

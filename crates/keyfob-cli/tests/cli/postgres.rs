@@ -2,9 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use keyfob_testkit::postgres as database;
-
 use crate::{
+    database,
     program::{Program, id},
     server::{Server, bearer},
 };

@@ -63,7 +63,7 @@ impl Program {
         self.run_with(args, "")
     }
 
-    /// Runs the program with this standard input.
+    /// Runs the program with this on its standard input.
     pub(crate) fn run_with(&self, args: &[&str], input: impl Into<Vec<u8>>) -> Ran {
         let output = Command::new(BINARY)
             .args(args)

@@ -28,7 +28,7 @@ pub(crate) struct Server {
 }
 
 impl Server {
-    /// Starts a server on a free port of the loopback interface.
+    /// Starts one on a free port of loopback.
     pub(crate) fn start(program: &Program, args: &[&str]) -> Self {
         let mut child = Command::new(BINARY)
             .args(["serve", "--listen", "127.0.0.1:0", "--output", "json"])
@@ -62,7 +62,7 @@ impl Server {
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
             operator: None,
         };
-        let line = receiver.recv_timeout(TIMEOUT);
+        let line = receiver.recv_timeout(PATIENCE);
         let line = line.expect("the server says where it listens");
         // The line may contain a secret: no message repeats it.
         let hello: Value = serde_json::from_str(&line).unwrap_or_default();
@@ -96,12 +96,12 @@ impl Server {
             if answer == status {
                 return took;
             }
-            assert!(took < TIMEOUT, "still {answer}, and not {status}");
+            assert!(took < PATIENCE, "still {answer}, and not {status}");
             thread::sleep(Duration::from_millis(10));
         }
     }
 
-    /// Sends a request, which must be answered.
+    /// Sends a request that is answered.
     pub(crate) fn send(&self, method: &str, target: &str, headers: &[&str], body: &str) -> Answer {
         self.try_send(method, target, headers, body)
             .expect("the server answers")
@@ -168,7 +168,7 @@ impl Drop for Server {
     }
 }
 
-/// Sends a request, which must be answered.
+/// Sends a request that is answered.
 pub(crate) fn send(
     address: SocketAddr,
     method: &str,
@@ -193,8 +193,8 @@ fn try_send(
     let _ = write!(request, "Content-Length: {}\r\n", body.len());
     request.push_str("Connection: close\r\n\r\n");
     request.push_str(body);
-    let mut stream = TcpStream::connect_timeout(&address, TIMEOUT)?;
-    stream.set_read_timeout(Some(TIMEOUT))?;
+    let mut stream = TcpStream::connect_timeout(&address, PATIENCE)?;
+    stream.set_read_timeout(Some(PATIENCE))?;
     stream.write_all(request.as_bytes())?;
     let mut answer = String::new();
     stream.take(1 << 24).read_to_string(&mut answer)?;
@@ -218,7 +218,7 @@ impl Answer {
         })
     }
 
-    /// Returns the value of a header field.
+    /// The value of a header field.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         let fields = self.head.lines().filter_map(|line| line.split_once(": "));
         let mut named = fields.filter(|(field, _)| field.eq_ignore_ascii_case(name));

@@ -113,7 +113,7 @@ fn the_store_keeps_its_prefix_and_refuses_another() {
     let program = Program::new();
     let key = program.create(&["laptop", "--prefix", "acme"]);
     assert!(key.starts_with("acme_v1_"));
-    // Without the option, the store's prefix is used.
+    // Without the option it is the store's.
     let second = program.create(&["phone"]);
     assert!(second.starts_with("acme_v1_"));
     assert_eq!(program.run_with(&["verify"], second.as_str()).code, 0);
