@@ -53,7 +53,10 @@ impl TableView {
         self.toned_pair(name, value, Tone::Plain)
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "a value of any type with a text")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a value of any type with a text"
+    )]
     pub(crate) fn toned_pair(&mut self, name: &str, value: impl ToString, tone: Tone) -> &mut Self {
         let name = Cell::new(name).add_attribute(Attribute::Bold);
         self.table
