@@ -6,14 +6,12 @@ use keyfob::{
     Actor, Context, KeyId, KeyStore, Owner, Scopes, Tenant, Timestamp,
     audit::{Action, AuditEntry},
     block_on,
-    key::{CredentialId, KeyDigest},
+    key::KeyDigest,
     manage::{Authority, Labels, Status},
     name::{KeyName, NamespaceId, TeamId, UserId},
-    store::{
-        ActorFault, Change, Commit, CommitError, Conflict, KeyQuery, KeyRecord, Limits, Revision,
-        StatusFilter, Target,
-    },
+    store::{Change, Commit, KeyQuery, KeyRecord, Limits, Revision, StatusFilter, Target},
 };
+use keyfob_conformance::race::{self, Answer, Side};
 use rusqlite::Connection;
 
 use crate::{
@@ -96,110 +94,57 @@ fn cut(of: u64, block: bool) -> Commit {
     commit(Change::Revoke { target, block })
 }
 
-/// A rotation of the key as it was made, so that no second one can follow the first.
-fn rotation(record: &KeyRecord) -> Commit {
-    let mut rotated = record.clone();
-    rotated.digest = digest('1');
-    commit(Change::ReplaceKey {
-        record: rotated,
-        expected: record.created_revision,
-        unique_name: false,
-    })
-}
+/// A store that must be detected: it reads before the transaction, and writes in it what was
+/// decided by those answers.
+struct HastyWriter(Connection);
 
-/// The creation of a key by an actor with the key of this round. Its owner stays.
-fn creation_by_actor(of: u64) -> Commit {
-    let mut record = new_record(of);
-    let actor = CredentialId::Key(record.id);
-    record.id = KeyId::from_bytes(u128::from(of + 1_000_000).to_be_bytes());
-    record.owner = Owner::User(UserId::new("worker").unwrap());
-    let change = Change::CreateKey {
-        record,
-        limits: Limits::default(),
-    };
-    Commit {
-        authority: Authority::credential(actor, Scopes::none()),
-        ..commit(change)
+impl HastyWriter {
+    fn open(path: &Path) -> Self {
+        let source = Source::prepare(path, false, std::time::Duration::from_secs(5));
+        Self(source.unwrap().writer().unwrap())
+    }
+
+    fn keep(&self, commit: &Commit) -> Answer {
+        let Self(connection) = self;
+        let mut snapshot = snapshot(connection, commit).unwrap();
+        connection.execute_batch("BEGIN IMMEDIATE").unwrap();
+        (snapshot.last_revision, snapshot.last_hash) = head(connection).unwrap();
+        let decided = commit.decide(&snapshot);
+        let kept = decided.map(|write_set| {
+            write(connection, &write_set).unwrap();
+            write_set.revision
+        });
+        connection.execute_batch("COMMIT").unwrap();
+        kept.map_err(|conflict| conflict.to_string())
     }
 }
 
-/// How a part keeps a commit: as the store does, or as it must not be done.
-enum Keeper {
-    Store(SqliteStore),
-    /// Asks before the transaction, and writes in it what was judged by those answers.
-    Hasty(Connection),
-}
-
-impl Keeper {
-    fn open(path: &Path, kind: &str) -> Self {
-        match kind {
-            "hasty" => {
-                let source = Source::prepare(path, false, std::time::Duration::from_secs(5));
-                Self::Hasty(source.unwrap().writer().unwrap())
-            }
-            _ => Self::Store(SqliteStore::open(path).unwrap()),
-        }
+/// What a process does in a round.
+fn player(path: &Path, side: &str, number: u64) -> Box<dyn Fn(u64) -> Answer> {
+    if side == "hasty create" {
+        let writer = HastyWriter::open(path);
+        return Box::new(move |round| writer.keep(&creation(round)));
     }
-
-    fn keep(&self, commit: &Commit) -> Result<Revision, Conflict> {
-        match self {
-            Self::Store(store) => match block_on(store.commit(commit)) {
-                Ok(revision) => Ok(revision),
-                Err(CommitError::Conflict(conflict)) => Err(conflict),
-                Err(error) => panic!("{error:?}"),
-            },
-            Self::Hasty(connection) => {
-                let mut snapshot = snapshot(connection, commit).unwrap();
-                connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-                (snapshot.last_revision, snapshot.last_hash) = head(connection).unwrap();
-                let judged = commit.decide(&snapshot);
-                let kept = judged.map(|judged| {
-                    write(connection, &judged).unwrap();
-                    judged.revision
-                });
-                connection.execute_batch("COMMIT").unwrap();
-                kept
-            }
-        }
+    let store = SqliteStore::open(path).unwrap();
+    if side == "cut" {
+        return Box::new(move |round| {
+            let answer = block_on(store.commit(&cut(round, true)));
+            answer.map_err(|error| error.to_string())
+        });
     }
-
-    fn record(&self, of: u64) -> KeyRecord {
-        let Self::Store(store) = self else {
-            unreachable!("who rotates is never hasty");
-        };
-        let query = KeyQuery {
-            owner: Some(person(of)),
-            ..KeyQuery::namespace(&home())
-        };
-        block_on(store.keys(&query)).unwrap().items.remove(0)
-    }
-}
-
-/// What a part does in a round.
-fn act(keeper: &Keeper, part: &str, round: u64) -> Result<Revision, Conflict> {
-    match part {
-        "create" => keeper.keep(&creation(round)),
-        "create as actor" => keeper.keep(&creation_by_actor(round)),
-        "remove" => keeper.keep(&cut(round, true)),
-        "revoke all" => keeper.keep(&cut(round, false)),
-        "rotate" => keeper.keep(&rotation(&keeper.record(round))),
-        _ => panic!("{part} is no part"),
-    }
+    let side = Side::named(side).unwrap();
+    Box::new(move |round| block_on(race::act(&store, side, number, round)))
 }
 
 #[test]
 #[ignore = "started by another test"]
-fn part() {
-    let keeper = Keeper::open(Path::new(&told("PLAY_PATH")), &told("PLAY_KEEPER"));
-    let part = told("PLAY_PART");
+fn process() {
+    let number = told("PLAY_NUMBER").parse().unwrap();
+    let player = player(Path::new(&told("PLAY_PATH")), &told("PLAY_SIDE"), number);
     say("ready");
     let mut line = String::new();
     while std::io::stdin().read_line(&mut line).unwrap() > 0 {
-        let round = line.trim().parse().unwrap();
-        match act(&keeper, &part, round) {
-            Ok(revision) => say(revision),
-            Err(conflict) => say(conflict),
-        }
+        say(race::said(&player(line.trim().parse().unwrap())));
         line.clear();
     }
 }
@@ -207,41 +152,44 @@ fn part() {
 /// A file with two processes at it.
 struct Race {
     folder: std::path::PathBuf,
-    parts: [Process; 2],
+    processes: [Process; 2],
 }
 
 impl Race {
-    fn start(
-        name: &str,
-        keeper: &str,
-        parts: [&str; 2],
-        prepare: impl FnOnce(&SqliteStore),
-    ) -> Self {
-        let folder = format!("keyfob-race-{name}-{keeper}-{}", std::process::id());
+    fn start(name: &str, sides: [&str; 2]) -> Self {
+        let folder = format!("keyfob-race-{name}-{}", std::process::id());
         let folder = std::env::temp_dir().join(folder);
         fs::create_dir(&folder).unwrap();
         let path = folder.join("keys.db");
-        prepare(&SqliteStore::open(&path).unwrap());
-        let parts = parts.map(|part| {
+        drop(SqliteStore::open(&path).unwrap());
+        let mut numbers = ["0", "1"].into_iter();
+        let processes = sides.map(|side| {
             let words = [
                 ("PLAY_PATH", path.to_str().unwrap()),
-                ("PLAY_KEEPER", keeper),
-                ("PLAY_PART", part),
+                ("PLAY_SIDE", side),
+                ("PLAY_NUMBER", numbers.next().unwrap()),
             ];
-            let mut process = Process::start("race::part", &words);
+            let mut process = Process::start("race::process", &words);
             assert_eq!(process.heard().as_deref(), Some("ready"));
             process
         });
-        Self { folder, parts }
+        Self { folder, processes }
     }
 
-    /// One round: both are told, then both are heard. A revision if it was kept.
-    fn round(&mut self, round: u64) -> [Result<u64, String>; 2] {
-        for part in &mut self.parts {
-            part.tell(&round.to_string());
+    fn between(name: &str, sides: [Side; 2]) -> Self {
+        Self::start(name, sides.map(Side::name))
+    }
+
+    /// One round: both are told, then both are heard.
+    fn round(&mut self, round: u64) -> [Answer; 2] {
+        for process in &mut self.processes {
+            process.tell(&round.to_string());
         }
-        let heard = self.parts.each_mut().map(|part| part.heard().unwrap());
-        heard.map(|said| said.parse().map_err(|_| said))
+        let heard = self
+            .processes
+            .each_mut()
+            .map(|process| process.heard().unwrap());
+        heard.map(|line| race::heard(&line))
     }
 
     fn store(&self) -> SqliteStore {
@@ -251,8 +199,8 @@ impl Race {
 
 impl Drop for Race {
     fn drop(&mut self) {
-        for part in &mut self.parts {
-            part.kill();
+        for process in &mut self.processes {
+            process.kill();
         }
         fs::remove_dir_all(&self.folder).unwrap();
     }
@@ -276,124 +224,58 @@ fn survivors(store: &SqliteStore) -> Vec<Owner> {
     }
 }
 
-/// Creates keys of people who are removed at that moment; gives how many creations came before
-/// the removal, how many after it, and who is left with a key.
-fn create_against_removal(keeper: &str, rounds: u64) -> (u64, u64, Vec<Owner>) {
-    let mut race = Race::start("removal", keeper, ["create", "remove"], |_| {});
-    let (mut before, mut after) = (0, 0);
-    for round in 0..rounds {
-        match race.round(round) {
-            [Ok(created), Ok(removed)] if created < removed => before += 1,
-            [Ok(_) | Err(_), Ok(_)] => after += 1,
-            said => panic!("round {round}: {said:?}"),
-        }
-    }
-    (before, after, survivors(&race.store()))
-}
-
 #[test]
 fn no_key_outlives_an_owner_who_is_removed_by_another_process() {
-    let (before, after, survivors) = create_against_removal("store", rounds());
-    count(format_args!(
-        "{before} keys came before their owner's removal, {after} after it"
-    ));
-    assert!(survivors.is_empty(), "{survivors:?}");
-    assert!(before > 0 && after > 0, "{before} before, {after} after");
+    let mut race = Race::between("removal", [Side::Create, Side::Remove]);
+    let store = race.store();
+    let outcome = race::removals(&store, rounds(), async |n| race.round(n));
+    count(format_args!("{:?}", block_on(outcome)));
+    block_on(store.check()).unwrap();
 }
 
-/// The same race must catch a store that asks before its transaction, or it would prove nothing.
+/// The same race must detect a store that reads before its transaction, or it would prove nothing.
 #[test]
 fn a_writer_that_reads_before_its_transaction_is_detected() {
     for attempt in 1..=20 {
-        let (_, _, survivors) = create_against_removal("hasty", 200);
+        let mut race = Race::start("hasty", ["hasty create", "cut"]);
+        for round in 0..200 {
+            let _ = race.round(round);
+        }
+        let survivors = survivors(&race.store());
         if !survivors.is_empty() {
             count(format_args!(
-                "{} survivors in run {attempt} of 200 rounds",
+                "{} survivors in run {attempt}",
                 survivors.len()
             ));
             return;
         }
-        assert!(attempt < 20, "no key survived in 4000 rounds");
     }
+    panic!("no key survived in 4000 rounds");
 }
 
 #[test]
 fn one_of_two_concurrent_rotations_wins() {
-    let rounds = rounds();
-    let mut race = Race::start("rotation", "store", ["rotate", "rotate"], |store| {
-        for round in 0..rounds {
-            block_on(store.commit(&creation(round))).unwrap();
-        }
-    });
-    let mut winners = [0, 0];
-    for round in 0..rounds {
-        let stale = |said: &Result<u64, String>| *said == Err(Conflict::Stale.to_string());
-        match &race.round(round) {
-            [Ok(_), other] if stale(other) => winners[0] += 1,
-            [other, Ok(_)] if stale(other) => winners[1] += 1,
-            said => panic!("round {round}: {said:?}"),
-        }
-    }
-    count(format_args!("{rounds} rotations, won by {winners:?}"));
-    assert!(!winners.contains(&0), "they never met: {winners:?}");
+    let mut race = Race::between("rotation", [Side::Rotate, Side::Rotate]);
     let store = race.store();
+    let outcome = race::rotations(&store, rounds(), async |n| race.round(n));
+    count(format_args!("{:?}", block_on(outcome)));
+    block_on(store.check()).unwrap();
+}
+
+#[test]
+fn revoke_all_revokes_what_came_before_it_and_nothing_else() {
+    let mut race = Race::between("revocation", [Side::Create, Side::RevokeAll]);
+    let store = race.store();
+    let outcome = race::revocations(&store, rounds(), async |n| race.round(n));
+    count(format_args!("{:?}", block_on(outcome)));
     block_on(store.check()).unwrap();
 }
 
 #[test]
 fn no_change_comes_after_another_process_revoked_its_actor() {
-    let rounds = rounds();
-    let parts = ["create as actor", "revoke all"];
-    let mut race = Race::start("authority", "store", parts, |store| {
-        for round in 0..rounds {
-            block_on(store.commit(&creation(round))).unwrap();
-        }
-    });
-    let revoked = Conflict::Actor(ActorFault::Revoked).to_string();
-    let (mut before, mut after) = (0, 0);
-    for round in 0..rounds {
-        match race.round(round) {
-            [Ok(created), Ok(cut)] if created < cut => before += 1,
-            [Err(refusal), Ok(_)] if refusal == revoked => after += 1,
-            said => panic!("round {round}: {said:?}"),
-        }
-    }
-    count(format_args!(
-        "{before} keys came before the revocation of their actor, {after} were refused"
-    ));
-    assert!(before > 0 && after > 0, "{before} before, {after} after");
-    block_on(race.store().check()).unwrap();
-}
-
-#[test]
-fn revoke_all_revokes_what_came_before_it_and_nothing_else() {
-    let rounds = rounds();
-    let mut race = Race::start("revocation", "store", ["create", "revoke all"], |_| {});
-    let mut expected = Vec::new();
-    for round in 0..rounds {
-        match race.round(round) {
-            [Ok(created), Ok(cut)] if created < cut => {}
-            [Ok(_), Ok(_)] => expected.push(person(round)),
-            said => panic!("round {round}: {said:?}"),
-        }
-    }
+    let mut race = Race::between("authority", [Side::Act, Side::Revoke]);
     let store = race.store();
-    let mut found = survivors(&store);
-    found.sort();
-    expected.sort();
-    assert_eq!(found, expected);
-    let met = expected.len() as u64;
-    count(format_args!("{met} of {rounds} keys came after the cut"));
-    assert!(
-        0 < met && met < rounds,
-        "{met} of {rounds} came after the cut"
-    );
+    let outcome = race::actors(&store, rounds(), async |n| race.round(n));
+    count(format_args!("{:?}", block_on(outcome)));
     block_on(store.check()).unwrap();
-    for record in block_on(store.keys(&KeyQuery::namespace(&home())))
-        .unwrap()
-        .items
-    {
-        let is_expected = expected.contains(&record.owner);
-        assert_eq!(record.status == Status::Active, is_expected);
-    }
 }

@@ -326,7 +326,7 @@ impl Generator {
     fn policy(&mut self) -> Policy {
         Policy {
             max_ttl: self.rarely(|_| Ttl::days(1).expect("the life is valid")),
-            max_grace: Duration::MAX,
+            max_grace: Duration::from_secs(u64::MAX),
             keys_per_owner: Some(self.byte(9).into()),
             ..Policy::default()
         }

@@ -1,12 +1,9 @@
 //! What the tests do with a store, and what must hold afterwards.
 
-use std::sync::Arc;
-
 use keyfob::{
-    Access, Actor, Context, KeyId, KeyStore, Keyring, Owner, Scopes, Tenant, Timestamp, Verifier,
+    Actor, Context, KeyId, KeyStore, Keyring, Owner, Scopes, Tenant, Timestamp,
     audit::{Action, AuditEntry, AuditEvent, ChainHash},
-    gateway::Index,
-    key::{KeyDigest, KeyFormat, Peppers},
+    key::{KeyDigest, KeyFormat},
     manage::{Authority, Labels, Status},
     name::{KeyName, NamespaceId, TeamId, UserId},
     store::{
@@ -156,19 +153,6 @@ pub(crate) fn live(feed: &[Entry]) -> Vec<KeyRecord> {
         })
         .filter(|record| !record.is_revoked())
         .collect()
-}
-
-/// A verifier whose index has followed the store to its end.
-pub(crate) async fn gate(store: &dyn KeyStore) -> Verifier {
-    let index = Arc::new(Index::new(format(), Peppers::none()));
-    let followed = index.follow(store, NOW).await;
-    followed.expect("the feed can be followed");
-    index.verifier(None)
-}
-
-pub(crate) fn opens(gate: &Verifier, text: &str) -> bool {
-    let access = Access::to("fn-1");
-    gate.verify_text(text.as_bytes(), &access, NOW).is_ok()
 }
 
 pub(crate) fn store_error(error: CommitError) -> StoreError {
