@@ -6,14 +6,6 @@
 
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
-#[path = "../../keyfob-postgres/tests/server/mod.rs"]
-#[expect(
-    dead_code,
-    unreachable_pub,
-    clippy::print_stdout,
-    reason = "the store's own tests use more of it, and it says what it passes over"
-)]
-mod database;
 #[path = "../tests/cli/program.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
 mod program;
@@ -29,11 +21,9 @@ use std::{
     time::{Duration, Instant},
 };
 
+use keyfob_testkit::postgres as database;
 use program::Program;
 use server::{Server, basic, bearer};
-
-// For `database`, which looks for them where it stands.
-use keyfob_postgres::{Options, PostgresStore};
 
 /// Connections at once.
 const CONNECTIONS: usize = 8;

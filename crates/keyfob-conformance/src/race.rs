@@ -10,7 +10,7 @@ use keyfob::{
     audit::{AuditEvent, ChainHash},
     key::{CredentialId, Random, RandomError},
     manage::Authority,
-    store::{ActorFault, AuditQuery, Change, Conflict, KeyQuery, Revision, StatusFilter},
+    store::{ActorFault, AuditQuery, Change, Commit, Conflict, KeyQuery, Revision, StatusFilter},
 };
 
 use crate::{
@@ -114,6 +114,16 @@ pub async fn act(store: &dyn KeyStore, side: Side, number: u64, round: u64) -> A
     let event = told(&change, NOW);
     let answer = commit_by(store, &authority, change, event).await;
     answer.map_err(|conflict| conflict.to_string())
+}
+
+/// The commit of [`Side::Create`] in a round, for a test that commits otherwise than by a store.
+pub fn creation(round: u64) -> Commit {
+    let change = key_of(round).creation();
+    Commit {
+        event: told(&change, NOW),
+        authority: Authority::System,
+        change,
+    }
 }
 
 /// A round of two handles in one process. In odd rounds the second one begins.

@@ -21,9 +21,9 @@ use rusqlite::{Connection, ffi};
 use crate::{
     check::check,
     feed,
+    fixture::{context, digest, home, new_record},
     open::Source,
     queries,
-    race::{context, digest, home, new_record},
     readers::read_at_once,
     usage,
     writer::{Task, WriteLoop},

@@ -17,6 +17,7 @@ use keyfob::{
 use keyfob_api::{Authenticate, Authentication, Caller, ControlPlane, Limits, Right, Rights};
 use keyfob_postgres::PostgresStore;
 use keyfob_sqlite::SqliteStore;
+use keyfob_testkit::postgres as server;
 use serde_json::{Value, json};
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
@@ -28,7 +29,6 @@ use crate::{
     failing::{Failing, Fault},
     fixture::{Fixture, tenant},
     served::Served,
-    server,
 };
 
 /// How the caller, an operator of the team `ops`, loses its right to make the change.

@@ -17,10 +17,10 @@ use keyfob::{
     },
 };
 use keyfob_postgres::{Options, PostgresStore};
+use keyfob_testkit::proxy::{Fault, Proxy};
 use tokio::task::JoinSet;
 
 use crate::{
-    proxy::{Fault, Proxy},
     server::{self, Server, Store, random},
     work::{NOW, check, commit, create, creation, key, live, part_of, store_error, tenant, user},
 };
@@ -389,7 +389,7 @@ fn a_store_heals_when_the_server_restarts() {
         let server = tokio::task::spawn_blocking(|| Server::start(&["fsync = off"]));
         let server = server.await.unwrap();
         let database = server.database().await;
-        let store = database.connect(&Options::default()).await;
+        let store = server::connect(&database, &Options::default()).await;
         let first = create(&store, key(&user("alice"), "first")).await.unwrap();
         assert!(store.wait_for_change(Revision::ZERO).await.unwrap());
         let (stop, stopped) = tokio::sync::watch::channel(false);
@@ -480,7 +480,7 @@ fn commits_that_wait_keep_no_reader_waiting() {
             .with_pool_size(3)
             .with_connect_timeout(Duration::from_millis(500))
             .with_lock_timeout(Duration::from_millis(500));
-        let waiting = store.database.connect(&options).await;
+        let waiting = server::connect(&store.database, &options).await;
         let holder = store.database.client().await;
         let hold = "BEGIN; SELECT 1 FROM keyfob.log FOR UPDATE";
         holder.batch_execute(hold).await.unwrap();

@@ -1,108 +1,101 @@
 //! Two processes race on one database: whichever wins, no key outlives its owner.
 
-use std::{io::BufRead as _, time::Duration};
+use std::time::Duration;
 
 use keyfob::{KeyStore, store::CommitError};
-use keyfob_conformance::race::{self, Answer, Side};
+use keyfob_conformance::race::{
+    Answer, Outcome, Side, act, actors, heard, removals, revocations, rotations, said,
+};
 use keyfob_postgres::{Options, PostgresStore};
+use keyfob_testkit::process::{Process, lines, say, told};
 
 use crate::{
-    process::{Process, say},
-    server,
+    process, server,
     work::{check, live, times, user},
 };
 
-/// One of the two processes: acts as its side in each round that it is told.
+/// One of the two: acts in each round that it is told.
 pub(crate) async fn compete(url: &str) {
     let store = PostgresStore::connect(url).await.expect("it can connect");
+    let side = Side::named(&told("KEYFOB_SIDE")).expect("the side has a name");
+    let number = told("KEYFOB_NUMBER").parse().expect("it is a number");
     say("ready");
-    for line in std::io::stdin().lock().lines() {
-        let line = line.expect("the test writes lines");
-        let words: Vec<&str> = line.split(' ').collect();
-        let [side, number, round] = *words.as_slice() else {
-            panic!("what is {line}?");
-        };
-        let side = Side::named(side).expect("the side has a name");
-        let (number, round) = (number.parse().unwrap(), round.parse().unwrap());
-        say(&race::said(&race::act(&store, side, number, round).await));
+    for line in lines() {
+        let round = line.parse().expect("it is a round");
+        say(said(&act(&store, side, number, round).await));
     }
 }
 
 /// Two processes on one database.
-struct Pair([Process; 2]);
+struct Race([Process; 2]);
 
-impl Pair {
-    fn start(url: &str) -> Self {
-        let pair = [(), ()].map(|()| Process::start("race", url));
-        for process in &pair {
-            assert_eq!(process.hear(), "ready");
-        }
-        Self(pair)
+impl Race {
+    fn start(url: &str, [one, two]: [Side; 2]) -> Self {
+        let start = |side: Side, number| {
+            let words = [("KEYFOB_SIDE", side.name()), ("KEYFOB_NUMBER", number)];
+            process::start_with("race", url, &words)
+        };
+        Self([start(one, "0"), start(two, "1")])
     }
 
-    /// Tells both, one shortly after the other, and in odd rounds the second one first.
-    fn round(&mut self, sides: [Side; 2], round: u64) -> [Answer; 2] {
-        let Self([one, two]) = self;
+    /// Tells both, one shortly after the other, and in odd rounds the other first.
+    fn round(&mut self, round: u64) -> [Answer; 2] {
+        let [one, two] = &mut self.0;
         let pause = || std::thread::sleep(Duration::from_micros(server::random() % 2_000));
-        let [first, second] = [0, 1].map(|n| format!("{} {n} {round}", sides[n].name()));
+        let line = round.to_string();
         if round.is_multiple_of(2) {
-            one.tell(&first);
+            one.tell(&line);
             pause();
-            two.tell(&second);
+            two.tell(&line);
         } else {
-            two.tell(&second);
+            two.tell(&line);
             pause();
-            one.tell(&first);
+            one.tell(&line);
         }
-        [one.hear(), two.hear()].map(|line| race::heard(&line))
+        [one, two].map(|side| heard(&side.heard().expect("it answers")))
     }
 }
 
 fn rounds() -> u64 {
-    u64::from(times("KEYFOB_RACE_ROUNDS", 1_500) / 4)
+    u64::from(times("KEYFOB_RACE_ROUNDS", 1_500) / 3)
+}
+
+/// Runs a race on a database of its own.
+fn race(sides: [Side; 2], play: impl AsyncFnOnce(&dyn KeyStore, &mut Race) -> Outcome) {
+    server::run(async {
+        let store = server::store().await;
+        let mut race = Race::start(&store.database.url(), sides);
+        let outcome = play(&*store, &mut race).await;
+        println!("{outcome:?}");
+        check(&*store).await;
+    });
 }
 
 #[test]
 fn no_key_outlives_an_owner_who_is_removed_meanwhile() {
-    server::run(async {
-        let store = server::store().await;
-        let mut pair = Pair::start(&store.database.url());
-        let sides = [Side::Create, Side::Remove];
-        let outcome = race::removals(&*store, rounds(), async |n| pair.round(sides, n));
-        println!("{:?}", outcome.await);
+    race([Side::Create, Side::Remove], async |store, race| {
+        removals(store, rounds(), async |n| race.round(n)).await
     });
 }
 
 #[test]
-fn one_of_two_concurrent_rotations_wins() {
-    server::run(async {
-        let store = server::store().await;
-        let mut pair = Pair::start(&store.database.url());
-        let sides = [Side::Rotate, Side::Rotate];
-        let outcome = race::rotations(&*store, rounds(), async |n| pair.round(sides, n));
-        println!("{:?}", outcome.await);
+fn of_two_rotations_one_wins() {
+    race([Side::Rotate, Side::Rotate], async |store, race| {
+        rotations(store, rounds(), async |n| race.round(n)).await
     });
 }
 
 #[test]
-fn a_cutoff_revokes_earlier_keys_and_no_later_ones() {
-    server::run(async {
-        let store = server::store().await;
-        let mut pair = Pair::start(&store.database.url());
-        let sides = [Side::Create, Side::RevokeAll];
-        let outcome = race::revocations(&*store, rounds(), async |n| pair.round(sides, n));
-        println!("{:?}", outcome.await);
+fn a_cutoff_revokes_what_was_created_before_it_and_nothing_after() {
+    race([Side::Create, Side::RevokeAll], async |store, race| {
+        revocations(store, rounds(), async |n| race.round(n)).await
     });
 }
 
 #[test]
-fn no_change_comes_after_another_process_revoked_its_actor() {
-    server::run(async {
-        let store = server::store().await;
-        let mut pair = Pair::start(&store.database.url());
-        let sides = [Side::Act, Side::Revoke];
-        let outcome = race::actors(&*store, rounds(), async |n| pair.round(sides, n));
-        println!("{:?}", outcome.await);
+fn no_change_follows_the_revocation_of_its_actor() {
+    race([Side::Act, Side::Revoke], async |store, race| {
+        actors(store, rounds(), async |n| race.round(n)).await
     });
 }
 
@@ -193,7 +186,7 @@ async fn survivors(database: &server::Database, form: &Form) -> i64 {
 
 /// The test of survivors sees those that the well-known wrong forms leave, and none with ours.
 #[test]
-fn broken_sql_leaves_a_live_key_and_is_detected() {
+fn wrong_forms_leave_a_key_behind_and_are_caught() {
     server::run(async {
         let store = server::store().await;
         let mut left = Vec::new();
@@ -209,15 +202,15 @@ fn broken_sql_leaves_a_live_key_and_is_detected() {
 /// A creation of the real store, stopped before each statement that it sends in turn, while the
 /// owner is removed.
 #[test]
-fn a_creation_paused_at_any_statement_leaves_no_live_key() {
+fn a_creation_that_is_stopped_at_any_step_leaves_no_key() {
     server::run(async {
         let store = server::store().await;
-        let proxy = crate::proxy::Proxy::to(server::shared().port()).await;
+        let proxy = keyfob_testkit::proxy::Proxy::to(server::shared().port()).await;
         let url = proxy.url(&store.database.name);
         let through = Options::default().with_pool_size(2).connect(&url).await;
         let through = through.expect("it can connect over the proxy");
         let impatient = Options::default().with_lock_timeout(Duration::from_millis(200));
-        let remover = store.database.connect(&impatient).await;
+        let remover = server::connect(&store.database, &impatient).await;
         crate::work::create(&through, crate::work::key(&user("warm-up"), "one"))
             .await
             .unwrap();
@@ -252,10 +245,7 @@ fn a_creation_paused_at_any_statement_leaves_no_live_key() {
             if answer.is_err() {
                 // The creation had the lock; now it is done.
                 created.expect("it was first");
-                remover
-                    .commit(&removal)
-                    .await
-                    .expect("no other commit is before it");
+                remover.commit(&removal).await.expect("nobody is before it");
             }
             if !stopped {
                 break;
