@@ -42,11 +42,11 @@ fn part() {
     }
 }
 
-/// Creates keys as it must not be done: asks before the transaction, and writes in it what was
+/// Creates keys as it must not be done: reads before the transaction, and writes in it what was
 /// decided by those answers.
 #[test]
 #[ignore = "a part that another test starts"]
-fn part_that_asks_too_early() {
+fn part_that_reads_too_early() {
     let path = told("PLAY_PATH");
     let source = Source::prepare(Path::new(&path), false, Duration::from_secs(5)).unwrap();
     let connection = source.writer().unwrap();
@@ -130,12 +130,12 @@ fn no_key_outlives_an_owner_who_is_removed_by_another_process() {
         .run(async |store, race| removals(store, rounds(), async |n| race.round(n)).await);
 }
 
-/// The same race must catch a store that asks before its transaction, or it would prove nothing.
+/// The same race must catch a store that reads before its transaction, or it would prove nothing.
 #[test]
 fn a_store_that_asks_too_early_is_caught() {
     for attempt in 1..=20 {
         let mut race = Race::start_by(
-            "race::part_that_asks_too_early",
+            "race::part_that_reads_too_early",
             [Side::Create, Side::Remove],
         );
         let store = race.store.clone();

@@ -130,7 +130,7 @@ fn a_limit_on_files_loses_nothing_and_the_store_goes_on_without_it() {
     // In blocks of 512 or 1024 bytes, as the shell has it; the signal is left aside, so that the
     // write fails instead.
     let shell = ["-c", "trap '' XFSZ; ulimit -f 6000; exec \"$0\" \"$@\""];
-    let mut process = Process::start_by("sh", &shell, "process_with_little_space", &words);
+    let process = Process::start_by("sh", &shell, "process_with_little_space", &words);
     let mut acknowledged = BTreeSet::new();
     let mut refused = 0;
     while let Some(line) = process.heard() {
@@ -204,7 +204,7 @@ fn after_each_failed_disk_write_the_error_tells_the_outcome() {
                 ("FAULT_ERRNO", errno),
                 ("FAULT_FIRED", fired.to_str().unwrap()),
             ];
-            let mut process = Process::start("process_with_faults", &words);
+            let process = Process::start("process_with_faults", &words);
             let mut lines = Vec::new();
             while let Some(line) = process.heard() {
                 lines.push(line);

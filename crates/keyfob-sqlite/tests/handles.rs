@@ -161,7 +161,7 @@ fn dropping_the_last_handle_stops_threads_and_closes_files() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.db");
     let words = [("PLAY_PATH", path.to_str().unwrap())];
-    let mut process = Process::start("process_that_opens_and_drops", &words);
+    let process = Process::start("process_that_opens_and_drops", &words);
     assert_eq!(process.heard().as_deref(), Some("nothing is left"));
     assert!(process.end());
 }
