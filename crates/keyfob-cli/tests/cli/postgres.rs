@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
+use keyfob_testkit::postgres as database;
+
 use crate::{
-    database,
     program::{Program, id},
     server::{Server, bearer},
 };

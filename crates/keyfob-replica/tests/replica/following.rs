@@ -324,10 +324,10 @@ async fn readyz_agrees_with_the_verifier() {
 #[tokio::test(start_paused = true)]
 async fn a_long_first_reading_is_followed_by_a_short_one() {
     let fixture = Fixture::new().await;
-    fixture.store.set_reading(Fault::Slow(2 * BOUND));
+    fixture.store.set_reading(Fault::Slow(2 * STALE_AFTER));
     let start = Instant::now();
     let replica = fixture.start().await;
-    assert_eq!(start.elapsed(), 4 * BOUND);
+    assert_eq!(start.elapsed(), 4 * STALE_AFTER);
     assert_eq!(fixture.store.reads(), 2);
     fixture.store.set_reading(Fault::None);
     until(&fixture, &replica.verifier(), None).await;
