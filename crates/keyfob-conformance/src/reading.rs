@@ -10,7 +10,7 @@ use std::{
 use keyfob::{
     Access, DenyReason, KeyStore, Tenant, Timestamp, Verifier,
     audit::AuditEvent,
-    gateway::Index,
+    gateway::{Index, Usage},
     legacy::LegacyRecord,
     name::KeyName,
     store::{
@@ -178,6 +178,15 @@ pub(crate) fn subject(item: &Item) -> String {
         Item::Policy(namespace, _) => format!("policy {namespace:?}"),
         Item::LegacyPolicy(namespace, _) => format!("legacy policy {namespace:?}"),
         other => format!("{other:?}"),
+    }
+}
+
+/// Usage without what a store need not hold: a count that is too large for a signed integer of 64
+/// bits may be stored as the largest that is not.
+pub(crate) fn countable(usage: Usage) -> Usage {
+    Usage {
+        accepted: usage.accepted.min(i64::MAX.unsigned_abs()),
+        ..usage
     }
 }
 
