@@ -65,9 +65,12 @@ impl Default for Hooks {
             legacy_policy: Box::new(StoreState::legacy_policy),
             audit: Box::new(StoreState::audit),
             changes: Box::new(StoreState::changes),
-            wait: Box::new(|state, after, _| match state.revision() > after {
-                true => Poll::Ready(true),
-                false => Poll::Pending,
+            wait: Box::new(|state, after, _| {
+                if state.revision() > after {
+                    Poll::Ready(true)
+                } else {
+                    Poll::Pending
+                }
             }),
             wake: Box::new(|waiting| waiting.drain(..).for_each(Waker::wake)),
             key_format: Box::new(StoreState::key_format),

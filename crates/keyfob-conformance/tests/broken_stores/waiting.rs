@@ -10,9 +10,12 @@ pub(crate) const DEFECTS: &[Defect] = &[
     Defect {
         name: "a reader waits although there is a commit that it has not read",
         hooks: || Hooks {
-            wait: Box::new(|state, _, began| match state.revision() > began {
-                true => Poll::Ready(true),
-                false => Poll::Pending,
+            wait: Box::new(|state, _, began| {
+                if state.revision() > began {
+                    Poll::Ready(true)
+                } else {
+                    Poll::Pending
+                }
             }),
             ..Hooks::default()
         },
@@ -50,9 +53,12 @@ pub(crate) const DEFECTS: &[Defect] = &[
     Defect {
         name: "a wait that a commit ended says that the store cannot tell",
         hooks: || Hooks {
-            wait: Box::new(|state, after, began| match state.revision() > after {
-                true => Poll::Ready(began > after),
-                false => Poll::Pending,
+            wait: Box::new(|state, after, began| {
+                if state.revision() > after {
+                    Poll::Ready(began > after)
+                } else {
+                    Poll::Pending
+                }
             }),
             ..Hooks::default()
         },
@@ -69,9 +75,12 @@ pub(crate) const DEFECTS: &[Defect] = &[
     Defect {
         name: "a store that waits says of a change that it cannot tell",
         hooks: || Hooks {
-            wait: Box::new(|state, after, _| match state.revision() > after {
-                true => Poll::Ready(false),
-                false => Poll::Pending,
+            wait: Box::new(|state, after, _| {
+                if state.revision() > after {
+                    Poll::Ready(false)
+                } else {
+                    Poll::Pending
+                }
             }),
             ..Hooks::default()
         },
