@@ -130,7 +130,7 @@ fn a_limit_on_files_loses_nothing_and_the_store_goes_on_without_it() {
     // In blocks of 512 or 1024 bytes, as the shell has it; the signal is left aside, so that the
     // write fails instead.
     let shell = ["-c", "trap '' XFSZ; ulimit -f 6000; exec \"$0\" \"$@\""];
-    let mut process = Process::start_by("sh", &shell, "part_of_one_with_little_room", &words);
+    let process = Process::start_by("sh", &shell, "part_of_one_with_little_room", &words);
     let mut acknowledged = BTreeSet::new();
     let mut refused = 0;
     while let Some(line) = process.heard() {
@@ -204,7 +204,7 @@ fn whichever_write_to_the_disk_fails_the_answer_says_what_became_of_it() {
                 ("FAULT_ERRNO", errno),
                 ("FAULT_FIRED", fired.to_str().unwrap()),
             ];
-            let mut process = Process::start("part_of_one_with_faults", &words);
+            let process = Process::start("part_of_one_with_faults", &words);
             let mut lines = Vec::new();
             while let Some(line) = process.heard() {
                 lines.push(line);
