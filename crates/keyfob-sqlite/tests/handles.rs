@@ -161,7 +161,7 @@ fn the_last_handle_takes_threads_and_files_with_it() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.db");
     let words = [("PLAY_PATH", path.to_str().unwrap())];
-    let mut process = Process::start("part_of_one_that_opens_and_drops", &words);
+    let process = Process::start("part_of_one_that_opens_and_drops", &words);
     assert_eq!(process.heard().as_deref(), Some("nothing is left"));
     assert!(process.end());
 }
