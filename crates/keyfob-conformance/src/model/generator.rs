@@ -304,7 +304,7 @@ impl Generator {
             },
             7 => Change::SetPolicy {
                 tenant,
-                policy: self.rarely(Self::policy),
+                policy: self.one_in(2).then(|| self.policy()),
             },
             8 => Change::SetLegacyPolicy {
                 tenant,
@@ -325,7 +325,7 @@ impl Generator {
 
     fn policy(&mut self) -> Policy {
         Policy {
-            max_ttl: self.rarely(|_| Ttl::hours(1).expect("the life is valid")),
+            max_ttl: Some(Ttl::hours(1).expect("the life is valid")),
             max_grace: Duration::from_secs(u64::MAX),
             keys_per_owner: Some(self.byte(9).into()),
             ..Policy::default()

@@ -329,3 +329,12 @@ pub(crate) fn page(
     let next = last.map(|record| Cursor::after(place(record)));
     Page { items, next }
 }
+
+/// The answer of a wait that is over, or none yet.
+pub(crate) fn ready_if(is_over: bool, answer: bool) -> Poll<bool> {
+    if is_over {
+        Poll::Ready(answer)
+    } else {
+        Poll::Pending
+    }
+}

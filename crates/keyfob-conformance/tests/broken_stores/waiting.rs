@@ -4,7 +4,10 @@ use std::task::Poll;
 
 use keyfob::store::Revision;
 
-use crate::{Defect, store::Hooks};
+use crate::{
+    Defect,
+    store::{Hooks, ready_if},
+};
 
 pub(crate) const DEFECTS: &[Defect] = &[
     Defect {
