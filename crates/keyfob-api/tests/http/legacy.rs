@@ -5,7 +5,6 @@ use keyfob::{
     gateway::Usage,
     key::{CredentialId, Peppers},
     legacy::{LegacyId, LegacyPolicy, read_subjects},
-    store::KeyStore as _,
 };
 use keyfob_api::Right;
 use serde_json::json;

@@ -1,6 +1,6 @@
 //! What keys go through beyond the published interface.
 
-use keyfob::{Access, gateway::Usage, key::CredentialId, store::KeyStore as _};
+use keyfob::{Access, gateway::Usage, key::CredentialId};
 use keyfob_api::Right;
 use serde_json::{Value, json};
 

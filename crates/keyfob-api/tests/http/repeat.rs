@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{body::Body, http::Request};
 use keyfob::{
-    Access, Actor, KeyStore as _,
+    Access, Actor,
     gateway::Usage,
     key::CredentialId,
     manage::{Authority, Policy},

@@ -5,7 +5,6 @@ use keyfob::{
     gateway::Usage,
     key::CredentialId,
     name::{KeyName, ServiceId},
-    store::KeyStore as _,
 };
 use keyfob_api::Right;
 use serde_json::{Value, json};
