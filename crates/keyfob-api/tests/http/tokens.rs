@@ -209,6 +209,44 @@ async fn credentials_just_created_by_another_process_can_be_revoked() {
 }
 
 #[tokio::test]
+async fn what_another_process_deleted_is_not_found_only_when_it_no_longer_works_here() {
+    let store = Arc::new(MemoryStore::new());
+    let plane = Fixture::over(Arc::clone(&store), Limits::default());
+    let operator = plane.control_key("ops", "root", Right::Operator).await;
+    let elsewhere = Keyring::builder(store, *plane.keyring.format());
+    let elsewhere = elsewhere.open(plane.now()).await.unwrap();
+    let context = plane.context();
+    let keys = "/v2/functions/namespaces/fn-a/keys";
+    for (method, call) in [("DELETE", ""), ("POST", "/revoke"), ("POST", "/disable")] {
+        let (key, info) = plane.key("acme", "fn-a", "alice", "hers").await;
+        elsewhere
+            .delete(&context, &info.tenant, info.id)
+            .await
+            .unwrap();
+        assert!(works(&plane, "fn-a", key.expose()));
+        let id = plane.keyring.format().key_id(info.id);
+        let path = format!("{keys}/{id}{call}");
+        plane
+            .ask(&operator, method, &path, Value::Null)
+            .await
+            .refused(404, "not_found");
+        assert!(!works(&plane, "fn-a", key.expose()), "{method} {path}");
+    }
+    let (key, info) = plane.key("acme", "fn-a", "alice", "hers").await;
+    elsewhere
+        .remove_namespace(&context, &info.tenant)
+        .await
+        .unwrap();
+    assert!(works(&plane, "fn-a", key.expose()));
+    let path = "/v2/functions/namespaces/fn-a";
+    plane
+        .ask(&operator, "DELETE", path, Value::Null)
+        .await
+        .refused(404, "not_found");
+    assert!(!works(&plane, "fn-a", key.expose()));
+}
+
+#[tokio::test]
 async fn a_revocation_that_cannot_be_confirmed_is_not_acknowledged() {
     let store = Arc::new(Failing::default());
     let plane = Fixture::over(Arc::clone(&store), Limits::default());

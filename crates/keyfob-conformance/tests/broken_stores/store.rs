@@ -65,13 +65,7 @@ impl Default for Hooks {
             legacy_policy: Box::new(StoreState::legacy_policy),
             audit: Box::new(StoreState::audit),
             changes: Box::new(StoreState::changes),
-            wait: Box::new(|state, after, _| {
-                if state.revision() > after {
-                    Poll::Ready(true)
-                } else {
-                    Poll::Pending
-                }
-            }),
+            wait: Box::new(|state, after, _| ready_if(state.revision() > after, true)),
             wake: Box::new(|waiting| waiting.drain(..).for_each(Waker::wake)),
             key_format: Box::new(StoreState::key_format),
             record_key_format: Box::new(StoreState::record_key_format),

@@ -13,13 +13,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
     Defect {
         name: "a reader waits although there is a commit that it has not read",
         hooks: || Hooks {
-            wait: Box::new(|state, _, began| {
-                if state.revision() > began {
-                    Poll::Ready(true)
-                } else {
-                    Poll::Pending
-                }
-            }),
+            wait: Box::new(|state, _, began| ready_if(state.revision() > began, true)),
             ..Hooks::default()
         },
         caught_by: &[
@@ -56,13 +50,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
     Defect {
         name: "a wait that a commit ended says that the store cannot tell",
         hooks: || Hooks {
-            wait: Box::new(|state, after, began| {
-                if state.revision() > after {
-                    Poll::Ready(began > after)
-                } else {
-                    Poll::Pending
-                }
-            }),
+            wait: Box::new(|state, after, began| ready_if(state.revision() > after, began > after)),
             ..Hooks::default()
         },
         caught_by: &["a_commit_ends_every_wait"],
@@ -78,13 +66,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
     Defect {
         name: "a store that waits says of a change that it cannot tell",
         hooks: || Hooks {
-            wait: Box::new(|state, after, _| {
-                if state.revision() > after {
-                    Poll::Ready(false)
-                } else {
-                    Poll::Pending
-                }
-            }),
+            wait: Box::new(|state, after, _| ready_if(state.revision() > after, false)),
             ..Hooks::default()
         },
         caught_by: &["a_reader_behind_the_store_does_not_wait"],
