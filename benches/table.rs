@@ -1,14 +1,14 @@
 //! The figures that the README quotes: `cargo bench --bench table`.
 //!
-//! Everything is measured in turns in one run, and told as a ratio to the one hash that a
-//! verification cannot do without: absolute times are the machine's, ratios are the library's.
+//! All cases are measured in turns in one run and reported as a ratio to the one hash that every
+//! verification computes. Absolute times depend on the machine; ratios depend on the library.
 //!
-//! Populations that are larger than the caches are measured twice: with pages of 4 KiB, and by a
-//! second process whose allocator asks for huge pages.
+//! Populations that are larger than the caches are measured twice: with pages of 4 KiB, and in a
+//! child process whose allocator requests huge pages.
 //!
-//! - `-- --keys N`: another population size beside the usual ones; 10,000,000 take 5 GB
-//! - `-- --quick`: few rounds, for a look
-//! - `-- --write README.md`: puts the table between the file's `<!-- figures -->` marks
+//! - `-- --keys N`: one more population size; 10,000,000 keys need 5 GB
+//! - `-- --quick`: few rounds, for a rough result
+//! - `-- --write README.md`: writes the table between the `<!-- figures -->` marks of the file
 
 #![expect(
     clippy::print_stdout,
@@ -50,10 +50,10 @@ use keyfob::{
 use population::{Feed, NOW, Population, Sequence, basic, issue, unknown, wrong};
 use ring::{digest, hmac};
 
-/// Calls that are timed together. Their texts and names fit the first-level cache, as those of a
-/// request that has just arrived do.
+/// Calls that are timed together. Their texts and names are warm in L1, as they would be for a
+/// request that was just read.
 const BATCH: usize = 128;
-/// Batches before those that count: together they call for each of a thousand keys.
+/// Batches before the measured one: together they verify each of a thousand keys.
 const WARM_UP: usize = 8;
 
 fn main() {
@@ -82,7 +82,7 @@ struct Options {
     sizes: Vec<usize>,
     rounds: usize,
     write: Option<String>,
-    /// Whether this is the second process.
+    /// Whether this is the child process.
     is_child: bool,
 }
 
@@ -107,9 +107,11 @@ impl Options {
                 }
                 "--write" => options.write = Some(arguments.next().expect("--write takes a path")),
                 Self::CHILD => options.is_child = true,
-                // What cargo adds.
+                // An argument that cargo adds.
                 "--bench" => {}
-                other => panic!("{other}: there are --quick, --keys N and --write FILE"),
+                other => panic!(
+                    "{other}: unknown option; the options are --quick, --keys N and --write FILE"
+                ),
             }
         }
         options
@@ -118,11 +120,11 @@ impl Options {
     const CHILD: &str = "--many-keys-only";
 }
 
-/// What a batch of calls is made of: texts and names side by side.
+/// The input of a batch of calls: texts and names, adjacent in memory.
 #[derive(Default)]
 struct Batch {
     bytes: String,
-    /// Where a text ends, and the name after it.
+    /// The end of each text, and of the name after it.
     ends: Vec<(usize, usize)>,
 }
 
@@ -165,7 +167,7 @@ struct Case<'a> {
 type Run<'a> = Box<dyn FnMut(&mut Batch) -> Duration + 'a>;
 
 impl<'a> Case<'a> {
-    /// A case that is told as a ratio to the first.
+    /// A case that is reported as a ratio to the first case.
     fn new(name: impl Into<String>, run: impl FnMut(&mut Batch) -> Duration + 'a) -> Self {
         Self {
             name: name.into(),
@@ -175,13 +177,13 @@ impl<'a> Case<'a> {
         }
     }
 
-    /// Told as a ratio to the second.
-    fn beside_hmac(self) -> Self {
+    /// Reports the case as a ratio to the second case.
+    fn relative_to_hmac(self) -> Self {
         Self { unit: 1, ..self }
     }
 }
 
-/// The smallest population, which fits the caches, in every case that there is.
+/// Measures all cases with the smallest population, which fits the caches.
 fn few_keys(options: &Options, table: &mut String) {
     let population = Population::new(options.sizes[0]);
     let pepper = PepperId::new(1).expect("not zero");
@@ -201,11 +203,12 @@ fn few_keys(options: &Options, table: &mut String) {
                 black_box(&hmac::sign(&key, black_box(&BLOCK)));
             })
         })
-        .beside_hmac(),
+        .relative_to_hmac(),
     ];
     cases.extend(cases_of_one_size(&population, &expired));
     let under_pepper = verify(&peppered, Distribution::Uniform, same_text, Way::Text);
-    cases.push(Case::new("valid key under a pepper, to bare HMAC", under_pepper).beside_hmac());
+    cases
+        .push(Case::new("valid key under a pepper, to bare HMAC", under_pepper).relative_to_hmac());
     let best = take_turns(&mut cases, options.rounds);
     let size = grouped(options.sizes[0]);
     let _ = writeln!(
@@ -218,7 +221,7 @@ fn few_keys(options: &Options, table: &mut String) {
     }
 }
 
-/// The larger populations, with pages of 4 KiB and with huge ones.
+/// Measures the larger populations, with pages of 4 KiB and with huge pages.
 fn both_pages(options: &Options, table: &mut String) {
     let small = many_keys(options);
     let huge = with_huge_pages();
@@ -238,7 +241,7 @@ fn both_pages(options: &Options, table: &mut String) {
     }
 }
 
-/// The bare hash, then valid keys of each of the larger populations: what each costs.
+/// Returns the cost of the bare hash, and of a valid key in each of the larger populations.
 fn many_keys(options: &Options) -> Vec<(String, f64)> {
     let populations: Vec<_> = options.sizes[1..]
         .iter()
@@ -262,8 +265,8 @@ fn many_keys(options: &Options) -> Vec<(String, f64)> {
     cases.into_iter().map(|case| case.name).zip(best).collect()
 }
 
-/// As [`many_keys`], by a process whose allocator asks for huge pages, as glibc's does when it is
-/// told to. Nothing if it got none.
+/// Runs [`many_keys`] in a process whose allocator requests huge pages, through glibc's tunable.
+/// Returns nothing if the process got none.
 fn with_huge_pages() -> Vec<f64> {
     let this = env::current_exe().expect("the benchmark has a path");
     let output = Command::new(this)
@@ -281,7 +284,7 @@ fn with_huge_pages() -> Vec<f64> {
     if kilobytes > 0.0 { rows } else { Vec::new() }
 }
 
-/// How much of this process's memory is in huge pages.
+/// Returns how much of this process's memory is in huge pages.
 fn huge_kilobytes() -> usize {
     let maps = fs::read_to_string("/proc/self/smaps_rollup").unwrap_or_default();
     maps.lines()
@@ -301,13 +304,13 @@ fn bare_sha() -> Case<'static> {
 
 const BLOCK: [u8; 55] = [7; 55];
 
-/// Times every case in every round; gives the best of each, in nanoseconds a call: what the code
-/// costs where nothing disturbs it.
+/// Times every case in every round. Returns the minimum of each in nanoseconds per call, which
+/// excludes interference by other processes.
 fn take_turns(cases: &mut [Case<'_>], rounds: usize) -> Vec<f64> {
     let mut batch = Batch::default();
     for _ in 0..rounds {
         for case in &mut *cases {
-            // The other cases' keys and code have taken the cache meanwhile.
+            // The keys and the code of the other cases have evicted this case's from the cache.
             for _ in 0..WARM_UP {
                 (case.run)(&mut batch);
             }
@@ -327,7 +330,7 @@ fn take_turns(cases: &mut [Case<'_>], rounds: usize) -> Vec<f64> {
 fn cases_of_one_size<'a>(population: &'a Population, expired: &'a Population) -> Vec<Case<'a>> {
     use Distribution::Uniform;
     let format = population.format;
-    let stranger = |_, _: &str| "not a key".to_owned();
+    let not_a_key = |_, _: &str| "not a key".to_owned();
     let unknown: Vec<String> = (0..BATCH).map(|_| unknown(&format)).collect();
     let strangers = unknown.clone();
     let (mut texts, mut strays) = (Sequence::new(5), Sequence::new(6));
@@ -389,7 +392,7 @@ fn cases_of_one_size<'a>(population: &'a Population, expired: &'a Population) ->
         }),
         Case::new(
             "garbage text",
-            verify(population, Uniform, stranger, Way::Text),
+            verify(population, Uniform, not_a_key, Way::Text),
         ),
         Case::new(
             "garbage header",
@@ -421,7 +424,7 @@ enum Way {
 
 #[expect(
     clippy::inline_always,
-    reason = "a call of the benchmark's own is not to be measured"
+    reason = "the call overhead of the benchmark must not be measured"
 )]
 #[inline(always)]
 fn call(population: &Population, text: &[u8], namespace: &str, way: Way) {
@@ -433,7 +436,7 @@ fn call(population: &Population, text: &[u8], namespace: &str, way: Way) {
     black_box(verdict.is_ok());
 }
 
-/// Verifies what `present` makes of the number and the text of keys.
+/// Verifies the texts that `present` returns for the number and the text of keys.
 fn verify<'a>(
     population: &'a Population,
     distribution: Distribution,
@@ -454,7 +457,7 @@ fn verify<'a>(
     }
 }
 
-/// Throughput of two threads against one.
+/// Compares the throughput of two threads with that of one.
 fn threads(options: &Options, table: &mut String) {
     let population = Population::new(1_000);
     let slice = Duration::from_millis(if options.sizes.len() > 1 { 200 } else { 50 });
@@ -466,7 +469,7 @@ fn threads(options: &Options, table: &mut String) {
     let (ratio, keys) = with_writer(&population, slice);
     let _ = writeln!(
         table,
-        "| one and the same key, while {} keys a second are created, revoked and deleted | {ratio:.2} |",
+        "| one and the same key, while {} keys per second are created, revoked and deleted | {ratio:.2} |",
         grouped(keys)
     );
 }
@@ -481,7 +484,7 @@ fn best_of_rounds(population: &Population, slice: Duration, one_key: bool) -> f6
     best[1] as f64 / best[0] as f64
 }
 
-/// How many calls this many threads make together in a slice of time.
+/// Returns how many calls this many threads complete together in a time slice.
 fn throughput(population: &Population, threads: usize, slice: Duration, one_key: bool) -> usize {
     let (done, calls) = (AtomicBool::new(false), AtomicUsize::new(0));
     let start = Barrier::new(threads + 1);
@@ -516,11 +519,12 @@ fn throughput(population: &Population, threads: usize, slice: Duration, one_key:
     calls.into_inner()
 }
 
-/// As [`best_of_rounds`], while a third thread creates, revokes and deletes keys: so many a second.
+/// Runs [`best_of_rounds`] while a third thread creates, revokes and deletes keys. Also returns the
+/// number of keys per second.
 ///
-/// It rests between keys. Where there are two processors it works on one of the readers', and what
-/// it takes of that is missing from the throughput of two readers alone. A rest of a tenth of a
-/// millisecond, with keys that were made beforehand, leaves the readers all but a few hundredths.
+/// The writer sleeps between keys. With two processors it shares one with a reader, which reduces
+/// the measured throughput. With a sleep of 0.1 ms, and keys that were generated in advance, the
+/// readers lose only a few hundredths.
 fn with_writer(population: &Population, slice: Duration) -> (f64, usize) {
     let done = AtomicBool::new(false);
     let mut feed = population.feed.clone();
@@ -562,7 +566,8 @@ fn with_writer(population: &Population, slice: Duration) -> (f64, usize) {
     })
 }
 
-/// What an index takes for a key, beside the text of names, which it shares with whoever made them.
+/// Measures the memory of an index per key, without the text of names, which is shared with the
+/// caller.
 fn memory(options: &Options, table: &mut String) {
     let _ = writeln!(table, "\n| memory of an index | bytes a key |\n|---|---:|");
     let format = Population::new(0).format;
@@ -590,7 +595,7 @@ fn memory(options: &Options, table: &mut String) {
     }
 }
 
-/// An allocator that knows how much it has given out.
+/// An allocator that counts the allocated bytes.
 struct Counting;
 
 static LIVE: AtomicIsize = AtomicIsize::new(0);
@@ -599,17 +604,17 @@ fn live_bytes() -> isize {
     LIVE.load(Ordering::Relaxed)
 }
 
-// SAFETY: every call goes on to the system's allocator as it came.
+// SAFETY: every call is forwarded to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         LIVE.fetch_add(layout.size() as isize, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `GlobalAlloc::alloc`.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
         LIVE.fetch_sub(layout.size() as isize, Ordering::Relaxed);
-        // SAFETY: the caller keeps the contract of `GlobalAlloc::dealloc`.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::dealloc`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -617,7 +622,7 @@ unsafe impl GlobalAlloc for Counting {
 #[global_allocator]
 static ALLOCATOR: Counting = Counting;
 
-/// `1,000,000`
+/// Formats a number as in `1,000,000`.
 fn grouped(number: usize) -> String {
     let digits = number.to_string();
     let mut text = String::new();

@@ -1,6 +1,6 @@
-//! What the parts cost, for those who change them: `cargo bench --bench verify`.
+//! The cost of the parts of a verification, for work on the library: `cargo bench --bench verify`.
 //!
-//! The figures that the README quotes come from `--bench table`, which measures in turns.
+//! The figures in the README come from `--bench table`, which measures the cases in turns.
 
 #![expect(clippy::expect_used, reason = "a benchmark may stop")]
 
@@ -20,9 +20,9 @@ use keyfob::{
 use population::{NOW, Population, Sequence, basic, issue, unknown, wrong};
 use ring::digest;
 
-/// The digests, and what stands before and after them.
+/// The digest, and the steps before and after it.
 fn parts(criterion: &mut Criterion) {
-    let format = KeyFormat::new("dof").expect("the prefix keeps the rule");
+    let format = KeyFormat::new("dof").expect("a valid prefix");
     let (key, record) = issue(&format, &Peppers::none()).next().expect("a key");
     let text = key.expose();
     let presented = PresentedKey::parse(&format, text.as_bytes()).expect("a key");
@@ -61,7 +61,7 @@ fn verify(criterion: &mut Criterion) {
     let mut group = criterion.benchmark_group("verify");
     for keys in [1_000, 100_000] {
         let population = Population::new(keys);
-        let stranger = unknown(&population.format);
+        let unissued = unknown(&population.format);
         let mut sequence = Sequence::new(3);
         let mut case = |name: &str, present: &dyn Fn(&str) -> String| {
             group.bench_function(BenchmarkId::new(name, keys), |bencher| {
@@ -83,16 +83,16 @@ fn verify(criterion: &mut Criterion) {
         };
         case("Bearer", &|text| format!("Bearer {text}"));
         case("Basic", &basic);
-        case("unknown key", &|_| format!("Bearer {stranger}"));
+        case("unknown key", &|_| format!("Bearer {unissued}"));
         case("wrong secret", &|text| {
-            format!("Bearer {}", wrong(text, &stranger))
+            format!("Bearer {}", wrong(text, &unissued))
         });
         case("garbage", &|_| "Basic bm90IGEga2V5".to_owned());
     }
     group.finish();
 }
 
-/// What a control plane does with a store in memory, and a credential of the old model.
+/// Operations of a control plane with a store in memory, and a legacy credential.
 fn management(criterion: &mut Criterion) {
     let keyring = block_on(Keyring::open(MemoryStore::new(), "dof")).expect("a store in memory");
     let context = Context::system(NOW);
@@ -138,7 +138,7 @@ fn management(criterion: &mut Criterion) {
     group.finish();
 }
 
-/// The guest credential that `OpenWhisk` publishes.
+/// The public example credential of `OpenWhisk`.
 const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
 const SUBJECT: &str = r#"{"_id": "guest", "subject": "guest", "namespaces": [{"name": "guest", "uuid": "23bc46b1-71f6-4ed5-8c54-816aa4f8c502", "key": "123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP"}]}"#;
 

@@ -342,7 +342,7 @@ mod tests {
     }
 
     #[test]
-    fn an_action_has_one_text() {
+    fn an_action_round_trips_through_its_text() {
         for action in Action::ALL {
             assert_eq!(action.as_str().parse(), Ok(action));
         }
@@ -350,7 +350,7 @@ mod tests {
     }
 
     #[test]
-    fn a_whole_trail_verifies() {
+    fn a_complete_trail_verifies() {
         let events = trail(20);
         assert_eq!(verify(&events), Ok(events[19].hash));
         assert_eq!(verify(&[]), Ok(ChainHash::START));
@@ -361,7 +361,7 @@ mod tests {
     }
 
     #[test]
-    fn every_tampering_is_found_at_its_place() {
+    fn tampering_is_detected_at_its_revision() {
         let events = trail(20);
         for at in 0..20 {
             let revision = events[at].revision.get();
@@ -387,7 +387,7 @@ mod tests {
     }
 
     #[test]
-    fn fields_cannot_flow_into_each_other() {
+    fn moving_text_between_fields_changes_the_hash() {
         let context = Context::new(Actor::system(), Timestamp::UNIX_EPOCH);
         let mut one = AuditEntry::new(Action::KeyCreated, &context);
         let mut two = one.clone();
@@ -402,7 +402,7 @@ mod tests {
     }
 
     #[test]
-    fn hashes_have_one_text() {
+    fn a_hash_has_exactly_one_text_form() {
         let hash = trail(1)[0].hash;
         let text = alloc::format!("{hash}");
         assert_eq!(ChainHash::parse(&text), Some(hash));

@@ -205,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn reads_both_schemes_in_any_case() {
+    fn both_schemes_parse_in_any_case() {
         let encoded = STANDARD.encode(TEXT);
         let id = read(format!("Bearer {TEXT}").as_bytes()).unwrap();
         for value in [
@@ -223,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_legacy_credential_is_no_bearer_token() {
+    fn a_legacy_credential_is_refused_as_a_bearer_token() {
         assert!(matches!(
             read(format!("Bearer {GUEST}").as_bytes()),
             Err(HeaderError::Credential(_))
@@ -231,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn everything_else_is_refused() {
+    fn malformed_headers_are_refused() {
         let encoded = STANDARD.encode(TEXT);
         let bare = encoded.trim_end_matches('=');
         assert_ne!(bare, encoded, "the case needs padding");
@@ -274,9 +274,9 @@ mod tests {
     }
 
     #[test]
-    fn no_bits_are_spare_in_basic() {
-        // The last character before the padding has two spare bits: of 64 values 16 decode, and
-        // each decodes to another text.
+    fn spare_bits_in_basic_must_be_zero() {
+        // The last character before the padding has two spare bits: 16 of 64 values decode, each to
+        // another text.
         let value = basic(TEXT);
         let at = value.trim_end_matches('=').len() - 1;
         let decoded: alloc::collections::BTreeSet<Vec<u8>> = (0..=255)
@@ -296,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_field_must_be_there_once() {
+    fn the_header_must_occur_exactly_once() {
         assert_eq!(only([]), Err(HeaderError::Missing));
         assert_eq!(only([&b"a"[..]]), Ok(&b"a"[..]));
         assert_eq!(only([&b"a"[..], b"a"]), Err(HeaderError::Repeated));
@@ -313,8 +313,8 @@ mod tests {
 
     #[cfg(feature = "std")]
     #[test]
-    fn what_has_the_length_of_a_credential_is_decoded_whatever_the_prefix() {
-        // A prefix of 12 characters makes keys as long as legacy credentials.
+    fn credentials_of_both_kinds_parse_when_they_have_equal_lengths() {
+        // With a prefix of 12 characters, keys are as long as legacy credentials.
         for prefix in 1..=KeyFormat::PREFIX_MAX {
             let format = KeyFormat::new(&"p".repeat(prefix)).unwrap();
             let lengths = [format.credential_len(), GUEST.len()]
@@ -327,7 +327,7 @@ mod tests {
     }
 
     #[test]
-    fn the_longest_header_is_looked_at_and_no_longer_one() {
+    fn a_header_beyond_the_maximum_length_is_refused() {
         let header = |len: usize| format!("Bearer {}", "A".repeat(len - "Bearer ".len()));
         assert!(matches!(
             read(header(HEADER_MAX).as_bytes()),
@@ -340,7 +340,7 @@ mod tests {
     }
 
     #[test]
-    fn a_buffer_is_printed_as_its_name() {
+    fn the_debug_output_of_a_buffer_is_its_type_name() {
         let mut buffer = HeaderBuffer::new();
         decode(&STANDARD, STANDARD.encode(TEXT).as_bytes(), &mut buffer).unwrap();
         assert_eq!(format!("{buffer:?}"), "HeaderBuffer");

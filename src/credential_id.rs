@@ -90,7 +90,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_id_says_of_which_kind_it_is() {
+    fn the_text_of_an_id_names_its_kind() {
         let key = CredentialId::Key(KeyId::from_bytes([0x4f; 16]));
         assert_eq!(key.to_string(), "key:4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f4f");
         let legacy = CredentialId::Legacy(LegacyId::from_bytes([0x23; 16]));

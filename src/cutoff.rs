@@ -118,8 +118,8 @@ mod tests {
         TeamId::new("acme").unwrap()
     }
 
-    /// A cut at this revision that closes the target, at as many seconds.
-    fn cut(target: &Target, revision: i64) -> Cutoff {
+    /// Returns a cutoff at this revision that blocks the target; its time is as many seconds.
+    fn cutoff_at(target: &Target, revision: i64) -> Cutoff {
         let context = Context::new(Actor::system(), Timestamp::from_unix(revision));
         let event = AuditEntry::new(Action::Removed, &context);
         Cutoff::new(target, true, at(revision), &event)
@@ -130,15 +130,15 @@ mod tests {
     }
 
     #[test]
-    fn whatever_was_born_at_the_cut_or_before_is_behind_it() {
-        let cutoff = cut(&Target::Team(team()), 5);
-        let behind = [4, 5, 6].map(|created_revision| cutoff.covers(at(created_revision)));
-        assert_eq!(behind, [true, true, false]);
+    fn a_cutoff_covers_keys_created_at_or_before_its_revision() {
+        let cutoff = cutoff_at(&Target::Team(team()), 5);
+        let covered = [4, 5, 6].map(|created_revision| cutoff.covers(at(created_revision)));
+        assert_eq!(covered, [true, true, false]);
     }
 
     #[test]
-    fn opening_moves_no_cut() {
-        let removed = cut(&Target::Team(team()), 5);
+    fn restoring_a_target_keeps_the_revision_of_its_cutoff() {
+        let removed = cutoff_at(&Target::Team(team()), 5);
         let restored = removed.clone().restored(at(7));
         let expected = Cutoff {
             blocked: false,
@@ -149,11 +149,11 @@ mod tests {
     }
 
     #[test]
-    fn the_first_covering_after_a_birth_tells_why() {
+    fn the_first_cutoff_after_the_creation_is_the_cause_of_the_revocation() {
         let alice = Owner::User(UserId::new("alice").unwrap());
         let cutoffs = [
-            cut(&Target::Owner(team(), alice), 9),
-            cut(&Target::Team(team()), 5),
+            cutoff_at(&Target::Owner(team(), alice), 9),
+            cutoff_at(&Target::Team(team()), 5),
         ];
         let cause = |created_revision| {
             let revocation = Cutoff::first_covering(&cutoffs, at(created_revision));

@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reason_has_a_lasting_name_and_a_status() {
+    fn every_reason_has_a_stable_name_and_status() {
         for (reason, name, status) in [
             (DenyReason::NoCredential, "no_credential", 401),
             (DenyReason::RepeatedHeader, "repeated_header", 401),
@@ -174,7 +174,7 @@ mod tests {
     }
 
     #[test]
-    fn a_header_that_is_missing_or_repeated_is_not_a_malformed_one() {
+    fn missing_repeated_and_malformed_headers_have_different_reasons() {
         for (error, reason) in [
             (HeaderError::Missing, DenyReason::NoCredential),
             (HeaderError::Repeated, DenyReason::RepeatedHeader),

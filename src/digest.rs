@@ -409,7 +409,7 @@ mod tests {
     }
 
     #[test]
-    fn digests_by_an_independent_implementation() {
+    fn key_digests_match_an_independent_implementation() {
         // python3: m = b"kf1" + bytes.fromhex("d79e…6264") + b"AAEC…XLQI"
         //   hashlib.sha256(m).hexdigest(); hmac.new(bytes([7] * 32), m, "sha256").hexdigest()
         let plain = KeyDigest::of_presented(&presented(), &Peppers::none());
@@ -424,7 +424,7 @@ mod tests {
         "hmac-sha256:7:b5b8689d61a751f476d186b31c8018a98a55cf60db91612a17c46d75b1bf6c83";
 
     #[test]
-    fn digests_of_a_legacy_credential_by_an_independent_implementation() {
+    fn legacy_digests_match_an_independent_implementation() {
         // As above, of m = b"kl1" + GUEST.
         let guest = PresentedLegacy::parse(GUEST).unwrap();
         let plain = KeyDigest::of_legacy(&guest, &Peppers::none());
@@ -443,7 +443,7 @@ mod tests {
     const GUEST: &[u8] = b"23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
 
     #[test]
-    fn the_number_of_the_current_pepper_is_known() {
+    fn peppers_state_their_current_id() {
         let peppers = Peppers::none().with(pepper(3), &[3; 32]).unwrap();
         assert_eq!(peppers.current_id(), None);
         let peppers = peppers.with_current(pepper(7), &[7; 32]).unwrap();
@@ -451,7 +451,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_names_peppers_and_no_more() {
+    fn the_debug_output_names_peppers_but_no_secret() {
         let digest = KeyDigest::from_text(KEYED).unwrap();
         let printed = "KeyDigest { pepper: Some(PepperId(7)), .. }";
         assert_eq!(format!("{digest:?}"), printed);
@@ -462,7 +462,7 @@ mod tests {
     }
 
     #[test]
-    fn several_peppers_verify_side_by_side() {
+    fn digests_with_different_peppers_verify() {
         let old = Peppers::none().with_current(pepper(1), &[1; 32]).unwrap();
         let both = old.clone().with_current(pepper(2), &[2; 40]).unwrap();
         let new = Peppers::none().with_current(pepper(2), &[2; 40]).unwrap();
@@ -480,7 +480,7 @@ mod tests {
     }
 
     #[test]
-    fn peppers_keep_the_rules() {
+    fn invalid_peppers_are_refused() {
         assert_eq!(
             Peppers::none().with(pepper(1), &[0; 31]).unwrap_err(),
             PepperError::TooShort(pepper(1))
@@ -493,7 +493,7 @@ mod tests {
     }
 
     #[test]
-    fn one_stored_text_per_digest() {
+    fn a_digest_has_exactly_one_stored_text() {
         let good = KeyDigest::from_text(KEYED).unwrap();
         assert_eq!(good.to_text(), KEYED);
         for bad in [
@@ -513,10 +513,10 @@ mod tests {
     }
 
     #[test]
-    fn any_difference_is_seen() {
+    fn any_difference_between_digests_is_detected() {
         let a = [1, 2, 3, 4];
         assert!(bool::from(same(&a, &a)));
-        // In every set of lanes: what differs in one must not cancel what differs in another.
+        // In every lane: differences in two lanes must not cancel each other.
         for lanes in 1..16 {
             for bit in 0..64 {
                 let mut b = a;

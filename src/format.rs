@@ -347,7 +347,7 @@ mod tests {
     use crate::credential_id::CredentialId;
 
     #[test]
-    fn prefixes_keep_the_rule() {
+    fn invalid_prefixes_are_refused() {
         for good in ["a", "dof", "a0", "abcdefghijklmnop"] {
             let format = KeyFormat::new(good).unwrap();
             assert_eq!(format.prefix(), good);
@@ -364,7 +364,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_around_id_and_secret_is_looked_at_under_any_prefix() {
+    fn any_change_outside_id_and_secret_is_refused_for_any_prefix() {
         let whole = "abcdefghijklmnop";
         for length in 1..=whole.len() {
             let format = KeyFormat::new(&whole[..length]).unwrap();
@@ -389,7 +389,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checksum_by_an_independent_implementation() {
+    fn the_checksum_matches_an_independent_implementation() {
         // python3 -c 'import base64, zlib; r = bytes(range(23));
         //   print(base64.urlsafe_b64encode(r + zlib.crc32(b"dof_sk_" + r).to_bytes(4, "big")))'
         let format = KeyFormat::new("dof").unwrap();
@@ -403,7 +403,7 @@ mod tests {
     const GOLDEN: &[u8; 36] = b"AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI";
 
     #[test]
-    fn a_secret_is_bound_to_its_prefix() {
+    fn a_secret_is_valid_for_its_prefix_only() {
         let (dof, abc) = (
             KeyFormat::new("dof").unwrap(),
             KeyFormat::new("abc").unwrap(),
@@ -415,7 +415,7 @@ mod tests {
     }
 
     #[test]
-    fn texts_and_patterns_are_those_of_the_table() {
+    fn ids_and_patterns_have_the_documented_form() {
         let format = KeyFormat::new("dof").unwrap();
         let id = "d79e8aeb42e5476893c7d4c59a166264";
         let public = format!("dof_v1_{id}");
@@ -438,7 +438,7 @@ mod tests {
     }
 
     #[test]
-    fn a_scanner_tells_secrets_from_what_only_looks_like_them() {
+    fn the_checksum_distinguishes_secrets_from_similar_texts() {
         let format = KeyFormat::new("dof").unwrap();
         let secret = "dof_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI";
         assert!(format.is_well_formed_secret(secret));

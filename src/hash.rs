@@ -148,7 +148,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn published_digests() {
+    fn digests_match_published_test_vectors() {
         // FIPS 180-4's example, and RFC 4231, section 4.3.
         let abc = *b"\xba\x78\x16\xbf\x8f\x01\xcf\xea\x41\x41\x40\xde\x5d\xae\x22\x23\
                      \xb0\x03\x61\xa3\x96\x17\x7a\x9c\xb4\x10\xff\x61\xf2\x00\x15\xad";
@@ -160,7 +160,7 @@ mod tests {
     }
 
     #[test]
-    fn a_padded_block_has_the_digest_of_its_message() {
+    fn hashing_a_padded_block_gives_the_digest_of_its_message() {
         let mut block = EMPTY_BLOCK;
         for (place, byte) in block[..ONE_BLOCK_LEN].iter_mut().zip(1..) {
             *place = byte;

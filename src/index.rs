@@ -661,7 +661,7 @@ mod tests {
     }
 
     #[test]
-    fn an_index_whose_store_went_back_refuses_permanently() {
+    fn an_index_refuses_permanently_after_its_store_went_back() {
         let index = index();
         let verifier = index.verifier(None);
         index.apply(&feed(0, 10), NOW).unwrap();
@@ -669,13 +669,13 @@ mod tests {
         let went_back = index.apply(&feed(10, 4), NOW).unwrap_err();
         assert_eq!(reason_of_key(&verifier), DenyReason::Stale);
         assert!(!verifier.is_ready(NOW));
-        // The other store has come as far since: what it has instead of the known is unknown.
+        // The other store has reached revision 11 as well, but its entries up to 10 may differ.
         assert_eq!(index.apply(&feed(10, 11), NOW), Err(went_back));
         assert_eq!(reason_of_key(&verifier), DenyReason::Stale);
     }
 
     #[test]
-    fn an_invalidated_index_refuses_until_it_is_confirmed() {
+    fn an_invalidated_index_refuses_calls_until_it_is_confirmed() {
         let index = index();
         let verifier = index.verifier(Some(Duration::from_secs(10)));
         index.apply(&feed(0, 10), NOW).unwrap();

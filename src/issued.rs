@@ -170,7 +170,7 @@ mod tests {
     use crate::random::SystemRandom;
 
     #[test]
-    fn makes_what_the_parser_takes() {
+    fn a_generated_key_parses() {
         let format = KeyFormat::new("abcdefghijklmnop").unwrap();
         let issued = IssuedKey::generate(&format, &SystemRandom).unwrap();
         let presented = PresentedKey::parse(&format, issued.expose().as_bytes()).unwrap();
@@ -183,7 +183,7 @@ mod tests {
     }
 
     #[test]
-    fn prints_its_id_and_no_more() {
+    fn the_debug_output_has_the_id_but_no_secret() {
         let format = KeyFormat::new("dof").unwrap();
         let key = IssuedKey::generate(&format, &SystemRandom).unwrap();
         let expected = format!("IssuedKey {{ id: {}, .. }}", key.id());
@@ -191,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn no_two_keys_are_alike() {
+    fn generated_keys_are_distinct() {
         let format = KeyFormat::new("dof").unwrap();
         let keys: BTreeSet<_> = (0..10_000)
             .map(|_| IssuedKey::generate(&format, &SystemRandom).unwrap())
@@ -201,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_new_secret_keeps_the_id() {
+    fn a_rotated_key_keeps_its_id() {
         let format = KeyFormat::new("dof").unwrap();
         let old = IssuedKey::generate(&format, &SystemRandom).unwrap();
         let new = IssuedKey::with_id(&format, old.id(), &SystemRandom).unwrap();
@@ -210,7 +210,7 @@ mod tests {
     }
 
     #[test]
-    fn a_stuck_source_makes_no_key() {
+    fn a_constant_random_source_creates_no_key() {
         struct Stuck;
 
         impl Random for Stuck {

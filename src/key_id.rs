@@ -182,7 +182,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn round_trips() {
+    fn an_id_round_trips_through_its_text() {
         let text = "d79e8aeb42e5476893c7d4c59a166264";
         let id = KeyId::from_hex(text.as_bytes()).unwrap();
         assert_eq!(id.to_string(), text);
@@ -194,7 +194,7 @@ mod tests {
 
     #[cfg(feature = "serde")]
     #[test]
-    fn an_id_is_kept_as_its_digits() {
+    fn an_id_serialises_as_its_digits() {
         let digits = "d79e8aeb42e5476893c7d4c59a166264";
         let id = KeyId::from_hex(digits.as_bytes()).unwrap();
         let text = format!("\"{digits}\"");
@@ -204,7 +204,7 @@ mod tests {
     }
 
     #[test]
-    fn every_byte_at_every_position_is_judged_like_the_plain_rule() {
+    fn parsing_agrees_with_a_naive_check_at_every_position() {
         let good = *b"0123456789abcdef0123456789abcdef";
         for at in 0..32 {
             for byte in 0..=255u8 {
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn faults_do_not_make_up_for_each_other() {
+    fn two_invalid_bytes_do_not_cancel_each_other() {
         for byte in 0..=255u8 {
             let parsed = KeyId::from_hex(&[byte; 32]);
             let fits = byte.is_ascii_digit() || (b'a'..=b'f').contains(&byte);
@@ -235,7 +235,7 @@ mod tests {
     }
 
     #[test]
-    fn ids_are_in_the_order_of_their_digits() {
+    fn ids_are_ordered_by_their_digits() {
         let texts = [
             "0000000000000000000000000000000f",
             "000000000000000100000000000000ff",
@@ -248,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn length_is_exact() {
+    fn the_length_of_an_id_is_exact() {
         assert_eq!(
             KeyId::from_hex(&[b'a'; 31]),
             Err(KeyIdError { position: 31 })

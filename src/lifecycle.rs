@@ -516,7 +516,7 @@ mod tests {
         NOW.plus_seconds(seconds)
     }
 
-    /// Alice acts this many seconds after the key was made.
+    /// Returns a context in which Alice acts, this many seconds after the key was created.
     fn at(seconds: u64) -> Context {
         Context::new(
             Actor::user(UserId::new("alice").unwrap()),
@@ -542,8 +542,8 @@ mod tests {
         issued.map(|(record, _)| record)
     }
 
-    /// A record whose key ends this many seconds after it was made.
-    fn ending(seconds: u64) -> KeyRecord {
+    /// Returns a record whose key expires this many seconds after it was created.
+    fn expiring_in(seconds: u64) -> KeyRecord {
         let new = new_key().with_expiry(Expiry::At(after(seconds)));
         issue(new, &Policy::default()).unwrap()
     }
@@ -579,7 +579,7 @@ mod tests {
     }
 
     #[test]
-    fn a_record_says_what_was_asked_for() {
+    fn a_record_has_the_requested_fields() {
         let new = new_key()
             .with_labels(one_label())
             .with_scopes(one_scope())
@@ -605,7 +605,7 @@ mod tests {
     }
 
     #[test]
-    fn a_life_is_judged_to_the_second() {
+    fn ttl_limits_are_exact_to_the_second() {
         let (min, max) = (Ttl::hours(2).unwrap(), Ttl::hours(4).unwrap());
         let policy = Policy {
             min_ttl: min,
@@ -633,7 +633,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_begins_before_it_ends() {
+    fn the_not_before_time_must_precede_the_expiry() {
         let policy = Policy::default();
         let from = |start| {
             let expiry = Expiry::In(Ttl::hours(2).unwrap());
@@ -654,14 +654,14 @@ mod tests {
         assert_eq!(
             renewed(2 * HOUR - 1),
             Err(LifecycleError::NeverValid),
-            "nor is it renewed so"
+            "a rotation enforces it too"
         );
         assert_eq!(renewed(3 * HOUR), Ok(Some(after(3 * HOUR))));
     }
 
     #[test]
-    fn an_update_changes_what_it_names_and_no_more() {
-        let old = ending(9 * HOUR);
+    fn an_update_changes_only_the_named_fields() {
+        let old = expiring_in(9 * HOUR);
         let same = old.clone().updated(KeyUpdate::default(), &at(1)).unwrap();
         assert_eq!(
             (same.name, same.labels, same.scopes, same.expires_at),
@@ -687,9 +687,9 @@ mod tests {
     }
 
     #[test]
-    fn an_end_comes_forward_and_takes_a_replaced_secret_with_it() {
+    fn an_earlier_expiry_applies_to_the_replaced_secret_too() {
         let policy = Policy::default();
-        let record = rotate(ending(9 * HOUR), 0, &with_grace(5 * HOUR), &policy).unwrap();
+        let record = rotate(expiring_in(9 * HOUR), 0, &with_grace(5 * HOUR), &policy).unwrap();
         let ends = |record: &KeyRecord, end| {
             let update = KeyUpdate {
                 expires_at: Some(after(end)),
@@ -708,16 +708,16 @@ mod tests {
                 Ok((Some(after(end * HOUR)), Some(after(until * HOUR))))
             );
         }
-        let endless = issue(new_key(), &policy).unwrap();
+        let without_expiry = issue(new_key(), &policy).unwrap();
         assert_eq!(
-            ends(&endless, HOUR),
+            ends(&without_expiry, HOUR),
             Ok((Some(after(HOUR)), None)),
-            "whatever has no end can be given one"
+            "a key without expiry can be given one"
         );
     }
 
     #[test]
-    fn a_replaced_secret_ends_with_its_grace_or_before() {
+    fn a_replaced_secret_expires_with_its_grace_period_or_earlier() {
         let policy = Policy {
             max_ttl: Some(Ttl::hours(12).unwrap()),
             max_grace: Duration::from_secs(10 * HOUR),
@@ -733,7 +733,7 @@ mod tests {
                 })
             })
         };
-        let record = ending(11 * HOUR);
+        let record = expiring_in(11 * HOUR);
         assert_eq!(until(&record, 5, 0), Ok(None));
         assert_eq!(until(&record, 5, 1), Ok(Some(after(6))));
         assert_eq!(until(&record, 0, 10 * HOUR), Ok(Some(after(10 * HOUR))));
@@ -746,34 +746,35 @@ mod tests {
         assert_eq!(
             until(&record, 2 * HOUR, 10 * HOUR),
             Ok(Some(after(11 * HOUR))),
-            "its own end"
+            "the key's own expiry"
         );
-        let endless = issue(new_key(), &Policy::default()).unwrap();
+        let without_expiry = issue(new_key(), &Policy::default()).unwrap();
         assert_eq!(
-            until(&endless, 3 * HOUR, 10 * HOUR),
+            until(&without_expiry, 3 * HOUR, 10 * HOUR),
             Ok(Some(after(12 * HOUR))),
-            "the end that the policy sets"
+            "the expiry by policy"
         );
     }
 
     #[test]
-    fn what_is_over_gets_no_new_secret() {
+    fn an_expired_key_cannot_be_rotated() {
         let policy = Policy::default();
         let rotated = |seconds| {
             let rotation = Rotation {
                 grace: Duration::from_secs(HOUR),
                 renew: Some(Expiry::Never),
             };
-            rotate(ending(2 * HOUR), seconds, &rotation, &policy).map(|record| record.expires_at)
+            rotate(expiring_in(2 * HOUR), seconds, &rotation, &policy)
+                .map(|record| record.expires_at)
         };
         assert_eq!(rotated(2 * HOUR - 1), Ok(None));
         assert_eq!(rotated(2 * HOUR), Err(LifecycleError::Expired));
     }
 
     #[test]
-    fn a_revocation_is_the_last_change() {
+    fn a_revoked_key_cannot_be_changed() {
         let policy = Policy::default();
-        let record = rotate(ending(9 * HOUR), 0, &with_grace(HOUR), &policy).unwrap();
+        let record = rotate(expiring_in(9 * HOUR), 0, &with_grace(HOUR), &policy).unwrap();
         let reason = Reason::new("lost").unwrap();
         let revoked = record
             .disabled(&at(1))
@@ -803,8 +804,8 @@ mod tests {
     }
 
     #[test]
-    fn a_key_rests_until_it_is_enabled() {
-        let disabled = ending(HOUR).disabled(&at(1)).unwrap();
+    fn a_disabled_key_can_be_enabled() {
+        let disabled = expiring_in(HOUR).disabled(&at(1)).unwrap();
         assert_eq!(
             (&disabled.status, disabled.updated_at),
             (&Status::Disabled, after(1))
@@ -817,7 +818,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_secret_itself_moves_under_another_pepper() {
+    fn only_the_current_secret_can_be_rehashed() {
         let peppers = Peppers::none()
             .with_current(PepperId::new(1).unwrap(), &[1; 32])
             .unwrap();

@@ -317,7 +317,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_fault_names_field_and_position_but_not_content() {
+    fn an_error_has_field_and_position_but_not_the_content() {
         let error = UserId::new("alice\nroot").unwrap_err();
         assert_eq!(error.field(), "user");
         assert_eq!(error.fault(), NameFault::Character { at: 5 });
@@ -338,7 +338,7 @@ mod tests {
     }
 
     #[test]
-    fn edges_are_not_white_space() {
+    fn leading_and_trailing_white_space_is_refused() {
         assert_eq!(
             TeamId::new(" a").unwrap_err().fault(),
             NameFault::Character { at: 0 }
@@ -351,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wire_word_for_own_namespace_is_no_name() {
+    fn the_reserved_word_for_the_own_namespace_is_refused() {
         assert_eq!(
             NamespaceId::new("_").unwrap_err().fault(),
             NameFault::Reserved
@@ -364,14 +364,14 @@ mod tests {
     }
 
     #[test]
-    fn names_cannot_turn_or_break_a_line() {
+    fn names_cannot_contain_bidirectional_controls_or_line_breaks() {
         for hostile in ["a\u{202E}b", "a\u{2028}b", "a\rb", "a\0b", "\u{FEFF}ab"] {
             assert!(KeyName::new(hostile).is_err());
         }
     }
 
     #[test]
-    fn scopes_are_scope_tokens() {
+    fn scopes_are_valid_oauth_scope_tokens() {
         assert!(Scope::new("function:admin").is_ok());
         for bad in ["a b", "a\"b", "a\\b", "é", ""] {
             assert!(Scope::new(bad).is_err());

@@ -140,7 +140,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_earlier_of_two_ends_counts() {
+    fn the_earlier_of_two_expiries_applies() {
         let at = Timestamp::from_unix;
         let end = |max_ttl, own| {
             let policy = Policy {

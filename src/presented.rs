@@ -208,7 +208,7 @@ mod tests {
     }
 
     #[test]
-    fn text_and_pair_give_the_same_key() {
+    fn a_text_and_a_pair_parse_to_the_same_key() {
         let one = PresentedKey::parse(&dof(), TEXT.as_bytes()).unwrap();
         let (id, secret) = TEXT.split_once(':').unwrap();
         let two = PresentedKey::from_pair(&dof(), id.as_bytes(), secret.as_bytes()).unwrap();
@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_locates_the_fault() {
+    fn an_error_has_the_position_of_the_fault() {
         let change = |at: usize| {
             let mut bytes = TEXT.as_bytes().to_vec();
             bytes[at] = b'!';
@@ -247,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn pairs_are_exact() {
+    fn malformed_pairs_are_refused() {
         let (id, secret) = TEXT.split_once(':').unwrap();
         let (id, secret) = (id.as_bytes(), secret.as_bytes());
         for (id, secret, error) in [
@@ -264,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_printed_names_the_key_and_no_more() {
+    fn the_debug_output_has_the_id_but_no_secret() {
         let key = PresentedKey::parse(&dof(), TEXT.as_bytes()).unwrap();
         assert_eq!(
             alloc::format!("{key:?}"),

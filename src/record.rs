@@ -350,7 +350,7 @@ mod tests {
         Context::new(Actor::system(), at(seconds))
     }
 
-    /// A key that was made at 0, begins at 10 and ends at 20.
+    /// Returns a record whose key was created at 0, is valid from 10, and expires at 20.
     fn record() -> KeyRecord {
         let tenant = Tenant::new(
             TeamId::new("acme").unwrap(),
@@ -382,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_has_its_times() {
+    fn the_status_depends_on_the_time() {
         use EffectiveStatus::{Active, Disabled, Expired, NotYetValid, Revoked};
 
         let policy = Policy::default();
@@ -408,7 +408,7 @@ mod tests {
     }
 
     #[test]
-    fn a_lowered_maximum_ends_a_key_earlier() {
+    fn a_lowered_maximum_ttl_makes_a_key_expire_earlier() {
         let policy = Policy {
             max_ttl: Some(Ttl::hours(1).unwrap()),
             ..Policy::default()
@@ -433,7 +433,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_takes_its_place_until_it_ends() {
+    fn a_key_counts_as_live_until_it_expires() {
         let live = |record: &KeyRecord| [0, 19, 20, 21].map(|now| record.is_live(at(now)));
         assert_eq!(live(&record()), [true, true, false, false]);
         let endless = KeyRecord {
@@ -446,7 +446,7 @@ mod tests {
     }
 
     #[test]
-    fn the_first_revocation_stands() {
+    fn a_second_revocation_does_not_replace_the_first() {
         let cut = |at: i64| {
             use crate::audit::{Action, AuditEntry};
 
@@ -473,7 +473,7 @@ mod tests {
     }
 
     #[test]
-    fn labels_are_bounded_and_sorted_and_take_a_new_value() {
+    fn labels_are_bounded_sorted_and_can_be_replaced() {
         assert_eq!(labels(33), Err(TooManyLabels));
         let full = labels(32).unwrap();
         let [first, new] = ["l0", "new"].map(|text| LabelName::new(text).unwrap());
@@ -491,7 +491,7 @@ mod tests {
 
     #[cfg(feature = "serde")]
     #[test]
-    fn as_many_labels_are_read_as_can_be_made() {
+    fn deserialising_enforces_the_limit_on_labels() {
         for count in [0, 31, 32] {
             let labels = labels(count).unwrap();
             let json = serde_json::to_string(&labels).unwrap();

@@ -100,7 +100,7 @@ mod tests {
     }
 
     #[test]
-    fn containment() {
+    fn scopes_contain_only_the_named_scopes_or_all() {
         let invoke = [Scope::new("invoke").unwrap()];
         assert!(Scopes::All.contain(&invoke));
         assert!(scopes(&["read", "invoke"]).contain(&invoke));
@@ -110,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn a_part_is_within_the_whole_but_not_the_other_way_round() {
+    fn a_set_of_scopes_is_within_its_supersets_only() {
         let (one, two) = (scopes(&["a"]), scopes(&["b", "a", "a"]));
         assert!(one.within(&two) && one.within(&one) && two.within(&Scopes::All));
         assert!(!two.within(&one) && !Scopes::All.within(&two));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn the_number_is_bounded() {
+    fn the_number_of_scopes_is_bounded() {
         let many = |n: usize| (0..n).map(|i| Scope::new(&format!("s{i}")).unwrap());
         assert!(Scopes::only(many(64)).is_ok());
         assert_eq!(Scopes::only(many(65)), Err(TooManyScopes));
@@ -127,7 +127,7 @@ mod tests {
 
     #[cfg(feature = "serde")]
     #[test]
-    fn what_is_kept_is_read_back() {
+    fn scopes_round_trip_through_json() {
         for (scopes, text) in [
             (Scopes::All, r#""all""#),
             (scopes(&[]), r#"{"only":[]}"#),

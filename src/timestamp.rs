@@ -135,7 +135,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prints_as_rfc_3339() {
+    fn a_timestamp_prints_as_rfc_3339() {
         assert_eq!(
             Timestamp::from_unix(1_766_140_200).to_string(),
             "2025-12-19T10:30:00Z"
@@ -149,7 +149,7 @@ mod tests {
     }
 
     #[test]
-    fn stops_at_the_ends() {
+    fn timestamps_saturate_at_their_limits() {
         assert_eq!(Timestamp::from_unix(i64::MAX), Timestamp::MAX);
         assert_eq!(Timestamp::from_unix(i64::MIN), Timestamp::MIN);
         assert_eq!(Timestamp::UNIX_EPOCH.plus_seconds(u64::MAX), Timestamp::MAX);
@@ -161,7 +161,7 @@ mod tests {
     }
 
     #[test]
-    fn round_trips_through_datetime() {
+    fn timestamps_round_trip_through_datetime() {
         for seconds in [Timestamp::MIN.as_unix(), -1, 0, 1, Timestamp::MAX.as_unix()] {
             let moment = Timestamp::from_unix(seconds);
             assert_eq!(moment.to_datetime().unix_timestamp(), seconds);
@@ -171,7 +171,7 @@ mod tests {
 
     #[cfg(feature = "serde")]
     #[test]
-    fn a_kept_moment_stops_at_the_ends_too() {
+    fn deserialised_timestamps_saturate_at_their_limits() {
         for (text, moment) in [
             ("1766140200", Timestamp::from_unix(1_766_140_200)),
             ("-9223372036854775808", Timestamp::MIN),

@@ -161,7 +161,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn reads_hours_and_days() {
+    fn hours_and_days_parse() {
         assert_eq!("1h".parse(), Ok(Ttl::MIN));
         assert_eq!("24h".parse(), Ok(Ttl::days(1).unwrap()));
         assert_eq!("90d".parse(), Ok(Ttl::days(90).unwrap()));
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn refuses_everything_else_with_the_position() {
+    fn other_texts_are_refused_with_the_position() {
         for (text, error) in [
             ("", TtlError::Empty),
             ("h", TtlError::Number { at: 0 }),
@@ -194,7 +194,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bounds_are_exact() {
+    fn the_limits_of_a_ttl_are_exact() {
         let (min, max) = (Ttl::MIN.as_seconds(), Ttl::MAX.as_seconds());
         assert_eq!(Ttl::from_seconds(min - 1), Err(TtlError::TooShort));
         assert_eq!(Ttl::from_seconds(min), Ok(Ttl::MIN));
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn a_ttl_of_zero_is_refused_and_not_changed() {
+    fn a_ttl_of_zero_is_refused_and_not_rounded_up() {
         assert_eq!(Ttl::from_seconds(0), Err(TtlError::TooShort));
         assert_eq!(Ttl::days(0), Err(TtlError::TooShort));
         assert_eq!(Ttl::hours(0), Err(TtlError::TooShort));
@@ -215,7 +215,7 @@ mod tests {
     }
 
     #[test]
-    fn a_duration_loses_its_fraction_of_a_second_only() {
+    fn a_duration_is_truncated_to_whole_seconds() {
         let duration = Duration::from_millis(3_600_999);
         assert_eq!(Ttl::try_from(duration), Ok(Ttl::MIN));
         assert_eq!(Duration::from(Ttl::MIN), Duration::from_secs(3_600));
@@ -224,14 +224,14 @@ mod tests {
     }
 
     #[test]
-    fn a_length_between_hours_prints_its_seconds() {
+    fn a_ttl_that_is_not_whole_hours_prints_in_seconds() {
         let ttl = Ttl::from_seconds(3_601).unwrap();
         assert_eq!(ttl.to_string(), "3601s");
     }
 
     #[cfg(feature = "serde")]
     #[test]
-    fn a_kept_length_is_within_the_bounds_too() {
+    fn deserialising_enforces_the_limits() {
         let read = |text| serde_json::from_str::<Ttl>(text);
         assert_eq!(read("7200").unwrap(), Ttl::hours(2).unwrap());
         assert!(read("3599").is_err());
@@ -239,7 +239,7 @@ mod tests {
     }
 
     #[test]
-    fn no_size_overflows() {
+    fn large_numbers_do_not_overflow() {
         for digits in 1..400 {
             let text = "9".repeat(digits) + "d";
             match text.parse::<Ttl>() {

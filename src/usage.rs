@@ -252,7 +252,7 @@ mod tests {
     }
 
     #[test]
-    fn last_use_is_a_minute_and_only_moves_forward() {
+    fn last_use_is_rounded_to_the_minute_and_never_moves_back() {
         let mut usage = Usage::accepted(credential(1), at(119));
         assert_eq!(usage.last_used, Some(at(60)));
         usage.merge(&Usage::accepted(credential(1), at(30)));
@@ -265,12 +265,12 @@ mod tests {
     }
 
     #[test]
-    fn a_refused_attempt_is_no_use() {
+    fn a_refused_call_does_not_change_the_last_use() {
         assert_eq!(Usage::refused(credential(1)).last_used, None);
     }
 
     #[test]
-    fn a_full_table_says_what_it_lost() {
+    fn a_full_table_reports_what_it_lost() {
         let mut table = UsageTable::new(10);
         for n in 0..=255 {
             table.record(&Usage::accepted(credential(n), at(0)));
@@ -287,7 +287,7 @@ mod tests {
     }
 
     #[test]
-    fn a_table_of_any_capacity_holds_it() {
+    fn a_table_holds_as_many_credentials_as_its_capacity() {
         for capacity in 0..100u8 {
             let mut table = UsageTable::new(capacity.into());
             for n in 0..capacity {
@@ -300,7 +300,7 @@ mod tests {
 
     #[cfg(feature = "std")]
     #[test]
-    fn threads_lose_nothing() {
+    fn counts_of_concurrent_threads_are_kept_or_reported_as_lost() {
         let recorder = UsageRecorder::with_stripes(64, 2);
         std::thread::scope(|scope| {
             for _ in 0..8 {

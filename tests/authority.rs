@@ -1,4 +1,4 @@
-//! The authority of an actor is checked in the commit, not when its request was admitted.
+//! The store checks the authority of an actor in the commit, not only when the request arrived.
 
 use std::time::Duration;
 
@@ -15,7 +15,7 @@ fn new_key(user: &str, name: &str) -> NewKey {
     NewKey::for_user("acme", "fn-a", user, name).unwrap()
 }
 
-/// A keyring, and the context of a request by alice's key, which was verified at `NOW`.
+/// A keyring, and the context of a request by alice's key that was verified at `NOW`.
 fn admitted() -> (Keyring, Context) {
     let keyring = block_on(Keyring::open(MemoryStore::new(), "dof")).unwrap();
     let expires_in_an_hour = new_key("alice", "admin").expires_at(NOW.plus_seconds(3_600));

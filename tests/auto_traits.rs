@@ -1,4 +1,4 @@
-//! What the types of the crate can and cannot do, checked by the compiler.
+//! The traits that the crate's types implement and do not implement, checked by the compiler.
 
 use std::{
     error::Error,
@@ -22,7 +22,7 @@ use keyfob::{
 use static_assertions::{assert_impl_all, assert_not_impl_any};
 
 #[test]
-fn everything_crosses_threads() {
+fn all_public_types_are_send_and_sync() {
     fn shared<T: Send + Sync>() {}
     shared::<Access<'_>>();
     shared::<AuditEvent>();
@@ -47,7 +47,7 @@ fn everything_crosses_threads() {
 }
 
 #[test]
-fn futures_of_the_management_front_cross_threads() {
+fn futures_of_the_management_api_are_send() {
     fn sent<T: Send>(value: T) -> T {
         value
     }
@@ -71,16 +71,16 @@ fn futures_of_the_management_front_cross_threads() {
     ));
 }
 
-// A secret is neither copied nor compared nor printed nor serialised.
+// A secret cannot be copied, compared, printed or serialised.
 assert_not_impl_any!(IssuedKey: Clone, Copy, PartialEq, Hash, Display, AsRef<str>, AsRef<[u8]>, serde::Serialize, std::ops::Deref);
 assert_not_impl_any!(PresentedKey<'static>: PartialEq, Hash, Display, AsRef<[u8]>, serde::Serialize);
 assert_not_impl_any!(PresentedLegacy<'static>: PartialEq, Hash, Display, AsRef<[u8]>, serde::Serialize);
 assert_not_impl_any!(Peppers: PartialEq, Display, serde::Serialize);
 assert_not_impl_any!(HeaderBuffer: Clone, PartialEq, Display, AsRef<[u8]>, serde::Serialize);
-// Digests have no `==` that stops at the first difference.
+// Digests have no `==`, which would stop at the first difference.
 assert_not_impl_any!(KeyDigest: PartialEq, Hash, Display);
 assert_not_impl_any!(KeyRecord: PartialEq);
-// A proof cannot be made up or read back.
+// A proof of verification can be neither constructed nor deserialised by a caller.
 assert_not_impl_any!(Principal<'static>: Default, serde::Serialize, serde::de::DeserializeOwned);
 assert_not_impl_any!(KeyInfo: serde::de::DeserializeOwned);
 assert_impl_all!(Principal<'static>: Copy, Debug);
@@ -88,7 +88,7 @@ assert_impl_all!(Scopes: Clone, Eq, Debug);
 assert_impl_all!(Commit: serde::Serialize, serde::de::DeserializeOwned);
 
 #[test]
-fn errors_are_errors() {
+fn error_types_implement_error_and_are_send_and_sync() {
     fn error<T: Error + Send + Sync + 'static>() {}
     error::<ChainError>();
     error::<CommitError>();

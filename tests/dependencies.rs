@@ -1,8 +1,8 @@
-//! What the core stands on: the agreed packages, what they need, and what DESIGN.md argues for.
+//! The core's dependencies are the agreed packages and what those need, as DESIGN.md explains.
 
 use std::{collections::BTreeSet, ffi::OsStr, fs, path::Path, process::Command};
 
-/// The packages that the core names.
+/// The direct dependencies of the core.
 const DIRECT: &[&str] = &[
     "async-trait",
     "base64",
@@ -17,7 +17,7 @@ const DIRECT: &[&str] = &[
     "zeroize",
 ];
 
-/// What those bring along on this machine.
+/// The indirect dependencies on this machine.
 const INDIRECT: &[&str] = &[
     "cfg-if",
     "deranged",
@@ -75,7 +75,7 @@ fn names(lists: &[&[&str]]) -> BTreeSet<String> {
 }
 
 #[test]
-fn the_core_stands_on_the_agreed_packages() {
+fn the_core_depends_only_on_the_agreed_packages() {
     let all = names(&[DIRECT, INDIRECT]);
     let found = tree(&[]);
     let surplus: Vec<_> = found.difference(&all).collect();
@@ -84,7 +84,7 @@ fn the_core_stands_on_the_agreed_packages() {
 }
 
 #[test]
-fn without_std_it_stands_on_fewer() {
+fn without_std_the_core_has_fewer_dependencies() {
     let mut direct = names(&[DIRECT]);
     direct.remove("serde");
     direct.remove("pollster");
@@ -93,8 +93,8 @@ fn without_std_it_stands_on_fewer() {
 }
 
 #[test]
-fn the_core_has_no_clock_no_file_and_no_socket() {
-    // The one place that reads the clock, and the one call that uses it by itself.
+fn the_core_uses_no_clock_no_files_and_no_sockets() {
+    // The only place that reads the clock, and the only function that calls it.
     const CLOCK: &[&str] = &["SystemTime", "now_utc"];
     const CALLS: &[&str] = &["crate::now", "timestamp::now"];
     fn check(folder: &Path) {
@@ -138,7 +138,7 @@ fn the_core_has_no_clock_no_file_and_no_socket() {
 }
 
 #[test]
-fn no_runtime_and_no_protocol_is_among_them() {
+fn the_dependencies_include_no_runtime_and_no_protocol() {
     for name in tree(&["--all-features"]) {
         for foreign in [
             "tokio",

@@ -1,4 +1,4 @@
-//! The documents say what is there.
+//! The documents name only tests and files that exist.
 
 use std::{collections::BTreeSet, fs, path::Path};
 
@@ -7,7 +7,7 @@ fn read(path: &str) -> String {
     fs::read_to_string(whole).unwrap_or_else(|error| panic!("{path}: {error}"))
 }
 
-/// What stands between backticks.
+/// Returns the texts between backticks.
 fn code(text: &str) -> impl Iterator<Item = &str> {
     text.split('`').skip(1).step_by(2)
 }
@@ -35,7 +35,7 @@ fn every_test_named_in_security_exists() {
 }
 
 #[test]
-fn every_threat_has_its_row() {
+fn every_threat_has_a_row() {
     let security = read("SECURITY.md");
     let rows: BTreeSet<&str> = security
         .lines()
@@ -50,12 +50,12 @@ fn every_threat_has_its_row() {
     for line in security.lines().filter(|line| line.starts_with("| T")) {
         let proven = line.contains(".rs::");
         let said = line.contains("pen**") || line.contains("embedder's") || line.contains("T35");
-        assert!(proven || said, "neither proven nor said to be open: {line}");
+        assert!(proven || said, "no test and not marked as open: {line}");
     }
 }
 
 #[test]
-fn every_file_that_the_documents_name_exists() {
+fn every_file_named_in_the_documents_exists() {
     for document in ["README.md", "DESIGN.md", "CONTRIBUTING.md"] {
         let text = read(document);
         let links = text
@@ -74,7 +74,7 @@ fn every_file_that_the_documents_name_exists() {
 }
 
 #[test]
-fn the_example_of_a_key_is_one_and_opens_nothing() {
+fn the_example_key_parses_but_its_checksum_is_wrong() {
     let format = keyfob::key::KeyFormat::new("acme").unwrap();
     let readme = read("README.md");
     let text = readme
@@ -83,6 +83,6 @@ fn the_example_of_a_key_is_one_and_opens_nothing() {
         .unwrap();
     assert!(keyfob::key::PresentedKey::parse(&format, text.as_bytes()).is_ok());
     let (_, secret) = text.split_once(':').unwrap();
-    // Its checksum is another prefix's: a scanner discards it.
+    // The checksum belongs to another prefix, so secret scanners ignore the text.
     assert!(!format.is_well_formed_secret(secret));
 }

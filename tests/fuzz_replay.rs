@@ -1,4 +1,4 @@
-//! The kept inputs of the fuzz targets, run again.
+//! Replays the stored inputs of the fuzz targets.
 
 use std::{fs, path::Path};
 
@@ -35,6 +35,38 @@ fn record_serde() {
 #[test]
 fn operations() {
     replay("operations", fuzz::operations);
+}
+
+/// A seed that no form accepts any more tests nothing.
+#[test]
+fn every_seed_of_a_record_is_accepted() {
+    let accepted = |kind: &str| {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("fuzz")
+            .join(kind);
+        let files = fs::read_dir(folder.join("record_serde")).expect("the folder is kept");
+        let mut counts = (0, 0);
+        for entry in files {
+            let path = entry.expect("the folder can be read").path();
+            let data = fs::read(&path).expect("the file can be read");
+            let forms = fuzz::accepted_forms(&data);
+            assert!(
+                kind != "seeds" || forms > 0,
+                "{} is not accepted",
+                path.display()
+            );
+            counts = (counts.0 + usize::from(forms > 0), counts.1 + 1);
+        }
+        counts
+    };
+    let (seeds, _) = accepted("seeds");
+    assert!(seeds >= 17, "{seeds} seeds");
+    // Most of the corpus is damaged on purpose.
+    let (accepted, all) = accepted("corpus");
+    assert!(
+        accepted >= 4,
+        "{accepted} of {all} in the corpus are accepted"
+    );
 }
 
 /// Runs a target over its seeds and over its corpus; neither is empty.

@@ -1,11 +1,11 @@
-//! The example `gateway` from outside: a child process, asked over HTTP.
+//! Runs the example `gateway` as a child process and calls it over HTTP.
 
 #[path = "gateway/process.rs"]
 mod process;
 #[path = "../examples/gateway/refusal.rs"]
 #[expect(
     dead_code,
-    reason = "of the example's refusals one is looked at from inside"
+    reason = "only one of the example's refusals is tested in this process"
 )]
 mod refusal;
 
@@ -33,7 +33,7 @@ const ECHO: &str = "/api/v1/namespaces/fn-demo/actions/echo?blocking=true&result
 const WHOAMI: &str = "/api/v1/namespaces/_/actions/whoami?blocking=true&result=true";
 
 #[test]
-fn a_key_invokes_as_basic_and_as_bearer() {
+fn a_key_is_accepted_with_the_basic_and_the_bearer_scheme() {
     let gateway = GatewayProcess::start(&[]);
     let alice = gateway.key("alice");
     let (id, _) = alice.split_once(':').unwrap();
@@ -58,7 +58,7 @@ fn a_key_invokes_as_basic_and_as_bearer() {
 }
 
 #[test]
-fn answers_have_the_shapes_of_openwhisk() {
+fn responses_have_the_format_of_openwhisk() {
     let gateway = GatewayProcess::start(&[]);
     let alice = basic(gateway.key("alice"));
     let post = |target: &str, body: &[u8]| gateway.send_body("POST", target, &[&alice], body);
@@ -101,7 +101,7 @@ fn answers_have_the_shapes_of_openwhisk() {
 }
 
 #[test]
-fn a_credential_has_exactly_one_namespace() {
+fn a_credential_gives_access_to_exactly_one_namespace() {
     let gateway = GatewayProcess::start(&[]);
     for (label, namespace) in [
         ("alice", "fn-demo"),
@@ -139,10 +139,10 @@ fn another_namespace_is_forbidden_whether_it_exists_or_not() {
 }
 
 #[test]
-fn refusals_cannot_be_told_apart() {
+fn all_refusals_with_401_are_identical() {
     let gateway = GatewayProcess::start(&[]);
     let alice = gateway.key("alice");
-    let stranger = stranger();
+    let unissued_key = unissued_key();
 
     let uniform = gateway.send("GET", LIST, &[]);
     assert_eq!(uniform.status, 401);
@@ -154,13 +154,13 @@ fn refusals_cannot_be_told_apart() {
     assert_eq!(body["code"], "unauthorized");
     assert!(body["error"].is_string());
 
-    let cases = bad_headers(&gateway, &stranger);
+    let cases = bad_headers(&gateway, &unissued_key);
     for (case, headers) in &cases {
         let headers: Vec<&str> = headers.iter().map(String::as_str).collect();
         assert_same(case, &uniform, &gateway.send("GET", LIST, &headers));
     }
 
-    // No part of a URL is a credential.
+    // Credentials in a URL are ignored.
     let userinfo = format!("http://{alice}@{}{LIST}", gateway.address());
     for (case, target) in [
         ("in the query", &format!("{LIST}?access_token={alice}")),
@@ -174,7 +174,7 @@ fn refusals_cannot_be_told_apart() {
         assert_same(case, &uniform, &gateway.send("GET", target, &[]));
     }
 
-    // Neither the route nor the right to it makes a difference.
+    // The refusal does not depend on the route or on the caller's rights.
     for (method, target) in [
         ("GET", NAMESPACES),
         ("POST", ECHO),
@@ -182,17 +182,17 @@ fn refusals_cannot_be_told_apart() {
         ("DELETE", "/teams/acme/members/alice"),
         ("GET", "/legacy"),
     ] {
-        let answer = gateway.send(method, target, &[&bearer(&stranger)]);
+        let answer = gateway.send(method, target, &[&bearer(&unissued_key)]);
         assert_same(target, &uniform, &answer);
     }
 
-    // What may not stand in a header at all is refused before a credential is looked for.
+    // Invalid header bytes are rejected before the credential is parsed.
     for control in ["\x01", "\x7f", "\0"] {
         let header = bearer(&format!("{alice}{control}"));
         assert_eq!(gateway.send("GET", LIST, &[&header]).status, 400);
     }
 
-    // After all this the key itself is as good as before, and the log tells the cases apart.
+    // After all refusals the key still works, and the log has a distinct reason for each case.
     assert_eq!(gateway.send("GET", LIST, &[&bearer(alice)]).status, 200);
     let log = gateway.end();
     for (reason, count) in [
@@ -210,7 +210,7 @@ fn refusals_cannot_be_told_apart() {
 }
 
 #[test]
-fn nothing_is_read_for_a_caller_who_may_not_come_in() {
+fn the_body_of_a_refused_request_is_not_read() {
     let gateway = GatewayProcess::start(&[]);
     let head = |header: &str, len: usize| {
         format!(
@@ -218,10 +218,10 @@ fn nothing_is_read_for_a_caller_who_may_not_come_in() {
              Expect: 100-continue\r\nConnection: close\r\n\r\n"
         )
     };
-    // The body never comes, and the answer does not wait for it.
+    // The body is never sent, and the gateway answers without waiting for it.
     let refused = gateway.exchange(head("", 1 << 40).as_bytes());
     assert_same(
-        "a body announced",
+        "a body that is announced but not sent",
         &gateway.send("GET", LIST, &[]),
         &refused,
     );
@@ -236,7 +236,7 @@ fn nothing_is_read_for_a_caller_who_may_not_come_in() {
 }
 
 #[test]
-fn the_legacy_credential_ends_at_its_sunset() {
+fn a_legacy_credential_is_refused_from_its_sunset_on() {
     let before = GatewayProcess::start(&[]);
     let guest = basic(before.key("guest"));
     let answer = before.send("POST", WHOAMI, &[&guest]);
@@ -258,14 +258,14 @@ fn the_legacy_credential_ends_at_its_sunset() {
 }
 
 #[test]
-fn who_leaves_is_cut_off_at_once_and_nobody_else_is() {
+fn removing_a_member_revokes_only_their_keys_at_once() {
     let gateway = GatewayProcess::start(&[]);
     let whoami = |label: &str| gateway.send("POST", WHOAMI, &[&basic(gateway.key(label))]);
     let all = ["alice", "bob", "service", "carol", "guest"];
     for label in all {
         assert_eq!(whoami(label).status, 200, "{label}");
     }
-    // A second time changes nothing.
+    // A second removal has no effect.
     for _ in 0..2 {
         gateway.remove_member("bob");
         assert_same("bob", &gateway.send("GET", LIST, &[]), &whoami("bob"));
@@ -279,7 +279,7 @@ fn who_leaves_is_cut_off_at_once_and_nobody_else_is() {
 }
 
 #[test]
-fn operators_need_the_namespace_and_the_scope() {
+fn operator_routes_require_the_namespace_and_the_scope() {
     let gateway = GatewayProcess::start(&[]);
     let bob = "/teams/acme/members/bob";
     let send = |method: &str, target: &str, label: &str| {
@@ -294,7 +294,7 @@ fn operators_need_the_namespace_and_the_scope() {
     for label in ["alice", "guest"] {
         assert_same(label, &refused, &send("GET", "/legacy", label));
     }
-    // An operator's key calls no functions, not even in its own namespace.
+    // An operator's key cannot invoke functions, not even in its own namespace.
     assert_same("operator", &refused, &send("POST", WHOAMI, "operator"));
     assert_eq!(
         send("POST", WHOAMI, "bob").status,
@@ -314,7 +314,7 @@ fn operators_need_the_namespace_and_the_scope() {
 }
 
 #[test]
-fn the_report_counts_who_still_uses_the_legacy_credential() {
+fn the_legacy_report_counts_uses_of_the_legacy_credential() {
     let gateway = GatewayProcess::start(&[]);
     let guest = basic(gateway.key("guest"));
     let report = || {
@@ -336,10 +336,10 @@ fn the_report_counts_who_still_uses_the_legacy_credential() {
         assert_eq!(gateway.send("POST", WHOAMI, &[&guest]).status, 200);
     }
     assert_eq!(gateway.send("GET", LIST, &[&guest]).status, 403);
-    // Whoever has not the secret uses nothing.
+    // Attempts with a wrong secret are not counted as use.
     let wrong = basic(&gateway.key("guest").replace("GIwP", "GIwQ"));
     assert_eq!(gateway.send("POST", WHOAMI, &[&wrong]).status, 401);
-    // The gateway may be carrying the counts to its store at this very moment.
+    // The gateway may be flushing the counts to its store at this moment.
     let used = within(Duration::from_secs(10), || {
         let row = report();
         (row["accepted"] == 3 && row["refused"] == 1).then_some(row)
@@ -352,25 +352,25 @@ fn the_report_counts_who_still_uses_the_legacy_credential() {
 
 #[cfg(unix)]
 #[test]
-fn an_interrupt_ends_it_cleanly() {
+fn an_interrupt_stops_the_gateway_cleanly() {
     let mut gateway = GatewayProcess::start(&[]);
     let alice = bearer(gateway.key("alice"));
     assert_eq!(gateway.send("GET", NAMESPACES, &[&alice]).status, 200);
-    // It listens for the interrupt from about its first request on.
+    // It handles the interrupt from about its first request on.
     thread::sleep(Duration::from_millis(500));
     assert_eq!(gateway.interrupt().code(), Some(0));
     assert_eq!(gateway.end(), "");
 }
 
-/// The gateway is ready before it listens, so this refusal is looked at from inside.
+/// The gateway becomes ready before it listens, so this refusal is tested in this process.
 #[test]
-fn while_it_is_not_ready_it_answers_503() {
+fn a_gateway_that_is_not_ready_answers_503() {
     let format = KeyFormat::new("dof").unwrap();
     let verifier = Arc::new(Index::new(format, Peppers::none())).verifier(None);
     let now = Timestamp::from_unix(1_800_000_000);
     let access = Access::to_own_namespace();
     let denied = verifier
-        .verify_text(stranger().as_bytes(), &access, now)
+        .verify_text(unissued_key().as_bytes(), &access, now)
         .unwrap_err();
     let response = Refusal::denied(&denied, &format).into_response();
     assert_eq!(response.status(), 503);
@@ -378,13 +378,13 @@ fn while_it_is_not_ready_it_answers_503() {
     assert!(!response.headers().contains_key("www-authenticate"));
 }
 
-/// Headers without one good credential, each with a name; most are made of good ones.
-fn bad_headers(gateway: &GatewayProcess, stranger: &str) -> Vec<(&'static str, Vec<String>)> {
+/// Named sets of headers without exactly one valid credential; most are variations of valid ones.
+fn bad_headers(gateway: &GatewayProcess, unissued_key: &str) -> Vec<(&'static str, Vec<String>)> {
     let authorization = |value: &str| format!("Authorization: {value}");
     let (alice, service) = (gateway.key("alice"), gateway.key("service"));
     let guest = gateway.key("guest");
     let (alice_id, alice_secret) = alice.split_once(':').unwrap();
-    let (_, other_secret) = stranger.split_once(':').unwrap();
+    let (_, other_secret) = unissued_key.split_once(':').unwrap();
     let last = if alice.ends_with('A') { 'B' } else { 'A' };
     vec![
         ("an empty value", vec![authorization("")]),
@@ -396,14 +396,14 @@ fn bad_headers(gateway: &GatewayProcess, stranger: &str) -> Vec<(&'static str, V
             vec![authorization(&format!("Token {alice}"))],
         ),
         (
-            "two blanks",
+            "two spaces",
             vec![authorization(&format!("Bearer  {alice}"))],
         ),
         ("bytes beyond ASCII", vec![authorization("Bearer \u{fc}")]),
         ("an id alone", vec![basic(alice_id)]),
         ("an id with no secret", vec![basic(&format!("{alice_id}:"))]),
         ("a secret alone", vec![bearer(alice_secret)]),
-        ("a key that was never issued", vec![bearer(stranger)]),
+        ("a key that was never issued", vec![bearer(unissued_key)]),
         (
             "a wrong secret",
             vec![bearer(&format!("{alice_id}:{other_secret}"))],
@@ -412,8 +412,14 @@ fn bad_headers(gateway: &GatewayProcess, stranger: &str) -> Vec<(&'static str, V
             "a mistyped secret",
             vec![bearer(&format!("{}{last}", &alice[..alice.len() - 1]))],
         ),
-        ("a cut secret", vec![bearer(&alice[..alice.len() - 1])]),
-        ("a secret and more", vec![basic(&format!("{alice}A"))]),
+        (
+            "a truncated secret",
+            vec![bearer(&alice[..alice.len() - 1])],
+        ),
+        (
+            "a secret with an extra character",
+            vec![basic(&format!("{alice}A"))],
+        ),
         ("two colons", vec![basic(&format!("{alice}:"))]),
         ("upper case", vec![basic(&alice.to_ascii_uppercase())]),
         ("a legacy credential as Bearer", vec![bearer(guest)]),
@@ -468,8 +474,8 @@ fn bad_headers(gateway: &GatewayProcess, stranger: &str) -> Vec<(&'static str, V
     ]
 }
 
-/// A well-formed key that no gateway issued.
-fn stranger() -> String {
+/// Returns a well-formed key that no gateway issued.
+fn unissued_key() -> String {
     let format = KeyFormat::new("dof").unwrap();
     let key = IssuedKey::generate(&format, &SystemRandom).unwrap();
     key.expose().to_owned()
@@ -479,12 +485,12 @@ fn assert_same(case: &str, expected: &Answer, answer: &Answer) {
     assert_eq!(answer.text, expected.text, "{case}");
 }
 
-fn within<T>(patience: Duration, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
+fn within<T>(timeout: Duration, mut attempt: impl FnMut() -> Option<T>) -> Option<T> {
     let start = Instant::now();
     loop {
         match attempt() {
             Some(value) => return Some(value),
-            None if start.elapsed() > patience => return None,
+            None if start.elapsed() > timeout => return None,
             None => thread::sleep(Duration::from_millis(50)),
         }
     }

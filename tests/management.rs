@@ -1,5 +1,5 @@
-//! Namespaces before their keys, where a credential belongs, and the purge of what has been dead for
-//! long.
+//! Empty namespaces, the tenant of a credential, and the purge of keys that expired or were revoked
+//! long ago.
 
 use keyfob::{
     Actor, Context, Expiry, KeyId, Keyring, MemoryStore, NewKey, Owner, Tenant, Timestamp, Ttl,
@@ -31,7 +31,7 @@ fn after(days: u64) -> Context {
     Context::new(Actor::system(), START.plus_seconds(days * DAY))
 }
 
-/// Makes alice's key of this name at `START`.
+/// Creates alice's key with this name at `START`.
 fn create(keyring: &Keyring, tenant: &Tenant, name: &str, expiry: Expiry) -> KeyId {
     let owner = Owner::User(UserId::new("alice").unwrap());
     let new = NewKey::new(tenant.clone(), owner, KeyName::new(name).unwrap());
@@ -48,7 +48,7 @@ fn names(keyring: &Keyring, team: &str) -> Vec<String> {
 }
 
 #[test]
-fn a_namespace_can_exist_before_its_first_key() {
+fn a_namespace_can_be_created_before_its_first_key() {
     let keyring = keyring();
     let (home, theirs) = (tenant("acme", "fn-a"), tenant("globex", "fn-a"));
     block_on(keyring.create_namespace(&after(0), home.clone())).unwrap();
@@ -85,7 +85,7 @@ fn a_namespace_can_exist_before_its_first_key() {
 }
 
 #[test]
-fn a_credential_belongs_somewhere_also_when_it_is_gone() {
+fn the_tenant_of_a_credential_is_known_after_its_deletion() {
     let keyring = keyring();
     let (home, theirs) = (tenant("acme", "fn-a"), tenant("globex", "fn-b"));
     let key = create(&keyring, &home, "laptop", Expiry::Never);
@@ -106,14 +106,14 @@ fn a_credential_belongs_somewhere_also_when_it_is_gone() {
     block_on(keyring.delete(&after(1), &home, key)).unwrap();
     assert_eq!(place(CredentialId::Key(key)), Some(home));
 
-    let nobodys = KeyId::from_bytes([7; 16]);
-    assert_eq!(place(CredentialId::Key(nobodys)), None);
-    let nobodys = LegacyId::from_bytes([7; 16]);
-    assert_eq!(place(CredentialId::Legacy(nobodys)), None);
+    let unknown = KeyId::from_bytes([7; 16]);
+    assert_eq!(place(CredentialId::Key(unknown)), None);
+    let unknown = LegacyId::from_bytes([7; 16]);
+    assert_eq!(place(CredentialId::Legacy(unknown)), None);
 }
 
 #[test]
-fn a_purge_takes_what_has_been_dead_for_long_and_keeps_its_trail() {
+fn a_purge_deletes_keys_that_expired_or_were_revoked_earlier_and_keeps_their_audit_events() {
     let keyring = keyring();
     let home = tenant("acme", "fn-a");
     let within = |days| Expiry::In(Ttl::days(days).unwrap());
@@ -122,18 +122,18 @@ fn a_purge_takes_what_has_been_dead_for_long_and_keeps_its_trail() {
     create(&keyring, &home, "late", within(30));
     create(&keyring, &home, "live", Expiry::Never);
     create(&keyring, &tenant("globex", "fn-b"), "theirs", within(1));
-    let dead_for_a_policy = Policy {
+    let one_day_at_most = Policy {
         max_ttl: Some(Ttl::days(1).unwrap()),
         ..Policy::default()
     };
-    block_on(keyring.set_policy(&after(0), None, Some(dead_for_a_policy))).unwrap();
+    block_on(keyring.set_policy(&after(0), None, Some(one_day_at_most))).unwrap();
     block_on(keyring.revoke(&after(9), &home, revoked)).unwrap();
 
     let purge = |days| {
         let before = START.plus_seconds(days * DAY);
         block_on(keyring.purge(&after(100), &team("acme"), before)).unwrap()
     };
-    // The end itself is not before the end.
+    // The purge excludes keys that expired exactly at its limit.
     assert_eq!(purge(9), 0);
     assert_eq!(purge(10), 1);
     assert_eq!(names(&keyring, "acme"), ["expired", "late", "live"]);
@@ -156,7 +156,7 @@ fn a_purge_takes_what_has_been_dead_for_long_and_keeps_its_trail() {
 }
 
 #[test]
-fn a_purge_takes_what_a_cut_revoked() {
+fn a_purge_deletes_keys_that_a_cutoff_revoked() {
     let keyring = keyring();
     let home = tenant("acme", "fn-a");
     for n in 0..3 {

@@ -1,16 +1,16 @@
-//! Management and verification against a naive model of the promises, for any sequence.
+//! Compares management and verification with a naive model, for any sequence of operations.
 //!
-//! The model and its comparison with the library are those of the fuzz target `operations`; here
-//! sequences are made from structured strategies, so that a failing one shrinks to few steps.
+//! The model and the comparison are those of the fuzz target `operations`. Here the sequences come
+//! from structured strategies, so that proptest shrinks a failing sequence to a few operations.
 
 #[path = "../fuzz/src/model.rs"]
 #[expect(unreachable_pub, reason = "the fuzz targets reach it")]
 mod model;
 
-use model::{Area, End, Operation, Place, Rules, Saw, Sunset, Which};
+use model::{End, ExpectedRevision, ModelTarget, Operation, Place, Rules, Sunset, WhichSecret};
 use proptest::{collection::vec, option, prelude::*};
 
-/// Lengths of time around those that matter: seconds, the shortest life, days, for ever.
+/// Returns durations around the limits: seconds, the minimum TTL, days, practically unlimited.
 fn seconds() -> impl Strategy<Value = u32> {
     prop_oneof![
         0..3u32,
@@ -36,7 +36,7 @@ fn end() -> impl Strategy<Value = End> {
     ]
 }
 
-/// A key among the first dozen, so that operations meet.
+/// Returns one of the first dozen keys, so that operations often concern the same key.
 fn key() -> impl Strategy<Value = u8> {
     0..12u8
 }
@@ -45,15 +45,15 @@ fn place() -> impl Strategy<Value = Place> {
     prop_oneof![9 => Just(Place::Own), 1 => (0..4u8).prop_map(Place::Some)]
 }
 
-fn saw() -> impl Strategy<Value = Saw> {
-    prop_oneof![4 => Just(Saw::Anything), 2 => Just(Saw::Last), 1 => Just(Saw::Older)]
+fn expected_revision() -> impl Strategy<Value = ExpectedRevision> {
+    prop_oneof![4 => Just(ExpectedRevision::Any), 2 => Just(ExpectedRevision::Current), 1 => Just(ExpectedRevision::Outdated)]
 }
 
-fn area() -> impl Strategy<Value = Area> {
+fn target() -> impl Strategy<Value = ModelTarget> {
     prop_oneof![
-        1 => (0..4u8).prop_map(Area::Team),
-        2 => (0..4u8).prop_map(Area::Namespace),
-        4 => (0..4u8, 0..3u8).prop_map(|(place, owner)| Area::Owner(place, owner)),
+        1 => (0..4u8).prop_map(ModelTarget::Team),
+        2 => (0..4u8).prop_map(ModelTarget::Namespace),
+        4 => (0..4u8, 0..3u8).prop_map(|(place, owner)| ModelTarget::Owner(place, owner)),
     ]
 }
 
@@ -78,17 +78,17 @@ fn rules() -> impl Strategy<Value = Rules> {
         )
 }
 
-fn which() -> impl Strategy<Value = Which> {
+fn which() -> impl Strategy<Value = WhichSecret> {
     prop_oneof![
-        4 => Just(Which::Current),
-        3 => Just(Which::Replaced),
-        1 => Just(Which::First),
-        1 => key().prop_map(Which::Foreign),
-        1 => any::<u8>().prop_map(Which::Garbled),
+        4 => Just(WhichSecret::Current),
+        3 => Just(WhichSecret::Replaced),
+        1 => Just(WhichSecret::First),
+        1 => key().prop_map(WhichSecret::Foreign),
+        1 => any::<u8>().prop_map(WhichSecret::Garbled),
     ]
 }
 
-fn making() -> impl Strategy<Value = Operation> {
+fn create_operation() -> impl Strategy<Value = Operation> {
     let starts = option::weighted(0.2, from_now());
     (0..4u8, 0..3u8, 0..5u8, any::<bool>(), starts, end()).prop_map(
         |(place, owner, name, scoped, starts, end)| Operation::Create {
@@ -102,23 +102,29 @@ fn making() -> impl Strategy<Value = Operation> {
     )
 }
 
-fn changing() -> impl Strategy<Value = Operation> {
+fn key_operation() -> impl Strategy<Value = Operation> {
     let name = option::of(0..5u8);
     let update = (
         key(),
         place(),
-        saw(),
+        expected_revision(),
         name,
         option::of(any::<bool>()),
         option::of(from_now()),
     );
-    let rotate = (key(), place(), saw(), seconds(), option::of(end()));
+    let rotate = (
+        key(),
+        place(),
+        expected_revision(),
+        seconds(),
+        option::of(end()),
+    );
     prop_oneof![
-        2 => update.prop_map(|(key, place, saw, name, scoped, ends)| Operation::Update {
-            key, place, saw, name, scoped, ends,
+        2 => update.prop_map(|(key, place, expected_revision, name, scoped, ends)| Operation::Update {
+            key, place, expected_revision, name, scoped, ends,
         }),
-        4 => rotate.prop_map(|(key, place, saw, grace, renew)| Operation::Rotate {
-            key, place, saw, grace: grace.into(), renew,
+        4 => rotate.prop_map(|(key, place, expected_revision, grace, renew)| Operation::Rotate {
+            key, place, expected_revision, grace: grace.into(), renew,
         }),
         1 => (key(), place()).prop_map(|(key, place)| Operation::Disable { key, place }),
         1 => (key(), place()).prop_map(|(key, place)| Operation::Enable { key, place }),
@@ -127,15 +133,15 @@ fn changing() -> impl Strategy<Value = Operation> {
     ]
 }
 
-fn governing() -> impl Strategy<Value = Operation> {
-    let sunset = (seconds(), seconds(), seconds()).prop_map(|(lasts, dark, length)| Sunset {
+fn policy_operation() -> impl Strategy<Value = Operation> {
+    let sunset = (seconds(), seconds(), seconds()).prop_map(|(lasts, starts, length)| Sunset {
         lasts,
-        dark,
+        starts,
         length,
     });
     prop_oneof![
-        3 => (area(), any::<bool>()).prop_map(|(area, close)| Operation::Cut { area, close }),
-        3 => area().prop_map(|area| Operation::Open { area }),
+        3 => (target(), any::<bool>()).prop_map(|(target, block)| Operation::RevokeAll { target, block }),
+        3 => target().prop_map(|target| Operation::Restore { target }),
         2 => (option::of(0..4u8), option::of(rules()))
             .prop_map(|(place, rules)| Operation::SetPolicy { place, rules }),
         2 => (option::of(0..4u8), option::of(sunset))
@@ -147,7 +153,7 @@ fn governing() -> impl Strategy<Value = Operation> {
     ]
 }
 
-fn using() -> impl Strategy<Value = Operation> {
+fn use_operation() -> impl Strategy<Value = Operation> {
     let namespace = || option::weighted(0.2, 0..4u8);
     prop_oneof![
         5 => (key(), which(), namespace(), any::<bool>()).prop_map(
@@ -161,10 +167,10 @@ fn using() -> impl Strategy<Value = Operation> {
 
 fn operation() -> impl Strategy<Value = Operation> {
     prop_oneof![
-        5 => making(),
-        5 => changing(),
-        4 => governing(),
-        4 => using(),
+        5 => create_operation(),
+        5 => key_operation(),
+        4 => policy_operation(),
+        4 => use_operation(),
         3 => seconds().prop_map(|seconds| Operation::Pass { seconds }),
         1 => seconds().prop_map(|seconds| Operation::JumpBack { seconds }),
         1 => Just(Operation::LateFeed),
@@ -178,7 +184,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(500))]
 
     #[test]
-    fn any_sequence_agrees_with_the_model(mut operations in vec(operation(), 1..80)) {
+    fn the_library_agrees_with_the_model_for_any_sequence_of_operations(mut operations in vec(operation(), 1..80)) {
         operations.push(Operation::Check);
         model::run(&operations);
     }

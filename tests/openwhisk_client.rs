@@ -1,11 +1,11 @@
-//! `OpenWhisk`'s own client, from its registry, against the example `gateway`.
+//! Runs `OpenWhisk`'s own client from npm against the example `gateway`.
 //!
-//! Needs Node.js and npm. Without them the tests say so and pass, unless `CI=true` is set.
+//! Needs Node.js and npm. Without them the tests print a message and pass, unless `CI=true` is set.
 
 #[path = "gateway/process.rs"]
 #[expect(
     dead_code,
-    reason = "here the client asks the gateway, not the test by hand"
+    reason = "here the client calls the gateway, not the test itself"
 )]
 mod process;
 
@@ -24,7 +24,7 @@ use serde_json::{Value, json};
 use process::{GatewayProcess, wait};
 
 #[test]
-fn a_key_fits_where_a_legacy_credential_fitted() {
+fn the_client_accepts_a_key_in_place_of_a_legacy_credential() {
     let Some(client) = Client::installed() else {
         return;
     };
@@ -44,7 +44,7 @@ fn a_key_fits_where_a_legacy_credential_fitted() {
 }
 
 #[test]
-fn a_removed_member_is_refused_and_the_others_go_on() {
+fn a_removed_member_is_refused_and_other_members_are_served() {
     let Some(client) = Client::installed() else {
         return;
     };
@@ -68,7 +68,7 @@ fn a_removed_member_is_refused_and_the_others_go_on() {
 }
 
 #[test]
-fn the_client_reads_refusals_as_such() {
+fn the_client_reports_refusals_with_their_status() {
     let Some(client) = Client::installed() else {
         return;
     };
@@ -85,18 +85,18 @@ fn the_client_reads_refusals_as_such() {
             "{call}"
         );
     }
-    // Its own namespace is what a key may always ask for.
+    // Every key may list its own namespace.
     assert_eq!(report["namespaces"], json!({"value": ["fn-demo"]}));
     gateway.end();
 }
 
-/// The client, installed in a folder of its own.
+/// The client, installed in a separate folder.
 struct Client {
     folder: PathBuf,
 }
 
 impl Client {
-    /// Installs the client, once for all tests; none if that cannot be done on this machine.
+    /// Installs the client once for all tests. Returns `None` if that is not possible.
     fn installed() -> Option<&'static Self> {
         static CLIENT: OnceLock<Option<Client>> = OnceLock::new();
         CLIENT.get_or_init(Self::install).as_ref()
@@ -113,7 +113,7 @@ impl Client {
                 let wanted =
                     format!("install Node.js 18 or later with npm: {program} does not run");
                 assert!(env::var("CI").as_deref() != Ok("true"), "{wanted}");
-                // Past the capture of test output, which would hide it.
+                // Bypasses the capture of test output, which would hide the message.
                 let _ = writeln!(io::stderr(), "skipped: {wanted}");
                 return None;
             }
@@ -132,12 +132,12 @@ impl Client {
         Some(Self { folder })
     }
 
-    /// Makes its calls with the key of this label.
+    /// Runs all calls of the client with the key of this label.
     fn run(&self, gateway: &GatewayProcess, label: &str, namespace: &str) -> Report {
         let mut node = Command::new("node");
         node.arg("client.mjs")
             .current_dir(&self.folder)
-            // Not a proxy of the machine, nor settings of somebody's own for this client.
+            // Ignores proxy settings of the machine and npm settings of the user.
             .env_clear()
             .env("PATH", env::var_os("PATH").unwrap_or_default())
             .env("KEYFOB_API_HOST", format!("http://{}", gateway.address()))
@@ -148,7 +148,7 @@ impl Client {
     }
 }
 
-/// What came of each of the client's calls.
+/// The outcome of each call of the client.
 struct Report(Value);
 
 impl Report {
@@ -186,8 +186,8 @@ impl Report {
     }
 }
 
-/// Runs a program to its end within a time, and gives what it printed.
-fn run(mut command: Command, patience: Duration, what: &str) -> String {
+/// Runs a program to its end within the timeout, and returns its output.
+fn run(mut command: Command, timeout: Duration, what: &str) -> String {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
@@ -196,7 +196,7 @@ fn run(mut command: Command, patience: Duration, what: &str) -> String {
         .expect("the program starts");
     let mut stdout = child.stdout.take().expect("stdout is piped");
     let mut stderr = child.stderr.take().expect("stderr is piped");
-    // Read while it runs, or a full pipe would stop it.
+    // Read while the program runs: a full pipe would block it.
     let printed = thread::spawn(move || {
         let mut text = String::new();
         stdout.read_to_string(&mut text).map(|_| text)
@@ -205,8 +205,8 @@ fn run(mut command: Command, patience: Duration, what: &str) -> String {
         let mut text = String::new();
         stderr.read_to_string(&mut text).map(|_| text)
     });
-    let status = wait(&mut child, patience);
-    let status = status.unwrap_or_else(|| panic!("{what} took longer than {patience:?}"));
+    let status = wait(&mut child, timeout);
+    let status = status.unwrap_or_else(|| panic!("{what} took longer than {timeout:?}"));
     let complaints = complaints.join().expect("stderr is read");
     let complaints = complaints.expect("stderr is text");
     assert!(status.success(), "{what} failed ({status}): {complaints}");

@@ -1,4 +1,4 @@
-//! The promises of the design, each as a test of the whole path from header to decision.
+//! The promises of the design, each tested from the header to the decision.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,18 +14,18 @@ use keyfob::{
     store::{Changes, Conflict, KeyQuery, LegacyQuery, Target},
 };
 
-/// `OpenWhisk`'s public example.
+/// The public example credential of `OpenWhisk`.
 const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
 const START: Timestamp = Timestamp::from_unix(1_800_000_000);
 const HOUR: u64 = 3_600;
 
 /// A keyring and a verifier that share an index.
-struct House {
+struct Fixture {
     keyring: Keyring,
     verifier: Verifier,
 }
 
-impl House {
+impl Fixture {
     fn new() -> Self {
         Self::with_peppers(Peppers::none())
     }
@@ -73,7 +73,7 @@ impl House {
     }
 }
 
-/// What a process with these peppers opens over a store.
+/// Opens a keyring over a store with these peppers, as another process would.
 fn open(store: Arc<MemoryStore>, peppers: Peppers) -> Keyring {
     let builder = Keyring::builder(store, dof()).peppers(peppers);
     block_on(builder.open(START)).unwrap()
@@ -99,7 +99,7 @@ fn at(now: Timestamp) -> Context {
     Context::new(Actor::user(user("admin")), now)
 }
 
-/// A key of this person in `fn-a`.
+/// Returns a new key for this user in `fn-a`.
 fn key_of(name: &str) -> NewKey {
     let owner = Owner::User(user(name));
     NewKey::new(
@@ -109,14 +109,14 @@ fn key_of(name: &str) -> NewKey {
     )
 }
 
-/// A key of this person in another namespace.
+/// Returns a new key for this user in another namespace.
 fn key_in(tenant: Tenant, name: &str) -> NewKey {
     let mut new = key_of(name);
     new.tenant = tenant;
     new
 }
 
-/// A key of this person in `fn-a` under this name.
+/// Returns a new key for this user in `fn-a`, with this name.
 fn named(person: &str, name: KeyName) -> NewKey {
     let mut new = key_of(person);
     new.name = name;
@@ -128,12 +128,12 @@ fn basic(text: &str) -> String {
 }
 
 #[test]
-fn a_key_has_one_text() {
-    let house = House::new();
-    let key = house.create(key_of("alice"));
+fn any_change_to_the_text_of_a_key_is_refused() {
+    let fixture = Fixture::new();
+    let key = fixture.create(key_of("alice"));
     let text = key.expose().as_bytes();
     let accepted = |bytes: &[u8]| {
-        house
+        fixture
             .verifier
             .verify_text(bytes, &Access::to("fn-a"), START)
             .is_ok()
@@ -151,27 +151,27 @@ fn a_key_has_one_text() {
         shorter.insert(at, byte);
         shorter.insert(at, byte);
         assert!(!accepted(&shorter), "byte {at} twice");
-        assert!(!accepted(&text[..at]), "cut at {at}");
+        assert!(!accepted(&text[..at]), "truncated at {at}");
     }
     for byte in 0..=255 {
         for place in 0..=text.len() {
             let mut longer = text.to_vec();
             longer.insert(place, byte);
-            assert!(!accepted(&longer), "byte {byte:#x} put in at {place}");
+            assert!(!accepted(&longer), "byte {byte:#x} inserted at {place}");
         }
     }
 }
 
 #[test]
-fn a_basic_header_has_one_text_but_for_the_case_of_its_scheme() {
-    let house = House::new();
-    let header = basic(house.create(key_of("alice")).expose()).into_bytes();
+fn any_change_to_a_basic_header_but_the_case_of_its_scheme_is_refused() {
+    let fixture = Fixture::new();
+    let header = basic(fixture.create(key_of("alice")).expose()).into_bytes();
     for at in 0..header.len() {
         let mut changed = header.clone();
         for byte in (0..=255u8).filter(|byte| *byte != header[at]) {
             changed[at] = byte;
             let scheme = at < 5 && byte.eq_ignore_ascii_case(&header[at]);
-            let verdict = house
+            let verdict = fixture
                 .verifier
                 .verify_header(&changed, &Access::to("fn-a"), START);
             assert_eq!(verdict.is_ok(), scheme, "byte {byte:#x} at {at}");
@@ -181,13 +181,19 @@ fn a_basic_header_has_one_text_but_for_the_case_of_its_scheme() {
 
 #[test]
 fn a_wrong_secret_and_an_unknown_key_are_refused() {
-    let house = House::new();
-    let (one, two) = (house.create(key_of("alice")), house.create(key_of("bob")));
+    let fixture = Fixture::new();
+    let (one, two) = (
+        fixture.create(key_of("alice")),
+        fixture.create(key_of("bob")),
+    );
     let swapped = format!("{}:{}", dof().key_id(one.id()), two.expose_secret());
-    assert_eq!(house.decide(&swapped, START), Err(DenyReason::WrongSecret));
-    let stranger = IssuedKey::generate(&dof(), &SystemRandom).unwrap();
     assert_eq!(
-        house.decide(stranger.expose(), START),
+        fixture.decide(&swapped, START),
+        Err(DenyReason::WrongSecret)
+    );
+    let unissued = IssuedKey::generate(&dof(), &SystemRandom).unwrap();
+    assert_eq!(
+        fixture.decide(unissued.expose(), START),
         Err(DenyReason::UnknownKey)
     );
     let last = if one.expose().ends_with('A') {
@@ -196,21 +202,21 @@ fn a_wrong_secret_and_an_unknown_key_are_refused() {
         "A"
     };
     let mistyped = format!("{}{last}", &one.expose()[..82]);
-    assert_eq!(house.decide(&mistyped, START), Err(DenyReason::Mistyped));
+    assert_eq!(fixture.decide(&mistyped, START), Err(DenyReason::Mistyped));
 }
 
 #[test]
-fn a_key_opens_its_own_namespace_only() {
-    let house = House::new();
+fn a_key_gives_access_to_its_own_namespace_only() {
+    let fixture = Fixture::new();
     let spaces: Vec<String> = (0..20).map(|n| format!("fn-{n}")).collect();
     let keys: Vec<IssuedKey> = spaces
         .iter()
-        .map(|space| house.create(key_in(tenant(space), "alice")))
+        .map(|space| fixture.create(key_in(tenant(space), "alice")))
         .collect();
     for (own, key) in spaces.iter().zip(&keys) {
         for space in &spaces {
             let verdict =
-                house
+                fixture
                     .verifier
                     .verify_text(key.expose().as_bytes(), &Access::to(space), START);
             match verdict {
@@ -229,18 +235,19 @@ fn a_key_opens_its_own_namespace_only() {
                 }
             }
         }
-        let verdict =
-            house
-                .verifier
-                .verify_text(key.expose().as_bytes(), &Access::to_own_namespace(), START);
+        let verdict = fixture.verifier.verify_text(
+            key.expose().as_bytes(),
+            &Access::to_own_namespace(),
+            START,
+        );
         assert_eq!(verdict.unwrap().namespace().as_str(), own);
     }
 }
 
 #[test]
-fn management_is_held_to_the_tenant() {
-    let house = House::new();
-    let key = house.create(key_of("alice"));
+fn a_key_cannot_be_managed_through_another_tenant() {
+    let fixture = Fixture::new();
+    let key = fixture.create(key_of("alice"));
     let foreign = [
         tenant("fn-b"),
         Tenant::new(
@@ -249,7 +256,7 @@ fn management_is_held_to_the_tenant() {
         ),
     ];
     for tenant in foreign {
-        let (ring, context, id) = (&house.keyring, at(START), key.id());
+        let (ring, context, id) = (&fixture.keyring, at(START), key.id());
         let outcomes = [
             block_on(ring.get(&tenant, id)).map(drop),
             block_on(ring.update(&context, &tenant, id, KeyUpdate::default(), None)).map(drop),
@@ -262,22 +269,22 @@ fn management_is_held_to_the_tenant() {
             assert!(matches!(outcome, Err(manage::Error::NotFound)));
         }
     }
-    assert_eq!(house.decide(key.expose(), START), Ok(()));
+    assert_eq!(fixture.decide(key.expose(), START), Ok(()));
 }
 
 #[test]
 fn a_namespace_belongs_to_one_team() {
-    let house = House::new();
-    house.create(key_of("alice"));
+    let fixture = Fixture::new();
+    fixture.create(key_of("alice"));
     let rival = Tenant::new(
         TeamId::new("rival").unwrap(),
         NamespaceId::new("fn-a").unwrap(),
     );
     let new = key_in(rival.clone(), "mallory");
     for outcome in [
-        block_on(house.keyring.create(&at(START), new)).map(drop),
-        block_on(house.keyring.remove_namespace(&at(START), &rival)),
-        block_on(house.keyring.set_policy(&at(START), Some(&rival), None)),
+        block_on(fixture.keyring.create(&at(START), new)).map(drop),
+        block_on(fixture.keyring.remove_namespace(&at(START), &rival)),
+        block_on(fixture.keyring.set_policy(&at(START), Some(&rival), None)),
     ] {
         assert!(matches!(
             outcome,
@@ -287,51 +294,54 @@ fn a_namespace_belongs_to_one_team() {
 }
 
 #[test]
-fn expiry_is_exact() {
-    let house = House::new();
+fn expiry_is_exact_to_the_second() {
+    let fixture = Fixture::new();
     let end = START.plus_seconds(2 * HOUR);
-    let key = house.create(key_of("alice").with_expiry(Expiry::At(end)));
+    let key = fixture.create(key_of("alice").with_expiry(Expiry::At(end)));
     assert_eq!(
-        house.decide(key.expose(), Timestamp::from_unix(end.as_unix() - 1)),
+        fixture.decide(key.expose(), Timestamp::from_unix(end.as_unix() - 1)),
         Ok(())
     );
-    assert_eq!(house.decide(key.expose(), end), Err(DenyReason::Expired));
+    assert_eq!(fixture.decide(key.expose(), end), Err(DenyReason::Expired));
 }
 
 #[test]
-fn a_clock_that_jumps_back_revives_nothing() {
-    let house = House::new();
+fn an_expired_key_stays_expired_when_the_clock_is_set_back() {
+    let fixture = Fixture::new();
     let end = START.plus_seconds(2 * HOUR);
-    let key = house.create(key_of("alice").with_expiry(Expiry::At(end)));
-    assert_eq!(house.decide(key.expose(), end), Err(DenyReason::Expired));
-    assert_eq!(house.decide(key.expose(), START), Err(DenyReason::Expired));
+    let key = fixture.create(key_of("alice").with_expiry(Expiry::At(end)));
+    assert_eq!(fixture.decide(key.expose(), end), Err(DenyReason::Expired));
+    assert_eq!(
+        fixture.decide(key.expose(), START),
+        Err(DenyReason::Expired)
+    );
 }
 
 #[test]
-fn a_key_works_from_its_beginning_on() {
-    let house = House::new();
+fn a_key_is_refused_before_its_not_before_time() {
+    let fixture = Fixture::new();
     let begin = START.plus_seconds(HOUR);
-    let key = house.create(key_of("alice").with_not_before(begin));
+    let key = fixture.create(key_of("alice").with_not_before(begin));
     let before = Timestamp::from_unix(begin.as_unix() - 1);
     assert_eq!(
-        house.decide(key.expose(), before),
+        fixture.decide(key.expose(), before),
         Err(DenyReason::NotYetValid)
     );
-    assert_eq!(house.decide(key.expose(), begin), Ok(()));
+    assert_eq!(fixture.decide(key.expose(), begin), Ok(()));
 }
 
 #[test]
-fn a_lowered_maximum_bites_at_use_and_a_raised_one_gives_back() {
-    let house = House::new();
-    let key = house.create(key_of("alice"));
-    let other = house.create(key_in(tenant("fn-b"), "alice"));
+fn a_changed_maximum_ttl_applies_to_existing_keys() {
+    let fixture = Fixture::new();
+    let key = fixture.create(key_of("alice"));
+    let other = fixture.create(key_in(tenant("fn-b"), "alice"));
     let set = |max_ttl| {
         let policy = Policy {
             max_ttl,
             ..Policy::default()
         };
         block_on(
-            house
+            fixture
                 .keyring
                 .set_policy(&at(START), Some(&tenant("fn-a")), Some(policy)),
         )
@@ -340,21 +350,21 @@ fn a_lowered_maximum_bites_at_use_and_a_raised_one_gives_back() {
     set(Some(Ttl::hours(3).unwrap()));
     let end = START.plus_seconds(3 * HOUR);
     assert_eq!(
-        house.decide(key.expose(), Timestamp::from_unix(end.as_unix() - 1)),
+        fixture.decide(key.expose(), Timestamp::from_unix(end.as_unix() - 1)),
         Ok(())
     );
-    assert_eq!(house.decide(key.expose(), end), Err(DenyReason::Expired));
-    let verdict = house
+    assert_eq!(fixture.decide(key.expose(), end), Err(DenyReason::Expired));
+    let verdict = fixture
         .verifier
         .verify_text(other.expose().as_bytes(), &Access::to("fn-b"), end);
-    assert!(verdict.is_ok(), "a policy reaches no other namespace");
+    assert!(verdict.is_ok(), "a policy does not affect other namespaces");
     set(None);
-    assert_eq!(house.decide(key.expose(), end), Ok(()));
+    assert_eq!(fixture.decide(key.expose(), end), Ok(()));
 }
 
 #[test]
-fn a_policy_is_kept_when_keys_are_made() {
-    let house = House::new();
+fn creation_enforces_the_policy() {
+    let fixture = Fixture::new();
     let policy = Policy {
         min_ttl: Ttl::hours(2).unwrap(),
         max_ttl: Some(Ttl::days(7).unwrap()),
@@ -362,10 +372,10 @@ fn a_policy_is_kept_when_keys_are_made() {
         keys_per_owner: Some(2),
         ..Policy::default()
     };
-    block_on(house.keyring.set_policy(&at(START), None, Some(policy))).unwrap();
+    block_on(fixture.keyring.set_policy(&at(START), None, Some(policy))).unwrap();
     let create = |name: &str, expiry| {
         let new = named("alice", KeyName::new(name).unwrap());
-        let outcome = block_on(house.keyring.create(&at(START), new.with_expiry(expiry)));
+        let outcome = block_on(fixture.keyring.create(&at(START), new.with_expiry(expiry)));
         outcome.map(drop).map_err(|error| error.to_string())
     };
     let refused = |text: &str| Err(text.to_owned());
@@ -398,16 +408,16 @@ fn a_policy_is_kept_when_keys_are_made() {
 }
 
 #[test]
-fn rotation_never_lengthens_a_life() {
-    let house = House::new();
+fn rotation_never_extends_the_expiry_of_the_old_secret() {
+    let fixture = Fixture::new();
     let end = START.plus_seconds(2 * HOUR);
-    let old = house.create(key_of("alice").with_expiry(Expiry::At(end)));
+    let old = fixture.create(key_of("alice").with_expiry(Expiry::At(end)));
     let rotate = |grace_seconds, renew| {
         let now = at(START.plus_seconds(HOUR));
         let mut rotation = Rotation::new().with_grace(Duration::from_secs(grace_seconds));
         rotation.renew = renew;
         block_on(
-            house
+            fixture
                 .keyring
                 .rotate(&now, &tenant("fn-a"), old.id(), rotation, None),
         )
@@ -417,45 +427,45 @@ fn rotation_never_lengthens_a_life() {
     let (new, info) = rotated.into_parts();
     assert_eq!(info.previous_until, Some(end));
     let before = Timestamp::from_unix(end.as_unix() - 1);
-    assert_eq!(house.decide(old.expose(), before), Ok(()));
-    assert_eq!(house.decide(new.expose(), before), Ok(()));
-    assert_eq!(house.decide(old.expose(), end), Err(DenyReason::Replaced));
-    assert_eq!(house.decide(new.expose(), end), Ok(()));
+    assert_eq!(fixture.decide(old.expose(), before), Ok(()));
+    assert_eq!(fixture.decide(new.expose(), before), Ok(()));
+    assert_eq!(fixture.decide(old.expose(), end), Err(DenyReason::Replaced));
+    assert_eq!(fixture.decide(new.expose(), end), Ok(()));
 }
 
 #[test]
-fn a_lowered_maximum_bites_a_replaced_secret_too() {
-    let house = House::new();
-    let old = house.create(key_of("alice"));
+fn a_lowered_maximum_ttl_applies_to_a_replaced_secret() {
+    let fixture = Fixture::new();
+    let old = fixture.create(key_of("alice"));
     let rotation = Rotation::new().with_grace(Duration::from_secs(20 * HOUR));
     let middle = START.plus_seconds(10 * HOUR);
     let (context, home) = (at(middle), tenant("fn-a"));
-    let rotated = house
+    let rotated = fixture
         .keyring
         .rotate(&context, &home, old.id(), rotation, None);
     let new = block_on(rotated).unwrap().secret;
-    assert_eq!(house.decide(old.expose(), middle), Ok(()));
+    assert_eq!(fixture.decide(old.expose(), middle), Ok(()));
     let policy = Policy {
         max_ttl: Some(Ttl::hours(12).unwrap()),
         ..Policy::default()
     };
-    block_on(house.keyring.set_policy(&at(middle), None, Some(policy))).unwrap();
+    block_on(fixture.keyring.set_policy(&at(middle), None, Some(policy))).unwrap();
     let end = START.plus_seconds(12 * HOUR);
     let before = Timestamp::from_unix(end.as_unix() - 1);
-    assert_eq!(house.decide(old.expose(), before), Ok(()));
-    assert_eq!(house.decide(old.expose(), end), Err(DenyReason::Replaced));
-    assert_eq!(house.decide(new.expose(), end), Ok(()));
+    assert_eq!(fixture.decide(old.expose(), before), Ok(()));
+    assert_eq!(fixture.decide(old.expose(), end), Err(DenyReason::Replaced));
+    assert_eq!(fixture.decide(new.expose(), end), Ok(()));
 }
 
 #[test]
-fn another_team_learns_no_policy() {
-    let house = House::new();
+fn a_policy_is_not_visible_to_another_team() {
+    let fixture = Fixture::new();
     let policy = Policy {
         max_ttl: Some(Ttl::days(17).unwrap()),
         ..Policy::default()
     };
     block_on(
-        house
+        fixture
             .keyring
             .set_policy(&at(START), Some(&tenant("fn-a")), Some(policy)),
     )
@@ -465,25 +475,25 @@ fn another_team_learns_no_policy() {
         NamespaceId::new("fn-a").unwrap(),
     );
     assert_eq!(
-        block_on(house.keyring.policy(Some(&rival))).unwrap(),
+        block_on(fixture.keyring.policy(Some(&rival))).unwrap(),
         Policy::default()
     );
     let new = key_in(rival, "mallory").with_expiry(Expiry::In(Ttl::days(90).unwrap()));
     assert!(matches!(
-        block_on(house.keyring.create(&at(START), new)),
+        block_on(fixture.keyring.create(&at(START), new)),
         Err(manage::Error::Conflict(Conflict::ForeignNamespace))
     ));
 }
 
 #[test]
-fn an_index_claims_no_more_than_it_knows() {
-    let house = House::new();
-    house.create(key_of("alice"));
-    let store = house.keyring.store();
+fn an_index_is_ready_only_after_the_end_of_the_feed() {
+    let fixture = Fixture::new();
+    fixture.create(key_of("alice"));
+    let store = fixture.keyring.store();
     let (context, team, bob) = (at(START), team(), user("bob"));
-    block_on(house.keyring.remove_member(&context, &team, &bob)).unwrap();
-    house.create(key_of("carol"));
-    block_on(house.keyring.restore_member(&context, &team, &bob)).unwrap();
+    block_on(fixture.keyring.remove_member(&context, &team, &bob)).unwrap();
+    fixture.create(key_of("carol"));
+    block_on(fixture.keyring.restore_member(&context, &team, &bob)).unwrap();
     let index = Index::new(dof(), Peppers::none());
     let mut last = keyfob::store::Revision::ZERO;
     for expected in [(0, false), (0, false), (4, true)] {
@@ -495,40 +505,41 @@ fn an_index_claims_no_more_than_it_knows() {
 }
 
 #[test]
-fn a_second_rotation_ends_the_first_secret() {
-    let house = House::new();
-    let first = house.create(key_of("alice"));
+fn a_second_rotation_revokes_the_first_secret() {
+    let fixture = Fixture::new();
+    let first = fixture.create(key_of("alice"));
     let rotate = |grace_seconds| {
         let rotation = Rotation::new().with_grace(Duration::from_secs(grace_seconds));
-        let outcome =
-            block_on(
-                house
-                    .keyring
-                    .rotate(&at(START), &tenant("fn-a"), first.id(), rotation, None),
-            );
+        let outcome = block_on(fixture.keyring.rotate(
+            &at(START),
+            &tenant("fn-a"),
+            first.id(),
+            rotation,
+            None,
+        ));
         outcome.unwrap().secret
     };
     let second = rotate(HOUR);
     let third = rotate(HOUR);
     assert_eq!(
-        house.decide(first.expose(), START),
+        fixture.decide(first.expose(), START),
         Err(DenyReason::WrongSecret)
     );
-    assert_eq!(house.decide(second.expose(), START), Ok(()));
-    assert_eq!(house.decide(third.expose(), START), Ok(()));
+    assert_eq!(fixture.decide(second.expose(), START), Ok(()));
+    assert_eq!(fixture.decide(third.expose(), START), Ok(()));
     let fourth = rotate(0);
     assert_eq!(
-        house.decide(third.expose(), START),
+        fixture.decide(third.expose(), START),
         Err(DenyReason::WrongSecret)
     );
-    assert_eq!(house.decide(fourth.expose(), START), Ok(()));
+    assert_eq!(fixture.decide(fourth.expose(), START), Ok(()));
 }
 
 #[test]
-fn of_rotations_at_once_one_wins() {
-    let house = House::new();
-    let key = house.create(key_of("alice"));
-    let revision = block_on(house.keyring.get(&tenant("fn-a"), key.id()))
+fn exactly_one_of_several_concurrent_rotations_succeeds() {
+    let fixture = Fixture::new();
+    let key = fixture.create(key_of("alice"));
+    let revision = block_on(fixture.keyring.get(&tenant("fn-a"), key.id()))
         .unwrap()
         .revision;
     let outcomes: Vec<_> = std::thread::scope(|scope| {
@@ -537,7 +548,7 @@ fn of_rotations_at_once_one_wins() {
                 scope.spawn(|| {
                     let rotation = Rotation::default();
                     let tenant = tenant("fn-a");
-                    block_on(house.keyring.rotate(
+                    block_on(fixture.keyring.rotate(
                         &at(START),
                         &tenant,
                         key.id(),
@@ -561,103 +572,121 @@ fn of_rotations_at_once_one_wins() {
         ));
     }
     let winner = won.into_iter().next().unwrap().unwrap().secret;
-    assert_eq!(house.decide(winner.expose(), START), Ok(()));
+    assert_eq!(fixture.decide(winner.expose(), START), Ok(()));
 }
 
 #[test]
-fn no_key_outlives_its_owner() {
-    let house = House::new();
-    let (alices, bobs) = (house.create(key_of("alice")), house.create(key_of("bob")));
-    let elsewhere = house.create(key_in(Tenant::parse("rival", "fn-r").unwrap(), "bob"));
-    let service = house.create(NewKey::for_service("acme", "fn-a", "bob", "service").unwrap());
+fn removing_a_member_revokes_their_keys_in_the_team() {
+    let fixture = Fixture::new();
+    let (alices, bobs) = (
+        fixture.create(key_of("alice")),
+        fixture.create(key_of("bob")),
+    );
+    let elsewhere = fixture.create(key_in(Tenant::parse("rival", "fn-r").unwrap(), "bob"));
+    let service = fixture.create(NewKey::for_service("acme", "fn-a", "bob", "service").unwrap());
     let (context, acme, bob) = (at(START), team(), user("bob"));
-    let remove = || block_on(house.keyring.remove_member(&context, &acme, &bob)).unwrap();
+    let remove = || block_on(fixture.keyring.remove_member(&context, &acme, &bob)).unwrap();
     remove();
-    assert_eq!(house.decide(bobs.expose(), START), Err(DenyReason::Revoked));
+    assert_eq!(
+        fixture.decide(bobs.expose(), START),
+        Err(DenyReason::Revoked)
+    );
     for key in [&alices, &service] {
-        assert_eq!(house.decide(key.expose(), START), Ok(()));
+        assert_eq!(fixture.decide(key.expose(), START), Ok(()));
     }
     let access = Access::to("fn-r");
-    let verdict = house
+    let verdict = fixture
         .verifier
         .verify_text(elsewhere.expose().as_bytes(), &access, START);
-    assert!(verdict.is_ok(), "the other team's business");
+    assert!(verdict.is_ok(), "keys in another team still work");
 
-    let create = || block_on(house.keyring.create(&at(START), key_of("bob")));
+    let create = || block_on(fixture.keyring.create(&at(START), key_of("bob")));
     assert!(matches!(
         create(),
         Err(manage::Error::Conflict(Conflict::Removed(_)))
     ));
     block_on(
-        house
+        fixture
             .keyring
             .restore_member(&at(START), team(), user("bob")),
     )
     .unwrap();
-    assert_eq!(house.decide(bobs.expose(), START), Err(DenyReason::Revoked));
+    assert_eq!(
+        fixture.decide(bobs.expose(), START),
+        Err(DenyReason::Revoked)
+    );
     let again = create().unwrap().secret;
-    assert_eq!(house.decide(again.expose(), START), Ok(()));
+    assert_eq!(fixture.decide(again.expose(), START), Ok(()));
     remove();
     assert_eq!(
-        house.decide(again.expose(), START),
+        fixture.decide(again.expose(), START),
         Err(DenyReason::Revoked)
     );
 }
 
 #[test]
-fn the_end_of_a_namespace_or_a_team_is_the_end_of_its_keys() {
+fn removing_a_namespace_or_a_team_revokes_its_keys() {
     for target in [Target::Namespace(tenant("fn-a")), Target::Team(team())] {
-        let house = House::new();
-        let key = house.create(key_of("alice"));
-        house.import_guest(LegacyPolicy::until(START.plus_seconds(HOUR)));
-        assert_eq!(house.decide(GUEST, START), Ok(()));
+        let fixture = Fixture::new();
+        let key = fixture.create(key_of("alice"));
+        fixture.import_guest(LegacyPolicy::until(START.plus_seconds(HOUR)));
+        assert_eq!(fixture.decide(GUEST, START), Ok(()));
         match &target {
             Target::Namespace(tenant) => {
-                block_on(house.keyring.remove_namespace(&at(START), tenant)).unwrap();
+                block_on(fixture.keyring.remove_namespace(&at(START), tenant)).unwrap();
             }
-            _ => block_on(house.keyring.remove_team(&at(START), &team())).unwrap(),
+            _ => block_on(fixture.keyring.remove_team(&at(START), &team())).unwrap(),
         }
         for text in [key.expose(), GUEST] {
-            assert_eq!(house.decide(text, START), Err(DenyReason::Revoked));
+            assert_eq!(fixture.decide(text, START), Err(DenyReason::Revoked));
         }
-        assert!(block_on(house.keyring.create(&at(START), key_of("alice"))).is_err());
+        assert!(block_on(fixture.keyring.create(&at(START), key_of("alice"))).is_err());
     }
 }
 
 #[test]
-fn everything_of_a_target_can_be_revoked_and_life_goes_on() {
-    let house = House::new();
-    let leaked = house.create(key_of("alice"));
+fn new_keys_can_be_created_after_all_keys_of_a_target_were_revoked() {
+    let fixture = Fixture::new();
+    let leaked = fixture.create(key_of("alice"));
     let target = Target::Owner(team(), Owner::User(user("alice")));
-    block_on(house.keyring.revoke_all(&at(START), target)).unwrap();
+    block_on(fixture.keyring.revoke_all(&at(START), target)).unwrap();
     assert_eq!(
-        house.decide(leaked.expose(), START),
+        fixture.decide(leaked.expose(), START),
         Err(DenyReason::Revoked)
     );
-    let fresh = house.create(key_of("alice"));
-    assert_eq!(house.decide(fresh.expose(), START), Ok(()));
+    let fresh = fixture.create(key_of("alice"));
+    assert_eq!(fixture.decide(fresh.expose(), START), Ok(()));
 }
 
 #[test]
-fn removing_a_member_does_not_cost_more_with_more_keys() {
-    let house = House::new();
+fn removing_a_member_writes_one_entry_however_many_keys_exist() {
+    let fixture = Fixture::new();
     for n in 0..500 {
-        house.create(named("bob", KeyName::new(&format!("key {n}")).unwrap()));
+        fixture.create(named("bob", KeyName::new(&format!("key {n}")).unwrap()));
     }
-    let store = house.keyring.store();
+    let store = fixture.keyring.store();
     let before = block_on(store.changes(keyfob::store::Revision::ZERO, 10_000))
         .unwrap()
         .next_after;
-    block_on(house.keyring.remove_member(&at(START), team(), user("bob"))).unwrap();
+    block_on(
+        fixture
+            .keyring
+            .remove_member(&at(START), team(), user("bob")),
+    )
+    .unwrap();
     let changes: Changes = block_on(store.changes(before, 10_000)).unwrap();
-    assert_eq!(changes.entries.len(), 1, "one line drawn, no key rewritten");
+    assert_eq!(
+        changes.entries.len(),
+        1,
+        "one cutoff is written, and no key"
+    );
 }
 
 #[test]
-fn revoked_is_for_ever() {
-    let house = House::new();
-    let key = house.create(key_of("alice"));
-    let (ring, tenant, id) = (&house.keyring, tenant("fn-a"), key.id());
+fn revocation_is_permanent() {
+    let fixture = Fixture::new();
+    let key = fixture.create(key_of("alice"));
+    let (ring, tenant, id) = (&fixture.keyring, tenant("fn-a"), key.id());
     let stale = block_on(ring.store().changes(keyfob::store::Revision::ZERO, 100)).unwrap();
     let first: KeyInfo = block_on(ring.revoke(&at(START), &tenant, id)).unwrap();
     let again = block_on(ring.revoke(&at(START.plus_seconds(5)), &tenant, id)).unwrap();
@@ -675,36 +704,39 @@ fn revoked_is_for_ever() {
     assert_eq!(
         verdict.unwrap_err().reason(),
         DenyReason::Revoked,
-        "a late feed revives nothing"
+        "an old page of the feed does not undo a revocation"
     );
 }
 
 #[test]
-fn a_disabled_key_rests_and_a_deleted_one_is_gone() {
-    let house = House::new();
-    let key = house.create(key_of("alice"));
+fn a_disabled_key_can_be_enabled_and_a_deleted_key_is_unknown() {
+    let fixture = Fixture::new();
+    let key = fixture.create(key_of("alice"));
     let (tenant, id) = (tenant("fn-a"), key.id());
-    block_on(house.keyring.disable(&at(START), &tenant, id)).unwrap();
-    assert_eq!(house.decide(key.expose(), START), Err(DenyReason::Disabled));
-    block_on(house.keyring.enable(&at(START), &tenant, id)).unwrap();
-    assert_eq!(house.decide(key.expose(), START), Ok(()));
-    block_on(house.keyring.delete(&at(START), &tenant, id)).unwrap();
+    block_on(fixture.keyring.disable(&at(START), &tenant, id)).unwrap();
     assert_eq!(
-        house.decide(key.expose(), START),
+        fixture.decide(key.expose(), START),
+        Err(DenyReason::Disabled)
+    );
+    block_on(fixture.keyring.enable(&at(START), &tenant, id)).unwrap();
+    assert_eq!(fixture.decide(key.expose(), START), Ok(()));
+    block_on(fixture.keyring.delete(&at(START), &tenant, id)).unwrap();
+    assert_eq!(
+        fixture.decide(key.expose(), START),
         Err(DenyReason::UnknownKey)
     );
-    let left = block_on(house.keyring.list(&KeyQuery::namespace(&tenant))).unwrap();
+    let left = block_on(fixture.keyring.list(&KeyQuery::namespace(&tenant))).unwrap();
     assert!(left.items.is_empty());
 }
 
 #[test]
-fn an_end_can_be_brought_forward_and_not_put_back() {
-    let house = House::new();
-    let key = house.create(key_of("alice").with_expiry(Expiry::In(Ttl::hours(10).unwrap())));
+fn an_expiry_can_be_moved_earlier_but_not_later() {
+    let fixture = Fixture::new();
+    let key = fixture.create(key_of("alice").with_expiry(Expiry::In(Ttl::hours(10).unwrap())));
     let update = |hours: u64| {
         let update = KeyUpdate::default().with_expires_at(START.plus_seconds(hours * HOUR));
         block_on(
-            house
+            fixture
                 .keyring
                 .update(&at(START), &tenant("fn-a"), key.id(), update, None),
         )
@@ -713,57 +745,57 @@ fn an_end_can_be_brought_forward_and_not_put_back() {
     update(3).unwrap();
     assert!(update(4).is_err());
     let end = START.plus_seconds(3 * HOUR);
-    assert_eq!(house.decide(key.expose(), end), Err(DenyReason::Expired));
+    assert_eq!(fixture.decide(key.expose(), end), Err(DenyReason::Expired));
 }
 
 #[test]
-fn scopes_are_asked_for() {
-    let house = House::new();
+fn a_call_needs_every_required_scope() {
+    let fixture = Fixture::new();
     let [read, write] = ["read", "write"].map(|name| Scope::new(name).unwrap());
-    let key = house.create(key_of("alice").with_scopes(Scopes::only([read.clone()]).unwrap()));
-    let judge = |scopes: &[Scope]| {
+    let key = fixture.create(key_of("alice").with_scopes(Scopes::only([read.clone()]).unwrap()));
+    let decide = |scopes: &[Scope]| {
         let access = Access::to("fn-a").requiring(scopes);
-        let verdict = house
+        let verdict = fixture
             .verifier
             .verify_text(key.expose().as_bytes(), &access, START);
         verdict
             .map(drop)
             .map_err(|denied| (denied.status(), denied.reason()))
     };
-    assert_eq!(judge(&[]), Ok(()));
-    assert_eq!(judge(std::slice::from_ref(&read)), Ok(()));
-    assert_eq!(judge(&[read, write]), Err((403, DenyReason::MissingScope)));
+    assert_eq!(decide(&[]), Ok(()));
+    assert_eq!(decide(std::slice::from_ref(&read)), Ok(()));
+    assert_eq!(decide(&[read, write]), Err((403, DenyReason::MissingScope)));
 }
 
 #[test]
-fn legacy_has_an_end() {
-    let house = House::new();
+fn legacy_credentials_are_refused_in_a_brownout_and_from_the_sunset_on() {
+    let fixture = Fixture::new();
     let sunset = START.plus_seconds(10 * HOUR);
-    house.import_guest(LegacyPolicy::Off);
-    assert_eq!(house.decide(GUEST, START), Err(DenyReason::LegacyOff));
+    fixture.import_guest(LegacyPolicy::Off);
+    assert_eq!(fixture.decide(GUEST, START), Err(DenyReason::LegacyOff));
 
     let rehearsed = LegacyPolicy::until(sunset)
         .with_brownout(START.plus_seconds(HOUR), START.plus_seconds(2 * HOUR))
         .unwrap();
-    house.set_legacy(rehearsed);
-    assert_eq!(house.decide(GUEST, START), Ok(()));
+    fixture.set_legacy(rehearsed);
+    assert_eq!(fixture.decide(GUEST, START), Ok(()));
     assert_eq!(
-        house.decide(GUEST, START.plus_seconds(HOUR)),
+        fixture.decide(GUEST, START.plus_seconds(HOUR)),
         Err(DenyReason::LegacyOff)
     );
-    assert_eq!(house.decide(GUEST, START.plus_seconds(2 * HOUR)), Ok(()));
+    assert_eq!(fixture.decide(GUEST, START.plus_seconds(2 * HOUR)), Ok(()));
     let before = Timestamp::from_unix(sunset.as_unix() - 1);
-    assert_eq!(house.decide(GUEST, before), Ok(()));
-    assert_eq!(house.decide(GUEST, sunset), Err(DenyReason::LegacyOff));
-    house.set_legacy(LegacyPolicy::until(sunset.plus_seconds(HOUR)));
+    assert_eq!(fixture.decide(GUEST, before), Ok(()));
+    assert_eq!(fixture.decide(GUEST, sunset), Err(DenyReason::LegacyOff));
+    fixture.set_legacy(LegacyPolicy::until(sunset.plus_seconds(HOUR)));
     assert_eq!(
-        house.decide(GUEST, sunset),
+        fixture.decide(GUEST, sunset),
         Ok(()),
-        "a cut-off can be undone"
+        "the sunset can be moved again"
     );
 
     let access = Access::to("fn-a");
-    let principal = house
+    let principal = fixture
         .verifier
         .verify_header(basic(GUEST).as_bytes(), &access, sunset);
     let principal = principal.unwrap();
@@ -776,55 +808,64 @@ fn legacy_has_an_end() {
 }
 
 #[test]
-fn a_namespace_can_be_cut_off_from_legacy_before_the_others() {
-    let house = House::new();
-    house.import_guest(LegacyPolicy::until(START.plus_seconds(HOUR)));
+fn legacy_credentials_can_be_turned_off_for_one_namespace() {
+    let fixture = Fixture::new();
+    fixture.import_guest(LegacyPolicy::until(START.plus_seconds(HOUR)));
     let set = |policy| {
         block_on(
-            house
+            fixture
                 .keyring
                 .set_legacy_policy(&at(START), Some(&tenant("fn-a")), policy),
         )
         .unwrap();
     };
     set(Some(LegacyPolicy::Off));
-    assert_eq!(house.decide(GUEST, START), Err(DenyReason::LegacyOff));
+    assert_eq!(fixture.decide(GUEST, START), Err(DenyReason::LegacyOff));
     set(None);
-    assert_eq!(house.decide(GUEST, START), Ok(()));
+    assert_eq!(fixture.decide(GUEST, START), Ok(()));
 }
 
 #[test]
-fn a_legacy_credential_can_be_revoked_and_blocked_ones_stay_out() {
-    let house = House::new();
-    house.import_guest(LegacyPolicy::until(START.plus_seconds(HOUR)));
+fn a_legacy_credential_is_refused_if_it_was_revoked_or_imported_as_blocked() {
+    let fixture = Fixture::new();
+    fixture.import_guest(LegacyPolicy::until(START.plus_seconds(HOUR)));
     let id = PresentedLegacy::parse(GUEST.as_bytes()).unwrap().id();
-    let elsewhere = block_on(house.keyring.revoke_legacy(&at(START), &tenant("fn-b"), id));
+    let elsewhere = block_on(
+        fixture
+            .keyring
+            .revoke_legacy(&at(START), &tenant("fn-b"), id),
+    );
     assert!(matches!(elsewhere, Err(manage::Error::NotFound)));
     for _ in 0..2 {
-        block_on(house.keyring.revoke_legacy(&at(START), &tenant("fn-a"), id)).unwrap();
-        assert_eq!(house.decide(GUEST, START), Err(DenyReason::Revoked));
+        block_on(
+            fixture
+                .keyring
+                .revoke_legacy(&at(START), &tenant("fn-a"), id),
+        )
+        .unwrap();
+        assert_eq!(fixture.decide(GUEST, START), Err(DenyReason::Revoked));
     }
 
-    let house = House::new();
+    let fixture = Fixture::new();
     let (uuid, key) = GUEST.split_once(':').unwrap();
     let line = format!(
         r#"{{"subject":"g","blocked":true,"namespaces":[{{"name":"fn-a","uuid":"{uuid}","key":"{key}"}}]}}"#
     );
     for record in read_subjects(&line, &at(START), &Peppers::none(), |_| Some(team())).records {
-        block_on(house.keyring.import_legacy(&at(START), record)).unwrap();
+        block_on(fixture.keyring.import_legacy(&at(START), record)).unwrap();
     }
-    house.set_legacy(LegacyPolicy::until(START.plus_seconds(HOUR)));
-    assert_eq!(house.decide(GUEST, START), Err(DenyReason::Disabled));
+    fixture.set_legacy(LegacyPolicy::until(START.plus_seconds(HOUR)));
+    assert_eq!(fixture.decide(GUEST, START), Err(DenyReason::Disabled));
 }
 
 #[test]
-fn peppers_are_rotated_as_keys_are_used() {
+fn peppers_can_be_rotated_without_new_secrets() {
     let [one, two] = [1, 2].map(|id| PepperId::new(id).unwrap());
     let old = Peppers::none().with_current(one, &[1; 32]).unwrap();
     let both = old.clone().with_current(two, &[2; 32]).unwrap();
     let new = Peppers::none().with_current(two, &[2; 32]).unwrap();
 
-    // Made under none, one and two; the store lives through all of it.
+    // The keys are created without a pepper, with pepper 1, and with pepper 2, over the same store.
     let store = Arc::new(MemoryStore::new());
     let ring = |peppers: &Peppers| open(Arc::clone(&store), peppers.clone());
     let keys: Vec<IssuedKey> = [(&Peppers::none(), "a"), (&old, "b"), (&both, "c")]
@@ -835,20 +876,20 @@ fn peppers_are_rotated_as_keys_are_used() {
                 .secret
         })
         .collect();
-    let judge = |peppers: &Peppers, key: &IssuedKey| {
+    let decide = |peppers: &Peppers, key: &IssuedKey| {
         let verifier = ring(peppers).verifier();
         let verdict = verifier.verify_text(key.expose().as_bytes(), &Access::to("fn-a"), START);
         verdict.map(|principal| principal.needs_rehash()).ok()
     };
     let verdicts = |peppers| {
         keys.iter()
-            .map(|key| judge(peppers, key))
+            .map(|key| decide(peppers, key))
             .collect::<Vec<_>>()
     };
     assert_eq!(verdicts(&both), [Some(true), Some(true), Some(false)]);
     assert_eq!(verdicts(&new), [Some(true), None, Some(false)]);
 
-    // A pepper that is not at hand is nobody's fault but ours.
+    // A missing pepper is a server fault, not a fault of the caller.
     let verifier = ring(&new).verifier();
     let denied = verifier
         .verify_text(keys[1].expose().as_bytes(), &Access::to("fn-a"), START)
@@ -858,15 +899,15 @@ fn peppers_are_rotated_as_keys_are_used() {
         (503, DenyReason::PepperMissing)
     );
 
-    // A rotation in the middle leaves the two secrets of a key under different peppers.
+    // A rotation between pepper changes leaves a key's two secrets under different peppers.
     let rotation = Rotation::new().with_grace(Duration::from_secs(HOUR));
     let rotated =
         block_on(ring(&both).rotate(&at(START), &tenant("fn-a"), keys[1].id(), rotation, None))
             .unwrap()
             .secret;
-    assert_eq!(judge(&both, &rotated), Some(false));
-    assert_eq!(judge(&both, &keys[1]), Some(false));
-    assert_eq!(judge(&new, &keys[1]), None);
+    assert_eq!(decide(&both, &rotated), Some(false));
+    assert_eq!(decide(&both, &keys[1]), Some(false));
+    assert_eq!(decide(&new, &keys[1]), None);
 
     let rehash = |key: &IssuedKey| {
         let text = key.expose().to_owned();
@@ -875,21 +916,25 @@ fn peppers_are_rotated_as_keys_are_used() {
             .map(|info| info.revision)
     };
     let first = rehash(&keys[0]).unwrap();
-    assert_eq!(rehash(&keys[0]).unwrap(), first, "once is enough");
+    assert_eq!(
+        rehash(&keys[0]).unwrap(),
+        first,
+        "a second rehash changes nothing"
+    );
     assert!(
         rehash(&keys[1]).is_err(),
         "a replaced secret is not the current one"
     );
-    assert_eq!(judge(&new, &keys[0]), Some(false));
+    assert_eq!(decide(&new, &keys[0]), Some(false));
 }
 
 #[test]
-fn last_use_is_known_without_a_write_per_call() {
-    let house = House::new();
+fn last_use_is_recorded_in_batches() {
+    let fixture = Fixture::new();
     let usage = Arc::new(UsageRecorder::new(100));
-    let verifier = house.verifier.clone().with_usage(Arc::clone(&usage));
-    let key = house.create(key_of("alice"));
-    house.import_guest(LegacyPolicy::until(START.plus_seconds(HOUR)));
+    let verifier = fixture.verifier.clone().with_usage(Arc::clone(&usage));
+    let key = fixture.create(key_of("alice"));
+    fixture.import_guest(LegacyPolicy::until(START.plus_seconds(HOUR)));
     let call = |text: &str, namespace: &str, seconds: u64| {
         let access = Access::to(namespace);
         let _ = verifier.verify_text(text.as_bytes(), &access, START.plus_seconds(seconds));
@@ -899,21 +944,21 @@ fn last_use_is_known_without_a_write_per_call() {
     call(key.expose(), "elsewhere", 120);
     call("garbage", "fn-a", 130);
     call(GUEST, "fn-a", 140);
-    assert_eq!(block_on(house.keyring.flush_usage(&usage)).unwrap(), 0);
+    assert_eq!(block_on(fixture.keyring.flush_usage(&usage)).unwrap(), 0);
 
     let id = keyfob::key::CredentialId::Key(key.id());
-    let known = block_on(house.keyring.usage(&[id])).unwrap();
+    let known = block_on(fixture.keyring.usage(&[id])).unwrap();
     assert_eq!(
         known[0].last_used,
         Some(START),
-        "a refused attempt is no use"
+        "a refused call is not a use"
     );
     assert_eq!((known[0].accepted, known[0].refused), (2, 1));
-    let all = block_on(house.keyring.legacy_use(&tenant("fn-a"))).unwrap();
+    let all = block_on(fixture.keyring.legacy_use(&tenant("fn-a"))).unwrap();
     assert_eq!((all.credentials, all.accepted), (1, 1));
-    let none = block_on(house.keyring.legacy_use(&tenant("fn-b"))).unwrap();
+    let none = block_on(fixture.keyring.legacy_use(&tenant("fn-b"))).unwrap();
     assert_eq!((none.credentials, none.accepted), (0, 0));
-    let report = block_on(house.keyring.legacy_report(&LegacyQuery::every_team())).unwrap();
+    let report = block_on(fixture.keyring.legacy_report(&LegacyQuery::every_team())).unwrap();
     assert_eq!(report.items[0].record.tenant, tenant("fn-a"));
     assert_eq!(
         report.items[0].usage.as_ref().map(|usage| usage.accepted),
@@ -922,30 +967,30 @@ fn last_use_is_known_without_a_write_per_call() {
 }
 
 #[test]
-fn nothing_passes_before_the_index_is_ready() {
+fn every_call_is_refused_before_the_index_is_ready() {
     let store = Arc::new(MemoryStore::new());
     let ring = open(Arc::clone(&store), Peppers::none());
     let key = block_on(ring.create(&at(START), key_of("alice")));
     let key = key.unwrap().secret;
     let index = Arc::new(Index::new(dof(), Peppers::none()));
     let verifier = index.verifier(None);
-    let judge = || verifier.verify_text(key.expose().as_bytes(), &Access::to("fn-a"), START);
-    let denied = judge().unwrap_err();
+    let decide = || verifier.verify_text(key.expose().as_bytes(), &Access::to("fn-a"), START);
+    let denied = decide().unwrap_err();
     assert_eq!(
         (denied.status(), denied.reason()),
         (503, DenyReason::NotReady)
     );
     block_on(index.follow(&store, START)).unwrap();
-    assert!(judge().is_ok());
+    assert!(decide().is_ok());
 }
 
 #[test]
-fn an_index_takes_no_feed_with_a_gap_and_none_that_went_back() {
-    let house = House::new();
+fn an_index_rejects_a_feed_with_a_gap_or_a_lower_revision() {
+    let fixture = Fixture::new();
     for name in ["a", "b", "c"] {
-        house.create(key_of(name));
+        fixture.create(key_of(name));
     }
-    let store = house.keyring.store();
+    let store = fixture.keyring.store();
     let two = keyfob::store::Revision::new(2);
     let index = Index::new(dof(), Peppers::none());
     let late = block_on(store.changes(two, 10)).unwrap();
@@ -964,22 +1009,22 @@ fn an_index_takes_no_feed_with_a_gap_and_none_that_went_back() {
 }
 
 #[test]
-fn an_old_end_of_the_feed_is_not_believed() {
-    let house = House::new();
-    let store = house.keyring.store();
-    let key = house.create(key_of("alice"));
+fn an_index_is_not_ready_after_an_outdated_end_of_the_feed() {
+    let fixture = Fixture::new();
+    let store = fixture.keyring.store();
+    let key = fixture.create(key_of("alice"));
     let tenant = tenant("fn-a");
-    block_on(house.keyring.disable(&at(START), &tenant, key.id())).unwrap();
+    block_on(fixture.keyring.disable(&at(START), &tenant, key.id())).unwrap();
     let index = Arc::new(Index::new(dof(), Peppers::none()));
     let verifier = index.verifier(None);
-    // One follower reads the end of the feed, and is slow to hand it on. Meanwhile the key moves
-    // in the feed, and another follower reads a part that does not reach it.
+    // One follower reads the end of the feed and applies it late. Meanwhile the key gets a new
+    // revision, and another follower applies a page that does not reach it.
     let late = block_on(store.changes(keyfob::store::Revision::ZERO, 10)).unwrap();
     for name in ["b", "c"] {
-        house.create(key_of(name));
+        fixture.create(key_of(name));
     }
     block_on(
-        house
+        fixture
             .keyring
             .update(&at(START), &tenant, key.id(), KeyUpdate::default(), None),
     )
@@ -987,26 +1032,26 @@ fn an_old_end_of_the_feed_is_not_believed() {
     let part = block_on(store.changes(keyfob::store::Revision::ZERO, 1)).unwrap();
     index.apply(&part, START).unwrap();
     index.apply(&late, START).unwrap();
-    assert!(!index.is_ready(), "what moved on was not read yet");
+    assert!(!index.is_ready(), "the key's new position was not read yet");
     block_on(index.follow(store, START)).unwrap();
     let verdict = verifier.verify_text(key.expose().as_bytes(), &Access::to("fn-a"), START);
     assert_eq!(verdict.unwrap_err().reason(), DenyReason::Disabled);
 }
 
 #[test]
-fn every_refusal_reads_the_same() {
-    let house = House::new();
-    let key = house.create(key_of("alice"));
+fn every_refusal_has_the_same_text() {
+    let fixture = Fixture::new();
+    let key = fixture.create(key_of("alice"));
     let access = Access::to("elsewhere");
     let own = Access::to("fn-a");
     let texts: Vec<String> = [
-        house
+        fixture
             .verifier
             .verify_text(key.expose().as_bytes(), &access, START),
-        house.verifier.verify_text(b"", &own, START),
-        house.verifier.verify_header(b"Basic !", &own, START),
-        house.verifier.verify_headers([], &own, START),
-        house
+        fixture.verifier.verify_text(b"", &own, START),
+        fixture.verifier.verify_header(b"Basic !", &own, START),
+        fixture.verifier.verify_headers([], &own, START),
+        fixture
             .verifier
             .verify_headers([&b"Basic a"[..], b"Basic a"], &own, START),
     ]
@@ -1020,11 +1065,13 @@ fn every_refusal_reads_the_same() {
 }
 
 #[test]
-fn whoever_uses_a_legacy_credential_is_not_the_system() {
-    let house = House::new();
-    house.import_guest(LegacyPolicy::until(START.plus_seconds(HOUR)));
+fn an_actor_with_a_legacy_credential_is_not_the_system() {
+    let fixture = Fixture::new();
+    fixture.import_guest(LegacyPolicy::until(START.plus_seconds(HOUR)));
     let access = Access::to("fn-a");
-    let principal = house.verifier.verify_text(GUEST.as_bytes(), &access, START);
+    let principal = fixture
+        .verifier
+        .verify_text(GUEST.as_bytes(), &access, START);
     let actor = principal.unwrap().to_actor();
     assert_ne!(actor, Actor::system());
     assert_eq!(
@@ -1034,14 +1081,14 @@ fn whoever_uses_a_legacy_credential_is_not_the_system() {
 }
 
 #[test]
-fn an_end_is_not_moved_before_the_beginning() {
-    let house = House::new();
+fn an_expiry_cannot_be_moved_before_the_not_before_time() {
+    let fixture = Fixture::new();
     let begin = START.plus_seconds(HOUR);
-    let key = house.create(key_of("alice").with_not_before(begin));
+    let key = fixture.create(key_of("alice").with_not_before(begin));
     let update = KeyUpdate::default().with_expires_at(begin);
     let (context, tenant) = (at(START), tenant("fn-a"));
     let outcome = block_on(
-        house
+        fixture
             .keyring
             .update(&context, &tenant, key.id(), update, None),
     );
@@ -1052,10 +1099,10 @@ fn an_end_is_not_moved_before_the_beginning() {
 }
 
 #[test]
-fn every_change_has_its_event() {
-    let house = House::new();
-    let key = house.create(key_of("alice"));
-    let (ring, tenant, id) = (&house.keyring, tenant("fn-a"), key.id());
+fn every_change_has_an_audit_event() {
+    let fixture = Fixture::new();
+    let key = fixture.create(key_of("alice"));
+    let (ring, tenant, id) = (&fixture.keyring, tenant("fn-a"), key.id());
     block_on(ring.disable(&at(START), &tenant, id)).unwrap();
     block_on(ring.disable(&at(START), &tenant, id)).unwrap();
     block_on(ring.revoke(&at(START), &tenant, id)).unwrap();

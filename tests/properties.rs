@@ -1,4 +1,4 @@
-//! Properties of texts, for any input.
+//! Properties of parsing and printing, for any input.
 
 use std::sync::LazyLock;
 
@@ -17,8 +17,8 @@ use proptest::{prelude::*, strategy::ValueTree};
 
 const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 
-/// A verifier with one key in it, and the key.
-static HOUSE: LazyLock<(Verifier, IssuedKey)> = LazyLock::new(|| {
+/// A verifier with one key, and the key.
+static FIXTURE: LazyLock<(Verifier, IssuedKey)> = LazyLock::new(|| {
     let keyring = block_on(Keyring::open(MemoryStore::new(), "dof")).unwrap();
     let tenant = Tenant::new(
         TeamId::new("acme").unwrap(),
@@ -35,7 +35,7 @@ fn prefix() -> impl Strategy<Value = String> {
 }
 
 fn accepted(header: &[u8]) -> bool {
-    HOUSE
+    FIXTURE
         .0
         .verify_header(header, &Access::to("fn-a"), NOW)
         .is_ok()
@@ -53,7 +53,7 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(2_000))]
 
     #[test]
-    fn what_is_issued_is_read_back(prefix in prefix()) {
+    fn an_issued_key_parses(prefix in prefix()) {
         let format = KeyFormat::new(&prefix).unwrap();
         let key = IssuedKey::generate(&format, &SystemRandom).unwrap();
         prop_assert_eq!(key.expose().len(), format.credential_len());
@@ -67,7 +67,7 @@ proptest! {
     }
 
     #[test]
-    fn another_service_reads_no_key_of_ours(ours in prefix(), theirs in prefix()) {
+    fn a_key_does_not_parse_under_another_prefix(ours in prefix(), theirs in prefix()) {
         prop_assume!(ours != theirs);
         let (ours, theirs) = (KeyFormat::new(&ours).unwrap(), KeyFormat::new(&theirs).unwrap());
         let key = IssuedKey::generate(&ours, &SystemRandom).unwrap();
@@ -76,9 +76,9 @@ proptest! {
     }
 
     #[test]
-    fn the_published_pattern_matches_what_is_issued(prefix in prefix()) {
-        // The patterns are plain enough to be read as proptest strategies: what the pattern
-        // makes has the right shape, but for the checksum.
+    fn the_published_pattern_matches_issued_keys(prefix in prefix()) {
+        // The patterns are simple enough to serve as proptest strategies: what a pattern generates
+        // has the right format, except for the checksum.
         let format = KeyFormat::new(&prefix).unwrap();
         let mut runner = proptest::test_runner::TestRunner::default();
         let pattern = format.credential_pattern();
@@ -100,8 +100,8 @@ proptest! {
     }
 
     #[test]
-    fn no_unicode_dress_makes_a_key_pass(text in "\\PC{1,4}", at in any::<prop::sample::Index>()) {
-        let key = HOUSE.1.expose();
+    fn inserted_unicode_characters_make_a_key_invalid(text in "\\PC{1,4}", at in any::<prop::sample::Index>()) {
+        let key = FIXTURE.1.expose();
         let place = at.index(key.len());
         for dressed in [
             format!("{}{text}{}", &key[..place], &key[place..]),
@@ -114,8 +114,8 @@ proptest! {
     }
 
     #[test]
-    fn a_swapped_checksum_opens_nothing(random in any::<[u8; 23]>()) {
-        // A secret that was made by the rules, for a key that exists, with another random part.
+    fn a_valid_checksum_alone_is_not_accepted(random in any::<[u8; 23]>()) {
+        // A secret with a valid checksum, for an existing key, with another random part.
         let format = KeyFormat::new("dof").unwrap();
         let mut crc = crc32fast::Hasher::new();
         crc.update(b"dof_sk_");
@@ -124,13 +124,13 @@ proptest! {
         let secret = base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(bytes);
         let secret = format!("dof_sk_{secret}");
         prop_assert!(format.is_well_formed_secret(&secret));
-        let id = format.key_id(HOUSE.1.id());
+        let id = format.key_id(FIXTURE.1.id());
         let text = [&id, ":", &secret].concat();
         prop_assert!(!accepted(&bearer(&text)));
     }
 
     #[test]
-    fn ids_have_one_text(bytes in any::<[u8; 16]>()) {
+    fn an_id_has_exactly_one_text_form(bytes in any::<[u8; 16]>()) {
         let id = KeyId::from_bytes(bytes);
         prop_assert_eq!(id.to_bytes(), bytes);
         let text = id.to_string();
@@ -143,7 +143,7 @@ proptest! {
     }
 
     #[test]
-    fn lives_keep_their_text(amount in any::<u64>(), unit in "[hd]") {
+    fn a_ttl_round_trips_through_its_text(amount in any::<u64>(), unit in "[hd]") {
         let text = format!("{amount}{unit}");
         let seconds = u128::from(amount) * if unit == "h" { 3_600 } else { 86_400 };
         match text.parse::<Ttl>() {
@@ -156,12 +156,12 @@ proptest! {
     }
 
     #[test]
-    fn no_text_makes_the_lives_panic(text in "\\PC*") {
+    fn no_text_makes_the_ttl_parser_panic(text in "\\PC*") {
         let _ = text.parse::<Ttl>();
     }
 
     #[test]
-    fn moments_never_overflow(seconds in any::<i64>(), more in any::<u64>()) {
+    fn timestamp_arithmetic_saturates(seconds in any::<i64>(), more in any::<u64>()) {
         let moment = Timestamp::from_unix(seconds);
         let later = moment.plus_seconds(more);
         prop_assert!(later >= moment && later <= Timestamp::MAX);
@@ -170,7 +170,7 @@ proptest! {
     }
 
     #[test]
-    fn names_are_kept_or_refused_whole(text in "\\PC{0,140}|[\\x00-\\x7f]{0,140}") {
+    fn a_name_is_accepted_unchanged_or_refused(text in "\\PC{0,140}|[\\x00-\\x7f]{0,140}") {
         macro_rules! check {
             ($($name:ident),*) => {$(
                 if let Ok(name) = $name::new(&text) {
@@ -185,7 +185,7 @@ proptest! {
     }
 
     #[test]
-    fn legacy_credentials_are_exact(key in "[A-Za-z0-9]{64}", id in any::<[u8; 16]>(), at in 0..101usize, byte in any::<u8>()) {
+    fn any_changed_byte_makes_a_legacy_credential_invalid_or_different(key in "[A-Za-z0-9]{64}", id in any::<[u8; 16]>(), at in 0..101usize, byte in any::<u8>()) {
         let text = format!("{}:{key}", LegacyId::from_bytes(id));
         let presented = PresentedLegacy::parse(text.as_bytes()).unwrap();
         prop_assert_eq!(presented.id(), LegacyId::from_bytes(id));
@@ -205,14 +205,14 @@ proptest! {
     }
 
     #[test]
-    fn a_policy_for_legacy_is_a_set_of_moments(sunset in 0..100i64, spans in prop::collection::vec((0..100i64, 1..20i64), 0..5)) {
+    fn a_legacy_policy_accepts_before_the_sunset_and_outside_brownouts(sunset in 0..100i64, spans in prop::collection::vec((0..100i64, 1..20i64), 0..5)) {
         let at = Timestamp::from_unix;
         let policy = spans.iter().fold(LegacyPolicy::until(at(sunset)), |policy, (start, length)| {
             policy.with_brownout(at(*start), at(start + length)).unwrap()
         });
         for now in 0..120 {
-            let dark = spans.iter().any(|(start, length)| (*start..start + length).contains(&now));
-            prop_assert_eq!(policy.accepts(at(now)), now < sunset && !dark);
+            let in_brownout = spans.iter().any(|(start, length)| (*start..start + length).contains(&now));
+            prop_assert_eq!(policy.accepts(at(now)), now < sunset && !in_brownout);
         }
         let json = serde_json::to_string(&policy).unwrap();
         prop_assert_eq!(serde_json::from_str::<LegacyPolicy>(&json).unwrap(), policy);

@@ -1,5 +1,4 @@
-//! No secret and no digest in anything that is printed, and no secret in anything that is
-//! serialised.
+//! Nothing printed contains a secret or a digest, and nothing serialised contains a secret.
 
 use std::{fmt::Debug, sync::Arc, time::Duration};
 
@@ -21,11 +20,11 @@ const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dX
 const PEPPER: &[u8] = b"a pepper of thirty-two bytes, ok";
 const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 
-/// Collects what is printed and serialised, and looks for what must not be in it.
+/// Collects printed and serialised values, and searches them for forbidden texts.
 struct Scan {
-    /// Texts that must be nowhere.
+    /// Texts that must not occur anywhere.
     secrets: Vec<String>,
-    /// Texts that must be in nothing that is printed; stores do keep digests.
+    /// Texts that must not occur in printed values; stores do keep digests.
     digests: Vec<String>,
     looked_at: usize,
 }
@@ -67,7 +66,10 @@ impl Scan {
     fn text(&mut self, text: &str) {
         self.looked_at += 1;
         for secret in &self.secrets {
-            assert!(!text.contains(secret.as_str()), "a secret got out");
+            assert!(
+                !text.contains(secret.as_str()),
+                "a secret is printed or serialised"
+            );
         }
     }
 }
@@ -77,7 +79,7 @@ fn dof() -> KeyFormat {
 }
 
 #[test]
-fn the_scan_finds_what_it_looks_for() {
+fn the_scan_finds_secrets_and_digests() {
     let mut scan = Scan {
         secrets: Vec::new(),
         digests: Vec::new(),
@@ -97,7 +99,7 @@ fn the_scan_finds_what_it_looks_for() {
 }
 
 #[test]
-fn nothing_that_ever_held_a_secret_tells_it() {
+fn no_value_prints_or_serialises_a_secret() {
     let peppers = Peppers::none()
         .with_current(PepperId::new(1).unwrap(), PEPPER)
         .unwrap();
@@ -147,7 +149,7 @@ fn nothing_that_ever_held_a_secret_tells_it() {
     scan.add_digest(&record.digest);
     scan.add_digest(&record.previous.as_ref().unwrap().digest);
 
-    // What holds or held a secret.
+    // Values that hold or held a secret.
     scan.text(&created_debug);
     scan.printed(&key);
     scan.printed(&key.bearer());
@@ -163,7 +165,7 @@ fn nothing_that_ever_held_a_secret_tells_it() {
     scan.printed(&record.digest);
     scan.printed(&import);
 
-    // What judges and keeps.
+    // Values that decide and store.
     scan.printed(&ring);
     scan.printed(&store);
     scan.printed(&verifier);
@@ -180,7 +182,7 @@ fn nothing_that_ever_held_a_secret_tells_it() {
             .unwrap_err(),
     );
 
-    // What comes out.
+    // Values that are returned.
     let changes = block_on(store.changes(keyfob::store::Revision::ZERO, 100)).unwrap();
     let events = block_on(ring.audit(&AuditQuery::every_team())).unwrap();
     let keys = block_on(ring.list(&KeyQuery::team(tenant.team.clone()))).unwrap();
@@ -200,7 +202,7 @@ fn nothing_that_ever_held_a_secret_tells_it() {
 }
 
 #[test]
-fn what_people_see_has_no_digest() {
+fn the_public_view_of_a_key_has_no_digest() {
     let record: keyfob::store::KeyRecord = serde_json::from_str(RECORD).unwrap();
     let digits = &record.digest.to_text()["sha256:".len()..];
     assert!(serde_json::to_string(&record).unwrap().contains(digits));
@@ -220,7 +222,7 @@ const RECORD: &str = r#"{
 }"#;
 
 #[test]
-fn errors_do_not_repeat_what_they_refuse() {
+fn errors_do_not_repeat_their_input() {
     let hostile = "hunter2\u{7}hunter2";
     let mut texts = vec![
         KeyName::new(hostile).unwrap_err().to_string(),

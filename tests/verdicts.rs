@@ -1,4 +1,4 @@
-//! What a verification tells of whoever is let in, and of whoever is not.
+//! What a verification returns for an accepted and for a refused credential.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,19 +13,19 @@ use keyfob::{
     name::{KeyName, NamespaceId, Scope, ServiceId, TeamId, UserId},
 };
 
-/// `OpenWhisk`'s public example.
+/// The public example credential of `OpenWhisk`.
 const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
 const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 const HOUR: u64 = 3_600;
 
-/// A store with its keyring.
-struct House {
+/// A store and its keyring.
+struct Fixture {
     store: Arc<MemoryStore>,
     keyring: Keyring,
     peppers: Peppers,
 }
 
-impl House {
+impl Fixture {
     fn new(peppers: Peppers) -> Self {
         let store = Arc::new(MemoryStore::new());
         Self {
@@ -39,7 +39,7 @@ impl House {
         self.keyring.unbounded_verifier()
     }
 
-    /// A verifier over the same store with other peppers.
+    /// Returns a verifier over the same store with other peppers.
     fn verifier_with(&self, peppers: Peppers) -> Verifier {
         open(&self.store, peppers).unbounded_verifier()
     }
@@ -48,7 +48,7 @@ impl House {
         block_on(self.keyring.create(&admin(), new)).unwrap().secret
     }
 
-    /// Imports the guest's credential.
+    /// Imports the guest credential.
     fn import_guest(&self) {
         let (uuid, key) = GUEST.split_once(':').unwrap();
         let line = format!(
@@ -105,14 +105,14 @@ fn refusal(verdict: Result<Principal<'_>, Denied>) -> (DenyReason, Option<Creden
 }
 
 #[test]
-fn a_principal_says_who_calls() {
-    let house = House::new(Peppers::none());
-    let (verifier, access) = (house.verifier(), Access::to("fn-a"));
+fn a_principal_describes_the_caller() {
+    let fixture = Fixture::new(Peppers::none());
+    let (verifier, access) = (fixture.verifier(), Access::to("fn-a"));
     let verify = |text: &str| verifier.verify_text(text.as_bytes(), &access, NOW).unwrap();
     let both = ["read", "write"].map(|name| Scope::new(name).unwrap());
     let (read, write) = both.split_at(1);
 
-    let key = house.create(new_key(alice()));
+    let key = fixture.create(new_key(alice()));
     let principal = verify(key.expose());
     assert_eq!(principal.credential(), CredentialId::Key(key.id()));
     assert_eq!(principal.key_id(), Some(key.id()));
@@ -138,7 +138,7 @@ fn a_principal_says_who_calls() {
     let end = NOW.plus_seconds(HOUR);
     let scopes = Scopes::only(read.iter().cloned()).unwrap();
     let new = new_key(robot.clone()).with_expiry(Expiry::At(end));
-    let key = house.create(new.with_scopes(scopes.clone()));
+    let key = fixture.create(new.with_scopes(scopes.clone()));
     let principal = verify(key.expose());
     assert_eq!(principal.kind(), PrincipalKind::Service);
     assert_eq!(principal.owner(), Some(&robot));
@@ -147,8 +147,8 @@ fn a_principal_says_who_calls() {
     assert!(!principal.may(write) && !principal.may(&both));
     assert_eq!(principal.expires_at(), Some(end));
 
-    house.accept_legacy();
-    house.import_guest();
+    fixture.accept_legacy();
+    fixture.import_guest();
     let principal = verify(GUEST);
     let id = PresentedLegacy::parse(GUEST.as_bytes()).unwrap().id();
     assert_eq!(principal.credential(), CredentialId::Legacy(id));
@@ -163,19 +163,21 @@ fn a_principal_says_who_calls() {
 }
 
 #[test]
-fn a_secret_says_how_it_stands() {
-    let house = House::new(pepper(1));
-    let old = house.create(new_key(alice()));
+fn a_verdict_depends_on_the_state_of_the_secret() {
+    let fixture = Fixture::new(pepper(1));
+    let old = fixture.create(new_key(alice()));
     let rotation = Rotation::new().with_grace(Duration::from_secs(HOUR));
     let (by, tenant) = (admin(), tenant("fn-a"));
-    let rotated = house.keyring.rotate(&by, &tenant, old.id(), rotation, None);
+    let rotated = fixture
+        .keyring
+        .rotate(&by, &tenant, old.id(), rotation, None);
     let new = block_on(rotated).unwrap().secret;
 
     let two = PepperId::new(2).unwrap();
     let both = pepper(1).with_current(two, &[2; 32]).unwrap();
     for (peppers, outdated) in [(pepper(1), false), (both, true)] {
-        let verifier = house.verifier_with(peppers);
-        let standing = |key: &IssuedKey| {
+        let verifier = fixture.verifier_with(peppers);
+        let state = |key: &IssuedKey| {
             let text = key.expose().as_bytes();
             let principal = verifier.verify_text(text, &Access::to("fn-a"), NOW);
             let principal = principal.unwrap();
@@ -186,21 +188,21 @@ fn a_secret_says_how_it_stands() {
             )
         };
         let grace = Some(NOW.plus_seconds(HOUR));
-        assert_eq!(standing(&old), (true, false, grace));
-        assert_eq!(standing(&new), (false, outdated, None));
+        assert_eq!(state(&old), (true, false, grace));
+        assert_eq!(state(&new), (false, outdated, None));
     }
 }
 
 #[test]
-fn a_legacy_credential_is_its_whole_text() {
+fn a_legacy_credential_needs_its_whole_text() {
     let wrong_key = GUEST.replacen("123z", "124z", 1);
     let wrong_case = GUEST.replacen("23bc", "23BC", 1);
     let unknown = GUEST.replacen("23bc", "23bd", 1);
     for peppers in [Peppers::none(), pepper(1)] {
-        let house = House::new(peppers);
-        house.accept_legacy();
-        house.import_guest();
-        let (verifier, access) = (house.verifier(), Access::to("fn-a"));
+        let fixture = Fixture::new(peppers);
+        fixture.accept_legacy();
+        fixture.import_guest();
+        let (verifier, access) = (fixture.verifier(), Access::to("fn-a"));
         let verify = |text: &str| verifier.verify_text(text.as_bytes(), &access, NOW);
         assert!(verify(GUEST).is_ok());
         for (text, reason) in [
@@ -212,26 +214,26 @@ fn a_legacy_credential_is_its_whole_text() {
         }
     }
 
-    let house = House::new(pepper(1));
-    house.accept_legacy();
-    house.import_guest();
-    let verifier = house.verifier_with(pepper(2));
+    let fixture = Fixture::new(pepper(1));
+    fixture.accept_legacy();
+    fixture.import_guest();
+    let verifier = fixture.verifier_with(pepper(2));
     let verdict = verifier.verify_text(GUEST.as_bytes(), &Access::to("fn-a"), NOW);
     assert_eq!(refusal(verdict), (DenyReason::PepperMissing, None));
 }
 
 #[test]
-fn every_way_in_comes_to_one_verdict() {
-    let house = House::new(Peppers::none());
-    house.accept_legacy();
-    house.import_guest();
-    let key = house.create(new_key(alice()));
-    let stranger = IssuedKey::generate(&dof(), &SystemRandom).unwrap();
-    let verifier = house.verifier();
+fn every_verification_method_returns_the_same_verdict() {
+    let fixture = Fixture::new(Peppers::none());
+    fixture.accept_legacy();
+    fixture.import_guest();
+    let key = fixture.create(new_key(alice()));
+    let unissued = IssuedKey::generate(&dof(), &SystemRandom).unwrap();
+    let verifier = fixture.verifier();
     for (text, namespace, reason) in [
         (key.expose(), "fn-a", None),
         (key.expose(), "fn-b", Some(DenyReason::WrongNamespace)),
-        (stranger.expose(), "fn-a", Some(DenyReason::UnknownKey)),
+        (unissued.expose(), "fn-a", Some(DenyReason::UnknownKey)),
         (GUEST, "fn-a", None),
         (GUEST, "fn-b", Some(DenyReason::WrongNamespace)),
     ] {
@@ -240,7 +242,7 @@ fn every_way_in_comes_to_one_verdict() {
         let id = Some(credential.id()).filter(|_| reason != Some(DenyReason::UnknownKey));
         let basic = format!("Basic {}", STANDARD.encode(text));
         let bearer = format!("Bearer {text}");
-        // A legacy credential is no bearer token.
+        // A legacy credential is not accepted as bearer token.
         let bearer = if text == GUEST { &basic } else { &bearer };
         for verdict in [
             verifier.verify(&credential, &access, NOW),
@@ -270,20 +272,20 @@ fn every_way_in_comes_to_one_verdict() {
 }
 
 #[test]
-fn what_is_imported_comes_under_the_policy_that_is_there() {
-    let judge = |house: &House| {
-        let verifier = house.verifier();
+fn imported_credentials_follow_the_existing_policy() {
+    let decide = |fixture: &Fixture| {
+        let verifier = fixture.verifier();
         let verdict = verifier.verify_text(GUEST.as_bytes(), &Access::to("fn-a"), NOW);
         verdict.map(drop).map_err(|denied| denied.reason())
     };
-    let house = House::new(Peppers::none());
-    house.import_guest();
-    assert_eq!(judge(&house), Err(DenyReason::LegacyOff));
-    house.accept_legacy();
-    assert_eq!(judge(&house), Ok(()));
+    let fixture = Fixture::new(Peppers::none());
+    fixture.import_guest();
+    assert_eq!(decide(&fixture), Err(DenyReason::LegacyOff));
+    fixture.accept_legacy();
+    assert_eq!(decide(&fixture), Ok(()));
 
-    let house = House::new(Peppers::none());
-    house.accept_legacy();
-    house.import_guest();
-    assert_eq!(judge(&house), Ok(()));
+    let fixture = Fixture::new(Peppers::none());
+    fixture.accept_legacy();
+    fixture.import_guest();
+    assert_eq!(decide(&fixture), Ok(()));
 }

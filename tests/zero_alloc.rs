@@ -1,4 +1,4 @@
-//! Verification allocates nothing: counted, not believed.
+//! Verification does not allocate, measured with a counting allocator.
 
 #![expect(
     unsafe_code,
@@ -29,16 +29,16 @@ thread_local! {
     static ALLOCATIONS: Cell<usize> = const { Cell::new(0) };
 }
 
-// SAFETY: every call goes on to the system's allocator as it came.
+// SAFETY: every call is forwarded to the system's allocator unchanged.
 unsafe impl GlobalAlloc for Counting {
     unsafe fn alloc(&self, layout: Layout) -> *mut u8 {
         ALLOCATIONS.with(|count| count.set(count.get() + 1));
-        // SAFETY: the caller keeps the contract of `GlobalAlloc::alloc`.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::alloc`.
         unsafe { System.alloc(layout) }
     }
 
     unsafe fn dealloc(&self, pointer: *mut u8, layout: Layout) {
-        // SAFETY: the caller keeps the contract of `GlobalAlloc::dealloc`.
+        // SAFETY: the caller upholds the contract of `GlobalAlloc::dealloc`.
         unsafe { System.dealloc(pointer, layout) }
     }
 }
@@ -56,13 +56,13 @@ const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dX
 const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
 
 #[test]
-fn the_counter_counts() {
+fn the_counter_counts_an_allocation() {
     assert_eq!(allocations(|| drop(std::hint::black_box(Box::new(1)))), 1);
     assert_eq!(allocations(|| ()), 0);
 }
 
 #[test]
-fn no_verdict_allocates() {
+fn verification_does_not_allocate() {
     let format = KeyFormat::new("dof").unwrap();
     let ring = block_on(Keyring::open(MemoryStore::new(), format)).unwrap();
     let usage = Arc::new(UsageRecorder::new(64));
@@ -137,22 +137,22 @@ fn no_verdict_allocates() {
             "Basic ".to_owned() + &"A".repeat(10_000),
         ];
         for access in &accesses {
-            let mut judge = |call: &dyn Fn() -> bool| {
+            let mut check = |call: &dyn Fn() -> bool| {
                 let mut verdict = false;
-                // Once before, for what a thread sets up at its first use.
+                // Run once before counting, because a thread allocates at its first use.
                 call();
                 assert_eq!(allocations(|| verdict = call()), 0);
                 *(if verdict { &mut accepted } else { &mut refused }) += 1;
             };
-            judge(&|| verifier.verify_text(text.as_bytes(), access, later).is_ok());
+            check(&|| verifier.verify_text(text.as_bytes(), access, later).is_ok());
             for header in &headers {
-                judge(&|| {
+                check(&|| {
                     verifier
                         .verify_header(header.as_bytes(), access, later)
                         .is_ok()
                 });
                 let twice = [header.as_bytes(), header.as_bytes()];
-                judge(&|| verifier.verify_headers(twice, access, later).is_ok());
+                check(&|| verifier.verify_headers(twice, access, later).is_ok());
             }
         }
     }

@@ -1,4 +1,4 @@
-//! A population of keys, as an index has it, and the texts that their owners present.
+//! A population of keys as an index holds it, and the texts that their owners present.
 
 use std::{sync::Arc, time::Duration};
 
@@ -13,12 +13,12 @@ use keyfob::{
 };
 
 pub(crate) const NOW: Timestamp = Timestamp::from_unix(1_800_000_000);
-/// Keys with a namespace in common.
+/// Keys per namespace.
 const PER_NAMESPACE: usize = 100;
-/// Keys with an owner in common.
+/// Keys per owner.
 const PER_OWNER: usize = 10;
 
-/// An index, and where its feed is.
+/// An index, and its position in the feed.
 #[derive(Clone)]
 pub(crate) struct Feed {
     pub(crate) index: Arc<Index>,
@@ -33,14 +33,14 @@ impl Feed {
         }
     }
 
-    /// Brings the index what a store would tell it next.
+    /// Applies the next page of the feed to the index.
     pub(crate) fn apply(&mut self, items: impl IntoIterator<Item = Item>, more: bool) {
         let changes = self.changes(items, more);
         let applied = self.index.apply(&changes, NOW);
         applied.expect("the feed fits the index");
     }
 
-    /// What a store would tell the index next.
+    /// Returns the next page of the feed.
     pub(crate) fn changes(&mut self, items: impl IntoIterator<Item = Item>, more: bool) -> Changes {
         let after = self.revision;
         let entries = items
@@ -67,25 +67,25 @@ impl Feed {
     }
 }
 
-/// Keys, and what verifies them.
+/// Keys, and an index that verifies them.
 pub(crate) struct Population {
     pub(crate) format: KeyFormat,
     pub(crate) verifier: Verifier,
     pub(crate) feed: Feed,
-    /// All texts, one after the other: a `String` for each would take as much again.
+    /// All texts, concatenated: a `String` for each would double the memory.
     texts: String,
     namespaces: Vec<NamespaceId>,
 }
 
 impl Population {
-    /// This many keys that work.
+    /// Creates this many active keys.
     pub(crate) fn new(keys: usize) -> Self {
         Self::with(keys, &Peppers::none(), |_| ())
     }
 
-    /// This many keys, digested under the current one of these peppers, each as `change` makes it.
+    /// Creates this many keys, hashed with the current pepper, each modified by `change`.
     pub(crate) fn with(keys: usize, peppers: &Peppers, change: impl Fn(&mut KeyRecord)) -> Self {
-        let format = KeyFormat::new("dof").expect("the prefix keeps the rule");
+        let format = KeyFormat::new("dof").expect("a valid prefix");
         let mut feed = Feed::new(format, peppers);
         let mut texts = String::with_capacity(keys * format.credential_len());
         let mut namespaces = Vec::new();
@@ -125,7 +125,7 @@ impl Population {
     }
 }
 
-/// Keys without end, and what a store would keep of them.
+/// Returns keys without expiry, and the records that a store would keep of them.
 pub(crate) fn issue(
     format: &KeyFormat,
     peppers: &Peppers,
@@ -164,7 +164,7 @@ pub(crate) fn issue(
     })
 }
 
-/// As long as the namespaces of real platforms: `fn-` and a UUID.
+/// As long as the namespace names of real platforms: `fn-` and a UUID.
 fn namespace(n: usize) -> NamespaceId {
     NamespaceId::new(&format!("fn-{:036}", n / PER_NAMESPACE)).expect("a name")
 }
@@ -177,7 +177,7 @@ pub(crate) fn basic(text: &str) -> String {
     format!("Basic {}", STANDARD.encode(text))
 }
 
-/// The text of a key that does not exist.
+/// Returns the text of a key that does not exist.
 pub(crate) fn unknown(format: &KeyFormat) -> String {
     let key = IssuedKey::generate(format, &SystemRandom);
     key.expect("the system has random bytes")
@@ -185,14 +185,14 @@ pub(crate) fn unknown(format: &KeyFormat) -> String {
         .to_owned()
 }
 
-/// The id of one key with the secret of another.
+/// Returns the id of one key with the secret of another.
 pub(crate) fn wrong(id: &str, secret: &str) -> String {
     let (id, _) = id.split_once(':').expect("a key has a colon");
     let (_, secret) = secret.split_once(':').expect("a key has a colon");
     format!("{id}:{secret}")
 }
 
-/// A sequence without an order that a processor could foretell: xorshift (Marsaglia, 2003).
+/// A sequence that the branch predictor cannot predict: xorshift (Marsaglia, 2003).
 pub(crate) struct Sequence(u64);
 
 impl Sequence {
@@ -200,7 +200,7 @@ impl Sequence {
         Self(seed | 1)
     }
 
-    /// A number below `end`.
+    /// Returns a number below `end`.
     pub(crate) fn below(&mut self, end: usize) -> usize {
         self.0 ^= self.0 << 13;
         self.0 ^= self.0 >> 7;
@@ -208,7 +208,7 @@ impl Sequence {
         usize::try_from(self.0 % end as u64).expect("fits")
     }
 
-    /// A number below `end`, nine times of ten from the first hundredth.
+    /// Returns a number below `end`, in nine of ten calls from the first hundredth.
     pub(crate) fn skewed_below(&mut self, end: usize) -> usize {
         let end = if self.below(10) > 0 {
             end.div_ceil(100)

@@ -1,4 +1,4 @@
-//! The people, services and keys that the demo starts with, and how to try them.
+//! The users, services and keys that the demo starts with, and a guide to try them.
 
 use std::{
     error::Error,
@@ -17,15 +17,16 @@ use time::OffsetDateTime;
 
 use crate::{Gateway, operate::CONTROL, refusal::log};
 
-/// The plain text of the demo's keys, under the names that the guide calls them by.
+/// The plaintext of the demo's keys, with the names that the guide uses.
 pub(crate) type Keys = Vec<(&'static str, IssuedKey)>;
 
-/// `OpenWhisk`'s own public example, as its database exports it. A real import reads a file.
+/// The public example credential of `OpenWhisk`, as its database exports it. A real import reads a
+/// file.
 const SUBJECTS: &str = r#"{"_id": "guest", "subject": "guest", "namespaces": [{"name": "guest", "uuid": "23bc46b1-71f6-4ed5-8c54-816aa4f8c502", "key": "123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP"}]}"#;
-/// The credential in it, as its users have it.
+/// The credential in it, as its users present it.
 const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
 
-/// Fills the gateway, and gives the keys to show.
+/// Creates the users, services and keys of the demo, and returns the keys to print.
 pub(crate) async fn populate(
     gateway: &Gateway,
     sunset: OffsetDateTime,
@@ -61,7 +62,7 @@ pub(crate) async fn populate(
         log(format_args!("import {problem}"));
     }
     for record in import.records {
-        // Off unless said otherwise: an import alone lets nobody in.
+        // Legacy credentials are off by default: an import alone does not accept any.
         let policy = Some(LegacyPolicy::until(sunset));
         let keyring = &gateway.keyring;
         keyring
@@ -72,7 +73,7 @@ pub(crate) async fn populate(
     Ok(keys)
 }
 
-/// One line of JSON for a program that started the gateway.
+/// Prints one line of JSON for a program that started the gateway.
 pub(crate) fn print_json(address: SocketAddr, keys: &Keys) -> io::Result<()> {
     let mut texts: Map<_, _> = keys
         .iter()
@@ -88,16 +89,16 @@ pub(crate) fn print_json(address: SocketAddr, keys: &Keys) -> io::Result<()> {
     out.flush()
 }
 
-/// What to try, ready to paste.
+/// Prints commands to paste into a shell.
 pub(crate) fn print_guide(address: SocketAddr, keys: &Keys) -> io::Result<()> {
     let mut out = io::stdout().lock();
     writeln!(
         out,
-        "The demo gateway listens on http://{address}; ctrl-c ends it.\n"
+        "The demo gateway listens on http://{address}; ctrl-c stops it.\n"
     )?;
     writeln!(
         out,
-        "# Its keys, shown this once. They live as long as this process. Paste them:"
+        "# The keys are shown only once, and exist until the gateway stops. Paste them:"
     )?;
     for (label, key) in keys {
         writeln!(out, "{}='{}'", label.to_uppercase(), key.expose())?;
@@ -122,7 +123,7 @@ curl -i "$API/fn-demo/actions"
 curl -u "$GUEST" -X POST "$API/guest/actions/whoami?blocking=true&result=true"
 curl -H "Authorization: Bearer $OPERATOR" "$GATEWAY/legacy"
 
-# Bob leaves. His key ends at once; the others' go on:
+# Remove Bob from the team. His key is refused at once; other keys still work:
 curl -i -H "Authorization: Bearer $OPERATOR" -X DELETE "$GATEWAY/teams/acme/members/bob"
 curl -i -u "$BOB" "$API/fn-demo/actions"
 curl -u "$SERVICE" -X POST "$API/_/actions/whoami?blocking=true&result=true"

@@ -1,17 +1,17 @@
-//! An HTTP gateway that serves `OpenWhisk`'s invocation interface and lets keys of Keyfob in.
+//! An HTTP gateway that serves `OpenWhisk`'s invocation interface and accepts Keyfob keys.
 //!
 //! ```text
 //! cargo run --example gateway -- [--port N] [--sunset RFC3339] [--json]
 //! ```
 //!
-//! - `main.rs`: what every request needs, and how the gateway starts, counts and stops
-//! - `refusal.rs`: how it says no
-//! - `openwhisk.rs`: the routes that function users call
-//! - `operate.rs`: the routes that operators call
-//! - `demo.rs`: the people and keys that it starts with
+//! - `main.rs`: the shared state, and how the gateway starts, records usage and stops
+//! - `refusal.rs`: the responses to refused requests
+//! - `openwhisk.rs`: the routes for users of functions
+//! - `operate.rs`: the routes for operators
+//! - `demo.rs`: the users and keys that it starts with
 //!
-//! It speaks plain HTTP on the loopback interface. Put a proxy in front that speaks TLS and cuts
-//! off slow clients; Basic credentials must not cross a network in the clear.
+//! It serves plain HTTP on the loopback interface. Put a proxy in front that terminates TLS and
+//! closes slow connections; Basic credentials must not be sent over a network unencrypted.
 
 mod demo;
 mod openwhisk;
@@ -45,7 +45,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     } else {
         demo::print_guide(address, &keys)?;
     }
-    // The plain text has been shown once. Dropped, it is wiped.
+    // The plaintext keys were printed. Dropping them zeroizes them.
     drop(keys);
 
     let flusher = tokio::spawn(flush_every_second(Arc::clone(&gateway)));
@@ -57,13 +57,13 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .with_graceful_shutdown(interrupted())
         .await?;
 
-    // The last requests were answered after the last tick: count them too.
+    // The last requests were answered after the last flush: record them too.
     flusher.await?;
     gateway.flush_usage().await;
     Ok(())
 }
 
-/// What every request needs.
+/// The state that every request needs.
 struct Gateway {
     keyring: Keyring,
     verifier: Verifier,
@@ -71,7 +71,7 @@ struct Gateway {
     rights: Rights,
 }
 
-/// The scopes that the routes ask for, made once.
+/// The scopes that the routes require, created once.
 struct Rights {
     invoke: [Scope; 1],
     read: [Scope; 1],
@@ -98,10 +98,10 @@ impl Gateway {
         })
     }
 
-    /// Whose request it is, if they may do this now; asked anew for every request.
+    /// Verifies the credential of a request and returns the caller. Called for every request.
     ///
-    /// All `Authorization` fields go to the verifier, so that it can refuse a request with two:
-    /// a proxy in front may have looked at the other one.
+    /// All `Authorization` fields are passed to the verifier, which refuses a request with two of
+    /// them: a proxy in front may have checked the other one.
     fn admit(
         &self,
         headers: &HeaderMap,
@@ -115,7 +115,7 @@ impl Gateway {
     }
 
     async fn flush_usage(&self) {
-        // What a failing store did not take stays in the recorder until the next flush.
+        // If the store fails, the counts stay in the recorder until the next flush.
         match self.keyring.flush_usage(&self.usage).await {
             Ok(0) => {}
             Ok(lost) => log(format_args!("usage_lost count={lost}")),
@@ -124,9 +124,9 @@ impl Gateway {
     }
 }
 
-/// Carries usage to the store, one batch a second however many requests there were.
+/// Writes usage to the store: one batch per second, however many requests there were.
 ///
-/// It ends between two flushes, never within one: a batch on its way is not cut off.
+/// It stops between two flushes, so no batch is interrupted.
 async fn flush_every_second(gateway: Arc<Gateway>) {
     let mut stop = pin!(interrupted());
     let mut second = interval(Duration::from_secs(1));
@@ -139,14 +139,14 @@ async fn flush_every_second(gateway: Arc<Gateway>) {
     }
 }
 
-/// Ready when the gateway is to stop: at ctrl-c, or if ctrl-c cannot be listened for.
+/// Completes when the gateway has to stop: at ctrl-c, or if ctrl-c cannot be handled.
 async fn interrupted() {
     if let Err(error) = signal::ctrl_c().await {
         log(format_args!("no_interrupt error={error:?}"));
     }
 }
 
-/// What the command line says.
+/// The options of the command line.
 struct Options {
     port: u16,
     sunset: OffsetDateTime,

@@ -1,4 +1,4 @@
-//! The routes that function users call, as `OpenWhisk` has them.
+//! The routes for users of functions, compatible with `OpenWhisk`.
 
 use std::sync::{
     Arc,
@@ -19,7 +19,7 @@ use time::OffsetDateTime;
 
 use crate::{Gateway, refusal::Refusal};
 
-/// The longest request body that is read, in bytes.
+/// The maximum length of a request body in bytes.
 const BODY_MAX: usize = 1024 * 1024;
 
 pub(crate) fn routes() -> Router<Arc<Gateway>> {
@@ -30,7 +30,7 @@ pub(crate) fn routes() -> Router<Arc<Gateway>> {
         .route(&format!("{ACTIONS}/{{action}}"), post(invoke))
 }
 
-/// The one namespace that the caller's credential opens.
+/// Lists the one namespace that the caller's credential gives access to.
 async fn list_namespaces(
     State(gateway): State<Arc<Gateway>>,
     headers: HeaderMap,
@@ -61,11 +61,11 @@ async fn invoke(
     RawQuery(query): RawQuery,
     request: Request,
 ) -> Result<Response, Refusal> {
-    // Once a request: everything in it is judged and recorded by one time.
+    // Read once per request: all decisions and records of a request use the same time.
     let now = OffsetDateTime::now_utc();
     let (head, body) = request.into_parts();
-    // First who, then what: nothing of the body is read for a caller who may not come in, and
-    // only those who may learn which actions there are.
+    // Authenticate first: the body of a refused request is not read, and only authorized callers
+    // learn which actions exist.
     let access = access_to(&namespace).requiring(&gateway.rights.invoke);
     let caller = gateway.admit(&head.headers, &access, now)?;
     let (name, run) = ACTIONS
@@ -86,7 +86,7 @@ async fn invoke(
     let id = activation_id();
     let has = |option| query.iter().flat_map(|q| q.split('&')).any(|o| o == option);
     if !has("blocking=true") {
-        // This gateway keeps no activations: the id is for the caller's log.
+        // This gateway stores no activations: the id is for the caller's log.
         return Ok((StatusCode::ACCEPTED, Json(json!({"activationId": id}))).into_response());
     }
     if has("result=true") {
@@ -95,7 +95,7 @@ async fn invoke(
     let milliseconds = now.unix_timestamp() * 1000 + i64::from(now.millisecond());
     Ok(Json(json!({
         "activationId": id,
-        // From the proof, not from the path: there it may have been `_`.
+        // Taken from the verified principal: the namespace in the path may be `_`.
         "namespace": caller.namespace(),
         "name": name,
         "version": "0.0.1",
@@ -107,7 +107,7 @@ async fn invoke(
     .into_response())
 }
 
-/// `_` stands for the namespace of the credential, whichever it is.
+/// `_` stands for the namespace of the credential.
 fn access_to(namespace: &str) -> Access<'_> {
     if namespace == "_" {
         Access::to_own_namespace()
@@ -123,7 +123,7 @@ fn activation_id() -> String {
 
 type Action = fn(&Principal<'_>, &Value, &KeyFormat) -> Value;
 
-/// The same demo actions in every namespace.
+/// Every namespace has the same demo actions.
 const ACTIONS: &[(&str, Action)] = &[("echo", echo), ("hello", hello), ("whoami", whoami)];
 
 fn echo(_: &Principal<'_>, parameters: &Value, _: &KeyFormat) -> Value {
@@ -135,12 +135,12 @@ fn hello(_: &Principal<'_>, parameters: &Value, _: &KeyFormat) -> Value {
     json!({"payload": format!("Hello, {name}!")})
 }
 
-/// What a function can be told of its caller, proven and without any secret.
+/// Returns what a function can be told about its caller: verified, and without secrets.
 fn whoami(caller: &Principal<'_>, _: &Value, format: &KeyFormat) -> Value {
     json!({
         "team": caller.team(),
         "namespace": caller.namespace(),
-        // Nobody knows whose a legacy credential is.
+        // A legacy credential has no known owner.
         "owner": caller.owner().map(ToString::to_string),
         "credential": format.credential_id(caller.credential()),
         "expires_at": caller.expires_at().map(|end| end.to_string()),

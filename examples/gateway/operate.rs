@@ -1,4 +1,4 @@
-//! The routes that operators call. They hold keys like everybody, in a namespace of their own.
+//! The routes for operators, who hold keys in a separate namespace.
 
 use std::sync::Arc;
 
@@ -19,8 +19,8 @@ use crate::{
 
 /// The namespace of the operators' keys.
 ///
-/// A user's key usually has every scope, but inside its own namespace: what keeps it away from
-/// these routes is that they ask for this one. The scope then tells operators apart.
+/// A user's key usually has every scope, but only in its own namespace. These routes require the
+/// operators' namespace, so such a key is refused. The scope then distinguishes operators.
 pub(crate) const CONTROL: &str = "control";
 
 pub(crate) fn routes() -> Router<Arc<Gateway>> {
@@ -29,7 +29,8 @@ pub(crate) fn routes() -> Router<Arc<Gateway>> {
         .route("/legacy", get(legacy_report))
 }
 
-/// Removes a person who left: when the answer arrives, none of their keys in the team works.
+/// Removes a member of a team. When the response arrives, all of the member's keys in the team are
+/// revoked.
 async fn remove_member(
     State(gateway): State<Arc<Gateway>>,
     Path((team, user)): Path<(String, String)>,
@@ -47,7 +48,7 @@ async fn remove_member(
     Ok(StatusCode::NO_CONTENT)
 }
 
-/// Who still uses a legacy credential, to be asked before the sunset.
+/// Lists the uses of legacy credentials, so that operators can contact the users before the sunset.
 async fn legacy_report(
     State(gateway): State<Arc<Gateway>>,
     headers: HeaderMap,
@@ -76,7 +77,7 @@ async fn legacy_report(
     Ok(Json(json!({"legacy": rows})))
 }
 
-/// The caller learns that it failed; the log learns why.
+/// The caller learns that the operation failed; the log contains the reason.
 fn failed(error: &manage::Error) -> Refusal {
     log(format_args!("failed error={error:?}"));
     Refusal::of(error.status())

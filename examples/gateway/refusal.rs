@@ -1,4 +1,4 @@
-//! How the gateway says no: the same way whatever the reason, which goes to the log.
+//! The response to a refused request: it depends on the status only, and the reason is logged.
 
 use std::{
     fmt,
@@ -16,28 +16,28 @@ use axum::{
 use keyfob::{Denied, key::KeyFormat};
 use serde_json::json;
 
-/// A request was refused. All that its sender learns is the status.
+/// A refused request. The client learns only the status.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Refusal(StatusCode);
 
 impl Refusal {
-    /// The request is not what the route takes.
+    /// The route does not accept the request.
     pub(crate) const BAD_REQUEST: Self = Self(StatusCode::BAD_REQUEST);
-    /// There is no such thing in a namespace that the caller may see.
+    /// The resource does not exist in a namespace that the caller may access.
     pub(crate) const NOT_FOUND: Self = Self(StatusCode::NOT_FOUND);
-    /// The body is longer than the gateway reads.
+    /// The body exceeds the limit.
     pub(crate) const TOO_LARGE: Self = Self(StatusCode::PAYLOAD_TOO_LARGE);
 
-    /// Refuses with this status; 500 if it is none.
+    /// Refuses with this status, or with 500 if the status is invalid.
     pub(crate) fn of(status: u16) -> Self {
         Self(StatusCode::from_u16(status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR))
     }
 
-    /// Refuses a credential, and logs why.
+    /// Refuses a credential, and logs the reason.
     ///
-    /// The line has nothing in it that the caller wrote: no path, no query, no header. So it
-    /// holds no secret, wherever one was put by mistake, and nobody can write lines of their own.
-    /// The key is named only if its secret was right; anybody can send somebody else's key id.
+    /// The line contains no text from the request: no path, query or header. So it cannot contain a
+    /// misplaced secret or lines that were injected by a client.
+    /// The key is named only if its secret was correct: anybody can send the id of another key.
     pub(crate) fn denied(denied: &Denied, format: &KeyFormat) -> Self {
         let credential = denied
             .credential()
@@ -50,7 +50,7 @@ impl Refusal {
         Self::of(denied.status())
     }
 
-    /// What the caller reads, as text and as a word for programs.
+    /// Returns the message for people, and the code for programs.
     fn words(self) -> (&'static str, &'static str) {
         match self.0 {
             StatusCode::UNAUTHORIZED => ("The supplied authentication is invalid", "unauthorized"),
@@ -81,7 +81,7 @@ impl IntoResponse for Refusal {
     }
 }
 
-/// Writes one line of the log. A log that nobody reads any more is no reason to stop.
+/// Writes one line to the log. A closed log does not stop the gateway.
 pub(crate) fn log(line: fmt::Arguments<'_>) {
     let _ = writeln!(io::stderr().lock(), "{line}");
 }

@@ -1,8 +1,10 @@
-//! Operations out of bytes: one byte says which, and those after it say what.
+//! Decodes operations from bytes: one byte selects the operation, the next ones its arguments.
 
-use super::model::{Area, End, Operation, Place, Rules, Saw, Sunset, Which};
+use super::model::{
+    End, ExpectedRevision, ModelTarget, Operation, Place, Rules, Sunset, WhichSecret,
+};
 
-/// The operations that `data` stands for. Every byte string is some.
+/// Decodes the operations in `data`. Every byte string decodes to some.
 pub(crate) fn operations(data: &[u8]) -> Vec<Operation> {
     let mut input = Input(data);
     let mut operations = Vec::new();
@@ -12,14 +14,14 @@ pub(crate) fn operations(data: &[u8]) -> Vec<Operation> {
     operations
 }
 
-/// More do not find more, and take longer.
+/// More operations do not find more faults, and take longer.
 const OPERATIONS_MAX: usize = 120;
 
 struct Input<'a>(&'a [u8]);
 
 impl Input<'_> {
     fn operation(&mut self) -> Operation {
-        // What makes and uses keys comes more often than what ends them all.
+        // Operations that create and use keys are more frequent than those that revoke all of them.
         match self.byte() % 40 {
             0..=3 => Operation::Pass {
                 seconds: self.seconds(),
@@ -38,7 +40,7 @@ impl Input<'_> {
             11..=12 => Operation::Update {
                 key: self.byte(),
                 place: self.place(),
-                saw: self.saw(),
+                expected_revision: self.expected_revision(),
                 name: self.rarely(Self::byte),
                 scoped: self.rarely(|input| input.one_in(2)),
                 ends: self.rarely(Self::signed),
@@ -46,7 +48,7 @@ impl Input<'_> {
             13..=16 => Operation::Rotate {
                 key: self.byte(),
                 place: self.place(),
-                saw: self.saw(),
+                expected_revision: self.expected_revision(),
                 grace: self.seconds().into(),
                 renew: self.rarely(Self::end),
             },
@@ -66,11 +68,13 @@ impl Input<'_> {
                 key: self.byte(),
                 place: self.place(),
             },
-            21..=22 => Operation::Cut {
-                area: self.area(),
-                close: self.one_in(2),
+            21..=22 => Operation::RevokeAll {
+                target: self.target(),
+                block: self.one_in(2),
             },
-            23..=24 => Operation::Open { area: self.area() },
+            23..=24 => Operation::Restore {
+                target: self.target(),
+            },
             25..=26 => Operation::SetPolicy {
                 place: self.rarely(Self::byte),
                 rules: (!self.one_in(4)).then(|| self.rules()),
@@ -88,7 +92,7 @@ impl Input<'_> {
                 place: self.rarely(Self::byte),
                 sunset: (!self.one_in(4)).then(|| Sunset {
                     lasts: self.seconds(),
-                    dark: self.seconds(),
+                    starts: self.seconds(),
                     length: self.seconds(),
                 }),
             },
@@ -128,7 +132,7 @@ impl Input<'_> {
         self.one_in(3).then(|| make(self))
     }
 
-    /// The lengths of time at whose ends something happens, and those beside them.
+    /// Durations at which something expires, and their neighbours.
     fn seconds(&mut self) -> u32 {
         const HOUR: u32 = 3600;
         const DAY: u32 = 24 * HOUR;
@@ -175,19 +179,19 @@ impl Input<'_> {
         }
     }
 
-    fn saw(&mut self) -> Saw {
+    fn expected_revision(&mut self) -> ExpectedRevision {
         match self.byte() % 8 {
-            0..=3 => Saw::Anything,
-            4..=6 => Saw::Last,
-            _ => Saw::Older,
+            0..=3 => ExpectedRevision::Any,
+            4..=6 => ExpectedRevision::Current,
+            _ => ExpectedRevision::Outdated,
         }
     }
 
-    fn area(&mut self) -> Area {
+    fn target(&mut self) -> ModelTarget {
         match self.byte() % 4 {
-            0 => Area::Team(self.byte()),
-            1 => Area::Namespace(self.byte()),
-            _ => Area::Owner(self.byte(), self.byte()),
+            0 => ModelTarget::Team(self.byte()),
+            1 => ModelTarget::Namespace(self.byte()),
+            _ => ModelTarget::Owner(self.byte(), self.byte()),
         }
     }
 
@@ -202,13 +206,13 @@ impl Input<'_> {
         }
     }
 
-    fn which(&mut self) -> Which {
+    fn which(&mut self) -> WhichSecret {
         match self.byte() % 8 {
-            0..=2 => Which::Current,
-            3..=4 => Which::Replaced,
-            5 => Which::First,
-            6 => Which::Foreign(self.byte()),
-            _ => Which::Garbled(self.byte()),
+            0..=2 => WhichSecret::Current,
+            3..=4 => WhichSecret::Replaced,
+            5 => WhichSecret::First,
+            6 => WhichSecret::Foreign(self.byte()),
+            _ => WhichSecret::Garbled(self.byte()),
         }
     }
 }

@@ -9,15 +9,16 @@ use keyfob::{
 
 use super::spec;
 
-/// Reads arbitrary bytes as the value of an `Authorization` header field, and cut at line feeds
-/// as several of them.
+/// Parses arbitrary bytes as the value of an `Authorization` header field and, split at line
+/// feeds, as several fields.
 ///
 /// # Panics
 ///
-/// A value is accepted that is not the one text of its credential, or refused though it is.
+/// If a value is accepted that is not the only valid text of its credential, or if a valid value is
+/// refused.
 pub fn header(data: &[u8]) {
     for prefix in ["dof", "a", "abcdefghijklmnop"] {
-        let format = KeyFormat::new(prefix).expect("a good prefix");
+        let format = KeyFormat::new(prefix).expect("a valid prefix");
         let mut buffer = HeaderBuffer::new();
         let found = authorization::parse(&format, data, &mut buffer);
         let expected = expected(prefix, data);
@@ -46,7 +47,7 @@ pub fn header(data: &[u8]) {
     }
 }
 
-/// The credential's text, if this is the one value that carries it.
+/// Returns the credential's text, if `value` is the only header value that carries it.
 fn expected(prefix: &str, value: &[u8]) -> Option<Vec<u8>> {
     let space = value.iter().position(|byte| *byte == b' ')?;
     let (scheme, rest) = (value[..space].to_ascii_lowercase(), &value[space + 1..]);

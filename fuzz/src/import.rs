@@ -12,12 +12,12 @@ use serde_json::Value;
 
 use super::spec;
 
-/// Reads arbitrary text as `OpenWhisk` subjects.
+/// Imports arbitrary text as `OpenWhisk` subjects.
 ///
 /// # Panics
 ///
-/// The records and problems are not those that a plain reading of the JSON gives, or a problem
-/// tells more than a place and a fault.
+/// If the records and problems differ from those of an independent parser, or if a problem contains
+/// more than a position and a fault.
 pub fn legacy_import(data: &[u8]) {
     let Ok(text) = std::str::from_utf8(data) else {
         return;
@@ -46,8 +46,8 @@ pub fn legacy_import(data: &[u8]) {
         if text.trim().is_empty() {
             continue;
         }
-        // What the library takes and a general reader does not has a number beyond all bounds in
-        // a field that is passed over. What the two then make of the rest cannot be compared.
+        // The library accepts what a general reader rejects only if an ignored field has a number
+        // out of range. The other fields cannot be compared then.
         let Ok(document) = serde_json::from_str::<Value>(text) else {
             return;
         };
@@ -91,7 +91,7 @@ pub fn legacy_import(data: &[u8]) {
     assert!(records.next().is_none() && problems.next().is_none());
 }
 
-/// Namespace, UUID in lower case and stored digest of a namespace's entry, or what is wrong.
+/// Returns namespace, UUID in lower case and stored digest of an entry, or its fault.
 fn read(
     entry: &Value,
     seen: &mut BTreeSet<String>,
@@ -120,12 +120,12 @@ fn read(
     Ok((name.to_owned(), id, digest))
 }
 
-/// The embedder's rule in this test: what starts with `no` has no team.
+/// The mapping to teams in this test: namespaces that start with `no` have no team.
 fn has_team(namespace: &NamespaceId) -> bool {
     !namespace.as_str().starts_with("no")
 }
 
-/// Whether this is a document as `CouchDB` writes it: these fields, each once, each of its type.
+/// Whether this is a document as `CouchDB` writes it: these fields, each once and of its type.
 fn is_plain(text: &str) -> bool {
     let Ok(Value::Object(document)) = serde_json::from_str(text) else {
         return false;
@@ -138,8 +138,8 @@ fn is_plain(text: &str) -> bool {
             && entry.as_object().is_some_and(|fields| fields.len() == 3)
     };
     let namespaces = document.get("namespaces").and_then(Value::as_array);
-    // A general reader keeps one of two fields of the same name. Each field that it has then
-    // stands in the text once, if no name does so twice.
+    // A general reader keeps only one of two fields with the same name. So a text in which each
+    // field name of the parsed value occurs exactly once has no repeated field.
     let once = [
         "subject",
         "namespaces",
@@ -157,7 +157,7 @@ fn is_plain(text: &str) -> bool {
         && namespaces.is_some_and(|entries| entries.iter().all(entry))
 }
 
-/// Line, namespace and one of six constant texts: nothing of what stood there.
+/// Checks that a problem contains only line, namespace and one of six constant texts.
 fn says_no_more_than_its_place(problem: &ImportProblem) {
     let (display, debug) = match problem.fault {
         ImportFault::Document { column } => (

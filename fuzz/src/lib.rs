@@ -1,8 +1,8 @@
-//! What must hold for every input: one function for each fuzz target.
+//! The properties that hold for every input: one function for each fuzz target.
 //!
-//! Each takes arbitrary bytes and panics where the library breaks a property. The targets in
-//! `fuzz_targets/` hand their input on, and `tests/fuzz_replay.rs` runs the same functions over
-//! the kept inputs with the toolchain at hand.
+//! Each function takes arbitrary bytes and panics if the library violates a property. The targets
+//! in `fuzz_targets/` call them, and `tests/fuzz_replay.rs` runs them over the stored inputs with
+//! any toolchain.
 
 mod decode;
 mod header;
@@ -19,13 +19,13 @@ pub use header::header;
 pub use import::legacy_import;
 pub use parse::parse;
 pub use round_trip::round_trip;
-pub use stored::record_serde;
+pub use stored::{accepted_forms, record_serde};
 
-/// Runs the operations that `data` stands for on the library and on the model of it.
+/// Runs the operations that `data` decodes to on the library and on the model.
 ///
 /// # Panics
 ///
-/// The two differ.
+/// If the two differ.
 pub fn operations(data: &[u8]) {
     model::run(&decode::operations(data));
 }

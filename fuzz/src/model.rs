@@ -1,8 +1,8 @@
-//! What the library promises, as a program that is too simple to be wrong: lists, loops and
-//! plain numbers. [`run`] does the same operations on it and on the library and compares.
+//! A naive model of the library's promises: lists, loops and plain numbers. [`run`] performs the
+//! same operations on the model and on the library, and compares the results.
 //!
-//! Small numbers stand for things: a `u8` picks one of the few places, owners, names and keys
-//! there are, whatever its value. Lengths of time are seconds.
+//! Small numbers stand for objects: a `u8` selects one of the few places, owners, names and keys,
+//! modulo their number. Durations are in seconds.
 
 #[path = "world.rs"]
 mod world;
@@ -11,14 +11,14 @@ use keyfob::{KeyId, Timestamp, store::Revision};
 
 pub use world::run;
 
-/// Something that happens.
+/// One operation of a sequence.
 #[derive(Clone, Debug)]
 pub enum Operation {
-    /// Time passes.
+    /// Advances the clock.
     Pass { seconds: u32 },
-    /// The clock is put back; whatever ended has ended.
+    /// Sets the clock back. What has expired stays expired.
     JumpBack { seconds: u32 },
-    /// A key is made; `starts` counts from now.
+    /// Creates a key; `starts` is relative to now.
     Create {
         place: u8,
         owner: u8,
@@ -27,110 +27,110 @@ pub enum Operation {
         starts: Option<i64>,
         end: End,
     },
-    /// A key is changed, by somebody who says that it is at `place`; `ends` counts from now.
+    /// Changes a key through the tenant `place`; `ends` is relative to now.
     Update {
         key: u8,
         place: Place,
-        saw: Saw,
+        expected_revision: ExpectedRevision,
         name: Option<u8>,
         scoped: Option<bool>,
         ends: Option<i64>,
     },
-    /// A key gets a new secret.
+    /// Rotates a key.
     Rotate {
         key: u8,
         place: Place,
-        saw: Saw,
+        expected_revision: ExpectedRevision,
         grace: u64,
         renew: Option<End>,
     },
-    /// A key is switched off.
+    /// Disables a key.
     Disable { key: u8, place: Place },
-    /// A key is switched on.
+    /// Enables a key.
     Enable { key: u8, place: Place },
-    /// A key is revoked.
+    /// Revokes a key.
     Revoke { key: u8, place: Place },
-    /// A key is deleted.
+    /// Deletes a key.
     Delete { key: u8, place: Place },
-    /// Everything in an area is revoked; with `close`, nothing can be made there any more.
-    Cut { area: Area, close: bool },
-    /// Keys can be made in an area again.
-    Open { area: Area },
-    /// The policy of a place's namespace is set, or the default.
+    /// Revokes all keys of a target; with `block`, no new ones can be created.
+    RevokeAll { target: ModelTarget, block: bool },
+    /// Allows new keys for a blocked target.
+    Restore { target: ModelTarget },
+    /// Sets the policy of a place's namespace, or the default policy.
     SetPolicy {
         place: Option<u8>,
         rules: Option<Rules>,
     },
-    /// A legacy credential is imported.
+    /// Imports a legacy credential.
     Import {
         legacy: u8,
         place: u8,
         blocked: bool,
     },
-    /// A legacy credential is revoked.
+    /// Revokes a legacy credential.
     RevokeLegacy { legacy: u8, place: u8 },
-    /// The legacy policy of a place's namespace is set, or the default.
+    /// Sets the legacy policy of a place's namespace, or the default one.
     SetLegacyPolicy {
         place: Option<u8>,
         sunset: Option<Sunset>,
     },
-    /// Somebody uses a key; without a namespace, for whichever it opens.
+    /// Verifies a key; without a namespace, for its own namespace.
     Verify {
         key: u8,
-        secret: Which,
+        secret: WhichSecret,
         namespace: Option<u8>,
         writes: bool,
     },
-    /// Somebody uses a legacy credential.
+    /// Verifies a legacy credential.
     VerifyLegacy {
         legacy: u8,
         right: bool,
         namespace: Option<u8>,
     },
-    /// The index is given a part of the feed once more, as it was some time ago.
+    /// Applies an old page of the feed to the index again.
     LateFeed,
-    /// A second index reads a page of this length.
+    /// Lets a second index read a page of this length.
     Replicate { entries: u8 },
-    /// The process starts again: its index is built anew.
+    /// Restarts the process: its index is rebuilt.
     Restart,
-    /// Every credential is tried and everything is listed.
+    /// Verifies every credential and lists all keys.
     Check,
 }
 
-/// Where somebody says that a key is.
+/// The tenant through which a key is managed.
 #[derive(Clone, Copy, Debug)]
 pub enum Place {
-    /// Where it is.
+    /// The key's own tenant.
     Own,
-    /// Somewhere.
+    /// Any tenant.
     Some(u8),
 }
 
-/// Which state of a key somebody saw before they change it.
+/// The revision that a change expects.
 #[derive(Clone, Copy, Debug)]
-pub enum Saw {
-    /// They do not say.
-    Anything,
-    /// The last.
-    Last,
-    /// One that is no more.
-    Older,
+pub enum ExpectedRevision {
+    /// No expected revision.
+    Any,
+    /// The current revision.
+    Current,
+    /// An outdated revision.
+    Outdated,
 }
 
-/// When a new secret ends.
+/// The expiry of a new secret.
 #[derive(Clone, Copy, Debug)]
 pub enum End {
     /// Never.
     Never,
-    /// After so many seconds; at least an hour is made of it.
+    /// After this many seconds, at least an hour.
     In(u64),
-    /// So many seconds from now.
+    /// This many seconds from now.
     At(i64),
 }
 
-/// What is cut off at once.
+/// The target of a revocation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Area {
+pub enum ModelTarget {
     /// The team of a place.
     Team(u8),
     /// The namespace of a place.
@@ -142,49 +142,49 @@ pub enum Area {
 /// A policy.
 #[derive(Clone, Copy, Debug)]
 pub struct Rules {
-    /// The shortest life; at least an hour.
+    /// The minimum TTL, at least an hour.
     pub min: u64,
-    /// The longest life; at least an hour.
+    /// The maximum TTL, at least an hour.
     pub max: Option<u64>,
-    /// Whether keys need an end.
+    /// Whether keys must have an expiry.
     pub end_required: bool,
-    /// How many live keys an owner may have in a namespace.
+    /// How many keys an owner may have in a namespace, without expired and revoked ones.
     pub keys_per_owner: Option<u32>,
     /// Whether names are unique in a namespace.
     pub unique_names: bool,
-    /// The longest grace.
+    /// The maximum grace period.
     pub grace: u64,
 }
 
-/// A legacy policy, from now on: legacy credentials work for `lasts`, but not in the `length`
-/// seconds from `dark` on.
+/// A legacy policy, relative to now: legacy credentials are accepted for `lasts` seconds, except in
+/// the `length` seconds from `starts` on.
 #[derive(Clone, Copy, Debug)]
 pub struct Sunset {
-    /// For how long legacy credentials work.
+    /// How long legacy credentials are accepted.
     pub lasts: u32,
-    /// When the brownout begins.
-    pub dark: u32,
-    /// How long it takes; zero for no brownout.
+    /// When the brownout starts.
+    pub starts: u32,
+    /// How long the brownout takes; zero for no brownout.
     pub length: u32,
 }
 
-/// Which secret of a key is presented.
+/// WhichSecret secret of a key is presented.
 #[derive(Clone, Copy, Debug)]
-pub enum Which {
-    /// The last.
+pub enum WhichSecret {
+    /// The current one.
     Current,
     /// The one before the last rotation.
     Replaced,
     /// The first.
     First,
-    /// That of another key.
+    /// The secret of another key.
     Foreign(u8),
-    /// The last, with a character changed.
+    /// The current one, with a character changed.
     Garbled(u8),
 }
 
-/// Team and namespace. The last is a namespace of the first's name in another team: of the two,
-/// the one that is used first has the name.
+/// Team and namespace. The last has the same namespace name as the first, but another team: the
+/// namespace belongs to the team that uses it first.
 const PLACES: [(&str, &str); 4] = [
     ("acme", "one"),
     ("acme", "two"),
@@ -192,7 +192,7 @@ const PLACES: [(&str, &str); 4] = [
     ("beta", "one"),
 ];
 const NAMESPACES: [&str; 4] = ["one", "two", "three", "four"];
-/// The same text is a person and a service.
+/// A user and a service have the same name.
 const OWNERS: usize = 3;
 const NAMES: u8 = 5;
 const LEGACY: u8 = 3;
@@ -206,7 +206,7 @@ struct Key {
     place: usize,
     owner: usize,
     name: u8,
-    /// Whether it may only read.
+    /// Whether the key may only read.
     scoped: bool,
     starts: Option<i64>,
     ends: Option<i64>,
@@ -218,8 +218,8 @@ struct Key {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum State {
-    On,
-    Off,
+    Active,
+    Disabled,
     Revoked,
     Deleted,
 }
@@ -227,7 +227,7 @@ enum State {
 struct Secret {
     text: String,
     made_at: i64,
-    /// When it ends because it was replaced; none for one that nothing replaced.
+    /// When the secret expires because it was replaced; `None` for the current secret.
     until: Option<i64>,
 }
 
@@ -239,12 +239,12 @@ struct Legacy {
     uses: Uses,
 }
 
-/// A legacy policy: when it ends, and from when to when it is dark before.
+/// A legacy policy: the sunset, and the brownout before it.
 #[derive(Clone, Copy)]
-struct Moments {
+struct LegacyTimes {
     sunset: i64,
-    dark: i64,
-    light: i64,
+    brownout_from: i64,
+    brownout_until: i64,
 }
 
 #[derive(Default)]
@@ -254,22 +254,22 @@ struct Uses {
 }
 
 struct Model {
-    /// What the clock says.
+    /// The time of the clock.
     now: i64,
-    /// The latest time at which this process verified something.
+    /// The latest time of a verification in this process.
     seen: i64,
     keys: Vec<Key>,
     legacy: Vec<Legacy>,
-    blocked: Vec<Area>,
-    /// Namespace and team: whose it is.
+    blocked: Vec<ModelTarget>,
+    /// Namespace and the team that owns it.
     bound: Vec<(&'static str, &'static str)>,
     policies: Vec<(Option<&'static str>, Rules)>,
-    sunsets: Vec<(Option<&'static str>, Moments)>,
-    /// How many changes were kept.
+    sunsets: Vec<(Option<&'static str>, LegacyTimes)>,
+    /// The number of committed changes.
     changes: usize,
 }
 
-/// What becomes of an attempt to use a credential.
+/// The result of a verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     Accepted {
@@ -282,22 +282,22 @@ enum Verdict {
     Forbidden,
 }
 
-/// Why a change is refused.
+/// Why a change was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Refusal {
     NotFound,
     Other,
 }
 
-/// A change that is kept, or one that has nothing to do.
+/// Whether a change was committed or had no effect.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Done {
-    Kept,
-    Nothing,
+    Committed,
+    Unchanged,
 }
 
 impl Model {
-    /// What the clock says, as the library counts it.
+    /// The time of the clock as a timestamp.
     fn time(&self) -> Timestamp {
         Timestamp::from_unix(self.now)
     }
@@ -310,7 +310,7 @@ impl Model {
         *rules
     }
 
-    /// The end that the rules allow.
+    /// The expiry of a new key, if the rules allow it.
     fn end(&self, end: End, rules: &Rules) -> Result<Option<i64>, Refusal> {
         let ends = match end {
             End::Never if rules.end_required => return Err(Refusal::Other),
@@ -327,7 +327,7 @@ impl Model {
         }
     }
 
-    /// When the last secret of a key ends: its own end, or the longest life from its making.
+    /// The effective expiry of the current secret: its own, or the maximum TTL after its creation.
     fn end_of(&self, key: &Key) -> Option<i64> {
         let (_, namespace) = PLACES[key.place];
         let made_at = key.secrets.last().expect("every key has a secret").made_at;
@@ -335,7 +335,7 @@ impl Model {
         [key.ends, longest].into_iter().flatten().min()
     }
 
-    /// The key, if somebody at `place` may know of it.
+    /// Returns the key, if it belongs to `place`.
     fn find(&self, key: usize, place: usize) -> Result<&Key, Refusal> {
         let key = &self.keys[key];
         if key.state == State::Deleted || key.place != place {
@@ -345,10 +345,15 @@ impl Model {
         }
     }
 
-    /// The key, if it can still be changed by somebody who saw it so.
-    fn find_alive(&self, key: usize, place: usize, saw: Saw) -> Result<&Key, Refusal> {
+    /// Returns the key, if it can be changed with this expected revision.
+    fn find_alive(
+        &self,
+        key: usize,
+        place: usize,
+        expected_revision: ExpectedRevision,
+    ) -> Result<&Key, Refusal> {
         let key = self.find(key, place)?;
-        let stale = matches!(saw, Saw::Older);
+        let stale = matches!(expected_revision, ExpectedRevision::Outdated);
         if stale || key.state == State::Revoked {
             Err(Refusal::Other)
         } else {
@@ -357,7 +362,8 @@ impl Model {
     }
 
     fn takes_a_name(&self, key: &Key) -> bool {
-        matches!(key.state, State::On | State::Off) && key.ends.is_none_or(|ends| self.now < ends)
+        matches!(key.state, State::Active | State::Disabled)
+            && key.ends.is_none_or(|ends| self.now < ends)
     }
 
     fn name_is_free(&self, place: usize, name: u8, but: Option<KeyId>) -> bool {
@@ -366,7 +372,7 @@ impl Model {
         })
     }
 
-    /// A namespace is its first user's.
+    /// A namespace belongs to the team that uses it first.
     fn own(&self, place: usize) -> Result<(), Refusal> {
         let (team, namespace) = PLACES[place];
         let foreign = |(name, owner): &(&str, &str)| *name == namespace && *owner != team;
@@ -394,11 +400,11 @@ impl Model {
         let ends = self.end(end, &rules)?;
         never_valid(starts, ends)?;
         self.own(place)?;
-        let closed = |area: &Area| covers(*area, place, Some(owner));
+        let blocked = |target: &ModelTarget| covers(*target, place, Some(owner));
         let same_owner =
             |key: &&Key| key.place == place && key.owner == owner && self.takes_a_name(key);
         let count = self.keys.iter().filter(same_owner).count();
-        if self.blocked.iter().any(closed)
+        if self.blocked.iter().any(blocked)
             || (rules.unique_names && !self.name_is_free(place, name, None))
             || rules
                 .keys_per_owner
@@ -413,11 +419,11 @@ impl Model {
         &self,
         key: usize,
         place: usize,
-        saw: Saw,
+        expected_revision: ExpectedRevision,
         name: Option<u8>,
         ends: Option<i64>,
     ) -> Result<(), Refusal> {
-        let key = self.find_alive(key, place, saw)?;
+        let key = self.find_alive(key, place, expected_revision)?;
         let put_back = ends.is_some_and(|ends| key.ends.is_some_and(|old| old < ends));
         let unique = self.rules(PLACES[place].1).unique_names;
         let taken =
@@ -430,17 +436,17 @@ impl Model {
         }
     }
 
-    /// When the replaced and when the new secret end.
+    /// Returns the expiry of the replaced and of the new secret.
     fn may_rotate(
         &self,
         key: usize,
         place: usize,
-        saw: Saw,
+        expected_revision: ExpectedRevision,
         grace: u64,
         renew: Option<End>,
     ) -> Result<(i64, Option<i64>), Refusal> {
         let rules = self.rules(PLACES[place].1);
-        let key = self.find_alive(key, place, saw)?;
+        let key = self.find_alive(key, place, expected_revision)?;
         let old_end = self.end_of(key).unwrap_or(TIME_MAX);
         if old_end <= self.now || grace > rules.grace {
             return Err(Refusal::Other);
@@ -456,15 +462,15 @@ impl Model {
         Ok((old_end.min(later(self.now, grace)), ends))
     }
 
-    /// Revokes whatever there is in an area, one by one.
-    fn cut(&mut self, area: Area) {
+    /// Revokes each credential of a target.
+    fn revoke_all(&mut self, target: ModelTarget) {
         for key in &mut self.keys {
-            if key.state != State::Deleted && covers(area, key.place, Some(key.owner)) {
+            if key.state != State::Deleted && covers(target, key.place, Some(key.owner)) {
                 key.state = State::Revoked;
             }
         }
         for legacy in &mut self.legacy {
-            legacy.revoked |= covers(area, legacy.place, None);
+            legacy.revoked |= covers(target, legacy.place, None);
         }
     }
 
@@ -488,7 +494,7 @@ impl Model {
         let ends = [self.end_of(key), until].into_iter().flatten().min();
         let over = ends.is_some_and(|ends| ends <= self.seen);
         let early = key.starts.is_some_and(|starts| self.seen < starts);
-        if key.state != State::On || over || early {
+        if key.state != State::Active || over || early {
             Verdict::Unauthenticated
         } else if namespace.is_some_and(|wanted| wanted != PLACES[key.place].1)
             || (writes && key.scoped)
@@ -510,15 +516,15 @@ impl Model {
         };
         let own = PLACES[legacy.place].1;
         let of = |wanted: Option<&str>| self.sunsets.iter().find(|(place, _)| *place == wanted);
-        let accepting = |(_, moments): &&(_, Moments)| {
-            let dark = moments.dark..moments.light;
-            self.seen < moments.sunset && !dark.contains(&self.seen)
+        let accepting = |(_, times): &&(_, LegacyTimes)| {
+            let brownout = times.brownout_from..times.brownout_until;
+            self.seen < times.sunset && !brownout.contains(&self.seen)
         };
         match of(Some(own)).or(of(None)).filter(accepting) {
             None => Verdict::Unauthenticated,
             Some(_) if namespace.is_some_and(|wanted| wanted != own) => Verdict::Forbidden,
-            Some((_, moments)) => Verdict::Accepted {
-                ends: Some(moments.sunset),
+            Some((_, times)) => Verdict::Accepted {
+                ends: Some(times.sunset),
                 replaced: false,
             },
         }
@@ -534,25 +540,27 @@ impl Uses {
     }
 }
 
-/// Whether a credential of this owner, or one without, at `place` is in an area.
-fn covers(area: Area, place: usize, owner: Option<usize>) -> bool {
+/// Whether a credential at `place`, of this owner or without one, belongs to a target.
+fn covers(target: ModelTarget, place: usize, owner: Option<usize>) -> bool {
     let same_team = |other: usize| PLACES[place].0 == PLACES[other].0;
-    match area {
-        Area::Team(other) => same_team(pick(other, PLACES.len())),
-        Area::Namespace(other) => place == pick(other, PLACES.len()),
-        Area::Owner(other, who) => {
+    match target {
+        ModelTarget::Team(other) => same_team(pick(other, PLACES.len())),
+        ModelTarget::Namespace(other) => place == pick(other, PLACES.len()),
+        ModelTarget::Owner(other, who) => {
             same_team(pick(other, PLACES.len())) && owner == Some(pick(who, OWNERS))
         }
     }
 }
 
-/// Whether two areas are one: teams and owners are the same from every place of the team.
-fn same_area(one: Area, other: Area) -> bool {
+/// Whether two targets are the same: all places of a team have the same team and owners.
+fn same_target(one: ModelTarget, other: ModelTarget) -> bool {
     let team = |place: u8| PLACES[pick(place, PLACES.len())].0;
     match (one, other) {
-        (Area::Team(a), Area::Team(b)) => team(a) == team(b),
-        (Area::Namespace(a), Area::Namespace(b)) => pick(a, PLACES.len()) == pick(b, PLACES.len()),
-        (Area::Owner(a, x), Area::Owner(b, y)) => {
+        (ModelTarget::Team(a), ModelTarget::Team(b)) => team(a) == team(b),
+        (ModelTarget::Namespace(a), ModelTarget::Namespace(b)) => {
+            pick(a, PLACES.len()) == pick(b, PLACES.len())
+        }
+        (ModelTarget::Owner(a, x), ModelTarget::Owner(b, y)) => {
             team(a) == team(b) && pick(x, OWNERS) == pick(y, OWNERS)
         }
         _ => false,
@@ -568,7 +576,7 @@ fn later(moment: i64, seconds: u64) -> i64 {
     moment.saturating_add_unsigned(seconds).min(TIME_MAX)
 }
 
-/// A life that the library can count.
+/// Clamps a TTL to the range that the library supports.
 fn life(seconds: u64) -> u64 {
     seconds.clamp(HOUR, 10_000 * 365 * 24 * HOUR)
 }

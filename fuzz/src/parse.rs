@@ -8,15 +8,15 @@ use keyfob::{
 
 use super::spec;
 
-/// Reads arbitrary bytes as every text form there is, under several prefixes.
+/// Parses arbitrary bytes as every text form, with several prefixes.
 ///
 /// # Panics
 ///
-/// Something is accepted that is not of the form, or refused though it is, or is not the text
-/// that the parsed value stands for, or an error's position is not in the text.
+/// If an invalid text is accepted, if a valid one is refused, if the value that was parsed has
+/// another text, or if an error's position is outside the text.
 pub fn parse(data: &[u8]) {
     for prefix in ["dof", "a", "dof0", "abcdefghijklmnop"] {
-        let format = KeyFormat::new(prefix).expect("a good prefix");
+        let format = KeyFormat::new(prefix).expect("a valid prefix");
         one_text(&format, data);
         halves(&format, data);
         if let Ok(text) = std::str::from_utf8(data) {
@@ -41,7 +41,7 @@ fn one_text(format: &KeyFormat, data: &[u8]) {
             assert_eq!(data.len(), format.credential_len());
         }
         Err(error) => {
-            assert!(id.is_none(), "refused although of the form: {error}");
+            assert!(id.is_none(), "a valid text was refused: {error}");
             in_bounds(error, data);
             assert_eq!(
                 error.part() == KeyPart::Length,
@@ -60,7 +60,7 @@ fn one_text(format: &KeyFormat, data: &[u8]) {
     }
 }
 
-/// Every way of cutting the text at a colon gives what the whole text gives.
+/// Splitting the text at any colon and parsing the halves gives the same result as the whole text.
 fn halves(format: &KeyFormat, data: &[u8]) {
     let whole = PresentedKey::parse(format, data);
     let mut accepted = 0;

@@ -16,13 +16,13 @@ use keyfob::{
 
 use super::spec;
 
-/// Makes a credential of the bytes it is given: prefix, identifier, secret, pepper, and a change
-/// to the text.
+/// Creates a credential from the input: prefix, identifier, secret, pepper, and a change of the
+/// text.
 ///
 /// # Panics
 ///
-/// The text is not what the format says, is not accepted, or is accepted changed; or a digest
-/// does not come back from its stored text.
+/// If the text differs from the format's specification, if it is refused, if it is accepted after a
+/// change, or if a digest cannot be read back from its stored text.
 pub fn round_trip(data: &[u8]) {
     let mut input = Input(data);
     let format = format(&mut input);
@@ -33,12 +33,13 @@ pub fn round_trip(data: &[u8]) {
     let characters = spec::secret(format.prefix(), &random);
     let text = format!("{}:{}_sk_{characters}", format.key_id(id), format.prefix());
     issue(&format, id, &random, &text);
-    let presented = PresentedKey::parse(&format, text.as_bytes()).expect("made by the format");
+    let presented =
+        PresentedKey::parse(&format, text.as_bytes()).expect("text in the documented format");
     assert_eq!(presented.id(), id);
     assert!(format.is_well_formed_secret(&text[text.len() - 40 - format.prefix().len()..]));
 
     let (peppers, stored) = stored(id, &characters, pepper);
-    let digest = KeyDigest::from_text(&stored).expect("written as the library writes it");
+    let digest = KeyDigest::from_text(&stored).expect("a digest in the stored format");
     assert_eq!(digest.to_text(), stored);
     assert!(digest.matches(&presented, &peppers));
     one_digest_text(&stored, change, &presented, &peppers);
@@ -56,13 +57,13 @@ pub fn round_trip(data: &[u8]) {
             .expect_err("a changed text");
         assert_eq!((denied.status(), denied.credential()), (401, None));
         if let Ok(presented) = PresentedKey::parse(&format, &changed) {
-            // A digest alone does not know whose it is, but the identifier is in it.
+            // The digest does not store the identifier, but was computed over it.
             assert!(!digest.matches(&presented, &peppers));
         }
     }
 }
 
-/// The generator writes the same text from the same randomness.
+/// Checks that the generator writes the same text from the same random bytes.
 fn issue(format: &KeyFormat, id: KeyId, random: &[u8; 23], text: &str) {
     struct Fixed<'a>(&'a [u8]);
 
@@ -95,10 +96,10 @@ fn format(input: &mut Input<'_>) -> KeyFormat {
             char::from(ALPHABET[usize::from(byte) % if at == 0 { 26 } else { 36 }])
         })
         .collect();
-    KeyFormat::new(&prefix).expect("a good prefix")
+    KeyFormat::new(&prefix).expect("a valid prefix")
 }
 
-/// The digest as a store keeps it, made without the library; under a pepper unless that is zero.
+/// The digest as a store keeps it, computed without the library; with a pepper unless that is zero.
 fn stored(id: KeyId, characters: &str, pepper: u8) -> (Peppers, String) {
     let bytes = [b"kf1", &id.to_bytes()[..], characters.as_bytes()].concat();
     let Some(number) = PepperId::new(pepper) else {
@@ -113,7 +114,7 @@ fn stored(id: KeyId, characters: &str, pepper: u8) -> (Peppers, String) {
     (peppers, format!("hmac-sha256:{pepper}:{digits}"))
 }
 
-/// A changed text of a digest is no digest, or that of another secret.
+/// Checks that a changed text of a digest is invalid, or is the digest of another secret.
 fn one_digest_text(stored: &str, change: u8, key: &PresentedKey<'_>, peppers: &Peppers) {
     for at in 0..stored.len() {
         for change in [change.max(1), 1] {
@@ -128,8 +129,8 @@ fn one_digest_text(stored: &str, change: u8, key: &PresentedKey<'_>, peppers: &P
     }
 }
 
-/// Every text that differs in one byte by `change`, lacks one, has one more or is cut off; and
-/// the fuzzer's own text.
+/// Returns every text with one byte changed by `change`, removed or inserted, every prefix of the
+/// text, and the fuzzer's own text.
 fn changes<'a>(text: &'a [u8], change: u8, own: &'a [u8]) -> impl Iterator<Item = Vec<u8>> + 'a {
     let changed = (0..text.len()).map(move |at| {
         let mut changed = text.to_vec();
@@ -143,7 +144,7 @@ fn changes<'a>(text: &'a [u8], change: u8, own: &'a [u8]) -> impl Iterator<Item 
     changed.chain(shortened).chain(cut).chain(grown).chain(own)
 }
 
-/// A verifier over a store with this one key.
+/// Returns a verifier over a store with this one key.
 fn verifier(format: &KeyFormat, id: KeyId, digest: KeyDigest, peppers: Peppers) -> Verifier {
     let team = TeamId::new("acme").expect("a name");
     let namespace = NamespaceId::new("one").expect("a name");
@@ -182,7 +183,7 @@ fn verifier(format: &KeyFormat, id: KeyId, digest: KeyDigest, peppers: Peppers) 
 
 const NOW: i64 = 1_800_000_000;
 
-/// Bytes to make something of; zeros when there are no more.
+/// The input, read from the front; zeros after its end.
 struct Input<'a>(&'a [u8]);
 
 impl Input<'_> {

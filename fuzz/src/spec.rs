@@ -1,4 +1,4 @@
-//! The text forms, written down a second time and on purpose by other means than the library's.
+//! The text forms, specified a second time, deliberately with other methods than the library's.
 
 use base64::{
     Engine,
@@ -6,7 +6,7 @@ use base64::{
     engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
 };
 
-/// Decodes base64 with padding or without, whatever its spare bits are.
+/// Decodes base64 with or without padding, and ignores the spare bits.
 pub(crate) const LENIENT: GeneralPurpose = GeneralPurpose::new(
     &STANDARD,
     GeneralPurposeConfig::new()
@@ -22,8 +22,8 @@ const URL: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::RequireNone),
 );
 
-/// The identifier in a key's text, `<prefix>_v1_<id>:<prefix>_sk_<36 bytes>`; none if the text is
-/// not of that shape.
+/// Returns the identifier in a key's text, `<prefix>_v1_<id>:<prefix>_sk_<36 bytes>`, or `None` if
+/// the text has another form.
 pub(crate) fn key<'a>(prefix: &str, text: &'a [u8]) -> Option<&'a [u8]> {
     let rest = text
         .strip_prefix(prefix.as_bytes())?
@@ -62,7 +62,7 @@ pub(crate) fn is_legacy_key(key: &[u8]) -> bool {
     key.len() == 64 && key.iter().all(u8::is_ascii_alphanumeric)
 }
 
-/// The 36 characters of the secret that holds `random`.
+/// Returns the 36 characters of the secret for these random bytes.
 pub(crate) fn secret(prefix: &str, random: &[u8; 23]) -> String {
     let covered = [prefix.as_bytes(), b"_sk_", random].concat();
     let bytes = [&random[..], &crc32(&covered).to_be_bytes()].concat();
@@ -98,7 +98,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
         .collect()
 }
 
-/// The stored text of the digest of these bytes, without a pepper.
+/// Returns the stored text of the digest of these bytes, without a pepper.
 pub(crate) fn digest(parts: &[&[u8]]) -> String {
     let hash = ring::digest::digest(&ring::digest::SHA256, &parts.concat());
     format!("sha256:{}", hex(hash.as_ref()))

@@ -1,4 +1,4 @@
-//! The library beside the model: each operation is done on both, and the two must agree.
+//! Runs each operation on the library and on the model, and compares the results.
 
 use std::{sync::Arc, time::Duration};
 
@@ -14,16 +14,16 @@ use keyfob::{
 };
 
 use super::{
-    Area, Done, End, KEYS_MAX, Key, LEGACY, Legacy, Model, Moments, NAMES, NAMESPACES, OWNERS,
-    Operation, PLACES, Place, Refusal, Rules, START, Saw, Secret, State, Sunset, Uses, Verdict,
-    Which, covers, life, pick, same_area,
+    Done, End, ExpectedRevision, KEYS_MAX, Key, LEGACY, Legacy, LegacyTimes, Model, ModelTarget,
+    NAMES, NAMESPACES, OWNERS, Operation, PLACES, Place, Refusal, Rules, START, Secret, State,
+    Sunset, Uses, Verdict, WhichSecret, covers, life, pick, same_target,
 };
 
-/// Does the operations on the library and on the model.
+/// Performs the operations on the library and on the model.
 ///
 /// # Panics
 ///
-/// The two differ.
+/// If the two differ.
 pub fn run(operations: &[Operation]) {
     let mut world = World::new();
     for operation in operations {
@@ -42,15 +42,15 @@ struct World {
     keyring: Keyring,
     verifier: Verifier,
     usage: Arc<UsageRecorder>,
-    /// An index that is behind.
+    /// An index that lags behind.
     replica: Arc<Index>,
-    /// The feed as it was some time ago.
+    /// A page of the feed that was read some time ago.
     late: Changes,
 }
 
 impl World {
     fn new() -> Self {
-        let format = KeyFormat::new("dof").expect("a good prefix");
+        let format = KeyFormat::new("dof").expect("a valid prefix");
         let store = Arc::new(MemoryStore::new());
         let usage = Arc::new(UsageRecorder::with_stripes(64, 1));
         let (keyring, verifier) = process(&store, format, &usage);
@@ -100,28 +100,35 @@ impl World {
             Operation::Update {
                 key,
                 place,
-                saw,
+                expected_revision,
                 name,
                 scoped,
                 ends,
             } => {
-                self.update(key, place, saw, name.map(|name| name % NAMES), scoped, ends);
+                self.update(
+                    key,
+                    place,
+                    expected_revision,
+                    name.map(|name| name % NAMES),
+                    scoped,
+                    ends,
+                );
             }
             Operation::Rotate {
                 key,
                 place,
-                saw,
+                expected_revision,
                 grace,
                 renew,
             } => {
-                self.rotate(key, place, saw, grace, renew);
+                self.rotate(key, place, expected_revision, grace, renew);
             }
             Operation::Disable { key, place } => self.switch(key, place, false),
             Operation::Enable { key, place } => self.switch(key, place, true),
             Operation::Revoke { key, place } => self.revoke(key, place),
             Operation::Delete { key, place } => self.delete(key, place),
-            Operation::Cut { area, close } => self.cut(area, close),
-            Operation::Open { area } => self.open(area),
+            Operation::RevokeAll { target, block } => self.revoke_all(target, block),
+            Operation::Restore { target } => self.restore(target),
             Operation::SetPolicy { place, rules } => self.set_policy(place, rules),
             Operation::Import {
                 legacy,
@@ -155,7 +162,7 @@ impl World {
                 let page = block_on(self.store.changes(after, entries.into())).expect("no I/O");
                 self.replica
                     .apply(&page, self.model.time())
-                    .expect("the feed goes on from there");
+                    .expect("the page follows the last revision");
             }
             Operation::Restart => {
                 (self.keyring, self.verifier) = process(&self.store, self.format, &self.usage);
@@ -185,7 +192,7 @@ impl World {
             .with_expiry(expiry(end, now));
         new.not_before = starts.map(Timestamp::from_unix);
         let made = block_on(self.keyring.create(&self.context(), new));
-        let ends = expected.map(|_| Done::Kept);
+        let ends = expected.map(|_| Done::Committed);
         let Some((key, info)) = self.agree(made, ends).map(CreatedKey::into_parts) else {
             return;
         };
@@ -198,7 +205,7 @@ impl World {
             scoped,
             starts,
             ends: expected.expect("made"),
-            state: State::On,
+            state: State::Active,
             secrets: vec![secret(&key, now)],
             revision: info.revision,
             uses: Uses::default(),
@@ -209,7 +216,7 @@ impl World {
         &mut self,
         key: u8,
         place: Place,
-        saw: Saw,
+        expected_revision: ExpectedRevision,
         name: Option<u8>,
         scoped: Option<bool>,
         ends: Option<i64>,
@@ -218,18 +225,21 @@ impl World {
             return;
         };
         let ends = ends.map(|seconds| self.model.now + seconds);
-        let expected = self.model.may_update(at, place, saw, name, ends);
+        let expected = self
+            .model
+            .may_update(at, place, expected_revision, name, ends);
         let mut update = KeyUpdate::default();
         update.name = name.map(name_of);
         update.scopes = scoped.map(scopes);
         update.expires_at = ends.map(Timestamp::from_unix);
         let key = &self.model.keys[at];
-        let (context, tenant, expect) = (self.context(), tenant(place), key.expect(saw));
+        let (context, tenant, expect) =
+            (self.context(), tenant(place), key.expect(expected_revision));
         let changed = block_on(
             self.keyring
                 .update(&context, &tenant, key.id, update, expect),
         );
-        if let Some(info) = self.agree(changed, expected.map(|()| Done::Kept)) {
+        if let Some(info) = self.agree(changed, expected.map(|()| Done::Committed)) {
             let key = &mut self.model.keys[at];
             key.revision = info.revision;
             key.name = name.unwrap_or(key.name);
@@ -243,26 +253,36 @@ impl World {
         }
     }
 
-    fn rotate(&mut self, key: u8, place: Place, saw: Saw, grace: u64, renew: Option<End>) {
+    fn rotate(
+        &mut self,
+        key: u8,
+        place: Place,
+        expected_revision: ExpectedRevision,
+        grace: u64,
+        renew: Option<End>,
+    ) {
         let Some((at, place)) = self.locate(key, place) else {
             return;
         };
         let now = self.model.now;
-        let expected = self.model.may_rotate(at, place, saw, grace, renew);
+        let expected = self
+            .model
+            .may_rotate(at, place, expected_revision, grace, renew);
         let mut rotation = Rotation::new().with_grace(Duration::from_secs(grace));
         rotation.renew = renew.map(|end| expiry(end, now));
         let key = &self.model.keys[at];
-        let (context, tenant, expect) = (self.context(), tenant(place), key.expect(saw));
+        let (context, tenant, expect) =
+            (self.context(), tenant(place), key.expect(expected_revision));
         let changed = block_on(
             self.keyring
                 .rotate(&context, &tenant, key.id, rotation, expect),
         );
-        let changed = self.agree(changed, expected.map(|_| Done::Kept));
+        let changed = self.agree(changed, expected.map(|_| Done::Committed));
         if let Some((issued, info)) = changed.map(CreatedKey::into_parts) {
             let (until, ends) = expected.expect("changed");
             let key = &mut self.model.keys[at];
             assert_eq!(issued.id(), key.id);
-            // Without any grace the replaced secret is dead, whatever the clock says later.
+            // Without a grace period the replaced secret is refused even if the clock is set back.
             let until = if until <= now { i64::MIN } else { until };
             key.secrets
                 .last_mut()
@@ -278,12 +298,12 @@ impl World {
         let Some((at, place)) = self.locate(key, place) else {
             return;
         };
-        let found = self.model.find_alive(at, place, Saw::Anything);
+        let found = self.model.find_alive(at, place, ExpectedRevision::Any);
         let expected = found.map(|key| {
-            if (key.state == State::On) == on {
-                Done::Nothing
+            if (key.state == State::Active) == on {
+                Done::Unchanged
             } else {
-                Done::Kept
+                Done::Committed
             }
         });
         let (context, tenant, id) = (self.context(), tenant(place), self.model.keys[at].id);
@@ -293,7 +313,7 @@ impl World {
             block_on(self.keyring.disable(&context, &tenant, id))
         };
         if let Some(info) = self.agree(changed, expected) {
-            self.model.keys[at].state = if on { State::On } else { State::Off };
+            self.model.keys[at].state = if on { State::Active } else { State::Disabled };
             self.model.keys[at].revision = info.revision;
         }
     }
@@ -305,9 +325,9 @@ impl World {
         let found = self.model.find(at, place);
         let expected = found.map(|key| {
             if key.state == State::Revoked {
-                Done::Nothing
+                Done::Unchanged
             } else {
-                Done::Kept
+                Done::Committed
             }
         });
         let id = self.model.keys[at].id;
@@ -322,7 +342,7 @@ impl World {
         let Some((at, place)) = self.locate(key, place) else {
             return;
         };
-        let expected = self.model.find(at, place).map(|_| Done::Kept);
+        let expected = self.model.find(at, place).map(|_| Done::Committed);
         let id = self.model.keys[at].id;
         let changed = block_on(self.keyring.delete(&self.context(), &tenant(place), id));
         if self.agree(changed, expected).is_some() {
@@ -330,14 +350,14 @@ impl World {
         }
     }
 
-    fn cut(&mut self, area: Area, close: bool) {
-        let expected = match area {
-            Area::Namespace(place) => self.model.own(pick(place, PLACES.len())),
-            Area::Team(_) | Area::Owner(..) => Ok(()),
+    fn revoke_all(&mut self, target: ModelTarget, block: bool) {
+        let expected = match target {
+            ModelTarget::Namespace(place) => self.model.own(pick(place, PLACES.len())),
+            ModelTarget::Team(_) | ModelTarget::Owner(..) => Ok(()),
         };
-        let (context, target) = (self.context(), target(area));
-        let changed = match &target {
-            _ if !close => block_on(self.keyring.revoke_all(&context, target)),
+        let (context, library_target) = (self.context(), library_target(target));
+        let changed = match &library_target {
+            _ if !block => block_on(self.keyring.revoke_all(&context, library_target)),
             Target::Team(team) => block_on(self.keyring.remove_team(&context, team)),
             Target::Namespace(tenant) => block_on(self.keyring.remove_namespace(&context, tenant)),
             Target::Owner(team, Owner::User(user)) => {
@@ -347,34 +367,37 @@ impl World {
                 block_on(self.keyring.remove_service(&context, team, service))
             }
         };
-        if self.agree(changed, expected.map(|()| Done::Kept)).is_some() {
-            self.model.cut(area);
-            if close {
-                self.model.blocked.push(area);
+        if self
+            .agree(changed, expected.map(|()| Done::Committed))
+            .is_some()
+        {
+            self.model.revoke_all(target);
+            if block {
+                self.model.blocked.push(target);
             }
-            if let Area::Namespace(place) = area {
+            if let ModelTarget::Namespace(place) = target {
                 self.model.bind(pick(place, PLACES.len()));
             }
         }
     }
 
-    fn open(&mut self, area: Area) {
-        let foreign = match area {
-            Area::Namespace(place) => self.model.own(pick(place, PLACES.len())).is_err(),
-            Area::Team(_) | Area::Owner(..) => false,
+    fn restore(&mut self, target: ModelTarget) {
+        let foreign = match target {
+            ModelTarget::Namespace(place) => self.model.own(pick(place, PLACES.len())).is_err(),
+            ModelTarget::Team(_) | ModelTarget::Owner(..) => false,
         };
-        let closed = self
+        let blocked = self
             .model
             .blocked
             .iter()
-            .any(|other| same_area(*other, area));
-        let expected = if closed && !foreign {
-            Ok(Done::Kept)
+            .any(|other| same_target(*other, target));
+        let expected = if blocked && !foreign {
+            Ok(Done::Committed)
         } else {
             Err(Refusal::Other)
         };
         let context = self.context();
-        let changed = match target(area) {
+        let changed = match library_target(target) {
             Target::Team(team) => block_on(self.keyring.restore_team(&context, &team)),
             Target::Namespace(tenant) => {
                 block_on(self.keyring.restore_namespace(&context, &tenant))
@@ -387,7 +410,9 @@ impl World {
             }
         };
         if self.agree(changed, expected).is_some() {
-            self.model.blocked.retain(|other| !same_area(*other, area));
+            self.model
+                .blocked
+                .retain(|other| !same_target(*other, target));
         }
     }
 
@@ -412,7 +437,10 @@ impl World {
             self.keyring
                 .set_policy(&self.context(), tenant.as_ref(), policy),
         );
-        if self.agree(changed, expected.map(|()| Done::Kept)).is_some() {
+        if self
+            .agree(changed, expected.map(|()| Done::Committed))
+            .is_some()
+        {
             let namespace = place.map(|place| PLACES[place].1);
             self.model.policies.retain(|(other, _)| *other != namespace);
             self.model
@@ -430,17 +458,17 @@ impl World {
             .legacy
             .iter()
             .any(|legacy| legacy.number == number);
-        let closed = self
+        let target_blocked = self
             .model
             .blocked
             .iter()
-            .any(|area| covers(*area, place, None));
+            .any(|target| covers(*target, place, None));
         let expected = match self.model.own(place) {
-            Ok(()) if !known && !closed => Ok(Done::Kept),
+            Ok(()) if !known && !target_blocked => Ok(Done::Committed),
             _ => Err(Refusal::Other),
         };
         let text = legacy_text(number, true);
-        let presented = PresentedLegacy::parse(text.as_bytes()).expect("of the form");
+        let presented = PresentedLegacy::parse(text.as_bytes()).expect("a well-formed credential");
         let record = LegacyRecord {
             id: presented.id(),
             tenant: tenant(place),
@@ -471,16 +499,16 @@ impl World {
         let mut known = self.model.legacy.iter_mut();
         let known = known.find(|legacy| legacy.number == number && legacy.place == place);
         let expected = match known {
-            Some(Legacy { revoked: true, .. }) => Ok(Done::Nothing),
+            Some(Legacy { revoked: true, .. }) => Ok(Done::Unchanged),
             Some(legacy) => {
                 legacy.revoked = true;
-                Ok(Done::Kept)
+                Ok(Done::Committed)
             }
             None => Err(Refusal::NotFound),
         };
         let text = legacy_text(number, true);
         let id = PresentedLegacy::parse(text.as_bytes())
-            .expect("of the form")
+            .expect("a well-formed credential")
             .id();
         let changed = block_on(
             self.keyring
@@ -491,16 +519,16 @@ impl World {
 
     fn set_legacy_policy(&mut self, place: Option<u8>, sunset: Option<Sunset>) {
         let now = self.model.now;
-        let moments = sunset.map(|sunset| Moments {
+        let times = sunset.map(|sunset| LegacyTimes {
             sunset: now + i64::from(sunset.lasts),
-            dark: now + i64::from(sunset.dark),
-            light: now + i64::from(sunset.dark) + i64::from(sunset.length),
+            brownout_from: now + i64::from(sunset.starts),
+            brownout_until: now + i64::from(sunset.starts) + i64::from(sunset.length),
         });
-        let policy = moments.map(|moments| {
-            let policy = LegacyPolicy::until(Timestamp::from_unix(moments.sunset));
-            let dark = Timestamp::from_unix(moments.dark);
-            let light = Timestamp::from_unix(moments.light);
-            policy.clone().with_brownout(dark, light).unwrap_or(policy)
+        let policy = times.map(|times| {
+            let policy = LegacyPolicy::until(Timestamp::from_unix(times.sunset));
+            let from = Timestamp::from_unix(times.brownout_from);
+            let until = Timestamp::from_unix(times.brownout_until);
+            policy.clone().with_brownout(from, until).unwrap_or(policy)
         });
         let place = place.map(|place| pick(place, PLACES.len()));
         let expected = place.map_or(Ok(()), |place| self.model.own(place));
@@ -510,37 +538,43 @@ impl World {
             tenant.as_ref(),
             policy,
         ));
-        if self.agree(changed, expected.map(|()| Done::Kept)).is_some() {
+        if self
+            .agree(changed, expected.map(|()| Done::Committed))
+            .is_some()
+        {
             let namespace = place.map(|place| PLACES[place].1);
             self.model.sunsets.retain(|(other, _)| *other != namespace);
             self.model
                 .sunsets
-                .extend(moments.map(|moments| (namespace, moments)));
+                .extend(times.map(|times| (namespace, times)));
             if let Some(place) = place {
                 self.model.bind(place);
             }
         }
     }
 
-    fn verify(&mut self, key: u8, secret: Which, namespace: Option<u8>, writes: bool) {
+    fn verify(&mut self, key: u8, secret: WhichSecret, namespace: Option<u8>, writes: bool) {
         let Some((at, _)) = self.locate(key, Place::Own) else {
             return;
         };
         let key = &self.model.keys[at];
         let (first, current) = (&key.secrets[0], &key.secrets[key.secrets.len() - 1]);
         let text = match secret {
-            Which::Current => current.text.clone(),
-            Which::Replaced => key.secrets[key.secrets.len().saturating_sub(2)]
+            WhichSecret::Current => current.text.clone(),
+            WhichSecret::Replaced => key.secrets[key.secrets.len().saturating_sub(2)]
                 .text
                 .clone(),
-            Which::First => first.text.clone(),
-            Which::Foreign(other) => {
+            WhichSecret::First => first.text.clone(),
+            WhichSecret::Foreign(other) => {
                 let other = &self.model.keys[pick(other, self.model.keys.len())].secrets[0].text;
-                let (id, _) = current.text.split_once(':').expect("of the form");
-                let (_, secret) = other.split_once(':').expect("of the form");
+                let (id, _) = current
+                    .text
+                    .split_once(':')
+                    .expect("a well-formed credential");
+                let (_, secret) = other.split_once(':').expect("a well-formed credential");
                 format!("{id}:{secret}")
             }
-            Which::Garbled(place) => {
+            WhichSecret::Garbled(place) => {
                 let mut text = current.text.clone();
                 let place = text.len() - 36 + pick(place, 36);
                 let other = if &text[place..=place] == "A" {
@@ -560,7 +594,7 @@ impl World {
         let key = &self.model.keys[at];
         let expected = self.model.verdict(key, text, namespace, writes);
         let now = Timestamp::from_unix(self.model.now);
-        let found = judge(&self.verifier, text, namespace, writes, now, |principal| {
+        let found = verdict(&self.verifier, text, namespace, writes, now, |principal| {
             is_key(principal, key);
         });
         assert_eq!(found, expected, "key {at}");
@@ -573,7 +607,7 @@ impl World {
         let expected = self.model.legacy_verdict(number, right, namespace);
         let now = Timestamp::from_unix(self.model.now);
         let text = legacy_text(number, right);
-        let found = judge(&self.verifier, &text, namespace, true, now, is_guest);
+        let found = verdict(&self.verifier, &text, namespace, true, now, is_guest);
         assert_eq!(found, expected, "legacy credential {number}");
         let seen = self.model.seen;
         let mut known = self.model.legacy.iter_mut();
@@ -586,14 +620,14 @@ impl World {
         self.keyring
             .index()
             .apply(&self.late, self.model.time())
-            .expect("known already");
+            .expect("an old page");
         self.replica
             .apply(&self.late, self.model.time())
-            .expect("known already, or goes on from there");
+            .expect("an old page, or the next one");
         self.late = block_on(self.store.changes(Revision::ZERO, 1000)).expect("no I/O");
     }
 
-    /// Tries every secret of every key and every legacy credential, and lists everything.
+    /// Verifies every secret of every key and every legacy credential, and lists all keys.
     fn check(&mut self) {
         for at in 0..self.model.keys.len() {
             for nth in 0..self.model.keys[at].secrets.len() {
@@ -625,7 +659,7 @@ impl World {
         });
     }
 
-    /// The list is the keys in the order in which they were made, page by page.
+    /// Checks that a list contains the keys in the order of their creation, page by page.
     fn check_list(&self, mut query: KeyQuery, wanted: impl Fn(&Key) -> bool) {
         query.limit = 3;
         let mut listed = Vec::new();
@@ -651,7 +685,7 @@ impl World {
             .for_each(|(info, key)| reads_as(info, key));
     }
 
-    /// Every change has its event, in one chain.
+    /// Checks that every change has an audit event, in one chain.
     fn check_trail(&self) {
         block_on(self.keyring.verify_audit()).expect("an unbroken chain");
         let query = AuditQuery {
@@ -662,7 +696,7 @@ impl World {
         assert_eq!(events.len(), self.model.changes.min(1000));
     }
 
-    /// What was accepted is counted, and nothing else is.
+    /// Checks that exactly the accepted calls are counted.
     fn check_usage(&self) {
         assert_eq!(
             block_on(self.keyring.flush_usage(&self.usage)).expect("no I/O"),
@@ -691,16 +725,16 @@ impl World {
         }
     }
 
-    /// The replica, brought up to date, and an index that is built anew decide alike.
+    /// Checks that the replica, after catching up, and a new index return the same verdicts.
     fn check_other_indexes(&self) {
         let new = Arc::new(Index::new(self.format, Peppers::none()));
         let now = Timestamp::from_unix(self.model.seen);
         for index in [&self.replica, &new] {
-            block_on(index.follow(&*self.store, now)).expect("the feed goes on from there");
+            block_on(index.follow(&*self.store, now)).expect("the page follows the last revision");
             let verifier = index.verifier(None);
             for key in &self.model.keys {
                 for Secret { text, .. } in &key.secrets {
-                    let found = judge(&verifier, text, None, false, now, |principal| {
+                    let found = verdict(&verifier, text, None, false, now, |principal| {
                         is_key(principal, key);
                     });
                     assert_eq!(found, self.model.verdict(key, text, None, false));
@@ -708,13 +742,13 @@ impl World {
             }
             for number in 0..LEGACY {
                 let text = legacy_text(number, true);
-                let found = judge(&verifier, &text, None, false, now, is_guest);
+                let found = verdict(&verifier, &text, None, false, now, is_guest);
                 assert_eq!(found, self.model.legacy_verdict(number, true, None));
             }
         }
     }
 
-    /// The library did what the model expects; gives what it gave, if it was not refused.
+    /// Compares the results of the library and the model, and returns the library's if it succeeded.
     fn agree<T>(
         &mut self,
         found: Result<T, manage::Error>,
@@ -722,7 +756,7 @@ impl World {
     ) -> Option<T> {
         match (found, expected) {
             (Ok(found), Ok(done)) => {
-                self.model.changes += usize::from(done == Done::Kept);
+                self.model.changes += usize::from(done == Done::Committed);
                 Some(found)
             }
             (Err(manage::Error::NotFound), Err(Refusal::NotFound))
@@ -734,7 +768,7 @@ impl World {
         }
     }
 
-    /// One of the keys there are, and the place that somebody names.
+    /// Returns the position of an existing key, and the place through which it is managed.
     fn locate(&self, key: u8, place: Place) -> Option<(usize, usize)> {
         let at = usize::from(key).checked_rem(self.model.keys.len())?;
         Some(match place {
@@ -749,16 +783,16 @@ impl World {
 }
 
 impl Key {
-    fn expect(&self, saw: Saw) -> Option<Revision> {
-        match saw {
-            Saw::Anything => None,
-            Saw::Last => Some(self.revision),
-            Saw::Older => Some(Revision::new(self.revision.get() - 1)),
+    fn expect(&self, expected_revision: ExpectedRevision) -> Option<Revision> {
+        match expected_revision {
+            ExpectedRevision::Any => None,
+            ExpectedRevision::Current => Some(self.revision),
+            ExpectedRevision::Outdated => Some(Revision::new(self.revision.get() - 1)),
         }
     }
 }
 
-/// What a process holds in addition to the store.
+/// Returns the keyring and the verifier of a process.
 fn process(
     store: &Arc<MemoryStore>,
     format: KeyFormat,
@@ -771,8 +805,8 @@ fn process(
     (keyring, verifier)
 }
 
-/// What the verifier decides; whoever is accepted is shown to `check`.
-fn judge(
+/// Returns the verifier's verdict. `check` is called with the principal if it is accepted.
+fn verdict(
     verifier: &Verifier,
     text: &str,
     namespace: Option<&str>,
@@ -834,8 +868,8 @@ fn reads_as(info: &KeyInfo, key: &Key) {
     assert_eq!(info.expires_at.map(Timestamp::as_unix), key.ends);
     assert_eq!(info.revision, key.revision);
     let state = match info.status {
-        Status::Active => State::On,
-        Status::Disabled => State::Off,
+        Status::Active => State::Active,
+        Status::Disabled => State::Disabled,
         Status::Revoked(_) => State::Revoked,
     };
     assert_eq!(state, key.state);
@@ -878,11 +912,11 @@ fn scopes(scoped: bool) -> Scopes {
     }
 }
 
-fn target(area: Area) -> Target {
-    match area {
-        Area::Team(place) => Target::Team(tenant(pick(place, PLACES.len())).team),
-        Area::Namespace(place) => Target::Namespace(tenant(pick(place, PLACES.len()))),
-        Area::Owner(place, owner) => Target::Owner(
+fn library_target(target: ModelTarget) -> Target {
+    match target {
+        ModelTarget::Team(place) => Target::Team(tenant(pick(place, PLACES.len())).team),
+        ModelTarget::Namespace(place) => Target::Namespace(tenant(pick(place, PLACES.len()))),
+        ModelTarget::Owner(place, owner) => Target::Owner(
             tenant(pick(place, PLACES.len())).team,
             owner_of(pick(owner, OWNERS)),
         ),

@@ -114,7 +114,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_find_their_values() {
+    fn values_are_found_by_their_index() {
         let append_vec = AppendVec::<_, 9>::new();
         assert_eq!(append_vec.value(0), None);
         let numbers: Vec<_> = (0..10_000)
@@ -134,9 +134,9 @@ mod tests {
     }
 
     #[test]
-    fn a_slab_says_when_it_is_full() {
+    fn pushing_to_a_full_append_vec_fails() {
         let append_vec = AppendVec::<OnceLock<u32>, 5>::new();
-        // Sixteen cells, then 31 times as many as have a place.
+        // Sixteen cells, then 31 times as many as have an index.
         let pushed = (0..).map_while(|value| append_vec.push(value)).count();
         assert_eq!(pushed, 16 + 31 * 32);
         assert_eq!(append_vec.len(), pushed);

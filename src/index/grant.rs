@@ -356,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_namespace_is_known_by_its_whole_name_however_long() {
+    fn namespaces_are_compared_by_their_whole_name() {
         for len in [1, 38, 39, 40, 128] {
             let name = "n".repeat(len);
             let own = namespace(&name);
@@ -370,7 +370,7 @@ mod tests {
     }
 
     #[test]
-    fn flags_say_what_its_grant_is() {
+    fn flags_describe_the_grant() {
         let grants = Grants::new();
         let (team, id) = (TeamId::new("acme"), NamespaceId::new("fn-a"));
         let tenant = Tenant::new(team.unwrap(), id.unwrap());
@@ -388,7 +388,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_has_room_for_every_number_that_is_given() {
+    fn a_grant_reference_fits_the_payload_of_a_line() {
         let (grant, namespace) = (GrantRef::GRANT_MAX, GrantRef::NAMESPACE_MAX);
         for numbers in [
             (0, 0),
@@ -400,7 +400,7 @@ mod tests {
         ] {
             let grant_ref = GrantRef::new(numbers.0, numbers.1).unwrap();
             assert_eq!((grant_ref.grant(), grant_ref.namespace()), numbers);
-            assert!(grant_ref.0 < 1 << 50, "what a line has of a payload");
+            assert!(grant_ref.0 < 1 << 50, "the bits of a payload in a line");
         }
         assert!(GrantRef::new(grant + 1, 0).is_none());
         assert!(GrantRef::new(0, namespace + 1).is_none());

@@ -108,7 +108,7 @@ mod tests {
     use crate::index::Row;
 
     #[test]
-    fn an_end_is_past_from_its_moment_on() {
+    fn an_expiry_is_past_from_its_second_on() {
         let end = Timestamp::from_unix(1_800_000_000);
         let past = |end: Option<Timestamp>, now| End::from(end).is_past(Timestamp::from_unix(now));
         assert!(!past(Some(end), end.as_unix() - 1));
@@ -118,7 +118,7 @@ mod tests {
     }
 
     #[test]
-    fn a_row_keeps_every_moment_and_every_flag() {
+    fn a_row_round_trips_every_time_and_flag() {
         let digest = KeyDigest::from_text(&alloc::format!("hmac-sha256:255:{:064x}", 1)).unwrap();
         let moments = [
             Timestamp::MIN,
@@ -142,7 +142,11 @@ mod tests {
                 assert!(!meta.has(flag));
                 let flagged = meta.with(flag);
                 assert!(flagged.has(flag) && flagged.0 <= Row::META_MAX);
-                assert_eq!(flagged.with(flag).0, flagged.0, "twice is once");
+                assert_eq!(
+                    flagged.with(flag).0,
+                    flagged.0,
+                    "setting a flag twice equals setting it once"
+                );
                 assert_eq!(
                     (flagged.end().moment(), flagged.pepper()),
                     (end, digest.pepper())

@@ -617,14 +617,15 @@ mod tests {
     use super::*;
     use crate::key_id::KeyId;
 
-    /// A row whose words all follow from identifier and generation, so that a mixture shows.
+    /// Returns a row whose words are all derived from identifier and generation, so that torn reads
+    /// are detected.
     fn row(id: u64, generation: u64) -> Row {
         Row {
             high: id,
             low: !id,
             digest: [id ^ generation, generation, id, id.wrapping_add(generation)],
             payload: (id ^ generation) & ((1 << 50) - 1),
-            // Alike for all, as it is for most keys: nothing may depend on it.
+            // Equal for all rows, as it is for most keys: lookups must not depend on it.
             meta: 5,
         }
     }
@@ -633,7 +634,7 @@ mod tests {
         found.digest[1]
     }
 
-    /// A small generator of numbers (Steele, Lea, Flood: `SplitMix64`).
+    /// A small random number generator (Steele, Lea, Flood: `SplitMix64`).
     fn numbers(mut state: u64) -> impl FnMut() -> u64 {
         move || {
             state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
@@ -644,7 +645,7 @@ mod tests {
     }
 
     #[test]
-    fn an_identifier_and_its_digits_spread_alike() {
+    fn an_identifier_and_its_text_have_the_same_hash() {
         let mut next = numbers(5);
         for _ in 0..1_000 {
             let bytes = (u128::from(next()) << 64) | u128::from(next());
@@ -655,12 +656,12 @@ mod tests {
     }
 
     #[test]
-    fn agrees_with_a_hash_map() {
+    fn the_table_agrees_with_a_hash_map() {
         let (table, mut writer) = Table::new::<()>();
         let mut model = HashMap::new();
         let mut next = numbers(7);
         for step in 0..200_000 {
-            // Grows at first, then shrinks, over identifiers that come again.
+            // Grows at first, then shrinks, over identifiers that recur.
             let id = next() % 20_000;
             if next() % 100 < if step < 100_000 { 70 } else { 30 } {
                 let new = row(id, next() % 4);
@@ -685,7 +686,7 @@ mod tests {
     }
 
     #[test]
-    fn what_the_writer_keeps_moves_with_its_entry() {
+    fn the_writers_data_moves_with_its_entry() {
         let (table, mut writer) = Table::new::<u64>();
         let mut next = numbers(3);
         for _ in 0..100_000 {
@@ -711,7 +712,7 @@ mod tests {
     }
 
     #[test]
-    fn single_words_change_in_place() {
+    fn metadata_is_updated_in_place() {
         let (table, mut writer) = Table::new::<()>();
         let one = row(1, 1);
         table.upsert(&mut writer, &one, ()).unwrap();
@@ -741,7 +742,7 @@ mod tests {
     }
 
     #[test]
-    fn churn_does_not_fill_the_table() {
+    fn removed_entries_free_their_slots() {
         let (table, mut writer) = Table::new::<()>();
         for id in 0..300_000 {
             table.upsert(&mut writer, &row(id, 0), ()).unwrap();
@@ -753,7 +754,7 @@ mod tests {
     }
 
     #[test]
-    fn a_full_million_is_within_the_bound() {
+    fn a_million_entries_use_bounded_memory() {
         let (table, mut writer) = Table::new::<()>();
         let mut next = numbers(1);
         for _ in 0..1_000_000 {
@@ -762,10 +763,9 @@ mod tests {
         assert!(table.bytes() / 1_000_000 <= 150, "{}", table.bytes());
     }
 
-    /// Two entries take turns in one slot, with nothing to tell them apart but their identifiers,
-    /// digests and payloads.
+    /// Two entries alternate in one slot. Only identifiers, digests and payloads differ.
     #[test]
-    fn entries_that_share_a_slot_are_not_mixed() {
+    fn reads_of_a_shared_slot_are_not_torn() {
         let place = |id: u64| {
             let hash = spread(id, !id);
             (hash.group(), hash.slot(0))
@@ -803,10 +803,10 @@ mod tests {
         });
     }
 
-    /// Readers see every stable entry at any time, each entry whole, and each entry's
-    /// generations in order, while a writer changes, moves, splits, takes out and adds.
+    /// Readers find every stable entry at any time, each entry consistent and each entry's
+    /// generations in order, while a writer changes, moves, splits, removes and adds entries.
     #[test]
-    fn readers_miss_nothing_and_mix_nothing() {
+    fn concurrent_readers_find_every_entry_and_read_no_torn_entry() {
         const STABLE: u64 = 2_000;
         const MOVING: u8 = 64;
         let (table, mut writer) = Table::new::<()>();
@@ -825,7 +825,7 @@ mod tests {
                         let found = table.found(id, !id).expect("a stable entry is missing");
                         assert_eq!(found, row(id, generation(&found)));
                         if let Some(last) = seen.get_mut(usize::try_from(id).unwrap()) {
-                            assert!(generation(&found) >= *last, "an old generation came back");
+                            assert!(generation(&found) >= *last, "the generation decreased");
                             *last = generation(&found);
                         }
                         let mismatch = (next() % 512) | (1 << 40);

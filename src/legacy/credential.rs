@@ -125,11 +125,11 @@ mod tests {
 
     use super::*;
 
-    /// `OpenWhisk`'s own public example.
+    /// The public example credential of `OpenWhisk`.
     const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
 
     #[test]
-    fn reads_the_public_guest() {
+    fn the_public_guest_credential_parses() {
         let guest = PresentedLegacy::parse(GUEST.as_bytes()).unwrap();
         assert_eq!(
             guest.id().to_string(),
@@ -140,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn an_id_keeps_all_its_bytes() {
+    fn an_id_round_trips_all_its_bytes() {
         let bytes: [u8; 16] = core::array::from_fn(|at| u8::try_from(at * 16 + 1).unwrap());
         let id = LegacyId::from_bytes(bytes);
         assert_eq!(id.to_bytes(), bytes);
@@ -151,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn prints_its_id_and_no_more() {
+    fn the_debug_output_has_the_id_but_no_secret() {
         let guest = PresentedLegacy::parse(GUEST.as_bytes()).unwrap();
         assert_eq!(
             format!("{guest:?}"),
@@ -161,7 +161,7 @@ mod tests {
 
     #[cfg(feature = "serde")]
     #[test]
-    fn an_id_is_kept_as_its_text() {
+    fn an_id_serialises_as_its_text() {
         let id = PresentedLegacy::parse(GUEST.as_bytes()).unwrap().id();
         let text = format!("\"{id}\"");
         assert_eq!(serde_json::to_string(&id).unwrap(), text);
@@ -170,7 +170,7 @@ mod tests {
     }
 
     #[test]
-    fn an_error_locates_the_fault() {
+    fn an_error_has_the_position_of_the_fault() {
         let change = |at: usize, byte: u8| {
             let mut text = GUEST.as_bytes().to_vec();
             text[at] = byte;
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn uuids_are_exact() {
+    fn malformed_uuids_are_refused() {
         assert_eq!(LegacyId::parse(b"").unwrap_err().position(), 0);
         assert_eq!(
             LegacyId::parse(&GUEST.as_bytes()[..35])

@@ -144,7 +144,7 @@ mod tests {
     }
 
     #[test]
-    fn sunset_is_exact() {
+    fn the_sunset_is_exact_to_the_second() {
         let policy = LegacyPolicy::until(at(100));
         assert!(policy.accepts(at(99)));
         assert!(!policy.accepts(at(100)));
@@ -155,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn brownouts_are_half_open() {
+    fn a_brownout_includes_its_start_and_excludes_its_end() {
         let policy = LegacyPolicy::until(at(100))
             .with_brownout(at(10), at(20))
             .and_then(|policy| policy.with_brownout(at(30), at(31)))
@@ -166,7 +166,7 @@ mod tests {
 
     #[cfg(feature = "serde")]
     #[test]
-    fn what_can_be_made_and_nothing_else_can_be_read() {
+    fn only_policies_that_can_be_constructed_deserialise() {
         let policy = LegacyPolicy::until(at(100)).with_brownout(at(10), at(20));
         for policy in [policy.unwrap(), LegacyPolicy::Off] {
             let json = serde_json::to_string(&policy).unwrap();
@@ -180,7 +180,7 @@ mod tests {
     }
 
     #[test]
-    fn senseless_brownouts_are_refused() {
+    fn invalid_brownouts_are_refused() {
         let policy = || LegacyPolicy::until(at(100));
         assert_eq!(
             policy().with_brownout(at(5), at(5)),

@@ -328,7 +328,7 @@ mod tests {
     };
 
     #[test]
-    fn a_conflict_names_what_was_removed() {
+    fn a_conflict_names_the_removed_target() {
         let team = || TeamId::new("acme").unwrap();
         let place = Tenant::new(team(), NamespaceId::new("fn-a").unwrap());
         let alice = Owner::User(UserId::new("alice").unwrap());

@@ -633,7 +633,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_query_for_a_team_reaches_no_other() {
+    fn a_query_for_a_team_excludes_other_teams() {
         let team = || TeamId::new("acme").unwrap();
         assert_eq!(LegacyQuery::team(team()).team, Some(team()));
         assert_eq!(NamespaceQuery::team(team()).team, Some(team()));
@@ -641,7 +641,7 @@ mod tests {
     }
 
     #[test]
-    fn cursors_have_one_text() {
+    fn a_cursor_has_exactly_one_text_form() {
         for revision in [0, 1, 255, u64::MAX] {
             let cursor = Cursor::after(Revision::new(revision));
             assert_eq!(cursor.to_string().parse(), Ok(cursor));
@@ -661,7 +661,7 @@ mod tests {
     }
 
     #[test]
-    fn a_status_has_one_text() {
+    fn a_status_round_trips_through_its_text() {
         for status in StatusFilter::ALL {
             assert_eq!(status.to_string().parse(), Ok(status));
         }

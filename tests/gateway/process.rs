@@ -1,4 +1,4 @@
-//! The example `gateway` as a child process, and HTTP/1.1 by hand to talk to it.
+//! The example `gateway` as a child process, with a minimal HTTP/1.1 client.
 
 use std::{
     collections::BTreeMap,
@@ -17,12 +17,12 @@ use std::{
 use base64::{Engine, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-/// How long the gateway has for anything that it is asked.
-const PATIENCE: Duration = Duration::from_secs(20);
+/// Time limit for each step of the gateway.
+const TIMEOUT: Duration = Duration::from_secs(20);
 
-/// A running gateway. It ends when this goes.
+/// A running gateway, which is killed when the value is dropped.
 ///
-/// It has no `Debug`: it holds the plain text of keys.
+/// It does not implement `Debug`, because it holds plaintext keys.
 pub(crate) struct GatewayProcess {
     child: Child,
     log: Option<JoinHandle<String>>,
@@ -31,7 +31,7 @@ pub(crate) struct GatewayProcess {
 }
 
 impl GatewayProcess {
-    /// Starts one on a free port.
+    /// Starts a gateway on a free port.
     pub(crate) fn start(args: &[&str]) -> Self {
         let mut child = Command::new(binary())
             .args(["--port", "0", "--json"])
@@ -45,7 +45,7 @@ impl GatewayProcess {
         let mut stderr = child.stderr.take().expect("stderr is piped");
         let log = thread::spawn(move || {
             let mut text = Vec::new();
-            // Whatever was read before a fault is the log.
+            // If reading fails, the log is what was read before the failure.
             let _ = stderr.read_to_end(&mut text);
             String::from_utf8_lossy(&text).into_owned()
         });
@@ -55,7 +55,7 @@ impl GatewayProcess {
             let _ = BufReader::new(stdout).read_line(&mut line);
             let _ = sender.send(line);
         });
-        // From here on a panic ends the child.
+        // From here on, `Drop` kills the child if the test panics.
         let mut process = Self {
             child,
             log: Some(log),
@@ -63,9 +63,9 @@ impl GatewayProcess {
             keys: BTreeMap::new(),
         };
         let line = receiver
-            .recv_timeout(PATIENCE)
+            .recv_timeout(TIMEOUT)
             .expect("the gateway says where it listens");
-        // The line holds secrets: no message repeats any of it.
+        // The line contains secrets, so no message repeats any part of it.
         let hello: Value = serde_json::from_str(&line).expect("the first line is JSON");
         process.address = hello["address"]
             .as_str()
@@ -85,7 +85,7 @@ impl GatewayProcess {
         self.address
     }
 
-    /// The plain text of the key with this label.
+    /// Returns the plaintext key with this label.
     pub(crate) fn key(&self, label: &str) -> &str {
         &self.keys[label]
     }
@@ -112,13 +112,13 @@ impl GatewayProcess {
         self.exchange(&[request.as_bytes(), body].concat())
     }
 
-    /// Sends these bytes, and reads the answer to its end.
+    /// Sends these bytes, and reads the response to its end.
     pub(crate) fn exchange(&self, request: &[u8]) -> Answer {
         let mut stream =
-            TcpStream::connect_timeout(&self.address, PATIENCE).expect("the gateway listens");
+            TcpStream::connect_timeout(&self.address, TIMEOUT).expect("the gateway listens");
         stream
-            .set_read_timeout(Some(PATIENCE))
-            .and_then(|()| stream.set_write_timeout(Some(PATIENCE)))
+            .set_read_timeout(Some(TIMEOUT))
+            .and_then(|()| stream.set_write_timeout(Some(TIMEOUT)))
             .expect("a socket takes time-outs");
         stream
             .write_all(request)
@@ -131,23 +131,23 @@ impl GatewayProcess {
         Answer::parse(&String::from_utf8(answer).expect("the answer is text"))
     }
 
-    /// Cuts off a member of the team `acme`, as the operator.
+    /// Removes a member of the team `acme`, as the operator.
     pub(crate) fn remove_member(&self, user: &str) {
         let target = format!("/teams/acme/members/{user}");
         let removed = self.send("DELETE", &target, &[&bearer(self.key("operator"))]);
         assert_eq!(removed.status, 204);
     }
 
-    /// Ends the gateway and gives what it logged, after making sure that no secret is in there.
+    /// Stops the gateway and returns its log, after checking that it contains no secret.
     pub(crate) fn end(mut self) -> String {
-        // If it ended of itself there is nothing to kill.
+        // If it has already stopped, there is nothing to kill.
         let _ = self.child.kill();
         self.child.wait().expect("the gateway ends");
         let log = self.log.take().expect("the log was not taken before");
         let log = log.join().expect("the log is read to its end");
         for (label, key) in &self.keys {
             let (_, secret) = key.split_once(':').expect("a credential has a colon");
-            // What Basic sends, without the part that depends on what stands before the secret.
+            // What Basic sends, without the part that depends on the text before the secret.
             let encoded = &STANDARD.encode(key)[64..];
             let said = [secret, encoded].iter().any(|text| log.contains(text));
             assert!(!said, "the log holds the secret of {label}");
@@ -155,28 +155,28 @@ impl GatewayProcess {
         log
     }
 
-    /// Asks the gateway to stop, as ctrl-c does, and gives how it ended.
+    /// Interrupts the gateway as ctrl-c does, and returns its exit status.
     #[cfg(unix)]
     pub(crate) fn interrupt(&mut self) -> ExitStatus {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-INT", &id]).status();
         assert!(sent.expect("kill starts").success());
-        wait(&mut self.child, PATIENCE).expect("the gateway stops in time")
+        wait(&mut self.child, TIMEOUT).expect("the gateway stops in time")
     }
 }
 
 impl Drop for GatewayProcess {
     fn drop(&mut self) {
-        // It may have ended already.
+        // It may have stopped already.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
 }
 
-/// What the gateway answered.
+/// A response of the gateway.
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// The status line and the header, without `Date`, then the body.
+    /// The status line and the header without `Date`, then the body.
     pub(crate) text: String,
     head_len: usize,
 }
@@ -201,7 +201,7 @@ impl Answer {
         }
     }
 
-    /// The value of a header field.
+    /// Returns the value of a header field.
     pub(crate) fn header(&self, name: &str) -> Option<&str> {
         self.text[..self.head_len]
             .lines()
@@ -210,26 +210,26 @@ impl Answer {
             .map(|(_, value)| value)
     }
 
-    /// The body, read as JSON.
+    /// Parses the body as JSON.
     pub(crate) fn json(&self) -> Value {
         serde_json::from_str(&self.text[self.head_len..]).expect("the body is JSON")
     }
 }
 
-/// An `Authorization` header line with a credential as HTTP Basic.
+/// Returns an `Authorization` header line with a credential as HTTP Basic.
 pub(crate) fn basic(text: &str) -> String {
     format!("Authorization: Basic {}", STANDARD.encode(text))
 }
 
-/// An `Authorization` header line with a key as bearer token.
+/// Returns an `Authorization` header line with a key as bearer token.
 pub(crate) fn bearer(text: &str) -> String {
     format!("Authorization: Bearer {text}")
 }
 
-/// Waits for a child, or kills it when the time is over.
-pub(crate) fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
+/// Waits for a child, and kills it after the timeout.
+pub(crate) fn wait(child: &mut Child, timeout: Duration) -> Option<ExitStatus> {
     let start = Instant::now();
-    while start.elapsed() < patience {
+    while start.elapsed() < timeout {
         if let Some(status) = child.try_wait().expect("a child can be waited for") {
             return Some(status);
         }
@@ -240,8 +240,8 @@ pub(crate) fn wait(child: &mut Child, patience: Duration) -> Option<ExitStatus> 
     None
 }
 
-/// The example's program. `cargo test` builds it along with the tests, beside them; a run of one
-/// test alone does not, and then it is built here if it is missing or older than its source.
+/// Returns the path of the example's program. `cargo test` builds it together with the tests; a run
+/// of a single test does not, and then it is built here if it is missing or older than its source.
 fn binary() -> PathBuf {
     static BINARY: OnceLock<PathBuf> = OnceLock::new();
     let binary = BINARY.get_or_init(|| {
@@ -281,7 +281,7 @@ fn is_current(binary: &Path) -> io::Result<bool> {
 
 fn build() -> PathBuf {
     let mut cargo = Command::new(env!("CARGO"));
-    // What cargo tells a test about its package would make build scripts run anew.
+    // The variables that cargo sets for a test would make build scripts run again.
     let told = env::vars_os().map(|(name, _)| name).filter(|name| {
         let name = name.to_string_lossy();
         name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_")

@@ -1,9 +1,9 @@
-//! What is counted, under few names.
+//! The metrics, and that their labels have few values.
 //!
-//! In a program of its own: what is counted is gathered for the whole of it.
+//! A separate test program, because the metrics recorder is global.
 
 #[path = "http/fixture.rs"]
-#[expect(dead_code, reason = "this test passes no time and asks little")]
+#[expect(dead_code, reason = "this test uses only a part of it")]
 mod fixture;
 
 use std::collections::BTreeMap;
@@ -14,7 +14,7 @@ use metrics_util::debugging::{DebugValue, DebuggingRecorder, Snapshotter};
 
 use fixture::Fixture;
 
-/// The counters, and how many values each histogram has, under their names and labels.
+/// Returns the counters, and the number of values of each histogram, by name and labels.
 fn counted(snapshotter: &Snapshotter) -> BTreeMap<String, u64> {
     let snapshot = snapshotter.snapshot().into_vec().into_iter();
     snapshot

@@ -1,9 +1,9 @@
-//! A secret is in one answer, and nowhere else.
+//! A secret is in one response and nowhere else.
 //!
-//! In a program of its own: what is logged is gathered for the whole of it.
+//! A separate test program, because the log subscriber is global.
 
 #[path = "http/fixture.rs"]
-#[expect(dead_code, reason = "this test passes no time")]
+#[expect(dead_code, reason = "this test uses only a part of it")]
 mod fixture;
 
 use std::{
@@ -49,12 +49,12 @@ impl<'a> MakeWriter<'a> for Log {
     }
 }
 
-/// The part of a secret that is random.
+/// Returns the random part of a secret.
 fn characters(secret: &str) -> String {
     secret.rsplit("_sk_").next().unwrap().to_owned()
 }
 
-/// Calls in which a secret is, or is put where it does not belong.
+/// Calls whose request contains a secret, in the right or in a wrong place.
 fn calls(keys: &str, credential: &str) -> Vec<(&'static str, String, Value)> {
     let id = credential.split(':').next().unwrap();
     let one = format!("{keys}/{id}");
@@ -105,13 +105,13 @@ fn calls(keys: &str, credential: &str) -> Vec<(&'static str, String, Value)> {
         ),
         ("POST", "/v1/leaks".to_owned(), json!([credential])),
         ("DELETE", one, Value::Null),
-        // What the audit trail says about it.
+        // The audit trail of the key.
         ("GET", "/v1/audit".to_owned(), Value::Null),
     ]
 }
 
 #[tokio::test]
-async fn no_answer_but_one_and_no_line_of_the_log_has_a_secret() {
+async fn a_secret_is_in_one_response_and_in_no_line_of_the_log() {
     let log = Log::default();
     let subscriber = tracing_subscriber::fmt()
         .with_max_level(tracing::Level::TRACE)

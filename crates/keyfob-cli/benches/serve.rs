@@ -1,19 +1,11 @@
-//! What `keyfob serve` answers in a second, and how long one waits for it: creation and lists by the
-//! interface, verification by `/auth`, on `SQLite` and on `PostgreSQL`.
+//! Throughput and latency of `keyfob serve`: creating and listing keys over HTTP, and verification by
+//! `/auth`, on `SQLite` and on `PostgreSQL`.
 //!
-//! Server and callers share the machine's cores and talk over loopback, on connections that are kept.
-//! As many services call as the limit for each of them allows requests for.
+//! Server and callers share the machine's cores and use kept-alive connections over loopback. There
+//! are as many callers as their rate limits require.
 
 #![expect(clippy::print_stdout, reason = "the table is what it is for")]
 
-#[path = "../../keyfob-postgres/tests/server/mod.rs"]
-#[expect(
-    dead_code,
-    unreachable_pub,
-    clippy::print_stdout,
-    reason = "the store's own tests use more of it, and it says what it passes over"
-)]
-mod database;
 #[path = "../tests/cli/program.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
 mod program;
@@ -29,28 +21,26 @@ use std::{
     time::{Duration, Instant},
 };
 
+use keyfob_testkit::postgres as database;
 use program::Program;
 use server::{Server, basic, bearer};
 
-// For `database`, which looks for them where it stands.
-use keyfob_postgres::{Options, PostgresStore};
-
-/// Connections at once.
+/// Concurrent connections.
 const CONNECTIONS: usize = 8;
-/// Callers of the interface, each of which may ask 250 times a minute.
+/// Callers of the control plane, each limited to 250 requests per minute.
 const CALLERS: usize = 24;
-/// Requests that are measured: of the interface, and of `/auth`.
+/// Measured requests: to the control plane, and to `/auth`.
 const CALLS: usize = 2_400;
 const VERIFICATIONS: usize = 40_000;
-/// Keys in the list that is asked for.
+/// Keys in the list.
 const LISTED: usize = 100;
 
 fn main() {
-    println!("| store | call | a second | median ms | of 100 the 99th, ms |");
+    println!("| store | call | calls/s | p50 (ms) | p99 (ms) |");
     println!("|---|---|---:|---:|---:|");
     measure("SQLite", &Program::new());
     database::run(async {
-        // As it is in earnest: every commit is synchronised.
+        // As in production: every commit is synchronised.
         let own = database::Server::start(&[]);
         let database = own.database().await;
         let program = Program::new().with("KEYFOB_STORE", &database.url());
@@ -115,7 +105,7 @@ fn measure(store: &str, program: &Program) {
     }
 }
 
-/// Sends requests over all connections, and gives how long all took and each.
+/// Sends requests over all connections, and returns the time of all and of each.
 fn load(
     address: SocketAddr,
     calls: usize,
@@ -159,7 +149,7 @@ fn request(method: &str, target: &str, headers: &[&str], body: &str) -> String {
     )
 }
 
-/// A connection that is kept.
+/// A kept-alive connection.
 struct Connection(BufReader<TcpStream>);
 
 impl Connection {
@@ -171,7 +161,7 @@ impl Connection {
         Self(BufReader::new(stream))
     }
 
-    /// Sends a request, reads the whole answer, and gives its status.
+    /// Sends a request, reads the whole response, and returns its status.
     fn ask(&mut self, request: &str) -> u16 {
         let sent = self.0.get_mut().write_all(request.as_bytes());
         sent.expect("the server reads");

@@ -10,7 +10,7 @@ use crate::{command_context::CommandContext, failure::Failure};
 
 pub(crate) use verify::VerifyFile;
 
-/// The trail of every change.
+/// List, verify and export the audit trail.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
     List(list::List),
@@ -19,7 +19,7 @@ pub(crate) enum Audit {
 }
 
 impl Audit {
-    /// The check of an exported file, which needs no store.
+    /// The verification of an exported file, which needs no store.
     pub(crate) fn file(&self) -> Option<VerifyFile<'_>> {
         match self {
             Self::Verify(command) => command.of_file(),

@@ -7,10 +7,10 @@ use serde::Serialize;
 
 use crate::{command_context::CommandContext, failure::Failure};
 
-/// Copy the store into a new file, while others go on working with it
+/// Copy the store to a new file, while other processes use it
 #[derive(Args, Debug)]
 pub(crate) struct Backup {
-    /// The file, which must not exist
+    /// The new file; it must not exist
     to: PathBuf,
 }
 
@@ -24,9 +24,7 @@ impl Backup {
         cx.store.backup(&self.to).await?;
         let backup = self.to.display().to_string();
         let text = backup.clone();
-        cx.terminal.say(
-            &Made { backup },
-            format_args!("the store is copied to {text}"),
-        )
+        cx.terminal
+            .say(&Made { backup }, format_args!("copied the store to {text}"))
     }
 }

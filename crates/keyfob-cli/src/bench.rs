@@ -18,21 +18,21 @@ use crate::{
     terminal::{Progress, TableView, Terminal, Tone},
 };
 
-/// Measure how many calls a second this machine verifies, against keys made for it in memory
+/// Measure how many calls per second this machine verifies, with keys in memory
 ///
-/// The ratio is to one bare SHA-256 of as many bytes, measured in turns in the same run: it tells
-/// more than the times do, which change with the machine's other work.
+/// The ratio to one bare SHA-256 of the same length, measured alternately in the same run, depends
+/// less on other load than the times do.
 #[derive(Args, Debug)]
 pub(crate) struct Bench {
-    /// How many keys there are
+    /// The number of keys
     #[arg(long, default_value_t = 10_000)]
     keys: u32,
 
-    /// How long each measurement takes
+    /// The duration of each measurement
     #[arg(long, value_name = "TIME", value_parser = moment::parse_span, default_value = "1s")]
     time: Duration,
 
-    /// On how many threads besides one [default: as many as run at once here]
+    /// Measure one thread and this many [default: the available parallelism]
     #[arg(long)]
     threads: Option<NonZeroUsize>,
 }
@@ -48,9 +48,9 @@ struct Measured {
 struct Row {
     threads: usize,
     per_second: f64,
-    /// On each thread.
+    /// Per call, on each thread.
     ns: f64,
-    /// To one bare hash.
+    /// The ratio to one bare hash.
     ratio: f64,
 }
 
@@ -62,7 +62,7 @@ impl Bench {
         let all = self.threads.map_or(all, NonZeroUsize::get);
         let counts = if all > 1 { vec![1, all] } else { vec![1] };
 
-        // In turns, so that what else the machine does meets all of them.
+        // Alternately, so that other load affects all of them.
         let turns = 5;
         let slice = self.time / turns;
         let mut hashes = Rate::default();
@@ -76,8 +76,8 @@ impl Bench {
                 let now = keyfob::now();
                 rate.add(measure(slice, *threads, |at| {
                     let text = texts[scattered(at, texts.len())];
-                    let judged = verifier.verify_text(text, &Access::to(NAMESPACE), now);
-                    assert!(black_box(judged).is_ok(), "every key is valid");
+                    let verified = verifier.verify_text(text, &Access::to(NAMESPACE), now);
+                    assert!(black_box(verified).is_ok(), "every key is valid");
                 }));
             }
         }
@@ -128,7 +128,7 @@ impl Measured {
     }
 }
 
-/// Keys in memory, and who judges them.
+/// Keys in memory, and their verifier.
 struct Population {
     verifier: Verifier,
     keys: Vec<IssuedKey>,
@@ -138,7 +138,7 @@ impl Population {
     async fn make(count: u32) -> Result<Self, Failure> {
         let keyring = Keyring::open(MemoryStore::new(), "bench").await?;
         let context = Context::system(Timestamp::UNIX_EPOCH);
-        let progress = Progress::of(u64::from(count), "making keys");
+        let progress = Progress::of(u64::from(count), "creating keys");
         let mut keys = Vec::new();
         for number in 0..count {
             let new = NewKey::for_user("bench", NAMESPACE, "bench", &number.to_string())?;
@@ -150,17 +150,17 @@ impl Population {
     }
 }
 
-/// How many bytes Keyfob hashes for a key.
+/// The number of bytes that Keyfob hashes per key.
 const HASHED: usize = 55;
 const NAMESPACE: &str = "bench";
 
-/// A place far from the one before: a call rarely comes for the same key as the last one.
+/// A position far from the previous one: consecutive calls rarely use the same key.
 fn scattered(at: usize, length: usize) -> usize {
     at.wrapping_mul(0x9e37_79b1) % length
 }
 
-/// Calls `call` on each of so many threads for this long: how many calls there were, and the time
-/// that the threads took together.
+/// Calls `call` on each of the threads for this long. Returns the number of calls and the total time
+/// of the threads.
 fn measure(time: Duration, threads: usize, call: impl Fn(usize) + Sync) -> (u64, Duration) {
     const BATCH: usize = 256;
     let one = |first: usize| {

@@ -1,4 +1,4 @@
-//! Every command, and the way from the command line to the exit code.
+//! The command line: every command, from its arguments to its exit code.
 
 use std::{ffi::OsString, io};
 
@@ -28,9 +28,9 @@ use crate::{
     verify::Verify,
 };
 
-/// Access keys for services: issued to a person, for one namespace, checked on every call.
+/// Issue, verify and revoke access keys
 ///
-/// Commands work directly on the store, also while a server runs on it: the server follows.
+/// Commands work directly on the store, also while a server uses it: the server reads their changes.
 #[derive(Debug, Parser)]
 #[command(name = "keyfob", version, after_help = exit::TABLE, propagate_version = true)]
 pub(crate) struct Cli {
@@ -83,8 +83,8 @@ pub(crate) fn run() -> Exit {
             return failure.exit();
         }
     };
-    settings.color.value.apply();
-    let terminal = Terminal::new(settings.output.value);
+    settings.color.apply();
+    let terminal = Terminal::new(settings.output);
     for warning in &settings.warnings {
         terminal::warn(format_args!("{warning}"));
     }
@@ -102,8 +102,7 @@ fn read(args: impl Iterator<Item = OsString>) -> Result<(Cli, clap::ArgMatches),
     Ok((Cli::from_arg_matches(&matches)?, matches))
 }
 
-/// Says what is wrong with the command line. A credential may be in it by mistake, and is not
-/// repeated.
+/// Reports a wrong command line, with credentials in it redacted.
 fn refuse(error: &clap::Error) -> Exit {
     use std::io::Write;
 
@@ -120,7 +119,7 @@ fn refuse(error: &clap::Error) -> Exit {
     }
 }
 
-/// The form that was asked for, as far as that is known before anything else is.
+/// The output format that was asked for, before the settings are resolved.
 fn wanted_form(matches: &clap::ArgMatches) -> Form {
     match matches.get_one::<String>("output").map(String::as_str) {
         Some("json") => Form::Json,
@@ -131,10 +130,10 @@ fn wanted_form(matches: &clap::ArgMatches) -> Form {
 impl Command {
     fn run(self, settings: Settings, terminal: Terminal) -> Result<Exit, Failure> {
         if terminal.form() == Form::Env && !self.shows_a_secret() {
-            // Before anything is done, not after.
+            // Refuse before doing anything.
             return Err(terminal::no_env());
         }
-        // What needs no store, and so no runtime.
+        // These commands need no store, and so no runtime.
         match &self {
             Self::Config(command) => return command.run(&settings, terminal).map(done),
             Self::Completions(command) => return command.run().map(done),
@@ -184,7 +183,7 @@ impl Command {
         Ok(Exit::Done)
     }
 
-    /// Whether a new credential is the answer.
+    /// Whether the output is a new credential.
     fn shows_a_secret(&self) -> bool {
         match self {
             Self::Serve(_) => true,
@@ -193,7 +192,7 @@ impl Command {
         }
     }
 
-    /// What to do if there is no store yet: only what brings something into it makes one.
+    /// What to do if the store does not exist: only commands that add something create it.
     fn absent(&self) -> Absent {
         match self {
             Self::Keys(command) => command.absent(),

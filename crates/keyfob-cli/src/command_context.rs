@@ -36,18 +36,18 @@ impl CommandContext {
         terminal: Terminal,
         absent: Absent,
     ) -> Result<Self, Failure> {
-        let store = Store::open(&settings.store.value, absent).await?;
+        let store = Store::open(&settings.store, absent).await?;
         let peppers = settings.peppers;
-        let keyring = store.keyring(settings.prefix.value).await?;
+        let keyring = store.keyring(settings.prefix).await?;
         Ok(Self {
             keyring: keyring.peppers(peppers.clone()).open_to_manage().await?,
             store,
             terminal,
             now: keyfob::now(),
             peppers,
-            actor: settings.actor.value,
-            team: settings.team.value,
-            namespace: settings.namespace.value,
+            actor: settings.actor,
+            team: settings.team,
+            namespace: settings.namespace,
         })
     }
 

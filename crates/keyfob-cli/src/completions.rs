@@ -5,10 +5,10 @@ use clap_complete::Shell;
 
 use crate::{cli::Cli, failure::Failure, terminal};
 
-/// Write the completions for a shell
+/// Write a shell's completion script
 #[derive(Args, Debug)]
 pub(crate) struct Completions {
-    /// Which shell
+    /// The shell
     shell: Shell,
 }
 

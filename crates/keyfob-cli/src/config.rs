@@ -10,17 +10,16 @@ use crate::{
     terminal::{TableView, Terminal, Tone},
 };
 
-/// What is set, and where.
+/// Show the settings.
 #[derive(Clone, Copy, Debug, Subcommand)]
 pub(crate) enum Config {
-    /// Show every setting, its value, and whether it comes from a flag, the environment, the file
-    /// or the defaults
+    /// Show every setting, its value and its source: flag, environment, file or default
     Show,
 }
 
 #[derive(Serialize)]
-struct Shown {
-    settings: Vec<Listed>,
+struct Shown<'a> {
+    settings: &'a [Listed],
     peppers: Vec<PepperView>,
 }
 
@@ -37,7 +36,7 @@ impl Config {
         let current = settings.peppers.current_id().map(PepperId::get);
         let peppers = settings.pepper_sources.iter();
         let shown = Shown {
-            settings: settings.listed(),
+            settings: &settings.listed,
             peppers: peppers
                 .map(|(number, from)| PepperView {
                     number: *number,
@@ -48,7 +47,7 @@ impl Config {
         };
         terminal.answer(&shown, |shown| {
             let mut table = TableView::new(["SETTING", "VALUE", "FROM"], "");
-            for listed in &shown.settings {
+            for listed in shown.settings {
                 table.row([
                     (listed.name.to_owned(), Tone::Plain),
                     (listed.value.clone(), Tone::Plain),

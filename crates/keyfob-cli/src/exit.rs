@@ -1,31 +1,31 @@
-//! What the exit code tells.
+//! Exit codes.
 
 use std::process::ExitCode;
 
-/// How a command ended. The numbers are part of the interface: scripts rely on them.
+/// The exit code of a command. Scripts rely on the numbers.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[repr(u8)]
 pub(crate) enum Exit {
-    /// It was done, and the answer is yes.
+    /// Success, or the answer is yes.
     Done = 0,
-    /// The answer is no: refused by a policy, not a valid credential, leaked keys found, a trail
-    /// that does not verify.
+    /// The answer is no: refused by a policy, an invalid credential, leaked keys found, an audit
+    /// trail that does not verify.
     Refused = 1,
     /// The command line, the environment or the configuration file is wrong.
     Usage = 2,
     /// There is no such key, namespace or credential.
     NotFound = 3,
-    /// The state of the store does not allow it: a name is taken, a key is revoked, somebody was
-    /// removed or was not.
+    /// A conflict with the state of the store: a name is taken, a key is revoked, an owner was
+    /// removed.
     Conflict = 4,
     /// The store cannot be opened, reached, read or written.
     Store = 5,
-    /// Something else of the machine failed: a file, a port, the output.
+    /// A file, a port or the output failed.
     Failed = 6,
 }
 
 impl Exit {
-    /// The word that `--output json` gives for it.
+    /// The word for it in `--output json`.
     pub(crate) const fn word(self) -> &'static str {
         match self {
             Self::Done => "done",

@@ -1,4 +1,4 @@
-//! Why a command failed, and what to do next.
+//! The errors of commands, with hints.
 
 use std::{error::Error, fmt, io, path::Path};
 
@@ -20,8 +20,7 @@ pub(crate) struct Failure {
 }
 
 impl Failure {
-    /// A failure with what it says: in lower case, without a full stop, and without anything that
-    /// might be secret.
+    /// A failure with this message: in lower case, without a full stop and without secrets.
     pub(crate) fn new(exit: Exit, message: impl Into<String>) -> Self {
         Self {
             exit,
@@ -43,7 +42,7 @@ impl Failure {
         Self::new(Exit::Failed, format!("{}: {error}", path.display()))
     }
 
-    /// With what to do next.
+    /// Adds a hint about what to do next.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
@@ -54,7 +53,7 @@ impl Failure {
         self.exit
     }
 
-    /// What failed. Whatever looks like a credential is blotted out, wherever it came from.
+    /// The message, with everything that looks like a credential redacted.
     pub(crate) fn message(&self) -> String {
         redact(&self.message)
     }
@@ -102,15 +101,15 @@ impl From<Conflict> for Failure {
         let failure = Self::new(Exit::Conflict, conflict.to_string());
         match conflict {
             Conflict::NotFound => Self::not_found("no such credential in this namespace"),
-            Conflict::NameTaken => failure.hint("choose another name, or rotate the key that has it"),
+            Conflict::NameTaken => failure.hint("choose another name, or rotate the existing key"),
             Conflict::TooManyKeys => {
-                failure.hint("revoke a key of this owner, or raise `keys-per-owner` by `keyfob policy set`")
+                failure.hint("revoke a key of this owner, or raise `keys-per-owner` with `keyfob policy set`")
             }
             Conflict::Removed(_) => failure.hint(
-                "`keyfob members restore`, `services restore`, `namespaces restore` or `teams restore` lets keys be made again",
+                "use `keyfob members restore`, `services restore`, `namespaces restore` or `teams restore` to allow new keys",
             ),
-            Conflict::Stale => failure.hint("look at it again by `keyfob keys show`, and repeat the command"),
-            Conflict::Revoked => failure.hint("a revoked key never works again: create another"),
+            Conflict::Stale => failure.hint("read it again with `keyfob keys show`, and repeat the command"),
+            Conflict::Revoked => failure.hint("a revoked key cannot be restored: create a new one"),
             Conflict::ForeignNamespace => failure.hint("`keyfob namespaces list` shows the namespaces and their teams"),
             _ => failure,
         }
@@ -126,14 +125,14 @@ impl From<LifecycleError> for Failure {
         };
         let failure = Self::new(exit, error.to_string());
         match error {
-            LifecycleError::ExpiryRequired => failure.hint("give an end, as in `--expires 90d`"),
+            LifecycleError::ExpiryRequired => failure.hint("set an expiry, as in `--expires 90d`"),
             LifecycleError::TtlTooShort { .. }
             | LifecycleError::TtlTooLong { .. }
             | LifecycleError::GraceTooLong { .. } => {
                 failure.hint("`keyfob policy show` shows what is allowed")
             }
             LifecycleError::Revoked | LifecycleError::Expired => {
-                failure.hint("create another key by `keyfob keys create`")
+                failure.hint("create a new key with `keyfob keys create`")
             }
             _ => failure,
         }
@@ -144,14 +143,16 @@ impl From<StoreError> for Failure {
     fn from(error: StoreError) -> Self {
         let failure = Self::new(Exit::Store, with_sources(&error));
         if error.is_definite() {
-            failure.hint("`keyfob config show` says which store is used, and where that is set")
+            failure.hint(
+                "`keyfob config show` shows which store is used, and the source of the setting",
+            )
         } else {
-            failure.hint("look whether it was done before you repeat it")
+            failure.hint("check whether the change was made before you repeat it")
         }
     }
 }
 
-/// A name that was refused says which field and where, not what.
+/// Errors about names give the field and the position, not the text.
 macro_rules! usage {
     ($($error:ty),*) => {
         $(impl From<$error> for Failure {
@@ -170,7 +171,7 @@ usage!(
     LegacyPolicyError
 );
 
-/// Output that failed. Nothing is said if whoever read it has gone, as `head` does.
+/// The output failed. There is no message if its reader has exited, as `head` does.
 impl From<io::Error> for Failure {
     fn from(error: io::Error) -> Self {
         if error.kind() == io::ErrorKind::BrokenPipe {
@@ -180,7 +181,7 @@ impl From<io::Error> for Failure {
     }
 }
 
-/// An error with what caused it.
+/// The text of an error with its sources.
 pub(crate) fn with_sources(error: &dyn Error) -> String {
     let mut text = error.to_string();
     let mut source = error.source();

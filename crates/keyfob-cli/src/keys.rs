@@ -18,7 +18,7 @@ pub(crate) use view::{KeyView, ScopesView, read_all, views};
 
 use crate::{command_context::CommandContext, failure::Failure, store::Absent};
 
-/// Keys of people and services.
+/// Manage the keys of people and services.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Keys {
     Create(create::Create),
@@ -26,11 +26,11 @@ pub(crate) enum Keys {
     Show(show::Show),
     Update(update::Update),
     Rotate(rotate::Rotate),
-    /// Switch keys off, until they are enabled
+    /// Disable keys until they are enabled again
     Disable(switch::Switch),
-    /// Switch keys on again
+    /// Enable disabled keys
     Enable(switch::Switch),
-    /// End keys, for ever
+    /// Revoke keys permanently
     Revoke(switch::Switch),
     RevokeAll(revoke_all::RevokeAll),
     Delete(delete::Delete),
@@ -45,7 +45,7 @@ impl Keys {
         }
     }
 
-    /// Whether a new credential is the answer.
+    /// Whether the output is a new credential.
     pub(crate) fn shows_a_secret(&self) -> bool {
         matches!(self, Self::Create(_) | Self::Rotate(_))
     }

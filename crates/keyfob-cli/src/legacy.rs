@@ -1,4 +1,4 @@
-//! `keyfob legacy …`: the old shared credentials, and their end.
+//! `keyfob legacy …`
 
 mod import;
 mod policy;
@@ -9,7 +9,7 @@ use clap::Subcommand;
 
 use crate::{command_context::CommandContext, failure::Failure, store::Absent};
 
-/// The old shared credentials: import them, see who still uses them, and end them.
+/// Import legacy shared credentials, report their use, and end their acceptance.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Legacy {
     Import(import::Import),

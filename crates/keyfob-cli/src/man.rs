@@ -10,7 +10,7 @@ use crate::{cli::Cli, failure::Failure, terminal};
 /// Write the manual pages
 #[derive(Args, Debug)]
 pub(crate) struct ManPages {
-    /// A page for each command into this folder; left out, the main page to the standard output
+    /// Write a page for each command to this folder [default: the main page to the standard output]
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
 }

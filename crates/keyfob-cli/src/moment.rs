@@ -1,21 +1,21 @@
-//! Moments and lengths of time on the command line.
+//! Times and durations on the command line.
 
 use std::time::Duration;
 
 use keyfob::{Expiry, Timestamp, Ttl};
 use time::{Date, macros::format_description};
 
-/// A moment as somebody wrote it.
+/// A time or a duration, as given on the command line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Moment {
     /// RFC 3339, or a date: midnight UTC.
     At(Timestamp),
-    /// A length of time, as in `90d`: from now on, or ago, as the option says.
+    /// A duration, as in `90d`: from now or ago, depending on the option.
     Span(Duration),
 }
 
 impl Moment {
-    /// The moment, with a length counted forward.
+    /// The time, with a duration counted from now.
     pub(crate) fn ahead(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(moment) => moment,
@@ -23,7 +23,7 @@ impl Moment {
         }
     }
 
-    /// The moment, with a length counted back.
+    /// The time, with a duration counted back from now.
     pub(crate) fn ago(self, now: Timestamp) -> Timestamp {
         match self {
             Self::At(moment) => moment,
@@ -35,7 +35,7 @@ impl Moment {
     }
 }
 
-/// Reads `2027-01-31T08:00:00Z`, `2027-01-31` or `90d`.
+/// Parses `2027-01-31T08:00:00Z`, `2027-01-31` or `90d`.
 pub(crate) fn parse(text: &str) -> Result<Moment, MomentError> {
     if let Ok(span) = humantime::parse_duration(text) {
         return Ok(Moment::Span(span));
@@ -48,7 +48,7 @@ pub(crate) fn parse(text: &str) -> Result<Moment, MomentError> {
     Ok(Moment::At(date.midnight().assume_utc().into()))
 }
 
-/// Reads `never`, or what [`parse`] reads.
+/// Parses `never`, or what [`parse`] takes.
 pub(crate) fn parse_expiry(text: &str) -> Result<Expiry, ExpiryError> {
     if text == "never" {
         return Ok(Expiry::Never);
@@ -61,33 +61,33 @@ pub(crate) fn parse_expiry(text: &str) -> Result<Expiry, ExpiryError> {
     }
 }
 
-/// Reads a length of time, as in `24h`.
+/// Parses a duration, as in `24h`.
 pub(crate) fn parse_span(text: &str) -> Result<Duration, SpanError> {
     humantime::parse_duration(text).map_err(|_| SpanError)
 }
 
-/// Reads a time to live of an hour at least.
+/// Parses a time to live of at least one hour.
 pub(crate) fn parse_ttl(text: &str) -> Result<Ttl, ExpiryError> {
     let span = humantime::parse_duration(text).map_err(|_| ExpiryError::Text)?;
     Ttl::from_seconds(span.as_secs()).map_err(|_| ExpiryError::Length)
 }
 
-/// Text is no moment.
+/// A text is neither a time nor a duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("neither a moment (2027-01-31T08:00:00Z), a date (2027-01-31) nor a length of time (90d)")]
+#[error("must be a time (2027-01-31T08:00:00Z), a date (2027-01-31) or a duration (90d)")]
 pub(crate) struct MomentError;
 
-/// Text is no length of time.
+/// A text is not a duration.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("not a length of time, as in 30s, 12h or 90d")]
+#[error("must be a duration, as in 30s, 12h or 90d")]
 pub(crate) struct SpanError;
 
-/// Text is no end of a key.
+/// A text is not an expiry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum ExpiryError {
-    #[error("neither `never`, a length of time (90d), a moment (2027-01-31T08:00:00Z) nor a date")]
+    #[error("must be `never`, a duration (90d), a time (2027-01-31T08:00:00Z) or a date")]
     Text,
-    #[error("a key lives for one hour (1h) at least")]
+    #[error("must be at least one hour (1h)")]
     Length,
 }
 

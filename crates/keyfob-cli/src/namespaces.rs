@@ -16,20 +16,20 @@ use crate::{
     terminal::{TableView, Tone},
 };
 
-/// Namespaces of the team.
+/// Manage the namespaces of the team.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Namespaces {
-    /// Bind a namespace to the team; the first key in it does the same
+    /// Create a namespace in the team; the first key in it does the same
     Create(Restoral<NamespaceId>),
-    /// List namespaces, of all teams if none is set
+    /// List the namespaces of the team, or of all teams if none is set
     List {
-        /// Of all teams
+        /// List the namespaces of all teams
         #[arg(long)]
         all_teams: bool,
     },
-    /// Remove a namespace: all its keys and legacy credentials end at once
+    /// Remove a namespace: revoke all its keys and legacy credentials, and block new ones
     Remove(Removal<NamespaceId>),
-    /// Let keys be made in a namespace again; what ended stays so
+    /// Allow new keys in a namespace again; revoked keys stay revoked
     Restore(Restoral<NamespaceId>),
 }
 

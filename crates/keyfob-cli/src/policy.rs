@@ -8,56 +8,56 @@ use crate::{
     command_context::CommandContext, failure::Failure, moment, store::Absent, terminal::TableView,
 };
 
-/// What keys are allowed: in the namespace, or everywhere.
+/// Manage the policy for keys: of the namespace, or the default.
 #[derive(Debug, Subcommand)]
 pub(crate) enum PolicyCommand {
     /// Show the policy of the namespace, or the default
     Show(Where),
     Set(Box<Set>),
-    /// Take the policy of the namespace back, so that the default is in force
+    /// Remove the policy of the namespace, so that the default applies
     Clear(Clear),
 }
 
 #[derive(Args, Clone, Copy, Debug)]
 pub(crate) struct Where {
-    /// The default for all namespaces that have no policy of their own
+    /// The default policy, for namespaces without one
     #[arg(long)]
     default: bool,
 }
 
-/// Set a policy; what is left out stays as it is in force now
+/// Set a policy; options that are not given keep their value
 ///
-/// A lowered longest life also ends keys that exist, at once.
+/// A lower maximum TTL also expires existing keys.
 #[derive(Args, Debug)]
 pub(crate) struct Set {
     #[command(flatten)]
     place: Where,
 
-    /// The shortest life of a key, an hour at least
+    /// The minimum TTL of a key, at least one hour
     #[arg(long, value_name = "TIME", value_parser = moment::parse_ttl)]
     min_ttl: Option<Ttl>,
 
-    /// The longest life of a key, or `none`
+    /// The maximum TTL of a key, or `none`
     #[arg(long, value_name = "TIME", value_parser = parse_max_ttl)]
     max_ttl: Option<Limit<Ttl>>,
 
-    /// Whether a key must have an end
+    /// Whether a key must have an expiry
     #[arg(long, value_name = "BOOL")]
     expiry_required: Option<bool>,
 
-    /// How many keys one owner may have in one namespace, or `none`
+    /// The maximum number of keys of one owner in one namespace, or `none`
     #[arg(long, value_name = "NUMBER", value_parser = parse_keys_per_owner)]
     keys_per_owner: Option<Limit<u32>>,
 
-    /// Whether a name is unique among the keys of a namespace
+    /// Whether the names of keys are unique in a namespace
     #[arg(long, value_name = "BOOL")]
     unique_names: Option<bool>,
 
-    /// For how long an old secret may still work after a rotation
+    /// The maximum grace period of a rotation
     #[arg(long, value_name = "TIME", value_parser = moment::parse_span)]
     max_grace: Option<std::time::Duration>,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }
@@ -67,12 +67,12 @@ pub(crate) struct Clear {
     #[command(flatten)]
     place: Where,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }
 
-/// A bound, or none.
+/// A limit, or none.
 #[derive(Clone, Copy, Debug)]
 struct Limit<T>(Option<T>);
 
@@ -113,7 +113,7 @@ impl PolicyCommand {
 }
 
 impl Where {
-    /// The namespace that is meant; none for the default.
+    /// The namespace; none for the default.
     fn tenant(self, cx: &CommandContext) -> Result<Option<Tenant>, Failure> {
         (!self.default).then(|| cx.tenant()).transpose()
     }
@@ -134,9 +134,7 @@ impl Set {
             max_grace: self.max_grace.unwrap_or(old.max_grace),
         };
         if policy.max_ttl.is_some_and(|max| max < policy.min_ttl) {
-            return Err(Failure::usage(
-                "max-ttl: shorter than the shortest life, so that no key could be made",
-            ));
+            return Err(Failure::usage("max-ttl: must be at least min-ttl"));
         }
         let context = cx.context(self.reason.as_ref());
         cx.keyring
@@ -166,18 +164,18 @@ async fn show(cx: &CommandContext, tenant: Option<&Tenant>) -> Result<(), Failur
                 "policy of",
                 view.namespace
                     .as_deref()
-                    .unwrap_or("all namespaces without their own"),
+                    .unwrap_or("namespaces without their own"),
             )
-            .pair("shortest life", &view.min_ttl)
-            .pair("longest life", view.max_ttl.clone().unwrap_or_else(none))
-            .pair("an end is required", yes_or_no(view.expiry_required))
+            .pair("minimum TTL", &view.min_ttl)
+            .pair("maximum TTL", view.max_ttl.clone().unwrap_or_else(none))
+            .pair("expiry required", yes_or_no(view.expiry_required))
             .pair(
                 "keys per owner",
                 view.keys_per_owner
                     .map_or_else(none, |most| most.to_string()),
             )
-            .pair("names are unique", yes_or_no(view.unique_names))
-            .pair("longest grace", &view.max_grace);
+            .pair("unique names", yes_or_no(view.unique_names))
+            .pair("maximum grace", &view.max_grace);
         table
     })
 }

@@ -1,11 +1,11 @@
-//! Blotting out credentials in texts that people or logs will see.
+//! Redacting credentials in output and logs.
 
 use std::{borrow::Cow, sync::LazyLock};
 
 use regex::Regex;
 
-/// The text with a mark in place of everything that looks like the secret part of a credential,
-/// of whichever prefix, also if it is cut short or too long.
+/// Replaces everything that looks like the secret part of a credential: of any prefix, also if it is
+/// truncated or too long.
 pub(crate) fn redact(text: &str) -> String {
     let text = SECRET.replace_all(text, "[redacted]");
     let text = match text {

@@ -1,7 +1,7 @@
 //! `keyfob scan`
 
 mod finder;
-mod judge;
+mod liveness;
 mod pattern;
 mod walk;
 
@@ -25,36 +25,36 @@ use crate::{
 };
 
 use finder::{Find, Kind, Scanner};
-use judge::{Judge, State};
+use liveness::{Liveness, LivenessCheck, State};
 use walk::Walk;
 
-/// Look for leaked credentials in files, folders or the standard input
+/// Search files, folders or the standard input for leaked credentials
 ///
-/// Found are whole credentials, secrets on their own, `Basic` header fields and legacy credentials;
-/// the checksum tells keys from what only looks like one. If a store is set, each is judged against
-/// it: is it live? No secret is written. Hidden files and those that .gitignore names are looked at
-/// too, since that is where secrets are; folders of the name .git are not.
+/// It finds whole credentials, single secrets, `Basic` header fields and legacy credentials; the
+/// checksum excludes texts that only look like a key. If a store is set, it is asked whether each
+/// credential is live. No secret is printed. Hidden files and files that .gitignore excludes are
+/// searched too; folders named .git are not.
 ///
-/// Exit code 0: nothing was found; 1: something was, live or not.
+/// The exit code is 0 if nothing was found, and 1 if anything was, live or not.
 #[derive(Args, Debug)]
 pub(crate) struct Scan {
     /// Files and folders; `-` for the standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
 
-    /// Ask no store, even if one is set
+    /// Do not use a store, even if one is set
     #[arg(long, conflicts_with = "revoke")]
     offline: bool,
 
-    /// Revoke what is live
+    /// Revoke the live credentials
     #[arg(long)]
     revoke: bool,
 
-    /// Pass over what .gitignore names
+    /// Skip what .gitignore excludes
     #[arg(long)]
     respect_gitignore: bool,
 
-    /// Why, for the audit trail [default: "leaked: found by a scan"]
+    /// The reason, for the audit trail [default: "leaked: found by a scan"]
     #[arg(long)]
     reason: Option<Reason>,
 }
@@ -63,23 +63,23 @@ pub(crate) struct Scan {
 struct Scanned {
     finds: Vec<FindView>,
     files: u64,
-    /// What looks like a key, but has another checksum.
+    /// The number of texts that look like a key but have a wrong checksum.
     lookalikes: u64,
     unreadable: Vec<String>,
 }
 
-/// A find, without what was found.
+/// A find, without the secret.
 #[derive(Serialize)]
 struct FindView {
     path: String,
     line: u64,
     column: u64,
-    /// In bytes from the beginning.
+    /// In bytes from the start of the file.
     offset: u64,
     kind: Kind,
     id: Option<String>,
     state: State,
-    /// Why it is not live, in the verifier's words.
+    /// The verifier's reason why it is not live.
     reason: Option<&'static str>,
     owner: Option<String>,
     team: Option<String>,
@@ -91,17 +91,17 @@ struct FindView {
 
 impl Scan {
     pub(crate) async fn run(self, settings: Settings, terminal: Terminal) -> Result<Exit, Failure> {
-        let prefix = settings.prefix.value;
-        let cx = if self.offline || (settings.store.origin == Origin::Default && !self.revoke) {
+        let prefix = settings.prefix;
+        let cx = if self.offline || (settings.origin("store") == Origin::Default && !self.revoke) {
             None
         } else {
             Some(CommandContext::open(settings, terminal, Absent::Refuse).await?)
         };
-        let (format, judge) = if let Some(cx) = &cx {
-            (*cx.format(), Judge::over(cx).await?)
+        let (format, check) = if let Some(cx) = &cx {
+            (*cx.format(), LivenessCheck::over(cx).await?)
         } else {
             let format = prefix.map_or_else(default_format, Ok)?;
-            (format, Judge::offline(format))
+            (format, LivenessCheck::offline(format))
         };
         let patterns = pattern::Patterns::new(&format);
         let mut scanned = Scanned {
@@ -137,8 +137,8 @@ impl Scan {
             scanned.files += 1;
             scanned.lookalikes += found.lookalikes;
             for find in &found.finds {
-                let judgement = judge.decide(find, &found.ids);
-                let view = FindView::new(&path, find, judgement);
+                let liveness = check.check(find, &found.ids);
+                let view = FindView::new(&path, find, liveness);
                 scanned.finds.push(view);
             }
             progress.step();
@@ -147,34 +147,34 @@ impl Scan {
         if let (Some(cx), true) = (&cx, self.revoke) {
             let usual = Reason::new("leaked: found by a scan")?;
             let reason = self.reason.unwrap_or(usual);
-            judge::revoke(cx, &reason, &mut scanned.finds).await?;
+            liveness::revoke(cx, &reason, &mut scanned.finds).await?;
         }
         scanned.tell(terminal, cx.is_some())
     }
 }
 
 impl FindView {
-    fn new(path: &Path, find: &Find, judgement: judge::Judgement) -> Self {
+    fn new(path: &Path, find: &Find, liveness: Liveness) -> Self {
         Self {
             path: path.display().to_string(),
             line: find.line,
             column: find.column,
             offset: find.offset,
             kind: find.kind,
-            id: judgement.id,
-            state: judgement.state,
-            reason: judgement.reason,
-            owner: judgement.owner,
-            team: judgement
+            id: liveness.id,
+            state: liveness.state,
+            reason: liveness.reason,
+            owner: liveness.owner,
+            team: liveness
                 .tenant
                 .as_ref()
                 .map(|tenant| tenant.team.to_string()),
-            namespace: judgement
+            namespace: liveness
                 .tenant
                 .as_ref()
                 .map(|tenant| tenant.namespace.to_string()),
             revoked: false,
-            waits: judgement.waits,
+            waits: liveness.waits,
         }
     }
 }
@@ -187,17 +187,19 @@ impl Scanned {
         let left = live.clone().filter(|find| !find.revoked).count();
         let live = live.count();
         terminal.note(format_args!(
-            "{finds} found in {files} files, {live} live; {} that only look like keys passed over",
+            "{finds} found in {files} files, {live} live; {} with a wrong checksum skipped",
             self.lookalikes
         ));
         for unreadable in &self.unreadable {
             terminal::warn(format_args!("{}", visible(unreadable)));
         }
         if left > 0 {
-            terminal.hint(format_args!("`keyfob scan --revoke` ends what is live"));
+            terminal.hint(format_args!(
+                "use `keyfob scan --revoke` to revoke the live ones"
+            ));
         } else if finds > 0 && !asked {
             terminal.hint(format_args!(
-                "give `--store`, and each is judged against it"
+                "give `--store` to check whether they are live"
             ));
         }
         match (finds, self.unreadable.len()) {

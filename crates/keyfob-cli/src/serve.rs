@@ -1,4 +1,4 @@
-//! `keyfob serve`: everything in one process.
+//! `keyfob serve`: control plane and forward authentication in one process.
 
 mod bootstrap;
 mod connections;
@@ -29,14 +29,14 @@ use connections::Connections;
 use forward_auth::ForwardAuth;
 use stop::StopSignals;
 
-/// Serve the control plane, and answer proxies that ask whether a call may pass
+/// Run the server: control plane and forward authentication
 ///
-/// `/v2/…` and `/v1/…` are the control plane (its document is at /openapi.json, to be read at
-/// /docs), `/auth` and `/auth/NAMESPACE` answer a proxy (nginx `auth_request` and the like),
-/// `/healthz`, `/readyz` and `/metrics` those who operate it. It speaks plain HTTP: put a proxy that
-/// speaks TLS in front.
+/// `/v2/…` and `/v1/…` are the control plane, documented at /docs and in /openapi.json. `/auth` and
+/// `/auth/NAMESPACE` tell a proxy whether a call may pass (nginx `auth_request`, for example).
+/// `/healthz`, `/readyz` and `/metrics` are for operations. The server speaks plain HTTP: put a
+/// proxy with TLS in front.
 ///
-/// The first start on a store makes a credential for the operator, and shows it once on the
+/// The first start on a store creates a credential for the operator, and shows it once on the
 /// standard output.
 #[derive(Args, Debug)]
 pub(crate) struct Serve {
@@ -48,32 +48,32 @@ impl Serve {
     pub(crate) async fn run(self, settings: Settings, terminal: Terminal) -> Result<(), Failure> {
         log::start(&settings.serve)?;
         let metrics = metrics::install()?;
-        let store = Store::open(&settings.store.value, Absent::Create).await?;
+        let store = Store::open(&settings.store, Absent::Create).await?;
         let serve = settings.serve;
 
         // Read all keys before listening.
-        let builder = store.keyring(settings.prefix.value).await?;
+        let builder = store.keyring(settings.prefix).await?;
         let keyring = builder
             .peppers(settings.peppers)
-            .stale_after(serve.stale_after.value)
-            .open(keyfob::now())
+            .stale_after(serve.stale_after)
+            .open_to_manage()
             .await?;
         let keyring = Arc::new(keyring);
         let replica = Follower::over(Arc::clone(&keyring))
-            .poll_every(serve.follow_every.value)
-            .flush_usage_every(serve.flush_every.value)
+            .poll_every(serve.follow_every)
+            .flush_usage_every(serve.flush_every)
             .start()
             .await?;
 
-        let listener = bind(serve.listen.value).await?;
+        let listener = bind(serve.listen).await?;
         let address = listener.local_addr()?;
         let bootstrap = Bootstrap {
             keyring: &keyring,
-            team: serve.operators.value,
-            owner: serve.operator.value,
-            file: serve.operator_file.value.as_deref(),
+            team: serve.operators,
+            owner: serve.operator,
+            file: serve.operator_file.as_deref(),
         };
-        // A supervisor may stop the server as soon as it says that it listens.
+        // Before the address is written: a supervisor may stop the server as soon as it reads that.
         let mut signals = StopSignals::listen()
             .map_err(|error| Failure::new(Exit::Failed, format!("signals: {error}")))?;
         bootstrap.show(terminal, address).await?;
@@ -82,7 +82,7 @@ impl Serve {
         let plane = ControlPlane::new(Arc::clone(&keyring)).with_authenticate(authenticate);
         let forward_auth = ForwardAuth {
             verifier: replica.verifier(),
-            header: serve.namespace_header.value,
+            header: serve.namespace_header,
             format: *keyring.format(),
         };
         let routes = Router::new()
@@ -95,8 +95,8 @@ impl Serve {
         let connections = Connections {
             listener,
             routes,
-            most: serve.connections.value,
-            header_timeout: serve.header_timeout.value,
+            most: serve.connections,
+            header_timeout: serve.header_timeout,
         };
         let server = tokio::spawn(connections.serve(stopped));
         tracing::info!(%address, "serving");
@@ -122,16 +122,16 @@ fn cannot_follow(failure: &keyfob_replica::Failure) -> Failure {
         .hint("start the server again: it then reads all keys from the store")
 }
 
-/// Ready when the server is to stop.
+/// Waits until the server is to stop.
 async fn closed(mut stopped: watch::Receiver<()>) {
-    // There is nothing to receive; the channel closes.
+    // Nothing is sent; the channel closes.
     while stopped.changed().await.is_ok() {}
 }
 
 async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
         Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}"))
-            .hint("`--listen` names another address and port; port 0 takes any that is free")
+            .hint("use `--listen` for another address; port 0 takes any free port")
     })
 }
 

@@ -19,7 +19,7 @@ use crate::{
     terminal::{TableView, Tone},
 };
 
-/// People of the team.
+/// Remove and restore people of the team.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Members {
     /// Remove a person: revoke all their keys in the team, and block new ones
@@ -28,7 +28,7 @@ pub(crate) enum Members {
     Restore(Restoral<User>),
 }
 
-/// Services of the team.
+/// Remove and restore services of the team.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Services {
     /// Remove a service: revoke all its keys in the team, and block new ones
@@ -37,7 +37,7 @@ pub(crate) enum Services {
     Restore(Restoral<Service>),
 }
 
-/// The team as a whole.
+/// Remove and restore a whole team.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Teams {
     /// Remove a team: revoke all keys in all its namespaces, and block new ones
@@ -177,7 +177,7 @@ pub(crate) async fn restore(
     say_done(cx, &target, "restored")
 }
 
-/// Says what was done to a target.
+/// Writes what was done to a target.
 pub(crate) fn say_done(
     cx: &CommandContext,
     target: &Target,
@@ -204,15 +204,15 @@ fn target_text(target: &Target) -> String {
     }
 }
 
-/// What the end of a target would end.
+/// The effect of removing a target.
 #[derive(Debug, Serialize)]
 pub(crate) struct Preview {
     what: String,
-    /// The keys that work now and would not.
+    /// The keys that would stop working.
     stops: Vec<KeyView>,
-    /// The legacy credentials that would stop too.
+    /// The legacy credentials that would stop working.
     stops_legacy: Vec<String>,
-    /// Keys of services that the person made, which go on.
+    /// Keys that the owner created for others; they keep working.
     goes_on: Vec<KeyView>,
 }
 
@@ -270,7 +270,7 @@ impl Preview {
         ));
         if !self.goes_on.is_empty() {
             terminal.note(format_args!(
-                "keys that they made for others, and that go on:"
+                "keys that they created for others, and that keep working:"
             ));
             terminal.note_table(KeyView::table(&self.goes_on));
         }

@@ -1,7 +1,7 @@
-//! Everything that is written: tables and notes for people, JSON for programs.
+//! All output: tables and notes for people, JSON for programs.
 //!
-//! The answer to a command goes to the standard output, and whatever is said beside it (notes,
-//! warnings, progress, errors) to the standard error.
+//! The result of a command is written to the standard output; notes, warnings, progress and errors
+//! to the standard error.
 
 mod progress;
 mod table_view;
@@ -22,7 +22,7 @@ pub(crate) use progress::Progress;
 pub(crate) use table_view::{TableView, Tone};
 pub(crate) use visible::visible;
 
-/// Where a command's answer goes, and in which form.
+/// Writes the output of a command in a format.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Terminal {
     form: Form,
@@ -37,7 +37,7 @@ impl Terminal {
         self.form
     }
 
-    /// Gives an answer: this value as JSON, or what `table` makes of it as a table.
+    /// Writes a result: the value as JSON, or as the table that `table` makes of it.
     pub(crate) fn answer<T: Serialize>(
         self,
         value: &T,
@@ -54,7 +54,7 @@ impl Terminal {
         }
     }
 
-    /// Gives an answer that is one sentence.
+    /// Writes a result of one sentence.
     pub(crate) fn say<T: Serialize>(
         self,
         value: &T,
@@ -67,31 +67,31 @@ impl Terminal {
         }
     }
 
-    /// Says something beside the answer, to people only.
+    /// Writes a note to the standard error, not in JSON format.
     pub(crate) fn note(self, text: fmt::Arguments<'_>) {
         if self.form != Form::Json {
             tell(Style::new(), "", text);
         }
     }
 
-    /// Says what to do next, to people only.
+    /// Writes a hint about what to do next, in table format only.
     pub(crate) fn hint(self, text: fmt::Arguments<'_>) {
         if self.form == Form::Table {
             tell(HINT, "hint: ", text);
         }
     }
 
-    /// Writes a table beside the answer, to people only.
+    /// Writes a table to the standard error, in table format only.
     pub(crate) fn note_table(self, table: TableView) {
         if self.form == Form::Table {
             let mut out = anstream::stderr().lock();
             let colours = out.current_choice() != ColorChoice::Never;
-            // Nobody to tell is no reason to stop.
+            // A closed standard error is not an error.
             let _ = table.write(&mut out, colours);
         }
     }
 
-    /// Says why the command failed.
+    /// Writes why the command failed.
     pub(crate) fn fail(self, failure: &Failure) {
         let (message, hint) = (failure.message(), failure.next_step());
         if message.is_empty() {
@@ -135,19 +135,19 @@ pub(crate) fn json_line<T: Serialize>(value: &T) -> Result<(), Failure> {
     Ok(out.flush()?)
 }
 
-/// Says what somebody should know, to everybody.
+/// Writes a warning, in every format.
 pub(crate) fn warn(text: fmt::Arguments<'_>) {
     tell(WARNING, "warning: ", text);
 }
 
-/// Writes a line of an answer.
+/// Writes a line of a result.
 pub(crate) fn line(text: fmt::Arguments<'_>) -> Result<(), Failure> {
     let mut out = anstream::stdout().lock();
     writeln!(out, "{text}")?;
     Ok(out.flush()?)
 }
 
-/// Writes bytes as they are, for files that are made on the standard output.
+/// Writes bytes unchanged, for files that are written to the standard output.
 pub(crate) fn raw(bytes: &[u8]) -> Result<(), Failure> {
     let mut out = io::stdout().lock();
     out.write_all(bytes)?;
@@ -155,13 +155,13 @@ pub(crate) fn raw(bytes: &[u8]) -> Result<(), Failure> {
 }
 
 fn tell(style: Style, head: &str, text: fmt::Arguments<'_>) {
-    // Nobody to tell is no reason to stop.
+    // A closed standard error is not an error.
     let _ = writeln!(anstream::stderr().lock(), "{style}{head}{style:#}{text}");
 }
 
-/// Only a new credential has this form.
+/// The error for a command whose output is not a new credential.
 pub(crate) fn no_env() -> Failure {
-    Failure::usage("`env` is the form of a new key: for `keys create`, `keys rotate` and `serve`")
+    Failure::usage("`--output env` is only for `keys create`, `keys rotate` and `serve`")
         .hint("use `--output json`")
 }
 

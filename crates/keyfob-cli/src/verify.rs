@@ -15,14 +15,14 @@ use crate::{
     terminal::{TableView, Tone},
 };
 
-/// Judge a credential from the standard input, as a gateway would
+/// Verify a credential from the standard input, as a gateway would
 ///
-/// It takes a credential (`dof_v1_…:dof_sk_…`, or a legacy one), or the whole value of an
-/// `Authorization` header field (`Basic …`, `Bearer …`). Exit code 0 is yes and 1 is no; unlike a
-/// gateway it says why. It is no use that is counted.
+/// The input is a credential (`dof_v1_…:dof_sk_…`, or a legacy one), or the value of an
+/// `Authorization` header field (`Basic …`, `Bearer …`). The exit code is 0 if it is accepted and 1
+/// if it is refused; unlike a gateway, the output has the reason. No usage is recorded.
 #[derive(Args, Debug)]
 pub(crate) struct Verify {
-    /// A scope that is needed; several times for several
+    /// A required scope; can be repeated
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
 }
@@ -39,7 +39,7 @@ enum Verdict {
         owner: Option<String>,
         subject: Option<String>,
         scopes: ScopesView,
-        ends_at: Option<String>,
+        expires_at: Option<String>,
         replaced_secret: bool,
     },
     Refused {
@@ -61,18 +61,18 @@ impl Verify {
         };
         let access = access.requiring(&self.scopes);
         let bytes = text.trim_ascii();
-        let judged = if bytes.contains(&b' ') {
+        let outcome = if bytes.contains(&b' ') {
             verifier.verify_header(bytes, &access, cx.now)
         } else {
             verifier.verify_text(bytes, &access, cx.now)
         };
-        let (exit, verdict) = match judged {
+        let (exit, verdict) = match outcome {
             Ok(principal) => (Exit::Done, accepted(cx, &principal)),
             Err(denied) if denied.reason() == DenyReason::PepperMissing => {
                 return Err(Failure::usage(
-                    "the key's digest was made under a pepper that is not set here",
+                    "the key's digest needs a pepper that is not configured",
                 )
-                .hint("`keyfob config show` shows which peppers are there"));
+                .hint("`keyfob config show` lists the configured peppers"));
             }
             Err(denied) => (Exit::Refused, refused(cx, denied)),
         };
@@ -81,20 +81,19 @@ impl Verify {
     }
 }
 
-/// Reads the credential; without echo, if somebody types it.
+/// Reads the credential, without echo from a terminal.
 fn read() -> Result<Zeroizing<Vec<u8>>, Failure> {
     if io::stdin().is_terminal() {
         let typed = rpassword::prompt_password("credential: ");
         return Ok(Zeroizing::new(typed?.into_bytes()));
     }
-    // One allocation of the final size: a vector that grows leaves copies behind.
+    // One allocation of the final size: a growing vector leaves copies in memory.
     let mut text = Zeroizing::new(Vec::with_capacity(LONGEST + 1));
     let mut input = io::stdin().lock().take(LONGEST as u64 + 1);
     input.read_to_end(&mut text)?;
     match text.trim_ascii().len() {
-        0 => Err(Failure::usage("no credential on the standard input").hint(
-            "as in `keyfob verify < FILE`; never give it as an argument, where others can read it",
-        )),
+        0 => Err(Failure::usage("no credential on the standard input")
+            .hint("use `keyfob verify < FILE`; an argument could be read by other processes")),
         length if length > LONGEST => Err(Failure::usage(
             "more than one credential on the standard input",
         )),
@@ -119,7 +118,7 @@ fn accepted(cx: &CommandContext, principal: &Principal<'_>) -> Verdict {
         owner: principal.owner().map(ToString::to_string),
         subject: principal.legacy_subject().map(ToString::to_string),
         scopes: principal.scopes().into(),
-        ends_at: principal.expires_at().map(|end| end.to_string()),
+        expires_at: principal.expires_at().map(|end| end.to_string()),
         replaced_secret: principal.used_replaced_secret(),
     }
 }
@@ -145,7 +144,7 @@ impl Verdict {
                 owner,
                 subject,
                 scopes,
-                ends_at,
+                expires_at,
                 replaced_secret,
                 ..
             } => {
@@ -156,11 +155,11 @@ impl Verdict {
                     .pair_if("owner", owner.as_ref())
                     .pair_if("subject", subject.as_ref())
                     .pair("scopes", scopes)
-                    .pair("ends", ends_at.as_deref().unwrap_or("never"));
+                    .pair("expires", expires_at.as_deref().unwrap_or("never"));
                 if *replaced_secret {
                     table.toned_pair(
                         "note",
-                        "the secret was replaced and works for a while yet",
+                        "the secret was replaced; it works until its grace period ends",
                         Tone::Warning,
                     );
                 }
@@ -173,8 +172,8 @@ impl Verdict {
             } => {
                 table
                     .toned_pair("verdict", "refused", Tone::Bad)
-                    .pair("because", reason)
-                    .pair("a gateway answers", status)
+                    .pair("reason", reason)
+                    .pair("HTTP status", status)
                     .pair_if("key", key.as_ref());
             }
         }

@@ -5,7 +5,7 @@ use std::time::Duration;
 use keyfob::{
     Actor, Context, IssuedKey, KeyInfo, KeyStore, NewKey, Owner, Tenant, Timestamp,
     audit::{Action, AuditEntry},
-    key::{KeyDigest, KeyFormat, Peppers, Random as _, SystemRandom},
+    key::{KeyDigest, KeyFormat, Peppers, Random, SystemRandom},
     legacy::{LegacyId, LegacyRecord, PresentedLegacy},
     manage::{Authority, Policy, Revocation, RevocationCause, Rotation, Status},
     name::{KeyName, NamespaceId, Reason, ServiceId, TeamId, UserId},
@@ -83,6 +83,15 @@ pub(crate) fn key(called: &str) -> Key {
 }
 
 pub(crate) fn key_under(called: &str, peppers: &Peppers) -> Key {
+    issue(called, peppers, &SystemRandom)
+}
+
+/// The same with an identifier and a secret by these random numbers.
+pub(crate) fn key_by(called: &str, random: &dyn Random) -> Key {
+    issue(called, &Peppers::none(), random)
+}
+
+fn issue(called: &str, peppers: &Peppers, random: &dyn Random) -> Key {
     let new = NewKey::new(home(), user("alice"), name(called));
     let (record, secret) = new
         .issue(
@@ -90,7 +99,7 @@ pub(crate) fn key_under(called: &str, peppers: &Peppers) -> Key {
             &Policy::default(),
             &format(),
             peppers,
-            &SystemRandom,
+            random,
         )
         .expect("the key can be issued");
     Key { record, secret }
@@ -140,6 +149,15 @@ impl Key {
 
     /// The key under a new secret, the old one working for `grace_seconds`.
     pub(crate) fn rotated(&self, grace_seconds: u64, at: Timestamp) -> Self {
+        self.rotated_by(grace_seconds, at, &SystemRandom)
+    }
+
+    pub(crate) fn rotated_by(
+        &self,
+        grace_seconds: u64,
+        at: Timestamp,
+        random: &dyn Random,
+    ) -> Self {
         let rotation = Rotation::new().with_grace(Duration::from_secs(grace_seconds));
         let (record, secret) = self
             .record
@@ -150,7 +168,7 @@ impl Key {
                 &Policy::default(),
                 &format(),
                 &Peppers::none(),
-                &SystemRandom,
+                random,
             )
             .expect("the key can be rotated");
         Self { record, secret }

@@ -10,7 +10,7 @@ use std::{
 use keyfob::{
     Access, DenyReason, KeyStore, Tenant, Timestamp, Verifier,
     audit::AuditEvent,
-    gateway::Index,
+    gateway::{Index, Usage},
     legacy::LegacyRecord,
     name::KeyName,
     store::{
@@ -19,7 +19,7 @@ use keyfob::{
     },
 };
 
-use crate::fixture::{format, sound};
+use crate::fixture::{fields, format, sound};
 
 /// More pages than any behaviour needs: a list that goes on longer has no end.
 const PAGES_MAX: usize = 3000;
@@ -181,14 +181,27 @@ pub(crate) fn subject(item: &Item) -> String {
     }
 }
 
+/// Usage without what a store need not hold: a count that is too large for a signed integer of 64
+/// bits may be stored as the largest that is not.
+pub(crate) fn countable(usage: Usage) -> Usage {
+    Usage {
+        accepted: usage.accepted.min(i64::MAX.unsigned_abs()),
+        ..usage
+    }
+}
+
 /// An entry of the feed, in a form that can be compared.
 pub(crate) fn state(entry: &Entry) -> (Revision, String) {
-    let digest = match &entry.item {
-        Item::Key(record) => record.digest.to_text(),
-        Item::Legacy(record) => record.digest.to_text(),
-        _ => String::new(),
-    };
-    (entry.revision, format!("{:?} {digest}", entry.item))
+    (entry.revision, shown(&entry.item))
+}
+
+/// An item of the feed with its digests.
+pub(crate) fn shown(item: &Item) -> String {
+    match item {
+        Item::Key(record) => format!("{:?}", fields(record)),
+        Item::Legacy(record) => format!("{record:?} {}", record.digest.to_text()),
+        other => format!("{other:?}"),
+    }
 }
 
 /// A verifier over an index that follows a store.

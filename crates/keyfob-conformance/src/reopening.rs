@@ -12,7 +12,7 @@ use keyfob::{
 
 use crate::{
     fixture::{fields, kept, sound},
-    reading::{feed, find, head, list, list_legacy, list_namespaces, trail},
+    reading::{countable, feed, find, head, list, list_legacy, list_namespaces, shown, trail},
 };
 
 /// Everything that can be read from a store.
@@ -64,12 +64,24 @@ pub async fn contents(store: &dyn KeyStore) -> Contents {
     contents.add_lists(store, &tenants, &teams).await;
     contents.add_policies(store, &tenants).await;
     for usage in sound(store.usage(&credentials).await) {
-        contents.add("the usage of a credential", usage);
+        contents.add("the usage of a credential", countable(usage));
     }
     contents
 }
 
 impl Contents {
+    /// Panics at the first difference.
+    pub(crate) fn assert_equal(&self, expected: &Self, at: &str) {
+        for (found, expected) in self.0.iter().zip(&expected.0) {
+            assert_eq!(found, expected, "{at}");
+        }
+        assert_eq!(
+            self.0.len(),
+            expected.0.len(),
+            "{at}: the number of answers"
+        );
+    }
+
     fn add(&mut self, what: impl Into<String>, answer: impl Debug) {
         self.0.push((what.into(), format!("{answer:?}")));
     }
@@ -102,12 +114,7 @@ impl Contents {
 /// gets the next revision and continues the chain of the audit trail.
 pub async fn goes_on(store: &dyn KeyStore, expected: &Contents) {
     let found = contents(store).await;
-    for (found, expected) in found.0.iter().zip(&expected.0) {
-        assert_eq!(found, expected, "the store was opened again");
-    }
-    let (found, expected) = (found.0.len(), expected.0.len());
-    assert_eq!(found, expected, "answers of a store that was opened again");
-
+    found.assert_equal(expected, "the store was opened again");
     let last = trail(store, &AuditQuery::every_team()).await.pop();
     let before = head(store).await;
     let change = Change::SetPolicy {
@@ -121,13 +128,4 @@ pub async fn goes_on(store: &dyn KeyStore, expected: &Contents) {
     let hash = last.map_or(keyfob::audit::ChainHash::START, |last| last.hash);
     let chained = AuditEvent::chained(next.entry.clone(), revision, hash);
     assert_eq!(next, chained, "the event of the next commit");
-}
-
-/// An item of the feed with its digests.
-fn shown(item: &Item) -> String {
-    match item {
-        Item::Key(record) => format!("{:?}", fields(record)),
-        Item::Legacy(record) => format!("{record:?} {}", record.digest.to_text()),
-        other => format!("{other:?}"),
-    }
 }

@@ -1,4 +1,4 @@
-//! Which OCSF class an action is an event of, and which activity it is there.
+//! Maps an action to its OCSF class and activity.
 
 use keyfob::audit::{Action, AuditEntry};
 
@@ -23,7 +23,7 @@ impl Class {
     };
 }
 
-/// What an event is about.
+/// The object of an event.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Object {
     Owner,
@@ -47,7 +47,7 @@ impl Object {
             | Action::KeyDeleted => Self::Key,
             Action::LegacyImported | Action::LegacyRevoked => Self::LegacyCredential,
             Action::PolicySet | Action::LegacyPolicySet => Self::Policy,
-            // Of a target, and of an action that a later version of the trail knows.
+            // A target, or the object of an action of a later version.
             _ if entry.owner.is_some() => Self::Owner,
             _ if entry.namespace.is_some() => Self::Namespace,
             _ => Self::Team,
@@ -65,7 +65,7 @@ impl Object {
 /// An activity of a class: its number and its caption.
 pub(crate) type Activity = (u32, &'static str);
 
-/// The activity of an action upon an object. A number means what its class says.
+/// The activity of an action upon an object. The meaning of a number depends on the class.
 pub(crate) fn activity(action: Action, object: Object) -> Activity {
     let account = object.class() == Class::ACCOUNT_CHANGE;
     match action {

@@ -1,4 +1,4 @@
-//! The `CloudEvents` envelope, and who writes it.
+//! The `CloudEvents` envelope, and the exporter that writes it.
 
 use keyfob::{audit::AuditEvent, key::KeyFormat};
 use serde::Serialize;
@@ -13,12 +13,12 @@ pub struct Exporter {
 }
 
 impl Exporter {
-    /// Names keys in this format, and this URI as where the events come from. Together with an
-    /// event's revision the source identifies the event, so each store has one of its own.
+    /// Creates an exporter that formats key ids in this format and names this URI as the source of
+    /// the events. Source and revision identify an event, so each store needs a distinct source.
     ///
     /// # Errors
     ///
-    /// [`SourceError`] if the source is no URI reference.
+    /// [`SourceError`] if the source is not a URI reference.
     pub fn new(format: KeyFormat, source: impl Into<String>) -> Result<Self, SourceError> {
         let source = source.into();
         let fits = |byte: u8| byte.is_ascii_alphanumeric() || URI.contains(&byte);
@@ -29,24 +29,24 @@ impl Exporter {
         }
     }
 
-    /// An event as one line, without the line break. The same event gives the same bytes.
+    /// Returns an event as one line, without the line break. The same event gives the same bytes.
     pub fn line(&self, event: &AuditEvent) -> String {
         let envelope = Envelope::new(event, &self.format, &self.source);
-        // Nothing in it can fail to be written: there are only texts, numbers and structures.
+        // Serialisation cannot fail: there are only texts, numbers and structures.
         serde_json::to_string(&envelope).unwrap_or_default()
     }
 }
 
-/// What RFC 3986 takes besides letters and digits.
+/// The characters of RFC 3986 in addition to letters and digits.
 const URI: &[u8] = b"-._~:/?#[]@!$&'()*+,;=%";
 
-/// A source was refused.
+/// The source is not a URI reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum SourceError {
-    /// There is no text.
+    /// The text is empty.
     Empty,
-    /// A character is none of RFC 3986.
+    /// A character is not allowed by RFC 3986.
     Character {
         /// The byte position of the character.
         at: usize,
@@ -81,7 +81,7 @@ struct Envelope<'a> {
     dataschema: &'static str,
     /// The published extension `sequence`: the revision.
     sequence: String,
-    /// An extension of ours: the hash of the chain.
+    /// An extension of Keyfob: the hash of the chain.
     keyfobhash: String,
     data: Event<'a>,
 }
@@ -111,7 +111,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_source_is_a_uri_reference() {
+    fn a_source_must_be_a_uri_reference() {
         let format = KeyFormat::new("dof").unwrap();
         let fault = |source: &str| Exporter::new(format, source).err();
         assert_eq!(fault("urn:keyfob:eu-1"), None);

@@ -1,4 +1,4 @@
-//! The OCSF event: the attributes of 1.6.0 that the trail has something for.
+//! The OCSF event: the attributes of OCSF 1.6.0 for which the audit trail has a value.
 
 use keyfob::{
     Actor as KeyfobActor, Owner,
@@ -35,7 +35,7 @@ pub(crate) struct Event<'a> {
     /// The target of an Entity Management.
     #[serde(skip_serializing_if = "Option::is_none")]
     entity: Option<Entity<'a>>,
-    /// Why.
+    /// The reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     comment: Option<&'a str>,
     unmapped: Unmapped<'a>,
@@ -88,7 +88,7 @@ impl<'a> Event<'a> {
         }
     }
 
-    /// What the event is about, as the envelope names it.
+    /// Returns the name of the event's object for the envelope.
     pub(crate) fn subject(&self) -> Option<String> {
         self.target.clone()
     }
@@ -98,7 +98,7 @@ impl<'a> Event<'a> {
     }
 }
 
-/// The public name of what an event is about; none for what concerns all teams.
+/// Returns the public name of the object; `None` if the event concerns all teams.
 fn target(entry: &AuditEntry, object: Object, format: &KeyFormat) -> Option<String> {
     match object {
         Object::Owner => entry.owner.as_ref().map(|owner| format!("{owner}")),
@@ -127,11 +127,11 @@ fn actor_name(actor: &KeyfobActor, format: &KeyFormat) -> String {
 
 #[derive(Serialize)]
 struct Metadata<'a> {
-    /// Of OCSF.
+    /// The version of OCSF.
     version: &'static str,
     product: Product,
     log_name: &'static str,
-    /// Of this form of an event.
+    /// The version of this event format.
     log_version: &'static str,
     event_code: &'static str,
     sequence: u64,
@@ -168,7 +168,7 @@ struct Product {
     vendor_name: &'static str,
 }
 
-/// Who acted: a person or service, or the program itself.
+/// The actor: a user, a service, or the program itself.
 #[derive(Serialize)]
 struct Actor<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -180,7 +180,7 @@ impl<'a> Actor<'a> {
     fn new(actor: &'a KeyfobActor, team: Option<&'a TeamId>, format: &KeyFormat) -> Self {
         let user = match (&actor.owner, actor.credential) {
             (Some(owner), _) => Some(User::new(owner, team)),
-            // Whoever uses a legacy credential is somebody of the team.
+            // A caller with a legacy credential is an unknown member of the team.
             (None, Some(_)) => Some(User::somebody()),
             (None, None) => None,
         };
@@ -191,7 +191,7 @@ impl<'a> Actor<'a> {
     }
 }
 
-/// A person or a service.
+/// A user or a service.
 #[derive(Serialize)]
 struct User<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -260,7 +260,7 @@ struct ProgrammaticCredential {
     uid: String,
 }
 
-/// What was managed.
+/// The managed object.
 #[derive(Serialize)]
 struct Entity<'a> {
     type_id: u32,
@@ -271,7 +271,7 @@ struct Entity<'a> {
     group: Option<Named>,
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<Named>,
-    /// Whose it is, and where.
+    /// The owner, and the namespace.
     #[serde(skip_serializing_if = "Data::is_empty")]
     data: Data<'a>,
 }
@@ -333,7 +333,7 @@ impl Data<'_> {
     }
 }
 
-/// What no attribute of OCSF has: the event as Keyfob hashed it.
+/// Fields without an OCSF attribute: the event as Keyfob hashed it.
 #[derive(Serialize)]
 struct Unmapped<'a> {
     key_prefix: &'a str,

@@ -1,16 +1,16 @@
-//! Keyfob's audit trail in a form that log pipelines read: each [`AuditEvent`] as a line of JSON, a
+//! Exports Keyfob's audit trail for log pipelines: each [`AuditEvent`] as a line of JSON, a
 //! `CloudEvents` 1.0 envelope (structured mode) around an OCSF 1.6.0 event.
 //!
-//! | what was done | OCSF class |
+//! | object of the action | OCSF class |
 //! |---|---|
-//! | to a person or a service (removed, admitted again, all keys revoked) | 3001 Account Change |
-//! | to a key, a legacy credential, a policy, a namespace or a team | 3004 Entity Management |
+//! | a user or a service (removed, restored, all keys revoked) | 3001 Account Change |
+//! | a key, a legacy credential, a policy, a namespace or a team | 3004 Entity Management |
 //!
-//! API Activity (6003) would fit as well, but requires an endpoint that the call came from, which
-//! the trail does not keep; and an Authentication (3002) is no change, so the trail has none.
+//! API Activity (6003) would fit as well, but requires the endpoint of the call, which the trail
+//! does not store. Authentication (3002) does not apply: the trail contains changes only.
 //!
-//! A line holds the whole event, its revision and its hash, so that a trail can be verified from
-//! what was exported alone: [`Reader`].
+//! A line contains the whole event, its revision and its hash, so that exported lines are
+//! sufficient to verify a trail: [`Reader`].
 //!
 //! # Examples
 //!

@@ -1,4 +1,4 @@
-//! Verifying what was exported.
+//! Verification of exported lines.
 
 use std::{error::Error, fmt};
 
@@ -11,11 +11,11 @@ use serde::Deserialize;
 
 use crate::envelope::Exporter;
 
-/// Verifies exported lines, oldest first: each must be, byte for byte, what an [`Exporter`] writes
-/// for the event in it, and that event must follow from the one before.
+/// Verifies exported lines, oldest first: each must equal, byte for byte, what an [`Exporter`]
+/// writes for its event, and the event must follow the previous one in the hash chain.
 ///
-/// The chain of hashes covers the events. What the exporter added, the source and the prefix of
-/// the keys, must be the same in all lines.
+/// The hash chain covers the events. The attributes that the exporter adds, the source and the key
+/// prefix, must be the same in all lines.
 #[derive(Clone, Debug)]
 pub struct Reader {
     hash: ChainHash,
@@ -25,7 +25,8 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// Reads what follows the event with this hash; [`ChainHash::START`] for a whole trail.
+    /// Creates a reader for the lines after the event with this hash; [`ChainHash::START`] for a
+    /// whole trail.
     pub fn after(hash: ChainHash) -> Self {
         Self {
             hash,
@@ -39,7 +40,7 @@ impl Reader {
     ///
     /// # Errors
     ///
-    /// [`ReadError`] says which line it is, and what is wrong. The reader is of no use then.
+    /// [`ReadError`] has the line and the fault. The reader must not be used after an error.
     pub fn read(&mut self, line: &str) -> Result<AuditEvent, ReadError> {
         self.lines = self.lines.saturating_add(1);
         self.decide(line).map_err(|fault| ReadError {
@@ -78,18 +79,18 @@ impl Reader {
         Ok(event)
     }
 
-    /// The hash of the last line that was read: keep it elsewhere, and lines that are cut off the
-    /// end later will be noticed.
+    /// Returns the hash of the last line. Keep it elsewhere: it shows whether lines were truncated
+    /// at the end later.
     pub fn hash(&self) -> ChainHash {
         self.hash
     }
 
-    /// The revision of the last line that was read.
+    /// Returns the revision of the last line.
     pub fn revision(&self) -> Option<Revision> {
         self.revision
     }
 
-    /// How many lines were read.
+    /// Returns how many lines were read.
     pub fn lines(&self) -> u64 {
         self.lines
     }
@@ -112,12 +113,12 @@ struct Unmapped {
     audit_event: AuditEvent,
 }
 
-/// An exported line is not to be trusted.
+/// An exported line failed verification.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ReadError {
     /// The line, counted from one.
     pub line: u64,
-    /// What is wrong with it.
+    /// The fault.
     pub fault: LineFault,
 }
 
@@ -129,31 +130,31 @@ impl fmt::Display for ReadError {
 
 impl Error for ReadError {}
 
-/// What is wrong with an exported line. It never repeats what stands there.
+/// The fault of an exported line. It never repeats the line's content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum LineFault {
-    /// It is no event of this form.
+    /// The line is not an exported event.
     NotAnEvent {
-        /// The column of the fault, counted from one; zero where there is none.
+        /// The column of the fault, counted from one; zero if unknown.
         column: usize,
     },
-    /// It is not what is written for the event in it.
+    /// The line differs from the export of its event.
     Changed {
-        /// The revision that it bears.
+        /// The revision in the line.
         revision: Revision,
     },
-    /// The event does not follow from the one before: it was changed or moved, or something
-    /// between the two was removed.
+    /// The event does not follow the previous one: it was changed or moved, or a line in between
+    /// was removed.
     DoesNotFollow {
         /// The revision of the event.
         revision: Revision,
-        /// The revision of the one before.
+        /// The revision of the previous event.
         before: Option<Revision>,
     },
-    /// The line comes from another source, or names keys in another format, than those before.
+    /// The source or the key prefix differs from that of the previous lines.
     OtherSource {
-        /// The revision that it bears.
+        /// The revision in the line.
         revision: Revision,
     },
 }

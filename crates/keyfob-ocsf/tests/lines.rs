@@ -1,4 +1,4 @@
-//! Exported lines: their exact form, the rules of `CloudEvents`, and every way to tamper.
+//! Exported lines: their exact format, the rules of `CloudEvents`, and the detection of tampering.
 
 use keyfob::{
     Actor, Context, KeyId, Owner, Timestamp,
@@ -11,7 +11,7 @@ use keyfob::{
 use keyfob_ocsf::{Exporter, LineFault, ReadError, Reader};
 use serde_json::Value;
 
-/// One event of every action, as a trail.
+/// Returns a trail with one event of every action.
 fn trail() -> Vec<AuditEvent> {
     let key = CredentialId::Key(KeyId::from_hex(b"d79e8aeb42e5476893c7d4c59a166264").unwrap());
     let uuid = b"23bc46b1-71f6-4ed5-8c54-816aa4f8c502";
@@ -91,7 +91,7 @@ fn read(lines: &[String]) -> Result<ChainHash, ReadError> {
 }
 
 #[test]
-fn lines_are_the_committed_ones() {
+fn exported_lines_equal_the_golden_file() {
     let golden: Vec<&str> = include_str!("golden.jsonl").lines().collect();
     let lines = lines();
     assert_eq!(lines.len(), golden.len(), "{}", lines.join("\n"));
@@ -101,7 +101,7 @@ fn lines_are_the_committed_ones() {
 }
 
 #[test]
-fn a_whole_export_verifies_and_gives_back_its_events() {
+fn a_complete_export_verifies_and_returns_its_events() {
     let (events, lines) = (trail(), lines());
     assert_eq!(read(&lines), Ok(events[events.len() - 1].hash));
     let mut reader = Reader::after(events[4].hash);
@@ -113,7 +113,7 @@ fn a_whole_export_verifies_and_gives_back_its_events() {
 }
 
 #[test]
-fn a_line_that_is_removed_moved_or_doubled_is_found_at_its_place() {
+fn a_removed_moved_or_repeated_line_is_detected_at_its_position() {
     let whole = lines();
     for at in 0..whole.len() - 1 {
         let place = |line: usize, revision: usize, before: Option<usize>| ReadError {
@@ -140,7 +140,7 @@ fn a_line_that_is_removed_moved_or_doubled_is_found_at_its_place() {
 }
 
 #[test]
-fn any_changed_character_is_found() {
+fn any_changed_character_is_detected() {
     let (events, whole) = (trail(), lines());
     for at in (0..whole.len() - 1).step_by(3) {
         let before = at
@@ -152,7 +152,7 @@ fn any_changed_character_is_found() {
             changed.replace_range(place..place + character.len_utf8(), other);
             let mut reader = Reader::after(before);
             let first = reader.read(&changed).is_err();
-            // Another source is only one beside the next line's.
+            // A changed source is detected only by comparison with the next line.
             assert!(
                 first || reader.read(&whole[at + 1]).is_err(),
                 "{at} {place}"
@@ -162,7 +162,7 @@ fn any_changed_character_is_found() {
 }
 
 #[test]
-fn what_was_added_to_a_line_is_found() {
+fn additions_to_a_line_are_detected() {
     let whole = lines();
     for added in [
         whole[0].replacen('{', "{\"note\":1,", 1),
@@ -177,7 +177,7 @@ fn what_was_added_to_a_line_is_found() {
 }
 
 #[test]
-fn an_export_that_was_cut_at_its_end_has_another_hash() {
+fn a_truncated_export_has_a_different_hash() {
     let (events, lines) = (trail(), lines());
     let short = read(&lines[..lines.len() - 1]).unwrap();
     assert_ne!(short, events[events.len() - 1].hash);
@@ -187,7 +187,7 @@ fn an_export_that_was_cut_at_its_end_has_another_hash() {
 /// The rules of `CloudEvents` 1.0.2 (sections 3.1 and 3.2 of the specification, 2.2 and 2.4 of its
 /// JSON format), written out.
 #[test]
-fn every_line_is_a_cloud_event() {
+fn every_line_is_a_valid_cloud_event() {
     for line in lines() {
         let event: Value = serde_json::from_str(&line).unwrap();
         let event = event.as_object().unwrap();
@@ -203,7 +203,7 @@ fn every_line_is_a_cloud_event() {
             assert!(name.len() <= 20, "{name}");
         }
         for (name, value) in event.iter().filter(|(name, _)| *name != "data") {
-            // A JSON number would have to fit 32 bits: ours are texts.
+            // JSON numbers are limited to 32 bits, so Keyfob's are texts.
             assert!(value.is_string(), "{name}");
             assert!(!value.as_str().unwrap().is_empty(), "{name}");
         }
@@ -217,7 +217,7 @@ fn every_line_is_a_cloud_event() {
 
 /// What OCSF 1.6.0 requires of every event, and of these two classes.
 #[test]
-fn every_line_holds_an_event_of_its_class() {
+fn every_line_has_the_required_attributes_of_its_ocsf_class() {
     let mut ids = std::collections::BTreeSet::new();
     for line in lines() {
         let event: Value = serde_json::from_str(&line).unwrap();

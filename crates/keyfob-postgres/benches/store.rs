@@ -9,13 +9,6 @@
 
 #![expect(clippy::print_stdout, reason = "a benchmark shows what it measured")]
 
-#[path = "../tests/server/mod.rs"]
-#[expect(
-    dead_code,
-    unreachable_pub,
-    reason = "the tests of the store use more of it"
-)]
-mod server;
 #[path = "../../keyfob-sqlite/benches/workload/mod.rs"]
 mod workload;
 
@@ -30,8 +23,8 @@ use keyfob::{
     name::{KeyName, NamespaceId, TeamId, UserId},
     store::Revision,
 };
-use keyfob_postgres::{Options, PostgresStore};
-use server::Server;
+use keyfob_postgres::PostgresStore;
+use keyfob_testkit::postgres::{Database, Server, runtime};
 use tokio::task::JoinSet;
 use workload::{Size, measure};
 
@@ -39,20 +32,20 @@ fn main() {
     let quick = std::env::args().any(|argument| argument == "--quick");
     let size = if quick { Size::QUICK } else { Size::FULL };
     let server = Server::start(&[]);
-    server::runtime().block_on(async {
+    runtime().block_on(async {
         let database = server.database().await;
-        let store = database.connect(&Options::default()).await;
+        let store = connect(&database).await;
         for tasks in [1, 16] {
             let rate = create(&store, tasks, size.changes).await;
             println!("create, by {tasks} at once: {rate:.0} a second");
         }
-        let other = database.connect(&Options::default()).await;
+        let other = connect(&database).await;
         let [median, high] = delays(&store, &other, size.changes).await;
         println!("from a commit's answer until another store that waits has read it: median {median:?}, of 100 the 99th {high:?}");
         drop((store, other));
 
         let database = server.database().await;
-        let store = database.connect(&Options::default()).await;
+        let store = connect(&database).await;
         let report = measure(store, size).await;
         println!("\n{report}");
         let rows = "SELECT pg_database_size(current_database()) >> 20";
@@ -130,4 +123,9 @@ async fn delays(store: &PostgresStore, other: &PostgresStore, changes: usize) ->
     }
     delays.sort();
     [delays[delays.len() / 2], delays[delays.len() * 99 / 100]]
+}
+
+async fn connect(database: &Database) -> PostgresStore {
+    let store = PostgresStore::connect(&database.url()).await;
+    store.expect("the store can be connected to")
 }

@@ -61,15 +61,6 @@ mod plans;
 mod queries;
 mod retry;
 mod row;
-#[cfg(test)]
-#[path = "../tests/server/mod.rs"]
-#[expect(
-    clippy::print_stdout,
-    dead_code,
-    unreachable_pub,
-    reason = "the tests of the store use more of it"
-)]
-mod server;
 mod session;
 mod snapshot;
 mod sql;

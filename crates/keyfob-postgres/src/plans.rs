@@ -1,12 +1,9 @@
 //! How the database finds the rows of each statement, once there are many.
 
+use keyfob_testkit::postgres::{run, shared};
 use tokio_postgres::{Client, SimpleQueryMessage, types::Type};
 
-use crate::{
-    PostgresStore,
-    server::{run, shared},
-    sql,
-};
+use crate::{PostgresStore, sql};
 
 /// Many rows in every table that grows, as many as it takes for the planner to look at an index.
 const MANY: &[&str] = &[

@@ -1,11 +1,5 @@
 //! The examples of a gateway and a control plane on one database, as processes.
 
-#![expect(clippy::print_stdout, reason = "a test says what it passed over")]
-
-#[path = "server/mod.rs"]
-#[expect(unreachable_pub, dead_code, reason = "other tests use the rest")]
-mod server;
-
 use std::{
     env,
     io::{BufRead as _, BufReader, Read as _, Write as _},
@@ -15,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyfob_postgres::{Options, PostgresStore};
+use keyfob_testkit::postgres as server;
 
 /// A running example, killed when it goes.
 struct Example {

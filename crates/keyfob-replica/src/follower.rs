@@ -66,17 +66,17 @@ impl Follower {
     ///
     /// # Errors
     ///
-    /// - the store cannot be read, or has keys of another prefix -> [`StartError::Open`]
+    /// - the store cannot be opened, or has keys of another prefix -> [`StartError::Open`]
+    /// - its changes cannot be read -> [`StartError::Follow`]
     /// - the bound is under 2 seconds -> [`StartError::StaleAfter`]
     ///
     /// # Panics
     ///
     /// Outside of a Tokio runtime with its clock enabled.
     pub async fn start(self) -> Result<Replica, StartError> {
-        let now = (self.settings.clock)();
         let builder = self.keyring.0.map_err(keyfob::manage::Error::from)?;
-        let keyring = builder.open(now).await?;
-        Replica::start(Arc::new(keyring), self.settings)
+        let keyring = builder.open_to_manage().await?;
+        Replica::start(Arc::new(keyring), self.settings).await
     }
 }
 
@@ -99,9 +99,7 @@ impl Follower<Arc<Keyring>> {
     ///
     /// Outside of a Tokio runtime with its clock enabled.
     pub async fn start(self) -> Result<Replica, StartError> {
-        let now = (self.settings.clock)();
-        self.keyring.sync(now).await?;
-        Replica::start(self.keyring, self.settings)
+        Replica::start(self.keyring, self.settings).await
     }
 }
 

@@ -1,4 +1,4 @@
-//! The names of the metrics, which are reported through the crate [`metrics`](::metrics).
+//! The names of the metrics, which are reported through the crate `metrics`.
 
 use metrics::{describe_counter, describe_gauge};
 

@@ -39,12 +39,25 @@ pub struct Replica {
 }
 
 impl Replica {
-    /// Starts the task, for a keyring that was read to its end just now.
-    pub(crate) fn start(keyring: Arc<Keyring>, settings: Settings) -> Result<Self, StartError> {
+    /// Reads the keyring's store to its end, and starts the task.
+    pub(crate) async fn start(
+        keyring: Arc<Keyring>,
+        settings: Settings,
+    ) -> Result<Self, StartError> {
         if let Some(bound) = keyring.stale_after()
             && bound < STALE_AFTER_MIN
         {
             return Err(StartError::StaleAfter(bound));
+        }
+        let mut asked = Instant::now();
+        keyring.sync((settings.clock)()).await?;
+        if keyring
+            .stale_after()
+            .is_some_and(|bound| asked.elapsed() > bound / 4)
+        {
+            // The first reading took long: the next one has few changes to read.
+            asked = Instant::now();
+            keyring.sync((settings.clock)()).await?;
         }
         let monitor = Monitor(Arc::new(Shared {
             usage: Arc::new(UsageRecorder::new(USAGE_CAPACITY)),
@@ -54,7 +67,7 @@ impl Replica {
             last_error: Mutex::new(None),
             lost_usage: AtomicU64::new(0),
         }));
-        let follow = Follow::new(monitor.clone(), settings.poll_every, Instant::now());
+        let follow = Follow::new(monitor.clone(), settings.poll_every, asked);
         let flusher = Flusher::new(monitor.clone(), settings.flush_usage_every);
         let (stop, stopped) = watch::channel(false);
         let (failed, failure) = watch::channel(None);

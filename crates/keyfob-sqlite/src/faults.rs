@@ -21,9 +21,9 @@ use rusqlite::{Connection, ffi};
 use crate::{
     check::check,
     feed,
+    fixture::{context, digest, home, new_record},
     open::Source,
     queries,
-    race::{context, digest, home, new_record},
     readers::read_at_once,
     usage,
     writer::{Task, WriteLoop},
@@ -213,7 +213,7 @@ pub(crate) fn commits() -> Vec<Commit> {
 }
 
 #[test]
-fn whichever_statement_fails_a_commit_is_kept_or_not_and_says_so() {
+fn after_each_failed_statement_a_commit_is_kept_or_not_as_its_error_says() {
     let mut bench = Bench::new("commits");
     let (mut definite, mut kept_unknown, mut lost_unknown) = (0, 0, 0);
     for commit in commits() {
@@ -269,7 +269,7 @@ fn a_fault_after_commit_is_no_reason_to_keep_it_twice() {
 }
 
 #[test]
-fn what_fails_in_company_fails_alone() {
+fn a_failed_commit_of_a_batch_fails_alone() {
     for nth in 0..200 {
         let mut bench = Bench::new(&format!("company-{nth}"));
         let create = |n| {
@@ -306,7 +306,7 @@ fn what_fails_in_company_fails_alone() {
 }
 
 #[test]
-fn whichever_statement_fails_usage_is_merged_once_or_not_at_all() {
+fn after_each_failed_statement_usage_is_merged_once_or_not_at_all() {
     let mut bench = Bench::new("usage");
     for commit in commits() {
         bench.keep(&commit).unwrap();
@@ -353,7 +353,7 @@ fn read_failing<T: serde::Serialize>(
 }
 
 #[test]
-fn whichever_statement_fails_no_answer_is_a_part_of_one() {
+fn after_each_failed_statement_no_answer_is_partial() {
     let mut bench = Bench::new("reads");
     for commit in commits() {
         bench.keep(&commit).unwrap();

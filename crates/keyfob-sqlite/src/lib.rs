@@ -49,7 +49,6 @@ pub use store::SqliteStore;
 #[cfg(test)]
 mod faults;
 #[cfg(test)]
-#[path = "../tests/play/process.rs"]
-mod process;
+mod fixture;
 #[cfg(test)]
 mod race;

@@ -117,8 +117,8 @@ mod tests {
     use super::*;
     use crate::{
         faults::{Bench, commit, commits, credentials, whole},
+        fixture::{context, new_record},
         open::Source,
-        race::{context, new_record},
         write::keep,
     };
 

@@ -87,9 +87,9 @@ fn an_index_notices_that_a_backup_took_the_stores_place() {
         matches!(&error, FollowError::Index(IndexError::Regressed { .. })),
         "{error:?}"
     );
-    let anew = Index::new(play::format(), Peppers::none());
+    let fresh = Index::new(play::format(), Peppers::none());
     assert_eq!(
-        block_on(anew.follow(restored.store(), play::now())).unwrap(),
+        block_on(fresh.follow(restored.store(), play::now())).unwrap(),
         Revision::new(1)
     );
 }
@@ -120,7 +120,7 @@ fn a_store_whose_file_was_replaced_says_so() {
 }
 
 #[test]
-fn nothing_is_overwritten_by_a_backup() {
+fn a_backup_overwrites_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let keyring = keyring(&folder.path().join("keys.db"));
     create(&keyring, "alice", "laptop").unwrap();

@@ -6,20 +6,30 @@ use keyfob::block_on;
 use keyfob_sqlite::SqliteStore;
 use tempfile::TempDir;
 
-/// A store in a folder that goes with it. When it goes, the file must be sound.
+/// A store in a folder that goes with it.
 struct TemporaryStore {
-    store: SqliteStore,
-    _folder: TempDir,
+    store: Checked,
+    folder: TempDir,
 }
 
 impl TemporaryStore {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::within(tempfile::tempdir().unwrap())
+    }
+
+    fn within(folder: TempDir) -> Self {
         let store = SqliteStore::open(folder.path().join("keys.db")).unwrap();
         Self {
-            store,
-            _folder: folder,
+            store: Checked(store),
+            folder,
         }
+    }
+
+    /// Closes the file, and opens it again.
+    fn reopened(self) -> Self {
+        let Self { store, folder } = self;
+        drop(store);
+        Self::within(folder)
     }
 }
 
@@ -27,16 +37,22 @@ impl Deref for TemporaryStore {
     type Target = SqliteStore;
 
     fn deref(&self) -> &SqliteStore {
-        &self.store
+        &self.store.0
     }
 }
 
-impl Drop for TemporaryStore {
+/// A store whose file must be sound when it is closed.
+struct Checked(SqliteStore);
+
+impl Drop for Checked {
     fn drop(&mut self) {
         if !std::thread::panicking() {
-            block_on(self.store.check()).unwrap();
+            block_on(self.0.check()).unwrap();
         }
     }
 }
 
-keyfob_conformance::suite!(TemporaryStore::new());
+keyfob_conformance::suite!(
+    store = TemporaryStore::new(),
+    reopen = |store| store.reopened(),
+);

@@ -28,7 +28,7 @@ fn population(path: &Path) -> Connection {
 
 /// The promises are also kept against every program that writes past the library.
 #[test]
-fn the_database_holds_the_contract_by_itself() {
+fn the_database_enforces_the_contract() {
     let folder = tempfile::tempdir().unwrap();
     let connection = population(&folder.path().join("keys.db"));
     for statement in [
@@ -85,7 +85,7 @@ fn the_database_holds_the_contract_by_itself() {
 }
 
 #[test]
-fn a_check_finds_what_was_tampered_with() {
+fn a_check_detects_tampering() {
     for (trigger, statement) in [
         (
             "audit_is_not_rewritten",
@@ -133,7 +133,7 @@ fn a_check_finds_what_was_tampered_with() {
 }
 
 #[test]
-fn a_row_that_cannot_be_read_is_an_error_and_no_key() {
+fn an_unreadable_record_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.db");
     let connection = population(&path);

@@ -49,7 +49,7 @@ fn store_error(error: manage::Error) -> StoreError {
     }
 }
 
-/// A small disk in memory; whoever may not mount one has none.
+/// A small file system in memory, if the process may mount one.
 struct SmallDisk(PathBuf);
 
 impl SmallDisk {
@@ -101,7 +101,7 @@ fn a_full_disk_loses_nothing_and_the_store_goes_on_once_there_is_room() {
             }
         }
         assert_eq!(refused, 20, "the disk was never full");
-        // Whatever is read is there, and what was not acknowledged is not.
+        // What was acknowledged is there, and nothing else.
         assert_eq!(kept(keyring.store()), acknowledged);
         if round == 0 {
             fs::remove_file(&ballast).unwrap();
@@ -130,7 +130,7 @@ fn a_limit_on_files_loses_nothing_and_the_store_goes_on_without_it() {
     // In blocks of 512 or 1024 bytes, as the shell has it; the signal is left aside, so that the
     // write fails instead.
     let shell = ["-c", "trap '' XFSZ; ulimit -f 6000; exec \"$0\" \"$@\""];
-    let mut process = Process::start_by("sh", &shell, "part_of_one_with_little_room", &words);
+    let process = Process::start_by("sh", &shell, "process_with_little_space", &words);
     let mut acknowledged = BTreeSet::new();
     let mut refused = 0;
     while let Some(line) = process.heard() {
@@ -154,8 +154,8 @@ fn a_limit_on_files_loses_nothing_and_the_store_goes_on_without_it() {
 }
 
 #[test]
-#[ignore = "a part that another test starts"]
-fn part_of_one_with_little_room() {
+#[ignore = "started by another test"]
+fn process_with_little_space() {
     let keyring = keyring(Path::new(&told("PLAY_PATH")));
     let mut refused = 0;
     for n in 0..100_000 {
@@ -179,7 +179,7 @@ fn part_of_one_with_little_room() {
 
 /// Every call to the system that changes a file fails once, in turn.
 #[test]
-fn whichever_write_to_the_disk_fails_the_answer_says_what_became_of_it() {
+fn after_each_failed_disk_write_the_error_tells_the_outcome() {
     let folder = in_memory();
     let library = folder.path().join("faults.so");
     let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/play/faults.c");
@@ -204,7 +204,7 @@ fn whichever_write_to_the_disk_fails_the_answer_says_what_became_of_it() {
                 ("FAULT_ERRNO", errno),
                 ("FAULT_FIRED", fired.to_str().unwrap()),
             ];
-            let mut process = Process::start("part_of_one_with_faults", &words);
+            let process = Process::start("process_with_faults", &words);
             let mut lines = Vec::new();
             while let Some(line) = process.heard() {
                 lines.push(line);
@@ -250,8 +250,8 @@ fn judge(path: &Path, lines: &[String]) -> [u32; 3] {
 }
 
 #[test]
-#[ignore = "a part that another test starts"]
-fn part_of_one_with_faults() {
+#[ignore = "started by another test"]
+fn process_with_faults() {
     let path = told("PLAY_PATH");
     let store = loop {
         match SqliteStore::open(&path) {

@@ -1,4 +1,4 @@
-//! Handles, threads and futures that nobody waits for.
+//! Handles, threads and dropped futures.
 
 mod play;
 
@@ -43,7 +43,7 @@ fn a_store_can_be_shared_and_sent() {
 }
 
 #[test]
-fn a_future_that_is_dropped_is_kept_whole_or_not_at_all() {
+fn a_dropped_commit_is_kept_completely_or_not_at_all() {
     let folder = tempfile::tempdir().unwrap();
     let keyring = keyring(&folder.path().join("keys.db"));
     let mut context = Context::from_waker(Waker::noop());
@@ -73,7 +73,7 @@ fn a_future_that_is_dropped_is_kept_whole_or_not_at_all() {
     assert!((1..=begun + 1).contains(&kept), "{kept} of {begun}");
 }
 
-/// What nobody waits for goes on being done where it was begun, and holds up nobody.
+/// A call whose future was dropped does not block the readers.
 #[test]
 fn readers_go_on_after_dropped_futures() {
     let folder = tempfile::tempdir().unwrap();
@@ -89,7 +89,7 @@ fn readers_go_on_after_dropped_futures() {
 }
 
 #[test]
-fn a_writer_that_waits_for_another_process_holds_up_nobody() {
+fn a_writer_that_waits_for_another_process_does_not_block_readers() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.db");
     let hasty = SqliteStore::options().with_busy_timeout(Duration::from_millis(300));
@@ -132,7 +132,7 @@ fn many_commits_at_once_are_kept_in_one_order() {
                     let (_, info) = create(keyring, "alice", &format!("{thread} {n}")).unwrap();
                     let usage = Usage::accepted(CredentialId::Key(info.id), now());
                     block_on(keyring.store().record_usage(&[usage])).unwrap();
-                    // Its own change is seen by whoever was told of it.
+                    // A read after the answer sees the change.
                     let found = block_on(keyring.get(&home(), info.id)).unwrap();
                     assert_eq!(found.revision, info.revision);
                 }
@@ -157,18 +157,18 @@ fn many_commits_at_once_are_kept_in_one_order() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn the_last_handle_takes_threads_and_files_with_it() {
+fn dropping_the_last_handle_stops_threads_and_closes_files() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.db");
     let words = [("PLAY_PATH", path.to_str().unwrap())];
-    let mut process = Process::start("part_of_one_that_opens_and_drops", &words);
+    let process = Process::start("process_that_opens_and_drops", &words);
     assert_eq!(process.heard().as_deref(), Some("nothing is left"));
     assert!(process.end());
 }
 
 #[test]
-#[ignore = "a part that another test starts"]
-fn part_of_one_that_opens_and_drops() {
+#[ignore = "started by another test"]
+fn process_that_opens_and_drops() {
     let count = |of: &str| std::fs::read_dir(of).unwrap().count();
     let all = || (count("/proc/self/task"), count("/proc/self/fd"));
     let path = told("PLAY_PATH");

@@ -81,9 +81,9 @@ fn is_whole(store: &SqliteStore) {
             }
             Item::Cutoff(cutoff) => match cutoff.target {
                 keyfob::store::Target::Owner(_, owner) => Subject::Owner(owner),
-                target => panic!("nobody cut {target:?}"),
+                target => panic!("no test revoked {target:?}"),
             },
-            item => panic!("nobody made {item:?}"),
+            item => panic!("no test wrote {item:?}"),
         };
         told.insert(subject, entry.revision);
     }
@@ -91,7 +91,7 @@ fn is_whole(store: &SqliteStore) {
 }
 
 #[test]
-fn whatever_was_acknowledged_before_a_kill_is_there_and_nothing_is_half() {
+fn acknowledged_commits_survive_a_kill_and_no_commit_is_partial() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.db");
     drop(SqliteStore::open(&path).unwrap());
@@ -101,7 +101,7 @@ fn whatever_was_acknowledged_before_a_kill_is_there_and_nothing_is_half() {
     for kill in 0..kills() {
         let before = block_on(SqliteStore::open(&path).unwrap().changes(Revision::ZERO, 1));
         let before = before.unwrap().last_revision.get();
-        let mut process = Process::start("part_of_one_that_is_killed", &words);
+        let mut process = Process::start("process_that_is_killed", &words);
         let mut lines = Vec::new();
         for _ in 0..kill * 7 % 41 {
             lines.extend(process.heard());
@@ -144,8 +144,8 @@ fn whatever_was_acknowledged_before_a_kill_is_there_and_nothing_is_half() {
 }
 
 #[test]
-#[ignore = "a part that another test starts"]
-fn part_of_one_that_is_killed() {
+#[ignore = "started by another test"]
+fn process_that_is_killed() {
     let keyring = keyring(Path::new(&told("PLAY_PATH")));
     thread::scope(|scope| {
         for thread in 0..4 {
@@ -157,10 +157,10 @@ fn part_of_one_that_is_killed() {
 
 /// Changes without end, each said once it is acknowledged.
 fn burst(keyring: &Opened, thread: u32) {
-    let whoever = format!("user {} {thread}", std::process::id());
+    let owner = format!("user {} {thread}", std::process::id());
     let rotation = Rotation::new().with_grace(Duration::from_mins(1));
     for n in 0_u32.. {
-        let (_, info) = create(keyring, &whoever, &format!("{whoever} {n}")).unwrap();
+        let (_, info) = create(keyring, &owner, &format!("{owner} {n}")).unwrap();
         say(format_args!("{} {} done", info.revision, info.id));
         let rotated = block_on(keyring.rotate(&system(), &home(), info.id, rotation, None));
         let info = rotated.unwrap().info;

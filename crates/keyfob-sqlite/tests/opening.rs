@@ -16,7 +16,7 @@ fn head(store: &SqliteStore) -> Revision {
 }
 
 #[test]
-fn a_store_that_is_opened_anew_has_everything() {
+fn a_reopened_store_has_everything() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.db");
     for n in 0..5 {
@@ -56,7 +56,7 @@ fn stores_of_one_process_see_each_other() {
 
 #[test]
 #[cfg(unix)]
-fn a_new_store_is_for_its_owner_alone() {
+fn only_its_owner_can_read_a_new_store() {
     use std::os::unix::fs::PermissionsExt as _;
 
     let folder = tempfile::tempdir().unwrap();
@@ -65,7 +65,7 @@ fn a_new_store_is_for_its_owner_alone() {
     create(&keyring, "alice", "laptop").unwrap();
     block_on(keyring.store().backup(&folder.path().join("copy.db"))).unwrap();
     let files: Vec<_> = fs::read_dir(folder.path()).unwrap().flatten().collect();
-    assert!(files.len() >= 4, "the log is beside the file: {files:?}");
+    assert!(files.len() >= 4, "the log is next to the file: {files:?}");
     for file in files {
         let mode = file.metadata().unwrap().permissions().mode() & 0o777;
         assert_eq!(mode, 0o600, "{file:?}");
@@ -73,7 +73,7 @@ fn a_new_store_is_for_its_owner_alone() {
 }
 
 #[test]
-fn where_nothing_is_to_be_made_nothing_is() {
+fn a_missing_file_is_not_created_if_the_options_say_so() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.db");
     let existing = SqliteStore::options().with_create(false);
@@ -98,7 +98,7 @@ fn a_path_is_a_path() {
 }
 
 #[test]
-fn what_is_no_store_of_keys_is_refused_and_left_alone() {
+fn a_file_that_is_not_a_key_store_is_refused_and_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let text = folder.path().join("text");
     fs::write(&text, "a".repeat(5000)).unwrap();
@@ -127,7 +127,7 @@ fn an_empty_file_becomes_a_store() {
 }
 
 #[test]
-fn a_store_of_a_later_version_is_refused_and_left_alone() {
+fn a_store_of_a_later_version_is_refused_and_unchanged() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("keys.db");
     create(&keyring(&path), "alice", "laptop").unwrap();
@@ -168,7 +168,7 @@ fn processes_that_open_a_new_file_at_once_make_one_store() {
         let path = folder.path().join("keys.db");
         let words = [("PLAY_PATH", path.to_str().unwrap())];
         let mut processes: Vec<Process> = (0..6)
-            .map(|_| Process::start("part_of_one_that_opens", &words))
+            .map(|_| Process::start("process_that_opens", &words))
             .collect();
         for process in &mut processes {
             assert_eq!(process.heard().as_deref(), Some("ready"));
@@ -186,8 +186,8 @@ fn processes_that_open_a_new_file_at_once_make_one_store() {
 }
 
 #[test]
-#[ignore = "a part that another test starts"]
-fn part_of_one_that_opens() {
+#[ignore = "started by another test"]
+fn process_that_opens() {
     let path = told("PLAY_PATH");
     say("ready");
     let mut line = String::new();

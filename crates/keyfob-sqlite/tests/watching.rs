@@ -117,7 +117,7 @@ fn a_commit_of_another_process_ends_a_wait() {
     let path = folder.path().join("keys.db");
     let store = keyring(&path).store().clone();
     let words = [("PLAY_PATH", path.to_str().unwrap())];
-    let mut other = Process::start("part_of_one_that_creates_when_told", &words);
+    let mut other = Process::start("process_that_creates_when_told", &words);
     assert_eq!(other.heard().as_deref(), Some("ready"));
     let mut slowest = Duration::ZERO;
     for n in 1..=20 {
@@ -137,8 +137,8 @@ fn a_commit_of_another_process_ends_a_wait() {
 }
 
 #[test]
-#[ignore = "a part that another test starts"]
-fn part_of_one_that_creates_when_told() {
+#[ignore = "started by another test"]
+fn process_that_creates_when_told() {
     let keyring = keyring(Path::new(&told("PLAY_PATH")));
     say("ready");
     let mut n = 0;

@@ -1,7 +1,7 @@
-// Calls a gateway with OpenWhisk's client and prints what came of it, as one line of JSON.
+// Calls a gateway with OpenWhisk's client and prints the outcomes as one line of JSON.
 //
-// KEYFOB_API_HOST   where the gateway is, such as http://127.0.0.1:8080
-// KEYFOB_API_KEY    the credential; in the environment, since arguments are seen by everybody
+// KEYFOB_API_HOST   the address of the gateway, such as http://127.0.0.1:8080
+// KEYFOB_API_KEY    the credential; not an argument, because arguments are visible to all users
 // KEYFOB_NAMESPACE  the namespace to call
 
 import openwhisk from 'openwhisk'
@@ -13,7 +13,7 @@ const client = openwhisk({
   namespace: KEYFOB_NAMESPACE
 })
 
-// Of an error only the status is passed on: the rest holds the request with its header.
+// Only the status of an error is printed: the rest contains the request with its header.
 async function outcome (call) {
   try {
     return { value: await call }

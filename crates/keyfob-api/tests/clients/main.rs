@@ -1,9 +1,14 @@
-//! Clients that others wrote, from their registry, against the control plane on loopback.
+//! Published clients, installed from their registries, against the control plane on the loopback
+//! interface.
 //!
-//! They need Python with `venv`. Without it the tests say so and pass, unless `CI=true` is set.
+//! They need Python with `venv`. Without it the tests print a message and pass, unless `CI=true` is
+//! set.
 
 #[path = "../http/fixture.rs"]
-#[expect(dead_code, reason = "here the clients ask, not the tests by hand")]
+#[expect(
+    dead_code,
+    reason = "here the clients send the requests, not the tests"
+)]
 mod fixture;
 mod pydo;
 mod python;

@@ -12,11 +12,11 @@ use crate::{
     served::Served,
 };
 
-/// What one caller may ask: more than the client does, but for the one that is to be refused.
+/// The request quota of a caller: enough for the client, except for the call that must be refused.
 const QUOTA: u32 = 40;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn the_published_client_is_served() {
+async fn the_published_client_works() {
     let Some(environment) = Environment::with("pydo") else {
         return;
     };
@@ -81,7 +81,7 @@ fn check_keys(report: &Value) {
         (&json!("desktop"), &created["id"])
     );
     assert_eq!(report["deleted"]["body"], json!({}));
-    // All of these are integers to the client.
+    // The client parses all of these as integers.
     for call in [
         "created",
         "listed",

@@ -1,4 +1,4 @@
-//! Programs in Python, each installed in a virtual environment of its own.
+//! Python programs, each installed in its own virtual environment.
 
 use std::{
     env, fs,
@@ -7,13 +7,13 @@ use std::{
     process::{Command, Output, Stdio},
 };
 
-/// A virtual environment with what a folder next to this file asks for.
+/// A virtual environment with the requirements from a folder next to this file.
 pub(crate) struct Environment {
     folder: PathBuf,
 }
 
 impl Environment {
-    /// Installs what `tests/clients/<name>/requirements.txt` asks for; none if there is no Python.
+    /// Installs `tests/clients/<name>/requirements.txt`. Returns `None` if there is no Python.
     pub(crate) fn with(name: &str) -> Option<Self> {
         let answers = Command::new("python3")
             .args(["-c", "import venv, ensurepip"])
@@ -23,7 +23,7 @@ impl Environment {
         if !answers.is_ok_and(|status| status.success()) {
             let wanted = "install Python 3.10 or later with venv: python3 does not run";
             assert!(env::var("CI").as_deref() != Ok("true"), "{wanted}");
-            // Past the capture of test output, which would hide it.
+            // Bypasses the capture of test output, which would hide the message.
             let _ = writeln!(io::stderr(), "skipped: {wanted}");
             return None;
         }
@@ -53,7 +53,7 @@ impl Environment {
         Some(environment)
     }
 
-    /// A program of the environment, which reaches the loopback interface directly.
+    /// Returns a program of the environment, which connects to the loopback interface directly.
     pub(crate) fn program(&self, name: &str) -> Command {
         let mut program = Command::new(self.folder.join("bin").join(name));
         program
@@ -64,14 +64,14 @@ impl Environment {
     }
 }
 
-/// The files of a client.
+/// Returns the folder with the files of a client.
 pub(crate) fn sources(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("tests/clients")
         .join(name)
 }
 
-/// Runs a program to its end, which must be a good one.
+/// Runs a program to its end, which must succeed.
 pub(crate) fn run(mut command: Command, what: &str) -> Output {
     let output = command.stdin(Stdio::null()).output();
     let output = output.expect("the program starts");

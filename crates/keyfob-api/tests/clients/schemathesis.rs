@@ -1,4 +1,4 @@
-//! Requests that a fuzzer makes up from the document.
+//! Requests that a fuzzer generates from the OpenAPI document.
 
 use std::num::NonZeroU32;
 
@@ -11,10 +11,9 @@ use crate::{
     served::Served,
 };
 
-/// Every answer is one that the document tells of, in the shape that it tells of, and none is a
-/// failure of ours.
+/// Every response must match the document, and none may be a server error.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn what_a_fuzzer_asks_is_answered_as_documented() {
+async fn responses_to_generated_requests_match_the_document() {
     let Some(environment) = Environment::with("schemathesis") else {
         return;
     };
@@ -47,7 +46,7 @@ async fn what_a_fuzzer_asks_is_answered_as_documented() {
     ran.expect("the fuzzer runs");
 }
 
-/// What is held against every answer.
+/// The checks for every response.
 const CHECKS: &str = "not_a_server_error,status_code_conformance,content_type_conformance,\
     response_headers_conformance,response_schema_conformance,missing_required_header,\
     unsupported_method,allow_header_conformance,ignored_auth,negative_data_rejection";

@@ -1,4 +1,4 @@
-//! What was done, by whom, as the interface tells of it.
+//! The audit trail over HTTP.
 
 use keyfob_api::Right;
 use serde_json::{Value, json};
@@ -13,7 +13,7 @@ fn actions(page: &Value) -> Vec<&str> {
         .collect()
 }
 
-/// Bob's key, which was made at 10:30, switched off by Ada at 10:31, and on by an operator at 10:32.
+/// Bob's key: created at 10:30, disabled by Ada at 10:31, and enabled by an operator at 10:32.
 async fn history() -> (Fixture, String, String, String) {
     let plane = Fixture::new();
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
@@ -42,7 +42,7 @@ async fn history() -> (Fixture, String, String, String) {
 }
 
 #[tokio::test]
-async fn what_was_done_is_told_to_those_whom_it_concerns() {
+async fn audit_events_are_visible_to_those_with_the_right() {
     let (plane, admin, _, id) = history().await;
     let trail = "/v1/teams/acme/audit";
     let all = plane.ask(&admin, "GET", trail, ()).await.expect(200);
@@ -70,7 +70,7 @@ async fn what_was_done_is_told_to_those_whom_it_concerns() {
 }
 
 #[tokio::test]
-async fn a_trail_comes_in_pages_and_by_filters() {
+async fn the_audit_trail_is_paged_and_filtered() {
     let (plane, admin, _, id) = history().await;
     let trail = "/v1/teams/acme/audit";
     for (query, expected) in [
@@ -116,7 +116,7 @@ async fn a_trail_comes_in_pages_and_by_filters() {
 }
 
 #[tokio::test]
-async fn operators_see_the_whole_trail_and_check_it() {
+async fn operators_can_read_and_verify_the_whole_trail() {
     let (plane, _, operator, _) = history().await;
     let whole = plane
         .ask(&operator, "GET", "/v1/audit", ())

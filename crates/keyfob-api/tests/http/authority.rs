@@ -1,8 +1,7 @@
-//! Who may do what: every role, every call, on the caller's own keys, others' in the team, and another
-//! team's, asked over HTTP.
+//! Authorization over HTTP: every role makes every call on the caller's own keys, on others' in the
+//! team, and on another team's.
 //!
-//! The table is written out here once more, by hand, so that a change of the one in the program is
-//! seen.
+//! The table repeats the program's table by hand, so that a change of the program fails the test.
 
 use keyfob::{Owner, Scopes, name::UserId};
 use keyfob_api::{Right, Rights};
@@ -10,11 +9,11 @@ use serde_json::{Value, json};
 
 use crate::fixture::Fixture;
 
-/// What comes of a call: for a control key without any right, with `function:read`,
+/// The expected status for a control key without any right, with `function:read`,
 /// `function:admin`, `team:read`, `team:admin` and `operator`.
 type Row = [u16; 6];
 
-/// Somebody's thing, as Alice sees it.
+/// The owner of the key or team, from Alice's point of view.
 #[derive(Clone, Copy, Debug)]
 enum Of {
     Herself,
@@ -56,17 +55,19 @@ const ON_A_KEY: [(&str, &str, Of, Row); 24] = [
     ("DELETE", "",      Of::Herself, [403, 403,   200,    403,   200,    200]),
     ("DELETE", "",      Of::Bob,     [403, 403,   404,    403,   200,    200]),
     ("DELETE", "",      Of::Rival,   [403, 403,   404,    403,   404,    200]),
-    // Making a key for somebody.
+    // Creating a key for another owner.
     ("CREATE", "",      Of::Herself, [403, 403,   201,    403,   201,    201]),
     ("CREATE", "",      Of::Bob,     [403, 403,   403,    403,   201,    201]),
     ("CREATE", "",      Of::Rival,   [403, 403,   404,    403,   404,    201]),
 ];
 
-/// The other calls: on the team's things, and on another team's.
+/// The other calls: on the caller's team, and on another team.
 #[rustfmt::skip]
 const OF_A_TEAM: [(&str, &str, Row, Row); 29] = [
-    //                                                        own team                        another team
-    //                                              none f:r f:a t:r t:a op          none f:r f:a t:r t:a op
+    //                                                        own team                       
+    // another team
+    //                                              none f:r f:a t:r t:a op          none f:r f:a
+    // t:r t:a op
     ("GET",    "/v2/functions/namespaces?team={t}", [403, 200, 200, 200, 200, 200], [403, 404, 404, 404, 404, 200]),
     ("POST",   "/v2/functions/namespaces",          [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
     ("GET",    "/v2/functions/namespaces/{n}",      [403, 200, 200, 200, 200, 200], [403, 404, 404, 404, 404, 200]),
@@ -98,7 +99,7 @@ const OF_A_TEAM: [(&str, &str, Row, Row); 29] = [
     ("GET",    "/v1/caller",                        [200, 200, 200, 200, 200, 200], [200, 200, 200, 200, 200, 200]),
 ];
 
-/// Alice of acme, with one role, in a plane with Bob of acme and Rita of the rival.
+/// Alice of acme, with one role, in a control plane with Bob of acme and Rita of the rival team.
 async fn plane_with(role: Option<Right>) -> (Fixture, String) {
     let plane = Fixture::new();
     plane.key("acme", "fn-a", "carol", "hers").await;
@@ -115,7 +116,7 @@ async fn plane_with(role: Option<Right>) -> (Fixture, String) {
 }
 
 #[tokio::test]
-async fn every_role_makes_every_call_on_every_key_as_the_table_says() {
+async fn every_call_on_a_key_has_the_status_in_the_table() {
     for (method, call, of, row) in ON_A_KEY {
         for (role, expected) in ROLES.into_iter().zip(row) {
             let (plane, alice) = plane_with(role).await;
@@ -148,7 +149,7 @@ async fn every_role_makes_every_call_on_every_key_as_the_table_says() {
 }
 
 #[tokio::test]
-async fn every_role_makes_every_other_call_as_the_table_says() {
+async fn every_other_call_has_the_status_in_the_table() {
     for (method, path, own, other) in OF_A_TEAM {
         for (role, (own, other)) in ROLES.into_iter().zip(own.into_iter().zip(other)) {
             for (team, namespace, user, expected) in [
@@ -201,19 +202,19 @@ async fn every_role_makes_every_other_call_as_the_table_says() {
     }
 }
 
-/// What no table says: every call of the document was gone through.
+/// Every call of the document must be in a table or have separate tests.
 #[test]
-fn every_documented_call_is_in_a_table_or_has_tests_of_its_own() {
+fn every_documented_call_is_in_a_table_or_tested_elsewhere() {
     use keyfob_api::ControlPlane;
 
     let own_tests = [
-        // As that of a namespace, or as the other calls for operators.
+        // Tested as the calls on a namespace, or as the other operator calls.
         ("DELETE", "/v2/functions/namespaces/{namespace_id}"),
         ("PUT", "/v1/policy"),
         ("DELETE", "/v1/policy"),
         ("GET", "/v1/legacy-policy"),
         ("DELETE", "/v1/legacy-policy"),
-        // Tested where they are tested.
+        // Tested in other files.
         (
             "POST",
             "/v2/functions/namespaces/{namespace_id}/legacy/{legacy_id}/revoke",
@@ -251,7 +252,7 @@ fn every_documented_call_is_in_a_table_or_has_tests_of_its_own() {
 }
 
 #[tokio::test]
-async fn a_list_holds_what_its_reader_may_see() {
+async fn a_list_contains_only_what_the_caller_may_see() {
     for (right, expected) in [
         (Right::FunctionRead, &["own"][..]),
         (Right::FunctionAdmin, &["own"]),
@@ -269,7 +270,7 @@ async fn a_list_holds_what_its_reader_may_see() {
             .collect();
         assert_eq!(names, expected, "{right:?}");
         assert_eq!(list["count"], expected.len());
-        // Asking for others' keys by name of the owner gives no more.
+        // The owner filter returns no more keys.
         let others = plane
             .ask(&alice, "GET", &format!("{path}?owner=user:carol"), ())
             .await;
@@ -280,7 +281,7 @@ async fn a_list_holds_what_its_reader_may_see() {
 }
 
 #[tokio::test]
-async fn only_admins_make_control_keys_and_none_with_more_than_they_have() {
+async fn only_admins_create_control_keys_and_none_with_more_rights_than_they_have() {
     let keys = "/v2/functions/namespaces/control:acme/keys";
     for (role, scopes, expected) in [
         (Right::FunctionAdmin, json!(["function:read"]), 403),
@@ -290,7 +291,7 @@ async fn only_admins_make_control_keys_and_none_with_more_than_they_have() {
         (Right::TeamAdmin, json!(["operator"]), 403),
         (Right::TeamAdmin, json!(["function:read", "operator"]), 403),
         (Right::Operator, json!(["operator"]), 201),
-        // Everything, or something that is no right, must not be asked for.
+        // Every scope, or a scope that is not a right, cannot be requested.
         (Right::TeamAdmin, json!(["*"]), 400),
         (Right::Operator, json!(["*"]), 400),
         (Right::TeamAdmin, json!(["function:invoke"]), 400),
@@ -304,7 +305,7 @@ async fn only_admins_make_control_keys_and_none_with_more_than_they_have() {
             "{role:?} {scopes}: {}",
             answer.text
         );
-        // Nor can it come about by a change.
+        // Nor can an update add them.
         let (_, info) = plane.make(control_key(&["function:read"])).await;
         let one = format!("{keys}/{}", plane.keyring.format().key_id(info.id));
         if role != Right::FunctionAdmin && !scopes.is_null() {
@@ -322,9 +323,9 @@ async fn only_admins_make_control_keys_and_none_with_more_than_they_have() {
 }
 
 #[tokio::test]
-async fn nobody_takes_over_a_control_key_that_has_more_rights() {
+async fn a_control_key_with_more_rights_than_the_caller_cannot_be_changed() {
     for (role, held, expected) in [
-        // Her own other key, which may more than the one that she shows.
+        // Alice's other key, which has more rights than the one that she presents.
         (Right::FunctionAdmin, "team:admin", 403),
         (Right::FunctionAdmin, "function:admin", 200),
         (Right::TeamAdmin, "operator", 403),
@@ -343,7 +344,7 @@ async fn nobody_takes_over_a_control_key_that_has_more_rights() {
             let answer = plane.ask(&alice, method, &path, body).await;
             assert_eq!(answer.status, expected, "{role:?} {held} {path}");
         }
-        // Ending it is always allowed.
+        // Revoking it is always allowed.
         plane
             .ask(&alice, "POST", &format!("{one}/revoke"), ())
             .await
@@ -352,7 +353,7 @@ async fn nobody_takes_over_a_control_key_that_has_more_rights() {
 }
 
 #[tokio::test]
-async fn who_makes_no_control_keys_makes_none_last_longer_or_do_more() {
+async fn a_caller_without_team_admin_cannot_extend_control_keys() {
     for (role, expected) in [(Right::FunctionAdmin, 403), (Right::TeamAdmin, 200)] {
         let (plane, alice) = plane_with(Some(role)).await;
         let (_, info) = plane.make(control_key(&["function:read"])).await;
@@ -372,7 +373,7 @@ async fn who_makes_no_control_keys_makes_none_last_longer_or_do_more() {
     }
 }
 
-/// A control key of Alice's.
+/// A control key of Alice.
 fn control_key(scopes: &[&str]) -> keyfob::NewKey {
     let scopes = scopes
         .iter()
@@ -384,17 +385,19 @@ fn control_key(scopes: &[&str]) -> keyfob::NewKey {
 }
 
 #[tokio::test]
-async fn a_namespace_that_is_called_as_another_teams_control_opens_nothing() {
+async fn a_namespace_named_like_another_teams_control_namespace_grants_no_access() {
     let plane = Fixture::new();
-    // The rival was first to take the name.
-    let squatter = plane.key("rival", "control:acme", "rita", "squatter").await;
+    // The rival team used the name first.
+    let same_name = plane
+        .key("rival", "control:acme", "rita", "same_name")
+        .await;
     let own = plane.key("rival", "control", "rita", "none").await;
     let plain = plane.key("rival", "fn-r", "rita", "plain").await;
-    for (key, _) in [&squatter, &own, &plain] {
+    for (key, _) in [&same_name, &own, &plain] {
         let answer = plane.ask(key.expose(), "GET", "/v1/caller", ()).await;
         answer.refused(403, "forbidden");
     }
-    // Nor does it hold anything of the team that it is called after.
+    // Nor does it give access to the team after which it is named.
     let operator = plane.control_key("ops", "olga", Right::Operator).await;
     let keys = "/v2/functions/namespaces/control:acme/keys";
     let list = plane.ask(&operator, "GET", keys, ()).await.expect(200);
@@ -404,7 +407,7 @@ async fn a_namespace_that_is_called_as_another_teams_control_opens_nothing() {
         .ask(&operator, "POST", keys, body)
         .await
         .refused(404, "not_found");
-    // Every scope is every right in the team, and not beyond.
+    // Every scope grants every right in the team, and none outside it.
     let (all, _) = plane.key("rival", "control:rival", "rita", "all").await;
     let caller = plane
         .ask(all.expose(), "GET", "/v1/caller", ())
@@ -423,7 +426,7 @@ async fn a_namespace_that_is_called_as_another_teams_control_opens_nothing() {
 }
 
 #[tokio::test]
-async fn a_right_that_is_taken_away_is_gone_at_once() {
+async fn a_removed_right_is_refused_at_once() {
     let plane = Fixture::new();
     let alice = plane
         .control_key("acme", "alice", Right::FunctionRead)

@@ -1,4 +1,4 @@
-//! The document: committed, served, and true to what is published.
+//! The OpenAPI document: committed, served, and compatible with the published interface.
 
 use std::{collections::BTreeSet, env, fs, path::Path};
 
@@ -12,7 +12,7 @@ fn document() -> Value {
     serde_json::to_value(ControlPlane::openapi()).expect("the document is JSON")
 }
 
-/// `KEYFOB_WRITE_OPENAPI=1 cargo test -p keyfob-api document` writes it.
+/// `KEYFOB_WRITE_OPENAPI=1 cargo test -p keyfob-api document` writes the document.
 #[test]
 fn the_committed_document_is_the_generated_one() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("openapi.json");
@@ -33,7 +33,7 @@ async fn get(plane: &Fixture, path: &str) -> Answer {
 }
 
 #[tokio::test]
-async fn the_document_is_served_to_anybody() {
+async fn the_document_is_served_without_a_credential() {
     let plane = Fixture::new();
     let served = get(&plane, "/openapi.json").await;
     assert_eq!(served.header("content-type"), "application/json");
@@ -43,13 +43,13 @@ async fn the_document_is_served_to_anybody() {
     assert_eq!(served, document());
 }
 
-/// A call of the published interface: what it takes, what it answers, and which fields that has.
+/// A call of the published interface: its parameters, its responses, and their required fields.
 struct Published {
     method: &'static str,
     path: &'static str,
     required: &'static [&'static str],
     status: &'static str,
-    /// Where the object is in the answer, and what it must have.
+    /// The path of the object in the response, and its required fields.
     within: &'static [&'static str],
     fields: &'static [&'static str],
 }
@@ -123,7 +123,7 @@ const PUBLISHED: [Published; 6] = [
     },
 ];
 
-/// Follows references, and goes into a field or the items of a list.
+/// Follows references, and steps into a field or the items of a list.
 fn resolve<'d>(document: &'d Value, schema: &'d Value) -> &'d Value {
     match schema["$ref"].as_str() {
         Some(place) => {
@@ -134,7 +134,7 @@ fn resolve<'d>(document: &'d Value, schema: &'d Value) -> &'d Value {
     }
 }
 
-/// The schemas that a schema is put together from.
+/// Returns the schemas of which a schema is composed.
 fn parts<'d>(document: &'d Value, schema: &'d Value) -> Vec<&'d Value> {
     let schema = resolve(document, schema);
     match schema["allOf"].as_array() {
@@ -160,7 +160,7 @@ fn required<'d>(document: &'d Value, schema: &'d Value) -> BTreeSet<&'d str> {
 }
 
 #[test]
-fn the_document_keeps_what_is_published() {
+fn the_document_contains_the_published_interface() {
     let document = document();
     for call in PUBLISHED {
         let Published { method, path, .. } = call;
@@ -186,7 +186,7 @@ fn the_document_keeps_what_is_published() {
         for field in call.fields {
             assert!(has.contains(field), "{method} {path}: {field} in {has:?}");
         }
-        // The secret is in one answer.
+        // The secret is in one response only.
         let creates = method == "post";
         let told = serde_json::to_string(resolve(&document, schema)).expect("JSON");
         assert!(creates || !told.contains("\"secret\""), "{method} {path}");
@@ -210,7 +210,7 @@ fn the_document_keeps_what_is_published() {
                 );
             }
         }
-        // What asks for a key, beyond what was published, may be left out.
+        // Request fields that were not published must be optional.
         assert_eq!(operation["security"], json!([{"control_key": []}]));
     }
     for (path, method) in [(KEYS, "post"), (ONE_KEY, "put")] {
@@ -220,7 +220,7 @@ fn the_document_keeps_what_is_published() {
 }
 
 #[tokio::test]
-async fn the_page_comes_from_here_alone() {
+async fn the_page_loads_nothing_from_other_hosts() {
     let plane = Fixture::new();
     let moved = get(&plane, "/docs").await;
     assert_eq!((moved.status, moved.header("location")), (308, "/docs/"));
@@ -236,7 +236,7 @@ async fn the_page_comes_from_here_alone() {
         !policy.contains("http") && !policy.contains("unsafe-eval"),
         "{policy}"
     );
-    // What the page loads, it loads from where it is; and so on for what starts it.
+    // Everything that the page loads has a relative address, and so does its start script.
     let start = get(&plane, "/docs/swagger-initializer.js").await;
     assert_eq!(start.status, 200);
     assert!(start.text.contains("/openapi.json"));

@@ -1,4 +1,4 @@
-//! Every refusal: its status and its words.
+//! Every refusal: its status and its message.
 
 use axum::{
     body::Body,
@@ -25,7 +25,7 @@ async fn plane() -> (Fixture, String) {
 }
 
 #[tokio::test]
-async fn what_does_not_fit_is_refused_with_its_field_and_never_repeated() {
+async fn an_invalid_body_is_refused_with_its_field_and_never_repeated() {
     let (plane, alice) = plane().await;
     let secret = "dof_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI";
     for (body, message) in [
@@ -129,7 +129,7 @@ async fn what_does_not_fit_is_refused_with_its_field_and_never_repeated() {
 }
 
 #[tokio::test]
-async fn a_query_that_does_not_fit_is_refused() {
+async fn an_invalid_query_is_refused() {
     let (plane, alice) = plane().await;
     for (query, message) in [
         ("limit=0", "limit: not a number from 1 to 1000"),
@@ -179,7 +179,7 @@ async fn a_query_that_does_not_fit_is_refused() {
         let answer = plane.ask(&alice, "GET", &path, ()).await;
         assert_eq!(answer.refused(400, "bad_request"), message, "{query}");
     }
-    // Parameters of somebody else's are passed over: proxies and clients add them.
+    // Unknown parameters are ignored: proxies and clients add them.
     plane
         .ask(&alice, "GET", &format!("{KEYS}?page=1&per_page=20"), ())
         .await
@@ -187,7 +187,7 @@ async fn a_query_that_does_not_fit_is_refused() {
 }
 
 #[tokio::test]
-async fn every_refusal_of_the_router_has_a_body_too() {
+async fn refusals_by_the_router_have_a_body() {
     let (plane, alice) = plane().await;
     plane
         .ask(&alice, "GET", "/v2/nothing", ())
@@ -231,7 +231,7 @@ async fn every_refusal_of_the_router_has_a_body_too() {
             .body(Body::from(json!({"name": kind}).to_string()));
         plane.send(request.unwrap()).await.expect(201);
     }
-    // A path that is no text, and one with a secret in it.
+    // A path that is not UTF-8, and one that contains a secret.
     plane
         .ask(&alice, "GET", "/v2/functions/namespaces/%ff/keys", ())
         .await
@@ -244,7 +244,7 @@ async fn every_refusal_of_the_router_has_a_body_too() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_is_a_conflict() {
+async fn conflicts_are_refused_with_409() {
     let (plane, alice) = plane().await;
     let made = plane
         .ask(&alice, "POST", KEYS, json!({"name": "old"}))
@@ -294,7 +294,7 @@ async fn what_cannot_be_is_a_conflict() {
 }
 
 #[tokio::test]
-async fn a_request_is_known_by_one_name_everywhere() {
+async fn a_request_has_the_same_id_in_header_body_and_log() {
     let (plane, alice) = plane().await;
     let request = post(&alice, KEYS)
         .header("x-request-id", "my-request.1")

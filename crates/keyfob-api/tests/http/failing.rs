@@ -1,4 +1,4 @@
-//! A store that fails, or breaks its contract, when it is told to.
+//! A store that fails, or violates its contract, on demand.
 
 use std::sync::{
     Arc,
@@ -25,13 +25,13 @@ pub(crate) enum Fault {
     None,
     /// Every call fails, and changes nothing.
     Definite,
-    /// A change is kept, and the answer lost.
+    /// A change is committed, and the response is lost.
     Unknown,
     /// The change feed cannot be read.
     Feed,
-    /// A change is kept, and nothing can be read or changed after it.
+    /// A change is committed, and every later call fails.
     AfterCommit,
-    /// Every call lets others go first.
+    /// Every call yields to other tasks first.
     Slow,
     /// The authority of a change is not checked.
     NoAuthority,

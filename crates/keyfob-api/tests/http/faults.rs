@@ -1,4 +1,4 @@
-//! Faults of our own, and of those whom we ask.
+//! Faults of the server, of the store, and of the embedder's authentication.
 
 use std::{
     sync::{
@@ -24,7 +24,7 @@ const KEYS: &str = "/v2/functions/namespaces/fn-a/keys";
 const POLICY: &str = "/v2/functions/namespaces/fn-a/policy";
 
 #[tokio::test]
-async fn our_own_faults_are_never_the_callers() {
+async fn server_faults_are_not_reported_as_client_errors() {
     let store = Arc::new(Failing::default());
     let plane = Fixture::over(Arc::clone(&store), Limits::default());
     plane.key("acme", "fn-a", "bob", "his").await;
@@ -47,7 +47,8 @@ async fn our_own_faults_are_never_the_callers() {
             "{path}"
         );
     }
-    // The change is kept, and the answer is lost: that is said too, and a repetition is harmless.
+    // The change is committed and the response is lost: the message says so, and a retry is
+    // harmless.
     fault.store(Fault::Unknown);
     let removed = plane
         .ask(&alice, "POST", "/v1/teams/acme/members/bob/remove", ())
@@ -57,7 +58,7 @@ async fn our_own_faults_are_never_the_callers() {
         message,
         "the key store failed; whether the change was kept is unknown"
     );
-    // The change is kept, but this process cannot learn of it.
+    // The change is committed, but this process cannot read it.
     fault.store(Fault::Feed);
     let removed = plane
         .ask(&alice, "POST", "/v1/teams/acme/members/bob/remove", ())
@@ -75,7 +76,7 @@ async fn our_own_faults_are_never_the_callers() {
 }
 
 #[tokio::test]
-async fn a_stale_index_refuses_nobody_with_401() {
+async fn a_stale_index_does_not_refuse_with_401() {
     let plane = Fixture::over(Failing::default().shared(), Limits::default());
     plane.pass(11);
     let token =
@@ -92,7 +93,7 @@ async fn a_stale_index_refuses_nobody_with_401() {
         .refused(503, "service_unavailable");
 }
 
-/// After a change is kept, no failure makes the answer say that nothing was changed.
+/// After a committed change, no failure makes the response claim that nothing was changed.
 #[tokio::test]
 async fn a_failure_after_a_change_is_never_reported_as_no_change() {
     let made = "the change is kept, but not yet in force in this process; try again";
@@ -104,7 +105,7 @@ async fn a_failure_after_a_change_is_never_reported_as_no_change() {
         ("POST", "{one}/disable", json!({}), false, Err(made)),
         ("POST", "{one}/revoke", json!({}), false, Err(made)),
         ("POST", "{one}/rotate", json!({}), false, Ok(200)),
-        // The marks of the creation are removed first.
+        // Remove the marks of the creation first.
         ("POST", "{marked}/rotate", json!({}), false, Err(made)),
         ("DELETE", "{one}", json!(null), false, Err(made)),
         ("PUT", POLICY, json!({}), false, Err(made)),
@@ -149,7 +150,7 @@ async fn a_failure_after_a_change_is_never_reported_as_no_change() {
             }
         }
     }
-    // Names are not unique: what another process did is looked for after the creation.
+    // Names are not unique: after the creation the server looks for a duplicate by another process.
     let store = Arc::new(Failing::default());
     let plane = Fixture::over(Arc::clone(&store), Limits::default());
     plane.key("acme", "fn-a", "bob", "his").await;
@@ -166,7 +167,7 @@ async fn a_failure_after_a_change_is_never_reported_as_no_change() {
     assert_eq!(message.refused(503, "service_unavailable"), partly);
 }
 
-/// Believes the header `x-user`, takes its time, or panics.
+/// Trusts the header `x-user`, delays, or panics.
 struct Careless {
     slow: bool,
     panics: Arc<AtomicBool>,
@@ -179,7 +180,10 @@ impl Authenticate for Careless {
         _: keyfob::Timestamp,
     ) -> Authentication<'a> {
         Box::pin(async move {
-            assert!(!self.panics.load(Ordering::SeqCst), "as a fault would");
+            assert!(
+                !self.panics.load(Ordering::SeqCst),
+                "a fault in the embedder"
+            );
             if self.slow {
                 tokio::time::sleep(Duration::from_mins(1)).await;
             }
@@ -198,7 +202,7 @@ impl Authenticate for Careless {
 }
 
 #[tokio::test(start_paused = true)]
-async fn others_can_authenticate_and_their_faults_are_bounded() {
+async fn faults_of_the_embedders_authentication_are_contained() {
     let plane = Fixture::new();
     plane.key("acme", "fn-a", "bob", "his").await;
     let build = |slow, panics: &Arc<AtomicBool>| {

@@ -1,4 +1,4 @@
-//! Where a service's credentials begin.
+//! The first credential of a service.
 
 use keyfob::{
     Context, Expiry, Owner,
@@ -19,7 +19,7 @@ fn credential(made: &Value) -> String {
 }
 
 #[tokio::test]
-async fn the_first_credential_is_where_all_others_come_from() {
+async fn other_credentials_are_created_with_the_first_one() {
     let plane = Fixture::new();
     let context = Context::system(plane.now());
     let owner = || Owner::User(UserId::new("olga").unwrap());
@@ -43,7 +43,7 @@ async fn the_first_credential_is_where_all_others_come_from() {
     );
     assert!(second.await.is_err(), "the name is taken");
 
-    // The operator makes an administrator of a team that nobody knew of.
+    // The operator creates an administrator of a new team.
     let keys = "/v2/functions/namespaces/control:acme/keys";
     let body = json!({
         "name": "ada",
@@ -58,7 +58,7 @@ async fn the_first_credential_is_where_all_others_come_from() {
     let ada = credential(&made);
     let caller = plane.ask(&ada, "GET", "/v1/caller", ()).await.expect(200);
     assert_eq!(caller["team"], "acme");
-    // And ends the first one, with itself.
+    // The administrator revokes the first credential with itself.
     let id = plane.keyring.format().key_id(info.id);
     let one = format!("/v2/functions/namespaces/control:ops/keys/{id}/revoke");
     plane

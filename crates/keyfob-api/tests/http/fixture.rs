@@ -41,7 +41,7 @@ impl Fixture {
         Self::over(MemoryStore::new(), limits)
     }
 
-    /// A control plane over a store that never waits.
+    /// A control plane over a store that never blocks.
     pub(crate) fn over(store: impl KeyStore + 'static, limits: Limits) -> Self {
         block_on(Self::open(store, limits))
     }
@@ -68,7 +68,7 @@ impl Fixture {
         }
     }
 
-    /// The time of the control plane's clock.
+    /// Returns the time of the control plane's clock.
     pub(crate) fn now(&self) -> Timestamp {
         Timestamp::from_unix(self.clock.load(Ordering::SeqCst))
     }
@@ -77,7 +77,7 @@ impl Fixture {
         self.clock.fetch_add(seconds, Ordering::SeqCst);
     }
 
-    /// A control key of a person, with one right.
+    /// Creates a control key for a user, with one right.
     pub(crate) async fn control_key(&self, team: &str, user: &str, right: Right) -> String {
         let owner = Owner::User(UserId::new(user).expect("a name"));
         let scopes = Scopes::only([Scope::new(right.as_str()).expect("a scope")]);
@@ -94,7 +94,7 @@ impl Fixture {
         self.make(new).await.0.expose().to_owned()
     }
 
-    /// A key of a person in a namespace, created without the interface.
+    /// Creates a key for a user in a namespace, without using the HTTP interface.
     pub(crate) async fn key(
         &self,
         team: &str,
@@ -117,7 +117,7 @@ impl Fixture {
         Context::system(self.now())
     }
 
-    /// Sends a request with a JSON body, or with none if it is null.
+    /// Sends a request with a JSON body, or without a body if it is null.
     pub(crate) async fn ask(
         &self,
         token: &str,
@@ -152,7 +152,7 @@ pub(crate) fn tenant(team: &str, namespace: &str) -> Tenant {
     )
 }
 
-/// What came back.
+/// A response.
 #[derive(Debug)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -177,7 +177,7 @@ impl Answer {
         answer
     }
 
-    /// What every answer has.
+    /// Checks what every response must have.
     fn assert_framed(&self) {
         for name in ["ratelimit-limit", "ratelimit-remaining", "ratelimit-reset"] {
             let value = self.header(name).parse::<u64>();

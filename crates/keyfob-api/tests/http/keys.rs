@@ -1,4 +1,4 @@
-//! The published life of a key.
+//! The life cycle of a key in the published interface.
 
 use keyfob_api::Right;
 use serde_json::json;
@@ -8,7 +8,7 @@ use crate::fixture::Fixture;
 const KEYS: &str = "/v2/functions/namespaces/fn-a/keys";
 
 #[tokio::test]
-async fn a_key_lives_as_published() {
+async fn the_published_calls_create_show_update_and_delete_a_key() {
     let plane = Fixture::new();
     let alice = plane
         .control_key("acme", "alice", Right::FunctionAdmin)

@@ -1,4 +1,4 @@
-//! The shared credentials of the old model.
+//! Legacy credentials over HTTP.
 
 use keyfob::{
     Access, Tenant,
@@ -11,11 +11,11 @@ use serde_json::json;
 
 use crate::fixture::{Fixture, tenant};
 
-/// `OpenWhisk`'s own public example.
+/// The public example credential of `OpenWhisk`.
 const SUBJECTS: &str = r#"{"_id": "guest", "subject": "guest", "namespaces": [{"name": "guest", "uuid": "23bc46b1-71f6-4ed5-8c54-816aa4f8c502", "key": "123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP"}]}"#;
 pub(crate) const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
 
-/// Gives acme the namespace `guest` with its legacy credential, accepted for an hour.
+/// Imports the legacy credential of namespace `guest` for acme, accepted for an hour.
 pub(crate) async fn import_guest(plane: &Fixture) -> Tenant {
     let guest = tenant("acme", "guest");
     let context = plane.context();
@@ -34,7 +34,7 @@ pub(crate) async fn import_guest(plane: &Fixture) -> Tenant {
 }
 
 #[tokio::test]
-async fn it_is_seen_who_still_uses_the_old_model() {
+async fn the_report_lists_uses_of_legacy_credentials() {
     let plane = Fixture::new();
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
     let operator = plane.control_key("ops", "olga", Right::Operator).await;
@@ -74,7 +74,7 @@ async fn it_is_seen_who_still_uses_the_old_model() {
 }
 
 #[tokio::test]
-async fn the_old_model_is_rehearsed_cut_off_and_taken_back() {
+async fn legacy_credentials_have_brownouts_and_can_be_cut_off_and_restored() {
     let plane = Fixture::new();
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
     let operator = plane.control_key("ops", "olga", Right::Operator).await;
@@ -119,7 +119,7 @@ async fn the_old_model_is_rehearsed_cut_off_and_taken_back() {
         })
     );
     assert!(!works(&plane));
-    // What the cut-off answered is what takes it back.
+    // The response of the cut-off restores the previous policy.
     plane
         .ask(&admin, "PUT", policy, cut["previous"].clone())
         .await
@@ -146,7 +146,7 @@ async fn the_old_model_is_rehearsed_cut_off_and_taken_back() {
 }
 
 #[tokio::test]
-async fn a_cut_off_can_be_undone_to_no_policy_of_its_own() {
+async fn restoring_after_a_cut_off_can_remove_the_namespaces_policy() {
     let plane = Fixture::new();
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
     let operator = plane.control_key("ops", "olga", Right::Operator).await;
@@ -166,14 +166,14 @@ async fn a_cut_off_can_be_undone_to_no_policy_of_its_own() {
     assert_eq!(cut["previous"]["sunset"], "2026-06-03T00:00:00Z");
     assert_eq!(cut["inherited"], true);
     plane.ask(&admin, "DELETE", policy, ()).await.expect(200);
-    // It follows what concerns all, as before.
+    // The namespace follows the default policy, as before.
     of_all("2026-01-01T00:00:00Z").await;
     let shown = plane.ask(&admin, "GET", policy, ()).await.expect(200);
     assert_eq!(shown["policy"]["sunset"], "2026-01-01T00:00:00Z");
 }
 
 #[tokio::test]
-async fn a_legacy_policy_and_a_legacy_credential_are_what_they_must_be() {
+async fn invalid_legacy_policies_and_credentials_are_refused() {
     let plane = Fixture::new();
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
     import_guest(&plane).await;

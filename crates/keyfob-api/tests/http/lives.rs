@@ -1,4 +1,4 @@
-//! What keys go through beyond the published interface.
+//! The life cycle of keys beyond the published interface.
 
 use keyfob::{Access, gateway::Usage, key::CredentialId};
 use keyfob_api::Right;
@@ -33,7 +33,7 @@ fn credential(made: &Value) -> String {
 }
 
 #[tokio::test]
-async fn a_key_tells_all_about_itself_but_the_secret() {
+async fn a_key_is_shown_with_all_fields_but_the_secret() {
     let (plane, admin) = plane().await;
     let body = json!({
         "name": "deploy",
@@ -102,7 +102,7 @@ async fn a_key_tells_all_about_itself_but_the_secret() {
 }
 
 #[tokio::test]
-async fn a_list_comes_in_pages_and_by_filters() {
+async fn a_list_is_paged_and_filtered() {
     let (plane, admin) = plane().await;
     for n in 0..5 {
         let label = if n % 2 == 0 { "even" } else { "odd" };
@@ -154,7 +154,7 @@ async fn a_list_comes_in_pages_and_by_filters() {
 }
 
 #[tokio::test]
-async fn a_list_without_parameters_is_whole_however_long() {
+async fn a_list_without_parameters_is_complete() {
     let (plane, admin) = plane().await;
     for n in 0..1_050 {
         plane.key("acme", "fn-a", "bob", &format!("k{n}")).await;
@@ -165,7 +165,7 @@ async fn a_list_without_parameters_is_whole_however_long() {
 }
 
 #[tokio::test]
-async fn a_change_is_made_to_what_was_seen() {
+async fn an_update_with_an_outdated_tag_is_refused() {
     let (plane, admin) = plane().await;
     let made = plane
         .ask(
@@ -205,7 +205,7 @@ async fn a_change_is_made_to_what_was_seen() {
     }
     put(&now, json!({"name": "c"})).await.expect(200);
     put("*", json!({"name": "d"})).await.expect(200);
-    // An end comes forward, and does not go back.
+    // An expiry can be moved earlier, but not later.
     let sooner = json!({"expires_at": "2025-12-20T00:00:00Z"});
     put("*", sooner).await.expect(200);
     let later = put("*", json!({"expires_at": "2025-12-20T00:00:01Z"})).await;
@@ -216,7 +216,7 @@ async fn a_change_is_made_to_what_was_seen() {
     );
     let nothing = put("*", json!({})).await.refused(400, "bad_request");
     assert_eq!(nothing, "body: needs name, labels, scopes or expires_at");
-    // What an old tag refuses is refused to a rotation as well.
+    // A rotation with an outdated tag is refused too.
     let request = axum::http::Request::post(format!("{one}/rotate"))
         .header("authorization", format!("Bearer {admin}"))
         .header("if-match", &seen)
@@ -228,7 +228,7 @@ async fn a_change_is_made_to_what_was_seen() {
 }
 
 #[tokio::test]
-async fn only_what_was_seen_is_switched_and_ended() {
+async fn disabling_enabling_and_revoking_honour_the_tag() {
     let (plane, admin) = plane().await;
     let made = plane
         .ask(&admin, "POST", KEYS, json!({"name": "a"}))
@@ -267,7 +267,7 @@ async fn only_what_was_seen_is_switched_and_ended() {
 }
 
 #[tokio::test]
-async fn a_key_is_switched_off_and_on_and_rotated_and_revoked() {
+async fn a_key_is_disabled_enabled_rotated_and_revoked() {
     let (plane, admin) = plane().await;
     let made = plane
         .ask(&admin, "POST", KEYS, json!({"name": "a"}))
@@ -304,7 +304,7 @@ async fn a_key_is_switched_off_and_on_and_rotated_and_revoked() {
     assert!(works(&plane, &first) && works(&plane, &second));
     plane.pass(60);
     assert!(!works(&plane, &first) && works(&plane, &second));
-    // Without a grace the old secret ends at once.
+    // Without a grace period the old secret is refused at once.
     let third = credential(&call("rotate", json!(null)).await);
     assert!(!works(&plane, &second) && works(&plane, &third));
     let long = plane
@@ -325,7 +325,7 @@ async fn a_key_is_switched_off_and_on_and_rotated_and_revoked() {
         "revoked"
     );
     assert!(!works(&plane, &third));
-    // Again: the first revocation stands.
+    // A second revocation does not replace the first.
     let again = call("revoke", json!({"reason": "found"})).await;
     assert_eq!(again["access_key"]["revocation"]["reason"], "lost");
     let bad = plane
@@ -340,7 +340,7 @@ async fn a_key_is_switched_off_and_on_and_rotated_and_revoked() {
 }
 
 #[tokio::test]
-async fn an_expired_key_says_so() {
+async fn an_expired_key_has_the_status_expired() {
     let (plane, admin) = plane().await;
     let made = plane
         .ask(
@@ -362,7 +362,7 @@ async fn an_expired_key_says_so() {
         .ask(&admin, "POST", &format!("{one}/rotate"), ())
         .await;
     assert_eq!(rotated.refused(409, "conflict"), "the key is expired");
-    // Its name is free again.
+    // Its name can be used again.
     plane
         .ask(&admin, "POST", KEYS, json!({"name": "a"}))
         .await

@@ -1,6 +1,4 @@
-//! The control plane over HTTP, as its clients use it.
-
-#![expect(clippy::print_stdout, reason = "a test says that it was skipped")]
+//! Tests of the control plane over HTTP.
 
 mod audit;
 mod authority;
@@ -20,15 +18,6 @@ mod rates;
 mod repeat;
 #[path = "../clients/served.rs"]
 mod served;
-#[path = "../../../keyfob-postgres/tests/server/mod.rs"]
-#[expect(
-    dead_code,
-    unreachable_pub,
-    reason = "shared with the tests of the store"
-)]
-mod server;
 mod teams;
 mod tokens;
 mod uniform;
-
-use keyfob_postgres::{Options, PostgresStore};

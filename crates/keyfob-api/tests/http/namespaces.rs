@@ -46,7 +46,7 @@ async fn namespaces_exist_before_their_first_key() {
             .map(|one| one["namespace"].as_str().unwrap().to_owned())
             .collect()
     };
-    // Without the one of the control keys.
+    // Without the control namespace.
     assert_eq!(names(&listed), ["fn-a", name]);
     plane
         .ask(
@@ -69,7 +69,7 @@ async fn namespaces_exist_before_their_first_key() {
         .await
         .refused(400, "bad_request");
 
-    // Removed, it is gone for its users, and its keys are revoked.
+    // After the removal it is unknown to its users, and its keys are revoked.
     plane.ask(&admin, "DELETE", &one, ()).await.expect(204);
     plane
         .ask(&admin, "DELETE", &one, ())
@@ -93,7 +93,7 @@ async fn namespaces_exist_before_their_first_key() {
         .await
         .expect(200);
     plane.ask(&admin, "GET", &one, ()).await.expect(200);
-    // The namespace of the control keys is none that could be removed.
+    // The control namespace cannot be removed.
     for call in ["remove", "restore"] {
         let path = format!("{spaces}/control:acme/{call}");
         plane
@@ -101,7 +101,7 @@ async fn namespaces_exist_before_their_first_key() {
             .await
             .refused(404, "not_found");
     }
-    // Operators see and reach every team's.
+    // Operators can list and use the namespaces of every team.
     let operator = plane.control_key("ops", "olga", Right::Operator).await;
     plane.key("rival", "fn-r", "rita", "hers").await;
     let all = plane.ask(&operator, "GET", spaces, ()).await.expect(200);

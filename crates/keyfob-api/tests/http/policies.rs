@@ -1,4 +1,4 @@
-//! What keys may be made.
+//! Policies over HTTP.
 
 use keyfob_api::Right;
 use serde_json::json;
@@ -15,7 +15,7 @@ async fn plane() -> (Fixture, String) {
 }
 
 #[tokio::test]
-async fn a_policy_says_what_keys_may_be() {
+async fn a_policy_limits_new_and_existing_keys() {
     let (plane, admin) = plane().await;
     let operator = plane.control_key("ops", "olga", Right::Operator).await;
     let policy = "/v2/functions/namespaces/fn-a/policy";
@@ -72,7 +72,7 @@ async fn a_policy_says_what_keys_may_be() {
         .ask(&admin, "POST", KEYS, json!({"name": "a"}))
         .await
         .expect(201);
-    // It bites at use too, and the answer says so.
+    // It applies to existing keys too, and the response says so.
     assert_eq!(made["access_key"]["expires_at"], "2025-12-20T10:30:00Z");
     let more = plane.ask(&admin, "POST", KEYS, json!({"name": "b"})).await;
     assert!(more.refused(409, "conflict").contains("as many keys"));

@@ -1,4 +1,4 @@
-//! How often one may ask, and guess.
+//! Limits on requests and on refused credentials.
 
 use std::{num::NonZeroU32, time::Duration};
 
@@ -7,7 +7,7 @@ use keyfob_api::{Limits, Quota, Right};
 use crate::fixture::Fixture;
 
 #[tokio::test]
-async fn a_busy_caller_is_slowed_down_and_nobody_else() {
+async fn the_rate_limit_applies_to_one_caller_only() {
     let limits = Limits {
         caller: Quota::new(NonZeroU32::new(3).unwrap(), Duration::from_mins(1)),
         ..Limits::default()
@@ -25,7 +25,7 @@ async fn a_busy_caller_is_slowed_down_and_nobody_else() {
         assert_eq!(answer.header("ratelimit-remaining"), left);
         answer.expect(200);
     }
-    // It is the person who is counted, with whichever of their keys.
+    // Requests are counted per owner, not per key.
     ask(&other).await.expect(200);
     let refused = ask(&alice).await;
     assert_eq!(refused.header("ratelimit-remaining"), "0");
@@ -38,7 +38,7 @@ async fn a_busy_caller_is_slowed_down_and_nobody_else() {
 }
 
 #[tokio::test]
-async fn guesses_lock_nobody_out() {
+async fn wrong_secrets_do_not_lock_out_the_key() {
     let limits = Limits {
         refused: Quota::new(NonZeroU32::new(5).unwrap(), Duration::from_mins(1)),
         ..Limits::default()
@@ -58,6 +58,6 @@ async fn guesses_lock_nobody_out() {
     let refused = plane.ask(&guess, "GET", "/v1/caller", ()).await;
     assert!(!refused.header("retry-after").is_empty());
     refused.refused(429, "too_many_requests");
-    // The key that was guessed at, from the same place.
+    // The attacked key, from the same address.
     plane.ask(&alice, "GET", "/v1/caller", ()).await.expect(200);
 }

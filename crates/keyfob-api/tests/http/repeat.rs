@@ -1,4 +1,4 @@
-//! A creation that is sent again.
+//! Repeated creation requests.
 
 use std::sync::Arc;
 
@@ -69,7 +69,7 @@ async fn a_repeated_creation_leaves_one_key_with_a_new_secret() {
         first["access_key"]["secret"],
         second["access_key"]["secret"]
     );
-    // The end is that of the first: a repetition is no longer life.
+    // The expiry is that of the first request: a repetition does not extend it.
     assert_eq!(
         first["access_key"]["expires_at"],
         second["access_key"]["expires_at"]
@@ -77,10 +77,10 @@ async fn a_repeated_creation_leaves_one_key_with_a_new_secret() {
     assert!(!works(&plane, &credential(&first)) && works(&plane, &credential(&second)));
     let list = plane.ask(&alice, "GET", KEYS, ()).await.expect(200);
     assert_eq!(list["count"], 1);
-    // Our own labels are not shown.
+    // Keyfob's internal labels are not shown.
     assert_eq!(list["access_keys"][0]["labels"], json!({"a": "b"}));
     plane.pass(1);
-    // Nor are they lost when the others are set, so that a repetition is still known.
+    // They are kept when other labels are set, so that a repetition is still recognised.
     let one = format!("{KEYS}/{}", first["access_key"]["id"].as_str().unwrap());
     let updated = plane
         .ask(&alice, "PUT", &one, json!({"labels": {"c": "d"}}))
@@ -95,7 +95,7 @@ async fn a_repeated_creation_leaves_one_key_with_a_new_secret() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_repeated_is_a_conflict_and_changes_nothing() {
+async fn an_invalid_repetition_is_a_conflict_and_changes_nothing() {
     let body = json!({"name": "laptop"});
     for what in [
         "another body",
@@ -152,16 +152,16 @@ async fn what_cannot_be_repeated_is_a_conflict_and_changes_nothing() {
 }
 
 #[tokio::test]
-async fn a_repetition_is_the_same_persons_in_the_same_namespace() {
+async fn a_repetition_must_have_the_same_owner_and_namespace() {
     let (plane, alice) = plane().await;
     plane.key("acme", "fn-b", "bob", "his").await;
     let body = json!({"name": "laptop"});
     let made = plane.send(request(&alice, "one", &body)).await.expect(201);
-    // Another of her keys.
+    // Another key of the same owner.
     let other = plane.control_key("acme", "alice", Right::TeamAdmin).await;
     let again = plane.send(request(&other, "one", &body)).await.expect(201);
     assert_eq!(made["access_key"]["id"], again["access_key"]["id"]);
-    // Somebody else under the same words.
+    // Another owner with the same idempotency key.
     let bob = plane.control_key("acme", "bob", Right::FunctionAdmin).await;
     let message = plane
         .send(request(&bob, "one", &body))
@@ -176,7 +176,7 @@ async fn a_repetition_is_the_same_persons_in_the_same_namespace() {
 }
 
 #[tokio::test]
-async fn the_word_for_a_repetition_must_be_one() {
+async fn an_invalid_idempotency_key_is_refused() {
     let (plane, alice) = plane().await;
     let body = json!({"name": "laptop"});
     let long = "x".repeat(256);
@@ -198,8 +198,8 @@ async fn the_word_for_a_repetition_must_be_one() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn repetitions_at_once_leave_one_key() {
-    // Each step of one lets the others go on.
+async fn concurrent_repetitions_create_one_key() {
+    // Each step of one call yields to the other calls.
     let store = Arc::new(Failing::default());
     let plane = Fixture::over(Arc::clone(&store), Limits::default());
     plane.key("acme", "fn-a", "bob", "his").await;
@@ -207,7 +207,7 @@ async fn repetitions_at_once_leave_one_key() {
         .control_key("acme", "alice", Right::FunctionAdmin)
         .await;
     store.fault.store(Fault::Slow);
-    // Names are no help here.
+    // Unique names are off, so they cannot prevent duplicates.
     let policy = Policy {
         unique_names: false,
         ..Policy::default()
@@ -258,7 +258,7 @@ async fn a_creation_whose_answer_got_lost_can_be_repeated() {
 }
 
 #[tokio::test]
-async fn two_processes_leave_one_key_without_unique_names() {
+async fn two_processes_create_one_key_without_unique_names() {
     let store = Arc::new(Failing::default());
     let one = Fixture::over(Arc::clone(&store), Limits::default());
     let two = Fixture::over(Arc::clone(&store), Limits::default());
@@ -287,7 +287,7 @@ async fn two_processes_leave_one_key_without_unique_names() {
     assert_eq!(working.count(), 1);
 }
 
-/// Lets in callers who are no person and no service, some by a credential.
+/// Authenticates callers that are neither users nor services, some with a credential.
 struct Machines;
 
 impl Authenticate for Machines {
@@ -306,7 +306,7 @@ impl Authenticate for Machines {
             credential,
         };
         let team = tenant("acme", "fn-a").team;
-        // The credential is the embedder's own.
+        // A credential of the embedder.
         let caller = Caller::new(actor, team, Rights::new([Right::TeamAdmin]))
             .with_authority(Authority::System);
         Box::pin(std::future::ready(Ok(caller)))
@@ -314,7 +314,7 @@ impl Authenticate for Machines {
 }
 
 #[tokio::test]
-async fn callers_without_a_name_do_not_take_each_others_keys() {
+async fn unnamed_callers_do_not_get_each_others_keys() {
     let plane = Fixture::new();
     plane.key("acme", "fn-a", "bob", "his").await;
     let router = ControlPlane::new(Arc::clone(&plane.keyring))

@@ -1,4 +1,4 @@
-//! People, services and teams.
+//! Members, services and teams.
 
 use keyfob::{
     Access, NewKey, Owner,
@@ -20,7 +20,7 @@ fn works(plane: &Fixture, namespace: &str, credential: &str) -> bool {
 }
 
 #[tokio::test]
-async fn a_member_who_leaves_loses_all_keys_and_nobody_else_does() {
+async fn removing_a_member_revokes_only_their_keys() {
     let plane = Fixture::new();
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
     let bob = plane.control_key("acme", "bob", Right::FunctionAdmin).await;
@@ -75,7 +75,7 @@ async fn a_member_who_leaves_loses_all_keys_and_nobody_else_does() {
         .await
         .expect(200);
     assert_eq!(preview["count"], 0);
-    // Nothing can be made for him, until he is back; and then nothing old works.
+    // No keys can be created for him until he is restored, and old keys stay revoked.
     let keys = "/v2/functions/namespaces/fn-a/keys";
     let new = json!({"name": "new", "owner": "user:bob"});
     let refused = plane
@@ -105,7 +105,7 @@ async fn a_member_who_leaves_loses_all_keys_and_nobody_else_does() {
 }
 
 #[tokio::test]
-async fn what_has_ended_already_is_not_said_to_stop() {
+async fn the_preview_of_a_removal_excludes_expired_keys() {
     let plane = Fixture::new();
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
     let bob = Owner::User(keyfob::name::UserId::new("bob").unwrap());
@@ -140,7 +140,7 @@ async fn what_has_ended_already_is_not_said_to_stop() {
 }
 
 #[tokio::test]
-async fn a_service_survives_its_maker_and_can_be_removed_itself() {
+async fn a_service_keeps_its_keys_when_their_creator_is_removed() {
     let plane = Fixture::new();
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
     let boss = plane.control_key("acme", "boss", Right::TeamAdmin).await;
@@ -159,7 +159,7 @@ async fn a_service_survives_its_maker_and_can_be_removed_itself() {
         .await
         .expect(200);
     assert!(works(&plane, "fn-a", &key));
-    // A person of the same name is somebody else.
+    // A user with the same name is a different owner.
     plane
         .ask(&boss, "POST", "/v1/teams/acme/members/bot/remove", ())
         .await
@@ -195,7 +195,7 @@ async fn a_service_survives_its_maker_and_can_be_removed_itself() {
 }
 
 #[tokio::test]
-async fn keys_are_revoked_by_the_target() {
+async fn all_keys_of_a_target_are_revoked() {
     for (of, id, survivors) in [
         (
             "namespace",
@@ -241,7 +241,7 @@ async fn keys_are_revoked_by_the_target() {
             .collect();
         assert_eq!(alive, survivors, "{of}");
         assert!(works(&plane, "fn-r", rival.expose()));
-        // It goes on.
+        // New keys can be created.
         let (new, _) = plane.key("acme", "fn-a", "bob", "new").await;
         assert!(works(&plane, "fn-a", new.expose()));
     }
@@ -253,7 +253,7 @@ async fn keys_are_revoked_by_the_target() {
         (json!({"of": "user"}), 400),
         (json!({"of": "team", "id": "acme"}), 400),
         (json!({"of": "world"}), 400),
-        // Another team's than the path says, and one that does not exist.
+        // A target in another team than the path's, and one that does not exist.
         (json!({"of": "namespace", "id": "fn-r"}), 404),
         (json!({"of": "namespace", "id": "fn-x"}), 404),
     ] {
@@ -263,7 +263,7 @@ async fn keys_are_revoked_by_the_target() {
 }
 
 #[tokio::test]
-async fn a_team_ends_and_begins_again() {
+async fn a_team_is_removed_and_restored() {
     let plane = Fixture::new();
     let operator = plane.control_key("ops", "olga", Right::Operator).await;
     let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;

@@ -1,4 +1,4 @@
-//! Calls about a credential whose text is at hand.
+//! Calls that take the text of a credential.
 
 use std::sync::Arc;
 
@@ -35,7 +35,7 @@ async fn form(plane: &Fixture, path: &str, token: Option<&str>, body: String) ->
 }
 
 #[tokio::test]
-async fn a_working_credential_is_described_and_every_other_is_not() {
+async fn only_a_valid_credential_is_described() {
     let plane = Fixture::new();
     let reader = plane.control_key("acme", "gateway", Right::TeamRead).await;
     let operator = plane.control_key("ops", "olga", Right::Operator).await;
@@ -125,7 +125,7 @@ async fn the_holder_of_a_key_can_revoke_it() {
         let answer = form(&plane, "/v1/revoke", None, format!("token={token}")).await;
         answer.expect(200)
     };
-    // Nothing is told of what it was.
+    // The response does not describe the revoked key.
     let cut = &key.expose()[..key.expose().len() - 1];
     for token in [cut, "", "nonsense"] {
         assert_eq!(revoke(token).await, json!({}));
@@ -140,7 +140,7 @@ async fn the_holder_of_a_key_can_revoke_it() {
     };
     assert_eq!(revocation.reason.unwrap().as_str(), "revoked by its holder");
     assert_eq!(revocation.by.owner, Some(info.owner));
-    // As JSON as well; and one that is switched off, too, lest it be switched on again.
+    // Also with JSON, and for a disabled key, which could be enabled again.
     let context = plane.context();
     let (off, info) = plane.key("acme", "fn-a", "alice", "off").await;
     plane
@@ -159,14 +159,14 @@ async fn the_holder_of_a_key_can_revoke_it() {
             .await
             .is_err()
     );
-    // A shared credential cannot be revoked by one of its holders.
+    // A shared legacy credential cannot be revoked by one of its holders.
     import_guest(&plane).await;
     assert_eq!(revoke(GUEST).await, json!({}));
     assert!(works(&plane, "guest", GUEST));
 }
 
 #[tokio::test]
-async fn what_another_process_has_just_made_is_ended_too() {
+async fn credentials_just_created_by_another_process_can_be_revoked() {
     let store = Arc::new(MemoryStore::new());
     let plane = Fixture::over(Arc::clone(&store), Limits::default());
     let operator = plane.control_key("ops", "root", Right::Operator).await;
@@ -189,7 +189,7 @@ async fn what_another_process_has_just_made_is_ended_too() {
     let leaks = json!([{"token": reported.0.expose()}]);
     let outcome = plane.ask(&operator, "POST", "/v1/leaks", leaks).await;
     assert_eq!(outcome.expect(200)[0]["label"], "true_positive");
-    // A secret that was made a moment ago, of a key that is known.
+    // A new secret, by a rotation in the other process, of a key that is in the index.
     let rotation = Rotation::new();
     let (_, info) = &rotated;
     let (key, _) = elsewhere
@@ -209,7 +209,7 @@ async fn what_another_process_has_just_made_is_ended_too() {
 }
 
 #[tokio::test]
-async fn what_another_process_deleted_is_not_found_only_when_it_no_longer_works_here() {
+async fn a_key_that_another_process_deleted_is_not_found_once_it_no_longer_works_here() {
     let store = Arc::new(MemoryStore::new());
     let plane = Fixture::over(Arc::clone(&store), Limits::default());
     let operator = plane.control_key("ops", "root", Right::Operator).await;
@@ -247,7 +247,7 @@ async fn what_another_process_deleted_is_not_found_only_when_it_no_longer_works_
 }
 
 #[tokio::test]
-async fn a_revocation_that_cannot_be_made_sure_of_is_not_acknowledged() {
+async fn a_revocation_that_cannot_be_confirmed_is_not_acknowledged() {
     let store = Arc::new(Failing::default());
     let plane = Fixture::over(Arc::clone(&store), Limits::default());
     let (key, _) = plane.key("acme", "fn-a", "alice", "hers").await;
@@ -257,14 +257,14 @@ async fn a_revocation_that_cannot_be_made_sure_of_is_not_acknowledged() {
     form(&plane, "/v1/revoke", None, token)
         .await
         .refused(503, "service_unavailable");
-    // What no store can know needs none.
+    // A text that is not a credential needs no look-up in the store.
     form(&plane, "/v1/revoke", None, "token=nonsense".to_owned())
         .await
         .expect(200);
 }
 
 #[tokio::test]
-async fn guesses_at_keys_to_end_are_bounded() {
+async fn attempts_to_revoke_unknown_keys_are_limited() {
     let five = std::num::NonZeroU32::new(5).unwrap();
     let limits = Limits {
         refused: keyfob_api::Quota::new(five, std::time::Duration::from_mins(1)),
@@ -285,7 +285,7 @@ async fn guesses_at_keys_to_end_are_bounded() {
 }
 
 #[tokio::test]
-async fn what_was_found_in_the_open_is_revoked() {
+async fn leaked_credentials_are_revoked() {
     let plane = Fixture::new();
     let operator = plane.control_key("ops", "olga", Right::Operator).await;
     let format = plane.keyring.format();
@@ -375,7 +375,7 @@ async fn what_was_found_in_the_open_is_revoked() {
 }
 
 #[tokio::test]
-async fn a_secret_in_the_place_of_a_leak_reaches_no_trail() {
+async fn a_secret_in_the_location_of_a_leak_is_not_recorded() {
     fn encoded(text: &str) -> String {
         let characters = text.bytes().map(|byte| format!("%{byte:02x}"));
         characters.collect::<Vec<_>>().concat()
@@ -401,7 +401,7 @@ async fn a_secret_in_the_place_of_a_leak_reaches_no_trail() {
         let url = format!("https://example.org/?{}", way(key.expose()));
         reports.push(json!({"token": key.expose(), "url": url}));
     }
-    // Another key's secret than the one that is reported.
+    // The secret of another key than the reported one.
     let (key, _) = plane.key("acme", "fn-a", "alice", "next").await;
     reports.push(json!({"token": key.expose(), "url": encoded(other.expose())}));
     let count = reports.len();

@@ -1,4 +1,4 @@
-//! What must look the same from outside.
+//! Responses that must be indistinguishable.
 
 use axum::{body::Body, http::Request};
 use keyfob_api::{Right, Rights};
@@ -8,7 +8,7 @@ use crate::fixture::{Answer, Fixture};
 
 const KEYS: &str = "/v2/functions/namespaces/fn-a/keys";
 
-/// What is seen of an answer, but for what differs anyway.
+/// Returns the visible parts of a response, without those that always differ.
 fn outside(answer: &Answer) -> (u16, Vec<(String, String)>, String) {
     let mut headers: Vec<_> = answer
         .headers
@@ -27,7 +27,7 @@ fn outside(answer: &Answer) -> (u16, Vec<(String, String)>, String) {
 }
 
 #[tokio::test]
-async fn a_foreign_thing_and_one_that_does_not_exist_look_the_same() {
+async fn another_teams_resource_looks_like_an_unknown_one() {
     for right in [
         Right::FunctionRead,
         Right::FunctionAdmin,
@@ -59,7 +59,7 @@ async fn a_foreign_thing_and_one_that_does_not_exist_look_the_same() {
                 format!("/v2/functions/namespaces/fn-r/keys/{foreign}"),
                 format!("/v2/functions/namespaces/fn-x/keys/{unknown}"),
             ),
-            // Another namespace's key in the caller's namespace.
+            // A key of another namespace, addressed in the caller's namespace.
             (format!("{KEYS}/{foreign}"), format!("{KEYS}/{unknown}")),
             (format!("{KEYS}/{foreign}"), format!("{KEYS}/no-key-at-all")),
             (
@@ -91,7 +91,7 @@ async fn a_foreign_thing_and_one_that_does_not_exist_look_the_same() {
 }
 
 #[tokio::test]
-async fn a_refused_caller_is_not_told_why() {
+async fn a_401_does_not_reveal_the_reason() {
     let plane = Fixture::new();
     let alice = plane.control_key("acme", "alice", Right::TeamAdmin).await;
     let context = plane.context();
@@ -137,7 +137,7 @@ async fn a_refused_caller_is_not_told_why() {
     ]);
     let mut seen = Vec::new();
     for value in refused {
-        // Where there is something, and where there is nothing.
+        // For existing and for unknown resources.
         for path in [KEYS, "/v2/nothing"] {
             let request = Request::get(path);
             let request = match &value {
@@ -156,14 +156,14 @@ async fn a_refused_caller_is_not_told_why() {
             seen.push(outside(&answer));
         }
     }
-    // Two fields, of which one is good.
+    // Two fields, of which one is valid.
     let request = Request::get(KEYS)
         .header("authorization", format!("Bearer {alice}"))
         .header("authorization", format!("Bearer {alice}"));
     seen.push(outside(
         &plane.send(request.body(Body::empty()).unwrap()).await,
     ));
-    // In the URL.
+    // A credential in the URL.
     let request = Request::get(format!("{KEYS}?access_token={alice}&token={alice}"));
     seen.push(outside(
         &plane.send(request.body(Body::empty()).unwrap()).await,

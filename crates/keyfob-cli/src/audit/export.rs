@@ -12,21 +12,21 @@ use keyfob_ocsf::Exporter;
 
 use crate::{command_context::CommandContext, failure::Failure, terminal::Progress};
 
-/// Write the trail as lines of JSON: `CloudEvents` 1.0 around OCSF 1.6.0 events
+/// Export the audit trail as JSON lines: OCSF 1.6.0 events in `CloudEvents` 1.0
 ///
-/// The whole trail of all teams, since only what is whole can be verified:
+/// It contains the events of all teams, since only a complete trail can be verified:
 /// `keyfob audit verify --file FILE`.
 #[derive(Args, Debug)]
 pub(crate) struct Export {
-    /// Into this file, which must not exist; left out, to the standard output
+    /// Write to this new file [default: the standard output]
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
 
-    /// Only what comes after this revision
+    /// Only events after this revision
     #[arg(long, value_name = "REVISION", default_value_t = 0)]
     after: u64,
 
-    /// The URI that names this store as where the events come from
+    /// The `CloudEvents` source: a URI for this store
     #[arg(long, value_name = "URI", default_value = "urn:keyfob")]
     source: String,
 }

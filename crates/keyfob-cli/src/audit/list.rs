@@ -18,39 +18,39 @@ use crate::{
     terminal::{TableView, Tone},
 };
 
-/// Show what was done, oldest first: in the team, or everywhere if none is set
+/// List audit events, oldest first: of the team, or of all teams if none is set
 #[derive(Args, Debug)]
 pub(crate) struct List {
-    /// In all teams
+    /// Events of all teams
     #[arg(long)]
     all_teams: bool,
 
-    /// Only in the namespace that is set; what concerns people or the team is in none
+    /// Only events of the namespace; events about people and teams have none
     #[arg(long, conflicts_with = "all_teams")]
     in_namespace: bool,
 
-    /// Only what was done to this key or legacy credential
+    /// Only events about this key or legacy credential
     #[arg(long, value_name = "KEY")]
     key: Option<String>,
 
-    /// Only what this person or service did
+    /// Only events caused by this person or service
     #[arg(long, value_name = "WHO", value_parser = owner::parse)]
     by: Option<Owner>,
 
-    /// Only what was done since then: `7d`, or a date
+    /// Only events since this time: `7d`, or a date
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     since: Option<Moment>,
 
-    /// Only what was done before then
+    /// Only events before this time
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     until: Option<Moment>,
 
-    /// How many to show at most
+    /// The maximum number of events to show
     #[arg(long, default_value_t = 200)]
     limit: usize,
 
-    /// Go on from here, where an earlier list ended
-    #[arg(long, value_name = "PLACE")]
+    /// Continue after this cursor of an earlier list
+    #[arg(long, value_name = "CURSOR")]
     after: Option<Cursor>,
 }
 
@@ -115,8 +115,9 @@ impl List {
         let listed = Listed { events, next };
         cx.terminal.answer(&listed, Listed::table)?;
         if let Some(next) = &listed.next {
-            cx.terminal
-                .hint(format_args!("there are more: go on with `--after {next}`"));
+            cx.terminal.hint(format_args!(
+                "there are more: continue with `--after {next}`"
+            ));
         }
         Ok(())
     }
@@ -160,7 +161,7 @@ impl Listed {
             "CREDENTIAL",
             "REASON",
         ];
-        let mut table = TableView::new(headings, "nothing was done");
+        let mut table = TableView::new(headings, "no events");
         for event in &self.events {
             let plain = |text: &str| (text.to_owned(), Tone::Plain);
             let or_dash = |text: &Option<String>| plain(text.as_deref().unwrap_or("-"));

@@ -13,17 +13,17 @@ use serde::Serialize;
 
 use crate::{command_context::CommandContext, exit::Exit, failure::Failure, terminal::Terminal};
 
-/// Check that the trail is whole: that no event was changed, removed or moved
+/// Verify the audit trail: that no event was changed, removed or moved
 ///
-/// It gives the last hash. Keep it elsewhere: a trail that is cut at its end is only noticed by
-/// somebody who knows a later hash, and says so by `--expect`.
+/// It prints the last hash. Store it elsewhere and pass it as `--expect` later: a trail that was
+/// truncated at its end can only be detected with a later hash.
 #[derive(Args, Debug)]
 pub(crate) struct Verify {
-    /// Check this exported file (`-` for the standard input), and not the store
+    /// Verify this exported file (`-` for the standard input) instead of the store
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 
-    /// The hash of the event before the file's first, if that is not the trail's first
+    /// The hash of the event before the file's first event
     #[arg(long, value_name = "HASH", value_parser = parse_hash, requires = "file")]
     after: Option<ChainHash>,
 
@@ -40,7 +40,7 @@ struct Verified {
     events: Option<u64>,
 }
 
-/// The check of an exported file.
+/// The verification of an exported file.
 pub(crate) struct VerifyFile<'a> {
     command: &'a Verify,
     path: &'a Path,
@@ -70,7 +70,7 @@ impl Verify {
             return Err(Failure::new(
                 Exit::Refused,
                 format!(
-                    "the trail ends with {hash}, not with {expected}: something is missing, or it went on"
+                    "the trail ends with {hash}, not with {expected}: events are missing, or there are newer ones"
                 ),
             ));
         }
@@ -97,7 +97,7 @@ impl VerifyFile<'_> {
             reader.read(&line).map_err(|error| {
                 let failure = Failure::new(Exit::Refused, error.to_string());
                 if reader_needs_start(&error, self.command.after) {
-                    failure.hint("if the file does not begin with the trail's first event, give the hash before it by `--after`")
+                    failure.hint("if the file does not start with the trail's first event, give the hash of the event before it as `--after`")
                 } else {
                     failure
                 }
@@ -116,7 +116,7 @@ fn parse_hash(text: &str) -> Result<ChainHash, NoHash> {
     ChainHash::parse(text).ok_or(NoHash)
 }
 
-/// Text is no hash of the chain.
+/// A text is not a hash.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("not 64 lower-case hexadecimal digits")]
+#[error("must be 64 lower-case hexadecimal digits")]
 struct NoHash;

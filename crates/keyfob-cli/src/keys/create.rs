@@ -16,36 +16,36 @@ use crate::{
 
 use super::secret;
 
-/// Make a key, and show its credential once
+/// Create a key, and show its credential once
 ///
-/// The credential alone goes to the standard output, everything else to the standard error, so
-/// that `KEY=$(keyfob keys create laptop)` takes it into a variable.
+/// Only the credential is written to the standard output, everything else to the standard error:
+/// `KEY=$(keyfob keys create laptop)` puts it in a variable.
 #[derive(Args, Debug)]
 pub(crate) struct Create {
-    /// What its owner calls it
+    /// The name of the key
     name: KeyName,
 
-    /// Whose it is: `alice` or `service:deploy-bot` [default: who acts, see --as]
+    /// The owner: `alice` or `service:deploy-bot` [default: the actor, see --as]
     #[arg(long, value_name = "WHO", value_parser = owner::parse)]
     owner: Option<Owner>,
 
-    /// When it ends: `90d`, `2027-01-31`, `2027-01-31T08:00:00Z` or `never`
+    /// The expiry: `90d`, `2027-01-31`, `2027-01-31T08:00:00Z` or `never`
     #[arg(long, value_name = "WHEN", value_parser = moment::parse_expiry, default_value = "never")]
     expires: Expiry,
 
-    /// What it may be used for; several times for several; left out, for everything
+    /// A scope of the key; can be repeated [default: all scopes]
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
 
-    /// A label, `name=value`; several times for several
+    /// A label, `name=value`; can be repeated
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = parse_label)]
     labels: Vec<(LabelName, LabelValue)>,
 
-    /// From when on it works
+    /// The time from which the key is valid
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     not_before: Option<Moment>,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }
@@ -54,7 +54,7 @@ impl Create {
     pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         let tenant = cx.tenant()?;
         let owner = self.owner.or_else(|| cx.actor().owner.clone()).ok_or_else(|| {
-            Failure::usage("whose key?").hint("give `--owner alice` or `--owner service:deploy-bot`, or say who you are by `--as`")
+            Failure::usage("no owner given").hint("give `--owner alice` or `--owner service:deploy-bot`, or set the actor with `--as`")
         })?;
         let mut new = NewKey::new(tenant, owner, self.name)
             .with_expiry(self.expires)
@@ -84,10 +84,10 @@ pub(super) fn labels(given: Vec<(LabelName, LabelValue)>) -> Result<Labels, Fail
     Ok(labels)
 }
 
-/// Text is no label.
+/// A text is not a label.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 pub(super) enum LabelError {
-    #[error("takes name=value")]
+    #[error("must be name=value")]
     NoValue,
     #[error(transparent)]
     Name(#[from] keyfob::name::NameError),

@@ -6,14 +6,14 @@ use serde::Serialize;
 
 use crate::{command_context::CommandContext, failure::Failure};
 
-/// Delete keys: they end at once, and only the audit trail remembers them
+/// Delete keys and their records; the audit trail keeps their history
 #[derive(Args, Debug)]
 pub(crate) struct Delete {
-    /// The keys' identifiers
+    /// The key ids
     #[arg(required = true, value_name = "KEY")]
     keys: Vec<String>,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }

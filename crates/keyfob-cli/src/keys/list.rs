@@ -16,15 +16,15 @@ use super::{KeyView, create::parse_label, views};
 /// List keys, oldest first
 #[derive(Args, Debug)]
 pub(crate) struct List {
-    /// Keys of all the team's namespaces
+    /// List the keys of all the team's namespaces
     #[arg(long)]
     all_namespaces: bool,
 
-    /// Only keys of this person or service
+    /// Only keys of this owner
     #[arg(long, value_name = "WHO", value_parser = owner::parse)]
     owner: Option<Owner>,
 
-    /// Only keys of this name
+    /// Only keys with this name
     #[arg(long)]
     name: Option<KeyName>,
 
@@ -32,20 +32,20 @@ pub(crate) struct List {
     #[arg(long, value_name = "NAME=VALUE", value_parser = parse_label)]
     label: Option<(LabelName, LabelValue)>,
 
-    /// Only keys that stand so
+    /// Only keys with this status
     #[arg(long)]
     status: Option<Wanted>,
 
-    /// About how many to show at most
+    /// The approximate maximum number of keys to show
     #[arg(long, default_value_t = 500)]
     limit: usize,
 
-    /// Go on from here, where an earlier list ended
-    #[arg(long, value_name = "PLACE")]
+    /// Continue after this cursor of an earlier list
+    #[arg(long, value_name = "CURSOR")]
     after: Option<Cursor>,
 }
 
-/// How a key stands.
+/// The status of a key.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub(crate) enum Wanted {
     Active,
@@ -66,7 +66,7 @@ impl Wanted {
         }
     }
 
-    /// What the store can tell of it; the rest depends on policy and time.
+    /// The part that the store can filter by; the rest depends on policy and time.
     fn filter(self) -> Option<StatusFilter> {
         match self {
             Self::Active | Self::NotYetValid => Some(StatusFilter::Active),
@@ -114,8 +114,9 @@ impl List {
         cx.terminal
             .answer(&listed, |listed| KeyView::table(&listed.keys))?;
         if let Some(next) = &listed.next {
-            cx.terminal
-                .hint(format_args!("there are more: go on with `--after {next}`"));
+            cx.terminal.hint(format_args!(
+                "there are more: continue with `--after {next}`"
+            ));
         }
         Ok(())
     }

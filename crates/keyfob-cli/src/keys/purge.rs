@@ -13,21 +13,21 @@ use crate::{
 
 use super::{KeyView, read_all, views};
 
-/// Delete the team's keys that have been revoked or expired for long
+/// Delete the team's keys that were revoked or expired long ago
 ///
-/// The audit trail of the keys stays. A key that has only outlived its policy's longest life is
-/// kept: a policy can be set anew.
+/// The audit trail keeps their history. A key that is expired only by its policy's maximum TTL is
+/// kept, since the policy can change.
 #[derive(Args, Debug)]
 pub(crate) struct Purge {
-    /// Dead for this long, as in `90d`, or since before a date
+    /// Revoked or expired for this long, as in `90d`, or before a date
     #[arg(long, value_name = "TIME", value_parser = moment::parse)]
     dead_for: Moment,
 
-    /// Show what would be deleted, and delete nothing
+    /// Show which keys would be deleted, and delete nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }
@@ -58,11 +58,12 @@ impl Purge {
             cx.terminal
                 .answer(&planned, |planned| KeyView::table(&planned.keys))?;
             let count = planned.would_purge;
-            cx.terminal
-                .note(format_args!("{count} would be deleted; nothing was"));
+            cx.terminal.note(format_args!(
+                "{count} keys would be deleted; nothing was deleted"
+            ));
             return Ok(());
         }
-        let progress = Progress::open("deleting dead keys");
+        let progress = Progress::open("deleting keys");
         let context = cx.context(self.reason.as_ref());
         let purged = cx.keyring.purge(&context, team, before).await;
         drop(progress);

@@ -10,29 +10,29 @@ use crate::{
     targets::{Preview, say_done},
 };
 
-/// End every key that there is now, and let new ones be made: what to do after a leak
+/// Revoke all existing keys of an owner, a namespace or a team; new ones can be created
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("of").required(true)
     .args(["owner", "whole_namespace", "whole_team"]))]
 #[group(skip)]
 pub(crate) struct RevokeAll {
-    /// Of this person or service, in the team
+    /// All keys of this owner in the team
     #[arg(long, value_name = "WHO", value_parser = owner::parse)]
     owner: Option<Owner>,
 
-    /// Of the namespace, with its legacy credentials
+    /// All keys and legacy credentials of the namespace
     #[arg(long)]
     whole_namespace: bool,
 
-    /// Of the team, in all its namespaces
+    /// All keys and legacy credentials in the team's namespaces
     #[arg(long)]
     whole_team: bool,
 
-    /// Show what would stop working, and change nothing
+    /// Show which credentials would stop working, and change nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }

@@ -9,19 +9,19 @@ use crate::{command_context::CommandContext, failure::Failure, moment};
 
 use super::secret;
 
-/// Give a key a new secret, and show the credential once
+/// Replace a key's secret, and show the new credential once
 ///
-/// The old secret works on for the grace, at most until its own end.
+/// The old secret works until the grace period ends, or until it expires.
 #[derive(Args, Debug)]
 pub(crate) struct Rotate {
-    /// The key's identifier
+    /// The key id
     key: String,
 
-    /// For how long the old secret still works
+    /// The grace period, in which the old secret still works
     #[arg(long, value_name = "TIME", value_parser = moment::parse_span, default_value = "0s")]
     grace: Duration,
 
-    /// A new end: `90d`, `2027-01-31`, `2027-01-31T08:00:00Z` or `never`; left out, the old one stays
+    /// A new expiry: `90d`, `2027-01-31`, `2027-01-31T08:00:00Z` or `never` [default: the old one]
     #[arg(long, value_name = "WHEN", value_parser = moment::parse_expiry)]
     expires: Option<Expiry>,
 
@@ -29,7 +29,7 @@ pub(crate) struct Rotate {
     #[arg(long, value_name = "REVISION")]
     if_revision: Option<u64>,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }

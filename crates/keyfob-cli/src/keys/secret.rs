@@ -1,4 +1,4 @@
-//! Showing a new key's plain text, once.
+//! Showing a new credential, once.
 
 use keyfob::manage::CreatedKey;
 use serde::Serialize;
@@ -7,8 +7,8 @@ use crate::{command_context::CommandContext, failure::Failure, settings::Form, t
 
 use super::{KeyView, views};
 
-/// Gives the credential on the standard output, alone on its line (`table`), as `NAME=value`
-/// (`env`) or in the one object (`json`); all else about the key goes to the standard error.
+/// Writes the credential to the standard output: alone on its line (`table`), as `NAME=value`
+/// (`env`) or in an object (`json`). Everything else about the key goes to the standard error.
 pub(super) async fn show(
     cx: &CommandContext,
     created: CreatedKey,
@@ -22,7 +22,7 @@ pub(super) async fn show(
     }
     let (credential, key) = created.into_parts();
     let id = cx.format().key_id(key.id);
-    // What is said beside it must not cost the one chance to see the secret.
+    // A failure to read more about the key must not prevent showing the secret.
     let view = views(cx, &[key]).await.ok().and_then(|mut keys| keys.pop());
     let text = credential.expose();
     let shown = match (cx.terminal.form(), view) {
@@ -38,17 +38,18 @@ pub(super) async fn show(
                 cx.terminal.note_table(view.details());
             }
             cx.terminal
-                .note(format_args!("the credential, shown this once:"));
+                .note(format_args!("the credential, shown only once:"));
             terminal::line(format_args!("{text}"))
         }
     };
     shown.map_err(|failure| {
         let message = format!("the key {id} is {done}, but its credential could not be written");
-        Failure::new(failure.exit(), message)
-            .hint(format!("`keyfob keys rotate {id}` gives it another secret"))
+        Failure::new(failure.exit(), message).hint(format!(
+            "use `keyfob keys rotate {id}` to replace its secret"
+        ))
     })?;
     cx.terminal.hint(format_args!(
-        "use it as user name and password (curl -u), or whole after `Authorization: Bearer`"
+        "send it as `Authorization: Bearer`, or as user name and password (`curl -u`)"
     ));
     Ok(())
 }

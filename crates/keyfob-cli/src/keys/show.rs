@@ -6,10 +6,10 @@ use crate::{command_context::CommandContext, failure::Failure};
 
 use super::{KeyView, views};
 
-/// Show all that is known of a key; its secret is known to nobody but its owner
+/// Show a key
 #[derive(Args, Debug)]
 pub(crate) struct Show {
-    /// The key's identifier
+    /// The key id
     key: String,
 }
 

@@ -8,14 +8,14 @@ use crate::{command_context::CommandContext, failure::Failure};
 
 use super::{KeyView, views};
 
-/// Keys to switch.
+/// Keys to change.
 #[derive(Args, Debug)]
 pub(crate) struct Switch {
-    /// The keys' identifiers
+    /// The key ids
     #[arg(required = true, value_name = "KEY")]
     keys: Vec<String>,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }
@@ -33,8 +33,8 @@ struct Switched {
 }
 
 impl Switch {
-    /// Switches one key after the other. What was switched before a failure stays so, and the
-    /// command can be repeated.
+    /// Changes the keys in order. After a failure the earlier ones stay changed, and the command can
+    /// be repeated.
     pub(super) async fn run(self, cx: &CommandContext, to: To) -> Result<(), Failure> {
         let tenant = cx.tenant()?;
         let context = cx.context(self.reason.as_ref());

@@ -20,36 +20,36 @@ use super::{
     views,
 };
 
-/// Change a key's name, labels, scopes or end; what is left out stays
+/// Change a key's name, labels, scopes or expiry
 #[derive(Args, Debug)]
 #[command(group = ArgGroup::new("changes").required(true).multiple(true)
     .args(["name", "labels", "no_labels", "scopes", "all_scopes", "expires"]))]
 #[group(skip)]
 pub(crate) struct Update {
-    /// The key's identifier
+    /// The key id
     key: String,
 
-    /// Another name
+    /// The new name
     #[arg(long)]
     name: Option<KeyName>,
 
-    /// Labels in place of all the old ones
+    /// A label, `name=value`, in place of all the old ones; can be repeated
     #[arg(long = "label", value_name = "NAME=VALUE", value_parser = parse_label)]
     labels: Vec<(LabelName, LabelValue)>,
 
-    /// Take all labels away
+    /// Remove all labels
     #[arg(long, conflicts_with = "labels")]
     no_labels: bool,
 
-    /// Scopes in place of all the old ones
+    /// A scope, in place of all the old ones; can be repeated
     #[arg(long = "scope", value_name = "SCOPE")]
     scopes: Vec<Scope>,
 
-    /// Every scope
+    /// Allow all scopes
     #[arg(long, conflicts_with = "scopes")]
     all_scopes: bool,
 
-    /// An earlier end; a later one takes a rotation
+    /// An earlier expiry; a later one needs a rotation
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     expires: Option<Moment>,
 
@@ -57,7 +57,7 @@ pub(crate) struct Update {
     #[arg(long, value_name = "REVISION")]
     if_revision: Option<u64>,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }

@@ -1,4 +1,4 @@
-//! Keys as they are shown.
+//! Keys in the output.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +18,7 @@ use crate::{
     terminal::{TableView, Tone},
 };
 
-/// A key, as JSON has it.
+/// A key in JSON.
 #[derive(Debug, Serialize)]
 pub(crate) struct KeyView {
     pub(crate) id: String,
@@ -34,10 +34,10 @@ pub(crate) struct KeyView {
     pub(crate) updated_at: String,
     pub(crate) issued_at: String,
     pub(crate) not_before: Option<String>,
-    /// The key's own end.
+    /// The key's own expiry.
     pub(crate) expires_at: Option<String>,
-    /// The end under the policy, which is no later.
-    pub(crate) ends_at: Option<String>,
+    /// The expiry under the policy, which is no later.
+    pub(crate) effective_expires_at: Option<String>,
     pub(crate) previous_secret_until: Option<String>,
     pub(crate) revoked: Option<RevokedView>,
     pub(crate) last_used_at: Option<String>,
@@ -116,7 +116,7 @@ impl KeyView {
             issued_at: key.issued_at.to_string(),
             not_before: text(key.not_before),
             expires_at: text(key.expires_at),
-            ends_at: text(key.expires_under(policy)),
+            effective_expires_at: text(key.expires_under(policy)),
             previous_secret_until: text(key.previous_until.filter(|until| now < *until)),
             revoked,
             last_used_at: text(usage.and_then(|usage| usage.last_used)),
@@ -136,7 +136,7 @@ impl KeyView {
         }
     }
 
-    /// The key with all that is known of it.
+    /// All fields of the key.
     pub(crate) fn details(&self) -> TableView {
         let mut table = TableView::pairs();
         let (standing, tone) = self.effective_status();
@@ -152,7 +152,7 @@ impl KeyView {
         if let Some(revoked) = &self.revoked {
             table
                 .pair("revoked", format!("{} by {}", revoked.at, revoked.by))
-                .pair_if("because", revoked.reason.as_ref());
+                .pair_if("reason", revoked.reason.as_ref());
         }
         table.pair("scopes", &self.scopes);
         for (name, value) in &self.labels {
@@ -163,8 +163,11 @@ impl KeyView {
                 "created",
                 format!("{} by {}", self.created_at, self.created_by),
             )
-            .pair_if("works from", self.not_before.as_ref())
-            .pair("ends", self.ends_at.as_deref().unwrap_or("never"))
+            .pair_if("valid from", self.not_before.as_ref())
+            .pair(
+                "expires",
+                self.effective_expires_at.as_deref().unwrap_or("never"),
+            )
             .pair_if("old secret until", self.previous_secret_until.as_ref())
             .pair("last used", self.last_used_at.as_deref().unwrap_or("never"))
             .pair("revision", self.revision);
@@ -180,7 +183,7 @@ impl KeyView {
                 "OWNER",
                 "NAMESPACE",
                 "STATUS",
-                "ENDS",
+                "EXPIRES",
                 "LAST USED",
             ],
             "no keys",
@@ -196,7 +199,7 @@ impl KeyView {
                 (key.owner.clone(), Tone::Plain),
                 (key.namespace.clone(), Tone::Plain),
                 key.effective_status(),
-                or_never(&key.ends_at),
+                or_never(&key.effective_expires_at),
                 or_never(&key.last_used_at),
             ]);
         }
@@ -204,7 +207,7 @@ impl KeyView {
     }
 }
 
-/// Keys with their standing under their policies, and their use.
+/// Keys with their status under their policies, and their usage.
 pub(crate) async fn views(cx: &CommandContext, keys: &[KeyInfo]) -> Result<Vec<KeyView>, Failure> {
     let ids: Vec<_> = keys.iter().map(|key| CredentialId::Key(key.id)).collect();
     let usage: BTreeMap<_, _> = cx

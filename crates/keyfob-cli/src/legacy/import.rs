@@ -26,29 +26,28 @@ use crate::{
     terminal::{Progress, TableView},
 };
 
-/// Import the credentials in `OpenWhisk`'s `subjects` documents, one JSON object a line
+/// Import the credentials in `OpenWhisk` `subjects` documents, one JSON object per line
 ///
-/// Only their hashes are kept. An import can be repeated: what is there already stays as it is.
-/// An imported credential is accepted once a policy says so: give `--until`, or use `legacy sunset`.
+/// Only hashes are stored. An import can be repeated: existing records do not change. Imported
+/// credentials are accepted only under a policy: give `--until`, or use `legacy sunset`.
 #[derive(Args, Debug)]
 pub(crate) struct Import {
     /// The file; `-` for the standard input
     file: PathBuf,
 
-    /// A TOML file that says which namespace goes to which team (`"fn-1" = "acme"`); without it
-    /// all go to the team of --team
+    /// A TOML file with the team of each namespace (`"fn-1" = "acme"`) [default: --team for all]
     #[arg(long, value_name = "FILE")]
     teams: Option<PathBuf>,
 
-    /// Accept the imported credentials until then, unless their namespace has a policy already
+    /// Accept the imported credentials until this time, unless their namespace has a policy
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     until: Option<Moment>,
 
-    /// Read the documents and say what is in them, and keep nothing
+    /// Read the documents, and import nothing
     #[arg(long)]
     dry_run: bool,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }
@@ -58,7 +57,7 @@ struct Outcome {
     read: usize,
     imported: u64,
     kept_already: u64,
-    /// What could not be imported: places in the file, or namespaces, with the fault.
+    /// The entries that could not be imported: their position or namespace, and the error.
     problems: Vec<String>,
     dry_run: bool,
 }
@@ -144,21 +143,21 @@ impl Import {
         }
         if self.until.is_none() && !outcome.dry_run && outcome.imported > 0 {
             cx.terminal.hint(format_args!(
-                "none of them is accepted until a policy says so: `keyfob legacy sunset WHEN`"
+                "they are not accepted until a policy allows it: `keyfob legacy sunset WHEN`"
             ));
         }
         match outcome.problems.len() {
             0 => Ok(()),
             count => Err(
                 Failure::new(Exit::Refused, format!("{count} entries were not imported"))
-                    .hint("correct them and import the file again: what was imported stays"),
+                    .hint("correct them and import the file again"),
             ),
         }
     }
 }
 
-/// The namespaces whose policy somebody set before, and none if it was that of all: what was cut off
-/// must not come back with the next import.
+/// The namespaces whose legacy policy was ever set, and none for the default: an import must not
+/// accept again what was cut off.
 async fn decided(cx: &CommandContext) -> Result<BTreeSet<Option<NamespaceId>>, Failure> {
     let query = AuditQuery {
         action: Some(Action::LegacyPolicySet),
@@ -173,7 +172,7 @@ async fn decided(cx: &CommandContext) -> Result<BTreeSet<Option<NamespaceId>>, F
     Ok(decided)
 }
 
-/// Which team a namespace goes to.
+/// The teams of namespaces.
 enum Teams {
     One(TeamId),
     Listed(BTreeMap<String, TeamId>),
@@ -188,11 +187,11 @@ impl Teams {
     }
 }
 
-/// Reads the documents, which hold plain secrets: the memory is wiped when they go.
+/// Reads the documents. They hold plain secrets, so the memory is wiped.
 fn read(path: &Path) -> Result<Zeroizing<String>, Failure> {
     let failed = |error: io::Error| Failure::file(path, &error);
     if path == Path::new("-") {
-        // A string that grows leaves copies behind, so there is one that is large enough for most.
+        // A growing string leaves copies in memory, so this one is large enough for most documents.
         let mut text = Zeroizing::new(String::with_capacity(1 << 24));
         io::stdin()
             .lock()
@@ -206,8 +205,8 @@ fn read(path: &Path) -> Result<Zeroizing<String>, Failure> {
 fn read_teams(path: &Path) -> Result<BTreeMap<String, TeamId>, Failure> {
     let text = fs::read_to_string(path).map_err(|error| Failure::file(path, &error))?;
     let read: BTreeMap<String, String> = toml::from_str(&text).map_err(|_| {
-        Failure::usage(format!("{}: not a list of teams", path.display()))
-            .hint("a line for each namespace: \"fn-1\" = \"acme\"")
+        Failure::usage(format!("{}: must be a list of teams", path.display()))
+            .hint("one line per namespace: \"fn-1\" = \"acme\"")
     })?;
     let teams = read
         .into_iter()

@@ -14,19 +14,19 @@ use crate::{
     terminal::TableView,
 };
 
-/// Whose legacy credentials.
+/// The policy to change.
 #[derive(Args, Debug)]
 struct Whose {
-    /// Of all namespaces that have no policy of their own
+    /// The default policy, for namespaces without one
     #[arg(long)]
     default: bool,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }
 
-/// Accept the namespace's legacy credentials until then, and not a moment longer
+/// Accept the namespace's legacy credentials until a time
 #[derive(Args, Debug)]
 pub(crate) struct Sunset {
     /// `2027-01-31T08:00:00Z`, `2027-01-31` or `90d`
@@ -37,14 +37,14 @@ pub(crate) struct Sunset {
     whose: Whose,
 }
 
-/// Rehearse the end: refuse legacy credentials for a while, so that whoever still uses one notices
+/// Refuse legacy credentials for a limited time, to find out who still uses them
 #[derive(Args, Debug)]
 pub(crate) struct Brownout {
-    /// From when on; left out, from now on
+    /// The start [default: now]
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     start: Option<Moment>,
 
-    /// For how long
+    /// The duration
     #[arg(long = "for", value_name = "TIME", value_parser = moment::parse_span)]
     length: Duration,
 
@@ -52,21 +52,21 @@ pub(crate) struct Brownout {
     whose: Whose,
 }
 
-/// Accept no legacy credential of the namespace any more; `legacy restore` undoes it
+/// Stop accepting the namespace's legacy credentials; `legacy restore` undoes it
 #[derive(Args, Debug)]
 pub(crate) struct CutOff {
     #[command(flatten)]
     whose: Whose,
 }
 
-/// Undo a cut-off: accept the namespace's legacy credentials again, until then, or as all others
+/// Accept the namespace's legacy credentials again after a cut-off
 #[derive(Args, Debug)]
 pub(crate) struct Restore {
     /// `2027-01-31T08:00:00Z`, `2027-01-31` or `30d`
     #[arg(long, value_name = "WHEN", value_parser = moment::parse, required_unless_present = "inherit")]
     until: Option<Moment>,
 
-    /// As the policy of all namespaces says, which this one followed before
+    /// Follow the default policy again
     #[arg(long, conflicts_with_all = ["until", "default"])]
     inherit: bool,
 
@@ -74,7 +74,7 @@ pub(crate) struct Restore {
     whose: Whose,
 }
 
-/// A policy as it is shown.
+/// A policy in the output.
 #[derive(Debug, Serialize)]
 pub(super) struct PolicyView {
     pub(super) accepted_now: bool,
@@ -128,10 +128,10 @@ impl Brownout {
         let LegacyPolicy::Until { sunset, brownouts } = self.whose.policy(cx).await? else {
             return Err(Failure::new(
                 Exit::Conflict,
-                "legacy credentials are off: there is nothing to rehearse",
+                "legacy credentials are not accepted in this namespace",
             ));
         };
-        // Those that are over count for nothing, and there is a bound on their number.
+        // Past brownouts have no effect, and their number is limited.
         let mut policy = LegacyPolicy::until(sunset);
         for brownout in brownouts.iter().filter(|brownout| cx.now < brownout.end) {
             policy = policy.with_brownout(brownout.start, brownout.end)?;
@@ -172,7 +172,7 @@ impl Restore {
         if self.whose.policy(cx).await? != LegacyPolicy::Off {
             return Err(
                 Failure::new(Exit::Conflict, "legacy credentials are not cut off")
-                    .hint("`keyfob legacy sunset WHEN` moves the end"),
+                    .hint("use `keyfob legacy sunset WHEN` to change the sunset"),
             );
         }
         let until = self.until.map(|until| until.ahead(cx.now));
@@ -181,17 +181,17 @@ impl Restore {
 }
 
 impl Whose {
-    /// The namespace that is meant; none for the default.
+    /// The namespace; none for the default.
     fn tenant(&self, cx: &CommandContext) -> Result<Option<Tenant>, Failure> {
         (!self.default).then(|| cx.tenant()).transpose()
     }
 
-    /// What is in force.
+    /// The policy in force.
     async fn policy(&self, cx: &CommandContext) -> Result<LegacyPolicy, Failure> {
         Ok(cx.keyring.legacy_policy(self.tenant(cx)?.as_ref()).await?)
     }
 
-    /// Sets it, or takes it back, and says what is in force now.
+    /// Sets or removes the policy, and writes the policy in force.
     async fn set(&self, cx: &CommandContext, policy: Option<LegacyPolicy>) -> Result<(), Failure> {
         let tenant = self.tenant(cx)?;
         let context = cx.context(self.reason.as_ref());

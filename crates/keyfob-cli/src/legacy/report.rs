@@ -18,16 +18,16 @@ use crate::{
 
 use super::policy::PolicyView;
 
-/// Show the legacy credentials, and who still uses them
+/// List the legacy credentials and their use
 ///
-/// Of the namespace, of the team, or of all teams, by what is set.
+/// Those of the namespace if one is set, else of the team if one is set, else of all teams.
 #[derive(Args, Debug)]
 pub(crate) struct Report {
-    /// Of all teams
+    /// List the namespaces of all teams
     #[arg(long)]
     all_teams: bool,
 
-    /// Only those used since then: `30d`, or a date
+    /// Only those used since this time: `30d`, or a date
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     used_since: Option<Moment>,
 }
@@ -49,7 +49,7 @@ struct LegacyView {
     revoked: bool,
     last_used_at: Option<String>,
     uses: u64,
-    /// Uses that were refused although the secret was right: in a brownout, after the end.
+    /// Uses that were refused although the secret was right: in a brownout, after the sunset.
     refused: u64,
     policy: PolicyView,
 }
@@ -88,7 +88,7 @@ impl Report {
         cx.terminal.answer(&reported, Reported::table)?;
         let total = reported.credentials.len();
         cx.terminal.note(format_args!(
-            "{still_used} of {total} were used since they were imported"
+            "{still_used} of {total} were used since their import"
         ));
         Ok(())
     }

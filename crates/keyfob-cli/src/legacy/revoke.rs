@@ -6,13 +6,13 @@ use serde::Serialize;
 
 use crate::{command_context::CommandContext, failure::Failure};
 
-/// End one legacy credential of the namespace, for ever
+/// Revoke one legacy credential of the namespace permanently
 #[derive(Args, Debug)]
 pub(crate) struct Revoke {
-    /// Its identifier, the UUID before the colon
+    /// Its id: the UUID before the colon
     credential: String,
 
-    /// Why, for the audit trail
+    /// The reason, for the audit trail
     #[arg(long)]
     reason: Option<Reason>,
 }
@@ -25,10 +25,10 @@ struct Revoked {
 impl Revoke {
     pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         if self.credential.contains(':') {
-            return Err(Failure::usage(
-                "an identifier has no colon: this may be a whole credential",
-            )
-            .hint("give the UUID that stands before the colon"));
+            return Err(
+                Failure::usage("an id has no colon: this may be a whole credential")
+                    .hint("give the UUID before the colon"),
+            );
         }
         let id = LegacyId::parse(self.credential.as_bytes())
             .map_err(|at| Failure::usage(format!("not a UUID, at position {at}")))?;

@@ -21,9 +21,9 @@ use super::pattern::{LONGEST, Patterns};
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) finds: Vec<Find>,
-    /// Public identifiers that stand anywhere in the file.
+    /// Key ids anywhere in the file.
     pub(super) ids: Vec<KeyId>,
-    /// What looks like a key but has another checksum.
+    /// The number of texts that look like a key but have a wrong checksum.
     pub(super) lookalikes: u64,
 }
 
@@ -32,7 +32,7 @@ pub(super) struct Find {
     pub(super) kind: Kind,
     /// The credential, or the secret alone.
     pub(super) text: Zeroizing<Vec<u8>>,
-    /// In bytes from the beginning.
+    /// In bytes from the start of the file.
     pub(super) offset: u64,
     /// Counted from one.
     pub(super) line: u64,
@@ -49,7 +49,7 @@ pub(super) enum Kind {
     Secret,
     /// A whole key or legacy credential in base64, as `Basic` sends it.
     Encoded,
-    /// A legacy credential, or what looks like one: it has no checksum.
+    /// A legacy credential, or a text that looks like one: it has no checksum.
     Legacy,
 }
 
@@ -69,11 +69,11 @@ pub(super) struct Scanner<'a> {
     patterns: &'a Patterns,
     format: &'a KeyFormat,
     found: Found,
-    /// What was read before the window.
+    /// The bytes before the window.
     offset: u64,
-    /// Lines that ended before the window.
+    /// The lines that end before the window.
     lines: u64,
-    /// Where the line began in which the window begins.
+    /// The start of the line in which the window starts.
     line_start: u64,
 }
 
@@ -89,8 +89,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Reads to the end, through a window that moves on by less than its length, so that what
-    /// stands across two of them is found too.
+    /// Reads to the end, through overlapping windows, so that a text across two of them is found too.
     pub(super) fn read(mut self, mut input: impl Read) -> io::Result<Found> {
         let mut window = Zeroizing::new(vec![0; WINDOW]);
         let mut filled = 0;
@@ -105,7 +104,7 @@ impl<'a> Scanner<'a> {
             if !ended && filled < window.len() {
                 continue;
             }
-            // A match that begins behind here may go on behind the window.
+            // A match that starts after this may extend past the window.
             let settled = if ended { filled } else { filled - LONGEST };
             let taken = self.look(&window[..filled], settled, ended);
             if ended {
@@ -117,7 +116,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Takes what begins before `settled`, and says where to begin next time.
+    /// Takes the matches that start before `settled`, and returns where to start next time.
     fn look(&mut self, window: &[u8], settled: usize, ended: bool) -> usize {
         let mut next = settled;
         let mut from = 0;
@@ -161,14 +160,14 @@ impl<'a> Scanner<'a> {
         let text = Zeroizing::new(text);
         match (kind, self.read_as(kind, &text)) {
             (_, Reading::Credential) => {}
-            // Other people's `Basic` credentials do not even look like ours.
+            // `Basic` credentials of other systems do not look like ours.
             (Kind::Encoded, _) | (_, Reading::Nothing) => return,
             (_, Reading::Lookalike) => {
                 self.found.lookalikes += 1;
                 return;
             }
         }
-        // A longer word of the same letters only begins like a legacy credential.
+        // A longer word of the same characters is not a legacy credential.
         let behind = window.get(place.end());
         if kind == Kind::Legacy && behind.is_some_and(u8::is_ascii_alphanumeric) {
             return;
@@ -209,7 +208,7 @@ impl<'a> Scanner<'a> {
         }
     }
 
-    /// Leaves a part of the window behind.
+    /// Drops the start of the window.
     fn leave(&mut self, part: &[u8]) {
         self.lines += count_lines(part);
         if let Some(at) = part.iter().rposition(|byte| *byte == b'\n') {
@@ -221,7 +220,7 @@ impl<'a> Scanner<'a> {
 
 enum Reading {
     Credential,
-    /// A key's shape, and another checksum.
+    /// The shape of a key with a wrong checksum.
     Lookalike,
     Nothing,
 }
@@ -230,12 +229,12 @@ fn count_lines(bytes: &[u8]) -> u64 {
     bytes.iter().map(|byte| u64::from(*byte == b'\n')).sum()
 }
 
-/// Many times the longest match.
+/// Many times the length of the longest match.
 const WINDOW: usize = 256 * 1024;
-/// How many identifiers of one file a lone secret is tried with.
+/// The maximum number of ids of one file that a single secret is tried with.
 const IDS_MAX: usize = 1_000;
 
-/// With padding or without, as people copy it.
+/// With or without padding.
 const BASE64: GeneralPurpose = GeneralPurpose::new(
     &base64::alphabet::STANDARD,
     GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),

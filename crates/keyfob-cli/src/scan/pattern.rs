@@ -1,23 +1,23 @@
-//! What credentials look like, from the one definition that `KeyFormat` has.
+//! Patterns of credentials, from their definition in `KeyFormat`.
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyfob::key::KeyFormat;
 use regex::bytes::Regex;
 
-/// The expressions of one key format.
+/// The patterns of a key format.
 #[derive(Debug)]
 pub(super) struct Patterns {
-    /// Everything that a scan finds, in named groups.
+    /// All finds, in named groups.
     pub(super) finds: Regex,
-    /// Public identifiers, which may belong to a secret that stands elsewhere in the file.
+    /// Key ids, which may belong to a secret elsewhere in the file.
     pub(super) ids: Regex,
 }
 
 impl Patterns {
     pub(super) fn new(format: &KeyFormat) -> Self {
         let id = format.key_id_pattern();
-        // How every credential of this format begins in base64. The last bytes of the head depend
-        // on what follows, so they are left out.
+        // The start of every credential of this format in base64, without the last bytes, which
+        // depend on what follows.
         let head = format!("{}_v1_", format.prefix());
         let sure = head.len() / 3 * 3;
         let encoded = STANDARD.encode(&head.as_bytes()[..sure]);
@@ -34,7 +34,7 @@ impl Patterns {
     }
 }
 
-/// The longest text that the expressions can match, and more.
+/// More than the longest text that the patterns can match.
 pub(super) const LONGEST: usize = 1024;
 
 const LEGACY: &str = "[0-9A-Fa-f]{8}(?:-[0-9A-Fa-f]{4}){3}-[0-9A-Fa-f]{12}:[A-Za-z0-9]{64}";

@@ -1,10 +1,10 @@
-//! The files that are to be scanned.
+//! The files to scan.
 
 use std::path::{Path, PathBuf};
 
 use ignore::WalkBuilder;
 
-/// Files in the order of their paths; a folder gives all that are in it.
+/// The files in the order of their paths; all files in a folder.
 pub(super) struct Walk {
     stdin: bool,
     walk: Option<ignore::Walk>,
@@ -40,7 +40,7 @@ impl Walk {
 }
 
 impl Iterator for Walk {
-    /// A file, or why one could not be reached.
+    /// A file, or why one cannot be read.
     type Item = Result<PathBuf, String>;
 
     fn next(&mut self) -> Option<Self::Item> {

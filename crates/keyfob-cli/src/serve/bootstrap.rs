@@ -1,4 +1,4 @@
-//! The first start on a store: somebody must be let in.
+//! The first credential, created at the first start on a store.
 
 use std::{
     collections::BTreeSet,
@@ -29,36 +29,36 @@ pub(super) struct Bootstrap<'a> {
     pub(super) keyring: &'a Keyring,
     pub(super) team: TeamId,
     pub(super) owner: Owner,
-    /// Where it goes; none for the standard output.
+    /// The file for it; none for the standard output.
     pub(super) file: Option<&'a Path>,
 }
 
 impl Bootstrap<'_> {
-    /// Makes it, unless there was ever one, and says where the server listens.
+    /// Creates it unless there ever was one, and writes the server's address.
     ///
-    /// One that could not be written is taken back, and the next start makes another.
+    /// If it cannot be written, it is deleted, and the next start creates another.
     pub(super) async fn show(
         &self,
         terminal: Terminal,
         address: SocketAddr,
     ) -> Result<(), Failure> {
         let prefix = self.keyring.format().prefix();
-        if self.was_there().await? {
-            return greet(terminal, address, None, prefix);
+        if self.was_shown().await? {
+            return announce(terminal, address, None, prefix);
         }
-        // The file first: what nobody can read need not be made.
+        // The file first: without it no credential is created.
         let mut file = match self.file {
             Some(path) => Some(NewFile::create(path)?),
             None => None,
         };
-        let Some((credential, info)) = self.make().await? else {
-            return greet(terminal, address, None, prefix);
+        let Some((credential, info)) = self.create().await? else {
+            return announce(terminal, address, None, prefix);
         };
         let written = match &mut file {
             Some(file) => file
                 .write(credential.expose())
-                .and_then(|()| greet(terminal, address, None, prefix)),
-            None => greet(terminal, address, Some(&credential), prefix),
+                .and_then(|()| announce(terminal, address, None, prefix)),
+            None => announce(terminal, address, Some(&credential), prefix),
         };
         match written {
             Ok(()) => {
@@ -67,12 +67,12 @@ impl Bootstrap<'_> {
                 }
                 Ok(())
             }
-            Err(failure) => Err(self.take_back(&info, &failure).await),
+            Err(failure) => Err(self.delete_unseen(&info, &failure).await),
         }
     }
 
-    /// Whether there was ever one that somebody may have seen.
-    async fn was_there(&self) -> Result<bool, Failure> {
+    /// Whether there ever was one that was shown.
+    async fn was_shown(&self) -> Result<bool, Failure> {
         let namespace = control_namespace(&self.team)?;
         let query = NamespaceQuery {
             namespace: Some(namespace.clone()),
@@ -86,22 +86,22 @@ impl Bootstrap<'_> {
             limit: KeyQuery::LIMIT_MAX,
             ..AuditQuery::team(self.team.clone())
         };
-        let (mut made, mut taken_back) = (BTreeSet::new(), BTreeSet::new());
+        let (mut made, mut deleted) = (BTreeSet::new(), BTreeSet::new());
         for event in self.keyring.audit(&query).await?.items {
             let because = event.entry.reason.as_ref().map(Reason::as_str);
             match event.entry.action {
                 Action::KeyCreated => made.extend(event.entry.credential),
-                Action::KeyDeleted if because == Some(TAKEN_BACK) => {
-                    taken_back.extend(event.entry.credential);
+                Action::KeyDeleted if because == Some(NOT_SHOWN) => {
+                    deleted.extend(event.entry.credential);
                 }
                 _ => {}
             }
         }
-        Ok(taken_back.is_empty() || made != taken_back)
+        Ok(deleted.is_empty() || made != deleted)
     }
 
-    /// Makes it; none if another server on the same store was faster.
-    async fn make(&self) -> Result<Option<(IssuedKey, KeyInfo)>, Failure> {
+    /// Creates it; none if another server on the same store was faster.
+    async fn create(&self) -> Result<Option<(IssuedKey, KeyInfo)>, Failure> {
         let context = Context::system(keyfob::now());
         let (team, owner) = (self.team.clone(), self.owner.clone());
         let right = Right::Operator;
@@ -117,9 +117,9 @@ impl Bootstrap<'_> {
         }
     }
 
-    async fn take_back(&self, info: &KeyInfo, failure: &Failure) -> Failure {
+    async fn delete_unseen(&self, info: &KeyInfo, failure: &Failure) -> Failure {
         let context = Context::system(keyfob::now());
-        let deleted = match Reason::new(TAKEN_BACK) {
+        let deleted = match Reason::new(NOT_SHOWN) {
             Ok(reason) => {
                 let context = context.with_reason(reason);
                 let deleted = self.keyring.delete(&context, &info.tenant, info.id).await;
@@ -131,23 +131,23 @@ impl Bootstrap<'_> {
         let message = format!("the operator's credential could not be written: {cause}");
         let failed = Failure::new(failure.exit(), message);
         let Err(error) = deleted else {
-            return failed.hint("it is taken back: the next start makes another");
+            return failed.hint("it was deleted: the next start creates a new one");
         };
-        tracing::error!(%error, "the operator's credential could not be taken back");
+        tracing::error!(%error, "the operator's credential could not be deleted");
         let id = self.keyring.format().key_id(info.id);
         let Tenant {
             team, namespace, ..
         } = &info.tenant;
         failed.hint(format!(
-            "`keyfob keys rotate {id} --team {team} --namespace {namespace}` gives it another secret"
+            "`keyfob keys rotate {id} --team {team} --namespace {namespace}` replaces its secret"
         ))
     }
 }
 
-/// Why a credential was deleted that nobody has seen.
-const TAKEN_BACK: &str = "it could not be shown";
+/// The reason of the deletion of a credential that was not shown.
+const NOT_SHOWN: &str = "it could not be shown";
 
-/// A file that nobody else can read, which goes again unless it is kept.
+/// A file that only its owner can read. It is removed on drop unless it is kept.
 struct NewFile<'a> {
     path: &'a Path,
     file: File,
@@ -167,7 +167,7 @@ impl<'a> NewFile<'a> {
     fn write(&mut self, text: &str) -> Result<(), Failure> {
         let written = writeln!(self.file, "{text}").and_then(|()| self.file.sync_all());
         written.map_err(|error| Failure::file(self.path, &error))?;
-        tracing::info!(file = %self.path.display(), "the operator's credential is in a file");
+        tracing::info!(file = %self.path.display(), "wrote the operator's credential to a file");
         Ok(())
     }
 
@@ -179,13 +179,13 @@ impl<'a> NewFile<'a> {
 impl Drop for NewFile<'_> {
     fn drop(&mut self) {
         if !self.kept {
-            // If it cannot be removed, the next start says that it is there.
+            // If it cannot be removed, the next start reports that it exists.
             let _ = fs::remove_file(self.path);
         }
     }
 }
 
-/// Makes a file that nobody else can read.
+/// Creates a file that only its owner can read.
 fn create(path: &Path) -> io::Result<File> {
     let mut options = OpenOptions::new();
     options.write(true).create_new(true);
@@ -194,9 +194,9 @@ fn create(path: &Path) -> io::Result<File> {
     options.open(path)
 }
 
-/// Says where the server listens. The operator's credential, if there is a new one, is alone on
-/// its line on the standard output, or in the one line of JSON; what to try stands beside it.
-fn greet(
+/// Writes the server's address. A new credential of the operator is alone on its line on the
+/// standard output, or in the one line of JSON; commands to try go to the standard error.
+fn announce(
     terminal: Terminal,
     address: SocketAddr,
     credential: Option<&IssuedKey>,
@@ -213,10 +213,10 @@ fn greet(
         return terminal::json_line(&Hello { address, operator });
     }
     terminal.note(format_args!(
-        "listening on http://{address}; ctrl-c stops it"
+        "listening on http://{address}; stop with ctrl-c"
     ));
     if let Some(text) = operator {
-        terminal.note(format_args!("the operator's credential, shown this once:"));
+        terminal.note(format_args!("the operator's credential, shown only once:"));
         let name = if terminal.form() == Form::Env {
             "KEYFOB_OPERATOR_KEY="
         } else {

@@ -1,4 +1,4 @@
-//! Connections: so many at once, and each for as long as something is asked on it.
+//! Accepting connections, with a limit on their number and on the time without a request.
 
 use std::{net::SocketAddr, num::NonZeroU32, pin::pin, sync::Arc, time::Duration};
 
@@ -21,18 +21,18 @@ use tokio::{
 
 use super::{closed, metrics};
 
-/// What takes connections and answers what is asked on them.
+/// Accepts connections and serves them.
 pub(super) struct Connections {
     pub(super) listener: TcpListener,
     pub(super) routes: Router,
-    /// How many there are at once. The others wait in the system's queue.
+    /// The maximum number of open connections. Others wait in the system's queue.
     pub(super) most: NonZeroU32,
-    /// How long one may take to ask, or to ask again.
+    /// The time limit for the head of a request, the first or the next.
     pub(super) header_timeout: Duration,
 }
 
 impl Connections {
-    /// Serves until the server stops, and then until everything that was asked is answered.
+    /// Serves until the server stops, and then until all requests in progress are answered.
     pub(super) async fn serve(self, stopped: watch::Receiver<()>) {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
@@ -57,7 +57,7 @@ impl Connections {
             let open = Open::at(place);
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection broke");
+                    tracing::debug!(%error, "a connection failed");
                 }
                 drop(open);
             });
@@ -76,10 +76,10 @@ async fn next(
     (place, Listener::accept(listener).await)
 }
 
-/// The room for connections.
+/// The limit on connections.
 struct Room {
     places: Arc<Semaphore>,
-    /// Whether there was none left when a place was last looked for.
+    /// Whether the limit was reached at the last connection.
     full: bool,
 }
 
@@ -92,25 +92,25 @@ impl Room {
         }
     }
 
-    /// Waits for a place.
+    /// Waits until there are fewer connections than the limit.
     async fn place(&mut self) -> OwnedSemaphorePermit {
         if let Ok(place) = Arc::clone(&self.places).try_acquire_owned() {
             self.full = false;
             return place;
         }
         if !self.full {
-            tracing::warn!("there are as many connections as may be: others wait");
+            tracing::warn!("the limit on connections is reached: new ones wait");
         }
         self.full = true;
         match Arc::clone(&self.places).acquire_owned().await {
             Ok(place) => place,
-            // Nobody closes it.
+            // The semaphore is never closed.
             Err(_) => std::future::pending().await,
         }
     }
 }
 
-/// A connection that is counted, as long as it is there.
+/// Counts an open connection until it is dropped.
 struct Open {
     _place: OwnedSemaphorePermit,
 }

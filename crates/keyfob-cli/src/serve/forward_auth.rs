@@ -1,4 +1,4 @@
-//! `/auth`: the answer to a proxy that asks whether a call may pass.
+//! `/auth`: forward authentication for proxies.
 
 use std::sync::Arc;
 
@@ -17,15 +17,15 @@ use keyfob::{Access, Principal, Scopes, Verifier, key::KeyFormat, name::Scope};
 
 use super::metrics;
 
-/// Who judges.
+/// Answers whether a call may pass.
 pub(super) struct ForwardAuth {
     pub(super) verifier: Verifier,
-    /// Where a proxy names the namespace.
+    /// The header field in which the proxy names the namespace.
     pub(super) header: HeaderName,
     pub(super) format: KeyFormat,
 }
 
-/// The routes take any method, since some proxies ask with the one of the call in question.
+/// The routes accept any method, since some proxies use the method of the call.
 pub(super) fn routes(auth: Arc<ForwardAuth>) -> Router {
     Router::new()
         .route("/auth", any(by_header))
@@ -37,7 +37,7 @@ async fn by_header(State(auth): State<Arc<ForwardAuth>>, headers: HeaderMap) -> 
     let mut named = headers.get_all(&auth.header).iter();
     match (named.next().map(HeaderValue::to_str), named.next()) {
         (Some(Ok(namespace)), None) if !namespace.is_empty() => auth.decide(namespace, &headers),
-        // The proxy's fault, and not the caller's. Without a namespace any key would pass.
+        // A fault of the proxy, not of the caller. Without a namespace any key would pass.
         _ => {
             tracing::error!(header = %auth.header, "the proxy named no namespace, or several");
             refuse(503, "no_namespace")
@@ -54,8 +54,7 @@ async fn by_path(
 }
 
 impl ForwardAuth {
-    /// Judges a call to a namespace; `_` is the one that the credential opens, which the answer
-    /// names.
+    /// Answers for a call to a namespace; `_` is the credential's own, which the response names.
     fn decide(&self, namespace: &str, headers: &HeaderMap) -> Response {
         let access = match namespace {
             "_" => Access::to_own_namespace(),
@@ -66,13 +65,13 @@ impl ForwardAuth {
         match self.verifier.verify_headers(fields, &access, keyfob::now()) {
             Ok(principal) => self.accept(&principal),
             Err(denied) => {
-                // The line has nothing in it that the caller wrote. The key is named only if its
-                // secret was right: anybody can send somebody else's identifier.
+                // The log line contains nothing that the caller wrote. The key id is logged only if
+                // its secret was right: anybody can send another's id.
                 let reason = denied.reason().as_str();
                 let key = denied.credential().map(|id| self.format.credential_id(id));
                 let key = key.as_deref().unwrap_or("-");
                 if denied.status() == 503 {
-                    tracing::error!(reason, key, "cannot judge");
+                    tracing::error!(reason, key, "cannot verify");
                 } else {
                     tracing::info!(reason, key, "refused");
                 }
@@ -111,8 +110,8 @@ impl ForwardAuth {
     }
 }
 
-/// What the key may be used for, as RFC 6749 (section 3.3) writes a list of scopes; `*` for a key
-/// without limits. It is for whoever serves the call to act by it.
+/// The scopes of the key as a list of RFC 6749 (section 3.3); `*` for a key with all scopes. The
+/// service behind the proxy checks them.
 fn scopes(scopes: &Scopes) -> String {
     match scopes {
         Scopes::Only(scopes) => {
@@ -123,7 +122,7 @@ fn scopes(scopes: &Scopes) -> String {
     }
 }
 
-/// Refuses: all that a caller learns is the status.
+/// Refuses a call. The response has the status only.
 fn refuse(status: u16, reason: &'static str) -> Response {
     counter!(metrics::AUTH, "result" => "refused", "reason" => reason).increment(1);
     let status = StatusCode::from_u16(status).unwrap_or(StatusCode::UNAUTHORIZED);

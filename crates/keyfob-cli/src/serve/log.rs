@@ -11,10 +11,10 @@ use crate::{
 };
 
 pub(super) fn start(settings: &ServeSettings) -> Result<(), Failure> {
-    let filter = EnvFilter::new(&settings.log.value);
+    let filter = EnvFilter::new(&settings.log);
     let registry = tracing_subscriber::registry().with(filter);
     let lines = fmt::layer().with_writer(io::stderr);
-    let started = match settings.log_form.value {
+    let started = match settings.log_form {
         LogForm::Json => registry.with(lines.json()).try_init(),
         LogForm::Text => registry
             .with(lines.with_ansi(io::stderr().is_terminal()))

@@ -1,67 +1,39 @@
-//! What stands in the environment and is nobody's flag.
+//! Environment variables without a flag in the command.
 
 use std::{collections::BTreeMap, env};
 
-/// The variables that begin with `KEYFOB_`, but for those that every command has a flag for.
-pub(super) struct Values {
-    values: BTreeMap<String, String>,
-    /// Whether the settings of `serve` are read from here, since the command has no flags for them.
-    read_serve: bool,
-}
+/// The environment variables that start with `KEYFOB_`, without that.
+pub(super) struct Variables(BTreeMap<String, String>);
 
-impl Values {
-    pub(super) fn read(read_serve: bool) -> Self {
+impl Variables {
+    pub(super) fn read() -> Self {
         let values = env::vars_os()
             .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
-            .filter_map(|(name, value)| Some((name.strip_prefix("KEYFOB_")?.to_owned(), value)))
-            .collect();
-        Self { values, read_serve }
+            .filter_map(|(name, value)| Some((name.strip_prefix("KEYFOB_")?.to_owned(), value)));
+        Self(values.collect())
     }
 
-    pub(super) fn value(&self, name: &str) -> Option<String> {
-        let value = self
-            .read_serve
-            .then(|| self.values.get(&name.to_uppercase()));
-        value.flatten().cloned()
+    /// The variable of a setting.
+    pub(super) fn value(&self, setting: &str) -> Option<String> {
+        self.0.get(&setting.to_uppercase()).cloned()
     }
 
-    /// What is there and means nothing: a variable whose name is mistyped would go unnoticed.
-    pub(super) fn unknown(&self) -> Vec<String> {
-        let known = |name: &&String| {
-            KNOWN.contains(&name.as_str()) || name.starts_with("PEPPER_") || is_of_kubernetes(name)
+    /// Warnings about variables of none of these settings: their names may be mistyped.
+    pub(super) fn unknown(&self, settings: &[&str]) -> Vec<String> {
+        let known = |name: &str| {
+            name == "CONFIG"
+                || name.starts_with("PEPPER_")
+                || is_of_kubernetes(name)
+                || settings.contains(&name.to_lowercase().as_str())
         };
-        self.values
-            .keys()
-            .filter(|name| !known(name))
-            .map(|name| format!("the variable KEYFOB_{name} means nothing"))
+        let names = self.0.keys().filter(|name| !known(name));
+        names
+            .map(|name| format!("unknown environment variable KEYFOB_{name}"))
             .collect()
     }
 }
 
-/// What Kubernetes sets for a service of the name `keyfob`.
+/// Whether Kubernetes sets the variable for a service named `keyfob`.
 fn is_of_kubernetes(name: &str) -> bool {
     name == "PORT" || name.starts_with("PORT_") || name.starts_with("SERVICE_")
 }
-
-const KNOWN: [&str; 20] = [
-    "AS",
-    "COLOR",
-    "CONFIG",
-    "CONNECTIONS",
-    "FLUSH_EVERY",
-    "FOLLOW_EVERY",
-    "HEADER_TIMEOUT",
-    "LISTEN",
-    "LOG",
-    "LOG_FORM",
-    "NAMESPACE",
-    "NAMESPACE_HEADER",
-    "OPERATOR",
-    "OPERATORS",
-    "OPERATOR_FILE",
-    "OUTPUT",
-    "PREFIX",
-    "STALE_AFTER",
-    "STORE",
-    "TEAM",
-];

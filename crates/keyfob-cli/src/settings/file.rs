@@ -10,7 +10,7 @@ use serde::Deserialize;
 
 use crate::failure::Failure;
 
-/// What the file says. All of it is optional, and nothing else may stand in it.
+/// The content of the file. All fields are optional, and unknown ones are refused.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
@@ -43,7 +43,7 @@ pub(super) struct Serve {
     pub(super) operator_file: Option<String>,
 }
 
-/// Where the peppers are. They never stand in this file themselves.
+/// The files of the peppers. Peppers themselves are never in this file.
 #[derive(Debug, Default, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct PepperFiles {
@@ -55,7 +55,7 @@ pub(super) struct PepperFiles {
 }
 
 impl File {
-    /// Reads the file that was named, or the usual one if there is one.
+    /// Reads the given file, or the default one if it exists.
     pub(super) fn find(named: Option<&Path>) -> Result<Self, Failure> {
         let path = named.unwrap_or_else(|| Path::new(USUAL));
         match fs::read_to_string(path) {
@@ -64,25 +64,25 @@ impl File {
                 Ok(Self::default())
             }
             Err(error) => Err(Failure::usage(format!("{}: {error}", path.display()))
-                .hint("`--config` and KEYFOB_CONFIG name the configuration file")),
+                .hint("set the configuration file with `--config` or KEYFOB_CONFIG")),
         }
     }
 
     fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
         toml::from_str(text).map_err(|error| {
-            // The library's own message may quote the line, and a secret may stand there.
+            // The library's message may quote the line, which may contain a secret.
             let message = match error.message() {
                 message if message.starts_with("unknown field") => message,
-                message if message.starts_with("duplicate key") => "a key that stands twice",
-                message if message.starts_with("invalid type") => "a value of the wrong kind",
-                _ => "not TOML",
+                message if message.starts_with("duplicate key") => "duplicate key",
+                message if message.starts_with("invalid type") => "wrong type",
+                _ => "invalid TOML",
             };
             let (line, column) = position(text, error.span().map_or(0, |span| span.start));
             Failure::usage(format!(
                 "{}: line {line}, column {column}: {message}",
                 path.display()
             ))
-            .hint("packaging/keyfob.toml shows every setting with its default")
+            .hint("packaging/keyfob.toml lists every setting with its default")
         })
     }
 }

@@ -1,15 +1,14 @@
-//! The options that set something.
+//! The flags of settings.
 
 use std::path::PathBuf;
 
 use clap::{Args, builder::NonEmptyStringValueParser};
 
-/// What every command takes. `settings` reads the values, since they can also come from elsewhere.
+/// The flags of every command. `settings` parses their values.
 #[derive(Args, Debug)]
 #[command(next_help_heading = "Global options")]
 pub(crate) struct Flags {
-    /// Where the keys are kept: `sqlite:PATH`, `postgres://…`, or `memory:` for a try
-    /// [default: sqlite:keyfob.db]
+    /// The store: `sqlite:PATH`, `postgres://…`, or `memory:` for a trial [default: sqlite:keyfob.db]
     #[arg(
         long,
         global = true,
@@ -19,7 +18,7 @@ pub(crate) struct Flags {
     )]
     store: Option<String>,
 
-    /// The configuration file [default: keyfob.toml, if there is one]
+    /// The configuration file [default: keyfob.toml if it exists]
     #[arg(long, global = true, value_name = "FILE", env = "KEYFOB_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 
@@ -41,7 +40,7 @@ pub(crate) struct Flags {
     )]
     namespace: Option<String>,
 
-    /// Who acts, for the audit trail: `alice`, `service:deploy-bot` or `system` [default: system]
+    /// The actor in the audit trail: `alice`, `service:deploy-bot` or `system` [default: system]
     #[arg(
         long = "as",
         id = "as",
@@ -51,51 +50,51 @@ pub(crate) struct Flags {
     )]
     acting_as: Option<String>,
 
-    /// The form of the answer: table, json, or env for a new key [default: table]
+    /// The output format: table, json, or env for a new key [default: table]
     #[arg(long, short, global = true, value_name = "FORM", env = "KEYFOB_OUTPUT")]
     output: Option<String>,
 
-    /// Colours: auto, always or never [default: auto]
+    /// When to use colours: auto, always or never [default: auto]
     #[arg(long, global = true, value_name = "WHEN", env = "KEYFOB_COLOR")]
     color: Option<String>,
 }
 
-/// What `keyfob serve` takes.
+/// The flags of `keyfob serve`.
 #[derive(Args, Debug)]
 pub(crate) struct ServeFlags {
-    /// Where to listen [default: 127.0.0.1:8080]
+    /// The address to listen on [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS", env = "KEYFOB_LISTEN")]
     listen: Option<String>,
 
-    /// How many connections there are at once; others wait [default: 512]
+    /// The maximum number of open connections; others wait [default: 512]
     #[arg(long, value_name = "NUMBER", env = "KEYFOB_CONNECTIONS")]
     connections: Option<String>,
 
-    /// Close a connection that takes longer than this to ask, or to ask again [default: 30s]
+    /// The time limit for the head of a request, the first or the next [default: 30s]
     #[arg(long, value_name = "TIME", env = "KEYFOB_HEADER_TIMEOUT")]
     header_timeout: Option<String>,
 
-    /// The header field in which a proxy names the namespace [default: X-Keyfob-Namespace]
+    /// The header field in which a proxy names the namespace [default: x-keyfob-namespace]
     #[arg(long, value_name = "NAME", env = "KEYFOB_NAMESPACE_HEADER")]
     namespace_header: Option<String>,
 
-    /// How often to look for changes that others made, at least [default: 1s]
+    /// Read other processes' changes at least this often [default: 1s]
     #[arg(long, value_name = "TIME", env = "KEYFOB_FOLLOW_EVERY")]
     follow_every: Option<String>,
 
-    /// Refuse every call when the store could not be read for this long [default: 10s]
+    /// Answer every call with 503 if the store has been unreadable for this long [default: 10s]
     #[arg(long, value_name = "TIME", env = "KEYFOB_STALE_AFTER")]
     stale_after: Option<String>,
 
-    /// How often to write down who used what [default: 10s]
+    /// Write usage to the store this often [default: 10s]
     #[arg(long, value_name = "TIME", env = "KEYFOB_FLUSH_EVERY")]
     flush_every: Option<String>,
 
-    /// What to log: a level, or a filter such as `keyfob=debug` [default: info]
+    /// The log level, or a filter such as `keyfob=debug` [default: info]
     #[arg(long, value_name = "FILTER", env = "KEYFOB_LOG")]
     log: Option<String>,
 
-    /// The form of the log: text or json [default: text]
+    /// The log format: text or json [default: text]
     #[arg(long, value_name = "FORM", env = "KEYFOB_LOG_FORM")]
     log_form: Option<String>,
 
@@ -103,12 +102,12 @@ pub(crate) struct ServeFlags {
     #[arg(long, value_name = "TEAM", env = "KEYFOB_OPERATORS")]
     operators: Option<String>,
 
-    /// Whose the first operator's credential is [default: user:admin]
+    /// The owner of the first operator's credential [default: user:admin]
     #[arg(long, value_name = "WHO", env = "KEYFOB_OPERATOR")]
     operator: Option<String>,
 
-    /// Write that credential into this new file, which only the server's user can read, and not to
-    /// the standard output
+    /// Write that credential to this new file, readable only by the server's user, instead of the
+    /// standard output
     #[arg(long, value_name = "FILE", env = "KEYFOB_OPERATOR_FILE")]
     operator_file: Option<String>,
 }

@@ -1,4 +1,4 @@
-//! Peppers: from files or the environment, and never from the command line.
+//! Peppers, from files or the environment, never from the command line.
 
 use std::{collections::BTreeMap, env, fs, path::Path};
 
@@ -9,10 +9,10 @@ use crate::failure::Failure;
 
 use super::file::PepperFiles;
 
-/// The peppers, where each comes from, and what somebody should look at.
+/// The peppers, the source of each, and warnings.
 pub(super) type Loaded = (Peppers, Vec<(u8, String)>, Vec<String>);
 
-/// Loads the peppers that the environment and the file name; the environment goes before.
+/// Loads the peppers of the environment and the configuration file; the environment takes precedence.
 ///
 /// `KEYFOB_PEPPER_FILE_<n>` names a file and `KEYFOB_PEPPER_<n>` is the pepper itself;
 /// `KEYFOB_PEPPER_CURRENT` is the number of the one for new digests.
@@ -62,19 +62,20 @@ pub(super) fn load(file: Option<PepperFiles>) -> Result<Loaded, Failure> {
             peppers.with(id, pepper)
         };
         peppers = added.map_err(|error| {
-            Failure::usage(error.to_string()).hint("make one by `openssl rand -base64 48 > FILE`")
+            Failure::usage(error.to_string())
+                .hint("create one with `openssl rand -base64 48 > FILE`")
         })?;
         names.push((number, name));
     }
     if let Some(number) = current {
         if peppers.current_id().is_none() {
             return Err(Failure::usage(format!(
-                "pepper {number} is to be the current one, but is not there"
+                "the current pepper {number} is not configured"
             )));
         }
     } else if let [(number, _), ..] = &names[..] {
         warnings.push(format!(
-            "there are peppers, but none is current: new keys are made without one; set `peppers.current = {number}`"
+            "peppers are configured, but none is current, so new keys have no pepper: set `peppers.current = {number}`"
         ));
     }
     Ok((peppers, names, warnings))
@@ -93,10 +94,10 @@ fn number_of(text: &str) -> Result<u8, Failure> {
 }
 
 fn no_number() -> Failure {
-    Failure::usage("peppers have numbers from 1 to 255")
+    Failure::usage("the number of a pepper must be 1 to 255")
 }
 
-/// A warning, if others than the file's owner and group may read it.
+/// A warning if others than the file's owner and group may read it.
 #[cfg(unix)]
 fn readable_by_others(path: &Path) -> Option<String> {
     use std::os::unix::fs::PermissionsExt;
@@ -104,7 +105,7 @@ fn readable_by_others(path: &Path) -> Option<String> {
     let mode = fs::metadata(path).ok()?.permissions().mode();
     (mode & 0o007 != 0).then(|| {
         let path = path.display();
-        format!("{path} can be read by everybody on this machine: chmod 600 {path}")
+        format!("every user of this machine can read {path}: chmod 600 {path}")
     })
 }
 

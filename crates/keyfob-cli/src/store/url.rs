@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-/// Where the keys are kept.
+/// The location of a store.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum StoreUrl {
     /// `memory:`
@@ -37,7 +37,7 @@ impl StoreUrl {
     }
 }
 
-/// The places of the colon before a password and of the `@` behind it.
+/// The positions of the colon before a password and of the `@` after it.
 fn password_ends(url: &str) -> Option<(usize, usize)> {
     let start = url.find("://")? + 3;
     let authority = url[start..]
@@ -73,12 +73,12 @@ impl fmt::Debug for StoreUrl {
     }
 }
 
-/// Text is no URL of a store. It may hold a password, so it is not repeated.
+/// A text is not the URL of a store. It may contain a password, so the error does not repeat it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum StoreUrlError {
-    #[error("not a store: it takes sqlite:PATH, postgres://… or memory:")]
+    #[error("must be sqlite:PATH, postgres://… or memory:")]
     Kind,
-    #[error("sqlite: without a path")]
+    #[error("sqlite: must be followed by a path")]
     NoPath,
 }
 

@@ -1,15 +1,15 @@
-//! How far long work has come: shown where somebody watches, and nowhere else.
+//! Progress of long work, shown on a terminal only.
 
 use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-/// A bar, or a count where the end is not known. It goes when this goes.
+/// A progress bar, or a count if the end is not known. It is removed on drop.
 #[derive(Debug)]
 pub(crate) struct Progress(ProgressBar);
 
 impl Progress {
-    /// Work of so many steps. Nothing is drawn unless the standard error is a terminal.
+    /// Work with this number of steps.
     pub(crate) fn of(steps: u64, what: &'static str) -> Self {
         Self::draw(
             ProgressBar::new(steps),
@@ -18,7 +18,7 @@ impl Progress {
         )
     }
 
-    /// Work whose end is not known.
+    /// Work with an unknown number of steps.
     pub(crate) fn open(what: &'static str) -> Self {
         let progress = Self::draw(
             ProgressBar::no_length(),

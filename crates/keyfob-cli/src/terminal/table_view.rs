@@ -6,15 +6,15 @@ use comfy_table::{Attribute, Cell, Color, ContentArrangement, Table, presets};
 
 use super::visible;
 
-/// A table with a heading over each column, or pairs of a name and a value. What a terminal would
-/// act on is escaped in all of them.
+/// A table with a heading for each column, or pairs of a name and a value. Control characters are
+/// escaped.
 #[derive(Debug)]
 pub(crate) struct TableView {
     table: Table,
     empty: Option<&'static str>,
 }
 
-/// How a value is coloured, where colours are shown.
+/// The colour of a value.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum Tone {
     #[default]
@@ -26,7 +26,7 @@ pub(crate) enum Tone {
 }
 
 impl TableView {
-    /// A table with these headings; `empty` is what is written if there are no rows.
+    /// A table with these headings; `empty` is written if there are no rows.
     pub(crate) fn new<const N: usize>(headings: [&str; N], empty: &'static str) -> Self {
         let mut table = bare();
         table.set_header(headings.map(|text| Cell::new(text).add_attribute(Attribute::Bold)));
@@ -53,7 +53,10 @@ impl TableView {
         self.toned_pair(name, value, Tone::Plain)
     }
 
-    #[expect(clippy::needless_pass_by_value, reason = "whatever has a text")]
+    #[expect(
+        clippy::needless_pass_by_value,
+        reason = "a value of any type with a text"
+    )]
     pub(crate) fn toned_pair(&mut self, name: &str, value: impl ToString, tone: Tone) -> &mut Self {
         let name = Cell::new(name).add_attribute(Attribute::Bold);
         self.table
@@ -61,7 +64,7 @@ impl TableView {
         self
     }
 
-    /// A pair, if there is a value.
+    /// Adds a pair if there is a value.
     pub(crate) fn pair_if(&mut self, name: &str, value: Option<impl ToString>) -> &mut Self {
         match value {
             Some(value) => self.pair(name, value),

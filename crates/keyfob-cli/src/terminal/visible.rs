@@ -1,9 +1,9 @@
-//! Text from elsewhere, as it can be shown.
+//! Escaping of text for a terminal.
 
 use std::borrow::Cow;
 
-/// The text with an escape in place of every character that a terminal would act on, or that would
-/// break a line, hide in it or turn it: a file's name may have any.
+/// Escapes every character that controls a terminal, breaks a line, is invisible or changes the
+/// direction of text: file names may contain any.
 pub(crate) fn visible(text: &str) -> Cow<'_, str> {
     if !text.chars().any(acts) {
         return Cow::Borrowed(text);

@@ -14,7 +14,7 @@ fn worked_in() -> (Program, String) {
 }
 
 #[test]
-fn everything_is_recorded_and_listed_by_what_is_asked() {
+fn every_change_is_recorded_and_listed_by_filters() {
     let (program, key) = worked_in();
     insta::assert_snapshot!(program.run(&["audit", "list"]).redacted());
     let count = |args: &[&str]| {
@@ -35,7 +35,7 @@ fn everything_is_recorded_and_listed_by_what_is_asked() {
 }
 
 #[test]
-fn an_export_verifies_and_what_was_done_to_it_is_found() {
+fn an_export_verifies_and_tampering_with_it_is_detected() {
     let (program, _) = worked_in();
     program.done(&[
         "audit",
@@ -80,13 +80,13 @@ fn an_export_verifies_and_what_was_done_to_it_is_found() {
     let removed = check(&[lines[0], lines[2], lines[3]], &[]);
     assert_eq!(removed.code, 1);
 
-    // What is cut off the end is only noticed by a witness.
+    // A truncated end is only detected with a later hash.
     let hash = of_store["hash"].as_str().unwrap();
     assert_eq!(check(&lines[..3], &[]).code, 0);
     assert_eq!(check(&lines[..3], &["--expect", hash]).code, 1);
     assert_eq!(check(&lines, &["--expect", hash]).code, 0);
 
-    // A part, with the hash before it.
+    // A part, given the hash before it.
     let part = program.done(&[
         "audit",
         "export",

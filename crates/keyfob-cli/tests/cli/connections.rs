@@ -1,4 +1,4 @@
-//! How many connections `keyfob serve` takes, and how long it waits on each.
+//! The limits of `keyfob serve` on connections and on their request heads.
 
 use std::{
     io::{self, ErrorKind, Read, Write},
@@ -16,11 +16,11 @@ use crate::{
 };
 
 #[test]
-fn half_a_head_is_not_waited_for() {
+fn an_incomplete_request_head_times_out() {
     let server = Server::start(&Program::new(), &["--header-timeout", "500ms"]);
     let half = "GET /healthz HTTP/1.1\r\nHost: key";
     let whole = "GET /healthz HTTP/1.1\r\nHost: keyfob\r\n\r\n";
-    // One that asks slowly, one that asks nothing, and one that does not ask again.
+    // An incomplete head, no head, and no second head.
     for (asked, answered) in [(half, false), ("", false), (whole, true)] {
         let start = Instant::now();
         let mut connection = open(&server);
@@ -35,7 +35,7 @@ fn half_a_head_is_not_waited_for() {
 }
 
 #[test]
-fn connections_beyond_the_limit_wait_and_those_inside_go_on() {
+fn connections_beyond_the_limit_wait_and_open_ones_are_served() {
     let server = Server::start(&Program::new(), &["--connections", "2"]);
     let (mut one, mut two) = (open(&server), open(&server));
     assert_eq!(ask(&mut one).unwrap(), 200);
@@ -50,7 +50,7 @@ fn connections_beyond_the_limit_wait_and_those_inside_go_on() {
     assert_eq!(ask(&mut one).unwrap(), 200);
     assert_eq!(ask(&mut two).unwrap(), 200);
 
-    // It asked already, and is answered as soon as there is room.
+    // Its request was sent, and is answered once a connection is closed.
     drop(one);
     three.set_read_timeout(Some(PATIENCE)).unwrap();
     assert_eq!(answer(&mut three).unwrap(), 200);
@@ -58,11 +58,15 @@ fn connections_beyond_the_limit_wait_and_those_inside_go_on() {
     drop((two, three));
     let metrics = server.send("GET", "/metrics", &[], "").body;
     assert!(metrics.contains("keyfob_connections "), "{metrics}");
-    assert!(server.kill().contains("as many connections as may be"));
+    assert!(
+        server
+            .kill()
+            .contains("the limit on connections is reached")
+    );
 }
 
 #[test]
-fn what_is_under_way_is_answered_when_it_stops() {
+fn requests_in_progress_are_answered_when_the_server_stops() {
     let program = Program::new();
     program.done(&["namespaces", "create", "orders"]);
     let server = Server::start(&program, &[]);
@@ -91,7 +95,7 @@ fn what_is_under_way_is_answered_when_it_stops() {
     }
     connection.write_all(late.as_bytes()).unwrap();
     assert_eq!(answer(&mut connection).unwrap(), 201);
-    // The one on which nothing is asked is closed.
+    // The idle connection is closed.
     assert_eq!(idle.read(&mut [0; 1]).unwrap(), 0);
     let (code, log) = server.stop("-TERM");
     assert_eq!(code, Some(0), "{log}");
@@ -105,13 +109,13 @@ fn open(server: &Server) -> TcpStream {
     connection
 }
 
-/// Asks whether the server lives, and keeps the connection.
+/// Requests `/healthz` on a kept-alive connection.
 fn ask(connection: &mut TcpStream) -> io::Result<u16> {
     connection.write_all(b"GET /healthz HTTP/1.1\r\nHost: keyfob\r\n\r\n")?;
     answer(connection)
 }
 
-/// The status of an answer, which comes in one piece.
+/// The status of a response, which arrives in one piece.
 fn answer(connection: &mut TcpStream) -> io::Result<u16> {
     let mut buffer = [0; 4096];
     let length = connection.read(&mut buffer)?;

@@ -1,4 +1,4 @@
-//! A server that is killed under load: nothing that it acknowledged is lost.
+//! A server that is killed under load loses no acknowledged change.
 
 use std::{thread, time::Duration};
 
@@ -10,7 +10,7 @@ use crate::{
 const KILLS: u32 = 20;
 
 #[test]
-fn nothing_acknowledged_is_lost() {
+fn no_acknowledged_change_is_lost() {
     let program = Program::new();
     program.done(&["namespaces", "create", "orders"]);
     let mut operator = None;
@@ -20,14 +20,14 @@ fn nothing_acknowledged_is_lost() {
         let mut server = Server::start(&program, &["--log", "error"]);
         operator = operator.or(server.operator.take());
         let operator = operator.as_deref().expect("the first start shows one");
-        // From the first calls on to many calls, as the rounds go.
+        // Later in each round: from the first calls to many.
         let killer = Killer::after(&server, Duration::from_millis(20) * (round + 1));
         for number in 0.. {
             let name = format!("{round}-{number}");
             let Some(key) = server.create(operator, "orders", &name) else {
                 break;
             };
-            // Every other key is revoked, and of one whose answer was lost nothing is known.
+            // Every other key is revoked; the state of one whose response was lost is unknown.
             if number % 2 == 1 {
                 let target = format!("/v2/functions/namespaces/orders/keys/{}/revoke", id(&key));
                 let sent = server.try_send("POST", &target, &[&bearer(operator)], "");
@@ -61,7 +61,7 @@ fn nothing_acknowledged_is_lost() {
     }
     let listed = program.json(&["keys", "list", "--limit", "100000"]);
     let listed = listed["keys"].as_array().unwrap().len();
-    // One of each round may have been kept without an answer.
+    // One per round may have been stored without a response.
     let known = made.len() + revoked.len();
     assert!(
         (known..=known + 2 * usize::try_from(KILLS).unwrap()).contains(&listed),
@@ -73,7 +73,7 @@ fn nothing_acknowledged_is_lost() {
 struct Killer;
 
 impl Killer {
-    /// Kills the server, without warning, after this long.
+    /// Kills the server after this long.
     fn after(server: &Server, time: Duration) -> thread::JoinHandle<()> {
         let pid = server.pid().to_string();
         thread::spawn(move || {

@@ -1,4 +1,4 @@
-//! What the documents and the packaging say is so.
+//! The documents and the packaging match the program.
 
 use std::{collections::BTreeSet, fs, path::PathBuf};
 
@@ -37,13 +37,13 @@ fn the_example_configuration_is_the_defaults() {
         let expected = match (&*default.0, &*default.1) {
             // The test itself asks for JSON.
             ("output", _) => "flag",
-            // What has no default stands there as a comment.
+            // A setting without a default is commented out.
             (_, "") => "default",
             _ => "file",
         };
         assert_eq!(set.2, expected, "{}", set.0);
     }
-    // The comments are what they say: settings.
+    // The commented-out settings exist.
     let text = read("packaging/keyfob.toml");
     let uncommented = pattern("(?m)^# ?([a-z_0-9]+ = |\\[)").replace_all(&text, "$1");
     program.write("keyfob.toml", uncommented.as_ref());
@@ -52,7 +52,7 @@ fn the_example_configuration_is_the_defaults() {
 }
 
 #[test]
-fn the_operations_guide_knows_every_setting_metric_and_exit_code() {
+fn the_operations_guide_lists_every_setting_metric_and_exit_code() {
     let guide = read("docs/operations.md");
     for (name, ..) in settings(&Program::bare()) {
         let name = name.strip_prefix("serve.").unwrap_or(&name).to_owned();
@@ -84,13 +84,13 @@ fn the_operations_guide_knows_every_setting_metric_and_exit_code() {
 }
 
 #[test]
-fn the_guides_have_commands_and_options_that_there_are() {
+fn commands_and_options_in_the_guides_exist() {
     let program = Program::bare();
     let mut commands = 0;
     for document in ["docs/migration.md", "docs/operations.md"] {
         let text = read(document);
         for line in text.lines().filter_map(|line| line.strip_prefix("keyfob ")) {
-            // What stands before is read first: an option that there is not is refused.
+            // `--help` comes last, so unknown options before it are refused.
             let words = pattern("\"([^\"]*)\"|(\\S+)");
             let mut args: Vec<&str> = words
                 .captures_iter(line)

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::program::{Program, id, pattern};
 
 #[test]
-fn a_new_key_is_shown_once_and_alone_on_the_standard_output() {
+fn only_the_new_credential_is_on_the_standard_output() {
     let program = Program::new();
     let ran = program.run(&["keys", "create", "laptop", "--expires", "90d"]);
     let shape = pattern("^dof_v1_[0-9a-f]{32}:dof_sk_[A-Za-z0-9_-]{36}\n$");
@@ -13,7 +13,7 @@ fn a_new_key_is_shown_once_and_alone_on_the_standard_output() {
     assert_eq!(ran.secrets(), 1);
     insta::assert_snapshot!(ran.redacted());
 
-    // Nothing else ever shows it.
+    // No other command shows it.
     let key = id(&ran.out).to_owned();
     for args in [
         &["keys", "list"][..],
@@ -31,7 +31,7 @@ fn a_new_key_is_shown_once_and_alone_on_the_standard_output() {
 }
 
 #[test]
-fn a_new_key_for_programs() {
+fn a_new_key_has_formats_for_programs() {
     let program = Program::new();
     let ran = program.done(&[
         "keys",
@@ -71,7 +71,7 @@ fn a_new_key_for_programs() {
 }
 
 #[test]
-fn keys_are_listed_by_what_is_asked() {
+fn keys_are_listed_by_filters() {
     let program = Program::new();
     let laptop = program.create(&["laptop"]);
     let phone = program.create(&["phone", "--owner", "bob", "--label", "os=ios"]);
@@ -112,7 +112,7 @@ fn keys_are_listed_by_what_is_asked() {
 }
 
 #[test]
-fn a_key_is_shown_with_all_that_is_known() {
+fn a_key_is_shown_with_all_fields() {
     let program = Program::new();
     let key = program.create(&[
         "laptop", "--scope", "a", "--scope", "b", "--label", "os=linux",
@@ -154,7 +154,7 @@ fn a_key_is_changed() {
 }
 
 #[test]
-fn a_rotated_key_has_two_secrets_for_its_grace() {
+fn a_rotated_key_has_two_secrets_in_the_grace_period() {
     let program = Program::new();
     let old = program.create(&["laptop"]);
     let ran = program.done(&["keys", "rotate", id(&old), "--grace", "1h"]);
@@ -173,7 +173,7 @@ fn a_rotated_key_has_two_secrets_for_its_grace() {
 }
 
 #[test]
-fn keys_are_switched_off_and_on_and_ended() {
+fn keys_are_disabled_enabled_and_revoked() {
     let program = Program::new();
     let (one, two) = (program.create(&["one"]), program.create(&["two"]));
     let works = |key: &str| program.run_with(&["verify"], key).code == 0;
@@ -186,7 +186,7 @@ fn keys_are_switched_off_and_on_and_ended() {
     assert_eq!(program.run(&["keys", "enable", id(&one)]).code, 4);
     program.done(&["keys", "delete", id(&two)]);
     assert_eq!(program.run(&["keys", "show", id(&two)]).code, 3);
-    // A mistyped one leaves nothing half done.
+    // With a mistyped id nothing is changed.
     let three = program.create(&["three"]);
     assert_eq!(
         program
@@ -198,7 +198,7 @@ fn keys_are_switched_off_and_on_and_ended() {
 }
 
 #[test]
-fn all_keys_of_somebody_are_ended_and_new_ones_can_be_made() {
+fn all_keys_of_an_owner_are_revoked_and_new_ones_can_be_created() {
     let program = Program::new();
     let (mine, other) = (
         program.create(&["mine"]),
@@ -218,7 +218,7 @@ fn all_keys_of_somebody_are_ended_and_new_ones_can_be_made() {
 }
 
 #[test]
-fn dead_keys_are_purged_as_the_rehearsal_says() {
+fn keys_are_purged_as_the_dry_run_shows() {
     let program = Program::new();
     let dead = program.create(&["dead"]);
     let live = program.create(&["live"]);
@@ -229,7 +229,7 @@ fn dead_keys_are_purged_as_the_rehearsal_says() {
     );
     let planned = program.json(&["keys", "purge", "--dead-for", "1h", "--dry-run"]);
     assert_eq!(planned["would_purge"], 0);
-    // A second must pass: what is dead since now is not dead before now.
+    // A second must pass: a key revoked now was not revoked before now.
     std::thread::sleep(std::time::Duration::from_millis(1_100));
     let planned = program.json(&["keys", "purge", "--dead-for", "0s", "--dry-run"]);
     assert_eq!(planned["would_purge"], 1);
@@ -244,7 +244,7 @@ fn dead_keys_are_purged_as_the_rehearsal_says() {
 }
 
 #[test]
-fn refusals_say_what_to_do_and_end_with_their_code() {
+fn refusals_have_hints_and_exit_codes() {
     let program = Program::new();
     let credential = program.create(&["laptop"]);
     let unknown = "dof_v1_00000000000000000000000000000000";
@@ -271,7 +271,7 @@ fn refusals_say_what_to_do_and_end_with_their_code() {
     let error: serde_json::Value = serde_json::from_str(&ran.err).unwrap();
     assert_eq!(error["error"], "conflict");
     assert!(error["hint"].as_str().unwrap().contains("another name"));
-    // A secret that is given where it does not belong is not repeated.
+    // A secret in the wrong argument is not repeated.
     for args in [
         &["verify", &credential][..],
         &["keys", "list", "--after", &credential],
@@ -284,7 +284,7 @@ fn refusals_say_what_to_do_and_end_with_their_code() {
 }
 
 #[test]
-fn a_form_that_does_not_fit_is_refused_before_anything_is_done() {
+fn an_output_format_that_does_not_fit_is_refused_first() {
     let program = Program::new();
     let key = program.create(&["laptop"]);
     let ran = program.run(&["keys", "revoke", id(&key), "--output", "env"]);
@@ -294,7 +294,7 @@ fn a_form_that_does_not_fit_is_refused_before_anything_is_done() {
 
 #[cfg(target_os = "linux")]
 #[test]
-fn a_credential_that_could_not_be_written_is_not_passed_over() {
+fn a_credential_that_could_not_be_written_is_an_error() {
     let program = Program::new();
     let full = std::fs::OpenOptions::new()
         .write(true)

@@ -22,7 +22,7 @@ fn subjects_are_imported_once() {
     let ran = program.done(&["legacy", "import", "subjects.jsonl"]);
     assert!(!ran.out.contains("123zO3") && !ran.err.contains("123zO3"));
     insta::assert_snapshot!(ran.redacted());
-    // Imported is not accepted.
+    // An import alone does not accept them.
     assert!(!works(&program));
     let again = program.run_with(
         &[
@@ -35,7 +35,7 @@ fn subjects_are_imported_once() {
 }
 
 #[test]
-fn what_cannot_be_imported_is_named_by_its_place() {
+fn entries_that_cannot_be_imported_are_reported_by_position() {
     let program = program();
     program.write("teams.toml", "guest = \"visitors\"\n");
     let bad = format!("{SUBJECTS}nonsense\n{}", SUBJECTS.replace("guest", "other"));
@@ -48,7 +48,7 @@ fn what_cannot_be_imported_is_named_by_its_place() {
 }
 
 #[test]
-fn an_end_is_set_rehearsed_reached_and_undone() {
+fn sunset_brownout_cut_off_and_restore() {
     let program = program();
     program.done(&["legacy", "import", "subjects.jsonl", "--until", "30d"]);
     assert!(works(&program));
@@ -57,7 +57,7 @@ fn an_end_is_set_rehearsed_reached_and_undone() {
     assert_eq!(policy["accepted_now"], false);
     assert_eq!(policy["brownouts"].as_array().unwrap().len(), 1);
     assert!(!works(&program));
-    // A new sunset keeps the rehearsal that is not over.
+    // A new sunset keeps the brownout that is not over.
     let policy = program.json(&["legacy", "sunset", "60d"]);
     assert_eq!(policy["brownouts"].as_array().unwrap().len(), 1);
     let ran = program.done(&["legacy", "cut-off"]);
@@ -79,7 +79,7 @@ fn an_end_is_set_rehearsed_reached_and_undone() {
 fn the_hint_of_a_cut_off_undoes_all_of_it() {
     let program = program();
     program.done(&["legacy", "import", "subjects.jsonl"]);
-    // Runs the commands that the hint names.
+    // Runs the commands in the hint.
     let undo = |cut_off: &[&str]| {
         let hint = program
             .done(&[&["legacy", "cut-off"], cut_off].concat())
@@ -101,7 +101,7 @@ fn the_hint_of_a_cut_off_undoes_all_of_it() {
     assert!(works(&program));
     assert_eq!(undo(&[]), 1);
     assert!(works(&program));
-    // It still follows the policy of all.
+    // It follows the default policy again.
     program.done(&["legacy", "sunset", "2096-01-31", "--default"]);
     let shown = policy();
     assert!(shown.to_string().contains("2096-01-31"), "{shown}");
@@ -122,7 +122,7 @@ fn the_hint_of_a_cut_off_undoes_all_of_it() {
 }
 
 #[test]
-fn what_was_cut_off_does_not_come_back_with_the_next_import() {
+fn an_import_does_not_accept_again_what_was_cut_off() {
     let import = ["legacy", "import", "subjects.jsonl", "--until", "30d"];
     for cut_off in [
         &["legacy", "cut-off"][..],
@@ -143,7 +143,7 @@ fn what_was_cut_off_does_not_come_back_with_the_next_import() {
 }
 
 #[test]
-fn one_credential_is_revoked_for_ever() {
+fn one_legacy_credential_is_revoked_permanently() {
     let program = program();
     program.done(&["legacy", "import", "subjects.jsonl", "--until", "30d"]);
     let whole = program.run(&["legacy", "revoke", GUEST]);

@@ -1,4 +1,4 @@
-//! The way out of the old model, from the import to the end, as docs/migration.md tells it.
+//! The migration from legacy credentials, as in docs/migration.md.
 
 use std::{thread, time::Duration};
 
@@ -10,12 +10,12 @@ use crate::{
 };
 
 #[test]
-fn both_models_side_by_side_until_the_old_one_ends() {
+fn keys_and_legacy_credentials_work_until_the_sunset() {
     let program = Program::new().with("KEYFOB_NAMESPACE", "guest");
     let server = Server::start(&program, &["--flush-every", "100ms"]);
     assert_eq!(server.auth(GUEST, "guest"), 401);
 
-    // Imported, and accepted for a while.
+    // Imported, and accepted until the sunset.
     program.write("subjects.jsonl", SUBJECTS);
     program.done(&["legacy", "import", "subjects.jsonl", "--until", "90d"]);
     server.await_auth(GUEST, "guest", 200);
@@ -24,12 +24,12 @@ fn both_models_side_by_side_until_the_old_one_ends() {
     assert_eq!(answer.header("x-keyfob-key-id"), Some(GUEST_ID));
     assert_eq!(answer.header("x-keyfob-owner"), Some("subject:guest"));
 
-    // The first people move over: both kinds work.
+    // The first people migrate: both kinds work.
     let key = program.create(&["laptop"]);
     server.await_auth(&key, "guest", 200);
     assert_eq!(server.auth(GUEST, "guest"), 200);
 
-    // The report names who has not.
+    // The report lists who has not.
     let reported = report(&program, |credential| {
         credential["uses"].as_u64() >= Some(3)
     });
@@ -38,17 +38,17 @@ fn both_models_side_by_side_until_the_old_one_ends() {
     assert!(reported["last_used_at"].is_string());
     assert_eq!(program.json(&["legacy", "report"])["still_used"], 1);
 
-    // A rehearsal: the old one is refused, the new one is not, and it ends by itself.
+    // A brownout: only the legacy credential is refused, until it is over.
     program.done(&["legacy", "brownout", "--for", "4s"]);
     server.await_auth(GUEST, "guest", 401);
     assert_eq!(server.auth(&key, "guest"), 200);
-    // Whoever was hit shows in the report.
+    // The report counts the refused uses.
     report(&program, |credential| {
         credential["refused"].as_u64() >= Some(1)
     });
     server.await_auth(GUEST, "guest", 200);
 
-    // The end, its undoing, and the end for good.
+    // A cut-off, its restore, and the final cut-off.
     program.done(&["legacy", "cut-off", "--reason", "everybody has moved"]);
     server.await_auth(GUEST, "guest", 401);
     assert_eq!(server.auth(&key, "guest"), 200);
@@ -65,7 +65,7 @@ fn both_models_side_by_side_until_the_old_one_ends() {
     server.await_auth(GUEST, "guest", 401);
     assert_eq!(server.auth(&key, "guest"), 200);
 
-    // All of it is in the trail, which is whole.
+    // The audit trail has all of it, and verifies.
     let trail = program.json(&["audit", "list"]);
     let actions: Vec<_> = trail["events"]
         .as_array()
@@ -88,7 +88,7 @@ fn both_models_side_by_side_until_the_old_one_ends() {
     assert!(!log.contains("123zO3"));
 }
 
-/// The one credential of the report, once it is as it should be.
+/// The one credential of the report, once it matches.
 fn report(program: &Program, fits: impl Fn(&Value) -> bool) -> Value {
     for _ in 0..200 {
         let credential = program.json(&["legacy", "report"])["credentials"][0].clone();

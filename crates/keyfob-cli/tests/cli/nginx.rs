@@ -1,4 +1,4 @@
-//! nginx before a backend, configured as docs/operations.md says.
+//! nginx in front of a backend, configured as in docs/operations.md.
 
 #![expect(clippy::print_stdout, reason = "it says what it passes over")]
 
@@ -56,7 +56,7 @@ fn only_calls_with_a_key_of_the_namespace_reach_the_backend() {
     assert_eq!(send(&[&basic(&key)], "").status, 401);
 }
 
-/// A running nginx. It ends when this goes.
+/// A running nginx. It is stopped on drop.
 struct Nginx {
     child: Child,
     address: SocketAddr,
@@ -82,7 +82,7 @@ impl Nginx {
         let temporary: String = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("{kind}_temp_path {}/{kind};\n", folder.display()))
             .concat();
-        // One process, which runs as whoever started it.
+        // One process, with the user of the test.
         let configuration = format!(
             "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {log};\nevents {{}}\n\
              http {{\naccess_log off;\n{temporary}\
@@ -129,7 +129,7 @@ impl Drop for Nginx {
     }
 }
 
-/// A port of loopback that nobody listens on.
+/// A free port of loopback.
 fn free() -> SocketAddr {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     listener.local_addr().unwrap()

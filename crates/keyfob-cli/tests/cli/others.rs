@@ -1,4 +1,4 @@
-//! The commands that are for the program itself: help, completions, manual pages, bench, backup.
+//! Help, completions, manual pages, `keyfob bench` and `keyfob backup`.
 
 use std::fs;
 
@@ -31,11 +31,11 @@ fn every_command_has_a_manual_page() {
     pages.sort();
     insta::assert_snapshot!(pages.join("\n"));
     let page = fs::read_to_string(program.path("man/keyfob-keys-create.1")).unwrap();
-    assert!(page.contains("Make a key"));
+    assert!(page.contains("Create a key"));
 }
 
 #[test]
-fn a_bench_gives_a_ratio() {
+fn a_bench_prints_a_ratio() {
     let measured =
         Program::bare().json(&["bench", "--keys", "100", "--time", "50ms", "--threads", "2"]);
     let rows = measured["verifications"].as_array().unwrap();
@@ -45,7 +45,7 @@ fn a_bench_gives_a_ratio() {
         .collect();
     assert_eq!(threads, [1, 2]);
     for row in rows {
-        // A verification is a hash and more; this is a build without optimisation.
+        // A verification includes one hash; the build is not optimised.
         assert!(row["ratio"].as_f64().unwrap() > 0.5);
         assert!(row["per_second"].as_f64().unwrap() > 0.0);
     }

@@ -5,7 +5,7 @@ use serde_json::json;
 use crate::program::Program;
 
 #[test]
-fn a_policy_is_set_piece_by_piece_and_taken_back() {
+fn a_policy_is_set_option_by_option_and_cleared() {
     let program = Program::new();
     program.create(&["laptop"]);
     insta::assert_snapshot!(program.run(&["policy", "show"]).redacted());
@@ -46,7 +46,7 @@ fn a_policy_is_set_piece_by_piece_and_taken_back() {
     ] {
         assert_eq!(program.run(args).code, code, "{args:?}");
     }
-    // The default is another matter.
+    // The default policy is separate.
     assert_eq!(
         program.json(&["policy", "show", "--default"])["max_ttl"],
         json!(null)

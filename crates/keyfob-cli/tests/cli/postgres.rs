@@ -2,20 +2,21 @@
 
 use std::time::{Duration, Instant};
 
+use keyfob_testkit::postgres as database;
+
 use crate::{
-    database,
     program::{Program, id},
     server::{Server, bearer},
 };
 
 #[test]
-fn what_one_server_does_the_others_follow() {
+fn servers_follow_each_others_changes() {
     database::run(async {
         let database = database::shared().database().await;
         let program = Program::new().with("KEYFOB_STORE", &database.url());
         program.done(&["namespaces", "create", "orders"]);
         let (one, two) = (Server::start(&program, &[]), Server::start(&program, &[]));
-        // The first start on the store was the first server's.
+        // The first server was the first start on the store.
         assert!(one.operator.is_some() && two.operator.is_none());
         let operator = one.operator.as_deref().unwrap_or_default();
 
@@ -32,7 +33,7 @@ fn what_one_server_does_the_others_follow() {
 }
 
 #[test]
-fn a_database_that_is_gone_refuses_everybody_in_time_and_comes_back() {
+fn calls_are_refused_in_time_while_the_database_is_down() {
     database::run(async {
         let own = database::Server::start(&[]);
         let database = own.database().await;
@@ -41,12 +42,12 @@ fn a_database_that_is_gone_refuses_everybody_in_time_and_comes_back() {
         let args = ["--stale-after", "2s", "--follow-every", "200ms"];
         let server = Server::start(&program, &args);
         let operator = bearer(server.operator.as_deref().unwrap_or_default());
-        // A call that asks no store.
+        // A call that does not read the store.
         let caller = || server.send("GET", "/v1/caller", &[&operator], "");
         assert_eq!(server.auth(&key, "orders"), 200);
 
         own.down("immediate");
-        // It goes on with what it knows for as long as is stated, and no longer.
+        // Calls are decided by the last known state until the bound, and not longer.
         assert_eq!(server.auth(&key, "orders"), 200);
         assert_eq!(caller().status, 200);
         let refused = server.await_auth(&key, "orders", 503);
@@ -69,13 +70,13 @@ fn a_database_that_is_gone_refuses_everybody_in_time_and_comes_back() {
 }
 
 #[test]
-fn a_store_that_takes_nothing_does_not_hold_up_the_stop() {
+fn a_store_that_hangs_does_not_delay_the_stop() {
     database::run(async {
         let database = database::shared().database().await;
         let program = Program::new().with("KEYFOB_STORE", &database.url());
         let key = program.create(&["laptop"]);
         let server = Server::start(&program, &["--flush-every", "1h"]);
-        // Before the first use: a flush may be under way at the start.
+        // Before the first use, so that no flush is in progress.
         let client = database.client().await;
         let lock = "BEGIN; LOCK TABLE usage IN ACCESS EXCLUSIVE MODE";
         client
@@ -91,7 +92,7 @@ fn a_store_that_takes_nothing_does_not_hold_up_the_stop() {
         let (code, log) = tokio::task::spawn_blocking(|| server.stop("-TERM"))
             .await
             .expect("the server is waited for");
-        // The store itself would wait for longer.
+        // The store's own time limit is longer.
         assert!(start.elapsed() < Duration::from_secs(9), "{log}");
         assert_eq!(code, Some(0), "{log}");
         assert!(log.contains("some uses were not recorded lost=3"), "{log}");

@@ -1,4 +1,4 @@
-//! The program, in a folder and an environment of its own.
+//! The program, in a temporary folder with its own environment.
 
 use std::{
     fs,
@@ -10,14 +10,14 @@ use regex::Regex;
 use serde_json::Value;
 use tempfile::TempDir;
 
-/// A folder with a store in it, and the program that works there.
+/// A temporary folder with a store, and the program in it.
 pub(crate) struct Program {
     folder: TempDir,
     environment: Vec<(String, String)>,
 }
 
 impl Program {
-    /// The team `acme`, the namespace `orders`, and alice who acts.
+    /// With the team `acme`, the namespace `orders` and the actor alice.
     pub(crate) fn new() -> Self {
         let program = Self::bare();
         program
@@ -26,7 +26,7 @@ impl Program {
             .with("KEYFOB_AS", "alice")
     }
 
-    /// Nothing set.
+    /// Without settings.
     pub(crate) fn bare() -> Self {
         Self {
             folder: TempDir::new().unwrap(),
@@ -81,26 +81,26 @@ impl Program {
         }
     }
 
-    /// Runs the program, which must do what it is asked.
+    /// Runs the program, which must succeed.
     pub(crate) fn done(&self, args: &[&str]) -> Ran {
         let ran = self.run(args);
         assert_eq!(ran.code, 0, "{args:?}: {}", ran.redacted());
         ran
     }
 
-    /// Runs the program and reads its answer.
+    /// Runs the program, and parses its JSON output.
     pub(crate) fn json(&self, args: &[&str]) -> Value {
         self.done(&[args, &["--output", "json"]].concat()).json()
     }
 
-    /// Makes a key and gives its credential.
+    /// Creates a key, and returns its credential.
     pub(crate) fn create(&self, args: &[&str]) -> String {
         let ran = self.done(&[&["keys", "create"], args].concat());
         ran.out.trim_end().to_owned()
     }
 }
 
-/// What the program wrote, and how it ended. It has no `Debug`: a secret may be in it.
+/// The output and exit code of the program. It has no `Debug`, since it may contain a secret.
 pub(crate) struct Ran {
     pub(crate) code: i32,
     pub(crate) out: String,
@@ -112,7 +112,7 @@ impl Ran {
         serde_json::from_str(&self.out).expect("the answer is JSON")
     }
 
-    /// All that was written, with marks in place of what differs from run to run.
+    /// The whole output, with placeholders for what differs between runs.
     pub(crate) fn redacted(&self) -> String {
         let text = format!(
             "code: {}\n--- out\n{}--- err\n{}",
@@ -121,13 +121,13 @@ impl Ran {
         redacted(&text)
     }
 
-    /// How many secrets are in all that was written.
+    /// The number of secrets in the output.
     pub(crate) fn secrets(&self) -> usize {
         secrets(&self.out) + secrets(&self.err)
     }
 }
 
-/// How many secrets are in a text.
+/// The number of secrets in a text.
 pub(crate) fn secrets(text: &str) -> usize {
     pattern("[a-z]+_sk_[A-Za-z0-9_-]+").find_iter(text).count()
 }
@@ -145,7 +145,7 @@ pub(crate) fn redacted(text: &str) -> String {
     text
 }
 
-/// A credential's identifier.
+/// The id of a credential.
 pub(crate) fn id(credential: &str) -> &str {
     credential
         .split_once(':')
@@ -157,12 +157,12 @@ pub(crate) fn pattern(expression: &str) -> Regex {
     Regex::new(expression).unwrap()
 }
 
-/// Where the program was built.
+/// The path of the program.
 pub(crate) const BINARY: &str = env!("CARGO_BIN_EXE_keyfob");
 
-/// `OpenWhisk`'s own public example, as its database exports it.
+/// `OpenWhisk`'s public example, as its database exports it.
 pub(crate) const SUBJECTS: &str = r#"{"_id": "guest", "subject": "guest", "namespaces": [{"name": "guest", "uuid": "23bc46b1-71f6-4ed5-8c54-816aa4f8c502", "key": "123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP"}]}
 "#;
-/// The credential in it, as its users have it.
+/// The credential in it.
 pub(crate) const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
 pub(crate) const GUEST_ID: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502";

@@ -5,7 +5,7 @@ use serde_json::Value;
 
 use crate::program::{GUEST, Program, SUBJECTS, id};
 
-/// Kind and state of each find, by its path.
+/// The kind and state of each find, by path.
 fn finds(answer: &Value) -> Vec<(String, String, String)> {
     let text = |value: &Value| value.as_str().unwrap_or("-").to_owned();
     let finds = answer["finds"].as_array().unwrap().iter();
@@ -30,8 +30,8 @@ fn expected(finds: &[(&str, &str, &str)]) -> Vec<(String, String, String)> {
 }
 
 #[test]
-fn leaked_credentials_are_found_judged_and_revoked() {
-    // Made here and nowhere kept.
+fn leaked_credentials_are_found_checked_and_revoked() {
+    // Created here and stored nowhere.
     let program = Program::new();
     let live = program.create(&["live"]);
     let dead = program.create(&["dead"]);
@@ -123,7 +123,7 @@ fn leaked_credentials_are_found_judged_and_revoked() {
 }
 
 #[test]
-fn what_may_work_again_is_revoked_as_well() {
+fn temporarily_refused_credentials_are_revoked_too() {
     let program = Program::new();
     let key = program.create(&["laptop"]);
     program.write("subjects.jsonl", SUBJECTS);
@@ -145,7 +145,7 @@ fn what_may_work_again_is_revoked_as_well() {
 }
 
 #[test]
-fn a_table_for_people_names_the_place_and_no_secret() {
+fn the_table_has_positions_and_no_secrets() {
     let program = Program::new();
     let key = program.create(&["laptop"]);
     program.write("notes.txt", format!("first\nsecond {key}\n"));
@@ -157,7 +157,7 @@ fn a_table_for_people_names_the_place_and_no_secret() {
 }
 
 #[test]
-fn nothing_found_is_yes_and_a_part_unread_is_not() {
+fn exit_code_0_needs_everything_read_and_nothing_found() {
     let program = Program::new();
     program.write("tree/a.txt", "nothing here\n");
     assert_eq!(program.run(&["scan", "tree"]).code, 0);
@@ -167,7 +167,7 @@ fn nothing_found_is_yes_and_a_part_unread_is_not() {
 
 #[test]
 #[cfg(unix)]
-fn a_files_name_cannot_act_on_the_terminal() {
+fn control_characters_in_file_names_are_escaped() {
     let program = Program::new();
     let key = program.create(&["laptop"]);
     let name = "tree/\u{1b}]0;owned\u{7}\u{1b}[2J\nnothing \u{202e}found";
@@ -180,7 +180,7 @@ fn a_files_name_cannot_act_on_the_terminal() {
     }
     assert!(ran.out.contains("\\u{1b}[2J\\nnothing"), "{}", ran.out);
     assert!(ran.err.contains("\\u{1b}[1mgone"), "{}", ran.err);
-    // Programs are given the name as it is.
+    // JSON has the name unchanged.
     let answer = program.run(&["scan", "tree", "--output", "json"]).json();
     assert_eq!(answer["finds"][0]["path"], name);
 }

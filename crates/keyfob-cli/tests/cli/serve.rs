@@ -13,12 +13,12 @@ fn program() -> Program {
     program
 }
 
-/// What is stated: a change by another process is in force after `follow_every`, here a second,
-/// and the time that it takes to read it, for which a busy machine gets two more.
+/// The bound: another process's change is in force after `follow_every`, one second here, and the
+/// time to read it, for which a busy machine gets two seconds.
 const BOUND: Duration = Duration::from_secs(3);
 
 #[test]
-fn a_key_made_by_the_interface_passes_until_it_is_revoked_elsewhere() {
+fn a_key_created_over_http_works_until_another_process_revokes_it() {
     let program = program();
     let server = Server::start(&program, &[]);
     let operator = server.operator.clone().expect("the first start shows one");
@@ -31,7 +31,7 @@ fn a_key_made_by_the_interface_passes_until_it_is_revoked_elsewhere() {
     let took = server.await_auth(&key, "orders", 401);
     assert!(took < BOUND, "{took:?}");
 
-    // The other way round: made elsewhere, and passing here.
+    // The reverse: created by another process, accepted here.
     let key = program.create(&["desk"]);
     let took = server.await_auth(&key, "orders", 200);
     assert!(took < BOUND, "{took:?}");
@@ -45,7 +45,7 @@ fn a_key_made_by_the_interface_passes_until_it_is_revoked_elsewhere() {
 }
 
 #[test]
-fn a_proxy_is_told_who_calls_and_the_caller_nothing() {
+fn the_proxy_learns_the_caller_and_the_caller_learns_the_status_only() {
     let program = program();
     let server = Server::start(&program, &[]);
     let key = program.create(&["laptop"]);
@@ -77,10 +77,10 @@ fn a_proxy_is_told_who_calls_and_the_caller_nothing() {
     );
     assert_eq!(refused.body, "");
     assert_eq!(refused.header("x-keyfob-key-id"), None);
-    // Two credentials, of which the proxy may have judged the other one.
+    // Two credentials, of which the proxy may have checked the other one.
     let twice = [&*bearer(&key), &*basic(&key)];
     assert_eq!(server.send("GET", "/auth/orders", &twice, "").status, 401);
-    // A proxy that names no namespace, or two, is at fault, and the caller does not pass.
+    // A proxy that names no namespace, or two, is misconfigured, and the call does not pass.
     for fields in [&[&*bearer(&key)][..], &[&*bearer(&key), named, named]] {
         assert_eq!(server.send("GET", "/auth", fields, "").status, 503);
     }
@@ -91,7 +91,7 @@ fn a_proxy_is_told_who_calls_and_the_caller_nothing() {
 }
 
 #[test]
-fn those_who_operate_it_see_how_it_is() {
+fn health_readiness_and_metrics_are_served() {
     let program = program();
     let server = Server::start(&program, &["--flush-every", "100ms"]);
     let key = program.create(&["laptop"]);
@@ -111,7 +111,7 @@ fn those_who_operate_it_see_how_it_is() {
     }
     assert!(!metrics.contains(id(&key)) && !metrics.contains("alice"));
 
-    // The use is written down soon.
+    // The usage is written soon.
     let used = (0..200).any(|_| {
         thread::sleep(Duration::from_millis(50));
         program.json(&["keys", "show", id(&key)])["uses"] == 1
@@ -121,7 +121,7 @@ fn those_who_operate_it_see_how_it_is() {
 }
 
 #[test]
-fn it_stops_when_it_is_asked_and_loses_no_use() {
+fn a_stop_loses_no_usage() {
     for signal in ["-TERM", "-INT"] {
         let program = program();
         let server = Server::start(&program, &["--flush-every", "1h"]);
@@ -155,11 +155,11 @@ fn the_operators_credential_can_go_to_a_file() {
         assert_eq!(mode & 0o777, 0o600);
     }
     assert_eq!(secrets(&server.kill()), 0);
-    // The next start makes none, and minds no file.
+    // The next start creates none, and ignores the file.
     let server = Server::start(&program, &args);
     assert_eq!(server.auth(credential, "control:operators"), 200);
 
-    // What is there is not overwritten.
+    // An existing file is not overwritten.
     let other = Program::bare();
     other.write("operator", "mine\n");
     let ran = other.run(&[
@@ -178,7 +178,7 @@ fn the_operators_credential_can_go_to_a_file() {
 
 #[test]
 #[cfg(target_os = "linux")]
-fn a_first_credential_that_could_not_be_shown_is_made_anew() {
+fn a_first_credential_that_could_not_be_shown_is_replaced() {
     let program = Program::bare();
     let team = ["--team", "operators", "-n", "control:operators"];
     let keys = |program: &Program| {
@@ -186,7 +186,7 @@ fn a_first_credential_that_could_not_be_shown_is_made_anew() {
         keys["keys"].as_array().unwrap().len()
     };
     for form in ["table", "json", "env"] {
-        // Whatever is written there fails.
+        // Every write to it fails.
         let full = std::fs::File::options().write(true).open("/dev/full");
         let output = std::process::Command::new(BINARY)
             .args(["serve", "--listen", "127.0.0.1:0", "--output", form])
@@ -207,13 +207,13 @@ fn a_first_credential_that_could_not_be_shown_is_made_anew() {
     let operator = server.operator.clone().expect("one that is shown");
     assert_eq!(server.auth(&operator, "control:operators"), 200);
     drop(server);
-    // What was seen once is not made again, also if it is gone.
+    // A credential that was shown is not created again, even after its deletion.
     program.done(&[&["keys", "delete", id(&operator)], &team[..]].concat());
     assert_eq!(Server::start(&program, &[]).operator, None);
 }
 
 #[test]
-fn a_port_that_is_taken_is_said() {
+fn a_port_in_use_is_reported() {
     let program = program();
     let server = Server::start(&program, &[]);
     let address = server.address.to_string();

@@ -1,4 +1,4 @@
-//! The program as a server, and HTTP/1.1 by hand to talk to it.
+//! The program as a server, and a minimal HTTP/1.1 client.
 
 use std::{
     fmt::Write as _,
@@ -15,15 +15,15 @@ use serde_json::Value;
 
 use crate::program::{BINARY, Program};
 
-/// How long the server has for anything that it is asked.
+/// The time limit for every response of the server.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
-/// A running server. It ends when this goes.
+/// A running server. It is killed on drop.
 pub(crate) struct Server {
     child: Child,
     log: Option<JoinHandle<String>>,
     pub(crate) address: SocketAddr,
-    /// The operator's credential, if this was the first start.
+    /// The operator's credential if this was the first start.
     pub(crate) operator: Option<String>,
 }
 
@@ -45,7 +45,7 @@ impl Server {
         let mut stderr = child.stderr.take().expect("stderr is piped");
         let log = thread::spawn(move || {
             let mut text = Vec::new();
-            // Whatever was read before a fault is the log.
+            // The log is what was read before an error.
             let _ = stderr.read_to_end(&mut text);
             String::from_utf8_lossy(&text).into_owned()
         });
@@ -55,7 +55,7 @@ impl Server {
             let _ = BufReader::new(stdout).read_line(&mut line);
             let _ = sender.send(line);
         });
-        // From here on a panic ends the child.
+        // From here on a panic kills the child.
         let mut server = Self {
             child,
             log: Some(log),
@@ -64,7 +64,7 @@ impl Server {
         };
         let line = receiver.recv_timeout(PATIENCE);
         let line = line.expect("the server says where it listens");
-        // The line may hold a secret: no message repeats any of it.
+        // The line may contain a secret: no message repeats it.
         let hello: Value = serde_json::from_str(&line).unwrap_or_default();
         let address = hello["address"].as_str().and_then(|text| text.parse().ok());
         let Some(address) = address else {
@@ -81,13 +81,13 @@ impl Server {
         self.child.id()
     }
 
-    /// Asks `/auth` about a credential and a namespace: the status.
+    /// The status of `/auth` for a credential and a namespace.
     pub(crate) fn auth(&self, credential: &str, namespace: &str) -> u16 {
         let target = format!("/auth/{namespace}");
         self.send("GET", &target, &[&basic(credential)], "").status
     }
 
-    /// Asks until the answer is this one, and gives how long it took.
+    /// Repeats it until the status is this one, and returns how long that took.
     pub(crate) fn await_auth(&self, credential: &str, namespace: &str, status: u16) -> Duration {
         let start = Instant::now();
         loop {
@@ -118,7 +118,7 @@ impl Server {
         try_send(self.address, method, target, headers, body)
     }
 
-    /// Makes a key by the interface, and gives its credential, if the server answers.
+    /// Creates a key over HTTP, and returns its credential if the server answers.
     pub(crate) fn create(&self, operator: &str, namespace: &str, name: &str) -> Option<String> {
         let target = format!("/v2/functions/namespaces/{namespace}/keys");
         let headers = [&*bearer(operator), "Content-Type: application/json"];
@@ -138,15 +138,15 @@ impl Server {
         ))
     }
 
-    /// Ends the server without warning, and gives its log.
+    /// Kills the server, and returns its log.
     pub(crate) fn kill(mut self) -> String {
-        // If it ended of itself there is nothing to kill.
+        // It may have exited by itself.
         let _ = self.child.kill();
         self.child.wait().expect("the server ends");
         self.log()
     }
 
-    /// Asks the server to stop, and gives its exit code and its log.
+    /// Stops the server with a signal, and returns its exit code and its log.
     pub(crate) fn stop(mut self, signal: &str) -> (Option<i32>, String) {
         let pid = self.child.id().to_string();
         let sent = Command::new("kill").args([signal, &pid]).status();

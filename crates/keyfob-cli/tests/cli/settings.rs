@@ -1,10 +1,10 @@
-//! What is set, and where: `keyfob config show`
+//! Settings: `keyfob config show`
 
 use serde_json::Value;
 
 use crate::program::Program;
 
-/// Value and origin of a setting.
+/// The value and origin of a setting.
 fn setting(program: &Program, args: &[&str], name: &str) -> (String, String) {
     let shown = program.json(&[&["config", "show"], args].concat());
     let settings = shown["settings"].as_array().unwrap();
@@ -17,7 +17,7 @@ fn setting(program: &Program, args: &[&str], name: &str) -> (String, String) {
 }
 
 #[test]
-fn flags_go_before_the_environment_before_the_file_before_the_defaults() {
+fn flags_override_the_environment_the_file_and_the_defaults() {
     let is = |program: &Program, args: &[&str], name, value: &str, origin: &str| {
         let found = setting(program, args, name);
         assert_eq!(found, (value.to_owned(), origin.to_owned()));
@@ -43,7 +43,7 @@ fn flags_go_before_the_environment_before_the_file_before_the_defaults() {
     is(&program, &["--prefix", "flag"], "prefix", "flag", "flag");
     is(&program, &["--team", "flag"], "team", "flag", "flag");
 
-    // Another file, named by flag or environment.
+    // Another file, set by flag or environment.
     program.write("other.toml", "namespace = \"other\"\n");
     is(
         &program,
@@ -63,7 +63,7 @@ fn flags_go_before_the_environment_before_the_file_before_the_defaults() {
 }
 
 #[test]
-fn what_is_wrong_is_said_with_its_place_and_without_its_value() {
+fn errors_have_the_position_and_not_the_value() {
     let program = Program::bare();
     program.write(
         "keyfob.toml",
@@ -85,17 +85,20 @@ fn what_is_wrong_is_said_with_its_place_and_without_its_value() {
         ),
         (
             "output = \"yaml\"",
-            "output: takes one of table, json, env (from the file)",
+            "output: must be one of table, json, env (from the file)",
         ),
         (
             "[serve]\nfollow_every = \"often\"",
-            "follow_every: not a usable length of time",
+            "follow_every: must be a duration",
         ),
         (
             "[serve]\nstale_after = \"100ms\"",
-            "stale_after: shorter than follow_every",
+            "stale_after: must not be shorter than follow_every",
         ),
-        ("store = \"mysql://root:pw@db\"", "store: not a store"),
+        (
+            "store = \"mysql://root:pw@db\"",
+            "store: must be sqlite:PATH",
+        ),
     ] {
         program.write("keyfob.toml", content);
         let ran = program.run(&["config", "show"]);
@@ -150,11 +153,12 @@ fn a_password_is_refused_on_the_command_line_and_shown_nowhere() {
 }
 
 #[test]
-fn a_mistyped_variable_is_noticed() {
+fn an_unknown_variable_is_warned_about() {
     let program = Program::bare().with("KEYFOB_STORES", "memory:");
     let ran = program.done(&["config", "show"]);
     assert!(
-        ran.err.contains("the variable KEYFOB_STORES means nothing"),
+        ran.err
+            .contains("unknown environment variable KEYFOB_STORES"),
         "{}",
         ran.err
     );
@@ -163,7 +167,7 @@ fn a_mistyped_variable_is_noticed() {
 }
 
 #[test]
-fn colours_are_for_those_who_want_them() {
+fn colours_depend_on_terminal_option_and_environment() {
     let program = Program::new();
     program.create(&["laptop"]);
     let escape = '\u{1b}';

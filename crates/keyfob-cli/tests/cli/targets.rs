@@ -8,7 +8,7 @@ fn works(program: &Program, credential: &str) -> bool {
 }
 
 #[test]
-fn a_person_leaves_and_nobody_else_notices() {
+fn removing_a_person_revokes_their_keys_only() {
     let program = Program::new();
     let laptop = program.create(&["laptop"]);
     let billing = program.create(&["laptop", "-n", "billing"]);
@@ -39,7 +39,7 @@ fn a_person_leaves_and_nobody_else_notices() {
 }
 
 #[test]
-fn a_service_is_removed_and_admitted_again() {
+fn a_service_is_removed_and_restored() {
     let program = Program::new();
     let bot = program.create(&["ci", "--owner", "service:deploy-bot"]);
     let preview = program.json(&["services", "remove", "deploy-bot", "--dry-run"]);
@@ -83,7 +83,7 @@ fn an_owner_is_the_same_with_and_without_its_kind() {
 }
 
 #[test]
-fn a_namespace_has_a_life_of_its_own() {
+fn a_namespace_is_created_removed_and_restored() {
     let program = Program::new();
     program.done(&["namespaces", "create", "orders"]);
     assert_eq!(program.run(&["namespaces", "create", "orders"]).code, 4);
@@ -110,7 +110,7 @@ fn a_namespace_has_a_life_of_its_own() {
 }
 
 #[test]
-fn a_team_is_removed_and_admitted_again() {
+fn a_team_is_removed_and_restored() {
     let program = Program::new();
     let key = program.create(&["laptop"]);
     let preview = program.json(&["teams", "remove", "acme", "--dry-run"]);

@@ -45,7 +45,7 @@ fn the_exit_code_is_the_verdict() {
 
     assert_eq!(program.run_with(&["verify"], "\n").code, 2);
     assert_eq!(program.run_with(&["verify"], "x".repeat(5_000)).code, 2);
-    // A question is no use.
+    // A verification records no usage.
     assert_eq!(program.json(&["keys", "show", id(&key)])["uses"], 0);
 }
 
@@ -59,14 +59,15 @@ fn peppers_come_from_files_and_the_environment() {
     );
     let ran = program.done(&["keys", "create", "laptop"]);
     assert!(
-        ran.err.contains("pepper can be read by everybody"),
+        ran.err
+            .contains("every user of this machine can read pepper"),
         "{}",
         ran.redacted()
     );
     let key = ran.out.trim_end().to_owned();
     assert_eq!(program.run_with(&["verify"], &*key).code, 0);
 
-    // Without it, or under another, nothing can be said of the key.
+    // Without the pepper, or with another, the key cannot be verified.
     std::fs::remove_file(program.path("keyfob.toml")).unwrap();
     assert_eq!(program.run_with(&["verify"], &*key).code, 2);
     let program = program

@@ -17,12 +17,12 @@ use std::{
     cell::Cell,
     collections::{BTreeMap, BTreeSet},
     panic::{self, AssertUnwindSafe},
-    sync::{LazyLock, Mutex, Once},
+    sync::{Arc, LazyLock, Mutex, Once},
     thread,
 };
 
-use keyfob::block_on;
-use keyfob_conformance::behaviours;
+use keyfob::{KeyStore, block_on};
+use keyfob_conformance::{behaviours, model::play};
 
 use store::{Broken, Hooks};
 
@@ -124,6 +124,31 @@ fn every_defect_is_caught_by_the_behaviours_that_are_about_it() {
         })
         .collect();
     assert!(missed.is_empty(), "{}", missed.join("\n"));
+}
+
+/// The generator of random operations catches defects of each kind too.
+#[test]
+fn random_operations_catch_defects() {
+    for name in [
+        "an actor's key is read from a cache",
+        "the policy of an actor's namespace is ignored",
+        "an owner is not checked",
+        "a part of an unauthorized change is kept",
+        "another team is told the policies of a namespace",
+        "the trail is not selected by action",
+        "the feed misses deletions",
+        "a look-up does not read behind cutoffs",
+        "labels are lost",
+    ] {
+        let mut all = defects();
+        let defect = all.find(|defect| defect.name == name);
+        let defect = defect.expect("there is such a defect");
+        let store: Arc<dyn KeyStore> = Arc::new(Broken::new((defect.hooks)()));
+        let played = quietly(|| {
+            block_on(play(7, 1_500, async || Arc::clone(&store)));
+        });
+        assert!(played.is_err(), "not caught: {name}");
+    }
 }
 
 #[test]

@@ -2,5 +2,6 @@
 
 keyfob_conformance::suite!(
     run = crate::server::run,
-    store = crate::server::store().await
+    store = crate::server::store().await,
+    reopen = |store| store.reopened().await,
 );

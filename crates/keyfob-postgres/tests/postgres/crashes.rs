@@ -4,10 +4,11 @@ use std::{collections::BTreeMap, time::Duration};
 
 use keyfob::{KeyId, KeyStore, store::Revision};
 use keyfob_postgres::{Options, PostgresStore};
+use keyfob_testkit::process::say;
 use tokio::task::JoinSet;
 
 use crate::{
-    process::{Process, say},
+    process,
     server::{self, Server, random},
     work::{check, create, key, live, store_error, tenant, times, user},
 };
@@ -56,18 +57,20 @@ async fn is_there(store: &PostgresStore, acknowledged: &BTreeMap<KeyId, Revision
 }
 
 #[test]
-fn what_a_killed_client_was_told_is_kept() {
+fn commits_acknowledged_to_a_killed_client_are_kept() {
     server::run(async {
         let store = server::store().await;
         let mut all = BTreeMap::new();
         let kills = times("KEYFOB_CLIENT_KILLS", 85);
         for _ in 0..kills {
-            let process = Process::start("burst", &store.database.url());
-            assert_eq!(process.hear(), "ready");
+            let mut process = process::start("burst", &store.database.url());
             tokio::time::sleep(Duration::from_millis(20 + random() % 100)).await;
-            let said = tokio::task::spawn_blocking(|| process.kill())
-                .await
-                .unwrap();
+            let said: Vec<String> = tokio::task::spawn_blocking(move || {
+                process.kill();
+                std::iter::from_fn(|| process.heard()).collect()
+            })
+            .await
+            .unwrap();
             let told = acknowledged(&said);
             all.extend(told);
         }
@@ -89,7 +92,7 @@ fn what_a_killed_server_has_acknowledged_is_kept() {
         let options = Options::default()
             .with_connect_timeout(Duration::from_secs(2))
             .with_lock_timeout(Duration::from_secs(5));
-        let store = database.connect(&options).await;
+        let store = server::connect(&database, &options).await;
         let kills = times("KEYFOB_SERVER_KILLS", 15);
         let (mut all, mut failed, mut unknown) = (BTreeMap::new(), 0, 0);
         for _ in 0..kills {

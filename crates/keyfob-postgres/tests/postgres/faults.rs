@@ -17,25 +17,25 @@ use keyfob::{
     },
 };
 use keyfob_postgres::{Options, PostgresStore};
+use keyfob_testkit::proxy::{Fault, Proxy};
 use tokio::task::JoinSet;
 
 use crate::{
-    proxy::{Fault, Proxy},
     server::{self, Server, Store, random},
     work::{NOW, check, commit, create, creation, key, live, part_of, store_error, tenant, user},
 };
 
-/// A store over a proxy, and one beside it.
+/// A store over a proxy, and one with a direct connection.
 struct Setting {
-    beside: Store,
+    direct: Store,
     over: PostgresStore,
     proxy: Proxy,
 }
 
 async fn setting(patience: Duration) -> Setting {
-    let beside = server::store().await;
+    let direct = server::store().await;
     let proxy = Proxy::to(server::shared().port()).await;
-    let url = proxy.url(&beside.database.name);
+    let url = proxy.url(&direct.database.name);
     let over = Options::default()
         .with_pool_size(2)
         .with_connect_timeout(patience)
@@ -44,7 +44,7 @@ async fn setting(patience: Duration) -> Setting {
         .await
         .expect("it can connect over the proxy");
     Setting {
-        beside,
+        direct,
         over,
         proxy,
     }
@@ -125,10 +125,10 @@ fn legacy() -> LegacyRecord {
     }
 }
 
-/// What came of a commit, as the trail beside the proxy has it: the answer was true.
+/// What came of a commit, as the direct connection sees it: the answer was true.
 async fn judge(setting: &Setting, before: Revision, answer: Result<Revision, CommitError>) -> Kept {
     let head = setting
-        .beside
+        .direct
         .changes(before, 10)
         .await
         .unwrap()
@@ -167,16 +167,16 @@ fn a_commit_whose_connection_is_cut_at_any_statement_is_kept_once() {
         let mut cuts = 0;
         for kind in 0.. {
             let mut n = 0;
-            if prepared(&setting.beside, kind, n).await.is_none() {
+            if prepared(&setting.direct, kind, n).await.is_none() {
                 break;
             }
             for fault in [Fault::Before, Fault::After] {
                 for at in 1.. {
                     n += 1;
-                    let prepared = prepared(&setting.beside, kind, n).await;
+                    let prepared = prepared(&setting.direct, kind, n).await;
                     let (change, action) = prepared.expect("it is a kind of change");
                     let before = setting
-                        .beside
+                        .direct
                         .changes(Revision::ZERO, 1)
                         .await
                         .unwrap()
@@ -195,7 +195,7 @@ fn a_commit_whose_connection_is_cut_at_any_statement_is_kept_once() {
         }
         println!("{cuts} cuts");
         assert!(cuts > 100, "there are so many statements");
-        check(&*setting.beside).await;
+        check(&*setting.direct).await;
     });
 }
 
@@ -213,7 +213,7 @@ fn a_commit_whose_network_goes_away_says_what_is_known() {
             for at in 1.. {
                 let record = key(&user("alice"), "laptop");
                 let before = setting
-                    .beside
+                    .direct
                     .changes(Revision::ZERO, 1)
                     .await
                     .unwrap()
@@ -240,7 +240,7 @@ fn a_commit_whose_network_goes_away_says_what_is_known() {
         println!("kept {yes}, not kept {no}, unknown {unknown}");
         assert_eq!(yes, 2, "the two that nothing cut");
         assert!(no > 6 && unknown > 0, "there are cuts of both kinds");
-        check(&*setting.beside).await;
+        check(&*setting.direct).await;
     });
 }
 
@@ -249,7 +249,7 @@ fn a_commit_whose_network_goes_away_says_what_is_known() {
 fn any_other_call_survives_a_cut_at_any_statement() {
     server::run(async {
         let setting = setting(Duration::from_secs(5)).await;
-        let record = create(&*setting.beside, key(&user("alice"), "laptop"))
+        let record = create(&*setting.direct, key(&user("alice"), "laptop"))
             .await
             .unwrap();
         let mut counted = 0;
@@ -274,7 +274,7 @@ fn any_other_call_survives_a_cut_at_any_statement() {
                 }
             }
         }
-        let usage = setting.beside.usage(&[CredentialId::Key(record.id)]).await;
+        let usage = setting.direct.usage(&[CredentialId::Key(record.id)]).await;
         let accepted = usage.unwrap()[0].accepted;
         assert!(accepted >= counted, "{accepted} of {counted}");
     });
@@ -389,7 +389,7 @@ fn a_store_heals_when_the_server_restarts() {
         let server = tokio::task::spawn_blocking(|| Server::start(&["fsync = off"]));
         let server = server.await.unwrap();
         let database = server.database().await;
-        let store = database.connect(&Options::default()).await;
+        let store = server::connect(&database, &Options::default()).await;
         let first = create(&store, key(&user("alice"), "first")).await.unwrap();
         assert!(store.wait_for_change(Revision::ZERO).await.unwrap());
         let (stop, stopped) = tokio::sync::watch::channel(false);
@@ -441,7 +441,7 @@ fn a_store_heals_when_the_server_restarts() {
 
 /// A future that is dropped in the middle of a commit leaves no transaction open.
 #[test]
-fn a_commit_that_is_dropped_holds_nobody_up() {
+fn a_dropped_commit_blocks_no_other() {
     server::run(async {
         let store = server::store().await;
         let began = Instant::now();
@@ -463,7 +463,7 @@ fn a_commit_that_is_dropped_holds_nobody_up() {
             dropped += u32::from(making.await.is_err());
             let next = create(&*store, key(&user("alice"), "next"));
             let next = tokio::time::timeout(Duration::from_secs(5), next).await;
-            next.expect("nobody holds the log").unwrap();
+            next.expect("no other holds the log").unwrap();
         }
         println!("{dropped} of {rounds} commits dropped");
         check(&*store).await;
@@ -480,7 +480,7 @@ fn commits_that_wait_keep_no_reader_waiting() {
             .with_pool_size(3)
             .with_connect_timeout(Duration::from_millis(500))
             .with_lock_timeout(Duration::from_millis(500));
-        let waiting = store.database.connect(&options).await;
+        let waiting = server::connect(&store.database, &options).await;
         let holder = store.database.client().await;
         let hold = "BEGIN; SELECT 1 FROM keyfob.log FOR UPDATE";
         holder.batch_execute(hold).await.unwrap();

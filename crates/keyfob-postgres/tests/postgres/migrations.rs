@@ -2,10 +2,10 @@
 
 use keyfob::KeyStore;
 use keyfob_postgres::{ConnectError, Options, PostgresStore};
+use keyfob_testkit::process::{Process, say};
 
 use crate::{
-    process::{Process, say},
-    server,
+    process, server,
     work::{check, create, key, user},
 };
 
@@ -27,15 +27,13 @@ fn several_processes_may_make_the_schema_at_once() {
             let database = server::shared().database().await;
             let url = database.url();
             let mut processes: Vec<Process> =
-                (0..5).map(|_| Process::start("connect", &url)).collect();
-            for process in &processes {
-                assert_eq!(process.hear(), "ready");
-            }
+                (0..5).map(|_| process::start("connect", &url)).collect();
             for process in &mut processes {
                 process.tell("go");
             }
             for process in processes {
-                assert_eq!(process.end().last().map(String::as_str), Some("done"));
+                assert_eq!(process.heard().as_deref(), Some("done"));
+                assert!(process.end());
             }
             let store = PostgresStore::connect(&url).await.unwrap();
             assert_eq!(check(&store).await.0.get(), 5);
@@ -94,11 +92,11 @@ fn a_database_in_another_encoding_is_refused() {
 }
 
 #[test]
-fn stores_in_two_schemas_know_nothing_of_each_other() {
+fn stores_in_two_schemas_are_independent() {
     server::run(async {
         let store = server::store().await;
         let options = Options::default().with_schema("select");
-        let other = store.database.connect(&options).await;
+        let other = server::connect(&store.database, &options).await;
         create(&*store, key(&user("alice"), "one")).await.unwrap();
         assert_eq!(check(&other).await.0.get(), 0);
         create(&other, key(&user("alice"), "one")).await.unwrap();
@@ -109,9 +107,9 @@ fn stores_in_two_schemas_know_nothing_of_each_other() {
     });
 }
 
-/// What no program may do, whatever it believes, the database refuses.
+/// The database refuses what no program may do.
 #[test]
-fn the_database_holds_what_may_never_happen() {
+fn the_database_enforces_the_contract() {
     server::run(async {
         let store = server::store().await;
         let record = create(&*store, key(&user("alice"), "one")).await.unwrap();

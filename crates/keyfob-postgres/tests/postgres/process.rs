@@ -1,22 +1,13 @@
-//! Processes of their own: this binary again, told by its environment what to be.
+//! What this program does when another test starts it as a process.
 
-use std::{
-    env,
-    io::{BufRead as _, BufReader, Write as _},
-    process::{Child, ChildStdin, Command, Stdio},
-    sync::mpsc::{Receiver, channel},
-    thread,
-    time::Duration,
-};
+use keyfob_testkit::process::{Process, told};
 
 use crate::{crashes, migrations, races, server};
 
-/// What this process is, if another test started it.
 #[test]
 #[ignore = "other tests start it"]
-fn a_process_of_its_own() {
-    let role = env::var("KEYFOB_ROLE").expect("whoever starts it says what it is");
-    let url = env::var("KEYFOB_URL").expect("and with which database");
+fn part() {
+    let (role, url) = (told("KEYFOB_ROLE"), told("KEYFOB_URL"));
     server::runtime().block_on(async {
         match role.as_str() {
             "burst" => crashes::burst(&url).await,
@@ -27,73 +18,15 @@ fn a_process_of_its_own() {
     });
 }
 
-pub(crate) struct Process {
-    child: Child,
-    input: Option<ChildStdin>,
-    lines: Receiver<String>,
+/// Starts this program in a role, over the database of this URL.
+pub(crate) fn start(role: &str, url: &str) -> Process {
+    start_with(role, url, &[])
 }
 
-impl Process {
-    pub(crate) fn start(role: &str, url: &str) -> Self {
-        let mut child = Command::new(env::current_exe().expect("this binary is known"))
-            .args(["--ignored", "--exact", "--nocapture", "--test-threads=1"])
-            .arg("process::a_process_of_its_own")
-            .env("KEYFOB_ROLE", role)
-            .env("KEYFOB_URL", url)
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("this binary can be run");
-        let output = child.stdout.take().expect("it is piped");
-        let (send, lines) = channel();
-        thread::spawn(move || {
-            for line in BufReader::new(output).lines().map_while(Result::ok) {
-                // What the harness of tests prints is not marked.
-                if let Some((_, said)) = line.split_once(MARK) {
-                    let _ = send.send(said.to_owned());
-                }
-            }
-        });
-        let input = child.stdin.take();
-        Self {
-            child,
-            input,
-            lines,
-        }
-    }
-
-    pub(crate) fn tell(&mut self, line: &str) {
-        let input = self.input.as_mut().expect("it was not closed");
-        writeln!(input, "{line}").expect("the process reads");
-    }
-
-    pub(crate) fn hear(&self) -> String {
-        let line = self.lines.recv_timeout(Duration::from_mins(1));
-        line.expect("the process says something")
-    }
-
-    /// Kills it without a word, and gives all that it has said.
-    pub(crate) fn kill(mut self) -> Vec<String> {
-        self.child.kill().expect("it can be killed");
-        self.child.wait().expect("it is gone");
-        self.lines.iter().collect()
-    }
-
-    /// Lets it end by itself, and gives all that it has said.
-    pub(crate) fn end(mut self) -> Vec<String> {
-        drop(self.input.take());
-        let said = self.lines.iter().collect();
-        assert!(self.child.wait().expect("it ends").success());
-        said
-    }
+/// The same with more words in its environment. It is ready when this returns.
+pub(crate) fn start_with(role: &str, url: &str, words: &[(&str, &str)]) -> Process {
+    let words = [&[("KEYFOB_ROLE", role), ("KEYFOB_URL", url)], words].concat();
+    let process = Process::start("process::part", &words);
+    assert_eq!(process.heard().as_deref(), Some("ready"));
+    process
 }
-
-/// Says something to the process that started this one.
-pub(crate) fn say(line: &str) {
-    let mut output = std::io::stdout().lock();
-    writeln!(output, "{MARK}{line}").expect("somebody reads");
-    output.flush().expect("somebody reads");
-}
-
-/// Stands before what is said, wherever the harness has begun a line.
-const MARK: &str = "\u{1}";

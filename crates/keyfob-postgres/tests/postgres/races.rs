@@ -1,274 +1,102 @@
 //! Two processes race on one database: whichever wins, no key outlives its owner.
 
-use std::{io::BufRead as _, time::Duration};
+use std::time::Duration;
 
-use keyfob::{
-    Access, KeyId, KeyStore, NewKey, Scopes,
-    key::CredentialId,
-    manage::{self, Authority, Rotation},
-    name::{TeamId, UserId},
-    store::{ActorFault, CommitError, Conflict, KeyQuery, Revision, StatusFilter, Target},
+use keyfob::{KeyStore, store::CommitError};
+use keyfob_conformance::race::{
+    Answer, Outcome, Side, act, actors, heard, removals, revocations, rotations, said,
 };
 use keyfob_postgres::{Options, PostgresStore};
+use keyfob_testkit::process::{Process, lines, say, told};
 
 use crate::{
-    process::{Process, say},
-    server,
-    work::{NOW, check, context, gate, keyring, live, opens, tenant, times, user},
+    process, server,
+    work::{check, live, times, user},
 };
 
-/// One of the two: does what it is told, line by line, and says how it went.
+/// One of the two: acts in each round that it is told.
 pub(crate) async fn compete(url: &str) {
     let store = PostgresStore::connect(url).await.expect("it can connect");
-    let keyring = keyring(&store).await;
+    let side = Side::named(&told("KEYFOB_SIDE")).expect("the side has a name");
+    let number = told("KEYFOB_NUMBER").parse().expect("it is a number");
     say("ready");
-    for line in std::io::stdin().lock().lines() {
-        let line = line.expect("the test writes lines");
-        let words: Vec<&str> = line.split(' ').collect();
-        let answer = match *words.as_slice() {
-            ["create", who] => {
-                let name = keyfob::name::KeyName::new(who).unwrap();
-                let new = NewKey::new(tenant(), user(who), name);
-                let created = keyring.create(&context(), new).await;
-                created.map(|created| created.secret.expose().to_owned())
-            }
-            ["create-as", who, actor] => {
-                let name = keyfob::name::KeyName::new(who).unwrap();
-                let new = NewKey::new(tenant(), user("worker"), name);
-                let actor = CredentialId::Key(KeyId::from_hex(actor.as_bytes()).unwrap());
-                let authority = Authority::credential(actor, Scopes::none());
-                let context = context().with_authority(authority);
-                let created = keyring.create(&context, new).await;
-                created.map(|created| created.info.revision.to_string())
-            }
-            ["remove", who] => {
-                let who = UserId::new(who).unwrap();
-                let removed = keyring.remove_member(&context(), team(), who).await;
-                removed.map(|()| "removed".into())
-            }
-            ["cut", who] => {
-                let target = Target::Owner(team(), user(who));
-                let cut = keyring.revoke_all(&context(), target).await;
-                cut.map(|()| "cut".into())
-            }
-            ["rotate", id, revision] => {
-                let id = KeyId::from_hex(id.as_bytes()).unwrap();
-                let seen = Revision::new(revision.parse().unwrap());
-                let rotation = Rotation::new();
-                let rotated = keyring
-                    .rotate(&context(), &tenant(), id, rotation, Some(seen))
-                    .await;
-                rotated.map(|created| created.secret.expose().to_owned())
-            }
-            _ => panic!("what is {line}?"),
+    for line in lines() {
+        let round = line.parse().expect("it is a round");
+        say(said(&act(&store, side, number, round).await));
+    }
+}
+
+/// Two processes on one database.
+struct Race([Process; 2]);
+
+impl Race {
+    fn start(url: &str, [one, two]: [Side; 2]) -> Self {
+        let start = |side: Side, number| {
+            let words = [("KEYFOB_SIDE", side.name()), ("KEYFOB_NUMBER", number)];
+            process::start_with("race", url, &words)
         };
-        match answer {
-            Ok(said) => say(&said),
-            Err(manage::Error::Conflict(conflict)) => say(refusal(&conflict)),
-            Err(error) => panic!("{line}: {error}"),
+        Self([start(one, "0"), start(two, "1")])
+    }
+
+    /// Tells both, one shortly after the other, and in odd rounds the other first.
+    fn round(&mut self, round: u64) -> [Answer; 2] {
+        let [one, two] = &mut self.0;
+        let pause = || std::thread::sleep(Duration::from_micros(server::random() % 2_000));
+        let line = round.to_string();
+        if round.is_multiple_of(2) {
+            one.tell(&line);
+            pause();
+            two.tell(&line);
+        } else {
+            two.tell(&line);
+            pause();
+            one.tell(&line);
         }
+        [one, two].map(|side| heard(&side.heard().expect("it answers")))
     }
 }
 
-fn refusal(conflict: &Conflict) -> &'static str {
-    match conflict {
-        Conflict::Removed(_) => "closed",
-        Conflict::Stale => "stale",
-        Conflict::Actor(ActorFault::Revoked) => "actor revoked",
-        other => panic!("refused for another reason: {other}"),
-    }
+fn rounds() -> u64 {
+    u64::from(times("KEYFOB_RACE_ROUNDS", 1_500) / 3)
 }
 
-fn team() -> TeamId {
-    tenant().team
-}
-
-/// Two processes, ready.
-fn pair(url: &str) -> [Process; 2] {
-    let pair = [(), ()].map(|()| Process::start("race", url));
-    for process in &pair {
-        assert_eq!(process.hear(), "ready");
-    }
-    pair
-}
-
-/// Tells both, one shortly after the other, and in odd rounds the other first.
-fn race([one, two]: &mut [Process; 2], round: u32, first: &str, second: &str) -> [String; 2] {
-    let pause = || std::thread::sleep(Duration::from_micros(server::random() % 2_000));
-    if round.is_multiple_of(2) {
-        one.tell(first);
-        pause();
-        two.tell(second);
-    } else {
-        two.tell(second);
-        pause();
-        one.tell(first);
-    }
-    [one.hear(), two.hear()]
-}
-
-fn rounds() -> u32 {
-    times("KEYFOB_RACE_ROUNDS", 1_500) / 3
-}
-
-#[test]
-fn no_key_outlives_an_owner_who_is_removed_meanwhile() {
+/// Runs a race on a database of its own.
+fn race(sides: [Side; 2], play: impl AsyncFnOnce(&dyn KeyStore, &mut Race) -> Outcome) {
     server::run(async {
         let store = server::store().await;
-        let mut pair = pair(&store.database.url());
-        let (mut refused, mut texts) = (0, Vec::new());
-        for round in 0..rounds() {
-            let (create, remove) = (format!("create u{round}"), format!("remove u{round}"));
-            let [created, removed] = race(&mut pair, round, &create, &remove);
-            assert_eq!(removed, "removed");
-            match created.as_str() {
-                "closed" => refused += 1,
-                _ => texts.push(created),
-            }
-        }
-        println!(
-            "{} created before the removal, {refused} refused",
-            texts.len()
-        );
-        assert!(refused > 0 && !texts.is_empty(), "they raced");
-        let (_, feed) = check(&*store).await;
-        assert_eq!(live(&feed).len(), 0, "by the feed");
-        let gate = gate(&*store).await;
-        let living = texts.iter().filter(|text| opens(&gate, text));
-        assert_eq!(living.count(), 0, "by an index");
-        let query = KeyQuery {
-            status: Some(StatusFilter::Active),
-            ..KeyQuery::team(team())
-        };
-        assert_eq!(store.keys(&query).await.unwrap().items.len(), 0, "listed");
-        let everything = KeyQuery {
-            limit: 1,
-            ..KeyQuery::team(team())
-        };
-        assert_eq!(store.keys(&everything).await.unwrap().items.len(), 1);
-    });
-}
-
-#[test]
-fn no_change_comes_after_another_process_revoked_its_actor() {
-    server::run(async {
-        let store = server::store().await;
-        let mut pair = pair(&store.database.url());
-        let (mut before, mut refused) = (Vec::new(), 0);
-        for round in 0..rounds() {
-            let owner = user(&format!("u{round}"));
-            let actor = crate::work::create(&*store, crate::work::key(&owner, "actor"));
-            let actor = actor.await.unwrap();
-            let create = format!("create-as u{round} {}", actor.id);
-            let [created, cut] = race(&mut pair, round, &create, &format!("cut u{round}"));
-            assert_eq!(cut, "cut");
-            match created.as_str() {
-                "actor revoked" => refused += 1,
-                revision => before.push((owner, revision.parse::<u64>().unwrap())),
-            }
-        }
-        println!("{} before the revocation, {refused} refused", before.len());
-        assert!(refused > 0 && !before.is_empty(), "they raced");
-        let (_, feed) = check(&*store).await;
-        for (owner, created) in before {
-            let cut = cut_of(&feed, &owner).get();
-            assert!(created < cut, "{owner}: {created} came after {cut}");
-        }
-    });
-}
-
-#[test]
-fn of_two_rotations_one_wins() {
-    server::run(async {
-        let store = server::store().await;
-        let mut pair = pair(&store.database.url());
-        let keyring = keyring(&store).await;
-        let name = keyfob::name::KeyName::new("laptop").unwrap();
-        let new = NewKey::new(tenant(), user("alice"), name);
-        let (mut text, mut info) = {
-            let created = keyring.create(&context(), new).await.unwrap();
-            let (key, info) = created.into_parts();
-            (key.expose().to_owned(), info)
-        };
-        let mut wins = [0, 0];
-        for round in 0..rounds() {
-            let rotate = format!("rotate {} {}", info.id, info.revision);
-            let mut answers = race(&mut pair, round, &rotate, &rotate).into_iter();
-            let (one, two) = (answers.next().unwrap(), answers.next().unwrap());
-            let won = match (one.as_str(), two.as_str()) {
-                (_, "stale") if one != "stale" => {
-                    wins[0] += 1;
-                    one
-                }
-                ("stale", _) if two != "stale" => {
-                    wins[1] += 1;
-                    two
-                }
-                _ => panic!("both or neither won"),
-            };
-            let seen = info.revision;
-            info = keyring.get(&tenant(), info.id).await.unwrap();
-            assert_eq!(info.revision, seen.next(), "one change a round");
-            if round.is_multiple_of(100) {
-                let gate = gate(&*store).await;
-                assert!(opens(&gate, &won) && !opens(&gate, &text));
-            }
-            text = won;
-        }
-        println!("rotations won: {wins:?}");
-        assert!(wins[0] > 0 && wins[1] > 0, "they raced");
+        let mut race = Race::start(&store.database.url(), sides);
+        let outcome = play(&*store, &mut race).await;
+        println!("{outcome:?}");
         check(&*store).await;
     });
 }
 
 #[test]
-fn a_cut_ends_what_came_before_it_and_nothing_after() {
-    server::run(async {
-        let store = server::store().await;
-        let mut pair = pair(&store.database.url());
-        let mut texts = Vec::new();
-        for round in 0..rounds() {
-            let (create, cut) = (format!("create u{round}"), format!("cut u{round}"));
-            let [text, answer] = race(&mut pair, round, &create, &cut);
-            assert_eq!(answer, "cut");
-            texts.push(text);
-        }
-        let (_, feed) = check(&*store).await;
-        let living = live(&feed);
-        println!(
-            "{} of {} keys came after the cut",
-            living.len(),
-            texts.len()
-        );
-        assert!(
-            !living.is_empty() && living.len() < texts.len(),
-            "they raced"
-        );
-        let gate = gate(&*store).await;
-        let opening = texts.iter().filter(|text| opens(&gate, text)).count();
-        assert_eq!(opening, living.len());
-        // A key lives if and only if it was created after the cut of its owner.
-        for record in &living {
-            let cut = cut_of(&feed, &record.owner);
-            assert!(
-                record.created_revision > cut,
-                "{:?}: {} {cut}",
-                record.owner,
-                record.created_revision
-            );
-        }
-        let access = Access::to("fn-1");
-        assert!(gate.verify_text(b"nothing", &access, NOW).is_err());
+fn no_key_outlives_an_owner_who_is_removed_meanwhile() {
+    race([Side::Create, Side::Remove], async |store, race| {
+        removals(store, rounds(), async |n| race.round(n)).await
     });
 }
 
-fn cut_of(feed: &[keyfob::store::Entry], owner: &keyfob::Owner) -> Revision {
-    let target = Target::Owner(team(), owner.clone());
-    let mut cuts = feed.iter().rev().filter_map(|entry| match &entry.item {
-        keyfob::store::Item::Cutoff(cutoff) if cutoff.target == target => Some(cutoff.up_to),
-        _ => None,
+#[test]
+fn of_two_rotations_one_wins() {
+    race([Side::Rotate, Side::Rotate], async |store, race| {
+        rotations(store, rounds(), async |n| race.round(n)).await
     });
-    cuts.next().expect("every owner was cut")
+}
+
+#[test]
+fn a_cutoff_revokes_what_was_created_before_it_and_nothing_after() {
+    race([Side::Create, Side::RevokeAll], async |store, race| {
+        revocations(store, rounds(), async |n| race.round(n)).await
+    });
+}
+
+#[test]
+fn no_change_follows_the_revocation_of_its_actor() {
+    race([Side::Act, Side::Revoke], async |store, race| {
+        actors(store, rounds(), async |n| race.round(n)).await
+    });
 }
 
 /// How a program might keep a key for a member, in two steps with a stop between, and what the
@@ -377,12 +205,12 @@ fn wrong_forms_leave_a_key_behind_and_are_caught() {
 fn a_creation_that_is_stopped_at_any_step_leaves_no_key() {
     server::run(async {
         let store = server::store().await;
-        let proxy = crate::proxy::Proxy::to(server::shared().port()).await;
+        let proxy = keyfob_testkit::proxy::Proxy::to(server::shared().port()).await;
         let url = proxy.url(&store.database.name);
         let through = Options::default().with_pool_size(2).connect(&url).await;
         let through = through.expect("it can connect over the proxy");
         let impatient = Options::default().with_lock_timeout(Duration::from_millis(200));
-        let remover = store.database.connect(&impatient).await;
+        let remover = server::connect(&store.database, &impatient).await;
         crate::work::create(&through, crate::work::key(&user("warm-up"), "one"))
             .await
             .unwrap();

@@ -22,7 +22,7 @@ fn many_gateways_record_at_once_and_nothing_is_lost() {
         let mut flushers = JoinSet::new();
         for gateway in 0..16_i64 {
             let options = keyfob_postgres::Options::default().with_pool_size(2);
-            let gateway_store = store.database.connect(&options).await;
+            let gateway_store = server::connect(&store.database, &options).await;
             let ids = ids.clone();
             flushers.spawn(async move {
                 for round in 0..20_i64 {
@@ -54,7 +54,7 @@ fn no_usage_outlives_its_key() {
     server::run(async {
         let store = server::store().await;
         let options = keyfob_postgres::Options::default();
-        let second = store.database.connect(&options).await;
+        let second = server::connect(&store.database, &options).await;
         for _ in 0..60 {
             let record = create(&*store, key(&user("alice"), "brief")).await.unwrap();
             let id = record.id;

@@ -58,7 +58,7 @@ fn a_notice_ends_a_wait_before_the_next_poll() {
     server::run(async {
         let store = server::store().await;
         let rarely = Options::default().with_poll_interval(LONG);
-        let other = store.database.connect(&rarely).await;
+        let other = server::connect(&store.database, &rarely).await;
         listens(&other).await;
         for _ in 0..5 {
             let delay = delay(&other, &store).await;
@@ -75,7 +75,7 @@ fn a_notice_ends_a_wait_before_the_next_poll() {
 fn waits_share_one_connection() {
     server::run(async {
         let store = server::store().await;
-        let other = store.database.connect(&Options::default()).await;
+        let other = server::connect(&store.database, &Options::default()).await;
         listens(&other).await;
         let last = last_revision(&other).await;
         let mut waits = tokio::task::JoinSet::new();
@@ -103,12 +103,12 @@ fn a_lost_notice_costs_delay_only() {
     server::run(async {
         let store = server::store().await;
         let options = Options::default().with_poll_interval(LONG);
-        let other = store.database.connect(&options).await;
+        let other = server::connect(&store.database, &options).await;
         let admin = store.database.client().await;
         listens(&other).await;
         for round in 0..10 {
             let last = last_revision(&other).await;
-            // The connection is ended and the change made in one breath: nobody listens to it.
+            // The connection is ended right before the change, so the notice is lost.
             let ending = admin.query_one(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
                  WHERE datname = current_database() AND query LIKE 'SELECT revision FROM log%' \
@@ -144,7 +144,7 @@ fn polling_tells_what_no_notice_does() {
     server::run(async {
         let store = server::store().await;
         let options = Options::default().with_poll_interval(Duration::from_millis(300));
-        let other = store.database.connect(&options).await;
+        let other = server::connect(&store.database, &options).await;
         listens(&other).await;
         let last = last_revision(&other).await;
         // The revision is written without a notice, as a restored copy or an older program might.
@@ -162,7 +162,7 @@ fn polling_tells_what_no_notice_does() {
 fn a_server_that_is_away_ends_a_wait_with_an_error() {
     server::run(async {
         let store = server::store().await;
-        let proxy = crate::proxy::Proxy::to(server::shared().port()).await;
+        let proxy = keyfob_testkit::proxy::Proxy::to(server::shared().port()).await;
         let url = proxy.url(&store.database.name);
         let through = PostgresStore::connect(&url).await.unwrap();
         listens(&through).await;
@@ -172,7 +172,7 @@ fn a_server_that_is_away_ends_a_wait_with_an_error() {
             async move { through.wait_for_change(last).await }
         });
         tokio::time::sleep(Duration::from_millis(50)).await;
-        proxy.arm(1, crate::proxy::Fault::BeforeForGood);
+        proxy.arm(1, keyfob_testkit::proxy::Fault::BeforeForGood);
         assert!(through.changes(Revision::ZERO, 1).await.is_err());
         let outcome = tokio::time::timeout(LONG, waiting).await;
         let outcome = outcome.expect("the wait hangs").unwrap();

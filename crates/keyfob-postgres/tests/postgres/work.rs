@@ -1,12 +1,9 @@
 //! What the tests do with a store, and what must hold afterwards.
 
-use std::sync::Arc;
-
 use keyfob::{
-    Access, Actor, Context, KeyId, KeyStore, Keyring, Owner, Scopes, Tenant, Timestamp, Verifier,
+    Actor, Context, KeyId, KeyStore, Keyring, Owner, Scopes, Tenant, Timestamp,
     audit::{Action, AuditEntry, AuditEvent, ChainHash},
-    gateway::Index,
-    key::{KeyDigest, KeyFormat, Peppers},
+    key::{KeyDigest, KeyFormat},
     manage::{Authority, Labels, Status},
     name::{KeyName, NamespaceId, TeamId, UserId},
     store::{
@@ -49,7 +46,7 @@ pub(crate) async fn keyring(store: &PostgresStore) -> Keyring {
     builder.open(NOW).await.expect("the store can be opened")
 }
 
-/// A record of a key that nobody has; its identifier is random.
+/// A record of a new key with a random identifier.
 pub(crate) fn key(owner: &Owner, name: &str) -> KeyRecord {
     let id = (u128::from(random()) << 64) | u128::from(random());
     let digest = format!("sha256:{id:032x}{id:032x}");
@@ -100,7 +97,7 @@ pub(crate) async fn create(
     Ok(record)
 }
 
-/// Everything that must hold of a store at rest, whatever happened to it: the trail is one chain
+/// Checks what must hold of a store at rest: the trail is one chain
 /// with an event for each revision, and the feed has no gap. Gives the head and the feed.
 pub(crate) async fn check(store: &impl KeyStore) -> (Revision, Vec<Entry>) {
     let mut query = AuditQuery {
@@ -156,19 +153,6 @@ pub(crate) fn live(feed: &[Entry]) -> Vec<KeyRecord> {
         })
         .filter(|record| !record.is_revoked())
         .collect()
-}
-
-/// A verifier whose index has followed the store to its end.
-pub(crate) async fn gate(store: &dyn KeyStore) -> Verifier {
-    let index = Arc::new(Index::new(format(), Peppers::none()));
-    let followed = index.follow(store, NOW).await;
-    followed.expect("the feed can be followed");
-    index.verifier(None)
-}
-
-pub(crate) fn opens(gate: &Verifier, text: &str) -> bool {
-    let access = Access::to("fn-1");
-    gate.verify_text(text.as_bytes(), &access, NOW).is_ok()
 }
 
 pub(crate) fn store_error(error: CommitError) -> StoreError {

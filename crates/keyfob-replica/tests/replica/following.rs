@@ -1,21 +1,25 @@
-//! Following, staleness and failures.
+//! Following the change feed, staleness and failures.
 
 use std::sync::Arc;
 
 use axum::{Router, body::Body, http::Request};
-use keyfob::{Context, DenyReason, Keyring, MemoryStore, gateway::IndexError, manage};
+use keyfob::{
+    Context, DenyReason, Keyring, MemoryStore,
+    gateway::{FollowError, IndexError},
+    manage,
+};
 use keyfob_replica::{Failure, Follower, StartError};
 use tokio::time::{Duration, Instant, sleep, timeout};
 use tower::ServiceExt;
 
 use crate::{
-    BOUND, Fixture, SECOND,
+    Fixture, SECOND, STALE_AFTER,
     store::{Fault, Faulty, Wait},
     until,
 };
 
 #[tokio::test(start_paused = true)]
-async fn a_revocation_elsewhere_is_in_force_within_the_poll_interval() {
+async fn a_revocation_by_another_process_is_in_force_within_the_poll_interval() {
     let fixture = Fixture::new().await;
     let follower = fixture.follower().poll_every(2 * SECOND);
     let replica = follower.start().await.unwrap();
@@ -40,10 +44,10 @@ async fn a_store_whose_notifications_fail_is_polled() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_revocation_elsewhere_is_in_force_at_once_if_the_store_tells_of_it() {
+async fn a_revocation_by_another_process_is_in_force_at_once_if_the_store_notifies() {
     let fixture = Fixture::new().await;
     fixture.store.set_wait(Wait::ForChange);
-    // As the faulty store is the one that notifies, the other process works on it too.
+    // The faulty store sends the notifications, so the other process uses it too.
     let builder = Keyring::builder(fixture.store.clone(), "acme".parse().unwrap());
     let remote = builder.open(fixture.clock.now()).await.unwrap();
     let replica = fixture.start().await;
@@ -58,7 +62,7 @@ async fn a_revocation_elsewhere_is_in_force_at_once_if_the_store_tells_of_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_always_wakes_its_follower_is_not_read_without_a_pause() {
+async fn spurious_notifications_do_not_cause_reads_without_a_pause() {
     let fixture = Fixture::new().await;
     fixture.store.set_wait(Wait::Not);
     let _replica = fixture.start().await;
@@ -69,13 +73,13 @@ async fn a_store_that_always_wakes_its_follower_is_not_read_without_a_pause() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn calls_go_on_while_the_store_fails_until_the_bound_and_again_after_it() {
+async fn calls_are_served_during_a_store_failure_until_stale_after_and_again_after_recovery() {
     for fault in [Fault::Fails, Fault::Hangs] {
         let fixture = Fixture::new().await;
         let replica = fixture.start().await;
         let verifier = replica.verifier();
-        // Longer than the bound: the replica is confirmed without any change.
-        sleep(3 * BOUND).await;
+        // Longer than `stale_after`: reading confirms the replica even without changes.
+        sleep(3 * STALE_AFTER).await;
         assert_eq!(fixture.refused(&verifier), None);
         assert_eq!(replica.status().last_error, None);
 
@@ -111,7 +115,7 @@ async fn calls_go_on_while_the_store_fails_until_the_bound_and_again_after_it() 
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_failing_store_is_asked_with_growing_pauses() {
+async fn a_failing_store_is_polled_with_back_off() {
     let fixture = Fixture::new().await;
     let _replica = fixture.start().await;
     fixture.store.set_reading(Fault::Fails);
@@ -123,7 +127,7 @@ async fn a_failing_store_is_asked_with_growing_pauses() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wall_clock_that_runs_back_does_not_lengthen_the_bound() {
+async fn setting_the_wall_clock_back_does_not_extend_stale_after() {
     let fixture = Fixture::new().await;
     let replica = fixture.start().await;
     let verifier = replica.verifier();
@@ -143,7 +147,7 @@ async fn a_wall_clock_that_runs_back_does_not_lengthen_the_bound() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wall_clock_that_is_set_costs_one_interval() {
+async fn setting_the_wall_clock_refuses_calls_for_at_most_one_interval() {
     let fixture = Fixture::new().await;
     let replica = fixture.start().await;
     let verifier = replica.verifier();
@@ -157,7 +161,7 @@ async fn a_wall_clock_that_is_set_costs_one_interval() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_went_back_ends_the_replica() {
+async fn a_store_that_went_back_fails_the_replica() {
     let fixture = Fixture::new().await;
     let replica = fixture.start().await;
     let verifier = replica.verifier();
@@ -177,10 +181,10 @@ async fn a_store_that_went_back_ends_the_replica() {
     let status = replica.status();
     assert_eq!((status.is_ready, status.confirmed_at), (false, None));
     assert!(status.last_error.unwrap().contains("went back"));
-    // It says so to everybody who asks, also later.
+    // Later callers get the failure too.
     assert_eq!(replica.failed().await, failure);
 
-    // Not even the changes that this process makes confirm it again.
+    // Changes by this process do not confirm the replica either.
     let other = Keyring::open(backup, "acme").await.unwrap();
     let context = Context::system(fixture.clock.now());
     for member in ["alice", "bob", "carol"] {
@@ -193,7 +197,7 @@ async fn a_store_that_went_back_ends_the_replica() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_panic_of_the_task_ends_the_replica() {
+async fn a_panic_of_the_task_fails_the_replica() {
     let fixture = Fixture::new().await;
     let replica = fixture.start().await;
     let verifier = replica.verifier();
@@ -204,7 +208,7 @@ async fn a_panic_of_the_task_ends_the_replica() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_dropped_replica_reads_no_more() {
+async fn a_dropped_replica_stops_reading() {
     let fixture = Fixture::new().await;
     let replica = fixture.start().await;
     let verifier = replica.verifier();
@@ -212,14 +216,14 @@ async fn a_dropped_replica_reads_no_more() {
     drop(replica);
     sleep(SECOND).await;
     let reads = fixture.store.reads();
-    sleep(BOUND).await;
+    sleep(STALE_AFTER).await;
     assert_eq!(fixture.store.reads(), reads);
     assert_eq!(fixture.refused(&verifier), Some(DenyReason::Stale));
     assert!(!monitor.is_ready());
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_follows_the_store_of_a_keyring_that_also_manages_keys() {
+async fn a_replica_can_share_the_index_of_a_keyring_that_manages_keys() {
     let fixture = Fixture::new().await;
     let builder = Keyring::builder(fixture.store.clone(), "acme".parse().unwrap());
     let keyring = Arc::new(builder.open(fixture.clock.now()).await.unwrap());
@@ -230,7 +234,7 @@ async fn it_follows_the_store_of_a_keyring_that_also_manages_keys() {
         .await
         .unwrap();
     let verifiers = [replica.verifier(), keyring.verifier()];
-    sleep(3 * BOUND).await;
+    sleep(3 * STALE_AFTER).await;
     for verifier in &verifiers {
         assert_eq!(fixture.refused(verifier), None);
     }
@@ -245,7 +249,7 @@ async fn it_follows_the_store_of_a_keyring_that_also_manages_keys() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn it_does_not_start_over_what_it_cannot_follow() {
+async fn a_replica_does_not_start_with_an_invalid_format_bound_or_store() {
     let fixture = Fixture::new().await;
     let other = Follower::new(fixture.store.clone(), "other").start().await;
     let error = other.unwrap_err();
@@ -269,7 +273,7 @@ async fn it_does_not_start_over_what_it_cannot_follow() {
     fixture.store.set_reading(Fault::Fails);
     let down = fixture.follower().start().await.unwrap_err();
     assert!(
-        matches!(&down, StartError::Open(manage::Error::NotSynced(_))),
+        matches!(&down, StartError::Follow(FollowError::Store(_))),
         "{down}"
     );
     fixture.store.set_reading(Fault::None);
@@ -280,7 +284,7 @@ async fn it_does_not_start_over_what_it_cannot_follow() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_shortest_bound_does_not_refuse_while_the_store_can_be_read() {
+async fn the_shortest_stale_after_refuses_no_call_while_the_store_is_readable() {
     let store = Faulty::new();
     let clock = crate::Clock::new();
     let replica = Follower::new(store, "acme")
@@ -297,7 +301,7 @@ async fn the_shortest_bound_does_not_refuse_while_the_store_can_be_read() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn readiness_over_http_is_what_calls_are_answered() {
+async fn readyz_agrees_with_the_verifier() {
     let fixture = Fixture::new().await;
     let replica = fixture.start().await;
     let router: Router = replica.readyz();
@@ -307,7 +311,7 @@ async fn readiness_over_http_is_what_calls_are_answered() {
     };
     assert_eq!(ask().await, 200);
     fixture.store.set_reading(Fault::Fails);
-    sleep(BOUND).await;
+    sleep(STALE_AFTER).await;
     assert_eq!(ask().await, 503);
     fixture.store.set_reading(Fault::None);
     sleep(3 * SECOND).await;
@@ -315,4 +319,16 @@ async fn readiness_over_http_is_what_calls_are_answered() {
     fixture.store.replace(Arc::default());
     replica.failed().await;
     assert_eq!(ask().await, 503);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_long_first_reading_is_followed_by_a_short_one() {
+    let fixture = Fixture::new().await;
+    fixture.store.set_reading(Fault::Slow(2 * STALE_AFTER));
+    let start = Instant::now();
+    let replica = fixture.start().await;
+    assert_eq!(start.elapsed(), 4 * STALE_AFTER);
+    assert_eq!(fixture.store.reads(), 2);
+    fixture.store.set_reading(Fault::None);
+    until(&fixture, &replica.verifier(), None).await;
 }

@@ -1,4 +1,4 @@
-//! A replica over a store that fails, hangs, goes back and comes back.
+//! A replica over a store that fails, hangs, is restored from a backup and recovers.
 //!
 //! Time is Tokio's paused clock, which also moves the clock of the verifiers: no test waits.
 
@@ -24,9 +24,9 @@ use tokio::time::{Instant, sleep};
 use store::Faulty;
 
 const SECOND: Duration = Duration::from_secs(1);
-const BOUND: Duration = Duration::from_secs(10);
+const STALE_AFTER: Duration = Duration::from_secs(10);
 
-/// The wall clock: it moves with Tokio's, and can be set.
+/// The wall clock: it advances with Tokio's, and can be set.
 #[derive(Clone)]
 struct Clock {
     start: Instant,
@@ -51,7 +51,7 @@ impl Clock {
     }
 }
 
-/// A store, the keyring of another process over it, and a key.
+/// A store, the keyring of another process that uses it, and a key.
 struct Fixture {
     clock: Clock,
     store: Faulty,
@@ -81,7 +81,7 @@ impl Fixture {
     fn follower(&self) -> Follower {
         let clock = self.clock.clone();
         Follower::new(self.store.clone(), "acme")
-            .stale_after(BOUND)
+            .stale_after(STALE_AFTER)
             .clock(move || clock.now())
     }
 
@@ -98,7 +98,7 @@ impl Fixture {
         revoked.await.unwrap();
     }
 
-    /// What the verifier says of the key now: the reason for which it refuses it, or none.
+    /// Returns the reason for which the verifier refuses the key now, or `None`.
     fn refused(&self, verifier: &Verifier) -> Option<DenyReason> {
         let text = self.key.expose().as_bytes();
         let verdict = verifier.verify_text(text, &Access::to("orders"), self.clock.now());
@@ -106,7 +106,7 @@ impl Fixture {
     }
 }
 
-/// Waits until the verifier's answer is this, and returns how long it took.
+/// Waits until the verifier returns this answer, and returns how long it took.
 async fn until(fixture: &Fixture, verifier: &Verifier, answer: Option<DenyReason>) -> Duration {
     let start = Instant::now();
     while fixture.refused(verifier) != answer {

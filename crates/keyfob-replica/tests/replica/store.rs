@@ -1,4 +1,4 @@
-//! A store that fails as it is told.
+//! A store that fails on demand.
 
 use std::sync::{
     Arc, Mutex,
@@ -17,35 +17,40 @@ use keyfob::{
         NamespaceRecord, Page, Revision, StoreError, async_trait,
     },
 };
-use tokio::sync::Notify;
+use tokio::{
+    sync::Notify,
+    time::{Duration, sleep},
+};
 
-/// How a call goes wrong.
+/// How a call fails.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     None,
     Fails,
     Hangs,
     Panics,
+    /// It takes this long, and works.
+    Slow(Duration),
 }
 
 /// What the store answers to `wait_for_change`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Wait {
-    /// It cannot tell.
+    /// Notifications are not supported.
     Unsupported,
-    /// It answers at a change.
+    /// It returns after a change.
     ForChange,
-    /// It answers at once, always.
+    /// It returns at once, always.
     Not,
     Fails,
 }
 
-/// A store in memory that several processes are said to share.
+/// A store in memory that reports that several processes share it.
 #[derive(Clone)]
 pub(crate) struct Faulty(Arc<Inner>);
 
 struct Inner {
-    /// Replaced as by a backup.
+    /// Replaced to simulate a restore from a backup.
     store: Mutex<Arc<MemoryStore>>,
     changes: Mutex<Fault>,
     usage: Mutex<Fault>,
@@ -88,12 +93,12 @@ impl Faulty {
         Arc::clone(&self.0.store.lock().unwrap())
     }
 
-    /// How often the change feed was read.
+    /// Returns how often the change feed was read.
     pub(crate) fn reads(&self) -> usize {
         self.0.reads.load(Ordering::SeqCst)
     }
 
-    /// How many batches of usage were written.
+    /// Returns how many batches of usage were written.
     pub(crate) fn writes(&self) -> usize {
         self.0.writes.load(Ordering::SeqCst)
     }
@@ -103,6 +108,10 @@ impl Faulty {
             Fault::None => Ok(()),
             Fault::Fails => Err(StoreError::definite("out of order")),
             Fault::Hangs => std::future::pending().await,
+            Fault::Slow(time) => {
+                sleep(time).await;
+                Ok(())
+            }
             Fault::Panics => panic!("the store panics"),
         }
     }

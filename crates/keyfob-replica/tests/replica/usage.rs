@@ -1,4 +1,4 @@
-//! Usage, and the end.
+//! Recording of usage, and shutdown.
 
 use keyfob::{gateway::Usage, key::CredentialId};
 use keyfob_replica::Replica;
@@ -13,7 +13,7 @@ impl Fixture {
         }
     }
 
-    /// What the store has of the key's usage.
+    /// Returns the key's usage as the store has it.
     async fn recorded(&self) -> Option<Usage> {
         let credential = CredentialId::Key(self.info.id);
         self.remote.usage(&[credential]).await.unwrap().pop()
@@ -36,7 +36,7 @@ async fn usage_is_written_every_interval() {
     let usage = fixture.recorded().await.unwrap();
     assert_eq!((usage.accepted, usage.refused), (3, 0));
     assert!(usage.last_used.unwrap() <= now);
-    // Nothing to write, nothing written.
+    // No usage, no write.
     assert_eq!(fixture.store.writes(), 1);
     sleep(60 * SECOND).await;
     assert_eq!(fixture.store.writes(), 1);
@@ -46,7 +46,7 @@ async fn usage_is_written_every_interval() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_a_failing_store_does_not_take_is_written_later_once() {
+async fn usage_that_a_failing_store_refused_is_written_once_later() {
     let fixture = Fixture::new().await;
     let replica = fixture.start().await;
     fixture.store.set_usage(Fault::Fails);
@@ -64,7 +64,7 @@ async fn what_a_failing_store_does_not_take_is_written_later_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_store_that_hangs_on_usage_does_not_hold_up_the_follower() {
+async fn a_hanging_usage_write_does_not_delay_the_follower() {
     let fixture = Fixture::new().await;
     let replica = fixture.start().await;
     fixture.store.set_usage(Fault::Hangs);
@@ -72,13 +72,13 @@ async fn a_store_that_hangs_on_usage_does_not_hold_up_the_follower() {
     sleep(35 * SECOND).await;
     assert_eq!(fixture.refused(&replica.verifier()), None);
     fixture.store.set_usage(Fault::None);
-    // The hanging attempt is given up after a while.
+    // The hanging write times out.
     sleep(30 * SECOND).await;
     assert_eq!(fixture.accepted().await, 6);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_writes_the_last_uses() {
+async fn shutdown_writes_the_last_uses() {
     let fixture = Fixture::new().await;
     let replica = fixture.start().await;
     fixture.call(&replica, 2);
@@ -86,14 +86,14 @@ async fn the_end_writes_the_last_uses() {
     assert_eq!(replica.stop().await, 0);
     assert!(start.elapsed() < Duration::from_millis(10));
     assert_eq!(fixture.accepted().await, 2);
-    // And nothing reads any more.
+    // After the shutdown the feed is not read any more.
     let reads = fixture.store.reads();
     sleep(60 * SECOND).await;
     assert_eq!(fixture.store.reads(), reads);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_does_not_wait_long_and_tells_what_was_lost() {
+async fn shutdown_times_out_and_reports_lost_uses() {
     for fault in [Fault::Hangs, Fault::Fails] {
         for in_progress in [false, true] {
             let fixture = Fixture::new().await;
@@ -113,13 +113,13 @@ async fn the_end_does_not_wait_long_and_tells_what_was_lost() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_end_waits_for_the_batch_that_is_being_written() {
+async fn shutdown_waits_for_the_batch_in_progress() {
     let fixture = Fixture::new().await;
     let replica = fixture.start().await;
     fixture.store.set_usage(Fault::Hangs);
     fixture.call(&replica, 3);
     sleep(11 * SECOND).await;
-    // The store does hang, so its batch is given up at the end and returned as lost, but it is not
+    // The store hangs, so its batch is abandoned at shutdown and returned as lost, but it is not
     // written twice.
     fixture.store.set_usage(Fault::None);
     let lost = replica.stop().await;

@@ -1,12 +1,10 @@
-//! What the tests of the file are played with: a keyring over it, and processes beside it.
+//! What the tests of the file are played with: a keyring over it, and processes.
 
 #![allow(
     dead_code,
     clippy::allow_attributes,
     reason = "each test uses a part of it"
 )]
-
-mod process;
 
 use std::{ops::Deref, path::Path};
 
@@ -22,7 +20,7 @@ use keyfob_sqlite::SqliteStore;
     clippy::allow_attributes,
     reason = "each test uses a part of it"
 )]
-pub(crate) use process::{Process, count, say, told};
+pub(crate) use keyfob_testkit::process::{Process, count, say, told};
 
 pub(crate) fn format() -> KeyFormat {
     KeyFormat::new("dof").unwrap()

@@ -16,30 +16,31 @@ use tokio::{
 };
 
 /// A proxy on a port of the loopback.
-pub(crate) struct Proxy {
+#[derive(Debug)]
+pub struct Proxy {
     port: u16,
     plan: Arc<Plan>,
     task: tokio::task::JoinHandle<()>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Plan {
     state: Mutex<State>,
 }
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct State {
     /// How many statements from now on until the fault; none for never.
     left: Option<u32>,
     fault: Fault,
     fired: bool,
-    /// Whether nobody gets through.
+    /// Whether every connection is refused.
     dead: bool,
 }
 
 /// What happens at a statement.
-#[derive(Clone, Default)]
-pub(crate) enum Fault {
+#[derive(Clone, Debug, Default)]
+pub enum Fault {
     /// The connection is cut, and the statement not sent.
     #[default]
     Before,
@@ -53,27 +54,30 @@ pub(crate) enum Fault {
     Stop(Arc<Gate>),
 }
 
-#[derive(Default)]
-pub(crate) struct Gate {
+/// Where a statement is held back.
+#[derive(Debug, Default)]
+pub struct Gate {
     reached: Notify,
     go_on: Notify,
 }
 
 /// A statement that will be held back.
-pub(crate) struct Stop {
+#[derive(Debug)]
+pub struct Stop {
     gate: Arc<Gate>,
     plan: Arc<Plan>,
 }
 
 impl Stop {
     /// Whether the statement came within a while.
-    pub(crate) async fn reached(&self) -> bool {
+    pub async fn reached(&self) -> bool {
         let second = std::time::Duration::from_secs(1);
         let reached = tokio::time::timeout(second, self.gate.reached.notified());
         reached.await.is_ok()
     }
 
-    pub(crate) fn go_on(self) {
+    /// Lets the statement through.
+    pub fn go_on(self) {
         self.plan.state().left = None;
         self.gate.go_on.notify_one();
     }
@@ -102,16 +106,22 @@ impl Plan {
 }
 
 impl Proxy {
-    pub(crate) async fn to(server: u16) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let port = listener.local_addr().unwrap().port();
+    /// Listens, and connects each client to this port of the loopback.
+    pub async fn to(server: u16) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0")
+            .await
+            .expect("the loopback has a free port");
+        let port = listener
+            .local_addr()
+            .expect("the loopback has a free port")
+            .port();
         let plan = Arc::new(Plan::default());
         let of_all = Arc::clone(&plan);
         let task = tokio::spawn(async move {
             while let Ok((client, _)) = listener.accept().await {
                 let plan = Arc::clone(&of_all);
                 tokio::spawn(async move {
-                    // Whatever fails ends both connections.
+                    // Any failure ends both connections.
                     let _ = connect(client, server, &plan).await;
                 });
             }
@@ -120,13 +130,13 @@ impl Proxy {
     }
 
     /// The URL of a database of the shared server through the proxy, which speaks no TLS.
-    pub(crate) fn url(&self, database: &str) -> String {
-        let url = crate::server::shared().url_over(self.port, database);
+    pub fn url(&self, database: &str) -> String {
+        let url = crate::postgres::shared().url_over(self.port, database);
         format!("{url}?sslmode=disable")
     }
 
     /// Lets something happen at the n-th statement from now on.
-    pub(crate) fn arm(&self, n: u32, fault: Fault) {
+    pub fn arm(&self, n: u32, fault: Fault) {
         let mut state = self.plan.state();
         state.left = Some(n);
         state.fault = fault;
@@ -134,7 +144,7 @@ impl Proxy {
     }
 
     /// Lets everything through again, and tells whether something happened.
-    pub(crate) fn mend(&self) -> bool {
+    pub fn mend(&self) -> bool {
         let mut state = self.plan.state();
         state.left = None;
         state.dead = false;
@@ -142,7 +152,7 @@ impl Proxy {
     }
 
     /// Holds the n-th statement back.
-    pub(crate) fn stop_before(&self, n: u32) -> Stop {
+    pub fn stop_before(&self, n: u32) -> Stop {
         let gate = Arc::new(Gate::default());
         self.arm(n, Fault::Stop(Arc::clone(&gate)));
         Stop {

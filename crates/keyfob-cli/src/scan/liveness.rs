@@ -1,4 +1,4 @@
-//! What a find is worth: asked of the store, if there is one.
+//! Whether a find is live, according to the store.
 
 use keyfob::{
     Access, DenyReason, KeyId, Principal, Tenant, Timestamp, Verifier,
@@ -17,8 +17,8 @@ use super::{
     finder::{Find, Kind},
 };
 
-/// Judges finds.
-pub(super) struct Judge {
+/// Checks finds against a store, if there is one.
+pub(super) struct LivenessCheck {
     format: KeyFormat,
     store: Option<(Verifier, Timestamp)>,
 }
@@ -26,26 +26,26 @@ pub(super) struct Judge {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum State {
-    /// It works now, and whoever read the file can use it.
+    /// It works now: everybody who read the file can use it.
     Live,
     /// It does not work.
     Dead,
-    /// No store was asked, or only the secret is known.
+    /// No store was used, or only the secret is known.
     Unknown,
 }
 
-/// What is known of a find.
-pub(super) struct Judgement {
+/// The result for a find.
+pub(super) struct Liveness {
     pub(super) id: Option<String>,
     pub(super) state: State,
     pub(super) reason: Option<&'static str>,
     pub(super) owner: Option<String>,
     pub(super) tenant: Option<Tenant>,
-    /// The credential, if it is right and does not work only for now.
+    /// The credential, if it is right and only temporarily refused.
     pub(super) waits: Option<CredentialId>,
 }
 
-impl Judge {
+impl LivenessCheck {
     pub(super) fn offline(format: KeyFormat) -> Self {
         Self {
             format,
@@ -60,10 +60,10 @@ impl Judge {
         })
     }
 
-    /// Judges a find; `ids` stand in the same file, and one of them may belong to a lone secret.
-    pub(super) fn decide(&self, find: &Find, ids: &[KeyId]) -> Judgement {
+    /// Checks a find; `ids` are in the same file, and one of them may belong to a single secret.
+    pub(super) fn check(&self, find: &Find, ids: &[KeyId]) -> Liveness {
         if find.kind == Kind::Secret {
-            return self.judge_secret(find, ids);
+            return self.check_secret(find, ids);
         }
         let id = PresentedLegacy::parse(&find.text)
             .map(|legacy| CredentialId::Legacy(legacy.id()))
@@ -75,8 +75,8 @@ impl Judge {
         self.ask(&find.text, id)
     }
 
-    /// A secret works with its identifier only, which may stand beside it.
-    fn judge_secret(&self, find: &Find, ids: &[KeyId]) -> Judgement {
+    /// A secret only works with its id, which may be in the same file.
+    fn check_secret(&self, find: &Find, ids: &[KeyId]) -> Liveness {
         let pairs = ids.iter().map(|id| {
             let id = self.format.key_id(*id);
             let mut text = Zeroizing::new(Vec::with_capacity(self.format.credential_len()));
@@ -85,16 +85,15 @@ impl Judge {
             }
             self.ask(&text, Some(id))
         });
-        let matching = |judgement: &Judgement| {
-            let reason = judgement.reason;
+        let matching = |liveness: &Liveness| {
+            let reason = liveness.reason;
             let other = [
                 DenyReason::UnknownKey.as_str(),
                 DenyReason::WrongSecret.as_str(),
             ];
-            judgement.state != State::Unknown
-                && reason.is_none_or(|reason| !other.contains(&reason))
+            liveness.state != State::Unknown && reason.is_none_or(|reason| !other.contains(&reason))
         };
-        pairs.into_iter().find(matching).unwrap_or(Judgement {
+        pairs.into_iter().find(matching).unwrap_or(Liveness {
             id: None,
             state: State::Unknown,
             reason: None,
@@ -104,8 +103,8 @@ impl Judge {
         })
     }
 
-    fn ask(&self, text: &[u8], id: Option<String>) -> Judgement {
-        let unknown = Judgement {
+    fn ask(&self, text: &[u8], id: Option<String>) -> Liveness {
+        let unknown = Liveness {
             id,
             state: State::Unknown,
             reason: None,
@@ -117,7 +116,7 @@ impl Judge {
             return unknown;
         };
         match verifier.verify_text(text, &Access::to_own_namespace(), *now) {
-            Ok(principal) => Judgement {
+            Ok(principal) => Liveness {
                 state: State::Live,
                 owner: holder(&principal),
                 tenant: Some(Tenant::new(
@@ -128,12 +127,12 @@ impl Judge {
             },
             Err(denied) => match denied.reason() {
                 reason @ (DenyReason::NotReady | DenyReason::Stale | DenyReason::PepperMissing) => {
-                    Judgement {
+                    Liveness {
                         reason: Some(reason.as_str()),
                         ..unknown
                     }
                 }
-                reason => Judgement {
+                reason => Liveness {
                     state: State::Dead,
                     reason: Some(reason.as_str()),
                     waits: denied.credential().filter(|_| can_come_back(reason)),
@@ -161,7 +160,7 @@ fn holder(principal: &Principal<'_>) -> Option<String> {
     })
 }
 
-/// Revokes what is live.
+/// Revokes the live finds.
 pub(super) async fn revoke(
     cx: &CommandContext,
     reason: &Reason,
@@ -187,7 +186,7 @@ pub(super) async fn revoke(
             cx.keyring.revoke(&context, &tenant, id).await.map(drop)
         };
         match revoked {
-            // It was deleted in the meantime, and the others are still to be ended.
+            // It was deleted in the meantime; revoke the others.
             Ok(()) | Err(manage::Error::NotFound) => find.revoked = true,
             Err(error) => return Err(error.into()),
         }

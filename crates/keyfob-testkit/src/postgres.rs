@@ -10,7 +10,6 @@ use std::{
     future::Future,
     io::Write as _,
     net::TcpListener,
-    ops::Deref,
     os::unix::{
         fs::{MetadataExt as _, PermissionsExt as _},
         process::CommandExt as _,
@@ -25,7 +24,6 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Options, PostgresStore};
 use tokio_postgres::{Client, NoTls};
 
 /// Runs a future to its end, on a runtime of its own. Where no `PostgreSQL` is installed it says so
@@ -36,6 +34,7 @@ pub fn run<F: Future<Output = ()>>(test: F) {
     }
 }
 
+/// A runtime with two threads.
 pub fn runtime() -> tokio::runtime::Runtime {
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -44,6 +43,7 @@ pub fn runtime() -> tokio::runtime::Runtime {
         .expect("a runtime can be made")
 }
 
+#[expect(clippy::print_stdout, reason = "a test says what it passed over")]
 fn installed() -> bool {
     if binaries().is_some() {
         return true;
@@ -62,28 +62,8 @@ pub fn shared() -> &'static Server {
     SERVER.get_or_init(|| Server::start(&["fsync = off", "full_page_writes = off"]))
 }
 
-/// A store in a database of its own, on the server of this test binary.
-pub async fn store() -> Store {
-    let database = shared().database().await;
-    let store = PostgresStore::connect(&database.url()).await;
-    let store = store.expect("the store can be connected to");
-    Store { store, database }
-}
-
-pub struct Store {
-    store: PostgresStore,
-    pub database: Database,
-}
-
-impl Deref for Store {
-    type Target = PostgresStore;
-
-    fn deref(&self) -> &PostgresStore {
-        &self.store
-    }
-}
-
 /// A running server.
+#[derive(Debug)]
 pub struct Server {
     folder: PathBuf,
     port: u16,
@@ -202,6 +182,7 @@ impl Server {
         self.folder.join("data")
     }
 
+    /// The port on the loopback.
     pub fn port(&self) -> u16 {
         self.port
     }
@@ -236,7 +217,7 @@ impl Server {
         self.copy_of("template0").await
     }
 
-    /// A copy of a database that nobody is connected to.
+    /// A copy of a database without connections.
     pub async fn copy_of(&self, template: &str) -> Database {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let name = format!("test_{}", NEXT.fetch_add(1, Ordering::Relaxed));
@@ -259,17 +240,21 @@ impl Drop for Server {
 }
 
 /// A database, dropped with this.
+#[derive(Debug)]
 pub struct Database {
+    /// Its name.
     pub name: String,
     socket: String,
     maintenance: String,
 }
 
 impl Database {
+    /// Its URL, over the socket.
     pub fn url(&self) -> String {
         self.socket.clone()
     }
 
+    /// A plain connection.
     pub async fn client(&self) -> Client {
         let connected = tokio_postgres::connect(&self.socket, NoTls).await;
         let (client, connection) = connected.expect("the server can be connected to");
@@ -277,11 +262,6 @@ impl Database {
             let _ = connection.await;
         });
         client
-    }
-
-    pub async fn connect(&self, options: &Options) -> PostgresStore {
-        let store = options.connect(&self.socket).await;
-        store.expect("the store can be connected to")
     }
 }
 
@@ -391,12 +371,13 @@ fn guard(folder: &Path) -> Child {
         .expect("a shell can be run")
 }
 
+/// A port on the loopback that nothing listens on.
 pub fn free_port() -> u16 {
     let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has a free port");
     listener.local_addr().expect("it has an address").port()
 }
 
-/// A number that nobody else has.
+/// A random number.
 pub fn random() -> u64 {
     use std::hash::{BuildHasher as _, RandomState};
 

@@ -1,0 +1,173 @@
+//! The value of a setting by precedence.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use clap::{ArgMatches, parser::ValueSource};
+use keyfob::{Actor, Owner, manage::OwnerError};
+
+use crate::{failure::Failure, moment, owner, redact::redact};
+
+use super::{Listed, Origin, environment::Variables};
+
+/// Resolves settings, and lists them.
+pub(super) struct Resolver<'a> {
+    matches: &'a ArgMatches,
+    /// None in a command without the flags of `serve`: it reads those variables here.
+    serve: Option<&'a ArgMatches>,
+    variables: Variables,
+    listed: Vec<Listed>,
+}
+
+impl<'a> Resolver<'a> {
+    pub(super) fn new(matches: &'a ArgMatches) -> Self {
+        Self {
+            matches,
+            serve: matches.subcommand_matches("serve"),
+            variables: Variables::read(),
+            listed: Vec::new(),
+        }
+    }
+
+    /// The setting with this name, parsed by `parse`.
+    pub(super) fn value<T, E: fmt::Display>(
+        &mut self,
+        name: &'static str,
+        file: Option<String>,
+        default: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, Failure> {
+        let given = self.given(name, file);
+        let (text, origin) = given.unwrap_or_else(|| (default.to_owned(), Origin::Default));
+        self.parsed(name, &text, origin, parse)
+    }
+
+    /// The same, for a setting without a default.
+    pub(super) fn optional<T, E: fmt::Display>(
+        &mut self,
+        name: &'static str,
+        file: Option<String>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<Option<T>, Failure> {
+        let Some((text, origin)) = self.given(name, file) else {
+            self.list(name, "", Origin::Default);
+            return Ok(None);
+        };
+        self.parsed(name, &text, origin, parse).map(Some)
+    }
+
+    /// Warnings about unknown variables. All settings must have been resolved before.
+    pub(super) fn unknown_variables(&self) -> Vec<String> {
+        let known: Vec<&str> = self.listed.iter().map(|one| short(one.name)).collect();
+        self.variables.unknown(&known)
+    }
+
+    pub(super) fn into_listed(self) -> Vec<Listed> {
+        self.listed
+    }
+
+    fn given(&self, name: &'static str, file: Option<String>) -> Option<(String, Origin)> {
+        let (of_serve, short) = (name != short(name), short(name));
+        let flags = if of_serve {
+            self.serve
+        } else {
+            Some(self.matches)
+        };
+        let given = match flags {
+            // `clap` reads the variable of a flag.
+            Some(flags) => flag(flags, short),
+            None => self
+                .variables
+                .value(short)
+                .map(|text| (text, Origin::Environment)),
+        };
+        given.or_else(|| Some((file?, Origin::File)))
+    }
+
+    fn parsed<T, E: fmt::Display>(
+        &mut self,
+        name: &'static str,
+        text: &str,
+        origin: Origin,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Result<T, Failure> {
+        let value = parse(text).map_err(|error| {
+            let (name, error) = (short(name), error.to_string());
+            // Errors about names contain the field.
+            let error = error.strip_prefix(name).unwrap_or(&error);
+            let error = error.trim_start_matches([':', ' ']);
+            Failure::usage(format!("{name}: {error} (from the {origin})"))
+        })?;
+        self.list(name, text, origin);
+        Ok(value)
+    }
+
+    fn list(&mut self, name: &'static str, text: &str, origin: Origin) {
+        self.listed.push(Listed {
+            name,
+            value: redact(text),
+            origin,
+        });
+    }
+}
+
+/// The value of a flag, from the command line or its variable.
+fn flag(matches: &ArgMatches, name: &str) -> Option<(String, Origin)> {
+    let text: &String = matches.try_get_one(name).ok()??;
+    let origin = match matches.value_source(name)? {
+        ValueSource::CommandLine => Origin::Flag,
+        _ => Origin::Environment,
+    };
+    Some((text.clone(), origin))
+}
+
+/// The name without its section: that of the flag.
+fn short(name: &'static str) -> &'static str {
+    name.strip_prefix("serve.").unwrap_or(name)
+}
+
+/// Parses what `expected` describes.
+pub(super) fn parse<T: FromStr>(text: &str, expected: &'static str) -> Result<T, MustBe> {
+    text.parse().map_err(|_| MustBe(expected))
+}
+
+pub(super) fn parse_actor(text: &str) -> Result<Actor, OwnerError> {
+    if text == "system" {
+        return Ok(Actor::system());
+    }
+    Ok(match owner::parse(text)? {
+        Owner::User(user) => Actor::user(user),
+        Owner::Service(service) => Actor::service(service),
+    })
+}
+
+pub(super) fn parse_word<T: clap::ValueEnum>(text: &str) -> Result<T, OneOf> {
+    T::from_str(text, false).map_err(|_| {
+        let names = T::value_variants().iter().filter_map(T::to_possible_value);
+        OneOf(names.map(|value| value.get_name().to_owned()).collect())
+    })
+}
+
+pub(super) fn parse_duration(text: &str) -> Result<Duration, MustBe> {
+    let span = moment::parse_span(text).map_err(|_| MustBe("a duration, as in 500ms or 10s"))?;
+    if span < Duration::from_millis(10) || span > Duration::from_hours(24) {
+        return Err(MustBe("a duration from 10ms to 1day"));
+    }
+    Ok(span)
+}
+
+pub(super) fn parse_filter(text: &str) -> Result<String, MustBe> {
+    match text.parse::<tracing_subscriber::EnvFilter>() {
+        Ok(_) => Ok(text.to_owned()),
+        Err(_) => Err(MustBe("a filter, as in info or keyfob=debug")),
+    }
+}
+
+/// A text is not a value of the setting.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+#[error("must be {0}")]
+pub(super) struct MustBe(&'static str);
+
+/// A text is not one of the setting's words.
+#[derive(Clone, Debug, thiserror::Error)]
+#[error("must be one of {}", .0.join(", "))]
+pub(super) struct OneOf(Vec<String>);

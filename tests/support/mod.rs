@@ -1,0 +1,102 @@
+//! A store that can fail.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use keyfob::{
+    KeyId, KeyStore, MemoryStore, Tenant,
+    audit::AuditEvent,
+    gateway::Usage,
+    key::{CredentialId, KeyFormat},
+    legacy::{LegacyPolicy, LegacyRecord},
+    manage::Policy,
+    store::{
+        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
+        NamespaceRecord, Page, Revision, StoreError, async_trait,
+    },
+};
+
+/// A store in memory that says that other processes can change it, and whose feed and lists of keys
+/// can fail.
+#[derive(Default)]
+pub(crate) struct Unreliable {
+    store: MemoryStore,
+    fails: AtomicBool,
+}
+
+impl Unreliable {
+    /// Lets every read of the feed and of the list of keys fail from now on, or succeed again.
+    pub(crate) fn fail(&self, fails: bool) {
+        self.fails.store(fails, Ordering::Relaxed);
+    }
+
+    fn check(&self) -> Result<(), StoreError> {
+        if self.fails.load(Ordering::Relaxed) {
+            return Err(StoreError::definite("the store cannot be read"));
+        }
+        Ok(())
+    }
+}
+
+#[async_trait]
+impl KeyStore for Unreliable {
+    async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
+        self.store.commit(commit).await
+    }
+
+    async fn key(&self, tenant: &Tenant, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
+        self.store.key(tenant, id).await
+    }
+
+    async fn keys(&self, query: &KeyQuery) -> Result<Page<KeyRecord>, StoreError> {
+        self.check()?;
+        self.store.keys(query).await
+    }
+
+    async fn legacy(&self, query: &LegacyQuery) -> Result<Page<LegacyRecord>, StoreError> {
+        self.store.legacy(query).await
+    }
+
+    async fn namespaces(
+        &self,
+        query: &NamespaceQuery,
+    ) -> Result<Page<NamespaceRecord>, StoreError> {
+        self.store.namespaces(query).await
+    }
+
+    async fn policy(&self, tenant: Option<&Tenant>) -> Result<Policy, StoreError> {
+        self.store.policy(tenant).await
+    }
+
+    async fn legacy_policy(&self, tenant: Option<&Tenant>) -> Result<LegacyPolicy, StoreError> {
+        self.store.legacy_policy(tenant).await
+    }
+
+    async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
+        self.store.audit(query).await
+    }
+
+    async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
+        self.check()?;
+        self.store.changes(after, limit).await
+    }
+
+    fn is_shared(&self) -> bool {
+        true
+    }
+
+    async fn key_format(&self) -> Result<Option<KeyFormat>, StoreError> {
+        self.store.key_format().await
+    }
+
+    async fn record_key_format(&self, format: &KeyFormat) -> Result<KeyFormat, StoreError> {
+        self.store.record_key_format(format).await
+    }
+
+    async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {
+        self.store.record_usage(batch).await
+    }
+
+    async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {
+        self.store.usage(credentials).await
+    }
+}
