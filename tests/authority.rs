@@ -41,9 +41,9 @@ fn assert_refused(keyring: &Keyring, context: &Context, fault: ActorFault, statu
 
 #[test]
 fn a_change_is_refused_if_its_actors_key_no_longer_works() {
+    type Loss = fn(&Keyring, &Context, &Tenant, keyfob::KeyId);
     let system = Context::system(NOW);
     let tenant = Tenant::parse("acme", "fn-a").unwrap();
-    type Loss = fn(&Keyring, &Context, &Tenant, keyfob::KeyId);
     let losses: [(Loss, ActorFault); 4] = [
         (
             |keyring, system, tenant, id| {

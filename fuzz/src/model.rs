@@ -168,7 +168,7 @@ pub struct Sunset {
     pub length: u32,
 }
 
-/// WhichSecret secret of a key is presented.
+/// The secret of a key that is presented.
 #[derive(Clone, Copy, Debug)]
 pub enum WhichSecret {
     /// The current one.

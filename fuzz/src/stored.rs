@@ -30,7 +30,7 @@ pub fn accepted_forms(data: &[u8]) -> usize {
     let mut accepted = 0;
     if let Some(record) = settled::<KeyRecord>(data) {
         accepted += 1;
-        judge(&record);
+        check_record(&record);
     }
     if let Some(policy) = settled::<LegacyPolicy>(data) {
         accepted += 1;
@@ -44,7 +44,7 @@ pub fn accepted_forms(data: &[u8]) -> usize {
     }
     if let Some(commit) = settled::<Commit>(data) {
         accepted += 1;
-        keep(&commit);
+        self::commit(&commit);
     }
     if let Some(changes) = settled::<Changes>(data) {
         accepted += 1;

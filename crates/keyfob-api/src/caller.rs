@@ -29,8 +29,8 @@ impl Caller {
             (None, None) => Authority::System,
         };
         Self {
-            authority,
             actor,
+            authority,
             team,
             rights,
         }

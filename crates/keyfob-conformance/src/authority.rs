@@ -431,11 +431,11 @@ async fn race(store: &dyn KeyStore, actor: &Authority, loss: Change, fault: Acto
         commit_by(store, &actor, change, event).await
     });
     let mut answers = side_by_side(attempts.collect()).await;
-    let lost = answers.remove(4);
-    let lost = lost.unwrap_or_else(|conflict| panic!("{conflict}: {what}"));
+    let loss = answers.remove(4);
+    let revision = loss.unwrap_or_else(|conflict| panic!("{conflict}: {what}"));
     for answer in answers {
         match answer {
-            Ok(revision) => assert!(revision < lost, "stored at {revision} after {what}"),
+            Ok(stored) => assert!(stored < revision, "stored at {stored} after {what}"),
             Err(conflict) => assert_eq!(conflict, Conflict::Actor(fault), "after {what}"),
         }
     }

@@ -119,23 +119,23 @@ impl Pair<'_> {
         let query = generator.key_query(head);
         let found = sound(store.keys(&query).await);
         let expected = sound(reference.keys(&query).await);
-        self.same_pages(&query, found, expected, fields);
+        self.same_pages(&query, &found, &expected, fields);
 
         let query = generator.legacy_query(head);
         let digest = |record: &LegacyRecord| shown(&Item::Legacy(record.clone()));
         let found = sound(store.legacy(&query).await);
         let expected = sound(reference.legacy(&query).await);
-        self.same_pages(&query, found, expected, digest);
+        self.same_pages(&query, &found, &expected, digest);
 
         let query = generator.namespace_query(head);
         let found = sound(store.namespaces(&query).await);
         let expected = sound(reference.namespaces(&query).await);
-        self.same_pages(&query, found, expected, Clone::clone);
+        self.same_pages(&query, &found, &expected, Clone::clone);
 
         let query = generator.audit_query(head);
         let found = sound(store.audit(&query).await);
         let expected = sound(reference.audit(&query).await);
-        self.same_pages(&query, found, expected, Clone::clone);
+        self.same_pages(&query, &found, &expected, Clone::clone);
 
         let tenant = generator.rarely(Generator::tenant);
         let found = sound(store.policy(tenant.as_ref()).await);
@@ -152,20 +152,20 @@ impl Pair<'_> {
         let credentials: Vec<_> = (0..20).map(|_| generator.credential()).collect();
         let found = sound(store.usage(&credentials).await);
         let expected = sound(reference.usage(&credentials).await);
-        let found: Vec<_> = found.into_iter().map(countable).collect();
-        let expected: Vec<_> = expected.into_iter().map(countable).collect();
+        let found: Vec<_> = found.iter().map(countable).collect();
+        let expected: Vec<_> = expected.iter().map(countable).collect();
         assert_eq!(found, expected, "{}: usage", self.at);
     }
 
     fn same_pages<T, S: Debug + PartialEq>(
         &self,
         query: &impl Debug,
-        found: Page<T>,
-        expected: Page<T>,
+        found: &Page<T>,
+        expected: &Page<T>,
         shown: impl Fn(&T) -> S,
     ) {
         let items = |page: &Page<T>| page.items.iter().map(&shown).collect::<Vec<S>>();
-        let (next, items, wanted) = (found.next, items(&found), items(&expected));
+        let (next, items, wanted) = (found.next, items(found), items(expected));
         assert_eq!(items, wanted, "{}: {query:?}", self.at);
         assert_eq!(next, expected.next, "{}: {query:?}", self.at);
     }

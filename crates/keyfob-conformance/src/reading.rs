@@ -183,10 +183,10 @@ pub(crate) fn subject(item: &Item) -> String {
 
 /// Usage without what a store need not hold: a count that is too large for a signed integer of 64
 /// bits may be stored as the largest that is not.
-pub(crate) fn countable(usage: Usage) -> Usage {
+pub(crate) fn countable(usage: &Usage) -> Usage {
     Usage {
         accepted: usage.accepted.min(i64::MAX.unsigned_abs()),
-        ..usage
+        ..usage.clone()
     }
 }
 

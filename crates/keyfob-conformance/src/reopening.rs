@@ -64,7 +64,7 @@ pub async fn contents(store: &dyn KeyStore) -> Contents {
     contents.add_lists(store, &tenants, &teams).await;
     contents.add_policies(store, &tenants).await;
     for usage in sound(store.usage(&credentials).await) {
-        contents.add("the usage of a credential", countable(usage));
+        contents.add("the usage of a credential", countable(&usage));
     }
     contents
 }

@@ -6,6 +6,8 @@
 //!
 //! Its first start prints a credential of an operator, once.
 
+#![expect(clippy::print_stderr, reason = "an example says where it listens")]
+
 use std::{env, error::Error, future::IntoFuture, net::SocketAddr, sync::Arc};
 
 use keyfob::{Context, Expiry, Owner, Tenant, name::TeamId, now};

@@ -4,6 +4,8 @@
 //! DATABASE_URL=postgres://user@localhost/keys cargo run -p keyfob-postgres --example postgres_gateway
 //! ```
 
+#![expect(clippy::print_stderr, reason = "an example says where it listens")]
+
 use std::{env, error::Error, future::IntoFuture, time::Duration};
 
 use axum::{Router, routing::get};

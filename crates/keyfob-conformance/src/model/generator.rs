@@ -135,7 +135,7 @@ impl Generator {
         match self.below(20) {
             0 => Timestamp::MIN,
             1 => Timestamp::MAX,
-            n => later(n * 10),
+            n => later(n * 1_000),
         }
     }
 
@@ -292,11 +292,11 @@ impl Generator {
         }
         let tenant = self.rarely(Self::tenant);
         match self.below(20) {
-            0 => Change::Revoke {
+            0..=1 => Change::Revoke {
                 target: self.target(),
                 block: self.one_in(3),
             },
-            1..=4 => Change::Restore {
+            2..=4 => Change::Restore {
                 target: self.target(),
             },
             5..=6 => Change::ImportLegacy {
@@ -304,7 +304,7 @@ impl Generator {
             },
             7 => Change::SetPolicy {
                 tenant,
-                policy: self.rarely(Self::policy),
+                policy: self.one_in(2).then(|| self.policy()),
             },
             8 => Change::SetLegacyPolicy {
                 tenant,
@@ -325,7 +325,7 @@ impl Generator {
 
     fn policy(&mut self) -> Policy {
         Policy {
-            max_ttl: self.rarely(|_| Ttl::days(1).expect("the life is valid")),
+            max_ttl: Some(Ttl::hours(1).expect("the life is valid")),
             max_grace: Duration::from_secs(u64::MAX),
             keys_per_owner: Some(self.byte(9).into()),
             ..Policy::default()
@@ -334,7 +334,7 @@ impl Generator {
 
     fn legacy_policy(&mut self) -> LegacyPolicy {
         let policy = LegacyPolicy::until(self.time());
-        let policy = policy.with_brownout(NOW, later(9));
+        let policy = policy.with_brownout(NOW, later(2_000));
         policy.expect("the brownout is valid")
     }
 

@@ -57,11 +57,10 @@ pub(crate) const DEFECTS: &[Defect] = &[
         name: "a deleted key is remembered as an actor",
         hooks: || {
             let mut cache: BTreeMap<KeyId, KeyRecord> = BTreeMap::new();
-            reading(move |_, commit, snapshot| match &snapshot.actor {
-                Existing::Key(record) => {
+            reading(move |_, commit, snapshot| {
+                if let Existing::Key(record) = &snapshot.actor {
                     cache.insert(record.id, record.clone());
-                }
-                _ => {
+                } else {
                     let id = key_of(&commit.authority);
                     if let Some(known) = id.and_then(|id| cache.get(&id)) {
                         snapshot.actor = Existing::Key(known.clone());

@@ -65,10 +65,7 @@ impl Default for Hooks {
             legacy_policy: Box::new(StoreState::legacy_policy),
             audit: Box::new(StoreState::audit),
             changes: Box::new(StoreState::changes),
-            wait: Box::new(|state, after, _| match state.revision() > after {
-                true => Poll::Ready(true),
-                false => Poll::Pending,
-            }),
+            wait: Box::new(|state, after, _| ready_if(state.revision() > after, true)),
             wake: Box::new(|waiting| waiting.drain(..).for_each(Waker::wake)),
             key_format: Box::new(StoreState::key_format),
             record_key_format: Box::new(StoreState::record_key_format),
@@ -325,4 +322,13 @@ pub(crate) fn page(
     let last = items.last().filter(|_| more);
     let next = last.map(|record| Cursor::after(place(record)));
     Page { items, next }
+}
+
+/// The answer of a wait that is over, or none yet.
+pub(crate) fn ready_if(is_over: bool, answer: bool) -> Poll<bool> {
+    if is_over {
+        Poll::Ready(answer)
+    } else {
+        Poll::Pending
+    }
 }

@@ -4,16 +4,16 @@ use std::task::Poll;
 
 use keyfob::store::Revision;
 
-use crate::{Defect, store::Hooks};
+use crate::{
+    Defect,
+    store::{Hooks, ready_if},
+};
 
 pub(crate) const DEFECTS: &[Defect] = &[
     Defect {
         name: "a reader waits although there is a commit that it has not read",
         hooks: || Hooks {
-            wait: Box::new(|state, _, began| match state.revision() > began {
-                true => Poll::Ready(true),
-                false => Poll::Pending,
-            }),
+            wait: Box::new(|state, _, began| ready_if(state.revision() > began, true)),
             ..Hooks::default()
         },
         caught_by: &[
@@ -50,10 +50,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
     Defect {
         name: "a wait that a commit ended says that the store cannot tell",
         hooks: || Hooks {
-            wait: Box::new(|state, after, began| match state.revision() > after {
-                true => Poll::Ready(began > after),
-                false => Poll::Pending,
-            }),
+            wait: Box::new(|state, after, began| ready_if(state.revision() > after, began > after)),
             ..Hooks::default()
         },
         caught_by: &["a_commit_ends_every_wait"],
@@ -69,10 +66,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
     Defect {
         name: "a store that waits says of a change that it cannot tell",
         hooks: || Hooks {
-            wait: Box::new(|state, after, _| match state.revision() > after {
-                true => Poll::Ready(false),
-                false => Poll::Pending,
-            }),
+            wait: Box::new(|state, after, _| ready_if(state.revision() > after, false)),
             ..Hooks::default()
         },
         caught_by: &["a_reader_behind_the_store_does_not_wait"],
