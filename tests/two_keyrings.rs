@@ -280,7 +280,7 @@ fn a_page_that_another_task_overtook_is_read_again() {
     let (index, context) = (Arc::clone(second.index()), Context::system(NOW));
     let reached = index.as_of();
     *store.meanwhile.lock().unwrap() = Some(Box::new(move |store| {
-        let new = NewKey::for_user("acme", "guest", "bob", "laptop").unwrap();
+        let new = NewKey::for_user("acme", "guest", "bob", "phone").unwrap();
         block_on(first.create(&context, new)).unwrap();
         // A slow task reads a page that the index has, and learns of the new revision.
         let page = block_on(store.changes(Revision::ZERO, 1)).unwrap();
