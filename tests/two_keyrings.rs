@@ -2,7 +2,7 @@
 //! keyring that gives it, also if the other keyring made the change.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex,
     atomic::{AtomicBool, Ordering},
 };
 
@@ -28,7 +28,11 @@ const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dX
 struct Feedless {
     store: Arc<dyn KeyStore>,
     cut_off: AtomicBool,
+    /// What happens once, between reading a page of the feed and returning it.
+    meanwhile: Mutex<Option<Meanwhile>>,
 }
+
+type Meanwhile = Box<dyn FnOnce(&dyn KeyStore) + Send>;
 
 #[async_trait]
 impl KeyStore for Feedless {
@@ -71,7 +75,12 @@ impl KeyStore for Feedless {
         if self.cut_off.load(Ordering::SeqCst) {
             return Err(StoreError::definite("the feed cannot be read"));
         }
-        self.store.changes(after, limit).await
+        let page = self.store.changes(after, limit).await;
+        let meanwhile = self.meanwhile.lock().unwrap().take();
+        if let Some(meanwhile) = meanwhile {
+            meanwhile(&*self.store);
+        }
+        page
     }
 
     fn is_shared(&self) -> bool {
@@ -111,6 +120,7 @@ impl Pair {
         let store = Arc::new(Feedless {
             store: Arc::clone(&memory),
             cut_off: AtomicBool::new(false),
+            meanwhile: Mutex::new(None),
         });
         let first = block_on(Keyring::open(memory, "dof")).unwrap();
         let context = Context::system(NOW);
@@ -255,4 +265,29 @@ fn a_change_that_cannot_be_read_after_its_commit_is_kept() {
         pair.change(&pair.second, change).unwrap();
         assert_eq!(pair.verdict_of_second(&text), expected, "{change:?}");
     }
+}
+
+/// A replica ends its process when the feed does not advance, so that must not be reported in
+/// error.
+#[test]
+fn a_page_that_another_task_overtook_is_read_again() {
+    let Pair {
+        first,
+        second,
+        store,
+        ..
+    } = Pair::new();
+    let (index, context) = (Arc::clone(second.index()), Context::system(NOW));
+    let reached = index.as_of();
+    *store.meanwhile.lock().unwrap() = Some(Box::new(move |store| {
+        let new = NewKey::for_user("acme", "guest", "bob", "phone").unwrap();
+        block_on(first.create(&context, new)).unwrap();
+        // A slow task reads a page that the index has, and learns of the new revision.
+        let page = block_on(store.changes(Revision::ZERO, 1)).unwrap();
+        assert!(page.more && page.last_revision > reached);
+        index.apply(&page, NOW).unwrap();
+        assert_eq!(index.as_of(), reached);
+    }));
+    let synced = block_on(second.sync(NOW)).unwrap();
+    assert_eq!(synced, reached.next());
 }

@@ -209,7 +209,7 @@ async fn credentials_just_created_by_another_process_can_be_revoked() {
 }
 
 #[tokio::test]
-async fn what_another_process_deleted_is_not_found_only_when_it_no_longer_works_here() {
+async fn a_key_that_another_process_deleted_is_not_found_once_it_no_longer_works_here() {
     let store = Arc::new(MemoryStore::new());
     let plane = Fixture::over(Arc::clone(&store), Limits::default());
     let operator = plane.control_key("ops", "root", Right::Operator).await;
