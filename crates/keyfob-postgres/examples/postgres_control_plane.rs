@@ -1,10 +1,12 @@
-//! A control plane whose keys are kept in PostgreSQL; `postgres_gateway` is the other half of the pair.
+//! A control plane whose keys are kept in `PostgreSQL`; `postgres_gateway` is the other half of the pair.
 //!
 //! ```sh
 //! DATABASE_URL=postgres://user@localhost/keys cargo run -p keyfob-postgres --example postgres_control_plane
 //! ```
 //!
 //! Its first start prints a credential of an operator, once.
+
+#![expect(clippy::print_stderr, reason = "an example shows what it does")]
 
 use std::{env, error::Error, future::IntoFuture, net::SocketAddr, sync::Arc};
 
