@@ -24,7 +24,7 @@ pub(crate) async fn burst(url: &str) {
             loop {
                 let record = key(&user("alice"), "burst");
                 let kept = create(&store, record).await.expect("nothing forbids it");
-                say(&format!("{} {}", kept.id, kept.revision));
+                say(format!("{} {}", kept.id, kept.revision));
             }
         });
     }
