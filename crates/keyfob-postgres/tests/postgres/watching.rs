@@ -128,7 +128,7 @@ fn a_lost_notice_costs_delay_only() {
                     Ok(Ok(told)) => break assert!(told),
                     // The lost connection is told too; the follower tries again.
                     Ok(Err(error)) => assert!(error.is_definite()),
-                    Err(_) => panic!("the change was lost"),
+                    Err(elapsed) => panic!("the change was lost: {elapsed}"),
                 }
                 tokio::time::sleep(Duration::from_millis(10)).await;
             }
