@@ -1,4 +1,4 @@
-//! A control plane whose keys are kept in PostgreSQL; `postgres_gateway` is the other half of the pair.
+//! A control plane whose keys are kept in `PostgreSQL`; `postgres_gateway` is the other half of the pair.
 //!
 //! ```sh
 //! DATABASE_URL=postgres://user@localhost/keys cargo run -p keyfob-postgres --example postgres_control_plane

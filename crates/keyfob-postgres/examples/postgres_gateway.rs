@@ -1,4 +1,4 @@
-//! A gateway whose keys are kept in PostgreSQL; `postgres_control_plane` is the other half of the pair.
+//! A gateway whose keys are kept in `PostgreSQL`; `postgres_control_plane` is the other half of the pair.
 //!
 //! ```sh
 //! DATABASE_URL=postgres://user@localhost/keys cargo run -p keyfob-postgres --example postgres_gateway

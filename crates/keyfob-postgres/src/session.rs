@@ -216,8 +216,9 @@ fn borrowed<'a>(values: &'a [Value<'_>]) -> Vec<&'a (dyn ToSql + Sync)> {
 ///
 /// # Errors
 ///
-/// A statement could not be sent, for example because a value cannot be encoded. Nothing after it
-/// is sent.
+/// A statement other than the last could not be sent, for example because a value cannot be encoded.
+/// Nothing after it is sent. The last one's error is an answer: if the connection is lost, it may
+/// have been sent.
 async fn in_order(mut requests: Vec<Request<'_>>) -> Result<Vec<Answer>> {
     let mut answers: Vec<Option<Answer>> = Vec::with_capacity(requests.len());
     std::future::poll_fn(|context| {
@@ -229,10 +230,11 @@ async fn in_order(mut requests: Vec<Request<'_>>) -> Result<Vec<Answer>> {
                 *answer = Some(value);
             }
         }
-        for statement in requests.iter_mut().skip(begun) {
-            match statement.as_mut().poll(context) {
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Ready(Ok(rows)) => answers.push(Some(Ok(rows))),
+        let last = requests.len().saturating_sub(1);
+        for (at, request) in requests.iter_mut().enumerate().skip(begun) {
+            match request.as_mut().poll(context) {
+                Poll::Ready(Err(error)) if at < last => return Poll::Ready(Err(error)),
+                Poll::Ready(answer) => answers.push(Some(answer)),
                 Poll::Pending => answers.push(None),
             }
         }
