@@ -43,6 +43,14 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The policy as every store keeps it.
+    pub(crate) fn in_whole_seconds(self) -> Self {
+        Self {
+            max_grace: Duration::from_secs(self.max_grace.as_secs()),
+            ..self
+        }
+    }
+
     /// Sets the minimum lifetime of a secret.
     #[must_use]
     pub fn with_min_ttl(mut self, ttl: Ttl) -> Self {

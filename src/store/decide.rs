@@ -259,7 +259,8 @@ impl Commit {
                 }))
             }
             Change::SetPolicy { tenant, policy } => {
-                Some(Item::Policy(place(tenant.as_ref()), policy.clone()))
+                let policy = policy.clone().map(Policy::in_whole_seconds);
+                Some(Item::Policy(place(tenant.as_ref()), policy))
             }
             Change::SetLegacyPolicy { tenant, policy } => {
                 let place = place(tenant.as_ref());
