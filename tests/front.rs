@@ -434,8 +434,14 @@ fn an_owned_principal_says_what_the_principal_says() {
     assert_eq!(owned.to_string(), principal.to_string());
     assert_eq!(owned.to_actor(), principal.to_actor());
     assert_eq!(owned.context(NOW), principal.context(NOW));
-    let authority = Authority::credential(owned.credential, owned.scopes.clone());
-    assert_eq!(owned.context(NOW).authority, authority);
+    let Authority::Credential {
+        id, scopes, secret, ..
+    } = owned.context(NOW).authority
+    else {
+        panic!("the authority of a principal is its credential");
+    };
+    assert_eq!((id, &scopes), (owned.credential, &owned.scopes));
+    assert!(secret.is_some(), "the secret must still work at the commit");
     // It outlives the verifier.
     drop(verifier);
     drop(keyring);
