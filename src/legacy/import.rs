@@ -27,6 +27,7 @@ pub struct Import {
 /// A document or credential that was skipped. It never holds the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("line {line}{}: {fault}", Within(*.namespace))]
+#[non_exhaustive]
 pub struct ImportProblem {
     /// The line number, counted from one.
     pub line: usize,

@@ -4,6 +4,7 @@ use crate::{legacy::LegacyRecord, timestamp::Timestamp, usage::Usage};
 
 /// A legacy credential and its usage.
 #[derive(Clone, Debug)]
+#[non_exhaustive]
 pub struct LegacyUse {
     /// The credential.
     pub record: LegacyRecord,

@@ -99,7 +99,7 @@ impl UseOfNamespace {
 }
 
 impl From<&LegacyUse> for UseOfCredential {
-    fn from(LegacyUse { record, usage }: &LegacyUse) -> Self {
+    fn from(LegacyUse { record, usage, .. }: &LegacyUse) -> Self {
         let last = usage.as_ref().and_then(|usage| usage.last_used);
         Self {
             id: record.id.to_string(),
