@@ -1,4 +1,4 @@
-//! Waiting for a change. No behaviour waits longer than [`LIMIT`] for an answer, so that a store
+//! Waiting for a change. No behaviour waits longer than five seconds for an answer, so that a store
 //! that never answers cannot stop the suite.
 
 use std::{

@@ -41,7 +41,8 @@ impl AppState {
         }
         let (actor, credential, tenant) = match verdict {
             Verdict::Works(actor, credential, tenant) => (actor, credential, Some(tenant)),
-            // It is disabled or not valid yet, but its secret was right.
+            // It does not work now, but its secret was right, and it is not revoked: it could work
+            // again, also an expired key if the policy that ended it is set back.
             Verdict::Waits(credential) => {
                 let actor = Actor::system().with_credential(credential);
                 (actor, credential, self.keyring.tenant_of(credential).await?)
@@ -93,7 +94,10 @@ impl AppState {
             (None, _) => Verdict::Garbage,
             (
                 Some(credential),
-                DenyReason::Disabled | DenyReason::NotYetValid | DenyReason::LegacyOff,
+                DenyReason::Disabled
+                | DenyReason::NotYetValid
+                | DenyReason::Expired
+                | DenyReason::LegacyOff,
             ) => Verdict::Waits(credential),
             (Some(credential), _) => Verdict::Over(credential),
         })

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{body::Body, http::Request};
 use keyfob::{
     Access, Context, Keyring, MemoryStore, NewKey, Owner, Scopes,
-    manage::Rotation,
+    manage::{Policy, Rotation},
     name::{KeyName, Scope, UserId},
 };
 use keyfob_api::{Limits, Right};
@@ -372,6 +372,36 @@ async fn leaked_credentials_are_revoked() {
         refused.refused(400, "bad_request"),
         "body: more than 256 leaks"
     );
+}
+
+#[tokio::test]
+async fn a_key_that_a_policy_expired_is_revoked_when_it_leaks() {
+    let plane = Fixture::new();
+    let operator = plane.control_key("ops", "olga", Right::Operator).await;
+    let set_policy = async |hours| {
+        let ttl = keyfob::Ttl::hours(hours).unwrap();
+        let policy = Policy::default().with_max_ttl(ttl);
+        let context = plane.context();
+        plane
+            .keyring
+            .set_policy(&context, Some(&tenant("acme", "fn-a")), Some(policy))
+            .await
+            .unwrap();
+    };
+    for (path, name) in [("/v1/leaks", "leaked"), ("/v1/revoke", "revoked")] {
+        set_policy(24).await;
+        let (key, _) = plane.key("acme", "fn-a", "alice", name).await;
+        set_policy(1).await;
+        plane.pass(2 * 3_600);
+        assert!(!works(&plane, "fn-a", key.expose()), "{path}");
+        let body = match path {
+            "/v1/leaks" => json!([{"token": key.expose()}]),
+            _ => json!({"token": key.expose()}),
+        };
+        plane.ask(&operator, "POST", path, body).await.expect(200);
+        set_policy(24).await;
+        assert!(!works(&plane, "fn-a", key.expose()), "{path}");
+    }
 }
 
 #[tokio::test]
