@@ -303,14 +303,14 @@ impl Index {
         let at_end = !changes.more && changes.last_revision >= writer.newest;
         if at_end {
             writer.as_of = writer.cursor;
-            match confirmation {
-                Confirmation::At(time) => {
-                    self.confirmed_at.store(time.as_unix(), Ordering::Release);
-                }
-                Confirmation::AtLeast(time) => {
-                    self.confirmed_at
-                        .fetch_max(time.as_unix(), Ordering::AcqRel);
-                }
+            let before = self.confirmed();
+            let confirmed = match confirmation {
+                Confirmation::At(time) => time.as_unix(),
+                Confirmation::AtLeast(time) => time.as_unix().max(before),
+            };
+            // A store takes the cache line away from all readers: once a second, not once a commit.
+            if confirmed != before {
+                self.confirmed_at.store(confirmed, Ordering::Release);
             }
         }
         Ok(at_end)
