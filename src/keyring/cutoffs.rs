@@ -40,7 +40,7 @@ impl Keyring {
         team: impl TryInto<TeamId, Error: Into<NameError>>,
         user: impl TryInto<UserId, Error: Into<NameError>>,
     ) -> Result<(), Error> {
-        self.restore_target(context, member(team, user)?).await
+        self.restore(context, member(team, user)?).await
     }
 
     /// Removes a service from a team, as [`Keyring::remove_member`] does for a person.
@@ -69,8 +69,7 @@ impl Keyring {
         team: impl TryInto<TeamId, Error: Into<NameError>>,
         service: impl TryInto<ServiceId, Error: Into<NameError>>,
     ) -> Result<(), Error> {
-        self.restore_target(context, service_of(team, service)?)
-            .await
+        self.restore(context, service_of(team, service)?).await
     }
 
     /// Removes a namespace: revokes all its keys and legacy credentials, and blocks new ones.
@@ -90,7 +89,7 @@ impl Keyring {
     /// The namespace was not removed -> [`Conflict::NotRemoved`](crate::store::Conflict::NotRemoved).
     pub async fn restore_namespace(&self, context: &Context, tenant: &Tenant) -> Result<(), Error> {
         let target = Target::Namespace(tenant.clone());
-        self.restore_target(context, target).await
+        self.restore(context, target).await
     }
 
     /// Removes a team: revokes all keys and legacy credentials in its namespaces, and blocks new
@@ -119,7 +118,7 @@ impl Keyring {
         team: impl TryInto<TeamId, Error: Into<NameError>>,
     ) -> Result<(), Error> {
         let team = team.try_into().map_err(Into::into)?;
-        self.restore_target(context, Target::Team(team)).await
+        self.restore(context, Target::Team(team)).await
     }
 
     /// Revokes all current keys of a target without blocking new ones: for use after a leak.
@@ -146,7 +145,9 @@ impl Keyring {
     ///
     /// The target was not removed -> [`Conflict::NotRemoved`](crate::store::Conflict::NotRemoved).
     pub async fn restore(&self, context: &Context, target: Target) -> Result<(), Error> {
-        self.restore_target(context, target).await
+        let event = about_target(Action::Restored, context, &target);
+        let change = Change::Restore { target };
+        self.commit(context, change, event).await.map(drop)
     }
 
     async fn revoke_target(
@@ -162,12 +163,6 @@ impl Keyring {
         };
         let event = about_target(action, context, &target);
         let change = Change::Revoke { target, block };
-        self.commit(context, change, event).await.map(drop)
-    }
-
-    async fn restore_target(&self, context: &Context, target: Target) -> Result<(), Error> {
-        let event = about_target(Action::Restored, context, &target);
-        let change = Change::Restore { target };
         self.commit(context, change, event).await.map(drop)
     }
 }

@@ -314,7 +314,7 @@ fn default_policy() -> Change {
     }
 }
 
-/// The system is never refused, whatever its audit entry says of the actor.
+/// The system is never refused, independently of the actor in its audit entry.
 pub async fn the_system_is_never_refused(store: &dyn KeyStore) {
     let badge = badge().create(store).await;
     kept(store, replacement(&badge.revoked(NOW))).await;

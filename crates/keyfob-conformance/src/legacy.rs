@@ -85,7 +85,7 @@ pub async fn every_field_of_a_legacy_credential_is_kept(store: &dyn KeyStore) {
     assert_eq!(listed, [fields(&guest.record)], "replaced");
 }
 
-/// Whatever creation a replacement claims, the credential keeps its own, and so stays behind a cut.
+/// A replacement cannot change the revision of creation, so a cutoff still covers the credential.
 pub async fn a_replaced_legacy_credential_keeps_its_birth(store: &dyn KeyStore) {
     let guest = legacy("guest").create(store).await;
     let mut young = guest.record.clone();

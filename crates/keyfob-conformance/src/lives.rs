@@ -33,7 +33,7 @@ pub async fn a_replaced_key_keeps_its_birth(store: &dyn KeyStore) {
     assert!(found.revision > laptop.record.revision, "its revision");
 }
 
-/// Whatever creation a replacement claims, the key keeps its own, and so stays behind a cut.
+/// A replacement cannot change the revision of creation, so a cutoff still covers the key.
 pub async fn a_replacement_does_not_choose_its_birth(store: &dyn KeyStore) {
     let laptop = key("laptop").create(store).await;
     let mut young = laptop.record.clone();

@@ -293,7 +293,7 @@ fn rotated(own: &Key, number: u64, round: u64) -> Key {
     own.rotated_by(0, NOW, &Seeded(round * 8 + 2 + number))
 }
 
-/// The same bytes for the same seed (`SplitMix64`). Only for tests: whoever knows the seed has the
+/// The same bytes for the same seed (`SplitMix64`). Only for tests: who knows the seed has the
 /// secret.
 struct Seeded(u64);
 

@@ -402,7 +402,7 @@ fn selecting(change: fn(&mut AuditQuery)) -> Hooks {
     }
 }
 
-/// The namespace, whatever team it belongs to.
+/// The namespace of any team.
 fn of_any_team(state: &StoreState, tenant: Option<&Tenant>) -> Option<Tenant> {
     let namespace = tenant?.namespace.clone();
     let query = NamespaceQuery::every_team().with_namespace(namespace);
