@@ -36,6 +36,7 @@ clippy:
     @.ci/need cc c++
     cargo clippy --workspace --all-targets --all-features --locked -- -D warnings
     cargo clippy --manifest-path fuzz/Cargo.toml --all-targets --locked -- -D warnings
+    cargo clippy --manifest-path tools/controls/Cargo.toml --all-targets --locked -- -D warnings
     cargo clippy --manifest-path tools/public-api/Cargo.toml --all-targets --locked -- -D warnings
     cargo clippy --manifest-path tools/constant-time/Cargo.toml --all-targets --locked -- -D warnings
     cargo clippy --manifest-path tools/loom/Cargo.toml --locked -- -D warnings
@@ -121,3 +122,8 @@ fuzz seconds="20":
 mutants *arguments:
     @.ci/need cc cargo-mutants
     CARGO_PROFILE_DEV_DEBUG=0 cargo mutants {{arguments}}
+
+# Remove each control of SECURITY.md once and show that its tests fail; not part of CI, it takes an hour
+controls *threats:
+    @.ci/need cc
+    cargo run --quiet --locked --manifest-path tools/controls/Cargo.toml -- {{threats}}

@@ -164,7 +164,10 @@ fn draw<const N: usize>(random: &dyn Random) -> Result<[u8; N], RandomError> {
 
 #[cfg(test)]
 mod tests {
-    use alloc::{collections::BTreeSet, format, string::ToString};
+    use alloc::{collections::BTreeSet, format, string::ToString, vec::Vec};
+    use core::sync::atomic::{AtomicU8, Ordering};
+
+    use base64::{Engine, engine::general_purpose::URL_SAFE_NO_PAD};
 
     use super::*;
     use crate::random::SystemRandom;
@@ -188,6 +191,33 @@ mod tests {
         let key = IssuedKey::generate(&format, &SystemRandom).unwrap();
         let expected = format!("IssuedKey {{ id: {}, .. }}", key.id());
         assert_eq!(format!("{key:?}"), expected);
+    }
+
+    #[test]
+    fn a_secret_has_184_bits_of_the_random_source_and_the_id_has_none_of_them() {
+        /// Returns 1, 2, 3, … and counts.
+        struct Counting(AtomicU8);
+
+        impl Random for Counting {
+            fn fill(&self, bytes: &mut [u8]) -> Result<(), RandomError> {
+                for byte in bytes {
+                    *byte = self.0.fetch_add(1, Ordering::Relaxed);
+                }
+                Ok(())
+            }
+        }
+
+        let format = KeyFormat::new("dof").unwrap();
+        let source = Counting(AtomicU8::new(1));
+        let key = IssuedKey::generate(&format, &source).unwrap();
+        let drawn = source.0.load(Ordering::Relaxed) - 1;
+        assert_eq!(drawn, 16 + 23, "no byte is drawn for nothing");
+        let mut all: Vec<u8> = key.id().to_bytes().into();
+        let characters = key.expose_secret().strip_prefix("dof_sk_").unwrap();
+        all.extend(URL_SAFE_NO_PAD.decode(characters).unwrap().iter().take(23));
+        // Id and secret together are every byte that was drawn, each once.
+        all.sort_unstable();
+        assert_eq!(all, (1..=drawn).collect::<Vec<u8>>());
     }
 
     #[test]

@@ -34,6 +34,55 @@ fn every_test_named_in_security_exists() {
     }
 }
 
+/// A way to remove a control, in `tools/controls/controls.toml`.
+#[derive(serde::Deserialize)]
+struct Control {
+    threat: String,
+    file: String,
+    find: String,
+    tests: Vec<String>,
+}
+
+fn controls() -> Vec<Control> {
+    #[derive(serde::Deserialize)]
+    struct List {
+        control: Vec<Control>,
+    }
+    let list: List = toml::from_str(&read("tools/controls/controls.toml")).unwrap();
+    list.control
+}
+
+#[test]
+fn every_test_named_in_security_is_tried_without_its_control() {
+    let mut rows: BTreeSet<(String, String)> = BTreeSet::new();
+    for row in read("SECURITY.md").lines() {
+        let threat = row.strip_prefix("| ").and_then(|row| row.split(' ').next());
+        let tests = code(row).filter(|code| code.contains(".rs::"));
+        rows.extend(tests.map(|test| (threat.unwrap_or_default().to_owned(), test.to_owned())));
+    }
+    let tried: BTreeSet<(String, String)> = controls()
+        .into_iter()
+        .flat_map(|control| {
+            control
+                .tests
+                .into_iter()
+                .map(move |test| (control.threat.clone(), test))
+        })
+        .collect();
+    let missing: Vec<_> = rows.difference(&tried).collect();
+    assert!(missing.is_empty(), "not in controls.toml: {missing:#?}");
+    let unknown: Vec<_> = tried.difference(&rows).collect();
+    assert!(unknown.is_empty(), "not in SECURITY.md: {unknown:#?}");
+}
+
+#[test]
+fn every_control_can_be_removed() {
+    for control in controls() {
+        let found = read(&control.file).matches(&control.find).count();
+        assert_eq!(found, 1, "{} in {}", control.find, control.file);
+    }
+}
+
 #[test]
 fn every_threat_has_a_row() {
     let security = read("SECURITY.md");

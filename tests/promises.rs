@@ -180,6 +180,36 @@ fn any_change_to_a_basic_header_but_the_case_of_its_scheme_is_refused() {
 }
 
 #[test]
+fn a_request_with_two_authorization_fields_is_refused() {
+    let fixture = Fixture::new();
+    let (alice, bob) = (
+        fixture.create(key_of("alice")).bearer(),
+        basic(fixture.create(key_of("bob")).expose()),
+    );
+    let [alice, bob] = [alice.as_bytes(), bob.as_bytes()];
+    let verify = |fields: &[&[u8]]| {
+        let fields = fields.iter().copied();
+        let verdict = fixture
+            .verifier
+            .verify_headers(fields, &Access::to("fn-a"), START);
+        verdict.map(drop).map_err(|denied| denied.reason())
+    };
+    assert_eq!((verify(&[alice]), verify(&[bob])), (Ok(()), Ok(())));
+    for fields in [
+        &[alice, bob][..],
+        &[bob, alice],
+        &[alice, alice],
+        &[alice, b"", b""],
+        &[b"", alice],
+        &[b"Bearer x", bob],
+        &[bob, b"Bearer x"],
+        &[alice, bob, alice],
+    ] {
+        assert_eq!(verify(fields), Err(DenyReason::RepeatedHeader));
+    }
+}
+
+#[test]
 fn a_wrong_secret_and_an_unknown_key_are_refused() {
     let fixture = Fixture::new();
     let (one, two) = (
