@@ -18,6 +18,8 @@ pub(crate) struct Control {
     pub(crate) replace: String,
     /// The tests that must fail, as SECURITY.md names them.
     pub(crate) tests: Vec<String>,
+    /// The store's package over which the behaviours of stores are run; in memory if not given.
+    pub(crate) over: Option<String>,
 }
 
 #[derive(Deserialize)]
@@ -31,6 +33,22 @@ pub(crate) fn parse(list: &str) -> Result<Vec<Control>, String> {
     Ok(list.control)
 }
 
+/// The path of the module that has a test, as libtest prints it: empty for the root of an
+/// integration test, and for behaviours of stores, which every store lists itself.
+pub(crate) fn module(test: &str) -> String {
+    let file = test.split("::").next().unwrap_or_default();
+    let file = file.trim_end_matches(".rs");
+    let path = match file.split_once("/src/").map_or(file, |(_, path)| path) {
+        _ if file.starts_with("crates/keyfob-conformance/src/") => "",
+        path if path.starts_with("src/") => path.trim_start_matches("src/"),
+        path => match path.split_once("tests/") {
+            Some((_, path)) => path.split_once('/').map_or("", |(_, path)| path),
+            None => path,
+        },
+    };
+    path.replace('/', "::")
+}
+
 /// The test executable that has a test.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Target {
@@ -39,8 +57,9 @@ pub(crate) struct Target {
     pub(crate) integration: Option<String>,
 }
 
-/// Returns the executable and the name of a test that is written as `file::name`.
-pub(crate) fn target(test: &str) -> Result<(Target, &str), String> {
+/// Returns the executable and the name of a test that is written as `file::name`. `over` is the
+/// package of the store over which the behaviours of stores are run.
+pub(crate) fn target<'t>(test: &'t str, over: Option<&str>) -> Result<(Target, &'t str), String> {
     let unknown = || format!("{test}: not a test as in tests/verdicts.rs::name");
     let (file, name) = test.split_once("::").ok_or_else(unknown)?;
     let parts: Vec<&str> = file.split('/').collect();
@@ -49,11 +68,18 @@ pub(crate) fn target(test: &str) -> Result<(Target, &str), String> {
         rest => ("keyfob", rest),
     };
     let integration = match parts {
-        // A behaviour of stores is tried over the store in memory.
-        ["src", ..] if package == "keyfob-conformance" => Some("memory"),
+        ["src", ..] if package == "keyfob-conformance" => Some(match over {
+            Some("keyfob-postgres") => "postgres",
+            Some(_) => "conformance",
+            None => "memory",
+        }),
         ["src", ..] => None,
         ["tests", first, ..] => Some(first.trim_end_matches(".rs")),
         _ => return Err(unknown()),
+    };
+    let package = match over {
+        Some(store) if package == "keyfob-conformance" => store,
+        _ => package,
     };
     let target = Target {
         package: package.to_owned(),
@@ -79,10 +105,23 @@ mod tests {
                 Some("memory"),
             ),
         ] {
-            let (target, name) = target(test).unwrap();
+            let (target, name) = target(test, None).unwrap();
             assert_eq!((target.package.as_str(), name), (package, "t"));
             assert_eq!(target.integration.as_deref(), integration);
         }
-        assert!(target("tests/a.rs").is_err());
+        for (test, expected) in [
+            ("src/a/b.rs::t", "a::b"),
+            ("tests/a.rs::t", ""),
+            ("crates/x/src/a.rs::t", "a"),
+            ("crates/x/tests/a/b.rs::t", "b"),
+            ("crates/keyfob-conformance/src/a.rs::t", ""),
+        ] {
+            assert_eq!(module(test), expected, "{test}");
+        }
+        let behaviour = "crates/keyfob-conformance/src/a.rs::t";
+        let (over_sqlite, _) = target(behaviour, Some("keyfob-sqlite")).unwrap();
+        assert_eq!(over_sqlite.package, "keyfob-sqlite");
+        assert_eq!(over_sqlite.integration.as_deref(), Some("conformance"));
+        assert!(target("tests/a.rs", None).is_err());
     }
 }

@@ -70,15 +70,20 @@ fn run(wanted: &[String]) -> Result<bool, String> {
 fn try_one(tree: &Tree, control: &Control) -> Result<Vec<(String, Outcome)>, String> {
     let mut targets: BTreeMap<Target, Vec<&str>> = BTreeMap::new();
     for test in &control.tests {
-        let (target, name) = control::target(test)?;
-        targets.entry(target).or_default().push(name);
+        let (target, _) = control::target(test, control.over.as_deref())?;
+        targets.entry(target).or_default().push(test);
     }
     let original = tree.remove(control)?;
     let mut outcomes = Vec::new();
-    for (target, names) in &targets {
-        let output = tree.test(target, names)?;
-        for name in names {
-            outcomes.push(((*name).to_owned(), Outcome::read(&output, name)));
+    for (target, tests) in &targets {
+        let names: Vec<&str> = tests
+            .iter()
+            .filter_map(|test| Some(test.split_once("::")?.1))
+            .collect();
+        let output = tree.test(target, &names)?;
+        for (test, name) in tests.iter().zip(&names) {
+            let outcome = Outcome::read(&output, &control::module(test), name);
+            outcomes.push(((*test).to_owned(), outcome));
         }
     }
     tree.write(&control.file, &original)?;

@@ -18,14 +18,15 @@ pub(crate) enum Outcome {
 }
 
 impl Outcome {
-    /// Reads the lines that libtest prints for each test.
-    pub(crate) fn read(output: &str, test: &str) -> Self {
+    /// Reads the lines that libtest prints for each test. `module` has the test `test`.
+    pub(crate) fn read(output: &str, module: &str, test: &str) -> Self {
         let mut started = false;
         for line in output.lines() {
             started |= line.starts_with("running ");
             let named = line.strip_prefix("test ").and_then(|line| {
                 let (name, verdict) = line.split_once(" ... ")?;
-                (name.rsplit("::").next() == Some(test)).then_some(verdict)
+                let (path, last) = name.rsplit_once("::").unwrap_or(("", name));
+                (path.starts_with(module) && last == test).then_some(verdict)
             });
             match named {
                 Some("ok") => return Self::Passed,
@@ -68,14 +69,16 @@ mod tests {
     fn the_lines_of_a_run_are_read() {
         let run =
             "running 2 tests\ntest a::one ... FAILED\ntest a::two ... ok\ntest result: FAILED.";
-        for (output, test, outcome) in [
-            (run, "one", Outcome::Failed),
-            (run, "two", Outcome::Passed),
-            (run, "three", Outcome::Missing),
-            ("running 1 test\nSIGABRT", "one", Outcome::Aborted),
-            ("error: could not compile", "one", Outcome::NotCompiled),
+        for (output, module, test, outcome) in [
+            (run, "a", "one", Outcome::Failed),
+            (run, "", "two", Outcome::Passed),
+            (run, "b", "two", Outcome::Missing),
+            (run, "a", "three", Outcome::Missing),
+            ("running 1 test\nSIGABRT", "a", "one", Outcome::Aborted),
+            ("error: could not compile", "a", "one", Outcome::NotCompiled),
         ] {
-            assert_eq!(Outcome::read(output, test), outcome, "{test} in {output}");
+            let read = Outcome::read(output, module, test);
+            assert_eq!(read, outcome, "{module} {test} in {output}");
         }
     }
 }

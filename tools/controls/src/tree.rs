@@ -85,7 +85,12 @@ impl Tree {
         // Compiling takes as long as it takes; only the run is limited.
         let mut build = Command::new("env");
         arguments(&mut build);
-        build.arg("--no-run").output().map_err(text)?;
+        let built = build.arg("--no-run").output().map_err(text)?;
+        if !built.status.success() {
+            let errors = String::from_utf8_lossy(&built.stderr).into_owned();
+            eprintln!("{errors}");
+            return Ok(errors);
+        }
         let mut run = Command::new("timeout");
         run.arg(LIMIT);
         arguments(&mut run);
