@@ -3,6 +3,7 @@
 //! - `program.rs`: the program in a temporary folder; `server.rs`: the program as a server, and HTTP
 //! - the others: one command or one scenario each
 
+mod at_rest;
 mod audit;
 mod connections;
 mod crash;
