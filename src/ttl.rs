@@ -247,6 +247,14 @@ mod tests {
                 Err(error) => assert_eq!(error, TtlError::TooLong),
             }
         }
+        // Just beyond 64 bits: as a number, and as a number of seconds.
+        for text in [
+            "18446744073709551617h",
+            "5124095576030432h",
+            "213503982334602d",
+        ] {
+            assert_eq!(text.parse::<Ttl>(), Err(TtlError::TooLong), "{text}");
+        }
         assert_eq!(Ttl::MAX.after(Timestamp::MAX), Timestamp::MAX);
     }
 }
