@@ -39,5 +39,7 @@ pub use authenticate::{Authenticate, Authentication, Unauthenticated};
 pub use caller::{Caller, Right, Rights};
 pub use control_keys::{ControlKeys, FirstCredentialError, control_namespace, first_credential};
 pub use control_plane::ControlPlane;
-pub use directory::{Directory, DirectoryAnswer, DirectoryError, NamespaceFacts, OneRegion};
+pub use directory::{
+    ApiHost, ApiHostError, Directory, DirectoryAnswer, DirectoryError, Gateways, NamespaceFacts,
+};
 pub use limits::{Limits, Quota};

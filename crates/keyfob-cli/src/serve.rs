@@ -8,11 +8,15 @@ mod log;
 mod metrics;
 mod stop;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use clap::Args;
-use keyfob_api::{ControlKeys, ControlPlane};
+use keyfob_api::{ApiHost, ControlKeys, ControlPlane, Gateways};
 use keyfob_replica::Follower;
 use tokio::{net::TcpListener, sync::watch};
 
@@ -79,7 +83,13 @@ impl Serve {
         bootstrap.show(terminal, address).await?;
 
         let authenticate = ControlKeys::new(replica.verifier());
-        let plane = ControlPlane::new(Arc::clone(&keyring)).with_authenticate(authenticate);
+        let gateways = Gateways::at(match serve.api_host {
+            Some(api_host) => api_host,
+            None => own_address(address)?,
+        });
+        let plane = ControlPlane::new(Arc::clone(&keyring))
+            .with_authenticate(authenticate)
+            .with_directory(gateways.in_regions(serve.regions));
         let forward_auth = ForwardAuth {
             verifier: replica.verifier(),
             header: serve.namespace_header,
@@ -115,6 +125,26 @@ impl Serve {
         tracing::info!("stopped");
         ended
     }
+}
+
+/// The address of the gateways if none is set: the one that the server listens on. One that stands
+/// for all addresses of the machine is no address to connect to.
+fn own_address(address: SocketAddr) -> Result<ApiHost, Failure> {
+    let reachable = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    if reachable != address.ip() {
+        tracing::warn!(
+            "clients on other machines read the wrong address from namespaces: set api_host to that of your gateway"
+        );
+    }
+    ApiHost::parse(&format!(
+        "http://{}",
+        SocketAddr::new(reachable, address.port())
+    ))
+    .map_err(|error| Failure::new(Exit::Failed, format!("api_host {error}")))
 }
 
 fn cannot_follow(failure: &keyfob_replica::Failure) -> Failure {

@@ -2,6 +2,8 @@
 
 use std::{thread, time::Duration};
 
+use serde_json::Value;
+
 use crate::{
     program::{BINARY, Program, id, redacted, secrets},
     server::{Server, basic, bearer},
@@ -224,4 +226,59 @@ fn a_port_in_use_is_reported() {
         "{}",
         redacted(&ran.err)
     );
+}
+
+/// Clients call the address that a namespace names, so it must be the one that works.
+#[test]
+fn a_namespace_names_the_address_of_the_gateways() {
+    let program = program();
+    let create = |server: &Server, operator: &str, region: &str| {
+        let headers = [&*bearer(operator), "Content-Type: application/json"];
+        // As `doctl` sends it.
+        let body = format!(r#"{{"namespace": {{"label": "orders", "Region": "{region}"}}}}"#);
+        let answer = server.send("POST", "/v2/functions/namespaces", &headers, &body);
+        let json: Value = serde_json::from_str(&answer.body).unwrap();
+        (answer.status, json)
+    };
+    let server = Server::start(&program, &[]);
+    let operator = server.operator.clone().unwrap();
+    let (status, made) = create(&server, &operator, "nyc1");
+    assert_eq!(status, 200, "{made}");
+    let namespace = &made["namespace"];
+    assert_eq!(namespace["label"], "orders");
+    assert_eq!(namespace["region"], "nyc1");
+    let address = format!("http://{}", server.address);
+    assert_eq!(namespace["api_host"], address);
+    server.stop("-TERM");
+
+    let template = "https://{namespace}.{region}.fn.example";
+    let server = Server::start(
+        &program,
+        &["--api-host", template, "--regions", "blr1, nyc1"],
+    );
+    let (_, made) = create(&server, &operator, "nyc1");
+    let name = made["namespace"]["namespace"].as_str().unwrap();
+    let api_host = format!("https://{name}.nyc1.fn.example");
+    assert_eq!(made["namespace"]["api_host"], api_host);
+    let (status, refused) = create(&server, &operator, "ams3");
+    assert_eq!(status, 400);
+    assert_eq!(refused["message"], "region: must be one of blr1, nyc1");
+
+    for (flag, value, message) in [
+        (
+            "--api-host",
+            "fn.example",
+            "api_host: must be an http or https URL",
+        ),
+        (
+            "--api-host",
+            "https://{ns}.example",
+            "api_host: has a placeholder other than",
+        ),
+        ("--regions", "blr1,,nyc1", "regions: region is empty"),
+    ] {
+        let ran = program.run(&["serve", flag, value]);
+        assert_eq!(ran.code, 2);
+        assert!(ran.err.contains(message), "{}", ran.err);
+    }
 }
