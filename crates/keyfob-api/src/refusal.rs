@@ -187,13 +187,13 @@ impl Refusal {
         }
     }
 
-    /// For a call of several changes, the first of which is kept: a failure of the store must not
-    /// say that nothing was changed.
-    pub(crate) fn after_commit(self) -> Self {
+    /// For a call of several changes: what the failure of one of them says must not be read as
+    /// said of all.
+    pub(crate) fn of_a_part(self) -> Self {
         match self.kind {
-            Kind::ServiceUnavailable => {
-                Self::unavailable("failed after a part of it was done; send the same request again")
-            }
+            Kind::ServiceUnavailable => Self::unavailable(
+                "failed, perhaps after a part of it was done; send the same request again",
+            ),
             _ => self,
         }
     }
@@ -371,7 +371,7 @@ mod tests {
         let error = StoreError::definite("the disk is full");
         assert_eq!(
             Chain(&error).to_string(),
-            "the key store failed; nothing was changed: the disk is full"
+            "the key store failed: the disk is full"
         );
     }
 }

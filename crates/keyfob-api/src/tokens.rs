@@ -185,11 +185,17 @@ pub(crate) async fn report_leaks(
         return Err(Refusal::bad_request("body: more than 256 leaks"));
     }
     let format = state.format();
+    let reasons = leaks.iter().map(|leak| leak.reason(format));
+    let reasons: Vec<_> = reasons.collect::<Result<_, _>>()?;
     let mut outcomes = Vec::with_capacity(leaks.len());
-    for leak in &leaks {
-        let context = caller.context().with_reason(leak.reason(format)?);
+    for (leak, reason) in leaks.iter().zip(reasons) {
+        let context = caller.context().with_reason(reason);
         let text = leak.token.as_bytes();
-        let found = state.revoke_presented(text, context, By::Reporter).await?;
+        let found = match state.revoke_presented(text, context, By::Reporter).await {
+            Ok(found) => found,
+            Err(refusal) if leaks.len() > 1 => return Err(refusal.of_a_part()),
+            Err(refusal) => return Err(refusal),
+        };
         outcomes.push(Outcome::new(found, format));
     }
     Ok(Json(outcomes))

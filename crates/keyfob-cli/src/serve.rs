@@ -60,6 +60,7 @@ impl Serve {
         let keyring = builder
             .peppers(settings.peppers)
             .stale_after(serve.stale_after)
+            .sync_limit(|| Box::pin(tokio::time::sleep(SYNC_WITHIN)))
             .open_to_manage()
             .await?;
         let keyring = Arc::new(keyring);
@@ -165,5 +166,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
+/// How long an answer waits until this process applies the change that it made.
+const SYNC_WITHIN: Duration = Duration::from_secs(5);
 /// How long calls may take after the server was asked to stop.
 const GRACE: Duration = Duration::from_secs(20);

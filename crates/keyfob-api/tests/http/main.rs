@@ -1,5 +1,6 @@
 //! Tests of the control plane over HTTP.
 
+mod after_commit;
 mod audit;
 mod authority;
 mod document;
