@@ -10,6 +10,7 @@ mod caller;
 mod caller_context;
 mod control_keys;
 mod control_plane;
+mod cross_site;
 mod directory;
 mod docs;
 mod limits;

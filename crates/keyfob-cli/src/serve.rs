@@ -36,7 +36,7 @@ use stop::StopSignals;
 /// Run the server: control plane and forward authentication
 ///
 /// `/v2/…` and `/v1/…` are the control plane, documented at /docs and in /openapi.json. `/auth` and
-/// `/auth/NAMESPACE` tell a proxy whether a call may pass (nginx `auth_request`, for example).
+/// `/auth/NAMESPACE`, with any path below it, tell a proxy whether a call may pass (nginx `auth_request`, for example).
 /// `/healthz`, `/readyz` and `/metrics` are for operations. The server speaks plain HTTP: put a
 /// proxy with TLS in front.
 ///
@@ -91,13 +91,10 @@ impl Serve {
         let plane = ControlPlane::new(Arc::clone(&keyring))
             .with_authenticate(authenticate)
             .with_directory(gateways.in_regions(serve.regions));
-        let forward_auth = ForwardAuth {
-            verifier: replica.verifier(),
-            header: serve.namespace_header,
-            format: *keyring.format(),
-        };
+        let header = serve.namespace_header;
+        let forward_auth = ForwardAuth::new(replica.verifier(), header, *keyring.format());
         let routes = Router::new()
-            .merge(forward_auth::routes(Arc::new(forward_auth)))
+            .merge(forward_auth::routes(forward_auth))
             .merge(replica.readyz())
             .merge(health::routes(replica.monitor(), metrics))
             .merge(plane.into_router());

@@ -282,3 +282,71 @@ fn a_namespace_names_the_address_of_the_gateways() {
         assert!(ran.err.contains(message), "{}", ran.err);
     }
 }
+
+/// Some proxies append the path of the call to `/auth/NAMESPACE`.
+#[test]
+fn everything_below_the_path_of_the_namespace_is_judged_alike() {
+    let program = program();
+    let server = Server::start(&program, &[]);
+    let key = program.create(&["laptop"]);
+    server.await_auth(&key, "orders", 200);
+    let metric = |name: &str| -> f64 {
+        let metrics = server.send("GET", "/metrics", &[], "").body;
+        let values = metrics.lines().filter(|line| line.starts_with(name));
+        let values = values.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+        values.sum()
+    };
+    let before = metric("keyfob_auth_total");
+    let credential = basic(&key);
+    let own = "X-Keyfob-Namespace: orders";
+    let mut calls = 0;
+    let mut ask = |method: &str, target: &str, headers: &[&str]| {
+        calls += 1;
+        server.send(method, target, headers, "").status
+    };
+    for method in ["GET", "POST", "DELETE", "OPTIONS", "PROPFIND"] {
+        for target in [
+            "/auth/orders",
+            "/auth/orders/",
+            "/auth/orders/any/path",
+            "/auth/orders/any/path?q=/auth/billing/../..",
+            "/auth/orders/v2/functions/namespaces",
+            "/auth/orders/caf%C3%A9%20x",
+            "/auth/o%72ders/x",
+            "/auth/_/any/path",
+        ] {
+            assert_eq!(
+                ask(method, target, &[&credential]),
+                200,
+                "{method} {target}"
+            );
+            assert_eq!(ask(method, target, &[]), 401, "{method} {target}");
+        }
+        for target in ["/auth", "/auth/"] {
+            assert_eq!(ask(method, target, &[&credential, own]), 200, "{target}");
+            assert_eq!(ask(method, target, &[&credential]), 503, "{target}");
+        }
+        // The field does not name the namespace of a path that does, or that should.
+        for target in [
+            "/auth/billing/orders",
+            "/auth/orders%2fx",
+            "/auth/orders/../billing",
+            "/auth/billing/../orders",
+            "/auth/orders/%2e%2e/billing",
+            "/auth/orders/..%2fbilling",
+            "/auth/orders/..;/billing",
+            "/auth//orders",
+            "/auth//",
+            "/auth/./orders",
+            "/auth/%ff",
+            "/auth/orders/%ff",
+        ] {
+            assert_eq!(ask(method, target, &[&credential, own]), 403, "{target}");
+        }
+    }
+    // Counted, and never limited as attempts on the control plane are.
+    assert_eq!(metric("keyfob_auth_total") - before, f64::from(calls));
+    assert_eq!(metric("keyfob_api_requests_total"), 0.0);
+    let log = server.kill();
+    assert!(log.contains("ambiguous_path"), "{log}");
+}
