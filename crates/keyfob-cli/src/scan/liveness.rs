@@ -152,7 +152,7 @@ fn can_come_back(reason: DenyReason) -> bool {
 }
 
 fn holder(principal: &Principal<'_>) -> Option<String> {
-    let owner = principal.owner().map(ToString::to_string);
+    let owner = principal.owner().map(|owner| owner.to_string());
     owner.or_else(|| {
         principal
             .legacy_subject()
