@@ -3,6 +3,7 @@
 mod after_commit;
 mod audit;
 mod authority;
+mod cross_site;
 mod document;
 mod errors;
 mod failing;
