@@ -16,6 +16,7 @@ use core::time::Duration;
 pub use builder::KeyringBuilder;
 pub use error::Error;
 pub use keys::CreatedKey;
+pub use legacy::Imported;
 pub use walk::{Query, Walk};
 
 use crate::{
