@@ -36,7 +36,7 @@ impl Store {
     pub(crate) async fn open(url: &StoreUrl, absent: Absent) -> Result<Self, Failure> {
         match url {
             StoreUrl::Memory => Ok(Self::of(MemoryStore::new())),
-            StoreUrl::Postgres(text) => {
+            StoreUrl::Postgres(text, _) => {
                 let connected = PostgresStore::connect(text).await;
                 connected.map(Self::of).map_err(|error| {
                     let exit = match error {
