@@ -12,7 +12,7 @@ use crate::{
     policy::Policy,
     record::{KeyRecord, Labels, Status},
     scope::Scopes,
-    store::Item,
+    store::{Item, NamespaceRecord},
     timestamp::Timestamp,
 };
 
@@ -130,6 +130,10 @@ macro_rules! fields {
 fields! {
     /// The namespace, which the commit bound to its team.
     Namespace = "namespace";
+    /// What people call the namespace.
+    NamespaceLabel = "namespace_label";
+    /// Where the namespace runs.
+    Region = "region";
     /// The `OpenWhisk` subject of a legacy credential.
     Subject = "subject";
     /// The name of a key.
@@ -197,6 +201,16 @@ impl Item {
                 fields.unwrap_or_default()
             }
         }
+    }
+}
+
+impl NamespaceRecord {
+    pub(crate) fn fields(&self) -> Fields {
+        present([
+            (Field::Namespace, Some(text(&self.tenant.namespace))),
+            (Field::NamespaceLabel, self.label.as_ref().map(text)),
+            (Field::Region, self.region.as_ref().map(text)),
+        ])
     }
 }
 

@@ -3,9 +3,7 @@
 use alloc::{vec, vec::Vec};
 
 use crate::{
-    audit::{
-        Action, AuditEntry, AuditEvent, ChainHash, Field, FieldChange, Fields, RecordHash, Value,
-    },
+    audit::{Action, AuditEntry, AuditEvent, ChainHash, FieldChange, Fields, RecordHash},
     credential_id::CredentialId,
     cutoff::{Cutoff, Target},
     identity::{Authority, Owner, Tenant},
@@ -15,7 +13,7 @@ use crate::{
     policy::Policy,
     record::{EffectiveStatus, KeyRecord},
     revision::Revision,
-    store::{ActorFault, Change, Commit, Conflict, Entry, Item},
+    store::{ActorFault, Change, Commit, Conflict, Entry, Item, NamespaceRecord},
 };
 
 /// What a store must read before a commit can be decided: [`Commit::read_set`].
@@ -130,8 +128,8 @@ pub struct WriteSet {
     /// `None` for a change that does not appear in the feed. For [`Item::KeyDeleted`], delete the
     /// key's usage too.
     pub item: Option<Item>,
-    /// The namespace to bind to its team.
-    pub binds: Option<Tenant>,
+    /// The record of a namespace that the commit binds to its team.
+    pub binds: Option<NamespaceRecord>,
     /// The event to append to the audit trail.
     pub event: AuditEvent,
 }
@@ -297,7 +295,9 @@ impl Commit {
                 None
             }
         };
-        let binds = tenant.filter(|_| snapshot.team.is_none()).cloned();
+        let binds = tenant
+            .filter(|_| snapshot.team.is_none())
+            .map(|tenant| self.namespace_record(tenant, revision));
         let entry = self.entry(snapshot, item.as_ref(), binds.as_ref());
         Ok(WriteSet {
             revision,
@@ -309,21 +309,32 @@ impl Commit {
 }
 
 impl Commit {
+    /// The record of a namespace that this commit binds: only a creation names a label and a region.
+    fn namespace_record(&self, tenant: &Tenant, revision: Revision) -> NamespaceRecord {
+        let (label, region) = match &self.change {
+            Change::CreateNamespace { new } => (new.label.clone(), new.region.clone()),
+            _ => (None, None),
+        };
+        NamespaceRecord {
+            tenant: tenant.clone(),
+            label,
+            region,
+            created_at: self.event.at,
+            removed: false,
+            created_revision: revision,
+        }
+    }
+
     /// The audit entry: what the commit says of its circumstances, and what it does to the store.
     fn entry(
         &self,
         snapshot: &Snapshot,
         item: Option<&Item>,
-        binds: Option<&Tenant>,
+        binds: Option<&NamespaceRecord>,
     ) -> AuditEntry {
         let (replaces, old) = self.change.replaced(snapshot).unzip();
-        let new = item.map(Item::fields).unwrap_or_default();
-        let bound = binds.map(|tenant| FieldChange {
-            field: Field::Namespace,
-            old: None,
-            new: Some(Value::Text(tenant.namespace.as_str().into())),
-        });
-        let changes = FieldChange::between(&old.unwrap_or_default(), &new);
+        let mut new = binds.map(NamespaceRecord::fields).unwrap_or_default();
+        new.extend(item.map(Item::fields).unwrap_or_default());
         let tenant = self.change.place();
         AuditEntry {
             action: self.change.action(self.event.action),
@@ -331,7 +342,7 @@ impl Commit {
             namespace: tenant.map(|tenant| tenant.namespace.clone()),
             owner: self.change.owner(snapshot).cloned(),
             credential: self.change.credential(),
-            changes: bound.into_iter().chain(changes).collect(),
+            changes: FieldChange::between(&old.unwrap_or_default(), &new),
             replaces,
             record: item.map(RecordHash::of),
             ..self.event.clone()
@@ -358,7 +369,8 @@ impl Change {
             Self::Revoke { block: false, .. } => Action::AllRevoked,
             Self::Restore { .. } => Action::Restored,
             Self::ImportLegacy { .. } => Action::LegacyImported,
-            Self::ReplaceLegacy { .. } => Action::LegacyRevoked,
+            Self::ReplaceLegacy { record, .. } if record.revoked.is_some() => Action::LegacyRevoked,
+            Self::ReplaceLegacy { .. } => stated,
             Self::SetPolicy { .. } => Action::PolicySet,
             Self::SetLegacyPolicy { .. } => Action::LegacyPolicySet,
             Self::CreateNamespace { .. } => Action::NamespaceCreated,
@@ -497,7 +509,8 @@ impl Change {
             Self::ImportLegacy { record } | Self::ReplaceLegacy { record, .. } => {
                 Some(&record.tenant.team)
             }
-            Self::DeleteKey { tenant, .. } | Self::CreateNamespace { tenant } => Some(&tenant.team),
+            Self::DeleteKey { tenant, .. } => Some(&tenant.team),
+            Self::CreateNamespace { new } => Some(&new.tenant.team),
             Self::Revoke { target, .. } | Self::Restore { target } => Some(target.team()),
             Self::SetPolicy { tenant, .. } | Self::SetLegacyPolicy { tenant, .. } => {
                 tenant.as_ref().map(|tenant| &tenant.team)
@@ -510,7 +523,7 @@ impl Change {
         match self {
             Self::CreateKey { record, .. } => record.targets().into(),
             Self::ImportLegacy { record } => record.targets().into(),
-            Self::CreateNamespace { tenant } => vec![Target::Team(tenant.team.clone())],
+            Self::CreateNamespace { new } => vec![Target::Team(new.tenant.team.clone())],
             _ => Vec::new(),
         }
     }
@@ -520,7 +533,7 @@ impl Change {
         match self {
             Self::CreateKey { record, .. } => Some(&record.tenant),
             Self::ImportLegacy { record } => Some(&record.tenant),
-            Self::CreateNamespace { tenant } => Some(tenant),
+            Self::CreateNamespace { new } => Some(&new.tenant),
             Self::Revoke { target, .. } | Self::Restore { target } => match target {
                 Target::Namespace(tenant) => Some(tenant),
                 Target::Team(_) | Target::Owner(..) => None,

@@ -62,6 +62,16 @@ struct Outcome {
     dry_run: bool,
 }
 
+impl Outcome {
+    /// The failure after a part of the import.
+    fn stopped(&self, error: manage::Error) -> Failure {
+        let done = (self.imported > 0).then(|| format!("{} imported", self.imported));
+        Failure::from(error)
+            .done_before(done)
+            .hint("import the file again: what is there already does not change")
+    }
+}
+
 impl Import {
     pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         let teams = match &self.teams {
@@ -104,19 +114,23 @@ impl Import {
                         progress.step();
                         continue;
                     }
-                    Err(error) => return Err(error.into()),
+                    Err(error) => return Err(outcome.stopped(error)),
                 }
                 if let Some(until) = until {
                     let off = LegacyPolicy::Off;
                     let decided = decided.contains(&Some(tenant.namespace.clone()))
                         || !is_new && decided.contains(&None);
-                    if !decided && cx.keyring.legacy_policy(Some(&tenant)).await? == off {
-                        let policy = Some(LegacyPolicy::until(until));
-                        let keyring = &cx.keyring;
-                        keyring
-                            .set_legacy_policy(&context, Some(&tenant), policy)
-                            .await?;
-                    }
+                    let keyring = &cx.keyring;
+                    let accept = async {
+                        if !decided && keyring.legacy_policy(Some(&tenant)).await? == off {
+                            let policy = Some(LegacyPolicy::until(until));
+                            keyring
+                                .set_legacy_policy(&context, Some(&tenant), policy)
+                                .await?;
+                        }
+                        Ok(())
+                    };
+                    accept.await.map_err(|error| outcome.stopped(error))?;
                 }
                 progress.step();
             }

@@ -140,16 +140,17 @@ fn a_store_is_verified_while_others_write_to_it() {
                     let record = create(&writes, key(&user("carol"), &n.to_string())).await;
                     let id = record.unwrap().id;
                     let policy = Policy::default().with_keys_per_owner(n);
-                    let set = keyring.set_policy(&context, Some(&tenant()), Some(policy));
+                    let tenant = tenant();
+                    let set = keyring.set_policy(&context, Some(&tenant), Some(policy));
                     set.await.unwrap();
                     if n.is_multiple_of(2) {
-                        keyring.delete(&context, &tenant(), id).await.unwrap();
+                        keyring.delete(&context, &tenant, id).await.unwrap();
                     } else {
-                        keyring.revoke(&context, &tenant(), id).await.unwrap();
+                        keyring.revoke(&context, &tenant, id).await.unwrap();
                     }
                     let new = Tenant::parse("acme", &format!("new-{n}")).unwrap();
                     keyring.create_namespace(&context, new).await.unwrap();
-                    let target = Target::Team(tenant().team);
+                    let target = Target::Team(tenant.team);
                     keyring.revoke_all(&context, target).await.unwrap();
                 }
                 0
