@@ -802,7 +802,7 @@ fn legacy_credentials_are_refused_in_a_brownout_and_from_the_sunset_on() {
     assert_eq!(principal.kind(), PrincipalKind::Legacy);
     assert_eq!(principal.owner(), None);
     assert_eq!(
-        principal.legacy_subject().map(UserId::as_str),
+        principal.legacy_subject().as_ref().map(UserId::as_str),
         Some("guest")
     );
 }

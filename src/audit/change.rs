@@ -131,7 +131,7 @@ fields! {
     /// The namespace, which the commit bound to its team.
     Namespace = "namespace";
     /// What people call the namespace.
-    NamespaceLabel = "namespace_label";
+    Label = "label";
     /// Where the namespace runs.
     Region = "region";
     /// The `OpenWhisk` subject of a legacy credential.
@@ -208,7 +208,7 @@ impl NamespaceRecord {
     pub(crate) fn fields(&self) -> Fields {
         present([
             (Field::Namespace, Some(text(&self.tenant.namespace))),
-            (Field::NamespaceLabel, self.label.as_ref().map(text)),
+            (Field::Label, self.label.as_ref().map(text)),
             (Field::Region, self.region.as_ref().map(text)),
         ])
     }

@@ -387,10 +387,7 @@ fn binds(entry: &AuditEntry) -> bool {
 }
 
 fn of_namespace(field: Field) -> bool {
-    matches!(
-        field,
-        Field::Namespace | Field::NamespaceLabel | Field::Region
-    )
+    matches!(field, Field::Namespace | Field::Label | Field::Region)
 }
 
 fn before(revision: Revision) -> Revision {
