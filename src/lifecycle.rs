@@ -262,7 +262,7 @@ impl KeyUpdate {
 }
 
 /// The options of a rotation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rotation {
     /// How long the replaced secret still works, at most until its own expiry. Rounded down to
@@ -270,6 +270,8 @@ pub struct Rotation {
     pub grace: Duration,
     /// The expiry of the new secret, subject to the policy; `None` keeps the key's expiry.
     pub renew: Option<Expiry>,
+    /// The new labels, in place of the old ones; `None` keeps them.
+    pub labels: Option<Labels>,
 }
 
 impl Rotation {
@@ -289,6 +291,13 @@ impl Rotation {
     #[must_use]
     pub fn with_expiry(mut self, expiry: Expiry) -> Self {
         self.renew = Some(expiry);
+        self
+    }
+
+    /// Replaces the labels, in the same commit.
+    #[must_use]
+    pub fn with_labels(mut self, labels: Labels) -> Self {
+        self.labels = Some(labels);
         self
     }
 }
@@ -392,6 +401,9 @@ impl KeyRecord {
         if let Some(expiry) = rotation.renew {
             self.expires_at = expiry.end(now, policy)?;
             self.refuse_never_valid()?;
+        }
+        if let Some(labels) = &rotation.labels {
+            self.labels = labels.clone();
         }
         let key = IssuedKey::with_id(format, self.id, random)?;
         self.previous = (now < until).then_some(PreviousSecret {
@@ -648,6 +660,7 @@ mod tests {
             let rotation = Rotation {
                 grace: Duration::ZERO,
                 renew: Some(Expiry::At(after(life))),
+                labels: None,
             };
             rotate(record.clone(), 0, &rotation, &policy).map(|record| record.expires_at)
         };
@@ -763,6 +776,7 @@ mod tests {
             let rotation = Rotation {
                 grace: Duration::from_secs(HOUR),
                 renew: Some(Expiry::Never),
+                labels: None,
             };
             rotate(expiring_in(2 * HOUR), seconds, &rotation, &policy)
                 .map(|record| record.expires_at)

@@ -131,6 +131,20 @@ text! {
 }
 
 text! {
+    /// What people call a namespace.
+    ///
+    /// 1 to 100 characters of Unicode under the rules of [`KeyName`].
+    NamespaceLabel, "label", Rule::free_text(100)
+}
+
+text! {
+    /// Where a namespace runs, such as `blr1`.
+    ///
+    /// 1 to 63 characters of `A-Z a-z 0-9 . _ - /`.
+    Region, "region", Rule::label_name()
+}
+
+text! {
     /// The name of a label, such as `environment`.
     ///
     /// 1 to 63 characters of `A-Z a-z 0-9 . _ - /`.

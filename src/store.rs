@@ -265,7 +265,8 @@ impl StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.definite {
-            "the key store failed; nothing was changed"
+            // What one call of the store did not do says nothing of what others did before it.
+            "the key store failed"
         } else {
             "the key store failed; whether the change was kept is unknown"
         })

@@ -13,7 +13,7 @@ use crate::{
     policy::Policy,
     record::{EffectiveStatus, KeyRecord},
     revision::Revision,
-    store::{ActorFault, Change, Commit, Conflict, Item},
+    store::{ActorFault, Change, Commit, Conflict, Item, NamespaceRecord},
 };
 
 /// What a store must read before a commit can be decided: [`Commit::read_set`].
@@ -113,8 +113,8 @@ pub struct WriteSet {
     /// `None` for a change that does not appear in the feed. For [`Item::KeyDeleted`], delete the
     /// key's usage too.
     pub item: Option<Item>,
-    /// The namespace to bind to its team.
-    pub binds: Option<Tenant>,
+    /// The record of a namespace that the commit binds to its team.
+    pub binds: Option<NamespaceRecord>,
     /// The event to append to the audit trail.
     pub event: AuditEvent,
 }
@@ -277,13 +277,31 @@ impl Commit {
         Ok(WriteSet {
             revision,
             item,
-            binds: tenant.filter(|_| snapshot.team.is_none()).cloned(),
+            binds: tenant
+                .filter(|_| snapshot.team.is_none())
+                .map(|tenant| self.namespace_record(tenant, revision)),
             event: AuditEvent::chained(self.event.clone(), revision, snapshot.last_hash),
         })
     }
 }
 
 impl Commit {
+    /// The record of a namespace that this commit binds: only a creation names a label and a region.
+    fn namespace_record(&self, tenant: &Tenant, revision: Revision) -> NamespaceRecord {
+        let (label, region) = match &self.change {
+            Change::CreateNamespace { new } => (new.label.clone(), new.region.clone()),
+            _ => (None, None),
+        };
+        NamespaceRecord {
+            tenant: tenant.clone(),
+            label,
+            region,
+            created_at: self.event.at,
+            removed: false,
+            created_revision: revision,
+        }
+    }
+
     /// Checks that the actor may still make the change.
     fn check_actor(&self, snapshot: &Snapshot) -> Result<(), ActorFault> {
         let at = self.event.at;
@@ -350,7 +368,8 @@ impl Change {
             Self::ImportLegacy { record } | Self::ReplaceLegacy { record, .. } => {
                 Some(&record.tenant.team)
             }
-            Self::DeleteKey { tenant, .. } | Self::CreateNamespace { tenant } => Some(&tenant.team),
+            Self::DeleteKey { tenant, .. } => Some(&tenant.team),
+            Self::CreateNamespace { new } => Some(&new.tenant.team),
             Self::Revoke { target, .. } | Self::Restore { target } => Some(target.team()),
             Self::SetPolicy { tenant, .. } | Self::SetLegacyPolicy { tenant, .. } => {
                 tenant.as_ref().map(|tenant| &tenant.team)
@@ -363,7 +382,7 @@ impl Change {
         match self {
             Self::CreateKey { record, .. } => record.targets().into(),
             Self::ImportLegacy { record } => record.targets().into(),
-            Self::CreateNamespace { tenant } => vec![Target::Team(tenant.team.clone())],
+            Self::CreateNamespace { new } => vec![Target::Team(new.tenant.team.clone())],
             _ => Vec::new(),
         }
     }
@@ -373,7 +392,7 @@ impl Change {
         match self {
             Self::CreateKey { record, .. } => Some(&record.tenant),
             Self::ImportLegacy { record } => Some(&record.tenant),
-            Self::CreateNamespace { tenant } => Some(tenant),
+            Self::CreateNamespace { new } => Some(&new.tenant),
             Self::Revoke { target, .. } | Self::Restore { target } => match target {
                 Target::Namespace(tenant) => Some(tenant),
                 Target::Team(_) | Target::Owner(..) => None,

@@ -22,7 +22,6 @@ use crate::{
         AuditQuery, Changes, Commit, Conflict, Cursor, Entry, Existing, Item, KeyQuery,
         LegacyQuery, NamespaceQuery, NamespaceRecord, Page, Record, Snapshot, WriteSet,
     },
-    timestamp::Timestamp,
     usage::Usage,
 };
 
@@ -55,10 +54,8 @@ pub struct StoreState {
 
 #[derive(Debug)]
 struct NamespaceState {
-    team: TeamId,
-    /// The revision that bound it to the team.
-    created_revision: Revision,
-    created_at: Timestamp,
+    /// As it was bound to its team, without cutoffs applied.
+    record: NamespaceRecord,
     by_creation: BTreeMap<Revision, KeyId>,
     by_name: BTreeMap<KeyName, BTreeSet<KeyId>>,
     by_owner: BTreeMap<Owner, BTreeSet<KeyId>>,
@@ -109,8 +106,8 @@ impl StoreState {
     /// Applies a write set, and returns its revision. Nothing else may have been written since the
     /// decision.
     pub fn write(&mut self, write_set: WriteSet) -> Revision {
-        if let Some(tenant) = &write_set.binds {
-            self.bind(tenant, &write_set.event);
+        if let Some(record) = write_set.binds {
+            self.bind(record);
         }
         if let Some(item) = write_set.item {
             let subject = self.put(item);
@@ -163,7 +160,7 @@ impl StoreState {
             team: read_set
                 .namespace
                 .and_then(namespace)
-                .map(|known| known.team.clone()),
+                .map(|known| known.record.tenant.team.clone()),
             existing: read_set
                 .credential
                 .map_or(Existing::Nothing, |id| self.existing(id)),
@@ -228,15 +225,10 @@ impl StoreState {
             .range(after(query.after))
             .filter_map(|(_, id)| {
                 let known = self.namespaces.get(id)?;
-                Some(NamespaceRecord {
-                    tenant: Tenant::new(known.team.clone(), id.clone()),
-                    created_at: known.created_at,
-                    removed: false,
-                    created_revision: known.created_revision,
-                })
+                Some(&known.record)
             })
             .filter(|record| query.selects(record))
-            .map(|record| self.read(&record));
+            .map(|record| self.read(record));
         page(records, query.limit, |record| record.created_revision)
     }
 
@@ -339,15 +331,14 @@ impl StoreState {
         }
     }
 
-    fn bind(&mut self, tenant: &Tenant, event: &AuditEvent) {
+    fn bind(&mut self, record: NamespaceRecord) {
+        let namespace = record.tenant.namespace.clone();
         self.namespaces_by_creation
-            .insert(event.revision, tenant.namespace.clone());
+            .insert(record.created_revision, namespace.clone());
         self.namespaces.insert(
-            tenant.namespace.clone(),
+            namespace,
             NamespaceState {
-                team: tenant.team.clone(),
-                created_revision: event.revision,
-                created_at: event.entry.at,
+                record,
                 by_creation: BTreeMap::new(),
                 by_name: BTreeMap::new(),
                 by_owner: BTreeMap::new(),
@@ -409,7 +400,8 @@ impl StoreState {
     ) -> P {
         let own = tenant.and_then(|tenant| {
             let known = self.namespaces.get(&tenant.namespace)?;
-            (known.team == tenant.team).then(|| policies.get(&Some(tenant.namespace.clone())))?
+            (known.record.tenant.team == tenant.team)
+                .then(|| policies.get(&Some(tenant.namespace.clone())))?
         });
         own.or_else(|| policies.get(&None))
             .cloned()

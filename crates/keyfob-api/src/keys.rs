@@ -134,13 +134,12 @@ pub(crate) async fn create(
         }
         None => state.keyring.create(&caller.context(), new).await?,
     };
-    let (secret, info) = created.into_parts();
     // Nobody has used a new key.
     let read = ReadKey {
         policy,
         usage: None,
     };
-    Ok(read.answer_secret(&state, StatusCode::CREATED, secret, &info, caller.now()))
+    Ok(read.answer_secret(&state, StatusCode::CREATED, created, caller.now()))
 }
 
 /// Shows an access key
@@ -351,22 +350,19 @@ pub(crate) async fn rotate(
     refuse_takeover(&caller, &info.tenant, &info.scopes)?;
     let rotation: Rotation = body.parse()?;
     refuse_growth(&caller, &info.tenant, rotation.renew.is_some())?;
-    let read = state.read_for_answer(&info).await?;
+    let answer = state.read_for_answer(&info).await?;
     let context = caller.context_for(body.reason.as_deref())?;
-    let forgotten = state.forget_creation(&context, &info, if_match).await?;
-    // The caller's rights were compared with those of a control key as it was read.
-    let read_at = is_control(&info.tenant).then_some(info.revision);
-    let expected = forgotten.or(if_match.0).or(read_at);
+    let rotation = state.without_creation(&info, rotation, context.now)?;
+    // The caller's rights were compared with those of a control key as it was read, and the new
+    // labels were made from those that were read.
+    let read = is_control(&info.tenant) || rotation.labels.is_some();
+    let expected = if_match.0.or(read.then_some(info.revision));
     let rotated = state
         .keyring
         .rotate(&context, &info.tenant, info.id, rotation, expected)
         .await
-        .map_err(|error| match forgotten {
-            Some(_) => if_match.explain(error).after_commit(),
-            None => if_match.explain(error),
-        })?;
-    let (secret, info) = rotated.into_parts();
-    Ok(read.answer_secret(&state, StatusCode::OK, secret, &info, context.now))
+        .map_err(|error| if_match.explain(error))?;
+    Ok(answer.answer_secret(&state, StatusCode::OK, rotated, context.now))
 }
 
 /// Disables, enables or revokes a key, as the call says.

@@ -10,6 +10,7 @@ mod caller;
 mod caller_context;
 mod control_keys;
 mod control_plane;
+mod cross_site;
 mod directory;
 mod docs;
 mod limits;
@@ -39,5 +40,7 @@ pub use authenticate::{Authenticate, Authentication, Unauthenticated};
 pub use caller::{Caller, Right, Rights};
 pub use control_keys::{ControlKeys, FirstCredentialError, control_namespace, first_credential};
 pub use control_plane::ControlPlane;
-pub use directory::{Directory, DirectoryAnswer, DirectoryError, NamespaceFacts, OneRegion};
+pub use directory::{
+    ApiHost, ApiHostError, Directory, DirectoryAnswer, DirectoryError, Gateways, NamespaceFacts,
+};
 pub use limits::{Limits, Quota};

@@ -7,6 +7,8 @@ use std::{num::NonZeroU32, time::Duration};
 pub struct Limits {
     /// The longest request body, in bytes: 413 beyond.
     pub body: usize,
+    /// The longest time in which a request's body must arrive: 408 beyond. It is part of `timeout`.
+    pub body_timeout: Duration,
     /// The longest time that a request may take: 503 beyond.
     pub timeout: Duration,
     /// The requests of one caller: 429 beyond.
@@ -18,13 +20,14 @@ pub struct Limits {
     pub repeat: Duration,
 }
 
-/// 64 KiB, 30 seconds, 250 requests per minute and caller, 60 failed attempts per minute and address,
+/// 64 KiB in 20 seconds, 30 seconds in all, 250 requests per minute and caller, 60 failed attempts per minute and address,
 /// ten minutes to repeat a creation.
 impl Default for Limits {
     fn default() -> Self {
         let minute = Duration::from_mins(1);
         Self {
             body: 64 * 1024,
+            body_timeout: Duration::from_secs(20),
             timeout: Duration::from_secs(30),
             caller: Quota::new(NonZeroU32::MIN.saturating_add(249), minute),
             refused: Quota::new(NonZeroU32::MIN.saturating_add(59), minute),

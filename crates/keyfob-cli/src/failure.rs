@@ -52,6 +52,19 @@ impl Failure {
         self
     }
 
+    /// Adds what the command did before it failed, which it does not undo.
+    #[must_use]
+    pub(crate) fn done_before<T: fmt::Display>(
+        mut self,
+        done: impl IntoIterator<Item = T>,
+    ) -> Self {
+        let done: Vec<_> = done.into_iter().map(|one| one.to_string()).collect();
+        if !done.is_empty() {
+            self.message = format!("{}; done before: {}", self.message, done.join(", "));
+        }
+        self
+    }
+
     pub(crate) fn exit(&self) -> Exit {
         self.exit
     }
@@ -80,6 +93,9 @@ impl From<manage::Error> for Failure {
             manage::Error::Conflict(conflict) => conflict.into(),
             manage::Error::Lifecycle(error) => error.into(),
             manage::Error::Store(error) => error.into(),
+            manage::Error::Interrupted { changes, source } => {
+                Self::from(*source).done_before([format!("{changes} of the changes")])
+            }
             error @ manage::Error::OtherFormat { .. } => Self::new(Exit::Usage, error.to_string())
                 .hint("leave out `--prefix`, KEYFOB_PREFIX and `prefix`: the store records its prefix"),
             manage::Error::Audit(error) => Self::new(Exit::Refused, error.to_string())

@@ -8,11 +8,16 @@ mod log;
 mod metrics;
 mod stop;
 
-use std::{net::SocketAddr, path::Path, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use clap::Args;
-use keyfob_api::{ControlKeys, ControlPlane};
+use keyfob_api::{ApiHost, ControlKeys, ControlPlane, Gateways};
 use keyfob_replica::Follower;
 use tokio::{net::TcpListener, sync::watch};
 
@@ -32,7 +37,7 @@ use stop::StopSignals;
 /// Run the server: control plane and forward authentication
 ///
 /// `/v2/…` and `/v1/…` are the control plane, documented at /docs and in /openapi.json. `/auth` and
-/// `/auth/NAMESPACE` tell a proxy whether a call may pass (nginx `auth_request`, for example).
+/// `/auth/NAMESPACE`, with any path below it, tell a proxy whether a call may pass (nginx `auth_request`, for example).
 /// `/healthz`, `/readyz` and `/metrics` are for operations. The server speaks plain HTTP: put a
 /// proxy with TLS in front.
 ///
@@ -68,6 +73,7 @@ impl Serve {
         let keyring = builder
             .peppers(settings.peppers)
             .stale_after(serve.stale_after)
+            .sync_limit(|| Box::pin(tokio::time::sleep(SYNC_WITHIN)))
             .open_to_manage()
             .await?;
         let keyring = Arc::new(keyring);
@@ -91,14 +97,17 @@ impl Serve {
         bootstrap.show(terminal, address).await?;
 
         let authenticate = ControlKeys::new(replica.verifier());
-        let plane = ControlPlane::new(Arc::clone(&keyring)).with_authenticate(authenticate);
-        let forward_auth = ForwardAuth {
-            verifier: replica.verifier(),
-            header: serve.namespace_header,
-            format: *keyring.format(),
-        };
+        let gateways = Gateways::at(match serve.api_host {
+            Some(api_host) => api_host,
+            None => own_address(address)?,
+        });
+        let plane = ControlPlane::new(Arc::clone(&keyring))
+            .with_authenticate(authenticate)
+            .with_directory(gateways.in_regions(serve.regions));
+        let header = serve.namespace_header;
+        let forward_auth = ForwardAuth::new(replica.verifier(), header, *keyring.format());
         let routes = Router::new()
-            .merge(forward_auth::routes(Arc::new(forward_auth)))
+            .merge(forward_auth::routes(forward_auth))
             .merge(replica.readyz())
             .merge(health::routes(replica.monitor(), metrics))
             .merge(plane.into_router());
@@ -129,6 +138,26 @@ impl Serve {
     }
 }
 
+/// The address of the gateways if none is set: the one that the server listens on. One that stands
+/// for all addresses of the machine is no address to connect to.
+fn own_address(address: SocketAddr) -> Result<ApiHost, Failure> {
+    let reachable = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    if reachable != address.ip() {
+        tracing::warn!(
+            "clients on other machines read the wrong address from namespaces: set api_host to that of your gateway"
+        );
+    }
+    ApiHost::parse(&format!(
+        "http://{}",
+        SocketAddr::new(reachable, address.port())
+    ))
+    .map_err(|error| Failure::new(Exit::Failed, format!("api_host {error}")))
+}
+
 fn cannot_follow(failure: &keyfob_replica::Failure) -> Failure {
     Failure::new(Exit::Store, with_sources(failure))
         .hint("start the server again: it then reads all keys from the store")
@@ -147,5 +176,7 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
+/// How long an answer waits until this process applies the change that it made.
+const SYNC_WITHIN: Duration = Duration::from_secs(5);
 /// How long calls may take after the server was asked to stop.
 const GRACE: Duration = Duration::from_secs(20);

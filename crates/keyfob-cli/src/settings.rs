@@ -15,15 +15,18 @@ use clap::ArgMatches;
 use keyfob::{
     Actor, Owner,
     key::{KeyFormat, Peppers},
-    name::{NamespaceId, TeamId},
+    name::{NamespaceId, Region, TeamId},
 };
+use keyfob_api::ApiHost;
 use serde::Serialize;
 
 use crate::{failure::Failure, owner, store::StoreUrl};
 
 use file::InForce;
 pub(crate) use flags::{Flags, ServeFlags};
-use resolver::{Resolver, parse, parse_actor, parse_duration, parse_filter, parse_word};
+use resolver::{
+    Resolver, parse, parse_actor, parse_duration, parse_filter, parse_regions, parse_word,
+};
 
 /// All settings.
 #[derive(Debug)]
@@ -57,6 +60,10 @@ pub(crate) struct ServeSettings {
     /// The time limit for the head of a request, the first or the next.
     pub(crate) header_timeout: Duration,
     pub(crate) namespace_header: HeaderName,
+    /// The address of the gateways that answers name; none for the server's own.
+    pub(crate) api_host: Option<ApiHost>,
+    /// The regions that a namespace can be created in; empty for any.
+    pub(crate) regions: Vec<Region>,
     pub(crate) follow_every: Duration,
     pub(crate) stale_after: Duration,
     pub(crate) flush_every: Duration,
@@ -223,6 +230,10 @@ impl ServeSettings {
                 "x-keyfob-namespace",
                 |text| parse(text, "a header name"),
             )?,
+            api_host: from.optional("serve.api_host", file.api_host, ApiHost::parse)?,
+            regions: from
+                .optional("serve.regions", file.regions, parse_regions)?
+                .unwrap_or_default(),
             follow_every: from.value(
                 "serve.follow_every",
                 file.follow_every,

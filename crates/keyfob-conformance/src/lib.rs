@@ -151,6 +151,7 @@ macro_rules! for_each_behaviour {
                 a_namespace_is_listed_from_its_first_change_on
                 a_namespace_is_listed_while_its_keys_come_and_go
                 a_namespace_is_created_once
+                a_namespace_keeps_its_label_and_region
                 no_namespace_is_created_in_a_closed_team
                 the_feed_passes_over_a_created_namespace
                 a_removed_namespace_says_so

@@ -183,11 +183,18 @@ struct AccessKeyWithSecret {
     #[serde(serialize_with = "expose")]
     #[schema(value_type = String)]
     secret: IssuedKey,
+    /// Whether the process that answers accepts the secret already. If not, the change is stored, and
+    /// every process accepts the secret once it has read the store: keep it, and do not ask again.
+    in_force: bool,
 }
 
 impl CreatedKey {
-    pub(crate) fn new(key: AccessKey, secret: IssuedKey) -> Self {
-        let access_key = AccessKeyWithSecret { key, secret };
+    pub(crate) fn new(key: AccessKey, secret: IssuedKey, in_force: bool) -> Self {
+        let access_key = AccessKeyWithSecret {
+            key,
+            secret,
+            in_force,
+        };
         Self { access_key }
     }
 }

@@ -79,6 +79,16 @@ struct PassedOverView {
     other: usize,
 }
 
+impl Outcome {
+    /// The failure after a part of the import.
+    fn stopped(&self, error: manage::Error) -> Failure {
+        let done = (self.imported > 0).then(|| format!("{} imported", self.imported));
+        Failure::from(error)
+            .done_before(done)
+            .hint("import the file again: what is there already does not change")
+    }
+}
+
 impl Import {
     pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         let teams = match &self.teams {
@@ -108,15 +118,11 @@ impl Import {
             problems: import.problems.iter().map(ToString::to_string).collect(),
             dry_run: self.dry_run,
         };
-        let stopped = if self.dry_run {
-            Ok(())
-        } else {
-            self.store(cx, &context, import.records, &mut outcome).await
-        };
-        let told = self.tell(cx, &outcome);
-        // What was imported before the store failed is told all the same.
-        stopped?;
-        told
+        if !self.dry_run {
+            let records = import.records;
+            self.store(cx, &context, records, &mut outcome).await?;
+        }
+        self.tell(cx, &outcome)
     }
 
     async fn store(
@@ -150,7 +156,7 @@ impl Import {
                     progress.step();
                     continue;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(outcome.stopped(error)),
             };
             match imported {
                 Imported::Stored => outcome.imported += 1,
@@ -161,13 +167,17 @@ impl Import {
                 let off = LegacyPolicy::Off;
                 let decided = decided.contains(&Some(tenant.namespace.clone()))
                     || imported != Imported::Stored && decided.contains(&None);
-                if !decided && cx.keyring.legacy_policy(Some(&tenant)).await? == off {
-                    let policy = Some(LegacyPolicy::until(until));
-                    let keyring = &cx.keyring;
-                    keyring
-                        .set_legacy_policy(context, Some(&tenant), policy)
-                        .await?;
-                }
+                let keyring = &cx.keyring;
+                let accept = async {
+                    if !decided && keyring.legacy_policy(Some(&tenant)).await? == off {
+                        let policy = Some(LegacyPolicy::until(until));
+                        keyring
+                            .set_legacy_policy(context, Some(&tenant), policy)
+                            .await?;
+                    }
+                    Ok(())
+                };
+                accept.await.map_err(|error| outcome.stopped(error))?;
             }
             progress.step();
         }

@@ -257,12 +257,16 @@ pub(super) async fn revoke(
     finds: &mut [FindView],
 ) -> Result<(), Failure> {
     let context = cx.context(Some(reason));
+    let mut done = Vec::new();
     for find in finds {
         let tenant = match (find.state, find.waits, &find.team, &find.namespace) {
             (State::Live, _, Some(team), Some(namespace)) => {
                 Some(Tenant::new(team.parse()?, namespace.parse()?))
             }
-            (_, Some(credential), ..) => cx.keyring.tenant_of(credential).await?,
+            (_, Some(credential), ..) => match cx.keyring.tenant_of(credential).await {
+                Ok(tenant) => tenant,
+                Err(error) => return Err(Failure::from(error).done_before(done)),
+            },
             _ => None,
         };
         let (Some(id), Some(tenant)) = (&find.id, tenant) else {
@@ -277,8 +281,11 @@ pub(super) async fn revoke(
         };
         match revoked {
             // It was deleted in the meantime; revoke the others.
-            Ok(()) | Err(manage::Error::NotFound) => find.revoked = true,
-            Err(error) => return Err(error.into()),
+            Ok(()) | Err(manage::Error::NotFound) => {
+                find.revoked = true;
+                done.push(id.clone());
+            }
+            Err(error) => return Err(Failure::from(error).done_before(done)),
         }
     }
     Ok(())

@@ -2,7 +2,7 @@
 
 use std::{net::SocketAddr, num::NonZeroU32, pin::pin, sync::Arc, time::Duration};
 
-use ::metrics::gauge;
+use ::metrics::{counter, gauge};
 use axum::{Router, extract::ConnectInfo, http::Request, serve::Listener};
 use hyper::{
     body::Incoming,
@@ -36,7 +36,9 @@ impl Connections {
     pub(super) async fn serve(self, stopped: watch::Receiver<()>) {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
-            .header_read_timeout(self.header_timeout);
+            .header_read_timeout(self.header_timeout)
+            .max_headers(HEADERS_MAX)
+            .max_buf_size(HEAD_MAX);
         let service = TowerToHyperService::new(self.routes);
         let (mut listener, mut room) = (self.listener, Room::of(self.most));
         let graceful = GracefulShutdown::new();
@@ -57,7 +59,7 @@ impl Connections {
             let open = Open::at(place);
             tokio::spawn(async move {
                 if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection failed");
+                    report(&error, peer);
                 }
                 drop(open);
             });
@@ -66,6 +68,28 @@ impl Connections {
         graceful.shutdown().await;
     }
 }
+
+/// Reports the end of a connection that failed. The server has answered a malformed head itself, so
+/// no handler saw it.
+fn report(error: &hyper::Error, peer: SocketAddr) {
+    let reason = if error.is_parse_too_large() {
+        "head_too_large"
+    } else if error.is_parse() {
+        "malformed_head"
+    } else {
+        tracing::debug!(%error, %peer, "a connection failed");
+        return;
+    };
+    tracing::info!(reason, %peer, "refused");
+    counter!(metrics::REFUSED_HEADS, "reason" => reason).increment(1);
+}
+
+/// The largest number of header fields. Proxies limit the length of a head rather than their number;
+/// this is what nginx passes on by default (32 KiB) if each field takes 16 bytes.
+const HEADERS_MAX: usize = 2048;
+
+/// The longest request head, in bytes: twice the 60 KiB that Envoy passes on by default.
+const HEAD_MAX: usize = 120 * 1024;
 
 /// The next connection, once there is room for it.
 async fn next(

@@ -10,6 +10,8 @@ use crate::{exit::Exit, failure::Failure};
 pub(super) const AUTH: &str = "keyfob_auth_total";
 /// Counter: accepted calls with a legacy credential.
 pub(super) const LEGACY: &str = "keyfob_auth_legacy_total";
+/// Counter: requests whose head was refused before a handler saw it, by `reason`.
+pub(super) const REFUSED_HEADS: &str = "keyfob_refused_heads_total";
 /// Gauge: open connections.
 pub(super) const CONNECTIONS: &str = "keyfob_connections";
 
@@ -21,6 +23,10 @@ pub(super) fn install() -> Result<PrometheusHandle, Failure> {
     replica::describe();
     describe_counter!(AUTH, "Calls that a proxy asked about");
     describe_counter!(LEGACY, "Accepted calls with a legacy credential");
+    describe_counter!(
+        REFUSED_HEADS,
+        "Requests whose head was malformed or too large"
+    );
     describe_gauge!(CONNECTIONS, "Open connections");
     Ok(handle)
 }

@@ -33,6 +33,8 @@ pub(super) struct Serve {
     pub(super) connections: Option<i64>,
     pub(super) header_timeout: Option<String>,
     pub(super) namespace_header: Option<String>,
+    pub(super) api_host: Option<String>,
+    pub(super) regions: Option<String>,
     pub(super) follow_every: Option<String>,
     pub(super) stale_after: Option<String>,
     pub(super) flush_every: Option<String>,

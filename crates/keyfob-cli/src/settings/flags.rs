@@ -78,6 +78,16 @@ pub(crate) struct ServeFlags {
     #[arg(long, value_name = "NAME", env = "KEYFOB_NAMESPACE_HEADER")]
     namespace_header: Option<String>,
 
+    /// The address of your gateways, which clients read from namespaces; `{namespace}` and `{region}`
+    /// stand for those of the namespace, as in `https://{namespace}.fn.example` [default: the
+    /// address to listen on]
+    #[arg(long, value_name = "URL", env = "KEYFOB_API_HOST")]
+    api_host: Option<String>,
+
+    /// The regions in which namespaces can be created, separated by commas [default: any]
+    #[arg(long, value_name = "NAMES", env = "KEYFOB_REGIONS")]
+    regions: Option<String>,
+
     /// Read other processes' changes at least this often [default: 1s]
     #[arg(long, value_name = "TIME", env = "KEYFOB_FOLLOW_EVERY")]
     follow_every: Option<String>,

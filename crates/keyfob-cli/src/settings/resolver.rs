@@ -3,7 +3,11 @@
 use std::{fmt, path::Path, str::FromStr, time::Duration};
 
 use clap::{ArgMatches, parser::ValueSource};
-use keyfob::{Actor, Owner, manage::OwnerError};
+use keyfob::{
+    Actor, Owner,
+    manage::OwnerError,
+    name::{NameError, Region},
+};
 
 use crate::{failure::Failure, moment, owner, redact::redact};
 
@@ -160,6 +164,13 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, MustBe> {
         return Err(MustBe("a duration from 10ms to 1day"));
     }
     Ok(span)
+}
+
+/// Reads names that are separated by commas.
+pub(super) fn parse_regions(text: &str) -> Result<Vec<Region>, NameError> {
+    text.split(',')
+        .map(|name| Region::new(name.trim()))
+        .collect()
 }
 
 pub(super) fn parse_filter(text: &str) -> Result<String, MustBe> {

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     program::{Program, secrets},
-    server::{PATIENCE, Server, bearer},
+    server::{PATIENCE, Server, basic, bearer},
 };
 
 #[test]
@@ -100,6 +100,55 @@ fn requests_in_progress_are_answered_when_the_server_stops() {
     let (code, log) = server.stop("-TERM");
     assert_eq!(code, Some(0), "{log}");
     assert!(!log.contains("not answered in time"), "{log}");
+    assert_eq!(secrets(&log), 0);
+}
+
+/// A proxy passes on what its clients send. What it passes on is judged; what is refused is counted.
+#[test]
+fn a_request_with_many_fields_is_judged() {
+    let program = Program::new();
+    let server = Server::start(&program, &[]);
+    let key = program.create(&["laptop", "-n", "orders"]);
+    server.await_auth(&key, "orders", 200);
+    let ask = |fields: usize, length: usize| {
+        let value = "v".repeat(length);
+        let fields = (0..fields).map(|n| format!("X-F{n}: {value}"));
+        let fields: Vec<String> = fields.chain([basic(&key)]).collect();
+        let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+        let answer = server.try_send("GET", "/auth/orders", &fields, "");
+        // The rest of a head that is too long is not read, which may cut the answer off.
+        answer.map_or(431, |answer| answer.status)
+    };
+    for (fields, length) in [
+        (97, 1),
+        (200, 10),
+        (1000, 20),
+        (2000, 1),
+        (8, 8000),
+        (1, 60_000),
+    ] {
+        assert_eq!(ask(fields, length), 200, "{fields} of {length}");
+    }
+    for (fields, length) in [(3000, 1), (1, 200_000)] {
+        assert_eq!(ask(fields, length), 431, "{fields} of {length}");
+    }
+    let mut connection = open(&server);
+    connection
+        .write_all(b"GET /auth/orders HTTP/1.1\r\nno field\r\n\r\n")
+        .unwrap();
+    assert_eq!(answer(&mut connection).unwrap(), 400);
+    let metrics = server.send("GET", "/metrics", &[], "").body;
+    for line in [
+        "keyfob_refused_heads_total{reason=\"head_too_large\"} 2",
+        "keyfob_refused_heads_total{reason=\"malformed_head\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+    let log = server.kill();
+    assert!(
+        log.contains("head_too_large") && log.contains("peer=127.0.0.1"),
+        "{log}"
+    );
     assert_eq!(secrets(&log), 0);
 }
 
