@@ -8,6 +8,7 @@ use crate::{
     audit::Audit,
     backup::Backup,
     bench::Bench,
+    check::Check,
     command_context::CommandContext,
     completions::Completions,
     config::Config,
@@ -63,6 +64,7 @@ enum Command {
     Verify(Verify),
     Scan(Scan),
     Backup(Backup),
+    Check(Check),
     Bench(Bench),
     #[command(subcommand)]
     Config(Config),
@@ -193,6 +195,7 @@ impl Command {
             Self::Legacy(command) => command.run(&cx).await?,
             Self::Audit(command) => command.run(&cx).await?,
             Self::Backup(command) => command.run(&cx).await?,
+            Self::Check(command) => command.run(&cx).await?,
             Self::Serve(_)
             | Self::Bench(_)
             | Self::Scan(_)

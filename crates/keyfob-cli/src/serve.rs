@@ -66,6 +66,8 @@ impl Serve {
         }
         let metrics = metrics::install()?;
         let store = Store::open(&settings.store, Absent::Create).await?;
+        // A damaged file may lack revocations.
+        store.quick_check().await?;
         let serve = settings.serve;
 
         // Read all keys before listening.

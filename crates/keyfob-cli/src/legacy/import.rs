@@ -81,9 +81,9 @@ struct PassedOverView {
 
 impl Outcome {
     /// The failure after a part of the import.
-    fn stopped(&self, failure: Failure) -> Failure {
+    fn stopped(&self, error: manage::Error) -> Failure {
         let done = (self.imported > 0).then(|| format!("{} imported", self.imported));
-        failure
+        Failure::from(error)
             .done_before(done)
             .hint("import the file again: what is there already does not change")
     }
@@ -118,15 +118,11 @@ impl Import {
             problems: import.problems.iter().map(ToString::to_string).collect(),
             dry_run: self.dry_run,
         };
-        let stopped = if self.dry_run {
-            Ok(())
-        } else {
-            self.store(cx, &context, import.records, &mut outcome).await
-        };
-        let told = self.tell(cx, &outcome);
-        // What was imported before the store failed is told all the same.
-        stopped.map_err(|failure| outcome.stopped(failure))?;
-        told
+        if !self.dry_run {
+            let records = import.records;
+            self.store(cx, &context, records, &mut outcome).await?;
+        }
+        self.tell(cx, &outcome)
     }
 
     async fn store(
@@ -160,7 +156,7 @@ impl Import {
                     progress.step();
                     continue;
                 }
-                Err(error) => return Err(error.into()),
+                Err(error) => return Err(outcome.stopped(error)),
             };
             match imported {
                 Imported::Stored => outcome.imported += 1,
@@ -171,13 +167,17 @@ impl Import {
                 let off = LegacyPolicy::Off;
                 let decided = decided.contains(&Some(tenant.namespace.clone()))
                     || imported != Imported::Stored && decided.contains(&None);
-                if !decided && cx.keyring.legacy_policy(Some(&tenant)).await? == off {
-                    let policy = Some(LegacyPolicy::until(until));
-                    let keyring = &cx.keyring;
-                    keyring
-                        .set_legacy_policy(context, Some(&tenant), policy)
-                        .await?;
-                }
+                let keyring = &cx.keyring;
+                let accept = async {
+                    if !decided && keyring.legacy_policy(Some(&tenant)).await? == off {
+                        let policy = Some(LegacyPolicy::until(until));
+                        keyring
+                            .set_legacy_policy(context, Some(&tenant), policy)
+                            .await?;
+                    }
+                    Ok(())
+                };
+                accept.await.map_err(|error| outcome.stopped(error))?;
             }
             progress.step();
         }
