@@ -43,7 +43,9 @@ use crate::{
 
 /// Lists access keys
 ///
-/// Without parameters it is the whole list. Callers with `team:read` see everybody's keys, others
+/// Without parameters it is the whole list of keys that are not revoked. The published interface knows
+/// no revoked keys, so its clients would show one as if it worked; disabled and expired keys are in the
+/// list, since both can be told from their fields. Callers with `team:read` see everybody's keys, others
 /// their own.
 #[utoipa::path(
     get,
@@ -92,7 +94,7 @@ pub(crate) async fn list(
 
 /// Creates an access key
 ///
-/// The answer is the only one that ever holds the secret.
+/// The answer is the only one that ever holds the secret. A control key takes `team:admin`.
 ///
 /// To be safe against lost answers, send an `Idempotency-Key`: the same request with the same
 /// `Idempotency-Key`, repeated within ten minutes, gives the key that the first one created a new
@@ -204,7 +206,7 @@ pub(crate) async fn update(
 
 /// Deletes an access key
 ///
-/// It stops working at once, and only the audit trail remembers it. To keep it in lists, revoke it.
+/// It stops working at once, and only the audit trail remembers it. To keep its record, revoke it.
 #[utoipa::path(
     delete,
     path = "/v2/functions/namespaces/{namespace_id}/keys/{key_id}",
@@ -293,7 +295,7 @@ pub(crate) async fn enable(
 
 /// Revokes an access key
 ///
-/// It never works again, and stays in lists. A key that is revoked stays as it is.
+/// It never works again. Lists show it with `status=revoked` or `status=all`. A key that is revoked stays as it is.
 #[utoipa::path(
     post,
     path = "/v2/functions/namespaces/{namespace_id}/keys/{key_id}/revoke",
