@@ -151,8 +151,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             entry.actor.to_string()
         );
     }
-    let last: ChainHash = block_on(keyring.verify_audit())?;
-    println!("   verified; the last hash is {}", &last.to_string()[..16]);
+    let verified = block_on(keyring.verify_audit(None))?;
+    println!("   verified, up to revision {}", verified.head.revision);
     Ok(())
 }
 

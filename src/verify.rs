@@ -259,6 +259,40 @@ impl Verifier {
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
+        match self.try_key(key, place, access, now) {
+            Ok(principal) => Ok(principal),
+            Err(Halt::Denied(denied)) => Err(denied),
+            Err(Halt::Changed) => self.retry_key(key, access, now),
+        }
+    }
+
+    /// Verifies a key again whose entry changed while its grant was read.
+    #[cold]
+    fn retry_key(
+        &self,
+        key: &PresentedKey<'_>,
+        access: &Access<'_>,
+        now: Timestamp,
+    ) -> Result<Principal<'_>, Denied> {
+        for _ in 0..Index::RETRIES {
+            match self.try_key(key, self.index.place_of_key(key.id()), access, now) {
+                Ok(principal) => return Ok(principal),
+                Err(Halt::Denied(denied)) => return Err(denied),
+                Err(Halt::Changed) => {}
+            }
+        }
+        Err(Denied::unknown(DenyReason::NotReady))
+    }
+
+    #[expect(clippy::inline_always, reason = "as `verify_key`")]
+    #[inline(always)]
+    fn try_key(
+        &self,
+        key: &PresentedKey<'_>,
+        place: Place<'_>,
+        access: &Access<'_>,
+        now: Timestamp,
+    ) -> Result<Principal<'_>, Halt> {
         let now = self.ready_at(now)?;
         let lanes = KeyBlock::new(key).lanes(self.peppers.current());
         let (high, low) = key.id().halves();
@@ -289,7 +323,7 @@ impl Verifier {
         lanes: (u128, u128),
         access: &Access<'_>,
         now: Timestamp,
-    ) -> Result<Principal<'_>, Denied> {
+    ) -> Result<Principal<'_>, Halt> {
         let (row, found) = self.select_row(self.index.key(key.id()));
         let meta = EntryMeta(row.meta);
         let mut lanes = in_memory(lanes);
@@ -323,7 +357,7 @@ impl Verifier {
                 tag,
             }
         } else {
-            return Err(Denied::unknown(if pepper_is_missing {
+            let reason = if pepper_is_missing {
                 DenyReason::PepperMissing
             } else if !well_formed {
                 DenyReason::Mistyped
@@ -331,7 +365,8 @@ impl Verifier {
                 DenyReason::WrongSecret
             } else {
                 DenyReason::UnknownKey
-            }));
+            };
+            return Err(Denied::unknown(reason).into());
         };
         self.check_validity(key.id(), &row, secret, access, now)
     }
@@ -391,29 +426,46 @@ impl Verifier {
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
+        for _ in 0..Index::RETRIES {
+            match self.try_legacy(legacy, access, now) {
+                Ok(principal) => return Ok(principal),
+                Err(Halt::Denied(denied)) => return Err(denied),
+                Err(Halt::Changed) => {}
+            }
+        }
+        Err(Denied::unknown(DenyReason::NotReady))
+    }
+
+    fn try_legacy(
+        &self,
+        legacy: &PresentedLegacy<'_>,
+        access: &Access<'_>,
+        now: Timestamp,
+    ) -> Result<Principal<'_>, Halt> {
         let now = self.ready_at(now)?;
         let (row, found) = self.select_row(self.index.legacy(legacy.id()));
         let pepper = self.peppers.find(EntryMeta(row.meta).pepper());
         let lanes = legacy.lanes(pepper.unwrap_or_default());
         if pepper.is_err() {
-            return Err(Denied::unknown(DenyReason::PepperMissing));
+            return Err(Denied::unknown(DenyReason::PepperMissing).into());
         }
         // The verdict, public from here on.
         if !bool::from(same(&lanes, &row.digest) & found) {
-            return Err(Denied::unknown(if bool::from(found) {
+            let reason = if bool::from(found) {
                 DenyReason::WrongSecret
             } else {
                 DenyReason::UnknownKey
-            }));
+            };
+            return Err(Denied::unknown(reason).into());
         }
         let credential = CredentialId::Legacy(legacy.id());
         let namespace = self.check_active(&row, credential)?;
-        let policy = self.index.legacy_policy(GrantRef(row.payload));
-        if !policy.accepts(now) {
-            return Err(self.refuse(DenyReason::LegacyOff, credential));
+        let terms = self.index.legacy_terms(GrantRef(row.payload), now);
+        if !terms.accepts {
+            return Err(self.refuse(DenyReason::LegacyOff, credential).into());
         }
         let secret = Matched {
-            end: policy.sunset().into(),
+            end: terms.sunset.into(),
             state: SecretState::Current,
             tag: SecretTag::of(&row.digest),
         };
@@ -431,12 +483,12 @@ impl Verifier {
         secret: Matched,
         access: &Access<'_>,
         now: Timestamp,
-    ) -> Result<Principal<'_>, Denied> {
+    ) -> Result<Principal<'_>, Halt> {
         let credential = CredentialId::Key(id);
         let meta = EntryMeta(row.meta);
         let namespace = self.check_active(row, credential)?;
         if meta.has(EntryMeta::NOT_BEFORE) && !self.is_past_not_before(id, now) {
-            return Err(self.refuse(DenyReason::NotYetValid, credential));
+            return Err(self.refuse(DenyReason::NotYetValid, credential).into());
         }
         if secret.end.is_past(now) {
             let reason = if meta.end().is_past(now) {
@@ -444,7 +496,7 @@ impl Verifier {
             } else {
                 DenyReason::Replaced
             };
-            return Err(self.refuse(reason, credential));
+            return Err(self.refuse(reason, credential).into());
         }
         self.check_access(credential, namespace, row, secret, access, now)
     }
@@ -457,17 +509,22 @@ impl Verifier {
 
     /// Checks that a credential is neither revoked nor disabled, and returns its namespace.
     #[inline]
-    fn check_active(&self, row: &Row, credential: CredentialId) -> Result<&Namespace, Denied> {
+    fn check_active(&self, row: &Row, credential: CredentialId) -> Result<&Namespace, Halt> {
         let meta = EntryMeta(row.meta);
-        let grant_ref = GrantRef(row.payload);
-        let Some(namespace) = self.index.namespace(grant_ref) else {
-            return Err(self.refuse(DenyReason::Revoked, credential));
+        let Some(namespace) = self.index.namespace(GrantRef(row.payload)) else {
+            return Err(self.refuse(DenyReason::Revoked, credential).into());
         };
-        if self.index.is_revoked(grant_ref, namespace) || meta.has(EntryMeta::REVOKED) {
-            return Err(self.refuse(DenyReason::Revoked, credential));
+        let is_revoked = meta.has(EntryMeta::REVOKED)
+            || namespace.has_revoked_grants()
+                && self
+                    .index
+                    .is_revoked(credential, row)
+                    .ok_or(Halt::Changed)?;
+        if is_revoked {
+            return Err(self.refuse(DenyReason::Revoked, credential).into());
         }
         if meta.has(EntryMeta::DISABLED) {
-            return Err(self.refuse(DenyReason::Disabled, credential));
+            return Err(self.refuse(DenyReason::Disabled, credential).into());
         }
         Ok(namespace)
     }
@@ -492,17 +549,16 @@ impl Verifier {
         secret: Matched,
         access: &Access<'_>,
         now: Timestamp,
-    ) -> Result<Principal<'s>, Denied> {
-        let grant_ref = GrantRef(row.payload);
+    ) -> Result<Principal<'s>, Halt> {
         let wanted = access.namespace;
         if wanted.is_some_and(|wanted| !namespace.is(wanted)) {
-            return Err(self.refuse(DenyReason::WrongNamespace, credential));
+            return Err(self.refuse(DenyReason::WrongNamespace, credential).into());
         }
-        // Most keys have all scopes, and most calls require none: no need to look them up.
-        if !access.scopes.is_empty() && !self.index.has_all_scopes(grant_ref) {
-            let grant = self.index.grant(grant_ref);
-            if !grant.is_some_and(|grant| grant.scopes.contain(access.scopes)) {
-                return Err(self.refuse(DenyReason::MissingScope, credential));
+        // Most calls require no scopes: no need to look them up.
+        if !access.scopes.is_empty() {
+            let has_them = self.index.has_scopes(credential, row, access.scopes);
+            if !has_them.ok_or(Halt::Changed)? {
+                return Err(self.refuse(DenyReason::MissingScope, credential).into());
             }
         }
         if let Some(usage) = &self.usage {
@@ -511,7 +567,7 @@ impl Verifier {
         Ok(Principal {
             credential,
             index: &self.index,
-            grant_ref,
+            grant_ref: GrantRef(row.payload),
             namespace: &namespace.id,
             end: secret.end,
             secret_state: secret.state,
@@ -545,6 +601,20 @@ impl Index {
             self.peppers().clone(),
             stale_after,
         )
+    }
+}
+
+/// Why a verification did not succeed.
+enum Halt {
+    Denied(Denied),
+    /// The entry changed while its grant was read: begin again.
+    Changed,
+}
+
+impl From<Denied> for Halt {
+    #[inline]
+    fn from(denied: Denied) -> Self {
+        Self::Denied(denied)
     }
 }
 

@@ -118,7 +118,7 @@ impl ForwardAuth {
             (OWNER, owner),
             (NAMESPACE, principal.namespace().to_string()),
             (TEAM, principal.team().to_string()),
-            (SCOPES, scopes(principal.scopes())),
+            (SCOPES, scopes(&principal.scopes())),
         ] {
             // Names are printable ASCII.
             if let Ok(value) = HeaderValue::from_str(&value) {
