@@ -1,4 +1,4 @@
-// A client from @hey-api/openapi-ts.
+// A client from @hey-api/openapi-ts, whose own code is not written for exactOptionalPropertyTypes.
 
 import assert from "node:assert/strict";
 import { client } from "./hey-api/client.gen.js";
