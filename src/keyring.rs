@@ -144,6 +144,15 @@ impl Keyring {
         self.index.follow(&*self.store, now).await
     }
 
+    /// The context at the time to decide by: the same as that of the verifiers, which does not run
+    /// back.
+    fn timed(&self, context: &Context) -> Context {
+        Context {
+            now: self.index.latest(context.now),
+            ..context.clone()
+        }
+    }
+
     async fn sync_for(&self, context: &Context) -> Result<Revision, FollowError> {
         if self.manages_only && !self.index.is_ready() {
             return Ok(self.index.as_of());

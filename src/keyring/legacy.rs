@@ -34,7 +34,7 @@ impl Keyring {
         tenant: Option<&Tenant>,
         policy: Option<LegacyPolicy>,
     ) -> Result<(), Error> {
-        let event = about_namespace(Action::LegacyPolicySet, context, tenant);
+        let event = about_namespace(Action::LegacyPolicySet, &self.timed(context), tenant);
         let change = Change::SetLegacyPolicy {
             tenant: tenant.cloned(),
             policy,
@@ -55,7 +55,7 @@ impl Keyring {
         context: &Context,
         record: LegacyRecord,
     ) -> Result<(), Error> {
-        let event = about_legacy(Action::LegacyImported, context, &record);
+        let event = about_legacy(Action::LegacyImported, &self.timed(context), &record);
         self.commit(context, Change::ImportLegacy { record }, event)
             .await
             .map(drop)
@@ -72,6 +72,7 @@ impl Keyring {
         tenant: &Tenant,
         id: LegacyId,
     ) -> Result<(), Error> {
+        let timed = self.timed(context);
         let query = LegacyQuery {
             namespace: Some(tenant.namespace.clone()),
             id: Some(id),
@@ -89,14 +90,14 @@ impl Keyring {
         let expected = record.revision;
         let record = LegacyRecord {
             revoked: Some(Revocation {
-                at: context.now,
+                at: timed.now,
                 by: context.actor.clone(),
                 cause: RevocationCause::Key,
                 reason: context.reason.clone(),
             }),
             ..record
         };
-        let event = about_legacy(Action::LegacyRevoked, context, &record);
+        let event = about_legacy(Action::LegacyRevoked, &timed, &record);
         self.commit(context, Change::ReplaceLegacy { record, expected }, event)
             .await
             .map(drop)
