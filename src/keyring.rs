@@ -21,6 +21,7 @@ use core::{
 pub use builder::KeyringBuilder;
 pub use error::Error;
 pub use keys::CreatedKey;
+pub use legacy::Imported;
 pub use walk::{Query, Walk};
 
 use builder::SyncLimit;
@@ -194,8 +195,10 @@ impl Keyring {
         &self,
         context: &Context,
         change: Change,
-        event: AuditEntry,
+        mut event: AuditEntry,
     ) -> Result<Revision, Error> {
+        // The time by which the store judges the actor: see `timed`.
+        event.at = self.index.latest(event.at);
         let commit = Commit {
             change,
             authority: context.authority.clone(),

@@ -11,7 +11,7 @@ use std::{
 
 use keyfob::{
     Access, Context, Expiry, Keyring, MemoryStore, NewKey, Owner, Scopes, Tenant, Timestamp, Ttl,
-    audit::{Action, ChainError},
+    audit::{Action, VerifyError},
     block_on,
     gateway::PrincipalKind,
     key::{CredentialId, FormatError, KeyFormat, Random, RandomError},
@@ -264,7 +264,7 @@ fn every_error_has_its_status() {
         (Error::NotSynced(store().into()), 503),
         (Error::AppliedNotSynced(store().into()), 503),
         (
-            ChainError {
+            VerifyError::HeadDiffers {
                 revision: Revision::new(1),
             }
             .into(),

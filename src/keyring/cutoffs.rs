@@ -145,7 +145,7 @@ impl Keyring {
     ///
     /// The target was not removed -> [`Conflict::NotRemoved`](crate::store::Conflict::NotRemoved).
     pub async fn restore(&self, context: &Context, target: Target) -> Result<(), Error> {
-        let event = about_target(Action::Restored, &self.timed(context), &target);
+        let event = about_target(Action::Restored, context, &target);
         let change = Change::Restore { target };
         self.commit(context, change, event).await.map(drop)
     }
@@ -161,7 +161,7 @@ impl Keyring {
         } else {
             Action::AllRevoked
         };
-        let event = about_target(action, &self.timed(context), &target);
+        let event = about_target(action, context, &target);
         let change = Change::Revoke { target, block };
         self.commit(context, change, event).await.map(drop)
     }

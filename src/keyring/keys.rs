@@ -288,7 +288,7 @@ impl Keyring {
         tenant: Option<&Tenant>,
         policy: Option<Policy>,
     ) -> Result<(), Error> {
-        let event = about_namespace(Action::PolicySet, &self.timed(context), tenant);
+        let event = about_namespace(Action::PolicySet, context, tenant);
         let change = Change::SetPolicy {
             tenant: tenant.cloned(),
             policy,

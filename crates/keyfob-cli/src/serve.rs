@@ -10,6 +10,7 @@ mod stop;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -24,7 +25,7 @@ use crate::{
     exit::Exit,
     failure::{Failure, with_sources},
     settings::{ServeFlags, Settings},
-    store::{Absent, Store},
+    store::{Absent, Store, StoreUrl},
     terminal::Terminal,
 };
 
@@ -51,8 +52,22 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) async fn run(self, settings: Settings, terminal: Terminal) -> Result<(), Failure> {
         log::start(&settings.serve)?;
+        let file = settings
+            .file
+            .as_deref()
+            .map_or("none".into(), Path::to_string_lossy);
+        tracing::info!(configuration = %file, store = %settings.store, "starting");
+        if let StoreUrl::Postgres(_, location) = &settings.store
+            && location.may_lose_tls()
+        {
+            tracing::warn!(
+                "the connection to the database may go on without TLS: add `?sslmode=verify-full` to the URL of the store"
+            );
+        }
         let metrics = metrics::install()?;
         let store = Store::open(&settings.store, Absent::Create).await?;
+        // A damaged file may lack revocations.
+        store.quick_check().await?;
         let serve = settings.serve;
 
         let builder = store.keyring(settings.prefix).await?;

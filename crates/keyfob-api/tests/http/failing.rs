@@ -7,7 +7,7 @@ use std::sync::{
 
 use keyfob::{
     KeyId, KeyStore, MemoryStore, Tenant,
-    audit::AuditEvent,
+    audit::{AuditEvent, TrailHead},
     gateway::Usage,
     key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
@@ -177,6 +177,10 @@ impl KeyStore for Failing {
 
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
         self.reading().await?.audit(query).await
+    }
+
+    async fn head(&self) -> Result<TrailHead, StoreError> {
+        self.reading().await?.head().await
     }
 
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
