@@ -140,7 +140,8 @@ fn a_store_is_verified_while_others_write_to_it() {
                     let record = create(&writes, key(&user("carol"), &n.to_string())).await;
                     let id = record.unwrap().id;
                     let policy = Policy::default().with_keys_per_owner(n);
-                    let set = keyring.set_policy(&context, Some(&tenant()), Some(policy));
+                    let tenant = tenant();
+                    let set = keyring.set_policy(&context, Some(&tenant), Some(policy));
                     set.await.unwrap();
                     if n.is_multiple_of(2) {
                         keyring.delete(&context, &tenant(), id).await.unwrap();
