@@ -9,9 +9,7 @@ use std::{error::Error, time::Duration};
 
 use keyfob::{
     Access, Actor, Context, Denied, Expiry, IssuedKey, Keyring, MemoryStore, NewKey, Owner,
-    Principal, Scopes, Tenant, Timestamp, Ttl,
-    audit::ChainHash,
-    block_on,
+    Principal, Scopes, Tenant, Timestamp, Ttl, block_on,
     key::Peppers,
     legacy::{self, LegacyPolicy},
     manage::Rotation,

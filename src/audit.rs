@@ -169,6 +169,8 @@ pub enum Action {
     Restored,
     /// A legacy credential was imported.
     LegacyImported,
+    /// A legacy credential was blocked, as its subject was in a later import.
+    LegacyBlocked,
     /// A legacy credential was revoked.
     LegacyRevoked,
     /// The policy for legacy credentials was set.
@@ -181,7 +183,7 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::KeyCreated,
         Self::KeyUpdated,
         Self::KeyDisabled,
@@ -194,6 +196,7 @@ impl Action {
         Self::Removed,
         Self::Restored,
         Self::LegacyImported,
+        Self::LegacyBlocked,
         Self::LegacyRevoked,
         Self::LegacyPolicySet,
         Self::PolicySet,
@@ -215,6 +218,7 @@ impl Action {
             Self::Removed => "removed",
             Self::Restored => "restored",
             Self::LegacyImported => "legacy_imported",
+            Self::LegacyBlocked => "legacy_blocked",
             Self::LegacyRevoked => "legacy_revoked",
             Self::LegacyPolicySet => "legacy_policy_set",
             Self::PolicySet => "policy_set",

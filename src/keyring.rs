@@ -21,6 +21,7 @@ use core::{
 pub use builder::KeyringBuilder;
 pub use error::Error;
 pub use keys::CreatedKey;
+pub use legacy::Imported;
 pub use walk::{Query, Walk};
 
 use builder::SyncLimit;

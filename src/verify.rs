@@ -260,9 +260,8 @@ impl Verifier {
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
         match self.try_key(key, place, access, now) {
-            Ok(principal) => Ok(principal),
-            Err(Halt::Denied(denied)) => Err(denied),
-            Err(Halt::Changed) => self.retry_key(key, access, now),
+            Err(denied) if denied.is_interrupted() => self.retry_key(key, access, now),
+            verdict => verdict,
         }
     }
 
@@ -276,9 +275,8 @@ impl Verifier {
     ) -> Result<Principal<'_>, Denied> {
         for _ in 0..Index::RETRIES {
             match self.try_key(key, self.index.place_of_key(key.id()), access, now) {
-                Ok(principal) => return Ok(principal),
-                Err(Halt::Denied(denied)) => return Err(denied),
-                Err(Halt::Changed) => {}
+                Err(denied) if denied.is_interrupted() => {}
+                verdict => return verdict,
             }
         }
         Err(Denied::unknown(DenyReason::NotReady))
@@ -292,7 +290,7 @@ impl Verifier {
         place: Place<'_>,
         access: &Access<'_>,
         now: Timestamp,
-    ) -> Result<Principal<'_>, Halt> {
+    ) -> Result<Principal<'_>, Denied> {
         let now = self.ready_at(now)?;
         let lanes = KeyBlock::new(key).lanes(self.peppers.current());
         let (high, low) = key.id().halves();
@@ -323,7 +321,7 @@ impl Verifier {
         lanes: (u128, u128),
         access: &Access<'_>,
         now: Timestamp,
-    ) -> Result<Principal<'_>, Halt> {
+    ) -> Result<Principal<'_>, Denied> {
         let (row, found) = self.select_row(self.index.key(key.id()));
         let meta = EntryMeta(row.meta);
         let mut lanes = in_memory(lanes);
@@ -366,7 +364,7 @@ impl Verifier {
             } else {
                 DenyReason::UnknownKey
             };
-            return Err(Denied::unknown(reason).into());
+            return Err(Denied::unknown(reason));
         };
         self.check_validity(key.id(), &row, secret, access, now)
     }
@@ -428,9 +426,8 @@ impl Verifier {
     ) -> Result<Principal<'_>, Denied> {
         for _ in 0..Index::RETRIES {
             match self.try_legacy(legacy, access, now) {
-                Ok(principal) => return Ok(principal),
-                Err(Halt::Denied(denied)) => return Err(denied),
-                Err(Halt::Changed) => {}
+                Err(denied) if denied.is_interrupted() => {}
+                verdict => return verdict,
             }
         }
         Err(Denied::unknown(DenyReason::NotReady))
@@ -441,13 +438,13 @@ impl Verifier {
         legacy: &PresentedLegacy<'_>,
         access: &Access<'_>,
         now: Timestamp,
-    ) -> Result<Principal<'_>, Halt> {
+    ) -> Result<Principal<'_>, Denied> {
         let now = self.ready_at(now)?;
         let (row, found) = self.select_row(self.index.legacy(legacy.id()));
         let pepper = self.peppers.find(EntryMeta(row.meta).pepper());
         let lanes = legacy.lanes(pepper.unwrap_or_default());
         if pepper.is_err() {
-            return Err(Denied::unknown(DenyReason::PepperMissing).into());
+            return Err(Denied::unknown(DenyReason::PepperMissing));
         }
         // The verdict, public from here on.
         if !bool::from(same(&lanes, &row.digest) & found) {
@@ -456,13 +453,13 @@ impl Verifier {
             } else {
                 DenyReason::UnknownKey
             };
-            return Err(Denied::unknown(reason).into());
+            return Err(Denied::unknown(reason));
         }
         let credential = CredentialId::Legacy(legacy.id());
         let namespace = self.check_active(&row, credential)?;
         let terms = self.index.legacy_terms(GrantRef(row.payload), now);
         if !terms.accepts {
-            return Err(self.refuse(DenyReason::LegacyOff, credential).into());
+            return Err(self.refuse(DenyReason::LegacyOff, credential));
         }
         let secret = Matched {
             end: terms.sunset.into(),
@@ -483,12 +480,12 @@ impl Verifier {
         secret: Matched,
         access: &Access<'_>,
         now: Timestamp,
-    ) -> Result<Principal<'_>, Halt> {
+    ) -> Result<Principal<'_>, Denied> {
         let credential = CredentialId::Key(id);
         let meta = EntryMeta(row.meta);
         let namespace = self.check_active(row, credential)?;
         if meta.has(EntryMeta::NOT_BEFORE) && !self.is_past_not_before(id, now) {
-            return Err(self.refuse(DenyReason::NotYetValid, credential).into());
+            return Err(self.refuse(DenyReason::NotYetValid, credential));
         }
         if secret.end.is_past(now) {
             let reason = if meta.end().is_past(now) {
@@ -496,7 +493,7 @@ impl Verifier {
             } else {
                 DenyReason::Replaced
             };
-            return Err(self.refuse(reason, credential).into());
+            return Err(self.refuse(reason, credential));
         }
         self.check_access(credential, namespace, row, secret, access, now)
     }
@@ -509,22 +506,22 @@ impl Verifier {
 
     /// Checks that a credential is neither revoked nor disabled, and returns its namespace.
     #[inline]
-    fn check_active(&self, row: &Row, credential: CredentialId) -> Result<&Namespace, Halt> {
+    fn check_active(&self, row: &Row, credential: CredentialId) -> Result<&Namespace, Denied> {
         let meta = EntryMeta(row.meta);
         let Some(namespace) = self.index.namespace(GrantRef(row.payload)) else {
-            return Err(self.refuse(DenyReason::Revoked, credential).into());
+            return Err(self.refuse(DenyReason::Revoked, credential));
         };
         let is_revoked = meta.has(EntryMeta::REVOKED)
             || namespace.has_revoked_grants()
                 && self
                     .index
                     .is_revoked(credential, row)
-                    .ok_or(Halt::Changed)?;
+                    .ok_or(Denied::interrupted(credential))?;
         if is_revoked {
-            return Err(self.refuse(DenyReason::Revoked, credential).into());
+            return Err(self.refuse(DenyReason::Revoked, credential));
         }
         if meta.has(EntryMeta::DISABLED) {
-            return Err(self.refuse(DenyReason::Disabled, credential).into());
+            return Err(self.refuse(DenyReason::Disabled, credential));
         }
         Ok(namespace)
     }
@@ -549,16 +546,16 @@ impl Verifier {
         secret: Matched,
         access: &Access<'_>,
         now: Timestamp,
-    ) -> Result<Principal<'s>, Halt> {
+    ) -> Result<Principal<'s>, Denied> {
         let wanted = access.namespace;
         if wanted.is_some_and(|wanted| !namespace.is(wanted)) {
-            return Err(self.refuse(DenyReason::WrongNamespace, credential).into());
+            return Err(self.refuse(DenyReason::WrongNamespace, credential));
         }
         // Most calls require no scopes: no need to look them up.
         if !access.scopes.is_empty() {
             let has_them = self.index.has_scopes(credential, row, access.scopes);
-            if !has_them.ok_or(Halt::Changed)? {
-                return Err(self.refuse(DenyReason::MissingScope, credential).into());
+            if !has_them.ok_or(Denied::interrupted(credential))? {
+                return Err(self.refuse(DenyReason::MissingScope, credential));
             }
         }
         if let Some(usage) = &self.usage {
@@ -601,20 +598,6 @@ impl Index {
             self.peppers().clone(),
             stale_after,
         )
-    }
-}
-
-/// Why a verification did not succeed.
-enum Halt {
-    Denied(Denied),
-    /// The entry changed while its grant was read: begin again.
-    Changed,
-}
-
-impl From<Denied> for Halt {
-    #[inline]
-    fn from(denied: Denied) -> Self {
-        Self::Denied(denied)
     }
 }
 

@@ -453,20 +453,28 @@ impl World {
     }
 
     fn import(&mut self, number: u8, place: usize, blocked: bool) {
-        let known = self
-            .model
-            .legacy
-            .iter()
-            .any(|legacy| legacy.number == number);
+        let known = self.model.legacy.iter();
+        let known = known
+            .enumerate()
+            .find(|(_, legacy)| legacy.number == number);
         let target_blocked = self
             .model
             .blocked
             .iter()
             .any(|target| covers(*target, place, None));
-        let expected = match self.model.own(place) {
-            Ok(()) if !known && !target_blocked => Ok(Done::Committed),
+        let expected = match (self.model.own(place), known) {
+            (Ok(()), None) if !target_blocked => Ok(Done::Committed),
+            // A later import only blocks.
+            (Ok(()), Some((_, known))) if known.place == place => {
+                if blocked && !known.blocked && !known.revoked {
+                    Ok(Done::Committed)
+                } else {
+                    Ok(Done::Unchanged)
+                }
+            }
             _ => Err(Refusal::Other),
         };
+        let known = known.map(|(at, _)| at);
         let text = legacy_text(number, true);
         let presented = PresentedLegacy::parse(text.as_bytes()).expect("a well-formed credential");
         let record = LegacyRecord {
@@ -483,6 +491,11 @@ impl World {
         };
         let kept = block_on(self.keyring.import_legacy(&self.context(), record));
         if self.agree(kept, expected).is_some() {
+            if let Some(at) = known {
+                let known = &mut self.model.legacy[at];
+                known.blocked |= blocked && !known.revoked;
+                return;
+            }
             self.model.bind(place);
             let uses = Uses::default();
             self.model.legacy.push(Legacy {

@@ -204,6 +204,16 @@ impl Item {
     }
 }
 
+impl NamespaceRecord {
+    pub(crate) fn fields(&self) -> Fields {
+        present([
+            (Field::Namespace, Some(text(&self.tenant.namespace))),
+            (Field::Label, self.label.as_ref().map(text)),
+            (Field::Region, self.region.as_ref().map(text)),
+        ])
+    }
+}
+
 impl KeyRecord {
     pub(crate) fn fields(&self) -> Fields {
         let status = match self.status {
@@ -237,16 +247,6 @@ impl LegacyRecord {
             (Field::Status, Some(text(status))),
             (Field::Pepper, pepper(self.digest.pepper())),
             (Field::Blocked, Some(Value::Flag(self.blocked))),
-        ])
-    }
-}
-
-impl NamespaceRecord {
-    pub(crate) fn fields(&self) -> Fields {
-        present([
-            (Field::Namespace, Some(text(&self.tenant.namespace))),
-            (Field::Label, self.label.as_ref().map(text)),
-            (Field::Region, self.region.as_ref().map(text)),
         ])
     }
 }

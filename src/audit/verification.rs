@@ -8,7 +8,7 @@ use alloc::{
 use core::fmt;
 
 use crate::{
-    audit::{AuditEntry, AuditEvent, ChainError, Field, RecordHash, TrailHead},
+    audit::{AuditEntry, AuditEvent, ChainError, Field, RecordHash, TrailHead, Value},
     cutoff::Target,
     revision::Revision,
     store::{
@@ -305,9 +305,19 @@ impl Verification {
         };
         let event = event.filter(|event| event.revision == revision && binds(&event.entry));
         let entry = &event.ok_or_else(|| fault(RecordFault::NoEvent))?.entry;
+        let told = |(field, value): (Field, Value)| {
+            let mut changes = entry.changes.iter();
+            changes.any(|change| change.field == field && change.new.as_ref() == Some(&value))
+        };
+        let count = entry
+            .changes
+            .iter()
+            .filter(|change| of_namespace(change.field));
+        let fields = record.fields();
         if entry.team.as_ref() != Some(&record.tenant.team)
-            || entry.namespace.as_ref() != Some(&record.tenant.namespace)
             || entry.at != record.created_at
+            || count.count() != fields.len()
+            || !fields.into_iter().all(told)
         {
             return Err(fault(RecordFault::Differs));
         }
@@ -374,6 +384,10 @@ impl Verification {
 fn binds(entry: &AuditEntry) -> bool {
     let mut changes = entry.changes.iter();
     changes.any(|change| change.field == Field::Namespace)
+}
+
+fn of_namespace(field: Field) -> bool {
+    matches!(field, Field::Namespace | Field::Label | Field::Region)
 }
 
 fn before(revision: Revision) -> Revision {

@@ -333,12 +333,8 @@ impl Commit {
         binds: Option<&NamespaceRecord>,
     ) -> AuditEntry {
         let (replaces, old) = self.change.replaced(snapshot).unzip();
-        let new = item.map(Item::fields).unwrap_or_default();
-        let bound = FieldChange::between(
-            &Fields::new(),
-            &binds.map(NamespaceRecord::fields).unwrap_or_default(),
-        );
-        let changes = FieldChange::between(&old.unwrap_or_default(), &new);
+        let mut new = binds.map(NamespaceRecord::fields).unwrap_or_default();
+        new.extend(item.map(Item::fields).unwrap_or_default());
         let tenant = self.change.place();
         AuditEntry {
             action: self.change.action(self.event.action),
@@ -346,7 +342,7 @@ impl Commit {
             namespace: tenant.map(|tenant| tenant.namespace.clone()),
             owner: self.change.owner(snapshot).cloned(),
             credential: self.change.credential(),
-            changes: bound.into_iter().chain(changes).collect(),
+            changes: FieldChange::between(&old.unwrap_or_default(), &new),
             replaces,
             record: item.map(RecordHash::of),
             ..self.event.clone()
@@ -373,7 +369,8 @@ impl Change {
             Self::Revoke { block: false, .. } => Action::AllRevoked,
             Self::Restore { .. } => Action::Restored,
             Self::ImportLegacy { .. } => Action::LegacyImported,
-            Self::ReplaceLegacy { .. } => Action::LegacyRevoked,
+            Self::ReplaceLegacy { record, .. } if record.revoked.is_some() => Action::LegacyRevoked,
+            Self::ReplaceLegacy { .. } => stated,
             Self::SetPolicy { .. } => Action::PolicySet,
             Self::SetLegacyPolicy { .. } => Action::LegacyPolicySet,
             Self::CreateNamespace { .. } => Action::NamespaceCreated,

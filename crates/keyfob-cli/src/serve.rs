@@ -10,6 +10,7 @@ mod stop;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
     sync::Arc,
     time::Duration,
 };
@@ -24,12 +25,12 @@ use crate::{
     exit::Exit,
     failure::{Failure, with_sources},
     settings::{ServeFlags, Settings},
-    store::{Absent, Store},
+    store::{Absent, Store, StoreUrl},
     terminal::Terminal,
 };
 
 use bootstrap::Bootstrap;
-use connections::Connections;
+use connections::{Connections, Routes};
 use forward_auth::ForwardAuth;
 use stop::StopSignals;
 
@@ -51,11 +52,24 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) async fn run(self, settings: Settings, terminal: Terminal) -> Result<(), Failure> {
         log::start(&settings.serve)?;
+        let file = settings
+            .file
+            .as_deref()
+            .map_or("none".into(), Path::to_string_lossy);
+        tracing::info!(configuration = %file, store = %settings.store, "starting");
+        if let StoreUrl::Postgres(_, location) = &settings.store
+            && location.may_lose_tls()
+        {
+            tracing::warn!(
+                "the connection to the database may go on without TLS: add `?sslmode=verify-full` to the URL of the store"
+            );
+        }
         let metrics = metrics::install()?;
         let store = Store::open(&settings.store, Absent::Create).await?;
+        // A damaged file may lack revocations.
+        store.quick_check().await?;
         let serve = settings.serve;
 
-        // Read all keys before listening.
         let builder = store.keyring(settings.prefix).await?;
         let keyring = builder
             .peppers(settings.peppers)
@@ -64,25 +78,39 @@ impl Serve {
             .open_to_manage()
             .await?;
         let keyring = Arc::new(keyring);
+
+        // Reading all keys takes a while: until then, the answer is 503, which is not a closed port.
+        let listener = bind(serve.listen).await?;
+        let address = listener.local_addr()?;
+        let routes = Routes::starting(health::starting(metrics.clone()));
+        let (stop, stopped) = watch::channel(());
+        let connections = Connections {
+            listener,
+            routes: routes.clone(),
+            most: serve.connections,
+            header_timeout: serve.header_timeout,
+            write_timeout: WRITE_TIMEOUT,
+        };
+        let server = tokio::spawn(connections.serve(stopped));
+        // Before the address is written: a supervisor may stop the server as soon as it reads that.
+        let mut signals = StopSignals::listen()
+            .map_err(|error| Failure::new(Exit::Failed, format!("signals: {error}")))?;
+        tracing::info!(%address, "reading the store");
         let replica = Follower::over(Arc::clone(&keyring))
             .poll_every(serve.follow_every)
             .flush_usage_every(serve.flush_every)
-            .start()
-            .await?;
+            .start();
+        let replica = tokio::select! {
+            replica = replica => replica?,
+            () = signals.received() => return Ok(()),
+        };
 
-        let listener = bind(serve.listen).await?;
-        let address = listener.local_addr()?;
         let bootstrap = Bootstrap {
             keyring: &keyring,
             team: serve.operators,
             owner: serve.operator,
             file: serve.operator_file.as_deref(),
         };
-        // Before the address is written: a supervisor may stop the server as soon as it reads that.
-        let mut signals = StopSignals::listen()
-            .map_err(|error| Failure::new(Exit::Failed, format!("signals: {error}")))?;
-        bootstrap.show(terminal, address).await?;
-
         let authenticate = ControlKeys::new(replica.verifier());
         let gateways = Gateways::at(match serve.api_host {
             Some(api_host) => api_host,
@@ -93,20 +121,14 @@ impl Serve {
             .with_directory(gateways.in_regions(serve.regions));
         let header = serve.namespace_header;
         let forward_auth = ForwardAuth::new(replica.verifier(), header, *keyring.format());
-        let routes = Router::new()
+        let all = Router::new()
             .merge(forward_auth::routes(forward_auth))
             .merge(replica.readyz())
             .merge(health::routes(replica.monitor(), metrics))
             .merge(plane.into_router());
 
-        let (stop, stopped) = watch::channel(());
-        let connections = Connections {
-            listener,
-            routes,
-            most: serve.connections,
-            header_timeout: serve.header_timeout,
-        };
-        let server = tokio::spawn(connections.serve(stopped));
+        routes.serve(all);
+        bootstrap.show(terminal, address).await?;
         tracing::info!(%address, "serving");
 
         let ended = tokio::select! {
@@ -163,6 +185,8 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
+/// How long a client may read nothing of an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an answer waits until this process applies the change that it made.
 const SYNC_WITHIN: Duration = Duration::from_secs(5);
 /// How long calls may take after the server was asked to stop.

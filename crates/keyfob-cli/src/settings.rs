@@ -22,7 +22,7 @@ use serde::Serialize;
 
 use crate::{failure::Failure, owner, store::StoreUrl};
 
-use file::File;
+use file::InForce;
 pub(crate) use flags::{Flags, ServeFlags};
 use resolver::{
     Resolver, parse, parse_actor, parse_duration, parse_filter, parse_regions, parse_word,
@@ -45,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) pepper_sources: Vec<(u8, String)>,
     /// Warnings about the settings.
     pub(crate) warnings: Vec<String>,
+    /// The configuration file that is in force.
+    pub(crate) file: Option<PathBuf>,
     /// Every setting with its value and source. Passwords are redacted.
     pub(crate) listed: Vec<Listed>,
 }
@@ -143,9 +145,18 @@ pub(crate) enum LogForm {
 impl Settings {
     /// Resolves the settings from the command line, the environment and the file.
     pub(crate) fn resolve(flags: &Flags, matches: &ArgMatches) -> Result<Self, Failure> {
-        let file = File::find(flags.config.as_deref())?;
-        let (peppers, pepper_sources, warnings) = peppers::load(file.peppers)?;
-        let mut from = Resolver::new(matches);
+        let mut in_force = InForce::find(flags.config.as_deref())?;
+        let mut file = std::mem::take(&mut in_force.content);
+        for path in file
+            .peppers
+            .iter_mut()
+            .flat_map(|peppers| peppers.files.values_mut())
+        {
+            *path = in_force.beside(path);
+        }
+        let (peppers, pepper_sources, mut warnings) = peppers::load(file.peppers)?;
+        warnings.append(&mut in_force.warnings);
+        let mut from = Resolver::new(matches, in_force.path.as_deref());
         let mut settings = Self {
             store: from.value("store", file.store, "sqlite:keyfob.db", StoreUrl::parse)?,
             prefix: from.optional("prefix", file.prefix, KeyFormat::new)?,
@@ -158,10 +169,22 @@ impl Settings {
             peppers,
             pepper_sources,
             warnings,
+            file: None,
             listed: Vec::new(),
         };
         settings.warnings.extend(from.unknown_variables());
         settings.listed = from.into_listed();
+        if settings.origin("store") == Origin::File
+            && let StoreUrl::Sqlite(path) = &mut settings.store
+        {
+            *path = in_force.beside(path);
+        }
+        if settings.origin("serve.operator_file") == Origin::File
+            && let Some(path) = &mut settings.serve.operator_file
+        {
+            *path = in_force.beside(path);
+        }
+        settings.file = in_force.path;
         let mut listed = settings.listed.iter_mut();
         if let Some(store) = listed.find(|listed| listed.name == "store") {
             // Without its password and parameters.

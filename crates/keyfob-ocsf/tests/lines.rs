@@ -91,6 +91,7 @@ fn trail() -> Vec<AuditEvent> {
         in_team(about(Action::AllRevoked, system, None, None)),
         in_team(about(Action::Restored, system, None, None)),
         about(Action::LegacyImported, system, None, Some(legacy)),
+        about(Action::LegacyBlocked, system, None, Some(legacy)),
         about(Action::LegacyRevoked, system, None, Some(legacy)),
         everywhere(about(Action::LegacyPolicySet, system, None, None)),
         about(Action::PolicySet, system, None, None),

@@ -18,7 +18,7 @@ pub(crate) struct Flags {
     )]
     store: Option<String>,
 
-    /// The configuration file [default: keyfob.toml if it exists]
+    /// The configuration file [default: ~/.config/keyfob/keyfob.toml or /etc/keyfob/keyfob.toml]
     #[arg(long, global = true, value_name = "FILE", env = "KEYFOB_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 

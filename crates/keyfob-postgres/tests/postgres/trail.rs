@@ -144,13 +144,13 @@ fn a_store_is_verified_while_others_write_to_it() {
                     let set = keyring.set_policy(&context, Some(&tenant), Some(policy));
                     set.await.unwrap();
                     if n.is_multiple_of(2) {
-                        keyring.delete(&context, &tenant(), id).await.unwrap();
+                        keyring.delete(&context, &tenant, id).await.unwrap();
                     } else {
-                        keyring.revoke(&context, &tenant(), id).await.unwrap();
+                        keyring.revoke(&context, &tenant, id).await.unwrap();
                     }
                     let new = Tenant::parse("acme", &format!("new-{n}")).unwrap();
                     keyring.create_namespace(&context, new).await.unwrap();
-                    let target = Target::Team(tenant().team);
+                    let target = Target::Team(tenant.team);
                     keyring.revoke_all(&context, target).await.unwrap();
                 }
                 0

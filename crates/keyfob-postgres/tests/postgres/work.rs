@@ -7,8 +7,7 @@ use keyfob::{
     manage::{Authority, Error, Labels, Status},
     name::{KeyName, NamespaceId, TeamId, UserId},
     store::{
-        AuditQuery, Change, Commit, CommitError, Entry, Item, KeyQuery, KeyRecord, Limits,
-        Revision, StoreError, Target,
+        Change, Commit, CommitError, Entry, Item, KeyRecord, Limits, Revision, StoreError, Target,
     },
 };
 
