@@ -13,7 +13,7 @@ use crate::{
     completions::Completions,
     config::Config,
     exit::{self, Exit},
-    failure::Failure,
+    failure::{Failure, cause},
     keys::Keys,
     legacy::Legacy,
     man::ManPages,
@@ -128,7 +128,13 @@ fn name(command: &clap::Command) -> String {
 fn refuse(error: &clap::Error) -> Exit {
     use std::io::Write;
 
-    let text = redact(&error.render().ansi().to_string());
+    let text = error.render().ansi().to_string();
+    // Help has nothing that was typed, and shows what a credential looks like.
+    let text = if error.use_stderr() {
+        redact(&text)
+    } else {
+        text
+    };
     let written = if error.use_stderr() {
         write!(anstream::stderr().lock(), "{text}")
     } else {
@@ -171,7 +177,7 @@ impl Command {
             .enable_all()
             .build();
         let runtime = runtime.map_err(|error: io::Error| {
-            Failure::new(Exit::Failed, format!("no threads: {error}"))
+            Failure::new(Exit::Failed, format!("no threads: {}", cause(&error)))
         })?;
         runtime.block_on(self.run_async(settings, terminal))
     }

@@ -27,6 +27,7 @@ mod moment;
 mod namespaces;
 mod owner;
 mod policy;
+mod process;
 mod redact;
 mod scan;
 mod serve;
@@ -39,5 +40,6 @@ mod verify;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    process::protect_memory();
     cli::run().into()
 }

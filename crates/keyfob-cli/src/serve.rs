@@ -10,6 +10,7 @@ mod stop;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroU32,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -23,7 +24,8 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     exit::Exit,
-    failure::{Failure, with_sources},
+    failure::{Failure, cause, with_sources},
+    process,
     settings::{ServeFlags, Settings},
     store::{Absent, Store, StoreUrl},
     terminal::Terminal,
@@ -64,6 +66,7 @@ impl Serve {
                 "the connection to the database may go on without TLS: add `?sslmode=verify-full` to the URL of the store"
             );
         }
+        let most = connections_within(settings.serve.connections);
         let metrics = metrics::install()?;
         let store = Store::open(&settings.store, Absent::Create).await?;
         // A damaged file may lack revocations.
@@ -85,7 +88,7 @@ impl Serve {
             .start()
             .await?;
 
-        let listener = bind(serve.listen).await?;
+        let listener = bind(&serve.listen).await?;
         let address = listener.local_addr()?;
         let bootstrap = Bootstrap {
             keyring: &keyring,
@@ -95,7 +98,7 @@ impl Serve {
         };
         // Before the address is written: a supervisor may stop the server as soon as it reads that.
         let mut signals = StopSignals::listen()
-            .map_err(|error| Failure::new(Exit::Failed, format!("signals: {error}")))?;
+            .map_err(|error| Failure::new(Exit::Failed, format!("signals: {}", cause(&error))))?;
         bootstrap.show(terminal, address).await?;
 
         let authenticate = ControlKeys::new(replica.verifier());
@@ -118,7 +121,7 @@ impl Serve {
         let connections = Connections {
             listener,
             routes,
-            most: serve.connections,
+            most,
             header_timeout: serve.header_timeout,
         };
         let server = tokio::spawn(connections.serve(stopped));
@@ -160,6 +163,27 @@ fn own_address(address: SocketAddr) -> Result<ApiHost, Failure> {
     .map_err(|error| Failure::new(Exit::Failed, format!("api_host {error}")))
 }
 
+/// The number of connections for which there are open files.
+fn connections_within(wanted: NonZeroU32) -> NonZeroU32 {
+    let needed = u64::from(wanted.get()) + OTHER_FILES;
+    let Some(limit) = process::raise_open_files(needed).filter(|limit| *limit < needed) else {
+        return wanted;
+    };
+    let left = u32::try_from(limit.saturating_sub(OTHER_FILES)).unwrap_or(u32::MAX);
+    let most = NonZeroU32::new(left.max(LEAST_CONNECTIONS)).unwrap_or(wanted);
+    tracing::warn!(
+        limit,
+        needed,
+        connections = most.get(),
+        "the limit on open files is too low for the setting `connections`, which is lowered: raise it with `ulimit -n` or LimitNOFILE"
+    );
+    most.min(wanted)
+}
+
+/// Open files besides connections: the store, its threads, the log, the libraries.
+const OTHER_FILES: u64 = 64;
+const LEAST_CONNECTIONS: u32 = 8;
+
 fn cannot_follow(failure: &keyfob_replica::Failure) -> Failure {
     Failure::new(Exit::Store, with_sources(failure))
         .hint("start the server again: it then reads all keys from the store")
@@ -171,10 +195,13 @@ async fn closed(mut stopped: watch::Receiver<()>) {
     while stopped.changed().await.is_ok() {}
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+async fn bind(address: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
-        Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}"))
-            .hint("use `--listen` for another address; port 0 takes any free port")
+        Failure::new(
+            Exit::Failed,
+            format!("cannot listen on {address}: {}", cause(&error)),
+        )
+        .hint("use `--listen` for another address; port 0 takes any free port")
     })
 }
 

@@ -10,7 +10,11 @@ use clap::Args;
 use keyfob::store::{AuditQuery, Cursor, KeyQuery, Revision};
 use keyfob_ocsf::Exporter;
 
-use crate::{command_context::CommandContext, failure::Failure, terminal::Progress};
+use crate::{
+    command_context::CommandContext,
+    failure::Failure,
+    terminal::{Progress, count},
+};
 
 /// Export the audit trail as JSON lines: OCSF 1.6.0 events in `CloudEvents` 1.0
 ///
@@ -42,11 +46,14 @@ impl Export {
         };
         let failed = |error: io::Error| Failure::file(path, &error);
         let mut out = BufWriter::new(File::create_new(path).map_err(failed)?);
-        let count = self.write(cx, &exporter, &mut out).await?;
+        let written = self.write(cx, &exporter, &mut out).await?;
         out.flush().map_err(failed)?;
         out.get_ref().sync_all().map_err(failed)?;
-        cx.terminal
-            .note(format_args!("{count} events in {}", path.display()));
+        cx.terminal.note(format_args!(
+            "{} in {}",
+            count(written, "event"),
+            path.display()
+        ));
         Ok(())
     }
 
@@ -62,13 +69,13 @@ impl Export {
             limit: KeyQuery::LIMIT_MAX,
             ..AuditQuery::every_team()
         };
-        let mut count = 0;
+        let mut written = 0;
         let mut events = cx.keyring.walk(query);
         while let Some(event) = events.next().await? {
             writeln!(out, "{}", exporter.line(&event))?;
-            count += 1;
+            written += 1;
             progress.step();
         }
-        Ok(count)
+        Ok(written)
     }
 }
