@@ -7,7 +7,7 @@ use alloc::{
 use core::{convert::Infallible, ops::Bound};
 
 use crate::{
-    audit::{AuditEvent, ChainHash},
+    audit::{AuditEvent, TrailHead},
     credential_id::CredentialId,
     cutoff::{Cutoff, Target},
     format::KeyFormat,
@@ -20,7 +20,8 @@ use crate::{
     revision::Revision,
     store::{
         AuditQuery, Changes, Commit, Conflict, Cursor, Entry, Existing, Item, KeyQuery,
-        LegacyQuery, NamespaceQuery, NamespaceRecord, Page, Record, Snapshot, WriteSet,
+        LegacyQuery, NamespaceQuery, NamespaceRecord, Page, PolicyLookup, Record, Snapshot,
+        WriteSet,
     },
     usage::Usage,
 };
@@ -121,6 +122,16 @@ impl StoreState {
         self.revision
     }
 
+    /// See [`KeyStore::head`](super::KeyStore::head).
+    pub fn head(&self) -> TrailHead {
+        self.audit
+            .last()
+            .map_or(TrailHead::START, |last| TrailHead {
+                revision: last.revision,
+                hash: last.hash,
+            })
+    }
+
     /// See [`KeyStore::key_format`](super::KeyStore::key_format).
     pub fn key_format(&self) -> Option<KeyFormat> {
         self.key_format
@@ -154,9 +165,19 @@ impl StoreState {
             Some(Existing::Legacy(record)) => Some(&record.tenant),
             _ => None,
         };
+        let policy = read_set.policy.map(|lookup| match lookup {
+            PolicyLookup::Keys(place) => Subject::Policy(place.cloned()),
+            PolicyLookup::Legacy(place) => Subject::LegacyPolicy(place.cloned()),
+        });
         Snapshot {
             last_revision: self.revision,
-            last_hash: self.audit.last().map_or(ChainHash::START, |last| last.hash),
+            last_hash: self.head().hash,
+            policy: policy.and_then(|subject| {
+                Some(Entry {
+                    revision: *self.last_change.get(&subject)?,
+                    item: self.item(&subject)?,
+                })
+            }),
             team: read_set
                 .namespace
                 .and_then(namespace)

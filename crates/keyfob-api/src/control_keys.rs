@@ -56,7 +56,7 @@ impl ControlKeys {
             return Err(Unauthenticated::Forbidden("no_control_key"));
         }
         let team = principal.team().clone();
-        let rights = Rights::of(principal.scopes());
+        let rights = Rights::of(&principal.scopes());
         let context = principal.context(now);
         Ok(Caller::new(context.actor, team, rights).with_authority(context.authority))
     }

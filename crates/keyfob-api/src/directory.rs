@@ -13,7 +13,7 @@ use crate::refusal::{Chain, Refusal};
 /// for services whose gateways' addresses follow from that; a program with a database of namespaces
 /// implements the trait over it.
 pub trait Directory: Send + Sync {
-    /// Facts about these namespaces, one for each, in the same order. It is called once per list.
+    /// Facts about these namespaces, one for each, in the same order. It is called once per page of a list.
     ///
     /// - a namespace that it does not know -> facts that fit any namespace
     /// - it is not available -> [`DirectoryError::Unavailable`]

@@ -8,6 +8,7 @@ mod authority;
 mod body;
 mod caller;
 mod caller_context;
+mod concurrency;
 mod control_keys;
 mod control_plane;
 mod cross_site;
@@ -23,6 +24,7 @@ mod request_limits;
 mod routes;
 mod single_flight;
 mod state;
+mod stream;
 
 // The handlers, a file for each resource, and the JSON that they share.
 mod audit;

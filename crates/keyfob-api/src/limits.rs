@@ -1,6 +1,9 @@
 //! Limits of requests.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
 
 /// Limits of the size, the time and the number of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -16,12 +19,15 @@ pub struct Limits {
     /// The failed attempts from one network address: 429 beyond. A valid credential from the same
     /// address is not affected.
     pub refused: Quota,
+    /// How many requests of one caller may be under way, which includes answers that are being sent:
+    /// 429 beyond.
+    pub at_once: NonZeroUsize,
     /// For how long a creation can be repeated under its `Idempotency-Key`.
     pub repeat: Duration,
 }
 
 /// 64 KiB in 20 seconds, 30 seconds in all, 250 requests per minute and caller, 60 failed attempts per minute and address,
-/// ten minutes to repeat a creation.
+/// 16 requests of a caller at once, ten minutes to repeat a creation.
 impl Default for Limits {
     fn default() -> Self {
         let minute = Duration::from_mins(1);
@@ -31,6 +37,7 @@ impl Default for Limits {
             timeout: Duration::from_secs(30),
             caller: Quota::new(NonZeroU32::MIN.saturating_add(249), minute),
             refused: Quota::new(NonZeroU32::MIN.saturating_add(59), minute),
+            at_once: NonZeroUsize::MIN.saturating_add(15),
             repeat: Duration::from_mins(10),
         }
     }

@@ -6,12 +6,13 @@ use axum::{
     Json,
     extract::{Path, State},
     http::StatusCode,
+    response::Response,
 };
 use keyfob::{
     Tenant, Timestamp,
     manage::{Error, NewNamespace},
     name::{NamespaceId, NamespaceLabel, Region},
-    store::{KeyQuery, NamespaceQuery, Target},
+    store::{NamespaceQuery, Target},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -26,6 +27,7 @@ use crate::{
     directory::NamespaceFacts,
     refusal::Refusal,
     state::AppState,
+    stream::{self, PAGE, Parts, Text},
     wire::{Done, Moment, ReasonBody},
 };
 
@@ -44,31 +46,56 @@ pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
     Query(filter): Query<ListNamespaces>,
-) -> Result<Json<NamespaceList>, Refusal> {
+) -> Result<Response, Refusal> {
     caller.require(Call::ListNamespaces)?;
     let team = match &filter.team {
         Some(team) => Some(caller.require_team(Call::ListNamespaces, team)?),
         None if caller.rights.hold(Right::Operator) => None,
         None => Some(caller.team.clone()),
     };
-    let mut found = state.keyring.walk(NamespaceQuery {
+    let query = NamespaceQuery {
         team,
-        limit: KeyQuery::LIMIT_MAX,
+        limit: PAGE,
         ..NamespaceQuery::every_team()
-    });
-    let mut records = Vec::new();
-    while let Some(record) = found.next().await? {
-        if !record.removed && !is_control(&record.tenant) {
-            records.push(record);
+    };
+    let begun = false;
+    stream::answer(NamespaceParts {
+        state,
+        query,
+        begun,
+    })
+    .await
+}
+
+/// Namespaces that were not removed, as `{"namespaces": […]}`.
+struct NamespaceParts {
+    state: Arc<AppState>,
+    query: NamespaceQuery,
+    begun: bool,
+}
+
+impl Parts for NamespaceParts {
+    async fn next(&mut self, out: &mut Text) -> Result<bool, Refusal> {
+        if !std::mem::replace(&mut self.begun, true) {
+            out.raw("{\"namespaces\":");
+            out.begin();
         }
+        let page = self.state.keyring.namespaces(&self.query).await?;
+        let records = page.items.into_iter();
+        let records: Vec<_> = records
+            .filter(|record| !record.removed && !is_control(&record.tenant))
+            .collect();
+        let facts = self.state.directory.describe(&records).await?;
+        for (record, facts) in records.iter().zip(facts) {
+            let view = NamespaceView::new(&record.tenant, record.created_at, facts);
+            out.item(&view)?;
+        }
+        self.query.after = page.next;
+        if page.next.is_none() {
+            out.raw("]}");
+        }
+        Ok(page.next.is_some())
     }
-    let facts = state.directory.describe(&records).await?;
-    let namespaces = records.iter().zip(facts);
-    Ok(Json(NamespaceList {
-        namespaces: namespaces
-            .map(|(record, facts)| NamespaceView::new(&record.tenant, record.created_at, facts))
-            .collect(),
-    }))
 }
 
 /// Creates a namespace
@@ -282,7 +309,8 @@ impl CreateNamespace {
 }
 
 /// Namespaces.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the form of a list that is written page by page")]
 pub(crate) struct NamespaceList {
     namespaces: Vec<NamespaceView>,
 }

@@ -103,7 +103,7 @@ impl Introspection {
             active: true,
             scope,
             client_id: Some(format.credential_id(principal.credential())),
-            sub: principal.owner().map(ToString::to_string),
+            sub: principal.owner().map(|owner| owner.to_string()),
             aud: Some(principal.namespace().as_str().to_owned()),
             team: Some(principal.team().as_str().to_owned()),
             exp: principal.expires_at().map(Timestamp::as_unix),

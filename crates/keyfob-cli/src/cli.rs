@@ -18,6 +18,7 @@ use crate::{
     legacy::Legacy,
     man::ManPages,
     namespaces::Namespaces,
+    peppers::PeppersCommand,
     policy::PolicyCommand,
     redact::redact,
     scan::Scan,
@@ -66,6 +67,8 @@ enum Command {
     Backup(Backup),
     Check(Check),
     Bench(Bench),
+    #[command(subcommand)]
+    Peppers(PeppersCommand),
     #[command(subcommand)]
     Config(Config),
     Completions(Completions),
@@ -202,6 +205,7 @@ impl Command {
             Self::Audit(command) => command.run(&cx).await?,
             Self::Backup(command) => command.run(&cx).await?,
             Self::Check(command) => command.run(&cx).await?,
+            Self::Peppers(command) => command.run(&cx).await?,
             Self::Serve(_)
             | Self::Bench(_)
             | Self::Scan(_)

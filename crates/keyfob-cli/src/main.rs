@@ -26,6 +26,7 @@ mod man;
 mod moment;
 mod namespaces;
 mod owner;
+mod peppers;
 mod policy;
 mod process;
 mod redact;

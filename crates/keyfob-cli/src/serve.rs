@@ -6,6 +6,7 @@ mod forward_auth;
 mod health;
 mod log;
 mod metrics;
+mod rehash;
 mod stop;
 
 use std::{
@@ -32,8 +33,9 @@ use crate::{
 };
 
 use bootstrap::Bootstrap;
-use connections::Connections;
+use connections::{Connections, Routes};
 use forward_auth::ForwardAuth;
+use rehash::Rehasher;
 use stop::StopSignals;
 
 /// Run the server: control plane and forward authentication
@@ -69,11 +71,9 @@ impl Serve {
         let most = connections_within(settings.serve.connections);
         let metrics = metrics::install()?;
         let store = Store::open(&settings.store, Absent::Create).await?;
-        // A damaged file may lack revocations.
-        store.quick_check().await?;
         let serve = settings.serve;
 
-        // Read all keys before listening.
+        let has_pepper = settings.peppers.current_id().is_some();
         let builder = store.keyring(settings.prefix).await?;
         let keyring = builder
             .peppers(settings.peppers)
@@ -82,25 +82,44 @@ impl Serve {
             .open_to_manage()
             .await?;
         let keyring = Arc::new(keyring);
+
+        // Reading all keys takes a while: until then, the answer is 503, which is not a closed port.
+        let listener = bind(&serve.listen).await?;
+        let address = listener.local_addr()?;
+        let routes = Routes::starting(health::starting(metrics.clone()));
+        let (stop, stopped) = watch::channel(());
+        let connections = Connections {
+            listener,
+            routes: routes.clone(),
+            most,
+            header_timeout: serve.header_timeout,
+            write_timeout: WRITE_TIMEOUT,
+        };
+        let server = tokio::spawn(connections.serve(stopped));
+        // Before the address is written: a supervisor may stop the server as soon as it reads that.
+        let mut signals = StopSignals::listen()
+            .map_err(|error| Failure::new(Exit::Failed, format!("signals: {}", cause(&error))))?;
+        tracing::info!(%address, "reading the store");
+        // A damaged file may lack revocations.
+        tokio::select! {
+            checked = store.quick_check() => checked?,
+            () = signals.received() => return Ok(()),
+        }
         let replica = Follower::over(Arc::clone(&keyring))
             .poll_every(serve.follow_every)
             .flush_usage_every(serve.flush_every)
-            .start()
-            .await?;
+            .start();
+        let replica = tokio::select! {
+            replica = replica => replica?,
+            () = signals.received() => return Ok(()),
+        };
 
-        let listener = bind(&serve.listen).await?;
-        let address = listener.local_addr()?;
         let bootstrap = Bootstrap {
             keyring: &keyring,
             team: serve.operators,
             owner: serve.operator,
             file: serve.operator_file.as_deref(),
         };
-        // Before the address is written: a supervisor may stop the server as soon as it reads that.
-        let mut signals = StopSignals::listen()
-            .map_err(|error| Failure::new(Exit::Failed, format!("signals: {}", cause(&error))))?;
-        bootstrap.show(terminal, address).await?;
-
         let authenticate = ControlKeys::new(replica.verifier());
         let gateways = Gateways::at(match serve.api_host {
             Some(api_host) => api_host,
@@ -110,21 +129,17 @@ impl Serve {
             .with_authenticate(authenticate)
             .with_directory(gateways.in_regions(serve.regions));
         let header = serve.namespace_header;
-        let forward_auth = ForwardAuth::new(replica.verifier(), header, *keyring.format());
-        let routes = Router::new()
+        let rehasher = Rehasher::start(Arc::clone(&keyring), has_pepper);
+        let (verifier, format) = (replica.verifier(), *keyring.format());
+        let forward_auth = ForwardAuth::new(verifier, header, format, rehasher);
+        let all = Router::new()
             .merge(forward_auth::routes(forward_auth))
             .merge(replica.readyz())
             .merge(health::routes(replica.monitor(), metrics))
             .merge(plane.into_router());
 
-        let (stop, stopped) = watch::channel(());
-        let connections = Connections {
-            listener,
-            routes,
-            most,
-            header_timeout: serve.header_timeout,
-        };
-        let server = tokio::spawn(connections.serve(stopped));
+        routes.serve(all);
+        bootstrap.show(terminal, address).await?;
         tracing::info!(%address, "serving");
 
         let ended = tokio::select! {
@@ -205,6 +220,8 @@ async fn bind(address: &str) -> Result<TcpListener, Failure> {
     })
 }
 
+/// How long a client may read nothing of an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an answer waits until this process applies the change that it made.
 const SYNC_WITHIN: Duration = Duration::from_secs(5);
 /// How long calls may take after the server was asked to stop.

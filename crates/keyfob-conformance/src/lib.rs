@@ -205,6 +205,9 @@ macro_rules! for_each_behaviour {
                 the_trail_is_one_chain
                 pages_of_the_trail_join_up
                 every_field_of_an_event_is_kept
+                an_event_says_what_was_changed
+                no_event_holds_a_secret_or_a_digest
+                the_trail_describes_the_store
                 a_deletion_keeps_the_trail
                 the_trail_is_selected_by_what_it_says
                 the_trail_is_selected_by_action

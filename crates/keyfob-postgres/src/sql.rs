@@ -213,6 +213,9 @@ statements! {
                  ", jsonb_build_object('owner', jsonb_build_array(r.team, $2::text))]"),
         "WHERE r.namespace = $1), 0) AND k.expires_at > $3 LIMIT $4) AS live";
 
+    POLICY_ENTRY = "SELECT revision, jsonb_build_object(kind, record) FROM policies \
+                    WHERE kind = $1 AND namespace = $2";
+
     // What a commit writes.
     ADVANCE = one!("UPDATE log SET revision = $1, hash = $2, latest = greatest(latest, $3) \
                     WHERE one = 1 AND revision = $1::bigint - 1");
@@ -265,7 +268,7 @@ statements! {
     AUDIT_OF_ACTOR = page_of_audit!("actor = $6");
 
     // The feed: the tables merged in the order of last changes, each row as an item.
-    HEAD = "SELECT revision FROM log WHERE one = 1";
+    HEAD = "SELECT revision, hash FROM log WHERE one = 1";
     CHANGED = "SELECT revision, item FROM (",
         changed!("keys", "'key'", "record"), " UNION ALL ",
         changed!("deleted_keys", "'key_deleted'", "substr(id, 5)"), " UNION ALL ",

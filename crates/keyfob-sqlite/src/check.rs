@@ -1,7 +1,7 @@
 //! Looking for damage of the file.
 
 use keyfob::{
-    audit::{AuditEvent, ChainHash},
+    audit::TrailHead,
     store::{AuditQuery, KeyQuery, Revision},
 };
 use rusqlite::{Connection, ErrorCode};
@@ -77,19 +77,19 @@ fn check_trail(connection: &Connection) -> Result<(), CheckError> {
         limit: KeyQuery::LIMIT_MAX,
         ..AuditQuery::every_team()
     };
-    let mut last = ChainHash::START;
-    let mut events = 0;
+    let mut last = TrailHead::START;
     loop {
         let page = queries::audit(connection, &query).map_err(CheckError::database)?;
-        last = AuditEvent::verify(last, &page.items)
+        let mut events = page.items.iter();
+        events
+            .try_for_each(|event| last.advance(event))
             .map_err(|error| CheckError::Damaged(error.to_string()))?;
-        events += page.items.len() as u64;
         query.after = page.next;
         if query.after.is_none() {
             break;
         }
     }
-    if expected == (Revision::new(events), last) {
+    if expected == last {
         Ok(())
     } else {
         let damage = "the audit trail does not end at the head of the log".into();

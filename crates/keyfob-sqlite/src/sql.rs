@@ -101,6 +101,9 @@ statements! {
                       AND owner = ?2 AND NOT revoked AND created_revision > ?3 \
                       AND (expires_at IS NULL OR expires_at > ?4) LIMIT ?5)";
 
+    POLICY_ENTRY = "SELECT revision, '{\"' || kind || '\":' || record || '}' FROM policies \
+                    WHERE kind = ?1 AND namespace = ?2";
+
     // What a commit writes.
     ADVANCE = "UPDATE head SET revision = ?1, hash = ?2 WHERE one = 1 AND revision = ?1 - 1";
     SET_KEY_FORMAT = "UPDATE head SET key_format = ?1 WHERE one = 1 AND key_format IS NULL";

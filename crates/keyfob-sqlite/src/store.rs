@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use futures_channel::oneshot;
 use keyfob::{
     KeyId, KeyStore, Tenant,
-    audit::AuditEvent,
+    audit::{AuditEvent, TrailHead},
     gateway::Usage,
     key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
@@ -219,6 +219,10 @@ impl KeyStore for SqliteStore {
         self.0.readers.read(read).await
     }
 
+    async fn head(&self) -> Result<TrailHead, StoreError> {
+        self.0.readers.read(head).await
+    }
+
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
         self.0.source.check_place().map_err(StoreError::definite)?;
         let read = move |connection: &_| feed::changes(connection, after, limit);
@@ -232,8 +236,8 @@ impl KeyStore for SqliteStore {
             // First listen, then read: a commit in between is not missed.
             let changed = self.0.notifier.listen();
             self.0.source.check_place().map_err(StoreError::definite)?;
-            let (revision, _) = self.0.readers.read(head).await?;
-            if revision != after {
+            let head = self.0.readers.read(head).await?;
+            if head.revision != after {
                 return Ok(true);
             }
             changed.await;

@@ -13,6 +13,7 @@ mod fixture;
 mod held_back;
 mod keys;
 mod legacy;
+mod lists;
 mod lives;
 mod namespaces;
 mod policies;

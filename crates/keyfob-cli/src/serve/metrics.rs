@@ -1,8 +1,12 @@
 //! The server's metrics.
 
+use std::time::Duration;
+
 use keyfob_replica::metrics as replica;
 use metrics::{describe_counter, describe_gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{exit::Exit, failure::Failure};
 
@@ -28,5 +32,19 @@ pub(super) fn install() -> Result<PrometheusHandle, Failure> {
         "Requests whose head was malformed or too large"
     );
     describe_gauge!(CONNECTIONS, "Open connections");
+    tokio::spawn(upkeep(handle.clone()));
     Ok(handle)
 }
+
+/// Sums up what histograms recorded, which takes memory for each request until then. A scrape does
+/// it too, but nobody may scrape.
+async fn upkeep(handle: PrometheusHandle) {
+    let mut ticks = interval(UPKEEP_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        handle.run_upkeep();
+    }
+}
+
+const UPKEEP_EVERY: Duration = Duration::from_secs(1);

@@ -175,3 +175,74 @@ fn answer(connection: &mut TcpStream) -> io::Result<u16> {
         .and_then(|status| status.parse().ok());
     status.ok_or(ErrorKind::InvalidData.into())
 }
+
+/// Clients that ask for something now and then keep their connections only while nobody waits.
+#[test]
+fn idle_clients_do_not_lock_out_new_ones() {
+    let server = Server::start(&Program::new(), &["--connections", "4"]);
+    let mut held: Vec<_> = (0..4).map(|_| open(&server)).collect();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut new = open(&server);
+    new.set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    new.write_all(b"GET /healthz HTTP/1.1\r\nHost: keyfob\r\n\r\n")
+        .unwrap();
+    let start = Instant::now();
+    loop {
+        // They never leave a connection without a request for long.
+        for connection in &mut held {
+            let _ = ask(connection);
+        }
+        match answer(&mut new) {
+            Ok(status) => {
+                assert_eq!(status, 200);
+                break;
+            }
+            Err(_) => assert!(Instant::now() < deadline, "the new client was locked out"),
+        }
+    }
+    assert!(
+        start.elapsed() > Duration::from_secs(1),
+        "open connections have their turn"
+    );
+}
+
+/// Strangers' requests are counted too: their number must not cost memory if nobody scrapes.
+#[cfg(target_os = "linux")]
+#[test]
+fn requests_cost_no_memory_if_nobody_reads_the_metrics() {
+    const BATCH: usize = 200;
+    let server = Server::start(&Program::new(), &["--log", "off"]);
+    let mut connection = open(&server);
+    connection.set_nodelay(true).unwrap();
+    let batch = "GET /v1/caller HTTP/1.1\r\nHost: keyfob\r\n\r\n".repeat(BATCH);
+    let mut ask_many = |batches| {
+        for _ in 0..batches {
+            connection.write_all(batch.as_bytes()).unwrap();
+            let (mut seen, mut text, mut bytes) = (0, String::new(), [0; 65_536]);
+            while seen < BATCH {
+                let read = connection.read(&mut bytes).unwrap();
+                assert!(read > 0, "the connection was closed");
+                text.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
+                seen = text.matches("\"request_id\"").count();
+            }
+        }
+        // A few times longer than the sums are made.
+        thread::sleep(Duration::from_secs(3));
+    };
+    let memory = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("RssAnon:"))
+            .unwrap();
+        let number = line.split_whitespace().nth(1).unwrap();
+        number.parse::<i64>().unwrap()
+    };
+    ask_many(200);
+    let before = memory();
+    ask_many(400);
+    let grown = memory() - before;
+    println!("80,000 requests: {grown} kB");
+    assert!(grown < 900, "{grown} kB for 80,000 requests");
+}
