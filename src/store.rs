@@ -14,12 +14,12 @@ use core::{error::Error, fmt};
 pub use async_trait::async_trait;
 
 pub use change::{ActorFault, Change, Changes, Commit, Conflict, Entry, Item, Limits};
-pub use decide::{Existing, NameLookup, OwnerLookup, ReadSet, Snapshot, WriteSet};
+pub use decide::{Existing, NameLookup, OwnerLookup, PolicyLookup, ReadSet, Snapshot, WriteSet};
 #[cfg(feature = "std")]
 pub use journal::{Journal, JournalEntry, JournaledStore, MemoryStore};
 pub use query::{
     AuditPath, AuditQuery, Cursor, CursorError, KeyPath, KeyQuery, LegacyQuery, NamespaceQuery,
-    NamespaceRecord, Page, StatusFilter, StatusFilterError,
+    NamespaceRecord, Order, Page, StatusFilter, StatusFilterError,
 };
 pub use record::Record;
 pub use state::StoreState;
@@ -31,7 +31,7 @@ pub use crate::{
 };
 
 use crate::{
-    audit::AuditEvent,
+    audit::{AuditEvent, TrailHead},
     credential_id::CredentialId,
     format::KeyFormat,
     identity::Tenant,
@@ -48,6 +48,7 @@ use crate::{
 /// - **Total order.** The first commit gets [`Revision`] 1, each further commit the next one,
 ///   without gaps. A reader that sees a revision sees all earlier ones. A read that starts after a
 ///   commit returned sees that commit.
+/// - **Audit.** The event says what was changed, as [`Commit::decide`] computed it.
 /// - **Atomicity and durability.** A change, its audit event and its entry in the change feed are
 ///   stored together and durably before `commit` returns `Ok`, or not at all.
 /// - **Isolation.** The conditions of a commit ([`Change`]) and its actor's
@@ -108,8 +109,12 @@ pub trait KeyStore: Send + Sync {
     /// - no default policy was set -> [`LegacyPolicy::Off`]
     async fn legacy_policy(&self, tenant: Option<&Tenant>) -> Result<LegacyPolicy, StoreError>;
 
-    /// Returns a page of the audit trail, oldest first.
+    /// Returns a page of the audit trail, in the order of the query.
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError>;
+
+    /// Returns the head of the log: the revision of the last commit, and the hash that the next
+    /// event will follow. Read it from where a commit reads it, not from the audit trail.
+    async fn head(&self) -> Result<TrailHead, StoreError>;
 
     /// Returns at most `limit` entries of the change feed: the current state of every item whose
     /// last change is later than `after`, in the order of those changes.
@@ -188,6 +193,10 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
 
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
         (**self).audit(query).await
+    }
+
+    async fn head(&self) -> Result<TrailHead, StoreError> {
+        (**self).head().await
     }
 
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {

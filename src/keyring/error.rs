@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 
 use crate::{
-    audit::ChainError,
+    audit::VerifyError,
     format::{FormatError, KeyFormat},
     index::FollowError,
     lifecycle::LifecycleError,
@@ -41,9 +41,9 @@ pub enum Error {
         /// The requested format.
         asked: Box<KeyFormat>,
     },
-    /// The audit trail was tampered with.
+    /// The audit trail was tampered with, or does not fit the store.
     #[error(transparent)]
-    Audit(#[from] ChainError),
+    Audit(#[from] VerifyError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),

@@ -7,7 +7,7 @@ use alloc::{
 use core::{convert::Infallible, ops::Bound};
 
 use crate::{
-    audit::{AuditEvent, ChainHash},
+    audit::{AuditEvent, TrailHead},
     credential_id::CredentialId,
     cutoff::{Cutoff, Target},
     format::KeyFormat,
@@ -20,9 +20,9 @@ use crate::{
     revision::Revision,
     store::{
         AuditQuery, Changes, Commit, Conflict, Cursor, Entry, Existing, Item, KeyQuery,
-        LegacyQuery, NamespaceQuery, NamespaceRecord, Page, Record, Snapshot, WriteSet,
+        LegacyQuery, NamespaceQuery, NamespaceRecord, Order, Page, PolicyLookup, Record, Snapshot,
+        WriteSet,
     },
-    timestamp::Timestamp,
     usage::Usage,
 };
 
@@ -55,10 +55,8 @@ pub struct StoreState {
 
 #[derive(Debug)]
 struct NamespaceState {
-    team: TeamId,
-    /// The revision that bound it to the team.
-    created_revision: Revision,
-    created_at: Timestamp,
+    /// As it was bound to its team, without cutoffs applied.
+    record: NamespaceRecord,
     by_creation: BTreeMap<Revision, KeyId>,
     by_name: BTreeMap<KeyName, BTreeSet<KeyId>>,
     by_owner: BTreeMap<Owner, BTreeSet<KeyId>>,
@@ -109,8 +107,8 @@ impl StoreState {
     /// Applies a write set, and returns its revision. Nothing else may have been written since the
     /// decision.
     pub fn write(&mut self, write_set: WriteSet) -> Revision {
-        if let Some(tenant) = &write_set.binds {
-            self.bind(tenant, &write_set.event);
+        if let Some(record) = write_set.binds {
+            self.bind(record);
         }
         if let Some(item) = write_set.item {
             let subject = self.put(item);
@@ -122,6 +120,16 @@ impl StoreState {
         self.audit.push(write_set.event);
         self.revision = write_set.revision;
         self.revision
+    }
+
+    /// See [`KeyStore::head`](super::KeyStore::head).
+    pub fn head(&self) -> TrailHead {
+        self.audit
+            .last()
+            .map_or(TrailHead::START, |last| TrailHead {
+                revision: last.revision,
+                hash: last.hash,
+            })
     }
 
     /// See [`KeyStore::key_format`](super::KeyStore::key_format).
@@ -157,13 +165,23 @@ impl StoreState {
             Some(Existing::Legacy(record)) => Some(&record.tenant),
             _ => None,
         };
+        let policy = read_set.policy.map(|lookup| match lookup {
+            PolicyLookup::Keys(place) => Subject::Policy(place.cloned()),
+            PolicyLookup::Legacy(place) => Subject::LegacyPolicy(place.cloned()),
+        });
         Snapshot {
             last_revision: self.revision,
-            last_hash: self.audit.last().map_or(ChainHash::START, |last| last.hash),
+            last_hash: self.head().hash,
+            policy: policy.and_then(|subject| {
+                Some(Entry {
+                    revision: *self.last_change.get(&subject)?,
+                    item: self.item(&subject)?,
+                })
+            }),
             team: read_set
                 .namespace
                 .and_then(namespace)
-                .map(|known| known.team.clone()),
+                .map(|known| known.record.tenant.team.clone()),
             existing: read_set
                 .credential
                 .map_or(Existing::Nothing, |id| self.existing(id)),
@@ -228,15 +246,10 @@ impl StoreState {
             .range(after(query.after))
             .filter_map(|(_, id)| {
                 let known = self.namespaces.get(id)?;
-                Some(NamespaceRecord {
-                    tenant: Tenant::new(known.team.clone(), id.clone()),
-                    created_at: known.created_at,
-                    removed: false,
-                    created_revision: known.created_revision,
-                })
+                Some(&known.record)
             })
             .filter(|record| query.selects(record))
-            .map(|record| self.read(&record));
+            .map(|record| self.read(record));
         page(records, query.limit, |record| record.created_revision)
     }
 
@@ -252,15 +265,24 @@ impl StoreState {
 
     /// See [`KeyStore::audit`](super::KeyStore::audit).
     pub fn audit(&self, query: &AuditQuery) -> Page<AuditEvent> {
-        let start = query.after.map_or(Revision::ZERO, Cursor::revision);
-        let first = self.audit.partition_point(|event| event.revision <= start);
-        let events = self
-            .audit
-            .iter()
-            .skip(first)
-            .filter(|event| query.selects(&event.entry))
-            .cloned();
-        page(events, query.limit, |event| event.revision)
+        let cursor = query.after.map(Cursor::revision);
+        let selected = |event: &&AuditEvent| query.selects(&event.entry);
+        let position = |event: &AuditEvent| event.revision;
+        match query.order {
+            Order::OldestFirst => {
+                let start = cursor.unwrap_or(Revision::ZERO);
+                let first = self.audit.partition_point(|event| event.revision <= start);
+                let rest = self.audit.iter().skip(first);
+                page(rest.filter(selected).cloned(), query.limit, position)
+            }
+            Order::NewestFirst => {
+                let end = cursor.map_or(self.audit.len(), |cursor| {
+                    self.audit.partition_point(|event| event.revision < cursor)
+                });
+                let rest = self.audit.iter().take(end).rev();
+                page(rest.filter(selected).cloned(), query.limit, position)
+            }
+        }
     }
 
     /// See [`KeyStore::changes`](super::KeyStore::changes).
@@ -339,15 +361,14 @@ impl StoreState {
         }
     }
 
-    fn bind(&mut self, tenant: &Tenant, event: &AuditEvent) {
+    fn bind(&mut self, record: NamespaceRecord) {
+        let namespace = record.tenant.namespace.clone();
         self.namespaces_by_creation
-            .insert(event.revision, tenant.namespace.clone());
+            .insert(record.created_revision, namespace.clone());
         self.namespaces.insert(
-            tenant.namespace.clone(),
+            namespace,
             NamespaceState {
-                team: tenant.team.clone(),
-                created_revision: event.revision,
-                created_at: event.entry.at,
+                record,
                 by_creation: BTreeMap::new(),
                 by_name: BTreeMap::new(),
                 by_owner: BTreeMap::new(),
@@ -409,7 +430,8 @@ impl StoreState {
     ) -> P {
         let own = tenant.and_then(|tenant| {
             let known = self.namespaces.get(&tenant.namespace)?;
-            (known.team == tenant.team).then(|| policies.get(&Some(tenant.namespace.clone())))?
+            (known.record.tenant.team == tenant.team)
+                .then(|| policies.get(&Some(tenant.namespace.clone())))?
         });
         own.or_else(|| policies.get(&None))
             .cloned()

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use keyfob::{
     KeyId, KeyStore, MemoryStore, Tenant,
-    audit::AuditEvent,
+    audit::{AuditEvent, TrailHead},
     gateway::Usage,
     key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
@@ -96,6 +96,11 @@ impl KeyStore for Unreliable {
 
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
         self.store.audit(query).await
+    }
+
+    async fn head(&self) -> Result<TrailHead, StoreError> {
+        self.check()?;
+        self.store.head().await
     }
 
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {

@@ -2,6 +2,7 @@
 
 mod forms;
 mod labels;
+mod list;
 mod precondition;
 mod read;
 mod repeat;
@@ -14,13 +15,14 @@ use axum::{
     Json,
     extract::{Path, State},
     http::StatusCode,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use keyfob::{
     key::CredentialId,
     manage::{Authority, Rotation},
 };
 
+pub(crate) use list::KeyParts;
 pub(crate) use view::AccessKey;
 
 use crate::{
@@ -38,13 +40,16 @@ use crate::{
     },
     refusal::Refusal,
     state::AppState,
+    stream,
     wire::{Done, ReasonBody},
 };
 
 /// Lists access keys
 ///
-/// Without parameters it is the whole list. Callers with `team:read` see everybody's keys, others
-/// their own.
+/// Without parameters it is the whole list of keys that are not revoked, written while it is read: if the
+/// store fails meanwhile, the connection is broken off. The published interface knows no revoked keys, so
+/// its clients would show one as if it worked; disabled and expired keys are in the list, since both can be
+/// told from their fields. Callers with `team:read` see everybody's keys, others their own.
 #[utoipa::path(
     get,
     path = "/v2/functions/namespaces/{namespace_id}/keys",
@@ -61,38 +66,24 @@ pub(crate) async fn list(
     caller: CallerContext,
     Path(namespace): Path<String>,
     Query(filter): Query<ListKeys>,
-) -> Result<Json<KeyList>, Refusal> {
+) -> Result<Response, Refusal> {
     caller.require(Call::ListKeys)?;
     let tenant = state.tenant(&caller, &namespace).await?;
     let mut query = filter.parse(&tenant)?;
     if decide(Call::ListKeys, caller.rights, Relation::Team).is_err() {
         let own = caller.actor.owner.clone();
         if own.is_none() || query.owner.as_ref().is_some_and(|owner| !caller.is(owner)) {
-            return Ok(Json(KeyList::default()));
+            return Ok(Json(KeyList::default()).into_response());
         }
         query.owner = own;
     }
-    let policy = state.keyring.policy(Some(&tenant)).await?;
-    let now = caller.now();
-    let mut list = KeyList::default();
-    if filter.wants_a_page() {
-        let page = state.keyring.list(&query).await?;
-        let usage = state.usage_of(&page.items).await?;
-        list.add(&page.items, &usage, &policy, state.format(), now);
-        list.next_cursor = page.next.map(|next| next.to_string());
-    } else {
-        let mut keys = state.keyring.walk(query);
-        while let Some(page) = keys.next_page().await? {
-            let usage = state.usage_of(&page).await?;
-            list.add(&page, &usage, &policy, state.format(), now);
-        }
-    }
-    Ok(Json(list))
+    let (one_page, now) = (filter.wants_a_page(), caller.now());
+    stream::answer(KeyParts::new(state, query, one_page, now)).await
 }
 
 /// Creates an access key
 ///
-/// The answer is the only one that ever holds the secret.
+/// The answer is the only one that ever holds the secret. A control key takes `team:admin`.
 ///
 /// To be safe against lost answers, send an `Idempotency-Key`: the same request with the same
 /// `Idempotency-Key`, repeated within ten minutes, gives the key that the first one created a new
@@ -204,7 +195,7 @@ pub(crate) async fn update(
 
 /// Deletes an access key
 ///
-/// It stops working at once, and only the audit trail remembers it. To keep it in lists, revoke it.
+/// It stops working at once, and only the audit trail remembers it. To keep its record, revoke it.
 #[utoipa::path(
     delete,
     path = "/v2/functions/namespaces/{namespace_id}/keys/{key_id}",
@@ -293,7 +284,7 @@ pub(crate) async fn enable(
 
 /// Revokes an access key
 ///
-/// It never works again, and stays in lists. A key that is revoked stays as it is.
+/// It never works again. Lists show it with `status=revoked` or `status=all`. A key that is revoked stays as it is.
 #[utoipa::path(
     post,
     path = "/v2/functions/namespaces/{namespace_id}/keys/{key_id}/revoke",

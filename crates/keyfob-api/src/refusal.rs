@@ -16,6 +16,8 @@ use keyfob::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::caller::Right;
+
 /// A refused request: status, id and message. The middleware writes the body, since it knows the
 /// request's identifier.
 #[derive(Clone, Debug)]
@@ -33,6 +35,7 @@ pub(crate) enum Kind {
     Forbidden,
     NotFound,
     MethodNotAllowed,
+    RequestTimeout,
     Conflict,
     PreconditionFailed,
     PayloadTooLarge,
@@ -44,12 +47,13 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// In the order of their statuses.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::BadRequest,
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
+        Self::RequestTimeout,
         Self::Conflict,
         Self::PreconditionFailed,
         Self::PayloadTooLarge,
@@ -99,6 +103,11 @@ impl Kind {
                 "method_not_allowed",
                 "the resource does not support this method",
             ),
+            Self::RequestTimeout => (
+                StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                "the body did not arrive in time; nothing was changed",
+            ),
             Self::Conflict => (
                 StatusCode::CONFLICT,
                 "conflict",
@@ -117,7 +126,7 @@ impl Kind {
             Self::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
-                "the body must be JSON, with content-type application/json",
+                "a body must be JSON, with the one content-type application/json",
             ),
             Self::TooManyRequests => (
                 StatusCode::TOO_MANY_REQUESTS,
@@ -142,10 +151,17 @@ impl Refusal {
     pub(crate) const BAD_REQUEST: Self = Self::bare(Kind::BadRequest);
     pub(crate) const UNAUTHORIZED: Self = Self::bare(Kind::Unauthorized);
     pub(crate) const FORBIDDEN: Self = Self::bare(Kind::Forbidden);
+    /// A valid credential that does not open the control plane.
+    pub(crate) const FOREIGN_KEY: Self = Self {
+        kind: Kind::Forbidden,
+        message: Cow::Borrowed("the credential works, but not for the control plane"),
+        retry_after: None,
+    };
     /// There is nothing here that the caller may know of. It does not tell whether there is something
     /// that the caller may not know of.
     pub(crate) const NOT_FOUND: Self = Self::bare(Kind::NotFound);
     pub(crate) const METHOD_NOT_ALLOWED: Self = Self::bare(Kind::MethodNotAllowed);
+    pub(crate) const REQUEST_TIMEOUT: Self = Self::bare(Kind::RequestTimeout);
     pub(crate) const PRECONDITION_FAILED: Self = Self::bare(Kind::PreconditionFailed);
     pub(crate) const PAYLOAD_TOO_LARGE: Self = Self::bare(Kind::PayloadTooLarge);
     pub(crate) const UNSUPPORTED_MEDIA_TYPE: Self = Self::bare(Kind::UnsupportedMediaType);
@@ -170,6 +186,12 @@ impl Refusal {
 
     pub(crate) fn forbidden(message: impl Into<Cow<'static, str>>) -> Self {
         Self::saying(Kind::Forbidden, message)
+    }
+
+    /// The caller does not have the right that a call takes.
+    pub(crate) fn missing_right(right: Right) -> Self {
+        let right = right.as_str();
+        Self::forbidden(format!("the credential lacks the right {right}"))
     }
 
     pub(crate) fn conflict(message: impl Into<Cow<'static, str>>) -> Self {
@@ -239,6 +261,10 @@ impl Refusal {
             // RFC 9110, section 11.6.1: a 401 must say how to authenticate.
             let challenge = HeaderValue::from_static(r#"Bearer realm="keyfob""#);
             headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if self.kind == Kind::RequestTimeout {
+            // The rest of the body may still come: the connection is of no further use.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));

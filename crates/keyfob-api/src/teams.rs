@@ -7,22 +7,25 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::{Path, State},
+    response::Response,
 };
 use keyfob::{
     Owner,
     name::{NameError, ServiceId, TeamId, UserId},
     store::Target,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
     authority::Call,
-    body::{JsonBody, OptionalJson},
+    body::{JsonBody, OptionalJson, Query},
     caller_context::CallerContext,
+    keys::KeyParts,
     refusal::Refusal,
     state::AppState,
-    teams::preview::Preview,
+    stream,
+    teams::preview::{Preview, PreviewPage},
     wire::{Done, ReasonBody},
 };
 
@@ -66,17 +69,24 @@ fn service(name: &str) -> Result<Owner, NameError> {
     path = "/v1/teams/{team_id}/{kind}/{name}/keys",
     operation_id = "preview_member",
     tag = "Members and services",
-    params(MemberPath),
+    params(MemberPath, PreviewPage),
     responses((status = 200, description = "The keys in the whole team.", body = Preview)),
 )]
 pub(crate) async fn preview_member(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
     Path(path): Path<MemberPath>,
-) -> Result<Json<Preview>, Refusal> {
+    Query(page): Query<PreviewPage>,
+) -> Result<Response, Refusal> {
     let (team, owner) = path.parse(&caller, Call::PreviewMember)?;
-    let now = caller.now();
-    Preview::read(&state, team, owner, now).await.map(Json)
+    let head = format!("{{\"owner\":{},", json_of(&owner)?);
+    let (query, now) = (page.query(team, owner)?, caller.now());
+    let keys = KeyParts::new(state, query, page.wants_a_page(), now);
+    stream::answer(keys.living_only().after(head)).await
+}
+
+fn json_of(value: &impl Serialize) -> Result<String, Refusal> {
+    serde_json::to_string(value).map_err(|_| Refusal::SERVER_ERROR)
 }
 
 /// Removes a person or service from the team

@@ -8,15 +8,17 @@ use crate::{
     audit::Audit,
     backup::Backup,
     bench::Bench,
+    check::Check,
     command_context::CommandContext,
     completions::Completions,
     config::Config,
     exit::{self, Exit},
-    failure::Failure,
+    failure::{Failure, cause},
     keys::Keys,
     legacy::Legacy,
     man::ManPages,
     namespaces::Namespaces,
+    peppers::PeppersCommand,
     policy::PolicyCommand,
     redact::redact,
     scan::Scan,
@@ -63,7 +65,10 @@ enum Command {
     Verify(Verify),
     Scan(Scan),
     Backup(Backup),
+    Check(Check),
     Bench(Bench),
+    #[command(subcommand)]
+    Peppers(PeppersCommand),
     #[command(subcommand)]
     Config(Config),
     Completions(Completions),
@@ -98,15 +103,41 @@ pub(crate) fn run() -> Exit {
 }
 
 fn read(args: impl Iterator<Item = OsString>) -> Result<(Cli, clap::ArgMatches), clap::Error> {
-    let matches = Cli::command().try_get_matches_from(args)?;
+    let matches = without_empty_variables(Cli::command()).try_get_matches_from(args)?;
     Ok((Cli::from_arg_matches(&matches)?, matches))
+}
+
+/// The command without the environment variables that are empty: an empty one is not set.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let names: Vec<String> = command.get_subcommands().map(name).collect();
+    let command = command.mut_args(|arg| {
+        let is_empty = |variable| std::env::var_os(variable).is_some_and(|value| value.is_empty());
+        if arg.get_env().is_some_and(is_empty) {
+            arg.env(None::<&'static str>)
+        } else {
+            arg
+        }
+    });
+    names.into_iter().fold(command, |command, name| {
+        command.mut_subcommand(name, without_empty_variables)
+    })
+}
+
+fn name(command: &clap::Command) -> String {
+    command.get_name().to_owned()
 }
 
 /// Reports a wrong command line, with credentials in it redacted.
 fn refuse(error: &clap::Error) -> Exit {
     use std::io::Write;
 
-    let text = redact(&error.render().ansi().to_string());
+    let text = error.render().ansi().to_string();
+    // Help has nothing that was typed, and shows what a credential looks like.
+    let text = if error.use_stderr() {
+        redact(&text)
+    } else {
+        text
+    };
     let written = if error.use_stderr() {
         write!(anstream::stderr().lock(), "{text}")
     } else {
@@ -149,7 +180,7 @@ impl Command {
             .enable_all()
             .build();
         let runtime = runtime.map_err(|error: io::Error| {
-            Failure::new(Exit::Failed, format!("no threads: {error}"))
+            Failure::new(Exit::Failed, format!("no threads: {}", cause(&error)))
         })?;
         runtime.block_on(self.run_async(settings, terminal))
     }
@@ -173,6 +204,8 @@ impl Command {
             Self::Legacy(command) => command.run(&cx).await?,
             Self::Audit(command) => command.run(&cx).await?,
             Self::Backup(command) => command.run(&cx).await?,
+            Self::Check(command) => command.run(&cx).await?,
+            Self::Peppers(command) => command.run(&cx).await?,
             Self::Serve(_)
             | Self::Bench(_)
             | Self::Scan(_)

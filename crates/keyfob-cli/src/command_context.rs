@@ -6,12 +6,12 @@ use keyfob::{
     key::{KeyFormat, Peppers},
     manage::Authority,
     name::{NamespaceId, Reason, TeamId},
+    store::Revision,
 };
 
 use crate::{
     exit::Exit,
     failure::{Failure, with_sources},
-    redact::redact,
     settings::Settings,
     store::{Absent, Store},
     terminal::Terminal,
@@ -72,8 +72,14 @@ impl CommandContext {
 
     /// Reads all keys, and returns a verifier for them. It records no usage.
     pub(crate) async fn verifier(&self) -> Result<Verifier, Failure> {
+        self.read_all().await?;
+        Ok(self.keyring.unbounded_verifier())
+    }
+
+    /// Reads all keys, and returns the revision of the store.
+    pub(crate) async fn read_all(&self) -> Result<Revision, Failure> {
         match self.keyring.sync(self.now).await {
-            Ok(_) => Ok(self.keyring.unbounded_verifier()),
+            Ok(revision) => Ok(revision),
             Err(FollowError::Store(error)) => Err(error.into()),
             Err(error) => Err(Failure::new(Exit::Store, with_sources(&error))),
         }
@@ -115,11 +121,12 @@ impl CommandContext {
         }
         let bare = KeyId::from_hex(text.as_bytes());
         bare.or_else(|_| self.format().parse_key_id(text))
-            .map_err(|error| {
-                Failure::usage(redact(&format!("{error}"))).hint(format!(
-                    "a key id is {}_v1_ and 32 hexadecimal digits",
+            .map_err(|_| {
+                Failure::usage(format!(
+                    "not a key id: it is {}_v1_ and 32 hexadecimal digits",
                     self.format().prefix()
                 ))
+                .hint("`keyfob keys list --name NAME` shows the id of the key with a name")
             })
     }
 

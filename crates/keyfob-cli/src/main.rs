@@ -13,6 +13,7 @@
 mod audit;
 mod backup;
 mod bench;
+mod check;
 mod cli;
 mod command_context;
 mod completions;
@@ -25,7 +26,10 @@ mod man;
 mod moment;
 mod namespaces;
 mod owner;
+mod peppers;
 mod policy;
+mod private_file;
+mod process;
 mod redact;
 mod scan;
 mod serve;
@@ -38,5 +42,6 @@ mod verify;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    process::protect_memory();
     cli::run().into()
 }

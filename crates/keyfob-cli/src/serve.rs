@@ -6,33 +6,42 @@ mod forward_auth;
 mod health;
 mod log;
 mod metrics;
+mod rehash;
 mod stop;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroU32,
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use clap::Args;
-use keyfob_api::{ControlKeys, ControlPlane};
+use keyfob_api::{ApiHost, ControlKeys, ControlPlane, Gateways};
 use keyfob_replica::Follower;
 use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     exit::Exit,
-    failure::{Failure, with_sources},
+    failure::{Failure, cause, with_sources},
+    process,
     settings::{ServeFlags, Settings},
-    store::{Absent, Store},
+    store::{Absent, Store, StoreUrl},
     terminal::Terminal,
 };
 
 use bootstrap::Bootstrap;
-use connections::Connections;
+use connections::{Connections, Routes};
 use forward_auth::ForwardAuth;
+use rehash::Rehasher;
 use stop::StopSignals;
 
 /// Run the server: control plane and forward authentication
 ///
 /// `/v2/…` and `/v1/…` are the control plane, documented at /docs and in /openapi.json. `/auth` and
-/// `/auth/NAMESPACE` tell a proxy whether a call may pass (nginx `auth_request`, for example).
+/// `/auth/NAMESPACE`, with any path below it, tell a proxy whether a call may pass (nginx `auth_request`, for example).
 /// `/healthz`, `/readyz` and `/metrics` are for operations. The server speaks plain HTTP: put a
 /// proxy with TLS in front.
 ///
@@ -47,11 +56,24 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) async fn run(self, settings: Settings, terminal: Terminal) -> Result<(), Failure> {
         log::start(&settings.serve)?;
+        let file = settings
+            .file
+            .as_deref()
+            .map_or("none".into(), Path::to_string_lossy);
+        tracing::info!(configuration = %file, store = %settings.store, "starting");
+        if let StoreUrl::Postgres(_, location) = &settings.store
+            && location.may_lose_tls()
+        {
+            tracing::warn!(
+                "the connection to the database may go on without TLS: add `?sslmode=verify-full` to the URL of the store"
+            );
+        }
+        let most = connections_within(settings.serve.connections);
         let metrics = metrics::install()?;
         let store = Store::open(&settings.store, Absent::Create).await?;
         let serve = settings.serve;
 
-        // Read all keys before listening.
+        let has_pepper = settings.peppers.current_id().is_some();
         let builder = store.keyring(settings.prefix).await?;
         let keyring = builder
             .peppers(settings.peppers)
@@ -60,46 +82,64 @@ impl Serve {
             .open_to_manage()
             .await?;
         let keyring = Arc::new(keyring);
+
+        // Reading all keys takes a while: until then, the answer is 503, which is not a closed port.
+        let listener = bind(&serve.listen).await?;
+        let address = listener.local_addr()?;
+        let routes = Routes::starting(health::starting(metrics.clone()));
+        let (stop, stopped) = watch::channel(());
+        let connections = Connections {
+            listener,
+            routes: routes.clone(),
+            most,
+            header_timeout: serve.header_timeout,
+            write_timeout: WRITE_TIMEOUT,
+        };
+        let server = tokio::spawn(connections.serve(stopped));
+        // Before the address is written: a supervisor may stop the server as soon as it reads that.
+        let mut signals = StopSignals::listen()
+            .map_err(|error| Failure::new(Exit::Failed, format!("signals: {}", cause(&error))))?;
+        tracing::info!(%address, "reading the store");
+        // A damaged file may lack revocations.
+        tokio::select! {
+            checked = store.quick_check() => checked?,
+            () = signals.received() => return Ok(()),
+        }
         let replica = Follower::over(Arc::clone(&keyring))
             .poll_every(serve.follow_every)
             .flush_usage_every(serve.flush_every)
-            .start()
-            .await?;
+            .start();
+        let replica = tokio::select! {
+            replica = replica => replica?,
+            () = signals.received() => return Ok(()),
+        };
 
-        let listener = bind(serve.listen).await?;
-        let address = listener.local_addr()?;
         let bootstrap = Bootstrap {
             keyring: &keyring,
             team: serve.operators,
             owner: serve.operator,
             file: serve.operator_file.as_deref(),
         };
-        // Before the address is written: a supervisor may stop the server as soon as it reads that.
-        let mut signals = StopSignals::listen()
-            .map_err(|error| Failure::new(Exit::Failed, format!("signals: {error}")))?;
-        bootstrap.show(terminal, address).await?;
-
         let authenticate = ControlKeys::new(replica.verifier());
-        let plane = ControlPlane::new(Arc::clone(&keyring)).with_authenticate(authenticate);
-        let forward_auth = ForwardAuth {
-            verifier: replica.verifier(),
-            header: serve.namespace_header,
-            format: *keyring.format(),
-        };
-        let routes = Router::new()
-            .merge(forward_auth::routes(Arc::new(forward_auth)))
+        let gateways = Gateways::at(match serve.api_host {
+            Some(api_host) => api_host,
+            None => own_address(address)?,
+        });
+        let plane = ControlPlane::new(Arc::clone(&keyring))
+            .with_authenticate(authenticate)
+            .with_directory(gateways.in_regions(serve.regions));
+        let header = serve.namespace_header;
+        let rehasher = Rehasher::start(Arc::clone(&keyring), has_pepper);
+        let (verifier, format) = (replica.verifier(), *keyring.format());
+        let forward_auth = ForwardAuth::new(verifier, header, format, rehasher);
+        let all = Router::new()
+            .merge(forward_auth::routes(forward_auth))
             .merge(replica.readyz())
             .merge(health::routes(replica.monitor(), metrics))
             .merge(plane.into_router());
 
-        let (stop, stopped) = watch::channel(());
-        let connections = Connections {
-            listener,
-            routes,
-            most: serve.connections,
-            header_timeout: serve.header_timeout,
-        };
-        let server = tokio::spawn(connections.serve(stopped));
+        routes.serve(all);
+        bootstrap.show(terminal, address).await?;
         tracing::info!(%address, "serving");
 
         let ended = tokio::select! {
@@ -118,6 +158,47 @@ impl Serve {
     }
 }
 
+/// The address of the gateways if none is set: the one that the server listens on. One that stands
+/// for all addresses of the machine is no address to connect to.
+fn own_address(address: SocketAddr) -> Result<ApiHost, Failure> {
+    let reachable = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    if reachable != address.ip() {
+        tracing::warn!(
+            "clients on other machines read the wrong address from namespaces: set api_host to that of your gateway"
+        );
+    }
+    ApiHost::parse(&format!(
+        "http://{}",
+        SocketAddr::new(reachable, address.port())
+    ))
+    .map_err(|error| Failure::new(Exit::Failed, format!("api_host {error}")))
+}
+
+/// The number of connections for which there are open files.
+fn connections_within(wanted: NonZeroU32) -> NonZeroU32 {
+    let needed = u64::from(wanted.get()) + OTHER_FILES;
+    let Some(limit) = process::raise_open_files(needed).filter(|limit| *limit < needed) else {
+        return wanted;
+    };
+    let left = u32::try_from(limit.saturating_sub(OTHER_FILES)).unwrap_or(u32::MAX);
+    let most = NonZeroU32::new(left.max(LEAST_CONNECTIONS)).unwrap_or(wanted);
+    tracing::warn!(
+        limit,
+        needed,
+        connections = most.get(),
+        "the limit on open files is too low for the setting `connections`, which is lowered: raise it with `ulimit -n` or LimitNOFILE"
+    );
+    most.min(wanted)
+}
+
+/// Open files besides connections: the store, its threads, the log, the libraries.
+const OTHER_FILES: u64 = 64;
+const LEAST_CONNECTIONS: u32 = 8;
+
 fn cannot_follow(failure: &keyfob_replica::Failure) -> Failure {
     Failure::new(Exit::Store, with_sources(failure))
         .hint("start the server again: it then reads all keys from the store")
@@ -129,13 +210,18 @@ async fn closed(mut stopped: watch::Receiver<()>) {
     while stopped.changed().await.is_ok() {}
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+async fn bind(address: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
-        Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}"))
-            .hint("use `--listen` for another address; port 0 takes any free port")
+        Failure::new(
+            Exit::Failed,
+            format!("cannot listen on {address}: {}", cause(&error)),
+        )
+        .hint("use `--listen` for another address; port 0 takes any free port")
     })
 }
 
+/// How long a client may read nothing of an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an answer waits until this process applies the change that it made.
 const SYNC_WITHIN: Duration = Duration::from_secs(5);
 /// How long calls may take after the server was asked to stop.

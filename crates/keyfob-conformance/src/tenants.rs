@@ -139,7 +139,7 @@ pub(crate) fn changes_of(place: &Tenant) -> Vec<Change> {
             policy: Some(LegacyPolicy::until(later(10))),
         },
         Change::CreateNamespace {
-            tenant: place.clone(),
+            new: place.clone().into(),
         },
     ]
 }

@@ -66,9 +66,11 @@ mod snapshot;
 mod sql;
 mod store;
 mod tls;
+mod url;
 mod usage;
 mod write;
 
 pub use error::{ConnectError, DatabaseError};
 pub use options::Options;
 pub use store::PostgresStore;
+pub use url::Location;

@@ -1,9 +1,9 @@
 //! Keys as answers show them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use keyfob::{
-    IssuedKey, KeyId, KeyInfo, Owner, Scopes, Timestamp,
+    IssuedKey, KeyInfo, Owner, Scopes, Timestamp,
     gateway::Usage,
     key::KeyFormat,
     manage::{EffectiveStatus, Policy, Revocation, RevocationCause, Status},
@@ -213,20 +213,5 @@ pub(crate) struct KeyList {
     count: usize,
     /// Where the next page begins; null if there is none.
     #[schema(required)]
-    pub(crate) next_cursor: Option<String>,
-}
-
-impl KeyList {
-    pub(crate) fn add(
-        &mut self,
-        keys: &[KeyInfo],
-        usage: &HashMap<KeyId, Usage>,
-        policy: &Policy,
-        format: &KeyFormat,
-        now: Timestamp,
-    ) {
-        let view = |info: &KeyInfo| AccessKey::new(info, format, policy, usage.get(&info.id), now);
-        self.access_keys.extend(keys.iter().map(view));
-        self.count = self.access_keys.len();
-    }
+    next_cursor: Option<String>,
 }

@@ -116,6 +116,35 @@ async fn the_audit_trail_is_paged_and_filtered() {
 }
 
 #[tokio::test]
+async fn the_newest_events_come_first_on_request() {
+    let (plane, _, operator, _) = history().await;
+    let ask = |query: &str| {
+        let path = format!("/v1/audit?{query}");
+        let (plane, operator) = (&plane, &operator);
+        async move { plane.ask(operator, "GET", &path, ()).await }
+    };
+    let revisions = |page: &Value| -> Vec<u64> {
+        let events = page["events"].as_array().unwrap().iter();
+        events
+            .map(|event| event["revision"].as_u64().unwrap())
+            .collect()
+    };
+    let first = ask("order=newest_first&limit=4").await.expect(200);
+    assert_eq!(revisions(&first), [6, 5, 4, 3]);
+    let next = first["next_cursor"].as_str().unwrap();
+    let rest = ask(&format!("order=newest_first&cursor={next}"))
+        .await
+        .expect(200);
+    assert_eq!(
+        (revisions(&rest), &rest["next_cursor"]),
+        (vec![2, 1], &Value::Null)
+    );
+    let oldest = ask("order=oldest_first&limit=2").await.expect(200);
+    assert_eq!(revisions(&oldest), [1, 2]);
+    ask("order=sideways").await.expect(400);
+}
+
+#[tokio::test]
 async fn operators_can_read_and_verify_the_whole_trail() {
     let (plane, _, operator, _) = history().await;
     let whole = plane
@@ -131,8 +160,34 @@ async fn operators_can_read_and_verify_the_whole_trail() {
         verified,
         json!({
             "intact": true,
-            "last_hash": whole["events"][5]["hash"],
+            "head": format!("6:{}", whole["events"][5]["hash"].as_str().unwrap()),
+            "records": 4,
+            "fault": null,
             "broken_at": null,
         })
     );
+    let ask = |kept: String| {
+        let path = format!("/v1/audit/verification?kept={kept}");
+        let (plane, operator) = (&plane, &operator);
+        async move { plane.ask(operator, "GET", &path, ()).await }
+    };
+    let kept = format!("2:{}", whole["events"][1]["hash"].as_str().unwrap());
+    assert_eq!(ask(kept.clone()).await.expect(200)["intact"], true);
+    let other = ask(kept.replacen('2', "3", 1)).await.expect(200);
+    assert_eq!(
+        (&other["intact"], &other["broken_at"]),
+        (&json!(false), &json!(3))
+    );
+    assert!(
+        other["fault"]
+            .as_str()
+            .unwrap()
+            .contains("the hash that was kept")
+    );
+    let later = ask(kept.replacen('2', "9", 1)).await.expect(200);
+    assert_eq!(
+        (&later["intact"], &later["broken_at"]),
+        (&json!(false), &json!(7))
+    );
+    ask("soon".to_owned()).await.expect(400);
 }

@@ -2,12 +2,12 @@
 
 use std::sync::{
     Arc, Mutex,
-    atomic::{AtomicBool, AtomicU8, Ordering},
+    atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
 };
 
 use keyfob::{
     KeyId, KeyStore, MemoryStore, Tenant,
-    audit::AuditEvent,
+    audit::{AuditEvent, TrailHead},
     gateway::Usage,
     key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
@@ -57,6 +57,8 @@ pub(crate) struct Failing {
     pub(crate) fault: Switch,
     /// How many calls succeed after a commit, and whether more than one fails then.
     later: Mutex<Later>,
+    /// How often a page of keys was read.
+    pub(crate) pages: AtomicU32,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -79,6 +81,7 @@ impl Failing {
             inner,
             fault: Switch::default(),
             later: Mutex::default(),
+            pages: AtomicU32::new(0),
         }
     }
 
@@ -149,6 +152,7 @@ impl KeyStore for Failing {
     }
 
     async fn keys(&self, query: &KeyQuery) -> Result<Page<KeyRecord>, StoreError> {
+        self.pages.fetch_add(1, Ordering::SeqCst);
         self.reading().await?.keys(query).await
     }
 
@@ -173,6 +177,10 @@ impl KeyStore for Failing {
 
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
         self.reading().await?.audit(query).await
+    }
+
+    async fn head(&self) -> Result<TrailHead, StoreError> {
+        self.reading().await?.head().await
     }
 
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {

@@ -3,6 +3,7 @@
 mod after_commit;
 mod audit;
 mod authority;
+mod cross_site;
 mod document;
 mod errors;
 mod failing;
@@ -12,6 +13,7 @@ mod fixture;
 mod held_back;
 mod keys;
 mod legacy;
+mod lists;
 mod lives;
 mod namespaces;
 mod policies;

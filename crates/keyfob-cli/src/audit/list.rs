@@ -3,10 +3,9 @@
 use clap::Args;
 use keyfob::{
     Owner,
-    audit::AuditEvent,
-    key::{CredentialId, KeyFormat},
+    key::CredentialId,
     legacy::LegacyId,
-    store::{AuditQuery, Cursor, KeyQuery},
+    store::{AuditQuery, Cursor, KeyQuery, Order},
 };
 use serde::Serialize;
 
@@ -18,7 +17,9 @@ use crate::{
     terminal::{TableView, Tone},
 };
 
-/// List audit events, oldest first: of the team, or of all teams if none is set
+use super::{follow, view::EventView};
+
+/// List audit events, newest first: of the team, or of all teams if none is set
 #[derive(Args, Debug)]
 pub(crate) struct List {
     /// Events of all teams
@@ -45,6 +46,15 @@ pub(crate) struct List {
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     until: Option<Moment>,
 
+    /// List the oldest events first
+    #[arg(long)]
+    oldest_first: bool,
+
+    /// Show new events as they come, after the last ones, until it is stopped: one line each, or
+    /// one JSON object each
+    #[arg(long, conflicts_with_all = ["oldest_first", "until", "after"])]
+    follow: bool,
+
     /// The maximum number of events to show
     #[arg(long, default_value_t = 200)]
     limit: usize,
@@ -58,22 +68,6 @@ pub(crate) struct List {
 struct Listed {
     events: Vec<EventView>,
     next: Option<String>,
-}
-
-#[derive(Serialize)]
-struct EventView {
-    revision: u64,
-    at: String,
-    actor: String,
-    actor_credential: Option<String>,
-    action: &'static str,
-    team: Option<String>,
-    namespace: Option<String>,
-    owner: Option<String>,
-    credential: Option<String>,
-    reason: Option<String>,
-    request_id: Option<String>,
-    hash: String,
 }
 
 impl List {
@@ -96,9 +90,17 @@ impl List {
             actor: self.by,
             since: self.since.map(|since| since.ago(cx.now)),
             until: self.until.map(|until| until.ago(cx.now)),
+            order: if self.oldest_first {
+                Order::OldestFirst
+            } else {
+                Order::NewestFirst
+            },
             after: self.after,
             ..AuditQuery::every_team()
         };
+        if self.follow {
+            return follow::run(cx, query, self.limit).await;
+        }
         let mut events = Vec::new();
         let next = loop {
             let left = self.limit.saturating_sub(events.len());
@@ -116,35 +118,15 @@ impl List {
         cx.terminal.answer(&listed, Listed::table)?;
         if let Some(next) = &listed.next {
             cx.terminal.hint(format_args!(
-                "there are more: continue with `--after {next}`"
+                "there are more: continue with `--after {next}`{}",
+                if self.oldest_first {
+                    " --oldest-first"
+                } else {
+                    ""
+                }
             ));
         }
         Ok(())
-    }
-}
-
-impl EventView {
-    fn new(event: &AuditEvent, format: &KeyFormat) -> Self {
-        let entry = &event.entry;
-        let credential = |id: Option<CredentialId>| id.map(|id| format.credential_id(id));
-        Self {
-            revision: event.revision.get(),
-            at: entry.at.to_string(),
-            actor: match (&entry.actor.owner, entry.actor.credential) {
-                (Some(owner), _) => owner.to_string(),
-                (None, Some(_)) => "somebody".to_owned(),
-                (None, None) => "system".to_owned(),
-            },
-            actor_credential: credential(entry.actor.credential),
-            action: entry.action.as_str(),
-            team: entry.team.as_ref().map(ToString::to_string),
-            namespace: entry.namespace.as_ref().map(ToString::to_string),
-            owner: entry.owner.as_ref().map(ToString::to_string),
-            credential: credential(entry.credential),
-            reason: entry.reason.as_ref().map(ToString::to_string),
-            request_id: entry.request_id.as_ref().map(ToString::to_string),
-            hash: event.hash.to_string(),
-        }
     }
 }
 
@@ -160,6 +142,7 @@ impl Listed {
             "OWNER",
             "CREDENTIAL",
             "REASON",
+            "CHANGES",
         ];
         let mut table = TableView::new(headings, "no events");
         for event in &self.events {
@@ -175,6 +158,7 @@ impl Listed {
                 or_dash(&event.owner),
                 or_dash(&event.credential),
                 or_dash(&event.reason),
+                plain(&event.replaced()),
             ]);
         }
         table

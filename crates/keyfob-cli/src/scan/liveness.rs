@@ -242,7 +242,7 @@ fn can_come_back(reason: DenyReason) -> bool {
 const TRIES_MAX: u64 = 50_000_000;
 
 fn holder(principal: &Principal<'_>) -> Option<String> {
-    let owner = principal.owner().map(ToString::to_string);
+    let owner = principal.owner().map(|owner| owner.to_string());
     owner.or_else(|| {
         principal
             .legacy_subject()

@@ -1,9 +1,13 @@
 //! The value of a setting by precedence.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, net::SocketAddr, path::Path, str::FromStr, time::Duration};
 
 use clap::{ArgMatches, parser::ValueSource};
-use keyfob::{Actor, Owner, manage::OwnerError};
+use keyfob::{
+    Actor, Owner,
+    manage::OwnerError,
+    name::{NameError, Region},
+};
 
 use crate::{failure::Failure, moment, owner, redact::redact};
 
@@ -15,15 +19,18 @@ pub(super) struct Resolver<'a> {
     /// None in a command without the flags of `serve`: it reads those variables here.
     serve: Option<&'a ArgMatches>,
     variables: Variables,
+    /// The configuration file.
+    file: Option<&'a Path>,
     listed: Vec<Listed>,
 }
 
 impl<'a> Resolver<'a> {
-    pub(super) fn new(matches: &'a ArgMatches) -> Self {
+    pub(super) fn new(matches: &'a ArgMatches, file: Option<&'a Path>) -> Self {
         Self {
             matches,
             serve: matches.subcommand_matches("serve"),
             variables: Variables::read(),
+            file,
             listed: Vec::new(),
         }
     }
@@ -95,7 +102,11 @@ impl<'a> Resolver<'a> {
             // Errors about names contain the field.
             let error = error.strip_prefix(name).unwrap_or(&error);
             let error = error.trim_start_matches([':', ' ']);
-            Failure::usage(format!("{name}: {error} (from the {origin})"))
+            let source = match self.file {
+                Some(path) if origin == Origin::File => path.display().to_string(),
+                _ => format!("the {origin}"),
+            };
+            Failure::usage(format!("{name}: {error} (from {source})"))
         })?;
         self.list(name, text, origin);
         Ok(value)
@@ -153,6 +164,28 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, MustBe> {
         return Err(MustBe("a duration from 10ms to 1day"));
     }
     Ok(span)
+}
+
+/// Reads names that are separated by commas.
+pub(super) fn parse_regions(text: &str) -> Result<Vec<Region>, NameError> {
+    text.split(',')
+        .map(|name| Region::new(name.trim()))
+        .collect()
+}
+
+/// A host or address and a port; an IPv6 address is in brackets.
+pub(super) fn parse_listen(text: &str) -> Result<String, MustBe> {
+    let host_and_port = text.rsplit_once(':').filter(|(host, port)| {
+        let plain = !host.is_empty() && !host.contains([':', '/', '@']);
+        (plain || host.starts_with('[') && text.parse::<SocketAddr>().is_ok())
+            && port.parse::<u16>().is_ok()
+    });
+    match host_and_port {
+        Some(_) => Ok(text.to_owned()),
+        None => Err(MustBe(
+            "a host and a port, as in 127.0.0.1:8080, localhost:8080 or [::]:8080",
+        )),
+    }
 }
 
 pub(super) fn parse_filter(text: &str) -> Result<String, MustBe> {

@@ -29,7 +29,7 @@ fn settings(program: &Program) -> Vec<(String, String, String)> {
 #[test]
 fn the_example_configuration_is_the_defaults() {
     let defaults = settings(&Program::bare());
-    let program = Program::bare();
+    let program = Program::bare().with("KEYFOB_CONFIG", "keyfob.toml");
     program.write("keyfob.toml", read("packaging/keyfob.toml"));
     let example = settings(&program);
     for (default, set) in defaults.iter().zip(&example) {
@@ -69,7 +69,7 @@ fn the_operations_guide_lists_every_setting_metric_and_exit_code() {
         .captures_iter(&metrics)
         .map(|name| name[1].to_owned())
         .collect();
-    assert_eq!(names.len(), 8);
+    assert!(names.len() >= 8, "{names:?}");
     for name in names {
         assert!(guide.contains(&format!("`{name}`")), "{name}");
     }
@@ -91,6 +91,7 @@ fn commands_and_options_in_the_guides_exist() {
         let text = read(document);
         for line in text.lines().filter_map(|line| line.strip_prefix("keyfob ")) {
             // `--help` comes last, so unknown options before it are refused.
+            let line = line.split_once("  # ").map_or(line, |(line, _)| line);
             let words = pattern("\"([^\"]*)\"|(\\S+)");
             let mut args: Vec<&str> = words
                 .captures_iter(line)

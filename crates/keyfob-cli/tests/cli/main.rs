@@ -5,6 +5,7 @@
 
 mod at_rest;
 mod audit;
+mod check;
 mod connections;
 mod crash;
 mod documents;
@@ -22,3 +23,4 @@ mod server;
 mod settings;
 mod targets;
 mod verify;
+mod words;
