@@ -116,7 +116,7 @@ impl KeyQuery {
                 .is_none_or(|(name, value)| record.labels.value(name.as_str()) == Some(value))
             && self
                 .status
-                .is_none_or(|status| status == StatusFilter::of(&record.status))
+                .is_none_or(|status| status.selects(&record.status))
     }
 }
 
@@ -138,10 +138,12 @@ pub enum StatusFilter {
     Disabled,
     /// Keys that are revoked.
     Revoked,
+    /// Keys that are not revoked: active or disabled.
+    Unrevoked,
 }
 
 impl StatusFilter {
-    const ALL: [Self; 3] = [Self::Active, Self::Disabled, Self::Revoked];
+    const ALL: [Self; 4] = [Self::Active, Self::Disabled, Self::Revoked, Self::Unrevoked];
 
     /// The name of the status, as in `active`.
     pub fn as_str(self) -> &'static str {
@@ -149,15 +151,27 @@ impl StatusFilter {
             Self::Active => "active",
             Self::Disabled => "disabled",
             Self::Revoked => "revoked",
+            Self::Unrevoked => "unrevoked",
         }
     }
 
-    fn of(status: &Status) -> Self {
-        match status {
-            Status::Active => Self::Active,
-            Status::Disabled => Self::Disabled,
-            Status::Revoked(_) => Self::Revoked,
+    /// The names of the statuses that it selects.
+    pub fn statuses(self) -> &'static [&'static str] {
+        match self {
+            Self::Active => &["active"],
+            Self::Disabled => &["disabled"],
+            Self::Revoked => &["revoked"],
+            Self::Unrevoked => &["active", "disabled"],
         }
+    }
+
+    fn selects(self, status: &Status) -> bool {
+        let name = match status {
+            Status::Active => "active",
+            Status::Disabled => "disabled",
+            Status::Revoked(_) => "revoked",
+        };
+        self.statuses().contains(&name)
     }
 }
 
@@ -178,7 +192,7 @@ impl FromStr for StatusFilter {
 
 /// A text is not a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("status: must be active, disabled or revoked")]
+#[error("status: must be active, disabled, revoked or unrevoked")]
 pub struct StatusFilterError;
 
 /// Selects legacy credentials.

@@ -214,6 +214,7 @@ fn parse_credential(format: &KeyFormat, text: &str) -> Result<CredentialId, Refu
 
 /// Events of the audit trail.
 #[derive(Serialize, ToSchema)]
+#[schema(as = EventList)]
 pub(crate) struct Events {
     /// The events, oldest first unless `order` says otherwise.
     events: Vec<Event>,

@@ -240,7 +240,7 @@ pub(crate) async fn restore(
     Path(namespace): Path<String>,
     OptionalJson(why): OptionalJson<ReasonBody>,
 ) -> Result<Json<Done>, Refusal> {
-    caller.require(Call::RemoveNamespace)?;
+    caller.require(Call::RestoreNamespace)?;
     let tenant = state.namespace(&caller, &namespace).await?.tenant;
     state
         .restore(&caller, Target::Namespace(tenant), &why)

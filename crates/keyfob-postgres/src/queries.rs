@@ -7,7 +7,7 @@ use keyfob::{
     legacy::LegacyRecord,
     store::{
         AuditPath, AuditQuery, Cursor, KeyPath, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
-        NamespaceRecord, Order, Page, Record, StatusFilter,
+        NamespaceRecord, Order, Page, Record,
     },
 };
 use serde::de::DeserializeOwned;
@@ -50,7 +50,7 @@ pub(crate) async fn keys(session: &mut Session, query: &KeyQuery) -> Result<Page
         text(query.name.as_ref()),
         label.map(|(name, _)| name.as_str()),
         label.map(|(_, value)| value.as_str()),
-        query.status.map(status),
+        query.status.map(|status| status.statuses().to_vec()),
     ];
     page(session, Step::new(statement, values), query.limit).await
 }
@@ -174,14 +174,4 @@ fn rows(limit: usize) -> i64 {
 /// A text as a column, or null.
 fn text(text: Option<&impl AsRef<str>>) -> Option<&str> {
     text.map(AsRef::as_ref)
-}
-
-fn status(filter: StatusFilter) -> &'static str {
-    match filter {
-        StatusFilter::Active => "active",
-        StatusFilter::Disabled => "disabled",
-        StatusFilter::Revoked => "revoked",
-        // Of a later version of the core: nothing has it.
-        _ => "",
-    }
 }

@@ -67,7 +67,7 @@ macro_rules! targets_of_key {
 
 /// A page of keys by the path that `$path` says. The parameters of all: the team, what comes
 /// after, how many, and the filters that may be null: namespace, owner, name, label and its value,
-/// status.
+/// statuses.
 macro_rules! page_of_keys {
     ($from:literal, $path:literal) => {
         with_cutoffs!(
@@ -80,8 +80,8 @@ macro_rules! page_of_keys {
                  AND ($5::text IS NULL OR r.owner = $5) \
                  AND ($6::text IS NULL OR r.name = $6) \
                  AND ($7::text IS NULL OR r.record #>> ARRAY['labels', $7] = $8) \
-                 AND ($9::text IS NULL OR $9 = CASE WHEN c.up_to >= r.created_revision \
-                 THEN 'revoked' ELSE r.status END) \
+                 AND ($9::text[] IS NULL OR CASE WHEN c.up_to >= r.created_revision \
+                 THEN 'revoked' ELSE r.status END = ANY ($9)) \
                  ORDER BY r.created_revision LIMIT $3"
             )
         )

@@ -62,10 +62,7 @@ pub(crate) fn keys(connection: &Connection, query: &KeyQuery) -> Result<Page<Key
 /// everything if only other keys are asked for.
 fn first_of_interest(cutoffs: &mut Cutoffs<'_>, query: &KeyQuery) -> Result<Revision> {
     let after = query.after.map_or(Revision::ZERO, Cursor::revision);
-    if !matches!(
-        query.status,
-        Some(StatusFilter::Active | StatusFilter::Disabled)
-    ) {
+    if matches!(query.status, None | Some(StatusFilter::Revoked)) {
         return Ok(after);
     }
     let mut targets = vec![Target::Team(query.team.clone())];

@@ -101,6 +101,46 @@ async fn a_key_is_shown_with_all_fields_but_the_secret() {
     );
 }
 
+/// The published interface knows no revoked keys: its clients would show one as if it worked.
+#[tokio::test]
+async fn a_list_has_no_revoked_key_unless_it_is_asked_for() {
+    let (plane, admin) = plane().await;
+    for (name, call) in [("live", ""), ("off", "/disable"), ("dead", "/revoke")] {
+        let made = plane.ask(&admin, "POST", KEYS, json!({"name": name})).await;
+        let made = made.expect(201);
+        let id = made["access_key"]["id"].as_str().unwrap();
+        if !call.is_empty() {
+            let path = format!("{KEYS}/{id}{call}");
+            plane.ask(&admin, "POST", &path, ()).await.expect(200);
+        }
+    }
+    for (query, expected) in [
+        ("", "his live off"),
+        ("?status=", "his live off"),
+        ("?limit=3", "his live off"),
+        ("?status=unrevoked", "his live off"),
+        ("?status=active", "his live"),
+        ("?status=disabled", "off"),
+        ("?status=revoked", "dead"),
+        ("?status=all", "his live off dead"),
+        ("?name=dead", ""),
+        ("?name=dead&status=all", "dead"),
+    ] {
+        let list = plane
+            .ask(&admin, "GET", &format!("{KEYS}{query}"), ())
+            .await;
+        let list = list.expect(200);
+        let keys = list["access_keys"].as_array().unwrap();
+        let names: Vec<_> = keys
+            .iter()
+            .map(|key| key["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(names.join(" "), expected, "{query}");
+        assert_eq!(list["count"], keys.len(), "{query}");
+        assert_eq!(list["next_cursor"], Value::Null, "{query}");
+    }
+}
+
 #[tokio::test]
 async fn a_list_is_paged_and_filtered() {
     let (plane, admin) = plane().await;

@@ -423,6 +423,7 @@ impl Generator {
                     StatusFilter::Active,
                     StatusFilter::Disabled,
                     StatusFilter::Revoked,
+                    StatusFilter::Unrevoked,
                 ])
             }),
             after,
