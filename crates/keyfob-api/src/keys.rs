@@ -46,11 +46,10 @@ use crate::{
 
 /// Lists access keys
 ///
-/// Without parameters it is the whole list of keys that are not revoked, written while it is read: if
-/// the store fails meanwhile, the connection is broken off. The published interface knows no revoked
-/// keys, so its clients would show one as if it worked; disabled and expired keys are in the list,
-/// since both can be told from their fields. Callers with `team:read` see everybody's keys, others
-/// their own.
+/// Without parameters it is the whole list of keys that are not revoked, written while it is read: if the
+/// store fails meanwhile, the connection is broken off. The published interface knows no revoked keys, so
+/// its clients would show one as if it worked; disabled and expired keys are in the list, since both can be
+/// told from their fields. Callers with `team:read` see everybody's keys, others their own.
 #[utoipa::path(
     get,
     path = "/v2/functions/namespaces/{namespace_id}/keys",

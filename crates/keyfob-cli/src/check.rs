@@ -18,18 +18,22 @@ struct Checked {
     /// Whether the structure of a file was checked. A database server checks its own.
     file: bool,
     revision: u64,
-    hash: String,
+    /// The number of records, which were compared with the audit trail.
+    records: u64,
+    /// The end of the audit trail, to be kept elsewhere.
+    head: String,
 }
 
 impl Check {
     pub(crate) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         let file = cx.store.check().await?;
         let revision = cx.read_all().await?;
-        let head = cx.keyring.verify_audit(None).await?.head;
+        let verified = cx.keyring.verify_audit(None).await?;
         let checked = Checked {
             file,
             revision: revision.get(),
-            hash: head.hash.to_string(),
+            records: verified.records,
+            head: verified.head.to_string(),
         };
         cx.terminal.answer(&checked, |checked| {
             let mut table = TableView::pairs();
@@ -40,10 +44,10 @@ impl Check {
             };
             table
                 .pair("file", file)
-                .pair("records", "all readable")
+                .pair("records", checked.records)
                 .pair("audit trail", "whole")
                 .pair("revision", checked.revision)
-                .pair("ends with", &checked.hash);
+                .pair("ends with", &checked.head);
             table
         })
     }

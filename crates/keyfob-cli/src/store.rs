@@ -4,7 +4,12 @@ mod url;
 
 use std::{path::Path, sync::Arc};
 
-use keyfob::{KeyStore, Keyring, MemoryStore, key::KeyFormat, manage::KeyringBuilder};
+use keyfob::{
+    KeyStore, Keyring, MemoryStore,
+    key::KeyFormat,
+    manage::KeyringBuilder,
+    store::{Changes, KeyQuery, Revision},
+};
 use keyfob_postgres::PostgresStore;
 use keyfob_sqlite::{CheckError, SqliteStore};
 
@@ -87,6 +92,11 @@ impl Store {
             },
         };
         Ok(Keyring::builder(Arc::clone(&self.keys), format))
+    }
+
+    /// A part of the change feed.
+    pub(crate) async fn changes(&self, after: Revision) -> Result<Changes, Failure> {
+        Ok(self.keys.changes(after, KeyQuery::LIMIT_MAX).await?)
     }
 
     /// Checks the file of the store completely; returns false if it has none.

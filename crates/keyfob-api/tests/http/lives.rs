@@ -408,3 +408,26 @@ async fn an_expired_key_has_the_status_expired() {
         .await
         .expect(201);
 }
+
+/// The clock ran ahead and back: an answer says of a key what the verifiers say.
+#[tokio::test]
+async fn a_key_is_shown_as_the_verifiers_judge_it_when_the_clock_ran_ahead() {
+    let plane = Fixture::new();
+    let alice = plane.control_key("acme", "alice", Right::TeamAdmin).await;
+    plane.key("acme", "fn-a", "alice", "other").await;
+    let keys = "/v2/functions/namespaces/fn-a/keys";
+    let body = json!({"name": "short", "expires_in": "1h"});
+    let made = plane.ask(&alice, "POST", keys, body).await.expect(201);
+    let id = made["access_key"]["id"].as_str().unwrap();
+    plane.pass(7_200);
+    plane.ask(&alice, "GET", "/v1/caller", ()).await.expect(200);
+    plane.pass(-7_200);
+    let shown = plane.ask(&alice, "GET", &format!("{keys}/{id}"), ()).await;
+    assert_eq!(shown.expect(200)["access_key"]["status"], "expired");
+    let list = plane.ask(&alice, "GET", keys, ()).await.expect(200);
+    assert_eq!(list["access_keys"][1]["status"], "expired");
+    let rotated = plane
+        .ask(&alice, "POST", &format!("{keys}/{id}/rotate"), json!({}))
+        .await;
+    rotated.refused(409, "conflict");
+}

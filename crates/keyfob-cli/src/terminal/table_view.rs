@@ -174,7 +174,8 @@ impl TableView {
     }
 
     fn columns(&self) -> usize {
-        self.rows.first().map_or(self.headings.len(), Vec::len)
+        let rows = self.rows.iter().map(Vec::len);
+        rows.max().unwrap_or(0).max(self.headings.len())
     }
 }
 
