@@ -28,6 +28,7 @@ mod namespaces;
 mod owner;
 mod peppers;
 mod policy;
+mod private_file;
 mod process;
 mod redact;
 mod scan;
