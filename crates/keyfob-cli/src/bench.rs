@@ -110,8 +110,8 @@ impl Measured {
         for row in &self.verifications {
             table.row([
                 plain(match row.threads {
-                    1 => format!("one thread, {}", count(self.keys as u64, "key")),
-                    threads => format!("{threads} threads, {}", count(self.keys as u64, "key")),
+                    1 => format!("one thread, {}", count(self.keys.into(), "key")),
+                    threads => format!("{threads} threads, {}", count(self.keys.into(), "key")),
                 }),
                 plain(format!("{:.0}", row.per_second)),
                 plain(format!("{:.0}", row.ns)),

@@ -70,7 +70,9 @@ impl Serve {
         }
         let most = connections_within(settings.serve.connections);
         let metrics = metrics::install()?;
-        let store = Store::open(&settings.store, Absent::Create).await?;
+        let (store, writes) = Store::open(&settings.store, Absent::Create)
+            .await?
+            .watched();
         let serve = settings.serve;
 
         let has_pepper = settings.peppers.current_id().is_some();
@@ -135,7 +137,7 @@ impl Serve {
         let all = Router::new()
             .merge(forward_auth::routes(forward_auth))
             .merge(replica.readyz())
-            .merge(health::routes(replica.monitor(), metrics))
+            .merge(health::routes(replica.monitor(), writes, metrics))
             .merge(plane.into_router());
 
         routes.serve(all);

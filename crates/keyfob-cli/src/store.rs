@@ -1,6 +1,7 @@
 //! The store that a command works on, chosen by URL.
 
 mod url;
+mod watched;
 
 use std::{path::Path, sync::Arc};
 
@@ -19,6 +20,9 @@ use crate::{
 };
 
 pub(crate) use url::StoreUrl;
+pub(crate) use watched::Writes;
+
+use watched::Watched;
 
 /// An open store.
 #[derive(Clone)]
@@ -77,6 +81,17 @@ impl Store {
             keys: Arc::new(store),
             sqlite: None,
         }
+    }
+
+    /// The same store, and whether its writes fail from now on.
+    pub(crate) fn watched(self) -> (Self, Writes) {
+        let writes = Writes::default();
+        let watched = Watched {
+            store: self.keys,
+            writes: writes.clone(),
+        };
+        let keys = Arc::new(watched);
+        (Self { keys, ..self }, writes)
     }
 
     /// The keyring over the store: its keys have this prefix, or the one that the store records.

@@ -117,3 +117,27 @@ fn a_lost_credential_of_the_operator_is_replaced_on_the_machine_of_the_store() {
     let answer = server.send("GET", "/v1/caller", &[&bearer(&lost)], "");
     assert_eq!(answer.status, 401);
 }
+
+#[test]
+#[cfg(unix)]
+fn a_full_disk_stops_writes_and_not_calls_and_is_told() {
+    let program = Program::new();
+    program.done(&["namespaces", "create", "orders"]);
+    let key = program.create(&["laptop"]);
+    // A write beyond the limit fails, as on a full disk.
+    let server = Server::start_within(&program, "trap '' XFSZ; ulimit -f 1500", &[]);
+    let operator = server.operator.clone().unwrap();
+    assert_eq!(server.send("GET", "/readyz/writes", &[], "").status, 200);
+    let path = "/v2/functions/namespaces/orders/keys";
+    let headers = [&*bearer(&operator), "Content-Type: application/json"];
+    let refused = (0..2_000).find(|number| {
+        let body = format!("{{\"name\": \"key-{number}\"}}");
+        server.send("POST", path, &headers, &body).status == 503
+    });
+    assert!(refused.is_some(), "the disk is not full");
+    assert_eq!(server.send("GET", "/readyz/writes", &[], "").status, 503);
+    let metrics = server.send("GET", "/metrics", &[], "").body;
+    assert!(metrics.contains("keyfob_store_writable 0"), "{metrics}");
+    assert_eq!(server.send("GET", "/readyz", &[], "").status, 200);
+    assert_eq!(server.auth(&key, "orders"), 200);
+}
