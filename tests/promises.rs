@@ -393,6 +393,10 @@ fn creation_enforces_the_policy() {
     );
     assert_eq!(
         create("a", Expiry::At(START)),
+        refused("expires_at: the time is in the past")
+    );
+    assert_eq!(
+        create("a", Expiry::At(START.plus_seconds(1))),
         refused("expires_in: shorter than the policy's minimum of 2h")
     );
     assert_eq!(create("a", Expiry::In(Ttl::days(7).unwrap())), Ok(()));
