@@ -233,11 +233,11 @@ fn a_call_with_nothing_to_change_returns_when_the_change_is_in_force_here() {
     type End = fn(&Keyring, KeyId, LegacyId) -> Result<(), Error>;
     let revoke: End = |keyring, key, _| {
         let tenant = Tenant::parse("acme", "fn-a").unwrap();
-        block_on(keyring.revoke(&Context::system(NOW), &tenant, key)).map(drop)
+        block_on(keyring.revoke(&Context::system(NOW), &tenant, key, None)).map(drop)
     };
     let disable: End = |keyring, key, _| {
         let tenant = Tenant::parse("acme", "fn-a").unwrap();
-        block_on(keyring.disable(&Context::system(NOW), &tenant, key)).map(drop)
+        block_on(keyring.disable(&Context::system(NOW), &tenant, key, None)).map(drop)
     };
     let revoke_legacy: End = |keyring, _, legacy| {
         let tenant = Tenant::parse("acme", "fn-a").unwrap();

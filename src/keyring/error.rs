@@ -63,7 +63,8 @@ impl Error {
     /// temporary failure, 500 for all else.
     pub fn status(&self) -> u16 {
         match self {
-            Self::NotFound | Self::Conflict(Conflict::ForeignNamespace) => 404,
+            Self::NotFound
+            | Self::Conflict(Conflict::ForeignNamespace | Conflict::UnknownTarget(_)) => 404,
             Self::Conflict(_)
             | Self::Lifecycle(
                 LifecycleError::Revoked | LifecycleError::Expired | LifecycleError::OtherSecret,

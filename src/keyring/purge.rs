@@ -35,7 +35,7 @@ impl Keyring {
             let page = self.store.keys(&query).await?;
             for record in &page.items {
                 if is_dead(record, dead_before) {
-                    match self.delete(context, &record.tenant, record.id).await {
+                    match self.delete(context, &record.tenant, record.id, None).await {
                         Ok(()) => purged = purged.saturating_add(1),
                         // It was deleted concurrently.
                         Err(Error::NotFound) => {}

@@ -19,7 +19,7 @@ use crate::{
 /// Manage the namespaces of the team.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Namespaces {
-    /// Create a namespace in the team; the first key in it does the same
+    /// Create a namespace in the team
     Create(Restoral<NamespaceId>),
     /// List the namespaces of the team, or of all teams if none is set
     List {
@@ -67,7 +67,7 @@ impl Namespaces {
             Self::List { all_teams } => list(cx, all_teams).await,
             Self::Remove(removal) => {
                 let target = Target::Namespace(tenant(removal.name)?);
-                remove(cx, target, removal.dry_run, removal.reason).await
+                remove(cx, target, removal.how).await
             }
             Self::Restore(restoral) => {
                 let tenant = tenant(restoral.name)?;

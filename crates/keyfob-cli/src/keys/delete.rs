@@ -29,7 +29,7 @@ impl Delete {
         let context = cx.context(self.reason.as_ref());
         let mut deleted = Vec::new();
         for id in cx.key_ids(&self.keys)? {
-            cx.keyring.delete(&context, &tenant, id).await?;
+            cx.keyring.delete(&context, &tenant, id, None).await?;
             deleted.push(cx.format().key_id(id));
         }
         let names = deleted.join(" ");

@@ -41,9 +41,9 @@ impl Switch {
         let mut keys = Vec::new();
         for id in cx.key_ids(&self.keys)? {
             keys.push(match to {
-                To::Disabled => cx.keyring.disable(&context, &tenant, id).await?,
-                To::Enabled => cx.keyring.enable(&context, &tenant, id).await?,
-                To::Revoked => cx.keyring.revoke(&context, &tenant, id).await?,
+                To::Disabled => cx.keyring.disable(&context, &tenant, id, None).await?,
+                To::Enabled => cx.keyring.enable(&context, &tenant, id, None).await?,
+                To::Revoked => cx.keyring.revoke(&context, &tenant, id, None).await?,
             });
         }
         let keys = views(cx, &keys).await?;

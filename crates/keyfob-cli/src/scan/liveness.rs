@@ -1,7 +1,7 @@
 //! Whether a find is live, according to the store.
 
 use keyfob::{
-    Access, DenyReason, KeyId, Principal, Tenant, Timestamp, Verifier,
+    Access, Denied, DenyReason, KeyId, Principal, Tenant, Timestamp, Verifier,
     key::{CredentialId, KeyFormat, PresentedKey},
     legacy::{LegacyId, PresentedLegacy},
     manage,
@@ -41,8 +41,8 @@ pub(super) struct Liveness {
     pub(super) reason: Option<&'static str>,
     pub(super) owner: Option<String>,
     pub(super) tenant: Option<Tenant>,
-    /// The credential, if it is right and only temporarily refused.
-    pub(super) waits: Option<CredentialId>,
+    /// The refusal of a credential whose secret is right: it may work again.
+    pub(super) refused: Option<Denied>,
 }
 
 impl LivenessCheck {
@@ -99,7 +99,7 @@ impl LivenessCheck {
             reason: None,
             owner: None,
             tenant: None,
-            waits: None,
+            refused: None,
         })
     }
 
@@ -110,7 +110,7 @@ impl LivenessCheck {
             reason: None,
             owner: None,
             tenant: None,
-            waits: None,
+            refused: None,
         };
         let Some((verifier, now)) = &self.store else {
             return unknown;
@@ -135,20 +135,12 @@ impl LivenessCheck {
                 reason => Liveness {
                     state: State::Dead,
                     reason: Some(reason.as_str()),
-                    waits: denied.credential().filter(|_| can_come_back(reason)),
+                    refused: denied.credential().is_some().then_some(denied),
                     ..unknown
                 },
             },
         }
     }
-}
-
-/// Whether a credential that is refused for this reason may work again.
-fn can_come_back(reason: DenyReason) -> bool {
-    matches!(
-        reason,
-        DenyReason::Disabled | DenyReason::NotYetValid | DenyReason::LegacyOff
-    )
 }
 
 fn holder(principal: &Principal<'_>) -> Option<String> {
@@ -160,7 +152,7 @@ fn holder(principal: &Principal<'_>) -> Option<String> {
     })
 }
 
-/// Revokes the live finds.
+/// Revokes the live finds, and those that could work again.
 pub(super) async fn revoke(
     cx: &CommandContext,
     reason: &Reason,
@@ -168,11 +160,14 @@ pub(super) async fn revoke(
 ) -> Result<(), Failure> {
     let context = cx.context(Some(reason));
     for find in finds {
-        let tenant = match (find.state, find.waits, &find.team, &find.namespace) {
+        let tenant = match (find.state, &find.refused, &find.team, &find.namespace) {
             (State::Live, _, Some(team), Some(namespace)) => {
                 Some(Tenant::new(team.parse()?, namespace.parse()?))
             }
-            (_, Some(credential), ..) => cx.keyring.tenant_of(credential).await?,
+            (_, Some(denied), ..) => {
+                let revocable = cx.keyring.revocable(denied, cx.now).await?;
+                revocable.map(|(_, tenant)| tenant)
+            }
             _ => None,
         };
         let (Some(id), Some(tenant)) = (&find.id, tenant) else {
@@ -183,7 +178,10 @@ pub(super) async fn revoke(
             keyring.revoke_legacy(&context, &tenant, legacy).await
         } else {
             let id = cx.key_id(id)?;
-            cx.keyring.revoke(&context, &tenant, id).await.map(drop)
+            cx.keyring
+                .revoke(&context, &tenant, id, None)
+                .await
+                .map(drop)
         };
         match revoked {
             // It was deleted in the meantime; revoke the others.

@@ -117,7 +117,10 @@ impl Bench {
         }
         for id in &keys {
             let start = Instant::now();
-            self.keyring.revoke(&context(), &home(), *id).await.unwrap();
+            self.keyring
+                .revoke(&context(), &home(), *id, None)
+                .await
+                .unwrap();
             report.add("revoke", start);
         }
         let usage: Vec<Usage> = keys
