@@ -9,9 +9,7 @@ use std::{error::Error, time::Duration};
 
 use keyfob::{
     Access, Actor, Context, Denied, Expiry, IssuedKey, Keyring, MemoryStore, NewKey, Owner,
-    Principal, Scopes, Tenant, Timestamp, Ttl,
-    audit::ChainHash,
-    block_on,
+    Principal, Scopes, Tenant, Timestamp, Ttl, block_on,
     key::Peppers,
     legacy::{self, LegacyPolicy},
     manage::Rotation,
@@ -151,8 +149,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             entry.actor.to_string()
         );
     }
-    let last: ChainHash = block_on(keyring.verify_audit())?;
-    println!("   verified; the last hash is {}", &last.to_string()[..16]);
+    let verified = block_on(keyring.verify_audit(None))?;
+    println!("   verified, up to revision {}", verified.head.revision);
     Ok(())
 }
 

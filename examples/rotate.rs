@@ -35,7 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         .with_expiry(Expiry::In(Ttl::days(30)?));
     let now = start.plus_seconds(20 * 24 * HOUR);
     let seen = Some(info.revision);
-    let first = block_on(keyring.rotate(&context(now)?, &tenant, old.id(), rotation, seen));
+    let first = rotation.clone();
+    let first = block_on(keyring.rotate(&context(now)?, &tenant, old.id(), first, seen));
     let second = block_on(keyring.rotate(&context(now)?, &tenant, old.id(), rotation, seen));
     let (new, info) = first?.into_parts();
     println!("first rotation   done, revision {}", info.revision);

@@ -1,14 +1,24 @@
 //! The audit trail: a hash chain with one event per commit.
 
-use alloc::{string::String, vec::Vec};
+mod canonical;
+mod change;
+mod verification;
+
+use alloc::vec::Vec;
 use core::{fmt, str::FromStr};
 
+pub use change::{Field, FieldChange, Value};
+pub use verification::{Object, RecordFault, Verified, VerifyError, verify};
+
+pub(crate) use change::Fields;
+
 use crate::{
+    audit::canonical::Canonical,
     credential_id::CredentialId,
-    hash::sha256,
     identity::{Actor, Context, Owner},
     name::{NamespaceId, Reason, RequestId, TeamId},
     revision::Revision,
+    store::Item,
     timestamp::Timestamp,
 };
 
@@ -29,6 +39,11 @@ pub struct AuditEvent {
 }
 
 /// The content of an audit event; the store adds revision and hash.
+///
+/// Who gives an entry to a [`Commit`](crate::store::Commit) says when, by whom, why and for which
+/// request. What was changed, and in which object, is computed by
+/// [`Commit::decide`](crate::store::Commit::decide) in the transaction that stores the change, and
+/// replaces what the commit says of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct AuditEntry {
@@ -50,6 +65,19 @@ pub struct AuditEntry {
     pub reason: Option<Reason>,
     /// The identifier of the request.
     pub request_id: Option<RequestId>,
+    /// The fields that changed, with their old and new values: at the creation of an object all
+    /// that it has, at its deletion all that it had.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Vec::is_empty")
+    )]
+    pub changes: Vec<FieldChange>,
+    /// The revision of the state that the change replaced: that of the object's last change before
+    /// this one.
+    pub replaces: Option<Revision>,
+    /// The hash of the record that the store holds since this commit, digests included; `None` if
+    /// the change leaves no record in the change feed.
+    pub record: Option<RecordHash>,
 }
 
 impl AuditEntry {
@@ -65,6 +93,9 @@ impl AuditEntry {
             credential: None,
             reason: context.reason.clone(),
             request_id: context.request_id.clone(),
+            changes: Vec::new(),
+            replaces: None,
+            record: None,
         }
     }
 }
@@ -138,6 +169,8 @@ pub enum Action {
     Restored,
     /// A legacy credential was imported.
     LegacyImported,
+    /// A legacy credential was blocked, as its subject was in a later import.
+    LegacyBlocked,
     /// A legacy credential was revoked.
     LegacyRevoked,
     /// The policy for legacy credentials was set.
@@ -150,7 +183,7 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::KeyCreated,
         Self::KeyUpdated,
         Self::KeyDisabled,
@@ -163,6 +196,7 @@ impl Action {
         Self::Removed,
         Self::Restored,
         Self::LegacyImported,
+        Self::LegacyBlocked,
         Self::LegacyRevoked,
         Self::LegacyPolicySet,
         Self::PolicySet,
@@ -184,6 +218,7 @@ impl Action {
             Self::Removed => "removed",
             Self::Restored => "restored",
             Self::LegacyImported => "legacy_imported",
+            Self::LegacyBlocked => "legacy_blocked",
             Self::LegacyRevoked => "legacy_revoked",
             Self::LegacyPolicySet => "legacy_policy_set",
             Self::PolicySet => "policy_set",
@@ -212,64 +247,168 @@ impl FromStr for Action {
 #[error("action: not the name of an action, as in key_created")]
 pub struct ActionError;
 
-/// A hash of the audit chain: a SHA-256 value, displayed as 64 lower-case hexadecimal digits.
-#[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
-pub struct ChainHash([u8; 32]);
+/// Defines a SHA-256 value, displayed as 64 lower-case hexadecimal digits.
+macro_rules! hash {
+    ($(#[$doc:meta])* $name:ident) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, Default, PartialEq, Eq, Hash)]
+        pub struct $name([u8; 32]);
+
+        impl $name {
+            /// Creates a hash from its 32 bytes.
+            pub const fn from_bytes(bytes: [u8; 32]) -> Self {
+                Self(bytes)
+            }
+
+            /// The 32 bytes.
+            pub const fn to_bytes(self) -> [u8; 32] {
+                self.0
+            }
+
+            /// Parses 64 lower-case hexadecimal digits.
+            pub fn parse(text: &str) -> Option<Self> {
+                parse_hash(text).map(Self)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl serde::Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_str(self)
+            }
+        }
+
+        #[cfg(feature = "serde")]
+        impl<'de> serde::Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+                let text = <alloc::borrow::Cow<'de, str>>::deserialize(deserializer)?;
+                Self::parse(&text).ok_or_else(|| {
+                    serde::de::Error::custom("hash is not 64 lower-case hexadecimal digits")
+                })
+            }
+        }
+    };
+}
+
+hash! {
+    /// A hash of the audit chain: a SHA-256 value, displayed as 64 lower-case hexadecimal digits.
+    ChainHash
+}
+
+hash! {
+    /// The hash of a record as a store holds it: a SHA-256 value, displayed as [`ChainHash`].
+    ///
+    /// It covers every field, the digest of the secret included, so a record that was changed past
+    /// the library no longer fits its event. It reveals nothing of a secret of 184 random bits.
+    RecordHash
+}
 
 impl ChainHash {
     /// The hash that the first event follows.
     pub const START: Self = Self([0; 32]);
+}
 
-    /// Creates a hash from its 32 bytes.
-    pub const fn from_bytes(bytes: [u8; 32]) -> Self {
-        Self(bytes)
+impl RecordHash {
+    pub(crate) fn of(item: &Item) -> Self {
+        let mut canonical = Canonical::new(b"kfr1");
+        canonical.item(item);
+        Self(canonical.hash())
     }
+}
 
-    /// The 32 bytes.
-    pub const fn to_bytes(self) -> [u8; 32] {
-        self.0
+fn parse_hash(text: &str) -> Option<[u8; 32]> {
+    let digits = text.as_bytes();
+    if digits.len() != 64 || digits.iter().any(u8::is_ascii_uppercase) {
+        return None;
     }
-
-    /// Parses 64 lower-case hexadecimal digits.
-    pub fn parse(text: &str) -> Option<Self> {
-        let mut bytes = [0; 32];
-        for (at, byte) in bytes.iter_mut().enumerate() {
-            let start = at.saturating_mul(2);
-            let pair = text.get(start..start.saturating_add(2))?;
-            *byte = u8::from_str_radix(pair, 16).ok()?;
+    let mut bytes = [0; 32];
+    for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+        // Refuses a sign, which `from_str_radix` takes.
+        if !pair.iter().all(u8::is_ascii_hexdigit) {
+            return None;
         }
-        let hash = Self(bytes);
-        (alloc::string::ToString::to_string(&hash) == text).then_some(hash)
+        let pair = core::str::from_utf8(pair).ok()?;
+        *byte = u8::from_str_radix(pair, 16).ok()?;
+    }
+    Some(bytes)
+}
+
+/// The end of a trail: the revision of the last event and its hash. Kept outside the store, it
+/// reveals later that events were removed or rewritten.
+///
+/// The text form is `REVISION:HASH`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
+pub struct TrailHead {
+    /// The revision of the last event; zero if there is none.
+    pub revision: Revision,
+    /// The hash of the last event; [`ChainHash::START`] if there is none.
+    pub hash: ChainHash,
+}
+
+impl TrailHead {
+    /// The head of an empty trail.
+    pub const START: Self = Self {
+        revision: Revision::ZERO,
+        hash: ChainHash::START,
+    };
+
+    /// Verifies that `event` is the next one, and moves on to it.
+    ///
+    /// # Errors
+    ///
+    /// [`ChainError`] if its revision is not the next one or its hash does not follow.
+    pub fn advance(&mut self, event: &AuditEvent) -> Result<(), ChainError> {
+        if event.revision != self.revision.next() {
+            return Err(ChainError {
+                revision: event.revision,
+            });
+        }
+        self.hash = AuditEvent::verify(self.hash, [event])?;
+        self.revision = event.revision;
+        Ok(())
     }
 }
 
-impl fmt::Display for ChainHash {
+impl fmt::Display for TrailHead {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        write!(f, "{}:{}", self.revision, self.hash)
     }
 }
 
-impl fmt::Debug for ChainHash {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Display::fmt(self, f)
+impl FromStr for TrailHead {
+    type Err = TrailHeadError;
+
+    fn from_str(text: &str) -> Result<Self, TrailHeadError> {
+        let (revision, hash) = text.split_once(':').ok_or(TrailHeadError)?;
+        let head = Self {
+            revision: Revision::new(revision.parse().map_err(|_| TrailHeadError)?),
+            hash: ChainHash::parse(hash).ok_or(TrailHeadError)?,
+        };
+        if alloc::string::ToString::to_string(&head) == text {
+            Ok(head)
+        } else {
+            Err(TrailHeadError)
+        }
     }
 }
 
-#[cfg(feature = "serde")]
-impl serde::Serialize for ChainHash {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-#[cfg(feature = "serde")]
-impl<'de> serde::Deserialize<'de> for ChainHash {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <alloc::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        Self::parse(&text)
-            .ok_or_else(|| serde::de::Error::custom("hash is not 64 lower-case hexadecimal digits"))
-    }
-}
+/// A text is not the head of a trail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("must be REVISION:HASH, a number and 64 lower-case hexadecimal digits")]
+pub struct TrailHeadError;
 
 /// The audit trail was tampered with or has a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -279,35 +418,44 @@ pub struct ChainError {
     pub revision: Revision,
 }
 
-/// SHA-256 over the preceding hash and every field of the event. Each field has a length prefix, so
-/// that no two events have the same bytes.
+/// SHA-256 over the tag `kfa1`, the preceding hash and every field of the event, in the order of
+/// their declaration. Each field has a length prefix, so that no two events have the same bytes.
 fn chain(entry: &AuditEntry, revision: Revision, before: ChainHash) -> ChainHash {
-    let mut bytes = Vec::with_capacity(256);
-    bytes.extend_from_slice(b"kfa1");
-    bytes.extend_from_slice(&before.0);
-    bytes.extend_from_slice(&revision.get().to_be_bytes());
-    bytes.extend_from_slice(&entry.at.as_unix().to_be_bytes());
-    let owner = |owner: &Owner| alloc::format!("{owner}");
-    let fields: [Option<String>; 9] = [
-        Some(entry.action.as_str().into()),
-        entry.actor.owner.as_ref().map(owner),
-        entry.actor.credential.map(|id| alloc::format!("{id}")),
-        entry.team.as_ref().map(|text| text.as_str().into()),
-        entry.namespace.as_ref().map(|text| text.as_str().into()),
-        entry.owner.as_ref().map(owner),
-        entry.credential.map(|id| alloc::format!("{id}")),
-        entry.reason.as_ref().map(|text| text.as_str().into()),
-        entry.request_id.as_ref().map(|text| text.as_str().into()),
-    ];
-    for field in fields {
-        // The prefix is 0 for an absent field, n + 1 for n bytes: absent and empty differ.
-        let length = field
-            .as_ref()
-            .map_or(0, |text| text.len().saturating_add(1));
-        bytes.extend_from_slice(&(length as u64).to_be_bytes());
-        bytes.extend_from_slice(field.unwrap_or_default().as_bytes());
+    let AuditEntry {
+        at,
+        actor,
+        action,
+        team,
+        namespace,
+        owner,
+        credential,
+        reason,
+        request_id,
+        changes,
+        replaces,
+        record,
+    } = entry;
+    let mut canonical = Canonical::new(b"kfa1");
+    canonical.bytes(&before.0);
+    canonical.number(revision.get());
+    canonical.moment(*at);
+    canonical.actor(actor);
+    canonical.text(action.as_str());
+    canonical.shown(team.as_ref());
+    canonical.shown(namespace.as_ref());
+    canonical.owner(owner.as_ref());
+    canonical.shown(credential.as_ref());
+    canonical.shown(reason.as_ref());
+    canonical.shown(request_id.as_ref());
+    canonical.length(changes.len());
+    for FieldChange { field, old, new } in changes {
+        canonical.text(field.as_str());
+        canonical.value(old.as_ref());
+        canonical.value(new.as_ref());
     }
-    ChainHash(sha256(&bytes))
+    canonical.shown(replaces.as_ref());
+    canonical.shown(record.as_ref());
+    ChainHash(canonical.hash())
 }
 
 #[cfg(test)]
@@ -399,6 +547,77 @@ mod tests {
         two.team = None;
         two.namespace = Some(NamespaceId::new("ab").unwrap());
         assert_ne!(hash(&one), hash(&two));
+    }
+
+    #[test]
+    fn every_part_of_a_change_is_hashed() {
+        let context = Context::new(Actor::system(), Timestamp::UNIX_EPOCH);
+        let text = |text: &str| Some(Value::Text(text.into()));
+        let change = |field, old, new| FieldChange { field, old, new };
+        let list = |texts: &[&str]| {
+            let texts = texts.iter().map(|text| alloc::string::String::from(*text));
+            Some(Value::List(texts.collect()))
+        };
+        let variants = [
+            alloc::vec![],
+            alloc::vec![change(Field::Name, None, text("a"))],
+            alloc::vec![change(Field::Name, text("a"), None)],
+            alloc::vec![change(Field::Subject, None, text("a"))],
+            alloc::vec![change(Field::Name, None, text("b"))],
+            alloc::vec![change(Field::Name, None, text(""))],
+            alloc::vec![change(Field::Name, None, list(&[]))],
+            alloc::vec![change(Field::Name, None, list(&["a", "b"]))],
+            alloc::vec![change(Field::Name, None, list(&["ab"]))],
+            alloc::vec![change(Field::Name, None, list(&["ab", ""]))],
+            alloc::vec![change(Field::Name, None, Some(Value::Number(1)))],
+            alloc::vec![change(Field::Name, None, Some(Value::Flag(true)))],
+            alloc::vec![
+                change(Field::Name, None, text("a")),
+                change(Field::Name, None, text("a")),
+            ],
+        ];
+        let mut hashes: Vec<[u8; 32]> = variants
+            .into_iter()
+            .map(|changes| AuditEntry {
+                changes,
+                ..AuditEntry::new(Action::KeyUpdated, &context)
+            })
+            .chain([
+                AuditEntry {
+                    replaces: Some(Revision::new(1)),
+                    ..AuditEntry::new(Action::KeyUpdated, &context)
+                },
+                AuditEntry {
+                    record: Some(RecordHash::default()),
+                    ..AuditEntry::new(Action::KeyUpdated, &context)
+                },
+            ])
+            .map(|entry| chain(&entry, Revision::ZERO, ChainHash::START).0)
+            .collect();
+        let count = hashes.len();
+        hashes.sort_unstable();
+        hashes.dedup();
+        assert_eq!(hashes.len(), count);
+    }
+
+    #[test]
+    fn a_trail_advances_by_one_revision() {
+        let events = trail(3);
+        let mut head = TrailHead::START;
+        assert_eq!(
+            head.advance(&events[1]),
+            Err(ChainError {
+                revision: Revision::new(2)
+            })
+        );
+        for event in &events {
+            head.advance(event).unwrap();
+        }
+        assert_eq!(head.hash, events[2].hash);
+        assert_eq!(alloc::format!("{head}").parse(), Ok(head));
+        // The chain alone does not forbid a gap.
+        let skipping = AuditEvent::chained(events[0].entry.clone(), Revision::new(9), head.hash);
+        assert!(head.advance(&skipping).is_err());
     }
 
     #[test]

@@ -47,13 +47,14 @@ impl fmt::Debug for HeaderBuffer {
 
 /// Parses the value of an `Authorization` header field. Does not allocate.
 ///
-/// - `Basic`: the scheme in any case, one space, and the text of a key or legacy credential in
+/// - `Basic`: the scheme in any case, spaces, and the text of a key or legacy credential in
 ///   standard base64 (RFC 4648, section 4), padded and canonical.
-/// - `Bearer`: the scheme in any case, one space, and the text of a key. The colon in it is not
+/// - `Bearer`: the scheme in any case, spaces, and the text of a key. The colon in it is not
 ///   part of RFC 6750's `b64token`, but HTTP field values may contain it, and a key has only one
 ///   text form.
 ///
-/// Nothing is trimmed: the HTTP library has already removed white space around the value.
+/// One or more spaces follow the scheme, and no other white space (RFC 9110, section 11.4). Nothing
+/// else is trimmed: the HTTP library has already removed white space around the value.
 ///
 /// # Errors
 ///
@@ -157,7 +158,10 @@ pub fn only<'a>(values: impl IntoIterator<Item = &'a [u8]>) -> Result<&'a [u8], 
 #[inline]
 fn after_scheme<'a>(value: &'a [u8], scheme: &[u8]) -> Option<&'a [u8]> {
     let (head, rest) = value.split_at_checked(scheme.len())?;
-    head.eq_ignore_ascii_case(scheme).then_some(rest)
+    head.eq_ignore_ascii_case(scheme).then(|| {
+        let spaces = rest.iter().take_while(|byte| **byte == b' ').count();
+        rest.get(spaces..).unwrap_or_default()
+    })
 }
 
 /// A header does not hold a well-formed credential.
@@ -173,7 +177,7 @@ pub enum HeaderError {
     /// The value is longer than [`HEADER_MAX`].
     #[error("the authorization header is longer than {HEADER_MAX} bytes")]
     TooLong,
-    /// Neither `Basic` nor `Bearer`, followed by one space.
+    /// Neither `Basic` nor `Bearer`, followed by a space.
     #[error("the authorization scheme is neither basic nor bearer")]
     Scheme,
     /// The text after `Basic` is not canonical, padded base64.
@@ -213,6 +217,11 @@ mod tests {
             format!("BEARER {TEXT}"),
             format!("Basic {encoded}"),
             format!("bAsIc {encoded}"),
+            // RFC 9110, section 11.4: `1*SP`.
+            format!("Bearer  {TEXT}"),
+            format!("Basic  {encoded}"),
+            format!("Bearer {:>1$}", TEXT, HEADER_MAX - "Bearer ".len()),
+            format!("Basic {:>1$}", encoded, HEADER_MAX - "Basic ".len()),
         ] {
             assert_eq!(read(value.as_bytes()), Ok(id));
         }
@@ -234,6 +243,9 @@ mod tests {
     fn malformed_headers_are_refused() {
         let encoded = STANDARD.encode(TEXT);
         let bare = encoded.trim_end_matches('=');
+        let Err(HeaderError::Credential(empty)) = read(basic("").as_bytes()) else {
+            panic!("an empty text is a credential");
+        };
         assert_ne!(bare, encoded, "the case needs padding");
         for (value, error) in [
             (String::new(), HeaderError::Scheme),
@@ -241,7 +253,9 @@ mod tests {
             (format!("Basic\t{encoded}"), HeaderError::Scheme),
             (format!(" Basic {encoded}"), HeaderError::Scheme),
             (format!("Token {TEXT}"), HeaderError::Scheme),
-            (format!("Basic  {encoded}"), HeaderError::Base64),
+            (format!("Basic \t{encoded}"), HeaderError::Base64),
+            (format!("Basic \u{a0}{encoded}"), HeaderError::Base64),
+            ("Basic   ".into(), HeaderError::Credential(empty)),
             (format!("Basic {encoded} "), HeaderError::Base64),
             (format!("Basic {bare}"), HeaderError::Base64),
             (format!("Basic {encoded}="), HeaderError::Base64),

@@ -27,6 +27,18 @@ impl Denied {
         }
     }
 
+    /// The entry of a credential whose secret matched changed while its grant was read: the
+    /// verification begins again, and nobody else sees this value.
+    pub(crate) fn interrupted(credential: CredentialId) -> Self {
+        Self::known(DenyReason::NotReady, credential)
+    }
+
+    /// Whether it is the result of [`Denied::interrupted`]: an index that is not ready knows no
+    /// credential.
+    pub(crate) fn is_interrupted(&self) -> bool {
+        self.reason == DenyReason::NotReady && self.credential.is_some()
+    }
+
     /// The reason, for logs and metrics. Do not show it to the caller.
     pub fn reason(&self) -> DenyReason {
         self.reason

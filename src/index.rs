@@ -5,32 +5,42 @@
 mod append_vec;
 mod error;
 mod grant;
+mod grant_writer;
+mod legacy_terms;
 mod line;
+mod members;
 mod meta;
+mod namespace;
 mod sync;
 mod table;
 
 use std::sync::{
-    Mutex, OnceLock, PoisonError,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicI64, Ordering},
 };
 
-use alloc::collections::BTreeMap;
-use core::fmt;
+use alloc::{
+    collections::{BTreeMap, VecDeque},
+    vec::Vec,
+};
+use core::{fmt, future::poll_fn, task::Poll};
 
 pub use error::{FollowError, IndexError};
-pub(crate) use grant::{Grant, GrantRef, Holder, Namespace};
+pub(crate) use grant::{Grant, GrantFlags, GrantRef, Holder};
+pub(crate) use legacy_terms::LegacyTerms;
 pub(crate) use line::Row;
 pub(crate) use meta::{End, EntryMeta};
+pub(crate) use namespace::Namespace;
 pub(crate) use table::{Place, Seen};
 
 use crate::{
-    cutoff::{Cutoff, Target},
+    credential_id::CredentialId,
+    cutoff::Target,
     digest::Peppers,
     format::KeyFormat,
     key_id::KeyId,
-    legacy::{LegacyId, LegacyPolicy, LegacyRecord},
-    name::NamespaceId,
+    legacy::{LegacyId, LegacyRecord},
+    name::{NamespaceId, Scope, TeamId},
     policy::Policy,
     record::{KeyRecord, Status},
     revision::Revision,
@@ -39,8 +49,9 @@ use crate::{
     timestamp::Timestamp,
 };
 
-use append_vec::AppendVec;
-use grant::Grants;
+use grant::{Grants, NamespaceVec};
+use grant_writer::GrantWriter;
+use members::Members;
 use table::{Table, TableWriter, spread, spread_digits};
 
 /// An in-memory index of all keys of a store: one cache line per key, read without locks,
@@ -55,8 +66,8 @@ use table::{Table, TableWriter, spread, spread_digits};
 /// # Memory
 ///
 /// 64 bytes per key in tables that are 30 to 60 % full, plus one grant for each combination of
-/// namespace, owner and scopes. Names of deleted owners and namespaces stay in memory until a new
-/// index is built.
+/// namespace, owner and scopes that a key has. The memory is bounded by the largest number of keys,
+/// grants and namespaces that existed at one time, not by the number of changes.
 ///
 /// # Clock
 ///
@@ -69,8 +80,8 @@ pub struct Index {
     secondary: Table,
     legacy: Table,
     grants: Grants,
-    /// All policies for legacy credentials that were ever set; they are few.
-    legacy_policies: AppendVec<OnceLock<LegacyPolicy>, 20>,
+    /// The grants of the keys that were deleted last, for principals that were verified before.
+    deleted: Mutex<VecDeque<(KeyId, Arc<Grant>)>>,
     /// The time before the last read of the feed that reached its end; [`NEVER`] or [`INVALID`] if there
     /// is none.
     confirmed_at: AtomicI64,
@@ -105,15 +116,16 @@ struct Writer {
     /// The error after which the index can never be confirmed again.
     failed: Option<IndexError>,
     keys: TableWriter<Lifetime>,
-    /// With the grant of the key.
-    secondary: TableWriter<(Lifetime, u64)>,
+    secondary: TableWriter<Lifetime>,
     legacy: TableWriter<()>,
-    cutoffs: BTreeMap<Target, Cutoff>,
+    grants: GrantWriter,
+    /// The revision up to which a cutoff of a target revokes.
+    cutoffs: BTreeMap<Target, Revision>,
     policies: BTreeMap<Option<NamespaceId>, Policy>,
-    /// The policies for legacy credentials, as numbers in [`Index::legacy_policies`].
-    legacy_policies: BTreeMap<Option<NamespaceId>, u32>,
-    policies_changed: bool,
-    legacy_policies_changed: bool,
+    /// The keys of each namespace, by the rank of its number.
+    members: Vec<Members>,
+    /// The namespaces with keys whose end must be recomputed.
+    pending: Vec<(NamespaceId, u32)>,
 }
 
 /// The times from which the end of a secret is recomputed when a policy changes: issue and own
@@ -152,7 +164,7 @@ impl Index {
             secondary,
             legacy,
             grants: Grants::new(),
-            legacy_policies: AppendVec::new(),
+            deleted: Mutex::default(),
             confirmed_at: AtomicI64::new(NEVER),
             clock: AtomicI64::new(i64::MIN),
             writer: Mutex::new(Writer {
@@ -163,11 +175,11 @@ impl Index {
                 keys: keys_writer,
                 secondary: secondary_writer,
                 legacy: legacy_writer,
+                grants: GrantWriter::default(),
                 cutoffs: BTreeMap::new(),
                 policies: BTreeMap::new(),
-                legacy_policies: BTreeMap::new(),
-                policies_changed: false,
-                legacy_policies_changed: false,
+                members: Vec::new(),
+                pending: Vec::new(),
             }),
             format,
             peppers,
@@ -223,7 +235,11 @@ impl Index {
             let before = progress();
             let (cursor, _) = before;
             let changes = store.changes(cursor, Self::PAGE).await?;
-            if self.take(&changes, confirmation)? {
+            self.absorb(&changes)?;
+            while !self.apply_policies(Self::SLICE) {
+                yield_now().await;
+            }
+            if self.conclude(&changes, confirmation)? {
                 return Ok(self.as_of());
             }
             // Another task may have learned of a later revision in the meantime.
@@ -254,15 +270,15 @@ impl Index {
         changes: &Changes,
         asked_at: impl Into<Timestamp>,
     ) -> Result<(), IndexError> {
-        self.take(changes, Confirmation::At(asked_at.into()))
+        self.absorb(changes)?;
+        while !self.apply_policies(usize::MAX) {}
+        self.conclude(changes, Confirmation::At(asked_at.into()))
             .map(drop)
     }
 
-    /// Applies a page as [`Index::apply`] does; returns whether it reached the end of the feed.
-    ///
-    /// Only a page with the latest `last_revision` seen counts as the end: an item of an older page
-    /// may have changed since, and moved to a part of the feed that the index has not read.
-    fn take(&self, changes: &Changes, confirmation: Confirmation) -> Result<bool, IndexError> {
+    /// Applies the entries of a page. A changed policy applies to existing keys after
+    /// [`Index::apply_policies`].
+    fn absorb(&self, changes: &Changes) -> Result<(), IndexError> {
         let mut writer = self.writer();
         let at = writer.cursor;
         if let Some(error) = writer.failed {
@@ -278,29 +294,32 @@ impl Index {
             };
             return Err(self.fail(&mut writer, error));
         }
-        let mut applied = Ok(());
         for entry in &changes.entries {
             if entry.revision > writer.cursor {
-                applied = self.apply_entry(&mut writer, entry);
-                if applied.is_err() {
-                    break;
+                if let Err(error) = self.apply_entry(&mut writer, entry) {
+                    return Err(self.fail(&mut writer, error));
                 }
                 writer.cursor = entry.revision;
             }
         }
-        // Policies are applied together, once per page.
-        if core::mem::take(&mut writer.policies_changed) {
-            self.apply_policies(&writer);
-        }
-        if core::mem::take(&mut writer.legacy_policies_changed) {
-            self.apply_legacy_policies(&writer);
-        }
-        if let Err(error) = applied {
-            return Err(self.fail(&mut writer, error));
-        }
         writer.cursor = writer.cursor.max(changes.next_after);
         writer.newest = writer.newest.max(changes.last_revision);
-        let at_end = !changes.more && changes.last_revision >= writer.newest;
+        Ok(())
+    }
+
+    /// Confirms the index if this page, which was absorbed, is the end of the feed; returns whether
+    /// it is.
+    ///
+    /// Only a page with the latest `last_revision` seen counts as the end: an item of an older page
+    /// may have changed since, and moved to a part of the feed that the index has not read. While
+    /// keys are not recomputed for a changed policy, there is no end: another task continues.
+    fn conclude(&self, changes: &Changes, confirmation: Confirmation) -> Result<bool, IndexError> {
+        let mut writer = self.writer();
+        if let Some(error) = writer.failed {
+            return Err(error);
+        }
+        let at_end =
+            !changes.more && changes.last_revision >= writer.newest && writer.pending.is_empty();
         if at_end {
             writer.as_of = writer.cursor;
             let before = self.confirmed();
@@ -368,6 +387,11 @@ impl Index {
     }
 
     const PAGE: usize = 1000;
+    /// How many keys are recomputed for a changed policy before other tasks run: less than a
+    /// millisecond.
+    const SLICE: usize = 2_000;
+    /// For how many deleted keys the names are kept.
+    const DELETED: usize = 256;
 
     /// Returns the slot in which the key with this identifier must be, and prefetches it.
     #[inline]
@@ -398,13 +422,50 @@ impl Index {
         self.legacy.find(high, low)
     }
 
-    #[inline]
-    pub(crate) fn is_revoked(&self, grant_ref: GrantRef, namespace: &Namespace) -> bool {
-        self.grants.is_revoked(grant_ref, namespace)
+    /// Whether a cutoff has revoked the entry of `credential` that was read as `row`; `None` if the
+    /// entry has changed since.
+    #[cold]
+    pub(crate) fn is_revoked(&self, credential: CredentialId, row: &Row) -> Option<bool> {
+        self.with_grant(credential, row, |flags| Some(flags.is_revoked()))
     }
 
-    pub(crate) fn has_all_scopes(&self, grant_ref: GrantRef) -> bool {
-        self.grants.has_all_scopes(grant_ref)
+    /// Whether the entry of `credential` that was read as `row` has all of these scopes; `None` if
+    /// the entry has changed since.
+    pub(crate) fn has_scopes(
+        &self,
+        credential: CredentialId,
+        row: &Row,
+        required: &[Scope],
+    ) -> Option<bool> {
+        self.with_grant(credential, row, |flags| {
+            self.grants
+                .has_scopes(GrantRef(row.payload), flags, required)
+        })
+    }
+
+    /// Reads the grant of an entry; `None` if the entry has changed since it was read. The number
+    /// of its grant may then be another grant's.
+    #[inline]
+    fn with_grant<T>(
+        &self,
+        credential: CredentialId,
+        row: &Row,
+        read: impl FnOnce(GrantFlags) -> Option<T>,
+    ) -> Option<T> {
+        let flags = self.grants.flags(GrantRef(row.payload))?;
+        let result = read(flags)?;
+        let again = self.entry(credential);
+        let is_same = again.mismatch == 0
+            && again.row.payload == row.payload
+            && again.row.digest == row.digest;
+        (is_same && self.grants.flags(GrantRef(row.payload)) == Some(flags)).then_some(result)
+    }
+
+    fn entry(&self, credential: CredentialId) -> Seen {
+        match credential {
+            CredentialId::Key(id) => self.key(id),
+            CredentialId::Legacy(id) => self.legacy(id),
+        }
     }
 
     #[inline]
@@ -412,16 +473,40 @@ impl Index {
         self.grants.namespace(grant_ref)
     }
 
-    pub(crate) fn grant(&self, grant_ref: GrantRef) -> Option<&Grant> {
-        self.grants.get(grant_ref)
+    pub(crate) fn team(&self, grant_ref: GrantRef) -> Option<&TeamId> {
+        self.grants.team(grant_ref)
     }
 
-    pub(crate) fn legacy_policy(&self, grant_ref: GrantRef) -> &LegacyPolicy {
-        static OFF: LegacyPolicy = LegacyPolicy::Off;
-        self.grants
-            .legacy_policy(grant_ref)
-            .and_then(|number| self.legacy_policies.value(number))
-            .unwrap_or(&OFF)
+    /// The current grant of a credential; `None` if its key was deleted, and many others since.
+    pub(crate) fn grant(&self, credential: CredentialId) -> Option<Arc<Grant>> {
+        for _ in 0..Self::RETRIES {
+            let Seen { row, mismatch } = self.entry(credential);
+            if mismatch != 0 {
+                break;
+            }
+            let names = |_| self.grants.names(GrantRef(row.payload));
+            if let Some(grant) = self.with_grant(credential, &row, names) {
+                return Some(grant);
+            }
+        }
+        self.deleted(credential)
+    }
+
+    /// How often a reader repeats what a change of the same entry disturbed. Each time takes a
+    /// change, so this many in one call mean a fault.
+    pub(crate) const RETRIES: usize = 1_000;
+
+    fn deleted(&self, credential: CredentialId) -> Option<Arc<Grant>> {
+        let CredentialId::Key(id) = credential else {
+            return None;
+        };
+        let deleted = self.deleted.lock().unwrap_or_else(PoisonError::into_inner);
+        let found = deleted.iter().rev().find(|(key, _)| *key == id);
+        found.map(|(_, grant)| Arc::clone(grant))
+    }
+
+    pub(crate) fn legacy_terms(&self, grant_ref: GrantRef, now: Timestamp) -> LegacyTerms {
+        self.grants.legacy_terms(grant_ref, now)
     }
 
     /// Returns the time to decide by: the latest of `now` and all earlier times.
@@ -445,49 +530,67 @@ impl Index {
         match &entry.item {
             Item::Key(record) => self.apply_key(writer, record),
             Item::KeyDeleted(id) => {
-                let (high, low) = id.halves();
-                self.keys.remove(&mut writer.keys, high, low);
-                self.secondary.remove(&mut writer.secondary, high, low);
+                self.delete_key(writer, *id);
                 Ok(())
             }
             Item::Cutoff(cutoff) => {
-                self.grants.revoke(&cutoff.target);
-                writer.cutoffs.insert(cutoff.target.clone(), cutoff.clone());
+                self.grants.revoke(&mut writer.grants, &cutoff.target);
+                writer.cutoffs.insert(cutoff.target.clone(), cutoff.up_to);
                 Ok(())
             }
             Item::Legacy(record) => self.apply_legacy(writer, record),
             Item::Policy(namespace, policy) => {
-                match policy {
+                let before = match policy {
                     Some(policy) => writer.policies.insert(namespace.clone(), policy.clone()),
                     None => writer.policies.remove(namespace),
                 };
-                writer.policies_changed = true;
+                writer.mark(namespace.as_ref(), before.as_ref());
                 Ok(())
             }
             Item::LegacyPolicy(namespace, policy) => {
-                match policy {
-                    Some(policy) => {
-                        let number = self.legacy_policies.push(policy.clone());
-                        let number = number.ok_or(IndexError::Full)?;
-                        writer.legacy_policies.insert(namespace.clone(), number)
-                    }
-                    None => writer.legacy_policies.remove(namespace),
-                };
-                writer.legacy_policies_changed = true;
+                let (namespace, policy) = (namespace.as_ref(), policy.as_ref());
+                let grants = &mut writer.grants;
+                self.grants.set_legacy_policy(grants, namespace, policy);
                 Ok(())
             }
         }
     }
 
+    fn delete_key(&self, writer: &mut Writer, id: KeyId) {
+        let (high, low) = id.halves();
+        let Some(row) = self.keys.row(&writer.keys, high, low) else {
+            return;
+        };
+        let grant_ref = GrantRef(row.payload);
+        if let Some(grant) = self.grants.names(grant_ref) {
+            let deleted = &mut *self.deleted.lock().unwrap_or_else(PoisonError::into_inner);
+            if deleted.len() >= Self::DELETED {
+                deleted.pop_front();
+            }
+            deleted.push_back((id, grant));
+        }
+        self.keys.remove(&mut writer.keys, high, low);
+        self.secondary.remove(&mut writer.secondary, high, low);
+        self.grants.release(&mut writer.grants, grant_ref);
+        let rank = NamespaceVec::<()>::rank(grant_ref.namespace());
+        let keys = &writer.keys;
+        if let Some(members) = writer.members.get_mut(rank) {
+            members.forget(|[high, low]| self.keys.row(keys, high, low).is_some());
+        }
+    }
+
     fn apply_key(&self, writer: &mut Writer, record: &KeyRecord) -> Result<(), IndexError> {
         let (high, low) = record.id.halves();
-        let targets = record.targets();
-        let revoked = writer.is_revoked(&targets, record.created_revision);
-        let holder = Holder::Owner(record.owner.clone());
-        let grant_ref = self
-            .grants
-            .intern(&record.tenant, &holder, &record.scopes, &targets, revoked)
-            .ok_or(IndexError::Full)?;
+        let revoked = writer.is_revoked(&record.targets(), record.created_revision);
+        let grant = Grant {
+            tenant: record.tenant.clone(),
+            holder: Holder::Owner(record.owner.clone()),
+            scopes: record.scopes.clone(),
+        };
+        let grants = &mut writer.grants;
+        let grant_ref = self.grants.acquire(grants, grant, revoked);
+        let grant_ref = grant_ref.ok_or(IndexError::Full)?;
+        let before = self.keys.row(&writer.keys, high, low);
 
         let policy = policy_of(&writer.policies, &record.tenant.namespace);
         let previous = record.previous.as_ref();
@@ -508,7 +611,7 @@ impl Index {
                 Lifetime::new(previous.issued_at, Some(previous.until))
             });
             self.secondary
-                .upsert(&mut writer.secondary, secondary, (lifetime, grant_ref.0))?;
+                .upsert(&mut writer.secondary, secondary, lifetime)?;
         }
         let mut meta = EntryMeta::new(record.expires_under(&policy), &record.digest);
         meta = match record.status {
@@ -531,18 +634,34 @@ impl Index {
         if secondary.is_none() {
             self.secondary.remove(&mut writer.secondary, high, low);
         }
+        // After the entry no longer refers to its old grant.
+        match before {
+            Some(before) => self
+                .grants
+                .release(&mut writer.grants, GrantRef(before.payload)),
+            None => {
+                let rank = NamespaceVec::<()>::rank(grant_ref.namespace());
+                let len = writer.members.len().max(rank.saturating_add(1));
+                writer.members.resize_with(len, Members::default);
+                if let Some(members) = writer.members.get_mut(rank) {
+                    members.add([high, low]);
+                }
+            }
+        }
         Ok(())
     }
 
     fn apply_legacy(&self, writer: &mut Writer, record: &LegacyRecord) -> Result<(), IndexError> {
         let (high, low) = record.id.halves();
-        let targets = record.targets();
-        let revoked = writer.is_revoked(&targets, record.created_revision);
-        let holder = Holder::Subject(record.subject.clone());
-        let grant_ref = self
-            .grants
-            .intern(&record.tenant, &holder, &Scopes::All, &targets, revoked)
-            .ok_or(IndexError::Full)?;
+        let revoked = writer.is_revoked(&record.targets(), record.created_revision);
+        let grant = Grant {
+            tenant: record.tenant.clone(),
+            holder: Holder::Subject(record.subject.clone()),
+            scopes: Scopes::All,
+        };
+        let grant_ref = self.grants.acquire(&mut writer.grants, grant, revoked);
+        let grant_ref = grant_ref.ok_or(IndexError::Full)?;
+        let before = self.legacy.row(&writer.legacy, high, low);
         let mut meta = EntryMeta::new(None, &record.digest);
         if record.blocked {
             meta = meta.with(EntryMeta::DISABLED);
@@ -557,43 +676,65 @@ impl Index {
             payload: grant_ref.0,
             meta: meta.0,
         };
-        let policy = own_or_default(&writer.legacy_policies, &record.tenant.namespace);
-        self.grants.set_legacy_policy(grant_ref, policy.copied());
         self.legacy.upsert(&mut writer.legacy, &row, ())?;
+        if let Some(before) = before {
+            self.grants
+                .release(&mut writer.grants, GrantRef(before.payload));
+        }
         Ok(())
     }
 
-    /// Assigns each namespace its policy for legacy credentials.
-    fn apply_legacy_policies(&self, writer: &Writer) {
-        self.grants.set_legacy_policies(|namespace| {
-            own_or_default(&writer.legacy_policies, namespace).copied()
-        });
-    }
-
-    /// Recomputes the end of every secret after a change of policy: one pass over all keys.
-    fn apply_policies(&self, writer: &Writer) {
-        let with_new_end = |meta: u64, lifetime: &Lifetime, grant_ref: u64| match self
-            .grants
-            .get(GrantRef(grant_ref))
-        {
-            Some(grant) => {
-                let policy = policy_of(&writer.policies, &grant.tenant.namespace);
-                EntryMeta(meta).with_end(lifetime.end_under(&policy)).0
-            }
-            None => meta,
-        };
-        self.keys.update_metas(&writer.keys, |row, lifetime| {
-            with_new_end(row.meta, lifetime, row.payload)
-        });
-        self.secondary
-            .update_metas(&writer.secondary, |row, (lifetime, grant_ref)| {
-                if EntryMeta(row.meta).has(EntryMeta::PREVIOUS) {
-                    with_new_end(row.meta, lifetime, *grant_ref)
-                } else {
-                    row.meta
+    /// Recomputes the end of at most `keys` keys whose policy was changed; returns whether none is
+    /// left.
+    fn apply_policies(&self, keys: usize) -> bool {
+        let writer = &mut *self.writer();
+        let mut left = keys;
+        while let Some((namespace, number)) = writer.pending.last() {
+            let policy = policy_of(&writer.policies, namespace);
+            let members = writer.members.get_mut(NamespaceVec::<()>::rank(*number));
+            let Some(members) = members else {
+                writer.pending.pop();
+                continue;
+            };
+            loop {
+                if left == 0 {
+                    return false;
                 }
-            });
+                let Some([high, low]) = members.next() else {
+                    writer.pending.pop();
+                    break;
+                };
+                left = left.saturating_sub(1);
+                let with_end = |meta, lifetime: &Lifetime| {
+                    EntryMeta(meta).with_end(lifetime.end_under(&policy)).0
+                };
+                self.keys.update_meta(&mut writer.keys, high, low, with_end);
+                let secondary = &mut writer.secondary;
+                self.secondary
+                    .update_meta(secondary, high, low, |meta, lifetime| {
+                        if EntryMeta(meta).has(EntryMeta::PREVIOUS) {
+                            with_end(meta, lifetime)
+                        } else {
+                            meta
+                        }
+                    });
+            }
+        }
+        true
     }
+}
+
+/// Lets other tasks of an executor run.
+async fn yield_now() {
+    let mut yielded = false;
+    poll_fn(|cx| {
+        if core::mem::replace(&mut yielded, true) {
+            return Poll::Ready(());
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    })
+    .await;
 }
 
 impl fmt::Debug for Index {
@@ -610,7 +751,44 @@ impl Writer {
         targets
             .iter()
             .filter_map(|target| self.cutoffs.get(target))
-            .any(|cutoff| cutoff.covers(created_revision))
+            .any(|up_to| created_revision <= *up_to)
+    }
+
+    /// Marks the keys whose end a changed policy may change. `before` is the policy before, of the
+    /// namespace itself or the default.
+    fn mark(&mut self, namespace: Option<&NamespaceId>, before: Option<&Policy>) {
+        let inherited = match namespace {
+            Some(_) => self.policies.get(&None),
+            None => None,
+        };
+        let max_ttl =
+            |policy: Option<&Policy>| policy.or(inherited).and_then(|policy| policy.max_ttl);
+        let after = self.policies.get(&namespace.cloned());
+        if max_ttl(before) == max_ttl(after) {
+            return;
+        }
+        let policies = &self.policies;
+        let concerned: Vec<_> = match namespace {
+            Some(id) => {
+                let number = self.grants.namespace(id);
+                number
+                    .map(|number| (id.clone(), number))
+                    .into_iter()
+                    .collect()
+            }
+            None => self
+                .grants
+                .namespaces()
+                .filter(|(id, _)| !policies.contains_key(&Some((*id).clone())))
+                .map(|(id, number)| (id.clone(), number))
+                .collect(),
+        };
+        for (id, number) in concerned {
+            let members = self.members.get_mut(NamespaceVec::<()>::rank(number));
+            if members.is_some_and(Members::mark) {
+                self.pending.push((id, number));
+            }
+        }
     }
 }
 

@@ -11,12 +11,20 @@ mod trail;
 mod walk;
 
 use alloc::sync::Arc;
-use core::time::Duration;
+use core::{
+    future::{Future, poll_fn},
+    pin::pin,
+    task::Poll,
+    time::Duration,
+};
 
 pub use builder::KeyringBuilder;
 pub use error::Error;
 pub use keys::CreatedKey;
+pub use legacy::Imported;
 pub use walk::{Query, Walk};
+
+use builder::SyncLimit;
 
 use crate::{
     audit::{Action, AuditEntry},
@@ -49,6 +57,7 @@ pub struct Keyring {
     index: Arc<Index>,
     random: Arc<dyn Random>,
     stale_after: Option<Duration>,
+    sync_limit: Option<SyncLimit>,
     /// Whether the index is left empty until `sync` is called.
     manages_only: bool,
 }
@@ -140,7 +149,16 @@ impl Keyring {
         if self.manages_only && !self.index.is_ready() {
             return Ok(self.index.as_of());
         }
-        self.index.follow_change(&*self.store, context.now).await
+        let mut sync = pin!(self.index.follow_change(&*self.store, context.now));
+        let Some(limit) = &self.sync_limit else {
+            return sync.await;
+        };
+        let mut limit = limit();
+        poll_fn(|cx| match sync.as_mut().poll(cx) {
+            Poll::Pending => limit.as_mut().poll(cx).map(|()| Err(FollowError::TimedOut)),
+            synced => synced,
+        })
+        .await
     }
 
     /// Refuses a call. The refusal tells the state of the store, which another process may have

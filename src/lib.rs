@@ -76,6 +76,7 @@ pub mod legacy;
 mod legacy_id;
 mod lifecycle;
 pub mod name;
+mod namespace;
 mod policy;
 mod presented;
 #[cfg(feature = "std")]
@@ -146,6 +147,7 @@ pub mod manage {
     pub use crate::{
         identity::{Authority, OwnerError},
         lifecycle::{KeyUpdate, LifecycleError, Rotation},
+        namespace::NewNamespace,
         policy::Policy,
         record::{EffectiveStatus, Labels, Status, TooManyLabels},
         revocation::{Revocation, RevocationCause},

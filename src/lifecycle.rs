@@ -262,7 +262,7 @@ impl KeyUpdate {
 }
 
 /// The options of a rotation.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Rotation {
     /// How long the replaced secret still works, at most until its own expiry. Rounded down to
@@ -271,6 +271,8 @@ pub struct Rotation {
     /// The expiry of the new secret, subject to the policy; `None` keeps the expiry that the key has
     /// under the policy.
     pub renew: Option<Expiry>,
+    /// The new labels, in place of the old ones; `None` keeps them.
+    pub labels: Option<Labels>,
 }
 
 impl Rotation {
@@ -290,6 +292,13 @@ impl Rotation {
     #[must_use]
     pub fn with_expiry(mut self, expiry: Expiry) -> Self {
         self.renew = Some(expiry);
+        self
+    }
+
+    /// Replaces the labels, in the same commit.
+    #[must_use]
+    pub fn with_labels(mut self, labels: Labels) -> Self {
+        self.labels = Some(labels);
         self
     }
 }
@@ -399,6 +408,9 @@ impl KeyRecord {
             }
             // From now on the maximum TTL counts from the new secret.
             None => self.expires_at = old_end,
+        }
+        if let Some(labels) = &rotation.labels {
+            self.labels = labels.clone();
         }
         let key = IssuedKey::with_id(format, self.id, random)?;
         self.previous = (now < until).then_some(PreviousSecret {
@@ -673,6 +685,7 @@ mod tests {
             let rotation = Rotation {
                 grace: Duration::ZERO,
                 renew: Some(Expiry::At(after(life))),
+                labels: None,
             };
             rotate(record.clone(), 0, &rotation, &policy).map(|record| record.expires_at)
         };
@@ -788,6 +801,7 @@ mod tests {
             let rotation = Rotation {
                 grace: Duration::from_secs(HOUR),
                 renew: Some(Expiry::Never),
+                labels: None,
             };
             rotate(expiring_in(2 * HOUR), seconds, &rotation, &policy)
                 .map(|record| record.expires_at)

@@ -1,7 +1,14 @@
 //! Validated text types: identifiers, names and labels.
+//!
+//! No text may contain a whole credential, since all of them are kept in the audit trail.
+
+mod hidden;
+mod screen;
 
 use alloc::sync::Arc;
 use core::fmt;
+
+pub use hidden::hidden_characters;
 
 /// Defines a text type whose only constructor validates.
 macro_rules! text {
@@ -125,9 +132,23 @@ text! {
 text! {
     /// The name of a key.
     ///
-    /// 1 to 100 characters of Unicode, no white space at either end, no control characters, no
-    /// zero-width characters and none that change the text direction.
+    /// 1 to 100 characters of Unicode, no white space at either end, no [hidden
+    /// characters](hidden_characters).
     KeyName, "name", Rule::free_text(100)
+}
+
+text! {
+    /// What people call a namespace.
+    ///
+    /// 1 to 100 characters of Unicode under the rules of [`KeyName`].
+    NamespaceLabel, "label", Rule::free_text(100)
+}
+
+text! {
+    /// Where a namespace runs, such as `blr1`.
+    ///
+    /// 1 to 63 characters of `A-Z a-z 0-9 . _ - /`.
+    Region, "region", Rule::label_name()
 }
 
 text! {
@@ -215,12 +236,17 @@ pub enum NameFault {
     /// The text is reserved.
     #[error("is a reserved word")]
     Reserved,
+    /// The text contains a whole credential, as it is, percent-encoded or in base64.
+    #[error("contains a credential, which would be kept: leave it out and revoke it")]
+    Credential,
 }
 
 /// The rules for a text.
 struct Rule {
     max: usize,
     allowed: fn(char) -> bool,
+    /// Whether the text is free, but without hidden characters.
+    free: bool,
     /// Whether the first and last character must not be white space.
     trimmed: bool,
     reserved: &'static [&'static str],
@@ -231,6 +257,7 @@ impl Rule {
         Self {
             max: 128,
             allowed: |c| matches!(c, ' '..='~'),
+            free: false,
             trimmed: true,
             reserved: &[],
         }
@@ -240,6 +267,7 @@ impl Rule {
         Self {
             max: 128,
             allowed: |c| matches!(c, ' '..='~') && c != '/',
+            free: false,
             trimmed: true,
             reserved: &["_"],
         }
@@ -248,7 +276,8 @@ impl Rule {
     const fn free_text(max: usize) -> Self {
         Self {
             max,
-            allowed: |c| !c.is_control() && !changes_layout(c),
+            allowed: |_| true,
+            free: true,
             trimmed: true,
             reserved: &[],
         }
@@ -258,6 +287,7 @@ impl Rule {
         Self {
             max: 63,
             allowed: |c| c.is_ascii_alphanumeric() || matches!(c, '.' | '_' | '-' | '/'),
+            free: false,
             trimmed: false,
             reserved: &[],
         }
@@ -267,6 +297,7 @@ impl Rule {
         Self {
             max: 64,
             allowed: |c| matches!(c, '!' | '#'..='[' | ']'..='~'),
+            free: false,
             trimmed: false,
             reserved: &[],
         }
@@ -277,12 +308,15 @@ impl Rule {
             return Err(NameFault::Empty);
         }
         let mut last = 0;
-        for (at, c) in text.chars().enumerate() {
+        let mut hidden = hidden_characters(text).map(|(at, _)| at);
+        let first_hidden = if self.free { hidden.next() } else { None };
+        for (at, (place, c)) in text.char_indices().enumerate() {
             if at >= self.max {
                 return Err(NameFault::TooLong { max: self.max });
             }
             let edge = at == 0 && self.trimmed;
-            if !(self.allowed)(c) || (edge && c.is_whitespace()) {
+            let is_hidden = first_hidden == Some(place);
+            if is_hidden || !(self.allowed)(c) || (edge && c.is_whitespace()) {
                 return Err(NameFault::Character { at });
             }
             last = at;
@@ -293,21 +327,11 @@ impl Rule {
         if self.reserved.contains(&text) {
             return Err(NameFault::Reserved);
         }
+        if screen::holds_credential(text) {
+            return Err(NameFault::Credential);
+        }
         Ok(())
     }
-}
-
-/// Whether a character is invisible, breaks a line or changes the text direction: Unicode
-/// bidirectional controls, line and paragraph separators, zero-width characters, byte order mark.
-fn changes_layout(c: char) -> bool {
-    matches!(
-        c,
-        '\u{061C}'
-            | '\u{200B}'..='\u{200F}'
-            | '\u{2028}'..='\u{202E}'
-            | '\u{2060}'..='\u{2069}'
-            | '\u{FEFF}'
-    )
 }
 
 #[cfg(test)]
@@ -367,6 +391,48 @@ mod tests {
     fn names_cannot_contain_bidirectional_controls_or_line_breaks() {
         for hostile in ["a\u{202E}b", "a\u{2028}b", "a\rb", "a\0b", "\u{FEFF}ab"] {
             assert!(KeyName::new(hostile).is_err());
+        }
+    }
+
+    #[test]
+    fn names_of_every_script_and_emoji_are_accepted() {
+        for name in [
+            "👩\u{200d}💻",
+            "Zoë’s ноутбук",
+            "می\u{200c}خواهم",
+            "笔记本电脑",
+            "🏳\u{fe0f}\u{200d}🌈 2",
+        ] {
+            assert!(KeyName::new(name).is_ok(), "{name}");
+            assert!(Reason::new(name).is_ok() && LabelValue::new(name).is_ok());
+        }
+        let hidden = KeyName::new("é\u{200d}b").unwrap_err();
+        assert_eq!(hidden.fault(), NameFault::Character { at: 1 });
+        assert!(UserId::new("👩\u{200d}💻").is_err());
+    }
+
+    #[test]
+    fn no_text_of_any_type_may_hold_a_credential() {
+        let secret = alloc::format!("dof_sk_{}", "Example-_".repeat(4));
+        let faults = [
+            TeamId::new(&secret).unwrap_err(),
+            NamespaceId::new(&secret).unwrap_err(),
+            UserId::new(&secret).unwrap_err(),
+            ServiceId::new(&secret).unwrap_err(),
+            KeyName::new(&secret).unwrap_err(),
+            LabelName::new(&secret).unwrap_err(),
+            LabelValue::new(&secret).unwrap_err(),
+            Scope::new(&secret).unwrap_err(),
+            Reason::new(&alloc::format!("leaked: {secret}")).unwrap_err(),
+            RequestId::new(&secret).unwrap_err(),
+        ];
+        for error in faults {
+            assert_eq!(error.fault(), NameFault::Credential);
+            let text = error.to_string();
+            assert!(
+                text.starts_with(error.field()) && !text.contains("_sk_"),
+                "{text}"
+            );
         }
     }
 

@@ -1,12 +1,13 @@
 //! The result of a successful verification.
 
+use alloc::sync::Arc;
 use core::fmt;
 
 use crate::{
     credential_id::CredentialId,
     digest::SecretTag,
     identity::{Actor, Authority, Context, Owner, Tenant},
-    index::{End, Grant, GrantRef, Holder, Index},
+    index::{End, Grant, GrantRef, Index},
     key_id::KeyId,
     name::{NamespaceId, Scope, TeamId, UserId},
     scope::Scopes,
@@ -15,13 +16,15 @@ use crate::{
 
 /// A verified caller. Only a [`Verifier`](crate::Verifier) creates one.
 ///
-/// It borrows names from the index, so creating one neither copies text nor counts references. It
-/// is valid for the call that was verified: a later revocation of the key does not change it.
+/// It has no names of its own, so creating one neither copies text nor counts references: they are
+/// looked up in the index when they are asked for. Use [`Principal::to_owned`] soon after the
+/// verification for everything that is needed later. A later revocation of the key does not change
+/// it; a later change of the key's scopes does.
 #[derive(Clone, Copy)]
 #[must_use]
 pub struct Principal<'a> {
     pub(crate) credential: CredentialId,
-    /// Names are looked up on demand; most callers need none.
+    /// The owner and the scopes are looked up on demand; most callers need none.
     pub(crate) index: &'a Index,
     pub(crate) grant_ref: GrantRef,
     pub(crate) namespace: &'a NamespaceId,
@@ -41,11 +44,9 @@ pub(crate) enum SecretState {
 }
 
 impl<'a> Principal<'a> {
-    fn grant(&self) -> &'a Grant {
-        match self.index.grant(self.grant_ref) {
-            Some(grant) => grant,
-            None => unreachable!("a grant is stored before an entry refers to it"),
-        }
+    /// `None` if the key was deleted since, and hundreds of others after it.
+    fn grant(&self) -> Option<Arc<Grant>> {
+        self.index.grant(self.credential)
     }
 
     /// The credential that was verified.
@@ -63,11 +64,7 @@ impl<'a> Principal<'a> {
 
     /// The kind of the credential.
     pub fn kind(&self) -> PrincipalKind {
-        match &self.grant().holder {
-            Holder::Owner(Owner::User(_)) => PrincipalKind::Personal,
-            Holder::Owner(Owner::Service(_)) => PrincipalKind::Service,
-            Holder::Subject(_) => PrincipalKind::Legacy,
-        }
+        PrincipalKind::of(self.credential, self.owner().as_ref())
     }
 
     /// The namespace that the credential opens, which is the requested one.
@@ -77,33 +74,33 @@ impl<'a> Principal<'a> {
 
     /// The team of the namespace.
     pub fn team(&self) -> &'a TeamId {
-        &self.grant().tenant.team
+        match self.index.team(self.grant_ref) {
+            Some(team) => team,
+            None => unreachable!("a namespace is stored with its team, and never removed"),
+        }
     }
 
-    /// The owner of the key; `None` for a legacy credential, which several people share.
-    pub fn owner(&self) -> Option<&'a Owner> {
-        match &self.grant().holder {
-            Holder::Owner(owner) => Some(owner),
-            Holder::Subject(_) => None,
-        }
+    /// The owner of the key; `None` for a legacy credential, which several people share. The owner
+    /// of a key that was deleted since is known until some hundred others were deleted too.
+    pub fn owner(&self) -> Option<Owner> {
+        self.grant().and_then(|grant| grant.owner().cloned())
     }
 
     /// The subject that a legacy credential was issued to.
-    pub fn legacy_subject(&self) -> Option<&'a UserId> {
-        match &self.grant().holder {
-            Holder::Owner(_) => None,
-            Holder::Subject(subject) => Some(subject),
-        }
+    pub fn legacy_subject(&self) -> Option<UserId> {
+        self.grant().and_then(|grant| grant.subject().cloned())
     }
 
-    /// The scopes of the key.
-    pub fn scopes(&self) -> &'a Scopes {
-        &self.grant().scopes
+    /// The scopes of the key; none if the key was deleted since and is forgotten.
+    pub fn scopes(&self) -> Scopes {
+        let grant = self.grant();
+        grant.map_or_else(Scopes::none, |grant| grant.scopes.clone())
     }
 
     /// Whether the key has all of these scopes.
     pub fn may(&self, required: &[Scope]) -> bool {
-        self.grant().scopes.contain(required)
+        self.grant()
+            .is_some_and(|grant| grant.scopes.contain(required))
     }
 
     /// The first moment at which the credential no longer works: the key's expiry or the end of a
@@ -128,13 +125,14 @@ impl<'a> Principal<'a> {
     /// extensions.
     pub fn to_owned(&self) -> OwnedPrincipal {
         let grant = self.grant();
+        let owner = grant.as_ref().and_then(|grant| grant.owner());
         OwnedPrincipal {
             credential: self.credential,
-            kind: self.kind(),
-            tenant: grant.tenant.clone(),
-            owner: self.owner().cloned(),
-            legacy_subject: self.legacy_subject().cloned(),
-            scopes: grant.scopes.clone(),
+            kind: PrincipalKind::of(self.credential, owner),
+            tenant: Tenant::new(self.team().clone(), self.namespace.clone()),
+            owner: owner.cloned(),
+            legacy_subject: grant.as_ref().and_then(|grant| grant.subject().cloned()),
+            scopes: grant.map_or_else(Scopes::none, |grant| grant.scopes.clone()),
             expires_at: self.expires_at(),
             used_replaced_secret: self.used_replaced_secret(),
             secret: self.key_id().map(|_| self.secret),
@@ -150,7 +148,7 @@ impl<'a> Principal<'a> {
     /// The principal as the actor of a management call.
     pub fn to_actor(&self) -> Actor {
         Actor {
-            owner: self.owner().cloned(),
+            owner: self.owner(),
             credential: Some(self.credential),
         }
     }
@@ -159,7 +157,10 @@ impl<'a> Principal<'a> {
 /// Writes `user:alice`, `service:deploy-bot`, or `legacy:` and the subject of a legacy credential.
 impl fmt::Display for Principal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt_holder(self.owner(), self.legacy_subject(), f)
+        let grant = self.grant();
+        let owner = grant.as_ref().and_then(|grant| grant.owner());
+        let subject = grant.as_ref().and_then(|grant| grant.subject());
+        fmt_holder(owner, subject, f)
     }
 }
 
@@ -229,11 +230,14 @@ impl fmt::Display for OwnedPrincipal {
 
 impl fmt::Debug for Principal<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let grant = self.grant();
+        let grant = grant.as_ref();
         f.debug_struct("Principal")
             .field("credential", &self.credential)
-            .field("tenant", &self.grant().tenant)
-            .field("holder", &self.grant().holder)
-            .field("scopes", &self.grant().scopes)
+            .field("team", self.team())
+            .field("namespace", self.namespace)
+            .field("holder", &grant.map(|grant| &grant.holder))
+            .field("scopes", &grant.map(|grant| &grant.scopes))
             .field("expires_at", &self.end.moment())
             .finish_non_exhaustive()
     }
@@ -249,4 +253,14 @@ pub enum PrincipalKind {
     Service,
     /// A legacy credential, which several people share.
     Legacy,
+}
+
+impl PrincipalKind {
+    fn of(credential: CredentialId, owner: Option<&Owner>) -> Self {
+        match (credential, owner) {
+            (CredentialId::Legacy(_), _) => Self::Legacy,
+            (CredentialId::Key(_), Some(Owner::Service(_))) => Self::Service,
+            (CredentialId::Key(_), _) => Self::Personal,
+        }
+    }
 }

@@ -15,7 +15,7 @@ use core::{error::Error, fmt};
 pub use async_trait::async_trait;
 
 pub use change::{ActorFault, Change, Changes, Commit, Conflict, Entry, Item, Limits};
-pub use decide::{Existing, NameLookup, OwnerLookup, ReadSet, Snapshot, WriteSet};
+pub use decide::{Existing, NameLookup, OwnerLookup, PolicyLookup, ReadSet, Snapshot, WriteSet};
 #[cfg(feature = "std")]
 pub use journal::{Journal, JournalEntry, JournaledStore, MemoryStore};
 pub use query::{
@@ -33,7 +33,7 @@ pub use crate::{
 };
 
 use crate::{
-    audit::AuditEvent,
+    audit::{AuditEvent, TrailHead},
     credential_id::CredentialId,
     format::KeyFormat,
     identity::Tenant,
@@ -51,6 +51,7 @@ use crate::{
 /// - **Total order.** The first commit gets [`Revision`] 1, each further commit the next one,
 ///   without gaps. A reader that sees a revision sees all earlier ones. A read that starts after a
 ///   commit returned sees that commit.
+/// - **Audit.** The event says what was changed, as [`Commit::decide`] computed it.
 /// - **Atomicity and durability.** A change, its audit event and its entry in the change feed are
 ///   stored together and durably before `commit` returns `Ok`, or not at all.
 /// - **Isolation.** The conditions of a commit ([`Change`]) and its actor's
@@ -124,6 +125,10 @@ pub trait KeyStore: Send + Sync {
 
     /// Returns a page of the audit trail, oldest first.
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError>;
+
+    /// Returns the head of the log: the revision of the last commit, and the hash that the next
+    /// event will follow. Read it from where a commit reads it, not from the audit trail.
+    async fn head(&self) -> Result<TrailHead, StoreError>;
 
     /// Returns at most `limit` entries of the change feed: the current state of every item whose
     /// last change is later than `after`, in the order of those changes.
@@ -212,6 +217,10 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
         (**self).audit(query).await
     }
 
+    async fn head(&self) -> Result<TrailHead, StoreError> {
+        (**self).head().await
+    }
+
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
         (**self).changes(after, limit).await
     }
@@ -287,7 +296,8 @@ impl StoreError {
 impl fmt::Display for StoreError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(if self.definite {
-            "the key store failed; nothing was changed"
+            // What one call of the store did not do says nothing of what others did before it.
+            "the key store failed"
         } else {
             "the key store failed; whether the change was kept is unknown"
         })

@@ -132,16 +132,18 @@ impl<'de> serde::Deserialize<'de> for Ttl {
 #[non_exhaustive]
 pub enum TtlError {
     /// The text is empty.
-    #[error("expires_in is empty; it must be an integer followed by h or d")]
+    #[error("expires_in is empty; it must be an integer followed by h or d, as in 90d")]
     Empty,
     /// The last character is neither `h` nor `d`.
-    #[error("expires_in must end in h or d (position {at})")]
+    #[error("expires_in must end in h or d, as in 90d (position {at})")]
     Unit {
         /// The byte position of the last character.
         at: usize,
     },
     /// The number is not a decimal integer without sign and leading zeros.
-    #[error("expires_in must start with an integer (position {at})")]
+    #[error(
+        "expires_in must start with an integer without sign or space, as in 90d (position {at})"
+    )]
     Number {
         /// The byte position of the first invalid character.
         at: usize,

@@ -259,6 +259,38 @@ impl Verifier {
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
+        match self.try_key(key, place, access, now) {
+            Err(denied) if denied.is_interrupted() => self.retry_key(key, access, now),
+            verdict => verdict,
+        }
+    }
+
+    /// Verifies a key again whose entry changed while its grant was read.
+    #[cold]
+    fn retry_key(
+        &self,
+        key: &PresentedKey<'_>,
+        access: &Access<'_>,
+        now: Timestamp,
+    ) -> Result<Principal<'_>, Denied> {
+        for _ in 0..Index::RETRIES {
+            match self.try_key(key, self.index.place_of_key(key.id()), access, now) {
+                Err(denied) if denied.is_interrupted() => {}
+                verdict => return verdict,
+            }
+        }
+        Err(Denied::unknown(DenyReason::NotReady))
+    }
+
+    #[expect(clippy::inline_always, reason = "as `verify_key`")]
+    #[inline(always)]
+    fn try_key(
+        &self,
+        key: &PresentedKey<'_>,
+        place: Place<'_>,
+        access: &Access<'_>,
+        now: Timestamp,
+    ) -> Result<Principal<'_>, Denied> {
         let now = self.ready_at(now)?;
         let lanes = KeyBlock::new(key).lanes(self.peppers.current());
         let (high, low) = key.id().halves();
@@ -323,7 +355,7 @@ impl Verifier {
                 tag,
             }
         } else {
-            return Err(Denied::unknown(if pepper_is_missing {
+            let reason = if pepper_is_missing {
                 DenyReason::PepperMissing
             } else if !well_formed {
                 DenyReason::Mistyped
@@ -331,7 +363,8 @@ impl Verifier {
                 DenyReason::WrongSecret
             } else {
                 DenyReason::UnknownKey
-            }));
+            };
+            return Err(Denied::unknown(reason));
         };
         self.check_validity(key.id(), &row, secret, access, now)
     }
@@ -391,6 +424,21 @@ impl Verifier {
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
+        for _ in 0..Index::RETRIES {
+            match self.try_legacy(legacy, access, now) {
+                Err(denied) if denied.is_interrupted() => {}
+                verdict => return verdict,
+            }
+        }
+        Err(Denied::unknown(DenyReason::NotReady))
+    }
+
+    fn try_legacy(
+        &self,
+        legacy: &PresentedLegacy<'_>,
+        access: &Access<'_>,
+        now: Timestamp,
+    ) -> Result<Principal<'_>, Denied> {
         let now = self.ready_at(now)?;
         let (row, found) = self.select_row(self.index.legacy(legacy.id()));
         let pepper = self.peppers.find(EntryMeta(row.meta).pepper());
@@ -400,20 +448,21 @@ impl Verifier {
         }
         // The verdict, public from here on.
         if !bool::from(same(&lanes, &row.digest) & found) {
-            return Err(Denied::unknown(if bool::from(found) {
+            let reason = if bool::from(found) {
                 DenyReason::WrongSecret
             } else {
                 DenyReason::UnknownKey
-            }));
+            };
+            return Err(Denied::unknown(reason));
         }
         let credential = CredentialId::Legacy(legacy.id());
         let namespace = self.check_active(&row, credential)?;
-        let policy = self.index.legacy_policy(GrantRef(row.payload));
-        if !policy.accepts(now) {
+        let terms = self.index.legacy_terms(GrantRef(row.payload), now);
+        if !terms.accepts {
             return Err(self.refuse(DenyReason::LegacyOff, credential));
         }
         let secret = Matched {
-            end: policy.sunset().into(),
+            end: terms.sunset.into(),
             state: SecretState::Current,
             tag: SecretTag::of(&row.digest),
         };
@@ -459,11 +508,16 @@ impl Verifier {
     #[inline]
     fn check_active(&self, row: &Row, credential: CredentialId) -> Result<&Namespace, Denied> {
         let meta = EntryMeta(row.meta);
-        let grant_ref = GrantRef(row.payload);
-        let Some(namespace) = self.index.namespace(grant_ref) else {
+        let Some(namespace) = self.index.namespace(GrantRef(row.payload)) else {
             return Err(self.refuse(DenyReason::Revoked, credential));
         };
-        if self.index.is_revoked(grant_ref, namespace) || meta.has(EntryMeta::REVOKED) {
+        let is_revoked = meta.has(EntryMeta::REVOKED)
+            || namespace.has_revoked_grants()
+                && self
+                    .index
+                    .is_revoked(credential, row)
+                    .ok_or(Denied::interrupted(credential))?;
+        if is_revoked {
             return Err(self.refuse(DenyReason::Revoked, credential));
         }
         if meta.has(EntryMeta::DISABLED) {
@@ -493,15 +547,14 @@ impl Verifier {
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'s>, Denied> {
-        let grant_ref = GrantRef(row.payload);
         let wanted = access.namespace;
         if wanted.is_some_and(|wanted| !namespace.is(wanted)) {
             return Err(self.refuse(DenyReason::WrongNamespace, credential));
         }
-        // Most keys have all scopes, and most calls require none: no need to look them up.
-        if !access.scopes.is_empty() && !self.index.has_all_scopes(grant_ref) {
-            let grant = self.index.grant(grant_ref);
-            if !grant.is_some_and(|grant| grant.scopes.contain(access.scopes)) {
+        // Most calls require no scopes: no need to look them up.
+        if !access.scopes.is_empty() {
+            let has_them = self.index.has_scopes(credential, row, access.scopes);
+            if !has_them.ok_or(Denied::interrupted(credential))? {
                 return Err(self.refuse(DenyReason::MissingScope, credential));
             }
         }
@@ -511,7 +564,7 @@ impl Verifier {
         Ok(Principal {
             credential,
             index: &self.index,
-            grant_ref,
+            grant_ref: GrantRef(row.payload),
             namespace: &namespace.id,
             end: secret.end,
             secret_state: secret.state,

@@ -9,7 +9,7 @@ use std::{
 use keyfob::{
     Access, Actor, Context, Denied, IssuedKey, KeyInfo, KeyStore, Keyring, MemoryStore, NewKey,
     Principal, Scopes, Tenant, Verifier,
-    audit::{AuditEvent, ChainError},
+    audit::{AuditEvent, ChainError, VerifyError},
     authorization::{HeaderBuffer, HeaderError},
     block_on,
     gateway::{Credential, FollowError, Index, IndexError, UsageRecorder},
@@ -62,7 +62,7 @@ fn futures_of_the_management_api_are_send() {
     let context = Context::new(Actor::system(), keyfob::Timestamp::UNIX_EPOCH);
     drop(sent(keyring.create(&context, new)));
     drop(sent(keyring.remove_namespace(&context, &tenant)));
-    drop(sent(keyring.verify_audit()));
+    drop(sent(keyring.verify_audit(None)));
     drop(sent(keyring.sync(keyfob::Timestamp::UNIX_EPOCH)));
     drop(sent(
         keyring
@@ -91,6 +91,7 @@ assert_impl_all!(Commit: serde::Serialize, serde::de::DeserializeOwned);
 fn error_types_implement_error_and_are_send_and_sync() {
     fn error<T: Error + Send + Sync + 'static>() {}
     error::<ChainError>();
+    error::<VerifyError>();
     error::<CommitError>();
     error::<Conflict>();
     error::<Denied>();

@@ -11,7 +11,7 @@ use std::{
 
 use keyfob::{
     Access, Context, Expiry, Keyring, MemoryStore, NewKey, Owner, Scopes, Tenant, Timestamp, Ttl,
-    audit::{Action, ChainError},
+    audit::{Action, VerifyError},
     block_on,
     gateway::PrincipalKind,
     key::{CredentialId, FormatError, KeyFormat, Random, RandomError},
@@ -270,7 +270,7 @@ fn every_error_has_its_status() {
         (Error::NotSynced(store().into()), 503),
         (Error::AppliedNotSynced(store().into()), 503),
         (
-            ChainError {
+            VerifyError::HeadDiffers {
                 revision: Revision::new(1),
             }
             .into(),
@@ -432,9 +432,9 @@ fn an_owned_principal_says_what_the_principal_says() {
     assert_eq!(owned.kind, PrincipalKind::Personal);
     assert_eq!(&owned.tenant.namespace, principal.namespace());
     assert_eq!(&owned.tenant.team, principal.team());
-    assert_eq!(owned.owner.as_ref(), principal.owner());
+    assert_eq!(owned.owner, principal.owner());
     assert_eq!(owned.legacy_subject, None);
-    assert_eq!(&owned.scopes, principal.scopes());
+    assert_eq!(owned.scopes, principal.scopes());
     assert_eq!(owned.expires_at, principal.expires_at());
     assert!(!owned.used_replaced_secret);
     assert_eq!(owned.to_string(), principal.to_string());

@@ -152,7 +152,7 @@ fn a_purge_deletes_keys_that_expired_or_were_revoked_earlier_and_keeps_their_aud
         assert_eq!(actions.first(), Some(&Action::KeyCreated));
         assert_eq!(actions.last(), Some(&Action::KeyDeleted));
     }
-    assert!(block_on(keyring.verify_audit()).is_ok());
+    assert!(block_on(keyring.verify_audit(None)).is_ok());
 }
 
 #[test]

@@ -8,7 +8,7 @@ use keyfob::{
     Owner, Scopes, Tenant, Timestamp, Ttl, Verifier, block_on,
     gateway::{Index, PrincipalKind, UsageRecorder},
     key::{KeyFormat, PepperId, Peppers, PresentedKey, SystemRandom},
-    legacy::{LegacyPolicy, PresentedLegacy, read_subjects},
+    legacy::{Imported, LegacyPolicy, PresentedLegacy, read_subjects},
     manage::{self, KeyUpdate, Policy, Rotation},
     name::{KeyName, NamespaceId, Scope, ServiceId, TeamId, UserId},
     store::{Changes, Conflict, KeyQuery, LegacyQuery, Target},
@@ -890,7 +890,7 @@ fn legacy_credentials_are_refused_in_a_brownout_and_from_the_sunset_on() {
     assert_eq!(principal.kind(), PrincipalKind::Legacy);
     assert_eq!(principal.owner(), None);
     assert_eq!(
-        principal.legacy_subject().map(UserId::as_str),
+        principal.legacy_subject().as_ref().map(UserId::as_str),
         Some("guest")
     );
 }
@@ -944,6 +944,36 @@ fn a_legacy_credential_is_refused_if_it_was_revoked_or_imported_as_blocked() {
     }
     fixture.set_legacy(LegacyPolicy::until(START.plus_seconds(HOUR)));
     assert_eq!(fixture.decide(GUEST, START), Err(DenyReason::Disabled));
+}
+
+#[test]
+fn a_later_import_blocks_a_legacy_credential_and_changes_nothing_else() {
+    let fixture = Fixture::new();
+    fixture.import_guest(LegacyPolicy::until(START.plus_seconds(HOUR)));
+    let import = |subject: &str, key: &str, blocked: bool| {
+        let (uuid, _) = GUEST.split_once(':').unwrap();
+        let line = format!(
+            r#"{{"subject":"{subject}","blocked":{blocked},"namespaces":[{{"name":"fn-a","uuid":"{uuid}","key":"{key}"}}]}}"#
+        );
+        let import = read_subjects(&line, &at(START), &Peppers::none(), |_| Some(team()));
+        let record = import.records.into_iter().next().unwrap();
+        block_on(fixture.keyring.import_legacy(&at(START), record))
+    };
+    let (_, key) = GUEST.split_once(':').unwrap();
+    assert_eq!(import("other", key, false).unwrap(), Imported::Kept);
+    assert_eq!(fixture.decide(GUEST, START), Ok(()));
+    let other = import("g", &"k".repeat(64), true);
+    assert!(matches!(
+        other,
+        Err(manage::Error::Conflict(Conflict::IdTaken))
+    ));
+    assert_eq!(fixture.decide(GUEST, START), Ok(()));
+    assert_eq!(import("g", key, true).unwrap(), Imported::Blocked);
+    assert_eq!(fixture.decide(GUEST, START), Err(DenyReason::Disabled));
+    for blocked in [true, false] {
+        assert_eq!(import("g", key, blocked).unwrap(), Imported::Kept);
+        assert_eq!(fixture.decide(GUEST, START), Err(DenyReason::Disabled));
+    }
 }
 
 #[test]
@@ -1216,5 +1246,6 @@ fn every_change_has_an_audit_event() {
         );
         assert_eq!(event.entry.namespace.as_ref(), Some(&tenant.namespace));
     }
-    assert_eq!(block_on(ring.verify_audit()).unwrap(), events[3].hash);
+    let verified = block_on(ring.verify_audit(None)).unwrap();
+    assert_eq!(verified.head.hash, events[3].hash);
 }

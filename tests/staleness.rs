@@ -11,7 +11,7 @@ use keyfob::{
     gateway::{FollowError, Index},
     key::{KeyFormat, Peppers},
     legacy::{LegacyId, LegacyPolicy, PresentedLegacy, read_subjects},
-    manage::{Error, KeyringBuilder},
+    manage::{Error, KeyringBuilder, Rotation},
     store::{Changes, Revision},
 };
 
@@ -283,6 +283,64 @@ fn a_call_with_nothing_to_change_returns_when_the_change_is_in_force_here() {
         let refused = verdict(&verifier, text, NOW);
         assert_eq!(refused.map_err(|(_, reason)| reason), Err(reason));
     }
+}
+
+/// A store may also hang after the commit: whoever drops the call then would lose the secret.
+#[test]
+fn a_new_secret_is_returned_although_the_store_does_not_answer_any_more() {
+    let store = Arc::new(Unreliable::default());
+    let builder = Keyring::builder(Arc::clone(&store), dof());
+    let keyring = block_on(
+        builder
+            .sync_limit(|| Box::pin(std::future::ready(())))
+            .open(NOW),
+    );
+    let keyring = keyring.unwrap();
+    let context = Context::system(NOW);
+    let new = |name| NewKey::for_user("acme", "fn-a", "alice", name).unwrap();
+    let created = block_on(keyring.create(&context, new("laptop"))).unwrap();
+    assert!(created.in_force, "the store answers");
+    let (tenant, id) = (created.info.tenant, created.info.id);
+
+    store.hang(true);
+    let created = block_on(keyring.create(&context, new("desktop"))).unwrap();
+    assert!(!created.in_force);
+    let rotated = block_on(keyring.rotate(&context, &tenant, id, Rotation::new(), None)).unwrap();
+    assert!(!rotated.in_force);
+    let revoked = block_on(keyring.revoke(&context, &tenant, created.info.id, None)).unwrap_err();
+    assert!(matches!(
+        revoked,
+        Error::AppliedNotSynced(FollowError::TimedOut)
+    ));
+
+    store.hang(false);
+    block_on(keyring.sync(NOW)).unwrap();
+    let verifier = keyring.verifier();
+    assert_eq!(verdict(&verifier, rotated.secret.expose(), NOW), Ok(()));
+}
+
+/// A call of many changes tells how many it made before it failed.
+#[test]
+fn an_interrupted_purge_tells_how_much_it_did() {
+    let store = Arc::new(Unreliable::default());
+    let keyring = block_on(Keyring::builder(Arc::clone(&store), dof()).open(NOW)).unwrap();
+    let context = Context::system(NOW);
+    for name in ["a", "b", "c"] {
+        let new = NewKey::for_user("acme", "fn-a", "alice", name).unwrap();
+        let key = block_on(keyring.create(&context, new)).unwrap().info;
+        block_on(keyring.revoke(&context, &key.tenant, key.id, None)).unwrap();
+    }
+    let team = Tenant::parse("acme", "fn-a").unwrap().team;
+    store.fail_after_commits(2);
+    let error = block_on(keyring.purge(&context, &team, later(1))).unwrap_err();
+    let Error::Interrupted { changes, source } = &error else {
+        panic!("{error:?}");
+    };
+    assert_eq!((*changes, error.status()), (2, 503));
+    assert!(matches!(**source, Error::AppliedNotSynced(_)), "{source}");
+    store.fail(false);
+    let purged = block_on(keyring.purge(&context, &team, later(1)));
+    assert_eq!(purged.unwrap(), 1);
 }
 
 /// The change is kept, and the caller is told that it is not in force here yet.

@@ -8,7 +8,7 @@ use std::sync::{
 
 use keyfob::{
     Access, Context, DenyReason, KeyId, KeyStore, Keyring, MemoryStore, NewKey, Tenant, Timestamp,
-    audit::AuditEvent,
+    audit::{AuditEvent, TrailHead},
     block_on,
     gateway::Usage,
     key::{CredentialId, KeyFormat, Peppers},
@@ -78,6 +78,10 @@ impl KeyStore for Feedless {
 
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
         self.store.audit(query).await
+    }
+
+    async fn head(&self) -> Result<TrailHead, StoreError> {
+        self.store.head().await
     }
 
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {

@@ -119,9 +119,9 @@ fn a_principal_describes_the_caller() {
     assert_eq!(principal.kind(), PrincipalKind::Personal);
     assert_eq!(principal.team(), &tenant("fn-a").team);
     assert_eq!(principal.namespace(), &tenant("fn-a").namespace);
-    assert_eq!(principal.owner(), Some(&alice()));
+    assert_eq!(principal.owner(), Some(alice()));
     assert_eq!(principal.legacy_subject(), None);
-    assert_eq!(principal.scopes(), &Scopes::All);
+    assert_eq!(principal.scopes(), Scopes::All);
     assert!(principal.may(&both));
     assert_eq!(principal.expires_at(), None);
     assert_eq!(principal.to_actor().owner, Some(alice()));
@@ -141,8 +141,8 @@ fn a_principal_describes_the_caller() {
     let key = fixture.create(new.with_scopes(scopes.clone()));
     let principal = verify(key.expose());
     assert_eq!(principal.kind(), PrincipalKind::Service);
-    assert_eq!(principal.owner(), Some(&robot));
-    assert_eq!(principal.scopes(), &scopes);
+    assert_eq!(principal.owner(), Some(robot.clone()));
+    assert_eq!(principal.scopes(), scopes);
     assert!(principal.may(&[]) && principal.may(read));
     assert!(!principal.may(write) && !principal.may(&both));
     assert_eq!(principal.expires_at(), Some(end));
@@ -155,7 +155,8 @@ fn a_principal_describes_the_caller() {
     assert_eq!(principal.key_id(), None);
     assert_eq!(principal.kind(), PrincipalKind::Legacy);
     assert_eq!(principal.owner(), None);
-    let subject = principal.legacy_subject().map(UserId::as_str);
+    let subject = principal.legacy_subject();
+    let subject = subject.as_ref().map(UserId::as_str);
     assert_eq!(subject, Some("guest"));
     assert!(principal.may(write));
     assert_eq!(principal.expires_at(), Some(NOW.plus_seconds(HOUR)));

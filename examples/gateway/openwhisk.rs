@@ -141,7 +141,7 @@ fn whoami(caller: &Principal<'_>, _: &Value, format: &KeyFormat) -> Value {
         "team": caller.team(),
         "namespace": caller.namespace(),
         // A legacy credential has no known owner.
-        "owner": caller.owner().map(ToString::to_string),
+        "owner": caller.owner().map(|owner| owner.to_string()),
         "credential": format.credential_id(caller.credential()),
         "expires_at": caller.expires_at().map(|end| end.to_string()),
     })

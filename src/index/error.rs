@@ -48,4 +48,7 @@ pub enum FollowError {
     /// The change feed cannot be applied to the index.
     #[error(transparent)]
     Index(#[from] IndexError),
+    /// The store did not answer within [`KeyringBuilder::sync_limit`](crate::manage::KeyringBuilder::sync_limit).
+    #[error("the store did not answer in time")]
+    TimedOut,
 }

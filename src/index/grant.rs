@@ -1,22 +1,27 @@
-//! Grants: combinations of namespace, holder and scopes, interned.
+//! Grants: combinations of namespace, holder and scopes that entries refer to by number.
 
 use std::sync::{
-    Mutex, OnceLock, PoisonError,
-    atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
+    Arc, OnceLock, RwLock,
+    atomic::{AtomicU32, AtomicU64, Ordering, fence},
 };
 
-use alloc::{collections::BTreeMap, vec::Vec};
+use alloc::boxed::Box;
 
 use crate::{
     cutoff::Target,
     identity::{Owner, Tenant},
-    index::append_vec::AppendVec,
-    name::{NamespaceId, TeamId, UserId},
+    index::{
+        append_vec::AppendVec,
+        legacy_terms::{LegacyTerms, TermsCell},
+        namespace::{Namespace, NamespaceCell, NamespaceInfo},
+    },
+    name::{Scope, TeamId, UserId},
     scope::Scopes,
+    timestamp::Timestamp,
 };
 
 /// A namespace, the holder of a credential for it, and the scopes. Keys refer to it by number.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Grant {
     pub(crate) tenant: Tenant,
     pub(crate) holder: Holder,
@@ -32,28 +37,75 @@ pub(crate) enum Holder {
     Subject(UserId),
 }
 
-/// Flags of a grant that verification reads. Not zero if the grant exists.
-#[derive(Clone, Copy)]
-struct GrantFlags(u8);
+impl Grant {
+    pub(crate) fn owner(&self) -> Option<&Owner> {
+        match &self.holder {
+            Holder::Owner(owner) => Some(owner),
+            Holder::Subject(_) => None,
+        }
+    }
+
+    pub(crate) fn subject(&self) -> Option<&UserId> {
+        match &self.holder {
+            Holder::Owner(_) => None,
+            Holder::Subject(subject) => Some(subject),
+        }
+    }
+
+    /// The targets whose cutoffs revoke the credentials with this grant.
+    pub(super) fn targets(&self) -> impl Iterator<Item = Target> + use<> {
+        let team = &self.tenant.team;
+        let owner = match &self.holder {
+            Holder::Owner(owner) => Some(Target::Owner(team.clone(), owner.clone())),
+            Holder::Subject(_) => None,
+        };
+        let all = [
+            Target::Team(team.clone()),
+            Target::Namespace(self.tenant.clone()),
+        ];
+        all.into_iter().chain(owner)
+    }
+}
+
+/// Flags of a grant that verification reads, in the low eight bits; the number of times that the
+/// grant's number was given to another grant above them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct GrantFlags(u32);
 
 impl GrantFlags {
-    const THERE: u8 = 1;
+    const THERE: u32 = 1;
     /// A cutoff has revoked all keys with this grant.
-    const REVOKED: u8 = 2;
+    const REVOKED: u32 = 2;
     /// The grant has all scopes.
-    const ALL_SCOPES: u8 = 4;
+    const ALL_SCOPES: u32 = 4;
+    /// The scopes are in the cell's words.
+    const INLINE_SCOPES: u32 = 8;
+    const GENERATION: u32 = 1 << 8;
 
-    fn is_revoked(self) -> bool {
-        self.0 & Self::REVOKED != 0
+    fn has(self, flag: u32) -> bool {
+        self.0 & flag != 0
+    }
+
+    pub(super) fn is_there(self) -> bool {
+        self.has(Self::THERE)
+    }
+
+    pub(crate) fn is_revoked(self) -> bool {
+        self.has(Self::REVOKED)
     }
 
     fn has_all_scopes(self) -> bool {
-        self.0 & Self::ALL_SCOPES != 0
+        self.has(Self::ALL_SCOPES)
+    }
+
+    /// The generation of the number.
+    pub(super) fn generation(self) -> u32 {
+        self.0 / Self::GENERATION
     }
 }
 
 /// The reference from an entry to its grant: the numbers of the grant and of its namespace.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) struct GrantRef(pub(crate) u64);
 
 impl GrantRef {
@@ -65,7 +117,7 @@ impl GrantRef {
     const GRANT_PLACE_BITS: u32 = 22;
 
     /// `None` if a number is too large.
-    fn new(grant: u32, namespace: u32) -> Option<Self> {
+    pub(super) fn new(grant: u32, namespace: u32) -> Option<Self> {
         let fits = grant <= Self::GRANT_MAX && namespace <= Self::NAMESPACE_MAX;
         fits.then_some(Self(
             (u64::from(grant) << Self::NAMESPACE_BITS) | u64::from(namespace),
@@ -74,131 +126,60 @@ impl GrantRef {
 
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "27 bits")]
-    fn grant(self) -> u32 {
+    pub(super) fn grant(self) -> u32 {
         (self.0 >> Self::NAMESPACE_BITS) as u32 & Self::GRANT_MAX
     }
 
     #[inline]
     #[expect(clippy::cast_possible_truncation, reason = "23 bits")]
-    fn namespace(self) -> u32 {
+    pub(super) fn namespace(self) -> u32 {
         self.0 as u32 & Self::NAMESPACE_MAX
     }
 }
 
-/// A namespace, with its name inline.
-pub(crate) struct Namespace {
-    pub(crate) id: NamespaceId,
-    /// The text of `id` if it fits: then a comparison reads no other cache line.
-    text: [u8; Self::TEXT],
-    /// Whether a cutoff has revoked one of its grants. Only then are the flags of grants read.
-    has_revoked_grants: AtomicBool,
-}
+pub(super) type NamespaceVec<T> = AppendVec<T, { GrantRef::NAMESPACE_PLACE_BITS }>;
+pub(super) type GrantVec<T> = AppendVec<T, { GrantRef::GRANT_PLACE_BITS }>;
 
-/// A cache line with a namespace.
-#[derive(Default)]
-#[repr(align(64))]
-struct NamespaceCell(OnceLock<Namespace>);
-
-const _: () = assert!(
-    size_of::<NamespaceCell>() == 64,
-    "a namespace takes one line"
-);
-
-impl Namespace {
-    /// The rest of a cache line: enough for `fn-` and a UUID.
-    const TEXT: usize = 39;
-
-    fn new(id: NamespaceId) -> Self {
-        let mut text = [0; Self::TEXT];
-        if let Some(room) = text.get_mut(..id.as_str().len()) {
-            room.copy_from_slice(id.as_str().as_bytes());
-        }
-        Self {
-            id,
-            text,
-            has_revoked_grants: AtomicBool::new(false),
-        }
-    }
-
-    /// Whether the namespace's name is `wanted`.
-    #[inline]
-    pub(crate) fn is(&self, wanted: &str) -> bool {
-        let len = self.id.as_str().len();
-        match self.text.get(..len) {
-            Some(text) => text == wanted.as_bytes(),
-            None => self.id.as_str() == wanted,
-        }
-    }
-}
-
-/// The numbers of the live and the revoked grant with the same content, or [`NONE`].
-#[derive(Clone, Copy)]
-struct Numbers {
-    live: u32,
-    revoked: u32,
-}
-
-const NONE: u32 = u32::MAX;
-
-/// All grants. Readers look up a grant by number; the writer looks up a number by content.
+/// All grants, as readers see them. `GrantWriter` writes them.
+///
+/// A number is given to another grant once no entry refers to it. So a reader reads the flags, then
+/// the cell, then whether the entry still refers to the number, then the flags again: if neither has
+/// changed, what it read is the entry's grant.
 pub(super) struct Grants {
-    flags: AppendVec<AtomicU8, { GrantRef::GRANT_PLACE_BITS }>,
-    all: AppendVec<OnceLock<Grant>, { GrantRef::GRANT_PLACE_BITS }>,
-    namespaces: AppendVec<NamespaceCell, { GrantRef::NAMESPACE_PLACE_BITS }>,
-    /// For each namespace, the number of its policy for legacy credentials plus one; zero for none.
-    legacy_policies: AppendVec<AtomicU32, { GrantRef::NAMESPACE_PLACE_BITS }>,
-    interner: Mutex<Interner>,
+    pub(super) flags: GrantVec<AtomicU32>,
+    pub(super) cells: GrantVec<GrantCell>,
+    pub(super) namespaces: NamespaceVec<NamespaceCell>,
+    pub(super) infos: NamespaceVec<OnceLock<NamespaceInfo>>,
+    /// The default policy for legacy credentials.
+    pub(super) default_legacy: TermsCell,
 }
 
+/// The content of a grant.
 #[derive(Default)]
-struct Interner {
-    /// The numbers of grants by team, namespace, holder and scopes.
-    numbers: BTreeMap<(u32, u32, Holder, Scopes), Numbers>,
-    teams: BTreeMap<TeamId, u32>,
-    namespaces: BTreeMap<NamespaceId, u32>,
-    /// The live grants that a cutoff of a target revokes.
-    by_target: BTreeMap<Target, Vec<u32>>,
-}
-
-impl Interner {
-    fn team_number(&mut self, team: &TeamId) -> Option<u32> {
-        if let Some(number) = self.teams.get(team) {
-            return Some(*number);
-        }
-        let number = u32::try_from(self.teams.len()).ok()?;
-        self.teams.insert(team.clone(), number);
-        Some(number)
-    }
+pub(super) struct GrantCell {
+    /// Most lists of scopes fit here, where they are read without a lock.
+    scopes: OnceLock<Box<[AtomicU64; ScopeText::WORDS]>>,
+    /// Written only while no entry refers to the cell, so that a reader of an entry's grant finds it
+    /// unlocked.
+    names: RwLock<Option<Arc<Grant>>>,
 }
 
 impl Grants {
     pub(super) fn new() -> Self {
         Self {
             flags: AppendVec::new(),
-            all: AppendVec::new(),
+            cells: AppendVec::new(),
             namespaces: AppendVec::new(),
-            legacy_policies: AppendVec::new(),
-            interner: Mutex::default(),
+            infos: AppendVec::new(),
+            default_legacy: TermsCell::default(),
         }
     }
 
-    /// Whether a cutoff has revoked a grant of this namespace.
-    #[inline]
-    pub(super) fn is_revoked(&self, grant_ref: GrantRef, namespace: &Namespace) -> bool {
-        namespace.has_revoked_grants.load(Ordering::Acquire)
-            && self.flags(grant_ref).is_none_or(GrantFlags::is_revoked)
-    }
-
-    /// Whether a grant has all scopes.
-    pub(super) fn has_all_scopes(&self, grant_ref: GrantRef) -> bool {
-        self.flags(grant_ref)
-            .is_some_and(GrantFlags::has_all_scopes)
-    }
-
     /// The flags of a grant, if it exists.
-    fn flags(&self, grant_ref: GrantRef) -> Option<GrantFlags> {
+    pub(super) fn flags(&self, grant_ref: GrantRef) -> Option<GrantFlags> {
         let flags = self.flags.get(grant_ref.grant())?.load(Ordering::Acquire);
-        (flags != 0).then_some(GrantFlags(flags))
+        let flags = GrantFlags(flags);
+        flags.is_there().then_some(flags)
     }
 
     #[inline]
@@ -206,185 +187,175 @@ impl Grants {
         self.namespaces.get(grant_ref.namespace())?.0.get()
     }
 
-    pub(super) fn get(&self, grant_ref: GrantRef) -> Option<&Grant> {
-        self.all.value(grant_ref.grant())
+    pub(super) fn team(&self, grant_ref: GrantRef) -> Option<&TeamId> {
+        Some(&self.infos.value(grant_ref.namespace())?.team)
     }
 
-    /// The number of the policy for legacy credentials.
-    pub(super) fn legacy_policy(&self, grant_ref: GrantRef) -> Option<u32> {
-        let policy = self.legacy_policies.get(grant_ref.namespace())?;
-        policy.load(Ordering::Acquire).checked_sub(1)
+    /// What the policy for legacy credentials of a namespace says about `now`.
+    pub(super) fn legacy_terms(&self, grant_ref: GrantRef, now: Timestamp) -> LegacyTerms {
+        let info = self.infos.value(grant_ref.namespace());
+        info.and_then(|info| info.legacy.at(now))
+            .or_else(|| self.default_legacy.at(now))
+            .unwrap_or(LegacyTerms::OFF)
     }
 
-    pub(super) fn set_legacy_policy(&self, grant_ref: GrantRef, number: Option<u32>) {
-        self.set_policy(grant_ref.namespace(), number);
-    }
-
-    /// Sets every namespace's policy for legacy credentials to the number that `policy` gives.
-    pub(super) fn set_legacy_policies(&self, policy: impl Fn(&NamespaceId) -> Option<u32>) {
-        for (number, cell) in self.namespaces.iter() {
-            let namespace = cell.0.get();
-            self.set_policy(
-                number,
-                namespace.and_then(|namespace| policy(&namespace.id)),
-            );
-        }
-    }
-
-    fn set_policy(&self, namespace: u32, number: Option<u32>) {
-        if let Some(policy) = self.legacy_policies.get(namespace) {
-            let number = number.map_or(0, |number| number.saturating_add(1));
-            policy.store(number, Ordering::Release);
-        }
-    }
-
-    /// Returns the reference to a grant, and creates the grant if needed. A cutoff of one of
-    /// `targets` revokes it.
-    pub(super) fn intern(
+    /// Whether a grant with these flags has all of `required`; `None` if it is being replaced.
+    pub(super) fn has_scopes(
         &self,
-        tenant: &Tenant,
-        holder: &Holder,
-        scopes: &Scopes,
-        targets: &[Target],
-        revoked: bool,
-    ) -> Option<GrantRef> {
-        let mut interner = self.interner.lock().unwrap_or_else(PoisonError::into_inner);
-        let namespace = self.namespace_number(&mut interner, &tenant.namespace)?;
-        let team = interner.team_number(&tenant.team)?;
-        let key = (team, namespace, holder.clone(), scopes.clone());
-        let none = Numbers {
-            live: NONE,
-            revoked: NONE,
-        };
-        let numbers = *interner.numbers.entry(key.clone()).or_insert(none);
-        let number = if revoked {
-            numbers.revoked
-        } else {
-            numbers.live
-        };
-        if number != NONE {
-            return GrantRef::new(number, namespace);
+        grant_ref: GrantRef,
+        flags: GrantFlags,
+        required: &[Scope],
+    ) -> Option<bool> {
+        if flags.has_all_scopes() {
+            return Some(true);
         }
-        // The flags are stored last: they publish the grant.
-        let (number, cell) = self.flags.extend()?;
+        let cell = self.cells.get(grant_ref.grant())?;
+        if flags.has(GrantFlags::INLINE_SCOPES) {
+            let text = ScopeText::read(cell.scopes.get()?);
+            return Some(required.iter().all(|scope| text.has(scope)));
+        }
+        let names = cell.names.try_read().ok()?;
+        Some(names.as_ref()?.scopes.contain(required))
+    }
+
+    /// The content of a grant; `None` if it is being replaced.
+    pub(super) fn names(&self, grant_ref: GrantRef) -> Option<Arc<Grant>> {
+        let cell = self.cells.get(grant_ref.grant())?;
+        cell.names.try_read().ok()?.clone()
+    }
+
+    // For the writer.
+
+    /// Writes a grant to a number that no entry refers to.
+    pub(super) fn write(&self, number: u32, grant: &Arc<Grant>, revoked: bool) -> Option<()> {
+        let word = self.flags.get(number)?;
+        let cell = self.cells.get(number)?;
         let mut flags = GrantFlags::THERE;
-        if *scopes == Scopes::All {
-            flags |= GrantFlags::ALL_SCOPES;
-        }
         if revoked {
             flags |= GrantFlags::REVOKED;
         }
-        self.all.push(Grant {
-            tenant: tenant.clone(),
-            holder: holder.clone(),
-            scopes: scopes.clone(),
-        })?;
-        cell.store(flags, Ordering::Release);
-        if revoked {
-            self.mark_revoked(namespace);
-        }
-        let numbers = interner.numbers.entry(key).or_insert(none);
-        if revoked {
-            numbers.revoked = number;
-        } else {
-            numbers.live = number;
-            for target in targets {
-                // Most owners have one grant.
-                let numbers = interner.by_target.entry(target.clone());
-                numbers
-                    .or_insert_with(|| Vec::with_capacity(1))
-                    .push(number);
-            }
-        }
-        GrantRef::new(number, namespace)
-    }
-
-    /// Makes readers check the flags of a namespace's grants.
-    fn mark_revoked(&self, namespace: u32) {
-        if let Some(namespace) = self.namespaces.get(namespace).and_then(|cell| cell.0.get()) {
-            namespace.has_revoked_grants.store(true, Ordering::Release);
-        }
-    }
-
-    fn namespace_number(&self, interner: &mut Interner, id: &NamespaceId) -> Option<u32> {
-        if let Some(number) = interner.namespaces.get(id) {
-            return Some(*number);
-        }
-        let (number, cell) = self.namespaces.extend()?;
-        cell.0.set(Namespace::new(id.clone())).ok()?;
-        self.legacy_policies.extend()?;
-        interner.namespaces.insert(id.clone(), number);
-        Some(number)
-    }
-
-    /// Revokes every grant of a target, and with it the keys that refer to it; later keys get new
-    /// grants. The cost depends on the number of grants, not of keys.
-    pub(super) fn revoke(&self, target: &Target) {
-        let mut interner = self.interner.lock().unwrap_or_else(PoisonError::into_inner);
-        for number in interner.by_target.remove(target).unwrap_or_default() {
-            let (Some(cell), Some(grant)) = (self.flags.get(number), self.all.value(number)) else {
-                continue;
-            };
-            cell.fetch_or(GrantFlags::REVOKED, Ordering::Release);
-            let team = interner.teams.get(&grant.tenant.team).copied();
-            let namespace = interner.namespaces.get(&grant.tenant.namespace).copied();
-            let (Some(team), Some(namespace)) = (team, namespace) else {
-                continue;
-            };
-            self.mark_revoked(namespace);
-            let key = (team, namespace, grant.holder.clone(), grant.scopes.clone());
-            if let Some(numbers) = interner.numbers.get_mut(&key) {
-                // The lists of other targets may still name grants that an earlier cutoff revoked.
-                if numbers.live == number {
-                    numbers.live = NONE;
-                    numbers.revoked = number;
+        // Ordered after the removal of the previous grant.
+        fence(Ordering::Release);
+        match &grant.scopes {
+            Scopes::All => flags |= GrantFlags::ALL_SCOPES,
+            Scopes::Only(scopes) => {
+                if let Some(text) = ScopeText::of(scopes) {
+                    flags |= GrantFlags::INLINE_SCOPES;
+                    text.write(cell.scopes.get_or_init(Box::default));
                 }
             }
         }
+        cell.set(Some(Arc::clone(grant)));
+        // The flags are stored last: they publish the grant.
+        let generation = word.load(Ordering::Relaxed) & !(GrantFlags::GENERATION - 1);
+        word.store(generation | flags, Ordering::Release);
+        Some(())
+    }
+
+    /// Takes a grant from a number that no entry refers to any more.
+    pub(super) fn clear(&self, number: u32) {
+        if let (Some(word), Some(cell)) = (self.flags.get(number), self.cells.get(number)) {
+            let generation = word.load(Ordering::Relaxed) & !(GrantFlags::GENERATION - 1);
+            let next = generation.wrapping_add(GrantFlags::GENERATION);
+            word.store(next, Ordering::Release);
+            cell.set(None);
+        }
+    }
+
+    pub(super) fn set_revoked(&self, number: u32) {
+        if let Some(word) = self.flags.get(number) {
+            word.fetch_or(GrantFlags::REVOKED, Ordering::Release);
+        }
+    }
+}
+
+impl GrantCell {
+    fn set(&self, grant: Option<Arc<Grant>>) {
+        let mut names = self
+            .names
+            .write()
+            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let old = core::mem::replace(&mut *names, grant);
+        drop(names);
+        drop(old);
+    }
+}
+
+/// Scopes as text in a fixed number of words: each preceded by its length, zeros at the end.
+struct ScopeText([u8; Self::WORDS * 8]);
+
+impl ScopeText {
+    /// Enough for a dozen names of seven letters.
+    const WORDS: usize = 12;
+
+    /// `None` if they do not fit.
+    fn of(scopes: &[Scope]) -> Option<Self> {
+        let mut text = [0; Self::WORDS * 8];
+        let mut rest = &mut text[..];
+        for scope in scopes {
+            let name = scope.as_str().as_bytes();
+            let (len, after) = rest.split_first_mut()?;
+            *len = u8::try_from(name.len()).ok()?;
+            let (room, after) = after.split_at_mut_checked(name.len())?;
+            room.copy_from_slice(name);
+            rest = after;
+        }
+        Some(Self(text))
+    }
+
+    fn read(words: &[AtomicU64; Self::WORDS]) -> Self {
+        let mut text = [0; Self::WORDS * 8];
+        for (place, word) in text.chunks_exact_mut(8).zip(words) {
+            place.copy_from_slice(&word.load(Ordering::Relaxed).to_ne_bytes());
+        }
+        Self(text)
+    }
+
+    fn write(&self, words: &[AtomicU64; Self::WORDS]) {
+        for (place, word) in self.0.chunks_exact(8).zip(words) {
+            let bytes = place.first_chunk().copied().unwrap_or_default();
+            word.store(u64::from_ne_bytes(bytes), Ordering::Relaxed);
+        }
+    }
+
+    fn has(&self, scope: &Scope) -> bool {
+        let mut rest = &self.0[..];
+        while let Some((&len @ 1.., after)) = rest.split_first() {
+            // A text that is read while it changes may have any length.
+            let Some((name, after)) = after.split_at_checked(usize::from(len)) else {
+                return false;
+            };
+            if name == scope.as_str().as_bytes() {
+                return true;
+            }
+            rest = after;
+        }
+        false
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use alloc::format;
+    use alloc::{format, vec::Vec};
 
     use super::*;
-    use crate::name::Scope;
-
-    fn namespace(name: &str) -> Namespace {
-        Namespace::new(NamespaceId::new(name).unwrap())
-    }
 
     #[test]
-    fn namespaces_are_compared_by_their_whole_name() {
-        for len in [1, 38, 39, 40, 128] {
-            let name = "n".repeat(len);
-            let own = namespace(&name);
-            assert!(own.is(&name), "{len} bytes");
-            let (shorter, longer) = (&name[1..], format!("{name}n"));
-            let other = format!("{shorter}x");
-            for wanted in [shorter, &longer, &other, ""] {
-                assert!(!own.is(wanted), "{wanted:?} is not {name:?}");
+    fn a_text_has_exactly_the_scopes_that_it_was_made_of() {
+        let scope = |n: usize| Scope::new(&format!("scope-{n}")).unwrap();
+        for count in 0..12 {
+            let held: Vec<_> = (0..count).map(scope).collect();
+            let text = ScopeText::of(&held).unwrap();
+            let words = Default::default();
+            text.write(&words);
+            let text = ScopeText::read(&words);
+            for n in 0..20 {
+                assert_eq!(text.has(&scope(n)), n < count, "{n} of {count}");
             }
+            assert!(!text.has(&Scope::new("scope").unwrap()));
         }
-    }
-
-    #[test]
-    fn flags_describe_the_grant() {
-        let grants = Grants::new();
-        let (team, id) = (TeamId::new("acme"), NamespaceId::new("fn-a"));
-        let tenant = Tenant::new(team.unwrap(), id.unwrap());
-        let holder = Holder::Subject(UserId::new("alice").unwrap());
-        let read = Scopes::only([Scope::new("read").unwrap()]).unwrap();
-        for (scopes, all) in [(Scopes::All, true), (read, false)] {
-            for ended in [false, true] {
-                let grant_ref = grants.intern(&tenant, &holder, &scopes, &[], ended);
-                let grant_ref = grant_ref.unwrap();
-                let flags = grants.flags(grant_ref).unwrap();
-                assert_eq!((flags.has_all_scopes(), flags.is_revoked()), (all, ended));
-                assert_eq!(grants.has_all_scopes(grant_ref), all);
-            }
-        }
+        let long: Vec<_> = (0..64).map(scope).collect();
+        assert!(ScopeText::of(&long).is_none());
     }
 
     #[test]

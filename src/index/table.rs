@@ -253,23 +253,30 @@ impl Table {
         }
     }
 
-    /// Replaces the metadata of every entry with the result of `change`.
-    pub(super) fn update_metas<C>(
+    /// Replaces the metadata of an entry, if it exists, with the result of `change`.
+    pub(super) fn update_meta<C>(
         &self,
-        writer: &TableWriter<C>,
-        mut change: impl FnMut(&Row, &C) -> u64,
+        writer: &mut TableWriter<C>,
+        high: u64,
+        low: u64,
+        change: impl FnOnce(u64, &C) -> u64,
     ) {
-        for ((_, segment), segment_meta) in self.segments.iter().zip(&writer.segment_metas) {
-            let lines = segment.lines.get().into_iter().flat_map(|lines| &**lines);
-            for (line, cold) in lines
-                .zip(&segment_meta.cold)
-                .filter(|(line, _)| line.is_live())
-            {
-                let mut row = line.row();
-                row.meta = change(&row, cold);
-                line.meta.store(row.live_meta(), Ordering::Release);
+        if let Some(slot) = self.slot_of(high, low)
+            && let Some(cold) = writer.cold_mut(slot.segment, slot.at)
+        {
+            let mut row = slot.line.row();
+            let before = row.meta;
+            row.meta = change(before, cold);
+            // A store takes the line away from readers.
+            if row.meta != before {
+                slot.line.meta.store(row.live_meta(), Ordering::Release);
             }
         }
+    }
+
+    /// Returns an entry, for the writer.
+    pub(super) fn row<C>(&self, _: &TableWriter<C>, high: u64, low: u64) -> Option<Row> {
+        Some(self.slot_of(high, low)?.line.row())
     }
 
     fn slot_of(&self, high: u64, low: u64) -> Option<Slot<'_>> {
@@ -698,11 +705,14 @@ mod tests {
             table.remove(&mut writer, id, !id);
         }
         let mut seen = 0;
-        table.update_metas(&writer, |row, cold| {
-            assert_eq!(generation(row), *cold);
-            seen += 1;
-            row.meta
-        });
+        for id in 0..5_000 {
+            let row = table.row(&writer, id, !id);
+            table.update_meta(&mut writer, id, !id, |meta, cold| {
+                assert_eq!(row.map(|row| generation(&row)), Some(*cold));
+                seen += 1;
+                meta
+            });
+        }
         let live: usize = writer
             .segment_metas
             .iter()
@@ -736,7 +746,8 @@ mod tests {
             table.upsert(&mut writer, &changed, ()).unwrap();
             assert_eq!(table.found(1, !1), Some(changed));
         }
-        table.update_metas(&writer, |_, ()| 77);
+        table.update_meta(&mut writer, 1, !1, |_, ()| 77);
+        table.update_meta(&mut writer, 2, !2, |_, ()| panic!("there is no such entry"));
         assert_eq!(table.found(1, !1).unwrap().meta, 77);
         assert_eq!(writer.segment_metas[0].live, 1);
     }

@@ -1,7 +1,7 @@
 //! The builder of a keyring.
 
 use alloc::{boxed::Box, sync::Arc};
-use core::time::Duration;
+use core::{future::Future, pin::Pin, time::Duration};
 
 use crate::{
     digest::Peppers,
@@ -21,7 +21,11 @@ pub struct KeyringBuilder {
     peppers: Peppers,
     random: Arc<dyn Random>,
     stale_after: Duration,
+    sync_limit: Option<SyncLimit>,
 }
+
+/// Makes the future that limits how long a call waits for the keyring's verifiers.
+pub(super) type SyncLimit = Arc<dyn Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 impl KeyringBuilder {
     /// The default of [`KeyringBuilder::stale_after`].
@@ -34,6 +38,7 @@ impl KeyringBuilder {
             peppers: Peppers::none(),
             random: Arc::new(SystemRandom),
             stale_after: Self::STALE_AFTER,
+            sync_limit: None,
         }
     }
 
@@ -56,6 +61,33 @@ impl KeyringBuilder {
     /// It has no effect if only this keyring can change the store: see [`KeyStore::is_shared`].
     pub fn stale_after(mut self, bound: Duration) -> Self {
         self.stale_after = bound;
+        self
+    }
+
+    /// Limits how long a call waits, after its change is committed, until the keyring's verifiers
+    /// apply the change. When the future that `limit` returns is ready, the call returns
+    /// [`Error::AppliedNotSynced`], or the new secret with
+    /// [`CreatedKey::in_force`](crate::manage::CreatedKey::in_force) `false`. The default is no
+    /// limit.
+    ///
+    /// Set it in a server that drops a request after some time: a secret that was committed and
+    /// not returned is lost.
+    ///
+    /// # Examples
+    ///
+    /// ```
+    /// # use keyfob::{Keyring, MemoryStore};
+    /// # async fn sleep() {}
+    /// # fn builder(format: keyfob::key::KeyFormat) {
+    /// let builder = Keyring::builder(MemoryStore::new(), format)
+    ///     .sync_limit(|| Box::pin(async { sleep().await }));
+    /// # }
+    /// ```
+    pub fn sync_limit(
+        mut self,
+        limit: impl Fn() -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync + 'static,
+    ) -> Self {
+        self.sync_limit = Some(Arc::new(limit));
         self
     }
 
@@ -99,6 +131,7 @@ impl KeyringBuilder {
             store: self.store,
             random: self.random,
             stale_after: is_shared.then_some(self.stale_after),
+            sync_limit: self.sync_limit,
             manages_only: true,
         })
     }

@@ -3,7 +3,7 @@
 use alloc::boxed::Box;
 
 use crate::{
-    audit::ChainError,
+    audit::VerifyError,
     format::{FormatError, KeyFormat},
     index::FollowError,
     lifecycle::LifecycleError,
@@ -41,9 +41,9 @@ pub enum Error {
         /// The requested format.
         asked: Box<KeyFormat>,
     },
-    /// The audit trail was tampered with.
+    /// The audit trail was tampered with, or does not fit the store.
     #[error(transparent)]
-    Audit(#[from] ChainError),
+    Audit(#[from] VerifyError),
     /// The store failed.
     #[error(transparent)]
     Store(#[from] StoreError),
@@ -51,6 +51,14 @@ pub enum Error {
     /// process do not apply it yet.
     #[error("the change was committed, but does not apply in this process yet")]
     AppliedNotSynced(#[source] FollowError),
+    /// A call that makes many changes failed after some of them, which were committed.
+    #[error("stopped after {changes} changes, which were committed")]
+    Interrupted {
+        /// The number of changes that were committed.
+        changes: u64,
+        /// The failure.
+        source: Box<Self>,
+    },
     /// Reading the store failed, and nothing was committed: the verifiers of this process may lack
     /// changes that other processes made.
     #[error("this process could not read the latest changes")]
@@ -63,6 +71,7 @@ impl Error {
     /// temporary failure, 500 for all else.
     pub fn status(&self) -> u16 {
         match self {
+            Self::Interrupted { source, .. } => source.status(),
             Self::NotFound
             | Self::Conflict(Conflict::ForeignNamespace | Conflict::UnknownTarget(_)) => 404,
             Self::Conflict(_)

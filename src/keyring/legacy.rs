@@ -9,8 +9,20 @@ use crate::{
     keyring::{Error, Keyring, about_namespace},
     legacy::{LegacyId, LegacyPolicy, LegacyRecord, LegacyUse, NamespaceUse},
     revocation::{Revocation, RevocationCause},
-    store::{Change, LegacyQuery, Page},
+    store::{Change, Conflict, LegacyQuery, Page},
 };
+
+/// What an import did with a credential.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Imported {
+    /// It was stored.
+    Stored,
+    /// It was stored already, and did not change.
+    Kept,
+    /// It was stored already, and is blocked now.
+    Blocked,
+}
 
 impl Keyring {
     /// Returns the policy for legacy credentials of a namespace, or the default policy for `None`.
@@ -45,20 +57,55 @@ impl Keyring {
     /// Stores a legacy credential from `legacy::read_subjects`. It is accepted only while a policy
     /// allows it: see [`Keyring::set_legacy_policy`].
     ///
+    /// An import can be repeated, and a later one only ever takes access away: a credential that is
+    /// stored already is blocked if its subject is blocked now, and is otherwise left unchanged.
+    ///
     /// # Errors
     ///
-    /// - it is already stored -> [`Conflict::IdTaken`](crate::store::Conflict::IdTaken), so an
-    ///   import can be repeated
-    /// - the namespace or team was removed -> [`Conflict::Removed`](crate::store::Conflict::Removed)
+    /// - the UUID is stored with another key or in another namespace
+    ///   -> [`Conflict::IdTaken`]
+    /// - the namespace or team was removed -> [`Conflict::Removed`]
     pub async fn import_legacy(
         &self,
         context: &Context,
         record: LegacyRecord,
-    ) -> Result<(), Error> {
+    ) -> Result<Imported, Error> {
         let event = about_legacy(Action::LegacyImported, context, &record);
-        self.commit(context, Change::ImportLegacy { record }, event)
-            .await
-            .map(drop)
+        let change = Change::ImportLegacy {
+            record: record.clone(),
+        };
+        match self.commit(context, change, event).await {
+            Ok(_) => Ok(Imported::Stored),
+            Err(Error::Conflict(Conflict::IdTaken)) => self.import_again(context, record).await,
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn import_again(
+        &self,
+        context: &Context,
+        record: LegacyRecord,
+    ) -> Result<Imported, Error> {
+        let query = LegacyQuery {
+            id: Some(record.id),
+            ..LegacyQuery::every_team()
+        };
+        let found = self.store.legacy(&query).await?.items.into_iter().next();
+        let Some(known) = found.filter(|known| known.is_same_credential(&record)) else {
+            return Err(Error::Conflict(Conflict::IdTaken));
+        };
+        if !record.blocked || known.blocked || known.revoked.is_some() {
+            return Ok(Imported::Kept);
+        }
+        let expected = known.revision;
+        let record = LegacyRecord {
+            blocked: true,
+            ..known
+        };
+        let event = about_legacy(Action::LegacyBlocked, context, &record);
+        self.commit(context, Change::ReplaceLegacy { record, expected }, event)
+            .await?;
+        Ok(Imported::Blocked)
     }
 
     /// Revokes a legacy credential permanently. Has no effect if it is already revoked.

@@ -2,8 +2,9 @@
 
 use crate::{
     audit::Action,
-    identity::{Context, Tenant},
+    identity::Context,
     keyring::{Error, Keyring, about_namespace},
+    namespace::NewNamespace,
     store::{Change, NamespaceQuery, NamespaceRecord, Page},
 };
 
@@ -17,9 +18,14 @@ impl Keyring {
     ///   [`Conflict::ForeignNamespace`](crate::store::Conflict::ForeignNamespace)
     /// - it is already bound to this team -> [`Conflict::IdTaken`](crate::store::Conflict::IdTaken)
     /// - the team was removed -> [`Conflict::Removed`](crate::store::Conflict::Removed)
-    pub async fn create_namespace(&self, context: &Context, tenant: Tenant) -> Result<(), Error> {
-        let event = about_namespace(Action::NamespaceCreated, context, Some(&tenant));
-        self.commit(context, Change::CreateNamespace { tenant }, event)
+    pub async fn create_namespace(
+        &self,
+        context: &Context,
+        new: impl Into<NewNamespace>,
+    ) -> Result<(), Error> {
+        let new = new.into();
+        let event = about_namespace(Action::NamespaceCreated, context, Some(&new.tenant));
+        self.commit(context, Change::CreateNamespace { new }, event)
             .await
             .map(drop)
     }

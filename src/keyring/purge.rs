@@ -1,5 +1,7 @@
 //! Deletion of old records.
 
+use alloc::boxed::Box;
+
 use crate::{
     identity::Context,
     keyring::{Error, Keyring},
@@ -19,7 +21,8 @@ impl Keyring {
     ///
     /// # Errors
     ///
-    /// The store failed -> [`Error::Store`].
+    /// - the store failed before the first deletion -> [`Error::Store`]
+    /// - it failed later -> [`Error::Interrupted`], with the number of deleted keys
     pub async fn purge(
         &self,
         context: &Context,
@@ -32,14 +35,20 @@ impl Keyring {
         };
         let mut purged = 0_u64;
         loop {
-            let page = self.store.keys(&query).await?;
+            let page = match self.store.keys(&query).await {
+                Ok(page) => page,
+                Err(error) => return Err(after(purged, error.into())),
+            };
             for record in &page.items {
                 if is_dead(record, dead_before) {
                     match self.delete(context, &record.tenant, record.id, None).await {
                         Ok(()) => purged = purged.saturating_add(1),
                         // It was deleted concurrently.
                         Err(Error::NotFound) => {}
-                        Err(error) => return Err(error),
+                        Err(error @ Error::AppliedNotSynced(_)) => {
+                            return Err(after(purged.saturating_add(1), error));
+                        }
+                        Err(error) => return Err(after(purged, error)),
                     }
                 }
             }
@@ -48,6 +57,17 @@ impl Keyring {
                 None => return Ok(purged),
             }
         }
+    }
+}
+
+/// The error of a call that made this many changes before it failed.
+fn after(changes: u64, error: Error) -> Error {
+    match changes {
+        0 => error,
+        changes => Error::Interrupted {
+            changes,
+            source: Box::new(error),
+        },
     }
 }
 

@@ -3,12 +3,12 @@
 use alloc::vec::Vec;
 
 use crate::{
-    audit::{AuditEvent, ChainHash},
+    audit::{AuditEvent, TrailHead, Verified},
     credential_id::CredentialId,
     denied::{Denied, DenyReason},
     identity::Tenant,
     keyring::{Error, Keyring},
-    store::{AuditQuery, KeyQuery, LegacyQuery, Page},
+    store::{AuditQuery, LegacyQuery, Page},
     timestamp::Timestamp,
     usage::{Usage, UsageRecorder},
 };
@@ -120,25 +120,21 @@ impl Keyring {
         Ok(Some((credential, tenant)))
     }
 
-    /// Verifies the hash chain of the whole audit trail, and returns its last hash. Keep the hash
-    /// outside the store: only it reveals that events at the end of the trail were removed later.
+    /// Verifies the whole audit trail: that its events form one chain from revision 1 to the head
+    /// of the store, and that each record of the store is the one that its event describes. Others
+    /// may write to the store meanwhile.
+    ///
+    /// Keep the [head](Verified::head) outside the store, and pass it as `kept` later: only it
+    /// reveals that somebody rewrote both the trail and the store. It needs two bits of memory for
+    /// each revision.
     ///
     /// # Errors
     ///
-    /// - an event was changed, removed or moved -> [`Error::Audit`] with the revision of the first
-    ///   break
+    /// - the trail was changed, does not end at the head of the store, or does not fit its records,
+    ///   or an earlier head -> [`Error::Audit`] says what and where
     /// - the store failed -> [`Error::Store`]
-    pub async fn verify_audit(&self) -> Result<ChainHash, Error> {
-        let query = AuditQuery {
-            limit: KeyQuery::LIMIT_MAX,
-            ..AuditQuery::every_team()
-        };
-        let mut last = ChainHash::START;
-        let mut events = self.walk(query);
-        while let Some(page) = events.next_page().await? {
-            last = AuditEvent::verify(last, &page)?;
-        }
-        Ok(last)
+    pub async fn verify_audit(&self, kept: Option<TrailHead>) -> Result<Verified, Error> {
+        crate::audit::verify(&*self.store, kept).await
     }
 }
 

@@ -19,6 +19,9 @@ impl<'a> PresentedLegacy<'a> {
     /// The length of the text, in bytes.
     #[cfg(any(feature = "std", feature = "import"))]
     pub(crate) const LEN: usize = TEXT_LEN;
+    /// The length of the key, in bytes.
+    #[cfg(feature = "import")]
+    pub(crate) const KEY_LEN: usize = KEY_LEN;
 
     /// Parses `<uuid>:<key>`: a UUID of 36 characters, one colon, 64 characters of `[A-Za-z0-9]`.
     ///

@@ -1,15 +1,21 @@
 //! Import of `OpenWhisk` subjects.
 
-use alloc::{borrow::Cow, collections::BTreeSet, vec::Vec};
+use alloc::{
+    borrow::Cow,
+    collections::{BTreeMap, btree_map::Entry as Place},
+    vec::Vec,
+};
 use core::fmt;
 
-use serde::de;
 use zeroize::Zeroizing;
 
 use crate::{
     digest::{KeyDigest, Peppers},
     identity::{Context, Tenant},
-    legacy::{LegacyId, LegacyRecord, PresentedLegacy},
+    legacy::{
+        LegacyId, LegacyRecord, PresentedLegacy,
+        export::{Document, Found, Namespace, documents},
+    },
     name::{NamespaceId, TeamId, UserId},
     revision::Revision,
 };
@@ -20,16 +26,46 @@ use crate::{
 pub struct Import {
     /// The hashed credentials, in the order of the documents.
     pub records: Vec<LegacyRecord>,
-    /// The documents and credentials that were skipped.
+    /// The documents and credentials that could not be read.
     pub problems: Vec<ImportProblem>,
+    /// The credentials that `OpenWhisk` stores but has never accepted, because their keys do not
+    /// have 64 characters.
+    pub unusable: Vec<ImportProblem>,
+    /// The documents that are not subjects.
+    pub passed_over: PassedOver,
 }
 
-/// A document or credential that was skipped. It never holds the content.
+/// The number of documents that are not subjects, by kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct PassedOver {
+    /// Design documents, whose identifiers begin with `_design/`.
+    pub design: usize,
+    /// The limits of namespaces, such as `guest/limits`.
+    pub limits: usize,
+    /// Deleted documents.
+    pub deleted: usize,
+    /// Documents without a subject, a namespace or a key.
+    pub other: usize,
+}
+
+impl PassedOver {
+    /// The number of documents of every kind.
+    pub fn total(&self) -> usize {
+        [self.design, self.limits, self.deleted, self.other]
+            .into_iter()
+            .fold(0, usize::saturating_add)
+    }
+}
+
+/// A document or credential that could not be read. It never holds the content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("line {line}{}: {fault}", Within(*.namespace))]
+#[error("document {document} (line {line}){}: {fault}", Within(*.namespace))]
 #[non_exhaustive]
 pub struct ImportProblem {
-    /// The line number, counted from one.
+    /// The number of the document in the export, counted from one.
+    pub document: usize,
+    /// The line of the export in which the document starts, counted from one.
     pub line: usize,
     /// The index of the namespace in the document, counted from zero; `None` for the whole
     /// document.
@@ -49,16 +85,21 @@ impl fmt::Display for Within {
     }
 }
 
-/// The reason why a document or credential was skipped.
+/// The reason why a document or credential could not be read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ImportFault {
-    /// The line is not JSON or not a subject document.
-    #[error("not a subject document (column {column})")]
+    /// The text is not JSON, or not a subject document.
+    #[error("not a subject document (line {line}, column {column})")]
     Document {
-        /// The column of the fault, counted from one; zero if unknown.
+        /// The line of the fault, counted from one.
+        line: usize,
+        /// The column of the fault, counted from one.
         column: usize,
     },
+    /// The row has no document: the export was made without the documents.
+    #[error("no document: export with include_docs=true")]
+    NoDocument,
     /// The subject is not a valid [`UserId`].
     #[error("subject: not a valid user name")]
     Subject,
@@ -68,21 +109,28 @@ pub enum ImportFault {
     /// The UUID is invalid.
     #[error("uuid: not a UUID")]
     Uuid,
+    /// The key has another length, so `OpenWhisk` has never accepted the credential.
+    #[error("key: not 64 characters, so it could never log in")]
+    KeyLength,
     /// The key is not 64 letters and digits.
     #[error("key: not 64 letters and digits")]
     Key,
-    /// The UUID occurs more than once.
-    #[error("uuid: occurs earlier in this import")]
+    /// The UUID occurs more than once, with another key or in another namespace.
+    #[error("uuid: occurs earlier in this import, for another credential")]
     Repeated,
 }
 
-/// Reads the documents of `CouchDB`'s `subjects` database, one JSON object per line, and hashes
-/// their credentials. The result holds no plain secret.
+/// Reads the documents of `CouchDB`'s `subjects` database, and hashes their credentials. The result
+/// holds no plain secret.
+///
+/// `export` is the answer of `_all_docs?include_docs=true`, `_find` or `_changes`, an array of
+/// documents, or one document after the other, such as one per line. A document that cannot be read
+/// does not affect the others.
 ///
 /// `team_of` returns the team of a namespace; for a namespace without a team, the result has an
-/// [`ImportFault::Namespace`]. Blocked subjects are imported as blocked. A subject with several
-/// namespaces gives one record for each. Empty lines and design documents (`_id` starts with
-/// `_design/`) are skipped.
+/// [`ImportFault::Namespace`]. Blocked subjects are imported as blocked; a credential that occurs
+/// twice is blocked if one of its subjects is. A subject with several namespaces gives one record
+/// for each. Documents that are not subjects are counted in [`Import::passed_over`].
 ///
 /// # Examples
 ///
@@ -98,143 +146,160 @@ pub enum ImportFault {
 /// assert!(import.problems.is_empty());
 /// ```
 pub fn read_subjects(
-    json_lines: &str,
+    export: &str,
     context: &Context,
     peppers: &Peppers,
     team_of: impl Fn(&NamespaceId) -> Option<TeamId>,
 ) -> Import {
-    let mut import = Import::default();
-    let mut seen = BTreeSet::new();
-    for (line, text) in (1..).zip(json_lines.lines()) {
-        if text.trim().is_empty() {
-            continue;
-        }
-        let mut problem = |namespace, fault| {
-            import.problems.push(ImportProblem {
+    let mut reading = Reading {
+        import: Import::default(),
+        places: BTreeMap::new(),
+        context,
+        peppers,
+        team_of,
+    };
+    for (number, (line, found)) in (1..).zip(documents(export)) {
+        reading.read(
+            Origin {
+                document: number,
                 line,
-                namespace,
-                fault,
-            });
-        };
-        // Serde would also accept an array of the fields.
-        if !text.trim_start().starts_with('{') {
-            problem(None, ImportFault::Document { column: 1 });
-            continue;
-        }
-        let document: Document<'_> = match serde_json::from_str(text) {
-            Ok(document) => document,
-            Err(error) => {
-                let column = error.column();
-                problem(None, ImportFault::Document { column });
-                continue;
-            }
-        };
-        if document.id.is_some_and(|id| id.starts_with("_design/")) {
-            continue;
-        }
-        let Ok(subject) = UserId::new(&document.subject) else {
-            problem(None, ImportFault::Subject);
-            continue;
-        };
-        for (at, entry) in document.namespaces.iter().enumerate() {
-            let mut problem = |fault| problem(Some(at), fault);
-            let Some((namespace, team)) = NamespaceId::new(&entry.name)
-                .ok()
-                .and_then(|namespace| team_of(&namespace).map(|team| (namespace, team)))
-            else {
-                problem(ImportFault::Namespace);
-                continue;
-            };
-            if LegacyId::parse(entry.uuid.as_bytes()).is_err() {
-                problem(ImportFault::Uuid);
-                continue;
-            }
-            let mut text = Zeroizing::new([0; PresentedLegacy::LEN]);
-            let length = [entry.uuid.as_bytes(), b":", entry.key.0.as_bytes()]
-                .into_iter()
-                .flatten()
-                .zip(text.iter_mut())
-                .map(|(byte, place)| *place = *byte)
-                .count();
-            let whole = length == PresentedLegacy::LEN && entry.key.0.len() == 64;
-            let Some(presented) = PresentedLegacy::parse(&text[..]).ok().filter(|_| whole) else {
-                problem(ImportFault::Key);
-                continue;
-            };
-            if !seen.insert(presented.id()) {
-                problem(ImportFault::Repeated);
-                continue;
-            }
-            import.records.push(LegacyRecord {
-                id: presented.id(),
-                tenant: Tenant::new(team, namespace),
-                subject: subject.clone(),
-                digest: KeyDigest::of_legacy(&presented, peppers),
-                blocked: document.blocked,
-                imported_at: context.now,
-                imported_by: context.actor.clone(),
-                revoked: None,
-                created_revision: Revision::ZERO,
-                revision: Revision::ZERO,
-            });
-        }
+            },
+            found,
+        );
     }
-    import
+    reading.import
 }
 
-#[derive(serde::Deserialize)]
-struct Document<'a> {
-    #[serde(rename = "_id", borrow, default)]
-    id: Option<Cow<'a, str>>,
-    #[serde(borrow, default)]
-    subject: Cow<'a, str>,
-    #[serde(default)]
-    blocked: bool,
-    #[serde(borrow, default)]
-    namespaces: Vec<Entry<'a>>,
+struct Reading<'a, F> {
+    import: Import,
+    /// The place of each credential in `import.records`.
+    places: BTreeMap<LegacyId, usize>,
+    context: &'a Context,
+    peppers: &'a Peppers,
+    team_of: F,
 }
 
-#[derive(serde::Deserialize)]
-struct Entry<'a> {
-    #[serde(borrow)]
-    name: Cow<'a, str>,
-    #[serde(borrow)]
-    uuid: Cow<'a, str>,
-    #[serde(borrow)]
-    key: SecretText<'a>,
+/// Where a document is.
+#[derive(Clone, Copy)]
+struct Origin {
+    document: usize,
+    line: usize,
 }
 
-/// A secret in a document; zeroized if JSON escapes required a copy.
-struct SecretText<'a>(Cow<'a, str>);
-
-impl<'de: 'a, 'a> serde::Deserialize<'de> for SecretText<'a> {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = SecretText<'de>;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a string")
-            }
-
-            fn visit_borrowed_str<E: de::Error>(self, text: &'de str) -> Result<Self::Value, E> {
-                Ok(SecretText(Cow::Borrowed(text)))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Self::Value, E> {
-                Ok(SecretText(Cow::Owned(text.into())))
-            }
+impl Origin {
+    fn problem(self, namespace: Option<usize>, fault: ImportFault) -> ImportProblem {
+        ImportProblem {
+            document: self.document,
+            line: self.line,
+            namespace,
+            fault,
         }
-
-        deserializer.deserialize_str(Visitor)
     }
 }
 
-impl Drop for SecretText<'_> {
-    fn drop(&mut self) {
-        if let Cow::Owned(text) = &mut self.0 {
-            zeroize::Zeroize::zeroize(text);
+impl<F: Fn(&NamespaceId) -> Option<TeamId>> Reading<'_, F> {
+    fn read(&mut self, origin: Origin, found: Found<'_>) {
+        let passed_over = &mut self.import.passed_over;
+        let counter = match found {
+            Found::Subject(document) => return self.read_subject(origin, &document),
+            Found::Fault(fault) => {
+                return self.import.problems.push(origin.problem(None, fault));
+            }
+            Found::Design => &mut passed_over.design,
+            Found::Limits => &mut passed_over.limits,
+            Found::Deleted => &mut passed_over.deleted,
+            Found::Other => &mut passed_over.other,
+        };
+        *counter = counter.saturating_add(1);
+    }
+
+    fn read_subject(&mut self, origin: Origin, document: &Document<'_>) {
+        let Ok(subject) = UserId::new(document.subject()) else {
+            let problem = origin.problem(None, ImportFault::Subject);
+            return self.import.problems.push(problem);
+        };
+        let own = document.own_namespace();
+        let own = own.iter().map(Ok);
+        let listed = document.entries.iter().map(Result::as_ref);
+        for (at, namespace) in own.chain(listed).enumerate() {
+            let read = match namespace {
+                Ok(namespace) => self.record(document, &subject, namespace),
+                Err(fault) => Err(*fault),
+            };
+            let read = read.and_then(|record| self.add(record));
+            if let Err(fault) = read {
+                let problem = origin.problem(Some(at), fault);
+                match fault {
+                    ImportFault::KeyLength => self.import.unusable.push(problem),
+                    _ => self.import.problems.push(problem),
+                }
+            }
         }
+    }
+
+    fn record(
+        &self,
+        document: &Document<'_>,
+        subject: &UserId,
+        entry: &Namespace<'_>,
+    ) -> Result<LegacyRecord, ImportFault> {
+        let namespace = NamespaceId::new(&entry.name).map_err(|_| ImportFault::Namespace)?;
+        let team = (self.team_of)(&namespace).ok_or(ImportFault::Namespace)?;
+        let key = entry.key.as_bytes();
+        LegacyId::parse(entry.uuid.as_bytes()).map_err(|_| ImportFault::Uuid)?;
+        if key.len() != PresentedLegacy::KEY_LEN {
+            return Err(ImportFault::KeyLength);
+        }
+        let mut text = Zeroizing::new([0; PresentedLegacy::LEN]);
+        let parts = [entry.uuid.as_bytes(), b":", key];
+        for (place, byte) in text.iter_mut().zip(parts.into_iter().flatten()) {
+            *place = *byte;
+        }
+        let presented = PresentedLegacy::parse(&text[..]).map_err(|_| ImportFault::Key)?;
+        Ok(LegacyRecord {
+            id: presented.id(),
+            tenant: Tenant::new(team, namespace),
+            subject: subject.clone(),
+            digest: KeyDigest::of_legacy(&presented, self.peppers),
+            blocked: document.blocked(),
+            imported_at: self.context.now,
+            imported_by: self.context.actor.clone(),
+            revoked: None,
+            created_revision: Revision::ZERO,
+            revision: Revision::ZERO,
+        })
+    }
+
+    fn add(&mut self, record: LegacyRecord) -> Result<(), ImportFault> {
+        let records = &mut self.import.records;
+        match self.places.entry(record.id) {
+            Place::Vacant(place) => {
+                place.insert(records.len());
+                records.push(record);
+                Ok(())
+            }
+            Place::Occupied(place) => match records.get_mut(*place.get()) {
+                Some(first) if first.is_same_credential(&record) => {
+                    first.blocked |= record.blocked;
+                    Ok(())
+                }
+                _ => Err(ImportFault::Repeated),
+            },
+        }
+    }
+}
+
+impl Document<'_> {
+    fn subject(&self) -> &str {
+        self.subject.as_deref().unwrap_or_default()
+    }
+
+    /// The namespace of the subject itself, in the documents of early versions of `OpenWhisk`.
+    fn own_namespace(&self) -> Option<Namespace<'_>> {
+        Some(Namespace {
+            name: Cow::Borrowed(self.subject()),
+            uuid: Cow::Borrowed(self.uuid.as_deref()?),
+            key: self.key.as_ref()?.borrowed(),
+        })
     }
 }

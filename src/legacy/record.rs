@@ -38,6 +38,16 @@ pub struct LegacyRecord {
 }
 
 impl LegacyRecord {
+    /// Whether both records are of the same credential: UUID, key and tenant. The keys cannot be
+    /// compared if their digests are under different peppers.
+    #[cfg(any(feature = "std", feature = "import"))]
+    pub(crate) fn is_same_credential(&self, other: &Self) -> bool {
+        let comparable = self.digest.pepper() == other.digest.pepper();
+        self.id == other.id
+            && self.tenant == other.tenant
+            && (!comparable || self.digest.to_text() == other.digest.to_text())
+    }
+
     /// The targets whose cutoffs apply to the credential.
     pub fn targets(&self) -> [Target; 2] {
         [

@@ -27,7 +27,8 @@ pub struct NamespaceUse {
 }
 
 impl NamespaceUse {
-    pub(crate) fn add(&mut self, credential: &LegacyUse) {
+    /// Adds the usage of a credential.
+    pub fn add(&mut self, credential: &LegacyUse) {
         let live = credential.record.revoked.is_none();
         self.credentials = self.credentials.saturating_add(u64::from(live));
         if let Some(usage) = &credential.usage {

@@ -9,6 +9,7 @@ use crate::{
     key_id::KeyId,
     legacy::{LegacyPolicy, LegacyRecord},
     name::NamespaceId,
+    namespace::NewNamespace,
     policy::Policy,
     record::KeyRecord,
     revision::Revision,
@@ -144,8 +145,8 @@ pub enum Change {
     /// - it is already bound -> [`Conflict::IdTaken`]
     /// - the team is blocked -> [`Conflict::Removed`]
     CreateNamespace {
-        /// The namespace and its team.
-        tenant: Tenant,
+        /// The namespace, its team and what people call it.
+        new: NewNamespace,
     },
 }
 

@@ -3,7 +3,7 @@
 use alloc::{vec, vec::Vec};
 
 use crate::{
-    audit::{AuditEvent, ChainHash},
+    audit::{Action, AuditEntry, AuditEvent, ChainHash, FieldChange, Fields, RecordHash},
     credential_id::CredentialId,
     cutoff::{Cutoff, Target},
     identity::{Authority, Owner, Tenant},
@@ -13,7 +13,7 @@ use crate::{
     policy::Policy,
     record::{EffectiveStatus, KeyRecord},
     revision::Revision,
-    store::{ActorFault, Change, Commit, Conflict, Item},
+    store::{ActorFault, Change, Commit, Conflict, Entry, Item, NamespaceRecord},
 };
 
 /// What a store must read before a commit can be decided: [`Commit::read_set`].
@@ -32,6 +32,8 @@ pub struct ReadSet<'a> {
     pub name: Option<NameLookup<'a>>,
     /// The owner whose keys to count for [`Snapshot::live_keys`].
     pub owner: Option<OwnerLookup<'a>>,
+    /// The policy to read into [`Snapshot::policy`].
+    pub policy: Option<PolicyLookup<'a>>,
     /// The actor's credential, to read into [`Snapshot::actor`]. Read its tenant's policies as
     /// well.
     pub actor: Option<CredentialId>,
@@ -64,6 +66,16 @@ pub struct OwnerLookup<'a> {
     pub owner: &'a Owner,
 }
 
+/// Names a policy that the commit replaces: that of a namespace, or the default one for `None`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PolicyLookup<'a> {
+    /// The policy for keys, an [`Item::Policy`].
+    Keys(Option<&'a NamespaceId>),
+    /// The policy for legacy credentials, an [`Item::LegacyPolicy`].
+    Legacy(Option<&'a NamespaceId>),
+}
+
 /// The values of a [`ReadSet`], read in the transaction that stores the commit.
 ///
 /// `last_revision` and `last_hash` are always needed. Fields that the read set does not ask for may
@@ -88,6 +100,9 @@ pub struct Snapshot {
     pub name_is_taken: bool,
     /// How many live keys the owner has.
     pub live_keys: u64,
+    /// The policy that is replaced, as its entry in the change feed, also if it was removed; `None`
+    /// if it was never set.
+    pub policy: Option<Entry>,
     /// The stored state of the actor's credential.
     pub actor: Existing,
     /// The policy for keys of the actor's namespace, if the actor is a key.
@@ -120,8 +135,8 @@ pub struct WriteSet {
     /// `None` for a change that does not appear in the feed. For [`Item::KeyDeleted`], delete the
     /// key's usage too.
     pub item: Option<Item>,
-    /// The namespace to bind to its team.
-    pub binds: Option<Tenant>,
+    /// The record of a namespace that the commit binds to its team.
+    pub binds: Option<NamespaceRecord>,
     /// The event to append to the audit trail.
     pub event: AuditEvent,
 }
@@ -191,8 +206,14 @@ impl Commit {
                 credential: Some(CredentialId::Legacy(record.id)),
                 ..ReadSet::default()
             },
-            Change::SetPolicy { .. } | Change::SetLegacyPolicy { .. } => ReadSet {
+            Change::SetPolicy { .. } => ReadSet {
                 namespace,
+                policy: Some(PolicyLookup::Keys(namespace)),
+                ..ReadSet::default()
+            },
+            Change::SetLegacyPolicy { .. } => ReadSet {
+                namespace,
+                policy: Some(PolicyLookup::Legacy(namespace)),
                 ..ReadSet::default()
             },
             Change::CreateNamespace { .. } => ReadSet {
@@ -308,12 +329,150 @@ impl Commit {
                 None
             }
         };
+        let binds = tenant
+            .filter(|_| snapshot.team.is_none())
+            .map(|tenant| self.namespace_record(tenant, revision));
+        let entry = self.entry(snapshot, item.as_ref(), binds.as_ref());
         Ok(WriteSet {
             revision,
             item,
-            binds: tenant.filter(|_| snapshot.team.is_none()).cloned(),
-            event: AuditEvent::chained(self.event.clone(), revision, snapshot.last_hash),
+            binds,
+            event: AuditEvent::chained(entry, revision, snapshot.last_hash),
         })
+    }
+}
+
+impl Commit {
+    /// The record of a namespace that this commit binds: only a creation names a label and a region.
+    fn namespace_record(&self, tenant: &Tenant, revision: Revision) -> NamespaceRecord {
+        let (label, region) = match &self.change {
+            Change::CreateNamespace { new } => (new.label.clone(), new.region.clone()),
+            _ => (None, None),
+        };
+        NamespaceRecord {
+            tenant: tenant.clone(),
+            label,
+            region,
+            created_at: self.event.at,
+            removed: false,
+            created_revision: revision,
+        }
+    }
+
+    /// The audit entry: what the commit says of its circumstances, and what it does to the store.
+    fn entry(
+        &self,
+        snapshot: &Snapshot,
+        item: Option<&Item>,
+        binds: Option<&NamespaceRecord>,
+    ) -> AuditEntry {
+        let (replaces, old) = self.change.replaced(snapshot).unzip();
+        let mut new = binds.map(NamespaceRecord::fields).unwrap_or_default();
+        new.extend(item.map(Item::fields).unwrap_or_default());
+        let tenant = self.change.place();
+        AuditEntry {
+            action: self.change.action(self.event.action),
+            team: self.change.team().cloned(),
+            namespace: tenant.map(|tenant| tenant.namespace.clone()),
+            owner: self.change.owner(snapshot).cloned(),
+            credential: self.change.credential(),
+            changes: FieldChange::between(&old.unwrap_or_default(), &new),
+            replaces,
+            record: item.map(RecordHash::of),
+            ..self.event.clone()
+        }
+    }
+}
+
+impl Change {
+    /// The action that the change is. Replacing a record may be several: it stays as `stated`, if
+    /// that is an action on such a record.
+    fn action(&self, stated: Action) -> Action {
+        match self {
+            Self::CreateKey { .. } => Action::KeyCreated,
+            Self::ReplaceKey { record, .. } => match stated {
+                _ if record.is_revoked() => Action::KeyRevoked,
+                Action::KeyDisabled
+                | Action::KeyEnabled
+                | Action::KeyRotated
+                | Action::KeyRehashed => stated,
+                _ => Action::KeyUpdated,
+            },
+            Self::DeleteKey { .. } => Action::KeyDeleted,
+            Self::Revoke { block: true, .. } => Action::Removed,
+            Self::Revoke { block: false, .. } => Action::AllRevoked,
+            Self::Restore { .. } => Action::Restored,
+            Self::ImportLegacy { .. } => Action::LegacyImported,
+            Self::ReplaceLegacy { record, .. } if record.revoked.is_some() => Action::LegacyRevoked,
+            Self::ReplaceLegacy { .. } => stated,
+            Self::SetPolicy { .. } => Action::PolicySet,
+            Self::SetLegacyPolicy { .. } => Action::LegacyPolicySet,
+            Self::CreateNamespace { .. } => Action::NamespaceCreated,
+        }
+    }
+
+    /// The namespace that the change is about, and its team.
+    fn place(&self) -> Option<&Tenant> {
+        match self {
+            Self::ReplaceKey { record, .. } => Some(&record.tenant),
+            Self::ReplaceLegacy { record, .. } => Some(&record.tenant),
+            Self::DeleteKey { tenant, .. } => Some(tenant),
+            _ => self.tenant(),
+        }
+    }
+
+    /// The owner of the key, or the owner that the change is about.
+    fn owner<'a>(&'a self, snapshot: &'a Snapshot) -> Option<&'a Owner> {
+        match self {
+            Self::CreateKey { record, .. } | Self::ReplaceKey { record, .. } => Some(&record.owner),
+            Self::DeleteKey { .. } => match &snapshot.existing {
+                Existing::Key(record) => Some(&record.owner),
+                _ => None,
+            },
+            Self::Revoke { target, .. } | Self::Restore { target } => match target {
+                Target::Owner(_, owner) => Some(owner),
+                Target::Team(_) | Target::Namespace(_) => None,
+            },
+            _ => None,
+        }
+    }
+
+    /// The credential that the change is about.
+    fn credential(&self) -> Option<CredentialId> {
+        match self {
+            Self::CreateKey { record, .. } | Self::ReplaceKey { record, .. } => {
+                Some(CredentialId::Key(record.id))
+            }
+            Self::DeleteKey { id, .. } => Some(CredentialId::Key(*id)),
+            Self::ImportLegacy { record } | Self::ReplaceLegacy { record, .. } => {
+                Some(CredentialId::Legacy(record.id))
+            }
+            _ => None,
+        }
+    }
+
+    /// The revision and the fields of the state that the change replaces.
+    fn replaced(&self, snapshot: &Snapshot) -> Option<(Revision, Fields)> {
+        match self {
+            Self::ReplaceKey { .. } | Self::DeleteKey { .. } | Self::ReplaceLegacy { .. } => {
+                match &snapshot.existing {
+                    Existing::Key(record) => Some((record.revision, record.fields())),
+                    Existing::Legacy(record) => Some((record.revision, record.fields())),
+                    Existing::Nothing | Existing::Deleted => None,
+                }
+            }
+            Self::Revoke { target, .. } | Self::Restore { target } => {
+                let cutoff = snapshot.cutoff(target)?;
+                Some((cutoff.revision, cutoff.fields()))
+            }
+            Self::SetPolicy { .. } | Self::SetLegacyPolicy { .. } => {
+                let policy = snapshot.policy.as_ref()?;
+                Some((policy.revision, policy.item.fields()))
+            }
+            Self::CreateKey { .. } | Self::ImportLegacy { .. } | Self::CreateNamespace { .. } => {
+                None
+            }
+        }
     }
 }
 
@@ -384,7 +543,8 @@ impl Change {
             Self::ImportLegacy { record } | Self::ReplaceLegacy { record, .. } => {
                 Some(&record.tenant.team)
             }
-            Self::DeleteKey { tenant, .. } | Self::CreateNamespace { tenant } => Some(&tenant.team),
+            Self::DeleteKey { tenant, .. } => Some(&tenant.team),
+            Self::CreateNamespace { new } => Some(&new.tenant.team),
             Self::Revoke { target, .. } | Self::Restore { target } => Some(target.team()),
             Self::SetPolicy { tenant, .. } | Self::SetLegacyPolicy { tenant, .. } => {
                 tenant.as_ref().map(|tenant| &tenant.team)
@@ -397,7 +557,7 @@ impl Change {
         match self {
             Self::CreateKey { record, .. } => record.targets().into(),
             Self::ImportLegacy { record } => record.targets().into(),
-            Self::CreateNamespace { tenant } => vec![Target::Team(tenant.team.clone())],
+            Self::CreateNamespace { new } => vec![Target::Team(new.tenant.team.clone())],
             _ => Vec::new(),
         }
     }
@@ -407,7 +567,7 @@ impl Change {
         match self {
             Self::CreateKey { record, .. } => Some(&record.tenant),
             Self::ImportLegacy { record } => Some(&record.tenant),
-            Self::CreateNamespace { tenant } => Some(tenant),
+            Self::CreateNamespace { new } => Some(&new.tenant),
             Self::Revoke { target, .. } | Self::Restore { target } => match target {
                 Target::Namespace(tenant) => Some(tenant),
                 Target::Team(_) | Target::Owner(..) => None,

@@ -8,7 +8,7 @@ use core::error::Error;
 use async_trait::async_trait;
 
 use crate::{
-    audit::AuditEvent,
+    audit::{AuditEvent, TrailHead},
     credential_id::CredentialId,
     cutoff::Target,
     format::KeyFormat,
@@ -201,6 +201,10 @@ impl<J: Journal> KeyStore for JournaledStore<J> {
 
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
         Ok(self.read(|state| state.audit(query)))
+    }
+
+    async fn head(&self) -> Result<TrailHead, StoreError> {
+        Ok(self.read(StoreState::head))
     }
 
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {

@@ -9,7 +9,7 @@ use crate::{
     cutoff::{Cutoff, Target},
     identity::{Owner, Tenant},
     legacy::{LegacyId, LegacyRecord},
-    name::{KeyName, LabelName, LabelValue, NamespaceId, TeamId},
+    name::{KeyName, LabelName, LabelValue, NamespaceId, NamespaceLabel, Region, TeamId},
     record::{KeyRecord, Status},
     revision::Revision,
     timestamp::Timestamp,
@@ -339,6 +339,18 @@ impl NamespaceQuery {
 pub struct NamespaceRecord {
     /// The namespace and its team.
     pub tenant: Tenant,
+    /// What people call it, if its creation said so.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub label: Option<NamespaceLabel>,
+    /// Where it runs, if its creation said so.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
+    pub region: Option<Region>,
     /// When it was bound to the team.
     pub created_at: Timestamp,
     /// Whether the namespace or its team is blocked.

@@ -7,7 +7,7 @@ use alloc::{
 use core::{convert::Infallible, ops::Bound};
 
 use crate::{
-    audit::{AuditEvent, ChainHash},
+    audit::{AuditEvent, TrailHead},
     credential_id::CredentialId,
     cutoff::{Cutoff, Target},
     format::KeyFormat,
@@ -20,8 +20,8 @@ use crate::{
     revision::Revision,
     store::{
         AuditQuery, Changes, Commit, Conflict, Cursor, Entry, Existing, Item, KeyQuery,
-        LegacyQuery, LiveCount, NamespaceQuery, NamespaceRecord, Page, Record, Snapshot,
-        TargetPage, TargetQuery, TargetRecord, TargetsOf, WriteSet,
+        LegacyQuery, LiveCount, NamespaceQuery, NamespaceRecord, Page, PolicyLookup, Record,
+        Snapshot, TargetPage, TargetQuery, TargetRecord, TargetsOf, WriteSet,
     },
     timestamp::Timestamp,
     usage::Usage,
@@ -65,10 +65,8 @@ struct TeamState {
 
 #[derive(Debug)]
 struct NamespaceState {
-    team: TeamId,
-    /// The revision that bound it to the team.
-    created_revision: Revision,
-    created_at: Timestamp,
+    /// As it was bound to its team, without cutoffs applied.
+    record: NamespaceRecord,
     by_creation: BTreeMap<Revision, KeyId>,
     by_name: BTreeMap<Owner, BTreeMap<KeyName, BTreeSet<KeyId>>>,
     by_owner: BTreeMap<Owner, BTreeSet<KeyId>>,
@@ -119,8 +117,8 @@ impl StoreState {
     /// Applies a write set, and returns its revision. Nothing else may have been written since the
     /// decision.
     pub fn write(&mut self, write_set: WriteSet) -> Revision {
-        if let Some(tenant) = &write_set.binds {
-            self.bind(tenant, &write_set.event);
+        if let Some(record) = write_set.binds {
+            self.bind(record);
         }
         if let Some(item) = write_set.item {
             let subject = self.put(item);
@@ -132,6 +130,16 @@ impl StoreState {
         self.audit.push(write_set.event);
         self.revision = write_set.revision;
         self.revision
+    }
+
+    /// See [`KeyStore::head`](super::KeyStore::head).
+    pub fn head(&self) -> TrailHead {
+        self.audit
+            .last()
+            .map_or(TrailHead::START, |last| TrailHead {
+                revision: last.revision,
+                hash: last.hash,
+            })
     }
 
     /// See [`KeyStore::key_format`](super::KeyStore::key_format).
@@ -164,13 +172,23 @@ impl StoreState {
             Some(Existing::Legacy(record)) => Some(&record.tenant),
             _ => None,
         };
+        let policy = read_set.policy.map(|lookup| match lookup {
+            PolicyLookup::Keys(place) => Subject::Policy(place.cloned()),
+            PolicyLookup::Legacy(place) => Subject::LegacyPolicy(place.cloned()),
+        });
         Snapshot {
             last_revision: self.revision,
-            last_hash: self.audit.last().map_or(ChainHash::START, |last| last.hash),
+            last_hash: self.head().hash,
+            policy: policy.and_then(|subject| {
+                Some(Entry {
+                    revision: *self.last_change.get(&subject)?,
+                    item: self.item(&subject)?,
+                })
+            }),
             team: read_set
                 .namespace
                 .and_then(namespace)
-                .map(|known| known.team.clone()),
+                .map(|known| known.record.tenant.team.clone()),
             existing: read_set
                 .credential
                 .map_or(Existing::Nothing, |id| self.existing(id)),
@@ -242,15 +260,10 @@ impl StoreState {
             .range(after(query.after))
             .filter_map(|(_, id)| {
                 let known = self.namespaces.get(id)?;
-                Some(NamespaceRecord {
-                    tenant: Tenant::new(known.team.clone(), id.clone()),
-                    created_at: known.created_at,
-                    removed: false,
-                    created_revision: known.created_revision,
-                })
+                Some(&known.record)
             })
             .filter(|record| query.selects(record))
-            .map(|record| self.read(&record));
+            .map(|record| self.read(record));
         page(records, query.limit, |record| record.created_revision)
     }
 
@@ -335,7 +348,7 @@ impl StoreState {
             ),
             Target::Namespace(tenant) => {
                 let known = self.namespaces.get(&tenant.namespace);
-                let known = known.filter(|known| known.team == tenant.team);
+                let known = known.filter(|known| known.record.tenant.team == tenant.team);
                 LiveCount::new(
                     count(all(known.map(|known| &known.by_creation))),
                     legacy(&|record| record.tenant == *tenant),
@@ -356,7 +369,7 @@ impl StoreState {
             Target::Team(team) => self.teams.contains_key(team),
             Target::Namespace(tenant) => {
                 let known = self.namespaces.get(&tenant.namespace);
-                known.is_some_and(|known| known.team == tenant.team)
+                known.is_some_and(|known| known.record.tenant.team == tenant.team)
             }
             Target::Owner(team, owner) => {
                 let known = self.teams.get(team);
@@ -464,16 +477,15 @@ impl StoreState {
         }
     }
 
-    fn bind(&mut self, tenant: &Tenant, event: &AuditEvent) {
-        self.teams.entry(tenant.team.clone()).or_default();
+    fn bind(&mut self, record: NamespaceRecord) {
+        self.teams.entry(record.tenant.team.clone()).or_default();
+        let namespace = record.tenant.namespace.clone();
         self.namespaces_by_creation
-            .insert(event.revision, tenant.namespace.clone());
+            .insert(record.created_revision, namespace.clone());
         self.namespaces.insert(
-            tenant.namespace.clone(),
+            namespace,
             NamespaceState {
-                team: tenant.team.clone(),
-                created_revision: event.revision,
-                created_at: event.entry.at,
+                record,
                 by_creation: BTreeMap::new(),
                 by_name: BTreeMap::new(),
                 by_owner: BTreeMap::new(),
@@ -551,7 +563,8 @@ impl StoreState {
     ) -> P {
         let own = tenant.and_then(|tenant| {
             let known = self.namespaces.get(&tenant.namespace)?;
-            (known.team == tenant.team).then(|| policies.get(&Some(tenant.namespace.clone())))?
+            (known.record.tenant.team == tenant.team)
+                .then(|| policies.get(&Some(tenant.namespace.clone())))?
         });
         own.or_else(|| policies.get(&None))
             .cloned()

@@ -1,10 +1,10 @@
 //! A store that can fail.
 
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use keyfob::{
     KeyId, KeyStore, MemoryStore, Tenant, Timestamp,
-    audit::AuditEvent,
+    audit::{AuditEvent, TrailHead},
     gateway::Usage,
     key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
@@ -22,12 +22,27 @@ use keyfob::{
 pub(crate) struct Unreliable {
     store: MemoryStore,
     fails: AtomicBool,
+    hangs: AtomicBool,
+    /// How many commits succeed before every read fails.
+    commits_left: AtomicU32,
 }
 
 impl Unreliable {
     /// Lets every read of the feed and of the list of keys fail from now on, or succeed again.
     pub(crate) fn fail(&self, fails: bool) {
         self.fails.store(fails, Ordering::Relaxed);
+    }
+
+    /// Lets no read of the feed end from now on, or lets them end again.
+    #[allow(dead_code, reason = "not every test uses it")]
+    pub(crate) fn hang(&self, hangs: bool) {
+        self.hangs.store(hangs, Ordering::Relaxed);
+    }
+
+    /// Lets every read fail as [`Unreliable::fail`] does, after this many commits.
+    #[allow(dead_code, reason = "not every test uses it")]
+    pub(crate) fn fail_after_commits(&self, commits: u32) {
+        self.commits_left.store(commits, Ordering::Relaxed);
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -41,7 +56,15 @@ impl Unreliable {
 #[async_trait]
 impl KeyStore for Unreliable {
     async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
-        self.store.commit(commit).await
+        let revision = self.store.commit(commit).await?;
+        match self.commits_left.load(Ordering::Relaxed) {
+            0 => {}
+            left => {
+                self.commits_left.store(left - 1, Ordering::Relaxed);
+                self.fails.fetch_or(left == 1, Ordering::Relaxed);
+            }
+        }
+        Ok(revision)
     }
 
     async fn key(&self, tenant: &Tenant, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
@@ -84,8 +107,16 @@ impl KeyStore for Unreliable {
         self.store.audit(query).await
     }
 
+    async fn head(&self) -> Result<TrailHead, StoreError> {
+        self.check()?;
+        self.store.head().await
+    }
+
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
         self.check()?;
+        if self.hangs.load(Ordering::Relaxed) {
+            std::future::pending::<()>().await;
+        }
         self.store.changes(after, limit).await
     }
 

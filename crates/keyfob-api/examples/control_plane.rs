@@ -14,7 +14,7 @@ use std::{
 };
 
 use keyfob::{Context, Expiry, IssuedKey, Keyring, MemoryStore, Ttl, name::TeamId};
-use keyfob_api::{ControlPlane, OneRegion, Right, first_credential};
+use keyfob_api::{ControlPlane, Right, first_credential};
 use tokio::net::TcpListener;
 
 #[tokio::main]
@@ -35,9 +35,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     .await?
     .secret;
 
-    let router = ControlPlane::new(keyring)
-        .with_directory(OneRegion::new("local", "http://127.0.0.1:8080"))
-        .into_router();
+    let router = ControlPlane::new(keyring).into_router();
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await?;
     print_guide(listener.local_addr()?, &first)?;
     // The secret is wiped when it is dropped.

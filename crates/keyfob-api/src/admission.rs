@@ -36,7 +36,8 @@ pub(crate) async fn admit(
         Ok(caller) => caller,
         Err(error) => return refuse(&limits, error, Source::of(&parts.extensions)),
     };
-    let allowance = match limits.callers.take(&RateKey::of(&caller)) {
+    let key = RateKey::of(&caller);
+    let allowance = match limits.callers.take(&key) {
         Ok(allowance) => allowance,
         Err((allowance, wait)) => {
             count("caller_rate");
@@ -44,13 +45,17 @@ pub(crate) async fn admit(
             return refused(&refusal, allowance);
         }
     };
+    let Some(place) = limits.under_way.enter(key) else {
+        count("caller_at_once");
+        return refused(&Refusal::too_many_requests(1), allowance);
+    };
     tracing::debug!(caller = %caller.actor, team = caller.team.as_str(), "admitted");
     let clock = Arc::clone(&limits.clock);
     let caller = CallerContext::new(caller, meta.request_id, clock);
     parts.extensions.insert(caller);
     let mut response = next.run(Request::from_parts(parts, body)).await;
     response.extensions_mut().insert(allowance);
-    response
+    place.hold_for(response)
 }
 
 /// Refuses a request whose caller is unknown, or has nothing to do here.

@@ -8,12 +8,12 @@ use axum::{
 };
 use keyfob::{
     Owner,
-    audit::{Action, AuditEvent},
+    audit::{Action, AuditEvent, Field, FieldChange, TrailHead, Value},
     key::{CredentialId, KeyFormat},
     legacy::LegacyId,
     manage::Error,
     name::NamespaceId,
-    store::AuditQuery,
+    store::{AuditQuery, Revision},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -71,33 +71,57 @@ pub(crate) async fn list_team(
 
 /// Verifies the whole audit trail
 ///
-/// For operators. Keep the last hash elsewhere: without it, nobody can tell that events were removed
-/// from the end of the trail.
+/// For operators. The trail is compared with the head of the store and with every record in it.
+/// Keep `head` elsewhere and pass it as `kept` later: only it reveals that somebody rewrote both the
+/// trail and the store.
 #[utoipa::path(
     get,
     path = "/v1/audit/verification",
     operation_id = "verify_audit",
     tag = "Audit",
+    params(VerifyAudit),
     responses((status = 200, description = "Whether the trail is intact.", body = Verification)),
 )]
 pub(crate) async fn verify(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
+    Query(VerifyAudit { kept }): Query<VerifyAudit>,
 ) -> Result<Json<Verification>, Refusal> {
     caller.require(Call::Operate)?;
-    let (last_hash, broken_at) = match state.keyring.verify_audit().await {
-        Ok(hash) => (Some(hash.to_string()), None),
-        Err(Error::Audit(broken)) => (None, Some(broken.revision.get())),
-        Err(error) => return Err(error.into()),
+    let kept: Option<TrailHead> = match kept.as_deref().map(str::parse) {
+        Some(Ok(kept)) => Some(kept),
+        Some(Err(error)) => return Err(Refusal::bad_request(format!("kept: {error}"))),
+        None => None,
     };
-    if let Some(revision) = broken_at {
-        tracing::error!(revision, "the audit trail is broken");
+    match state.keyring.verify_audit(kept).await {
+        Ok(verified) => Ok(Json(Verification {
+            intact: true,
+            head: Some(verified.head.to_string()),
+            records: Some(verified.records),
+            fault: None,
+            broken_at: None,
+        })),
+        Err(Error::Audit(fault)) => {
+            let revision = fault.revision().get();
+            tracing::error!(revision, %fault, "the audit trail is broken");
+            Ok(Json(Verification {
+                intact: false,
+                head: None,
+                records: None,
+                fault: Some(fault.to_string()),
+                broken_at: Some(revision),
+            }))
+        }
+        Err(error) => Err(error.into()),
     }
-    Ok(Json(Verification {
-        intact: broken_at.is_none(),
-        last_hash,
-        broken_at,
-    }))
+}
+
+/// What to compare the trail with.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct VerifyAudit {
+    /// The `head` of an earlier verification, `REVISION:HASH`, which the trail must contain.
+    kept: Option<String>,
 }
 
 async fn events(
@@ -190,12 +214,18 @@ pub(crate) struct Events {
 /// The outcome of a verification of the audit trail.
 #[derive(Serialize, ToSchema)]
 pub(crate) struct Verification {
-    /// Whether every event follows from the one before it.
+    /// Whether the events form one chain up to the head of the store, and describe its records.
     intact: bool,
-    /// The hash of the last event; null if the trail is broken.
+    /// The revision and the hash of the last event, `REVISION:HASH`; null if the trail is broken.
     #[schema(required)]
-    last_hash: Option<String>,
-    /// The first event that does not follow from the one before it; null if all do.
+    head: Option<String>,
+    /// How many records were compared with their events; null if the trail is broken.
+    #[schema(required)]
+    records: Option<u64>,
+    /// What is broken; null if nothing is.
+    #[schema(required)]
+    fault: Option<String>,
+    /// The revision at which it is broken; null if it is not.
     #[schema(required)]
     broken_at: Option<u64>,
 }
@@ -231,8 +261,67 @@ struct Event {
     /// For which request.
     #[schema(required)]
     request_id: Option<String>,
+    /// The fields that changed.
+    changes: Vec<AuditChange>,
+    /// The revision of the state that the change replaced.
+    #[schema(required)]
+    replaces: Option<u64>,
+    /// The hash of the record that the store holds since this change.
+    #[schema(required)]
+    record: Option<String>,
     /// The hash over this event and the hash before it.
     hash: String,
+}
+
+/// A field that was changed. At the creation of an object, it lists all that the object has; at its
+/// deletion, all that it had.
+#[derive(Serialize, ToSchema)]
+struct AuditChange {
+    /// The field, as in `scopes`.
+    #[schema(value_type = String, examples("scopes"))]
+    field: Field,
+    /// The value before the change; null if there was none.
+    #[schema(required)]
+    old: Option<AuditValue>,
+    /// The value after the change; null if there is none.
+    #[schema(required)]
+    new: Option<AuditValue>,
+}
+
+/// The value of a field. Moments are texts of RFC 3339, durations are numbers of seconds.
+#[derive(Serialize, ToSchema)]
+#[serde(untagged)]
+enum AuditValue {
+    /// Yes or no.
+    Flag(bool),
+    /// A number, or a duration in seconds.
+    Number(u64),
+    /// A text.
+    Text(String),
+    /// A list of texts, such as scopes.
+    List(Vec<String>),
+}
+
+impl AuditChange {
+    fn new(change: &FieldChange) -> Self {
+        Self {
+            field: change.field,
+            old: change.old.as_ref().map(AuditValue::new),
+            new: change.new.as_ref().map(AuditValue::new),
+        }
+    }
+}
+
+impl AuditValue {
+    fn new(value: &Value) -> Self {
+        match value {
+            Value::Flag(flag) => Self::Flag(*flag),
+            Value::Number(number) => Self::Number(*number),
+            Value::Text(text) => Self::Text(text.clone()),
+            Value::List(texts) => Self::List(texts.clone()),
+            other => Self::Text(other.to_string()),
+        }
+    }
 }
 
 impl Event {
@@ -252,6 +341,9 @@ impl Event {
             credential: entry.credential.map(|id| format.credential_id(id)),
             reason: text(entry.reason.as_ref()),
             request_id: text(entry.request_id.as_ref()),
+            changes: entry.changes.iter().map(AuditChange::new).collect(),
+            replaces: entry.replaces.map(Revision::get),
+            record: entry.record.map(|record| record.to_string()),
             hash: event.hash.to_string(),
         }
     }

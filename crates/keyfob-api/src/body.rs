@@ -5,64 +5,40 @@ use std::{error::Error, fmt, marker::PhantomData};
 use axum::{
     body::{Bytes, to_bytes},
     extract::{FromRequest, FromRequestParts, Request},
-    http::{HeaderMap, header, request::Parts},
+    http::{HeaderValue, Method, header, request::Parts},
 };
 use http_body_util::LengthLimitError;
 use serde::{
     Deserialize, Deserializer,
     de::{DeserializeOwned, MapAccess, Visitor, value::MapAccessDeserializer},
 };
-use utoipa::{
-    PartialSchema,
-    openapi::{RefOr, schema::Schema},
-};
+use serde_path_to_error::Segment;
+use tokio::time::timeout;
 
 use crate::{middleware::RequestMeta, refusal::Refusal};
 
 /// A body that is a JSON object.
 ///
-/// A refusal names the field, if it is one of the document's, and the position in the body, and never
-/// repeats what is there.
+/// A refusal names the field and the position in the body, and never repeats a value.
 pub(crate) struct JsonBody<T>(pub(crate) T);
 
-impl<T, S> FromRequest<S> for JsonBody<T>
-where
-    T: DeserializeOwned + PartialSchema,
-    S: Send + Sync,
-{
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonBody<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
-        if !is_json(request.headers()) {
-            return Err(Refusal::UNSUPPORTED_MEDIA_TYPE);
-        }
-        parse(&read(request).await?).map(Self)
+        let Object(value) = parse(&read_json(request).await?)?;
+        Ok(Self(value))
     }
 }
 
 /// A body that is a list of JSON objects.
 pub(crate) struct JsonList<T>(pub(crate) Vec<T>);
 
-impl<T, S> FromRequest<S> for JsonList<T>
-where
-    T: DeserializeOwned,
-    S: Send + Sync,
-{
+impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for JsonList<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
-        if !is_json(request.headers()) {
-            return Err(Refusal::UNSUPPORTED_MEDIA_TYPE);
-        }
-        let body = read(request).await?;
-        let list: Vec<Object<T>> = serde_json::from_slice(&body).map_err(|error| {
-            let what = if error.is_data() {
-                "not of the expected type"
-            } else {
-                "not JSON"
-            };
-            Refusal::bad_request(format!("body: {what} {}", At(&error)))
-        })?;
+        let list: Vec<Object<T>> = parse(&read_json(request).await?)?;
         Ok(Self(list.into_iter().map(|Object(value)| value).collect()))
     }
 }
@@ -70,19 +46,16 @@ where
 /// A body that is a JSON object, or left out.
 pub(crate) struct OptionalJson<T>(pub(crate) T);
 
-impl<T, S> FromRequest<S> for OptionalJson<T>
-where
-    T: DeserializeOwned + PartialSchema + Default,
-    S: Send + Sync,
-{
+impl<T: DeserializeOwned + Default, S: Send + Sync> FromRequest<S> for OptionalJson<T> {
     type Rejection = Refusal;
 
     async fn from_request(request: Request, _: &S) -> Result<Self, Refusal> {
-        let is_json = is_json(request.headers());
+        let has_type = request.headers().contains_key(header::CONTENT_TYPE);
         let body = read(request).await?;
-        match (body.is_empty(), is_json) {
+        match (body.is_empty(), has_type) {
             (true, _) => Ok(Self(T::default())),
-            (false, true) => parse(&body).map(Self),
+            // `refuse_other_types` has refused every other type.
+            (false, true) => parse(&body).map(|Object(value)| Self(value)),
             (false, false) => Err(Refusal::UNSUPPORTED_MEDIA_TYPE),
         }
     }
@@ -102,17 +75,48 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// Reads a whole body, within the limit.
+/// Refuses a request that changes something and whose body, if it has one, is not JSON.
+///
+/// The types of an HTML form are those that a page of another origin can send without asking.
+pub(crate) fn refuse_other_types(request: &Request) -> Result<(), Refusal> {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    let mut types = request.headers().get_all(header::CONTENT_TYPE).iter();
+    match (types.next(), types.next()) {
+        _ if reads => Ok(()),
+        (None, _) => Ok(()),
+        (Some(one), None) if is_json(one) => Ok(()),
+        _ => Err(Refusal::UNSUPPORTED_MEDIA_TYPE),
+    }
+}
+
+/// `application/json`, with any parameters.
+fn is_json(value: &HeaderValue) -> bool {
+    let value = value.to_str().unwrap_or_default();
+    let essence = value.split(';').next().unwrap_or_default().trim();
+    essence.eq_ignore_ascii_case("application/json")
+}
+
+/// Reads a whole body that must be JSON.
+async fn read_json(request: Request) -> Result<Bytes, Refusal> {
+    // `refuse_other_types` has refused every other type.
+    if request.headers().contains_key(header::CONTENT_TYPE) {
+        read(request).await
+    } else {
+        Err(Refusal::UNSUPPORTED_MEDIA_TYPE)
+    }
+}
+
+/// Reads a whole body, within the limits.
 pub(crate) async fn read(request: Request) -> Result<Bytes, Refusal> {
     let meta = request.extensions().get::<RequestMeta>();
-    let limit = meta.ok_or(Refusal::SERVER_ERROR)?.body_limit;
-    to_bytes(request.into_body(), limit).await.map_err(|error| {
-        if is_too_long(&error) {
-            Refusal::PAYLOAD_TOO_LARGE
-        } else {
-            Refusal::bad_request("the body is incomplete")
-        }
-    })
+    let meta = meta.ok_or(Refusal::SERVER_ERROR)?;
+    let (limit, time) = (meta.body_limit, meta.body_timeout);
+    match timeout(time, to_bytes(request.into_body(), limit)).await {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(error)) if is_too_long(&error) => Err(Refusal::PAYLOAD_TOO_LARGE),
+        Ok(Err(_)) => Err(Refusal::bad_request("the body is incomplete")),
+        Err(_) => Err(Refusal::REQUEST_TIMEOUT),
+    }
 }
 
 fn is_too_long(error: &(dyn Error + 'static)) -> bool {
@@ -124,18 +128,6 @@ fn is_too_long(error: &(dyn Error + 'static)) -> bool {
         cause = error.source();
     }
     false
-}
-
-/// `application/json`, or a type of the same syntax (RFC 6839).
-fn is_json(headers: &HeaderMap) -> bool {
-    let value = headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok());
-    let Some(value) = value else { return false };
-    let essence = value.split(';').next().unwrap_or_default().trim();
-    let essence = essence.to_ascii_lowercase();
-    essence == "application/json"
-        || (essence.starts_with("application/") && essence.ends_with("+json"))
 }
 
 /// A value that is written as a JSON object. By default, `serde` also reads a structure from a list,
@@ -171,48 +163,88 @@ pub(crate) fn objects<'de, T: Deserialize<'de>, D: Deserializer<'de>>(
     Ok(objects.into_iter().map(|Object(value)| value).collect())
 }
 
-/// Reads a JSON object.
-pub(crate) fn parse<T: DeserializeOwned + PartialSchema>(body: &[u8]) -> Result<T, Refusal> {
+/// Reads one JSON value.
+pub(crate) fn parse<T: DeserializeOwned>(body: &[u8]) -> Result<T, Refusal> {
     let mut deserializer = serde_json::Deserializer::from_slice(body);
     let read = serde_path_to_error::deserialize(&mut deserializer);
-    let Object(value) = read.map_err(|error| fault::<T>(&error))?;
+    let value = read.map_err(|error| fault(&error))?;
     let end = deserializer.end();
     end.map_err(|error| Refusal::bad_request(format!("body: more than one value {}", At(&error))))?;
     Ok(value)
 }
 
-/// The refusal for an error. The parser's message is not used: it may repeat what is in the body.
-fn fault<T: PartialSchema>(error: &serde_path_to_error::Error<serde_json::Error>) -> Refusal {
+/// The refusal for an error. The parser's message is not repeated: it may quote a value.
+fn fault(error: &serde_path_to_error::Error<serde_json::Error>) -> Refusal {
     let inner = error.inner();
     let at = At(inner);
     if !inner.is_data() {
         return Refusal::bad_request(format!("body: not JSON {at}"));
     }
-    let fields = fields::<T>();
+    let place = Place::of(error.path());
     let text = inner.to_string();
-    // "missing field `name`" and the like: the name is quoted. Only a known name is repeated.
-    let quoted = text.split('`').nth(1).unwrap_or_default();
-    let quoted = fields.iter().find(|field| *field == quoted);
-    let path = error.path().to_string();
-    let first = path.split(['.', '[']).next().unwrap_or_default();
-    let first = fields.iter().find(|field| *field == first);
-    Refusal::bad_request(match (quoted, first) {
-        (Some(field), _) if text.starts_with("missing field") => format!("{field}: missing"),
-        (Some(field), _) if text.starts_with("duplicate field") => {
-            format!("{field}: repeated {at}")
-        }
-        (_, Some(field)) => format!("{field}: not of the expected type {at}"),
-        _ if text.starts_with("unknown field") => format!("body: an unknown field {at}"),
-        _ => format!("body: not of the expected type {at}"),
+    Refusal::bad_request(if let Some(name) = text.strip_prefix("missing field `") {
+        format!("{}: missing", place.field(until_quote(name)))
+    } else if let Some(name) = text.strip_prefix("duplicate field `") {
+        format!("{}: repeated {at}", place.field(until_quote(name)))
+    } else if let Some((name, expected)) = unknown_field(&text) {
+        let name = place.field(name);
+        format!("{name}: an unknown field {at}, expected {expected}")
+    } else {
+        format!("{place}: not of the expected type {at}")
     })
 }
 
-/// The fields of a body of this type.
-fn fields<T: PartialSchema>() -> Vec<String> {
-    match T::schema() {
-        RefOr::T(Schema::Object(object)) => object.properties.keys().cloned().collect(),
-        _ => Vec::new(),
+fn until_quote(text: &str) -> &str {
+    text.split('`').next().unwrap_or_default()
+}
+
+/// The field that the parser does not know, and the names of those that it does.
+fn unknown_field(message: &str) -> Option<(&str, String)> {
+    let rest = message.strip_prefix("unknown field `")?;
+    // The name may contain anything; what is expected comes last, and is ours.
+    let (name, expected) = rest.rsplit_once("`, expected ")?;
+    let (expected, _) = expected.rsplit_once(" at line ").unwrap_or((expected, ""));
+    Some((name, expected.replace('`', "")))
+}
+
+/// A place in a body, as in `namespace.label`.
+struct Place(String);
+
+impl Place {
+    /// The place, as far as its names can be shown.
+    fn of(path: &serde_path_to_error::Path) -> Self {
+        let mut place = Self(String::new());
+        for segment in path {
+            match segment {
+                Segment::Seq { index } => place.0 += &format!("[{index}]"),
+                Segment::Map { key } if can_be_shown(key) => place = Self(place.field(key)),
+                Segment::Map { .. } => break,
+                _ => {}
+            }
+        }
+        place
     }
+
+    /// A field of the object at this place.
+    fn field(&self, name: &str) -> String {
+        match (&*self.0, can_be_shown(name)) {
+            ("", true) => name.to_owned(),
+            (place, true) => format!("{place}.{name}"),
+            (_, false) => self.to_string(),
+        }
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(if self.0.is_empty() { "body" } else { &self.0 })
+    }
+}
+
+/// Whether a text from the body can only be a name: every secret is longer.
+fn can_be_shown(name: &str) -> bool {
+    let fits = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-' | b'.');
+    (1..=32).contains(&name.len()) && name.bytes().all(fits)
 }
 
 struct At<'a>(&'a serde_json::Error);

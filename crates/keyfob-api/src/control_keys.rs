@@ -19,6 +19,9 @@ use crate::{
 ///
 /// # Security
 ///
+/// Only `Bearer` is accepted. A browser sends Basic credentials that it was once asked for by itself, also
+/// with requests that another site's page makes.
+///
 /// A key opens the control plane only if its namespace is named after its own team: a namespace of
 /// this name in another team opens nothing.
 #[derive(Clone, Debug)]
@@ -34,6 +37,9 @@ impl ControlKeys {
 
     fn decide(&self, request: &Parts, now: Timestamp) -> Result<Caller, Unauthenticated> {
         let fields = request.headers.get_all(AUTHORIZATION);
+        if fields.iter().any(|field| !is_bearer(field)) {
+            return Err(Unauthenticated::Refused("not_bearer"));
+        }
         let principal = self
             .verifier
             .verify_headers(
@@ -50,10 +56,17 @@ impl ControlKeys {
             return Err(Unauthenticated::Forbidden("no_control_key"));
         }
         let team = principal.team().clone();
-        let rights = Rights::of(principal.scopes());
+        let rights = Rights::of(&principal.scopes());
         let context = principal.context(now);
         Ok(Caller::new(context.actor, team, rights).with_authority(context.authority))
     }
+}
+
+/// Whether a field holds a bearer token.
+fn is_bearer(field: &HeaderValue) -> bool {
+    const SCHEME: &[u8] = b"bearer ";
+    let start = field.as_bytes().get(..SCHEME.len());
+    start.is_some_and(|start| start.eq_ignore_ascii_case(SCHEME))
 }
 
 impl Authenticate for ControlKeys {

@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use axum::{Router, middleware::from_fn_with_state, response::IntoResponse};
 use keyfob::{Keyring, Timestamp};
-use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::{catch_panic::CatchPanicLayer, csrf::CsrfLayer};
 
 use crate::{
     admission::admit,
     authenticate::Authenticate,
     control_keys::ControlKeys,
-    directory::{Directory, OneRegion},
+    cross_site,
+    directory::{ApiHost, Directory, Gateways},
     docs,
     limits::Limits,
     middleware, openapi,
@@ -50,7 +51,7 @@ impl ControlPlane {
         Self {
             authenticate: Arc::new(ControlKeys::new(keyring.verifier())),
             keyring,
-            directory: Arc::new(OneRegion::default()),
+            directory: Arc::new(Gateways::at(ApiHost::local())),
             limits: Limits::default(),
             clock: Arc::new(keyfob::now),
         }
@@ -109,6 +110,7 @@ impl ControlPlane {
             .merge(docs::routes(&document))
             .method_not_allowed_fallback(|| async { Refusal::METHOD_NOT_ALLOWED })
             .merge(admitted)
+            .layer(CsrfLayer::new().with_rejection_response(cross_site::refuse))
             .layer(CatchPanicLayer::custom(|_| {
                 Refusal::SERVER_ERROR.into_response()
             }))

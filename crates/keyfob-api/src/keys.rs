@@ -2,6 +2,7 @@
 
 mod forms;
 mod labels;
+mod list;
 mod precondition;
 mod read;
 mod repeat;
@@ -14,13 +15,14 @@ use axum::{
     Json,
     extract::{Path, State},
     http::StatusCode,
-    response::Response,
+    response::{IntoResponse, Response},
 };
 use keyfob::{
     key::CredentialId,
     manage::{Authority, Rotation},
 };
 
+pub(crate) use list::KeyParts;
 pub(crate) use view::AccessKey;
 
 use crate::{
@@ -38,13 +40,14 @@ use crate::{
     },
     refusal::Refusal,
     state::AppState,
+    stream,
     wire::{Done, ReasonBody},
 };
 
 /// Lists access keys
 ///
-/// Without parameters it is the whole list. Callers with `team:read` see everybody's keys, others
-/// their own.
+/// Without parameters it is the whole list, written while it is read: if the store fails meanwhile,
+/// the connection is broken off. Callers with `team:read` see everybody's keys, others their own.
 #[utoipa::path(
     get,
     path = "/v2/functions/namespaces/{namespace_id}/keys",
@@ -61,33 +64,19 @@ pub(crate) async fn list(
     caller: CallerContext,
     Path(namespace): Path<String>,
     Query(filter): Query<ListKeys>,
-) -> Result<Json<KeyList>, Refusal> {
+) -> Result<Response, Refusal> {
     caller.require(Call::ListKeys)?;
     let tenant = state.tenant(&caller, &namespace).await?;
     let mut query = filter.parse(&tenant)?;
     if decide(Call::ListKeys, caller.rights, Relation::Team).is_err() {
         let own = caller.actor.owner.clone();
         if own.is_none() || query.owner.as_ref().is_some_and(|owner| !caller.is(owner)) {
-            return Ok(Json(KeyList::default()));
+            return Ok(Json(KeyList::default()).into_response());
         }
         query.owner = own;
     }
-    let policy = state.keyring.policy(Some(&tenant)).await?;
-    let now = caller.now();
-    let mut list = KeyList::default();
-    if filter.wants_a_page() {
-        let page = state.keyring.list(&query).await?;
-        let usage = state.usage_of(&page.items).await?;
-        list.add(&page.items, &usage, &policy, state.format(), now);
-        list.next_cursor = page.next.map(|next| next.to_string());
-    } else {
-        let mut keys = state.keyring.walk(query);
-        while let Some(page) = keys.next_page().await? {
-            let usage = state.usage_of(&page).await?;
-            list.add(&page, &usage, &policy, state.format(), now);
-        }
-    }
-    Ok(Json(list))
+    let (one_page, now) = (filter.wants_a_page(), caller.now());
+    stream::answer(KeyParts::new(state, query, one_page, now)).await
 }
 
 /// Creates an access key
@@ -134,13 +123,12 @@ pub(crate) async fn create(
         }
         None => state.keyring.create(&caller.context(), new).await?,
     };
-    let (secret, info) = created.into_parts();
     // Nobody has used a new key.
     let read = ReadKey {
         policy,
         usage: None,
     };
-    Ok(read.answer_secret(&state, StatusCode::CREATED, secret, &info, caller.now()))
+    Ok(read.answer_secret(&state, StatusCode::CREATED, created, caller.now()))
 }
 
 /// Shows an access key
@@ -351,22 +339,19 @@ pub(crate) async fn rotate(
     refuse_takeover(&caller, &info.tenant, &info.scopes)?;
     let rotation: Rotation = body.parse()?;
     refuse_growth(&caller, &info.tenant, rotation.renew.is_some())?;
-    let read = state.read_for_answer(&info).await?;
+    let answer = state.read_for_answer(&info).await?;
     let context = caller.context_for(body.reason.as_deref())?;
-    let forgotten = state.forget_creation(&context, &info, if_match).await?;
-    // The caller's rights were compared with those of a control key as it was read.
-    let read_at = is_control(&info.tenant).then_some(info.revision);
-    let expected = forgotten.or(if_match.0).or(read_at);
+    let rotation = state.without_creation(&info, rotation, context.now)?;
+    // The caller's rights were compared with those of a control key as it was read, and the new
+    // labels were made from those that were read.
+    let read = is_control(&info.tenant) || rotation.labels.is_some();
+    let expected = if_match.0.or(read.then_some(info.revision));
     let rotated = state
         .keyring
         .rotate(&context, &info.tenant, info.id, rotation, expected)
         .await
-        .map_err(|error| match forgotten {
-            Some(_) => if_match.explain(error).after_commit(),
-            None => if_match.explain(error),
-        })?;
-    let (secret, info) = rotated.into_parts();
-    Ok(read.answer_secret(&state, StatusCode::OK, secret, &info, context.now))
+        .map_err(|error| if_match.explain(error))?;
+    Ok(answer.answer_secret(&state, StatusCode::OK, rotated, context.now))
 }
 
 /// Disables, enables or revokes a key, as the call says.

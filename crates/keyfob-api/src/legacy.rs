@@ -8,10 +8,11 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::{Path, State},
+    response::Response,
 };
 use keyfob::{
     legacy::{LegacyId, LegacyPolicy},
-    store::{LegacyQuery, Target},
+    store::Target,
 };
 use serde::Serialize;
 use utoipa::ToSchema;
@@ -22,10 +23,11 @@ use crate::{
     caller_context::CallerContext,
     legacy::{
         policy::{LegacyPolicyView, ShownLegacyPolicy},
-        report::Report,
+        report::{Report, ReportParts},
     },
     refusal::Refusal,
     state::AppState,
+    stream,
     wire::{Done, ReasonBody},
 };
 
@@ -234,10 +236,9 @@ pub(crate) async fn revoke(
 pub(crate) async fn report(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
-) -> Result<Json<Report>, Refusal> {
+) -> Result<Response, Refusal> {
     caller.require(Call::Operate)?;
-    let query = LegacyQuery::every_team();
-    Report::read(&state.keyring, query).await.map(Json)
+    stream::answer(ReportParts::new(state, None)).await
 }
 
 /// Reports who in a team still uses legacy credentials
@@ -253,10 +254,9 @@ pub(crate) async fn report_team(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
     Path(team): Path<String>,
-) -> Result<Json<Report>, Refusal> {
+) -> Result<Response, Refusal> {
     let team = caller.require_team(Call::ReadLegacy, &team)?;
-    let query = LegacyQuery::team(team);
-    Report::read(&state.keyring, query).await.map(Json)
+    stream::answer(ReportParts::new(state, Some(team))).await
 }
 
 async fn show_of(

@@ -8,8 +8,10 @@ mod authority;
 mod body;
 mod caller;
 mod caller_context;
+mod concurrency;
 mod control_keys;
 mod control_plane;
+mod cross_site;
 mod directory;
 mod docs;
 mod limits;
@@ -22,6 +24,7 @@ mod request_limits;
 mod routes;
 mod single_flight;
 mod state;
+mod stream;
 
 // The handlers, a file for each resource, and the JSON that they share.
 mod audit;
@@ -39,5 +42,7 @@ pub use authenticate::{Authenticate, Authentication, Unauthenticated};
 pub use caller::{Caller, Right, Rights};
 pub use control_keys::{ControlKeys, FirstCredentialError, control_namespace, first_credential};
 pub use control_plane::ControlPlane;
-pub use directory::{Directory, DirectoryAnswer, DirectoryError, NamespaceFacts, OneRegion};
+pub use directory::{
+    ApiHost, ApiHostError, Directory, DirectoryAnswer, DirectoryError, Gateways, NamespaceFacts,
+};
 pub use limits::{Limits, Quota};

@@ -1,12 +1,17 @@
 //! Limits of requests.
 
-use std::{num::NonZeroU32, time::Duration};
+use std::{
+    num::{NonZeroU32, NonZeroUsize},
+    time::Duration,
+};
 
 /// Limits of the size, the time and the number of requests.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The longest request body, in bytes: 413 beyond.
     pub body: usize,
+    /// The longest time in which a request's body must arrive: 408 beyond. It is part of `timeout`.
+    pub body_timeout: Duration,
     /// The longest time that a request may take: 503 beyond.
     pub timeout: Duration,
     /// The requests of one caller: 429 beyond.
@@ -14,20 +19,25 @@ pub struct Limits {
     /// The failed attempts from one network address: 429 beyond. A valid credential from the same
     /// address is not affected.
     pub refused: Quota,
+    /// How many requests of one caller may be under way, which includes answers that are being sent:
+    /// 429 beyond.
+    pub at_once: NonZeroUsize,
     /// For how long a creation can be repeated under its `Idempotency-Key`.
     pub repeat: Duration,
 }
 
-/// 64 KiB, 30 seconds, 250 requests per minute and caller, 60 failed attempts per minute and address,
-/// ten minutes to repeat a creation.
+/// 64 KiB in 20 seconds, 30 seconds in all, 250 requests per minute and caller, 60 failed attempts per minute and address,
+/// 16 requests of a caller at once, ten minutes to repeat a creation.
 impl Default for Limits {
     fn default() -> Self {
         let minute = Duration::from_mins(1);
         Self {
             body: 64 * 1024,
+            body_timeout: Duration::from_secs(20),
             timeout: Duration::from_secs(30),
             caller: Quota::new(NonZeroU32::MIN.saturating_add(249), minute),
             refused: Quota::new(NonZeroU32::MIN.saturating_add(59), minute),
+            at_once: NonZeroUsize::MIN.saturating_add(15),
             repeat: Duration::from_mins(10),
         }
     }

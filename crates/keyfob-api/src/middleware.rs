@@ -1,6 +1,9 @@
 //! What every request and every answer has: an identifier, a time limit, headers, a log line.
 
-use std::{sync::Arc, time::Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -12,7 +15,7 @@ use keyfob::name::RequestId;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use crate::{rate::Allowance, refusal::Refusal, request_id, request_limits::RequestLimits};
+use crate::{body, rate::Allowance, refusal::Refusal, request_id, request_limits::RequestLimits};
 
 /// What a request carries from the start.
 #[derive(Clone, Debug)]
@@ -20,6 +23,8 @@ pub(crate) struct RequestMeta {
     pub(crate) request_id: RequestId,
     /// The longest body that is read.
     pub(crate) body_limit: usize,
+    /// The longest time in which it must arrive.
+    pub(crate) body_timeout: Duration,
 }
 
 /// Gives the request an identifier and a time limit, every answer its headers, and every refusal
@@ -35,6 +40,7 @@ pub(crate) async fn wrap(
     request.extensions_mut().insert(RequestMeta {
         request_id: request_id.clone(),
         body_limit: limits.config.body,
+        body_timeout: limits.config.body_timeout,
     });
     // The identifier is the only thing in it that the caller wrote: no secret, no line break.
     let span = tracing::info_span!(
@@ -44,11 +50,16 @@ pub(crate) async fn wrap(
         path = call.path()
     );
     async {
-        let answer = timeout(limits.config.timeout, next.run(request)).await;
-        let mut response = answer.unwrap_or_else(|_| {
-            Refusal::unavailable("this took too long; whether it was done is unknown")
-                .into_response()
-        });
+        let mut response = match body::refuse_other_types(&request) {
+            Ok(()) => {
+                let answer = timeout(limits.config.timeout, next.run(request)).await;
+                answer.unwrap_or_else(|_| {
+                    Refusal::unavailable("this took too long; whether it was done is unknown")
+                        .into_response()
+                })
+            }
+            Err(refusal) => refusal.into_response(),
+        };
         finish(&mut response, &limits, &request_id);
         call.record(response.status(), started);
         response

@@ -6,11 +6,13 @@ use axum::{
     Json,
     extract::{Path, State},
     http::StatusCode,
+    response::Response,
 };
 use keyfob::{
     Tenant, Timestamp,
-    name::NamespaceId,
-    store::{KeyQuery, NamespaceQuery, Target},
+    manage::NewNamespace,
+    name::{NamespaceId, NamespaceLabel, Region},
+    store::{NamespaceQuery, Target},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -18,13 +20,14 @@ use uuid::Uuid;
 
 use crate::{
     authority::Call,
-    body::{JsonBody, OptionalJson, Query},
+    body::{JsonBody, Object, OptionalJson, Query},
     caller::Right,
     caller_context::CallerContext,
     control_keys::is_control,
     directory::NamespaceFacts,
     refusal::Refusal,
     state::AppState,
+    stream::{self, PAGE, Parts, Text},
     targets::{Removal, Revoked},
     wire::{Done, Moment, ReasonBody},
 };
@@ -44,37 +47,62 @@ pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
     Query(filter): Query<ListNamespaces>,
-) -> Result<Json<NamespaceList>, Refusal> {
+) -> Result<Response, Refusal> {
     caller.require(Call::ListNamespaces)?;
     let team = match &filter.team {
         Some(team) => Some(caller.require_team(Call::ListNamespaces, team)?),
         None if caller.rights.hold(Right::Operator) => None,
         None => Some(caller.team.clone()),
     };
-    let mut found = state.keyring.walk(NamespaceQuery {
+    let query = NamespaceQuery {
         team,
-        limit: KeyQuery::LIMIT_MAX,
+        limit: PAGE,
         ..NamespaceQuery::every_team()
-    });
-    let (mut tenants, mut created) = (Vec::new(), Vec::new());
-    while let Some(record) = found.next().await? {
-        if !record.removed && !is_control(&record.tenant) {
-            tenants.push(record.tenant);
-            created.push(record.created_at);
+    };
+    let begun = false;
+    stream::answer(NamespaceParts {
+        state,
+        query,
+        begun,
+    })
+    .await
+}
+
+/// Namespaces that were not removed, as `{"namespaces": […]}`.
+struct NamespaceParts {
+    state: Arc<AppState>,
+    query: NamespaceQuery,
+    begun: bool,
+}
+
+impl Parts for NamespaceParts {
+    async fn next(&mut self, out: &mut Text) -> Result<bool, Refusal> {
+        if !std::mem::replace(&mut self.begun, true) {
+            out.raw("{\"namespaces\":");
+            out.begin();
         }
+        let page = self.state.keyring.namespaces(&self.query).await?;
+        let records = page.items.into_iter();
+        let records: Vec<_> = records
+            .filter(|record| !record.removed && !is_control(&record.tenant))
+            .collect();
+        let facts = self.state.directory.describe(&records).await?;
+        for (record, facts) in records.iter().zip(facts) {
+            let view = NamespaceView::new(&record.tenant, record.created_at, facts);
+            out.item(&view)?;
+        }
+        self.query.after = page.next;
+        if page.next.is_none() {
+            out.raw("]}");
+        }
+        Ok(page.next.is_some())
     }
-    let facts = state.directory.describe(&tenants).await?;
-    let namespaces = tenants.iter().zip(created).zip(facts);
-    Ok(Json(NamespaceList {
-        namespaces: namespaces
-            .map(|((tenant, created), facts)| NamespaceView::new(tenant, created, facts))
-            .collect(),
-    }))
 }
 
 /// Creates a namespace
 ///
-/// Its name is generated. Keys can be created in it at once.
+/// Its name is generated. Keys can be created in it at once. The body may also be wrapped, as
+/// `doctl` sends it: `{"namespace": {"label": …, "Region": …}}`.
 #[utoipa::path(
     post,
     path = "/v2/functions/namespaces",
@@ -92,27 +120,24 @@ pub(crate) async fn create(
     JsonBody(body): JsonBody<CreateNamespace>,
 ) -> Result<Json<ShownNamespace>, Refusal> {
     caller.require(Call::CreateNamespace)?;
+    let body = body.fields()?;
     let team = match &body.team {
         Some(team) => caller.require_team(Call::CreateNamespace, team)?,
         None => caller.team.clone(),
     };
-    if !(1..=LABEL_MAX).contains(&body.label.chars().count()) {
-        return Err(Refusal::bad_request("label: not 1 to 100 characters"));
-    }
+    let label = body.label.ok_or(Refusal::bad_request("label: missing"))?;
     let name = NamespaceId::new(&format!("fn-{}", Uuid::new_v4()))?;
     let tenant = Tenant::new(team, name);
-    let directory = &state.directory;
-    let facts = directory.admit(&tenant, &body.label, &body.region).await?;
+    let mut new = NewNamespace::new(tenant.clone()).with_label(NamespaceLabel::new(&label)?);
+    if let Some(region) = &body.region {
+        new = new.with_region(Region::new(region)?);
+    }
+    let facts = state.directory.admit(&new).await?;
     let context = caller.context();
-    state
-        .keyring
-        .create_namespace(&context, tenant.clone())
-        .await?;
+    state.keyring.create_namespace(&context, new).await?;
     let namespace = NamespaceView::new(&tenant, context.now, facts);
     Ok(Json(ShownNamespace { namespace }))
 }
-
-const LABEL_MAX: usize = 100;
 
 /// Shows a namespace
 #[utoipa::path(
@@ -130,11 +155,11 @@ pub(crate) async fn show(
 ) -> Result<Json<ShownNamespace>, Refusal> {
     caller.require(Call::ListNamespaces)?;
     let record = state.namespace(&caller, &namespace).await?;
-    let tenants = [record.tenant];
-    let facts = state.directory.describe(&tenants).await?.pop();
+    let records = [record];
+    let facts = state.directory.describe(&records).await?.pop();
     let facts = facts.ok_or(Refusal::SERVER_ERROR)?;
-    let [tenant] = tenants;
-    let namespace = NamespaceView::new(&tenant, record.created_at, facts);
+    let [record] = records;
+    let namespace = NamespaceView::new(&record.tenant, record.created_at, facts);
     Ok(Json(ShownNamespace { namespace }))
 }
 
@@ -231,18 +256,58 @@ pub(crate) struct ListNamespaces {
 #[derive(Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateNamespace {
-    /// What people call it.
-    #[schema(min_length = 1, max_length = 100, examples("orders"))]
-    label: String,
-    /// Where it runs.
-    #[schema(examples("blr1"))]
-    region: String,
+    /// What people call it. It need not be unique.
+    #[schema(required, value_type = String, min_length = 1, max_length = 100, examples("orders"))]
+    label: Option<String>,
+    /// Where it runs. Left out: the first region of the service.
+    #[serde(alias = "Region")]
+    #[schema(max_length = 63, examples("blr1"))]
+    region: Option<String>,
     /// Its team. Left out: the caller's.
+    team: Option<String>,
+    /// The same fields, wrapped.
+    #[schema(ignore)]
+    namespace: Option<Object<WrappedNamespace>>,
+}
+
+/// The fields of a namespace to create, as `doctl` and `godo` wrap them.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct WrappedNamespace {
+    label: Option<String>,
+    #[serde(alias = "Region")]
+    region: Option<String>,
     team: Option<String>,
 }
 
+impl CreateNamespace {
+    /// The fields, wherever they are.
+    fn fields(self) -> Result<WrappedNamespace, Refusal> {
+        let Self {
+            label,
+            region,
+            team,
+            namespace,
+        } = self;
+        match namespace {
+            None => Ok(WrappedNamespace {
+                label,
+                region,
+                team,
+            }),
+            Some(Object(wrapped)) if (&label, &region, &team) == (&None, &None, &None) => {
+                Ok(wrapped)
+            }
+            Some(_) => Err(Refusal::bad_request(
+                "namespace: not together with label, region or team",
+            )),
+        }
+    }
+}
+
 /// Namespaces.
-#[derive(Serialize, ToSchema)]
+#[derive(ToSchema)]
+#[expect(dead_code, reason = "the form of a list that is written page by page")]
 pub(crate) struct NamespaceList {
     namespaces: Vec<NamespaceView>,
 }
@@ -260,7 +325,7 @@ struct NamespaceView {
     /// Its name, as in the paths of calls.
     #[schema(examples("fn-7c2d4a1e-5f0b-4c3d-9e8f-0a1b2c3d4e5f"))]
     namespace: String,
-    /// What people call it.
+    /// What people call it: the label of its creation, or else its name.
     label: String,
     /// Where it runs.
     region: String,

@@ -33,6 +33,7 @@ pub(crate) enum Kind {
     Forbidden,
     NotFound,
     MethodNotAllowed,
+    RequestTimeout,
     Conflict,
     PreconditionFailed,
     PayloadTooLarge,
@@ -44,12 +45,13 @@ pub(crate) enum Kind {
 
 impl Kind {
     /// In the order of their statuses.
-    pub(crate) const ALL: [Self; 12] = [
+    pub(crate) const ALL: [Self; 13] = [
         Self::BadRequest,
         Self::Unauthorized,
         Self::Forbidden,
         Self::NotFound,
         Self::MethodNotAllowed,
+        Self::RequestTimeout,
         Self::Conflict,
         Self::PreconditionFailed,
         Self::PayloadTooLarge,
@@ -99,6 +101,11 @@ impl Kind {
                 "method_not_allowed",
                 "the resource does not support this method",
             ),
+            Self::RequestTimeout => (
+                StatusCode::REQUEST_TIMEOUT,
+                "request_timeout",
+                "the body did not arrive in time; nothing was changed",
+            ),
             Self::Conflict => (
                 StatusCode::CONFLICT,
                 "conflict",
@@ -117,7 +124,7 @@ impl Kind {
             Self::UnsupportedMediaType => (
                 StatusCode::UNSUPPORTED_MEDIA_TYPE,
                 "unsupported_media_type",
-                "the body must be JSON, with content-type application/json",
+                "a body must be JSON, with the one content-type application/json",
             ),
             Self::TooManyRequests => (
                 StatusCode::TOO_MANY_REQUESTS,
@@ -146,6 +153,7 @@ impl Refusal {
     /// that the caller may not know of.
     pub(crate) const NOT_FOUND: Self = Self::bare(Kind::NotFound);
     pub(crate) const METHOD_NOT_ALLOWED: Self = Self::bare(Kind::MethodNotAllowed);
+    pub(crate) const REQUEST_TIMEOUT: Self = Self::bare(Kind::RequestTimeout);
     pub(crate) const PRECONDITION_FAILED: Self = Self::bare(Kind::PreconditionFailed);
     pub(crate) const PAYLOAD_TOO_LARGE: Self = Self::bare(Kind::PayloadTooLarge);
     pub(crate) const UNSUPPORTED_MEDIA_TYPE: Self = Self::bare(Kind::UnsupportedMediaType);
@@ -191,13 +199,13 @@ impl Refusal {
         }
     }
 
-    /// For a call of several changes, the first of which is kept: a failure of the store must not
-    /// say that nothing was changed.
-    pub(crate) fn after_commit(self) -> Self {
+    /// For a call of several changes: what the failure of one of them says must not be read as
+    /// said of all.
+    pub(crate) fn of_a_part(self) -> Self {
         match self.kind {
-            Kind::ServiceUnavailable => {
-                Self::unavailable("failed after a part of it was done; send the same request again")
-            }
+            Kind::ServiceUnavailable => Self::unavailable(
+                "failed, perhaps after a part of it was done; send the same request again",
+            ),
             _ => self,
         }
     }
@@ -243,6 +251,10 @@ impl Refusal {
             // RFC 9110, section 11.6.1: a 401 must say how to authenticate.
             let challenge = HeaderValue::from_static(r#"Bearer realm="keyfob""#);
             headers.insert(header::WWW_AUTHENTICATE, challenge);
+        }
+        if self.kind == Kind::RequestTimeout {
+            // The rest of the body may still come: the connection is of no further use.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
         }
         if let Some(seconds) = self.retry_after {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
@@ -375,7 +387,7 @@ mod tests {
         let error = StoreError::definite("the disk is full");
         assert_eq!(
             Chain(&error).to_string(),
-            "the key store failed; nothing was changed: the disk is full"
+            "the key store failed: the disk is full"
         );
     }
 }

@@ -7,6 +7,7 @@ use keyfob::{Actor, Owner, Timestamp, name::TeamId};
 use crate::{
     authenticate::Authenticate,
     caller::Caller,
+    concurrency::UnderWay,
     limits::Limits,
     rate::{Allowance, Rate, Source, round_up},
     refusal::Refusal,
@@ -17,6 +18,7 @@ pub(crate) struct RequestLimits {
     pub(crate) authenticate: Arc<dyn Authenticate>,
     pub(crate) callers: Rate<RateKey>,
     pub(crate) refused: Rate<Source>,
+    pub(crate) under_way: UnderWay<RateKey>,
     pub(crate) clock: Clock,
     pub(crate) config: Limits,
 }
@@ -30,6 +32,7 @@ impl RequestLimits {
             authenticate,
             callers: Rate::new(limits.caller),
             refused: Rate::new(limits.refused),
+            under_way: UnderWay::new(limits.at_once),
             clock,
             config: limits,
         }

@@ -13,6 +13,7 @@ use std::sync::Arc;
 use axum::{
     Json,
     extract::{Path, State},
+    response::Response,
 };
 use keyfob::{
     Owner,
@@ -20,17 +21,19 @@ use keyfob::{
     name::{ServiceId, TeamId, UserId},
     store::{Conflict, Target, TargetQuery},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
     authority::Call,
-    body::{JsonBody, OptionalJson},
+    body::{JsonBody, OptionalJson, Query},
     caller_context::CallerContext,
+    keys::KeyParts,
     refusal::Refusal,
     state::AppState,
+    stream,
     targets::{Removal, Revoked, unknown},
-    teams::preview::Preview,
+    teams::preview::{Preview, PreviewPage},
     wire::{Done, ReasonBody},
 };
 
@@ -88,22 +91,29 @@ fn service(field: &str, text: &str) -> Result<Owner, Refusal> {
     path = "/v1/teams/{team_id}/{kind}/{name}/keys",
     operation_id = "preview_member",
     tag = "Members and services",
-    params(MemberPath),
+    params(MemberPath, PreviewPage),
     responses((status = 200, description = "The keys in the whole team.", body = Preview)),
 )]
 pub(crate) async fn preview_member(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
     Path(path): Path<MemberPath>,
-) -> Result<Json<Preview>, Refusal> {
+    Query(page): Query<PreviewPage>,
+) -> Result<Response, Refusal> {
     let (team, owner) = path.parse(&caller, Call::PreviewMember)?;
     let query = TargetQuery::one(Target::Owner(team.clone(), owner.clone()));
     if state.keyring.targets(&query).await?.items.is_empty() {
         let error = Conflict::UnknownTarget(Target::Owner(team, owner));
         return Err(unknown("name", Error::Conflict(error)));
     }
-    let now = caller.now();
-    Preview::read(&state, team, owner, now).await.map(Json)
+    let head = format!("{{\"owner\":{},", json_of(&owner)?);
+    let (query, now) = (page.query(team, owner)?, caller.now());
+    let keys = KeyParts::new(state, query, page.wants_a_page(), now);
+    stream::answer(keys.living_only().after(head)).await
+}
+
+fn json_of(value: &impl Serialize) -> Result<String, Refusal> {
+    serde_json::to_string(value).map_err(|_| Refusal::SERVER_ERROR)
 }
 
 /// Removes a person or service from the team

@@ -21,7 +21,7 @@ use utoipa::ToSchema;
 
 use crate::{
     authority::Call,
-    body::JsonList,
+    body::{JsonBody, JsonList},
     caller_context::CallerContext,
     middleware::RequestMeta,
     rate::Source,
@@ -37,23 +37,20 @@ use crate::{
 
 /// Tells whether a credential works, and for what
 ///
-/// As in RFC 7662. The answer for a credential that does not work, or is another team's, is
+/// The answer is that of RFC 7662; the request is JSON, not a form. The answer for a credential that does not work, or is another team's, is
 /// `{"active": false}` and nothing else. The call counts as a use of the credential.
 #[utoipa::path(
     post,
     path = "/v1/introspect",
     operation_id = "introspect",
     tag = "Presented credentials",
-    request_body(content(
-        (Presented = "application/x-www-form-urlencoded"),
-        (Presented = "application/json"),
-    )),
+    request_body = Presented,
     responses((status = 200, description = "What it may be used for.", body = Introspection)),
 )]
 pub(crate) async fn introspect(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
-    presented: Presented,
+    JsonBody(presented): JsonBody<Presented>,
 ) -> Result<Json<Introspection>, Refusal> {
     caller.require(Call::Introspect)?;
     let access = Access::to_own_namespace();
@@ -106,7 +103,7 @@ impl Introspection {
             active: true,
             scope,
             client_id: Some(format.credential_id(principal.credential())),
-            sub: principal.owner().map(ToString::to_string),
+            sub: principal.owner().map(|owner| owner.to_string()),
             aud: Some(principal.namespace().as_str().to_owned()),
             team: Some(principal.team().as_str().to_owned()),
             exp: principal.expires_at().map(Timestamp::as_unix),
@@ -116,7 +113,7 @@ impl Introspection {
 
 /// Revokes a key by its text
 ///
-/// As in RFC 7009: the holder of a key may revoke it, and needs no other credential. The answer is
+/// As in RFC 7009, but with JSON in place of a form: the holder of a key may revoke it, and needs no other credential. The answer is
 /// the same for a text that is no key. A legacy credential is shared, and one of its holders cannot
 /// revoke it.
 #[utoipa::path(
@@ -125,17 +122,14 @@ impl Introspection {
     operation_id = "revoke_by_holder",
     tag = "Presented credentials",
     security(()),
-    request_body(content(
-        (Presented = "application/x-www-form-urlencoded"),
-        (Presented = "application/json"),
-    )),
+    request_body = Presented,
     responses((status = 200, description = "If it was a key, it is revoked.", body = Done)),
 )]
 pub(crate) async fn revoke(
     State(state): State<Arc<AppState>>,
     Extension(meta): Extension<RequestMeta>,
     source: Source,
-    presented: Presented,
+    JsonBody(presented): JsonBody<Presented>,
 ) -> Result<Response, Refusal> {
     let context = Context::system((state.limits.clock)())
         .with_request_id(meta.request_id)
@@ -185,11 +179,17 @@ pub(crate) async fn report_leaks(
         return Err(Refusal::bad_request("body: more than 256 leaks"));
     }
     let format = state.format();
+    let reasons = leaks.iter().map(|leak| leak.reason(format));
+    let reasons: Vec<_> = reasons.collect::<Result<_, _>>()?;
     let mut outcomes = Vec::with_capacity(leaks.len());
-    for leak in &leaks {
-        let context = caller.context().with_reason(leak.reason(format)?);
+    for (leak, reason) in leaks.iter().zip(reasons) {
+        let context = caller.context().with_reason(reason);
         let text = leak.token.as_bytes();
-        let found = state.revoke_presented(text, context, By::Reporter).await?;
+        let found = match state.revoke_presented(text, context, By::Reporter).await {
+            Ok(found) => found,
+            Err(refusal) if leaks.len() > 1 => return Err(refusal.of_a_part()),
+            Err(refusal) => return Err(refusal),
+        };
         outcomes.push(Outcome::new(found, format));
     }
     Ok(Json(outcomes))

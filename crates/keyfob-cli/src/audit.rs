@@ -2,7 +2,9 @@
 
 mod export;
 mod list;
+mod show;
 mod verify;
+mod view;
 
 use clap::Subcommand;
 
@@ -10,10 +12,11 @@ use crate::{command_context::CommandContext, failure::Failure};
 
 pub(crate) use verify::VerifyFile;
 
-/// List, verify and export the audit trail.
+/// List, show, verify and export the audit trail.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Audit {
     List(list::List),
+    Show(show::Show),
     Verify(verify::Verify),
     Export(export::Export),
 }
@@ -30,6 +33,7 @@ impl Audit {
     pub(crate) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         match self {
             Self::List(command) => command.run(cx).await,
+            Self::Show(command) => command.run(cx).await,
             Self::Verify(command) => command.run(cx).await,
             Self::Export(command) => command.run(cx).await,
         }

@@ -8,6 +8,7 @@ use crate::{
     audit::Audit,
     backup::Backup,
     bench::Bench,
+    check::Check,
     command_context::CommandContext,
     completions::Completions,
     config::Config,
@@ -63,6 +64,7 @@ enum Command {
     Verify(Verify),
     Scan(Scan),
     Backup(Backup),
+    Check(Check),
     Bench(Bench),
     #[command(subcommand)]
     Config(Config),
@@ -98,8 +100,28 @@ pub(crate) fn run() -> Exit {
 }
 
 fn read(args: impl Iterator<Item = OsString>) -> Result<(Cli, clap::ArgMatches), clap::Error> {
-    let matches = Cli::command().try_get_matches_from(args)?;
+    let matches = without_empty_variables(Cli::command()).try_get_matches_from(args)?;
     Ok((Cli::from_arg_matches(&matches)?, matches))
+}
+
+/// The command without the environment variables that are empty: an empty one is not set.
+fn without_empty_variables(command: clap::Command) -> clap::Command {
+    let names: Vec<String> = command.get_subcommands().map(name).collect();
+    let command = command.mut_args(|arg| {
+        let is_empty = |variable| std::env::var_os(variable).is_some_and(|value| value.is_empty());
+        if arg.get_env().is_some_and(is_empty) {
+            arg.env(None::<&'static str>)
+        } else {
+            arg
+        }
+    });
+    names.into_iter().fold(command, |command, name| {
+        command.mut_subcommand(name, without_empty_variables)
+    })
+}
+
+fn name(command: &clap::Command) -> String {
+    command.get_name().to_owned()
 }
 
 /// Reports a wrong command line, with credentials in it redacted.
@@ -173,6 +195,7 @@ impl Command {
             Self::Legacy(command) => command.run(&cx).await?,
             Self::Audit(command) => command.run(&cx).await?,
             Self::Backup(command) => command.run(&cx).await?,
+            Self::Check(command) => command.run(&cx).await?,
             Self::Serve(_)
             | Self::Bench(_)
             | Self::Scan(_)

@@ -6,6 +6,7 @@ use keyfob::{
     key::{KeyFormat, Peppers},
     manage::Authority,
     name::{NamespaceId, Reason, TeamId},
+    store::Revision,
 };
 
 use crate::{
@@ -72,8 +73,14 @@ impl CommandContext {
 
     /// Reads all keys, and returns a verifier for them. It records no usage.
     pub(crate) async fn verifier(&self) -> Result<Verifier, Failure> {
+        self.read_all().await?;
+        Ok(self.keyring.unbounded_verifier())
+    }
+
+    /// Reads all keys, and returns the revision of the store.
+    pub(crate) async fn read_all(&self) -> Result<Revision, Failure> {
         match self.keyring.sync(self.now).await {
-            Ok(_) => Ok(self.keyring.unbounded_verifier()),
+            Ok(revision) => Ok(revision),
             Err(FollowError::Store(error)) => Err(error.into()),
             Err(error) => Err(Failure::new(Exit::Store, with_sources(&error))),
         }

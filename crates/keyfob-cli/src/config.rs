@@ -7,7 +7,7 @@ use serde::Serialize;
 use crate::{
     failure::Failure,
     settings::{Listed, Settings},
-    terminal::{TableView, Terminal, Tone},
+    terminal::{TableView, Terminal, Tone, visible},
 };
 
 /// Show the settings.
@@ -19,6 +19,8 @@ pub(crate) enum Config {
 
 #[derive(Serialize)]
 struct Shown<'a> {
+    /// The configuration file that is in force.
+    file: Option<String>,
     settings: &'a [Listed],
     peppers: Vec<PepperView>,
 }
@@ -36,6 +38,10 @@ impl Config {
         let current = settings.peppers.current_id().map(PepperId::get);
         let peppers = settings.pepper_sources.iter();
         let shown = Shown {
+            file: settings
+                .file
+                .as_ref()
+                .map(|path| path.display().to_string()),
             settings: &settings.listed,
             peppers: peppers
                 .map(|(number, from)| PepperView {
@@ -45,6 +51,10 @@ impl Config {
                 })
                 .collect(),
         };
+        terminal.note(format_args!(
+            "configuration file: {}",
+            visible(shown.file.as_deref().unwrap_or("none"))
+        ));
         terminal.answer(&shown, |shown| {
             let mut table = TableView::new(["SETTING", "VALUE", "FROM"], "");
             for listed in shown.settings {

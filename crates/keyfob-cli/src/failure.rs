@@ -39,13 +39,29 @@ impl Failure {
 
     /// A file could not be read or written.
     pub(crate) fn file(path: &Path, error: &io::Error) -> Self {
-        Self::new(Exit::Failed, format!("{}: {error}", path.display()))
+        Self::new(
+            Exit::Failed,
+            format!("{}: {}", path.display(), cause(error)),
+        )
     }
 
     /// Adds a hint about what to do next.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
         self.hint = Some(hint.into());
+        self
+    }
+
+    /// Adds what the command did before it failed, which it does not undo.
+    #[must_use]
+    pub(crate) fn done_before<T: fmt::Display>(
+        mut self,
+        done: impl IntoIterator<Item = T>,
+    ) -> Self {
+        let done: Vec<_> = done.into_iter().map(|one| one.to_string()).collect();
+        if !done.is_empty() {
+            self.message = format!("{}; done before: {}", self.message, done.join(", "));
+        }
         self
     }
 
@@ -77,6 +93,9 @@ impl From<manage::Error> for Failure {
             manage::Error::Conflict(conflict) => conflict.into(),
             manage::Error::Lifecycle(error) => error.into(),
             manage::Error::Store(error) => error.into(),
+            manage::Error::Interrupted { changes, source } => {
+                Self::from(*source).done_before([format!("{changes} of the changes")])
+            }
             error @ manage::Error::OtherFormat { .. } => Self::new(Exit::Usage, error.to_string())
                 .hint("leave out `--prefix`, KEYFOB_PREFIX and `prefix`: the store records its prefix"),
             manage::Error::Audit(error) => Self::new(Exit::Refused, error.to_string())
@@ -178,20 +197,49 @@ impl From<io::Error> for Failure {
         if error.kind() == io::ErrorKind::BrokenPipe {
             return Self::new(Exit::Failed, "");
         }
-        Self::new(Exit::Failed, format!("output: {error}"))
+        Self::new(Exit::Failed, format!("output: {}", cause(&error)))
     }
 }
 
 /// The text of an error with its sources.
-pub(crate) fn with_sources(error: &dyn Error) -> String {
-    let mut text = error.to_string();
+pub(crate) fn with_sources(error: &(dyn Error + 'static)) -> String {
+    let mut text = text_of(error);
     let mut source = error.source();
     while let Some(cause) = source {
-        let cause_text = cause.to_string();
+        let cause_text = text_of(cause);
         if !text.ends_with(&cause_text) {
             text = format!("{text}: {cause_text}");
         }
         source = cause.source();
     }
     text
+}
+
+fn text_of(error: &(dyn Error + 'static)) -> String {
+    match error.downcast_ref::<io::Error>() {
+        Some(error) => cause(error),
+        None => without_number(&error.to_string()),
+    }
+}
+
+/// Why the system refused, in words and without its number.
+pub(crate) fn cause(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "no such file or folder".to_owned(),
+        io::ErrorKind::AlreadyExists => "it exists already".to_owned(),
+        io::ErrorKind::PermissionDenied => "permission denied".to_owned(),
+        io::ErrorKind::AddrInUse => "the address is in use".to_owned(),
+        io::ErrorKind::IsADirectory => "this is a folder".to_owned(),
+        io::ErrorKind::StorageFull => "the disk is full".to_owned(),
+        _ => without_number(&error.to_string()),
+    }
+}
+
+/// The text of an error without the number of the system's.
+fn without_number(text: &str) -> String {
+    let Some((front, back)) = text.split_once(" (os error ") else {
+        return text.to_owned();
+    };
+    let rest = back.split_once(')').map_or("", |(_, rest)| rest);
+    format!("{front}{}", without_number(rest))
 }

@@ -14,7 +14,7 @@ mod view;
 
 use clap::Subcommand;
 
-pub(crate) use view::{KeyView, ScopesView, read_all, views};
+pub(crate) use view::{KeyReads, KeyView, ScopesView, read_all, views};
 
 use crate::{command_context::CommandContext, failure::Failure, store::Absent};
 

@@ -13,6 +13,7 @@
 mod audit;
 mod backup;
 mod bench;
+mod check;
 mod cli;
 mod command_context;
 mod completions;

@@ -103,10 +103,15 @@ impl PolicyCommand {
             Self::Clear(clear) => {
                 let tenant = clear.place.tenant(cx).await?;
                 let context = cx.context(clear.reason.as_ref());
+                // Before the change: after it, nothing may fail.
+                let inherited = match &tenant {
+                    Some(_) => cx.keyring.policy(None).await?,
+                    None => Policy::default(),
+                };
                 cx.keyring
                     .set_policy(&context, tenant.as_ref(), None)
                     .await?;
-                show(cx, tenant.as_ref()).await
+                tell(cx, tenant.as_ref(), &inherited)
             }
         }
     }
@@ -141,14 +146,18 @@ impl Set {
         }
         let context = cx.context(self.reason.as_ref());
         cx.keyring
-            .set_policy(&context, tenant.as_ref(), Some(policy))
+            .set_policy(&context, tenant.as_ref(), Some(policy.clone()))
             .await?;
-        show(cx, tenant.as_ref()).await
+        tell(cx, tenant.as_ref(), &policy)
     }
 }
 
 async fn show(cx: &CommandContext, tenant: Option<&Tenant>) -> Result<(), Failure> {
-    let policy = cx.keyring.policy(tenant).await?;
+    tell(cx, tenant, &cx.keyring.policy(tenant).await?)
+}
+
+/// Writes a policy that is in force.
+fn tell(cx: &CommandContext, tenant: Option<&Tenant>, policy: &Policy) -> Result<(), Failure> {
     let view = PolicyView {
         namespace: tenant.map(|tenant| tenant.namespace.to_string()),
         min_ttl: policy.min_ttl.to_string(),

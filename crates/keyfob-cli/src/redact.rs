@@ -12,18 +12,20 @@ pub(crate) fn redact(text: &str) -> String {
         Cow::Borrowed(text) => LEGACY.replace_all(text, "$uuid:[redacted]"),
         Cow::Owned(text) => Cow::Owned(LEGACY.replace_all(&text, "$uuid:[redacted]").into_owned()),
     };
-    PASSWORD
-        .replace_all(&text, "$user:[redacted]@")
-        .into_owned()
+    let text = PASSWORD.replace_all(&text, "$user:[redacted]@");
+    FIELD.replace_all(&text, "$name=[redacted]").into_owned()
 }
 
 static SECRET: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"[a-z][a-z0-9]{0,15}_sk_[A-Za-z0-9_+/=-]*"));
 static LEGACY: LazyLock<Regex> =
     LazyLock::new(|| pattern(r"(?<uuid>[0-9A-Fa-f-]{36}):[A-Za-z0-9]+"));
-/// The password in a URL.
+/// The password in a URL: everything up to the last `@` of the word.
 static PASSWORD: LazyLock<Regex> =
-    LazyLock::new(|| pattern(r"(?<user>[a-z][a-z0-9+.-]*://[^\s/@:]*):[^\s/@]+@"));
+    LazyLock::new(|| pattern(r"(?<user>[a-z][a-z0-9+.-]*://[^\s/@:]*):\S*@"));
+/// The password in a list of `name=value`, or in the parameters of a URL.
+static FIELD: LazyLock<Regex> =
+    LazyLock::new(|| pattern(r#"(?i)(?<name>\b\w*password)=('[^']*'|"[^"]*"|[^\s&'"]+)"#));
 
 fn pattern(text: &str) -> Regex {
     match Regex::new(text) {
@@ -57,6 +59,26 @@ mod tests {
             redact("postgres://keyfob:pass@db/keys"),
             "postgres://keyfob:[redacted]@db/keys"
         );
+        for (text, shown) in [
+            (
+                "at postgres://k:a/b@c@db/x",
+                "at postgres://k:[redacted]@db/x",
+            ),
+            (
+                "host=db password=a/b user=k",
+                "host=db password=[redacted] user=k",
+            ),
+            (
+                "host=db password='a b' user=k",
+                "host=db password=[redacted] user=k",
+            ),
+            (
+                "postgres://db/x?sslpassword=a&user=k",
+                "postgres://db/x?sslpassword=[redacted]&user=k",
+            ),
+        ] {
+            assert_eq!(redact(text), shown);
+        }
         let harmless = "no such key: dof_v1_0123; see http://127.0.0.1:8080/auth";
         assert_eq!(redact(harmless), harmless);
     }

@@ -1,5 +1,7 @@
 //! `keyfob scan`
 
+mod content;
+mod encoding;
 mod finder;
 mod liveness;
 mod pattern;
@@ -18,27 +20,37 @@ use serde::Serialize;
 use crate::{
     command_context::CommandContext,
     exit::Exit,
-    failure::Failure,
+    failure::{Failure, cause},
     settings::{Origin, Settings},
-    store::{Absent, default_format},
-    terminal::{self, Progress, TableView, Terminal, Tone, visible},
+    store::Absent,
+    terminal::{self, Progress, TableView, Terminal, Tone, count, visible},
 };
 
-use finder::{Find, Kind, Scanner};
-use liveness::{Liveness, LivenessCheck, State};
-use walk::Walk;
+use content::Content;
+use finder::{Find, Found, Kind, Scanner};
+use liveness::{Candidates, Liveness, LivenessCheck, State};
+use pattern::Patterns;
+use walk::{Item, Walk};
 
 /// Search files, folders or the standard input for leaked credentials
 ///
-/// It finds whole credentials, single secrets, `Basic` header fields and legacy credentials; the
-/// checksum excludes texts that only look like a key. If a store is set, it is asked whether each
-/// credential is live. No secret is printed. Hidden files and files that .gitignore excludes are
-/// searched too; folders named .git are not.
+/// It finds whole credentials, single secrets, `Basic` header fields and legacy credentials, also in
+/// UTF-16, with the escapes of URLs, JSON or XML, in base64 or hexadecimal digits, and compressed by
+/// gzip; the checksum excludes texts that only look like a key. Keys of every prefix are found,
+/// unless `--prefix` names one. No secret is printed.
 ///
-/// The exit code is 0 if nothing was found, and 1 if anything was, live or not.
+/// If `--store`, `KEYFOB_STORE` or the configuration file names a store, it is asked whether each
+/// credential is live. A `keyfob.db` in the current folder is not used, since it may be a part of
+/// what is searched.
+///
+/// Hidden files and files that .gitignore excludes are searched too; folders named .git are only
+/// searched if they are named. Archives, and files compressed in other formats, are not read.
+///
+/// The exit code is 0 if everything was read and nothing was found, 1 if anything was found, live
+/// or not, and 6 if nothing was found but something was not read.
 #[derive(Args, Debug)]
 pub(crate) struct Scan {
-    /// Files and folders; `-` for the standard input
+    /// Files, pipes and folders; `-` for the standard input
     #[arg(required = true, value_name = "PATH")]
     paths: Vec<PathBuf>,
 
@@ -59,13 +71,18 @@ pub(crate) struct Scan {
     reason: Option<Reason>,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 struct Scanned {
     finds: Vec<FindView>,
     files: u64,
     /// The number of texts that look like a key but have a wrong checksum.
     lookalikes: u64,
-    unreadable: Vec<String>,
+    /// The paths that were not read, and why.
+    unread: Vec<String>,
+    /// The number of folders named `.git`, which were not searched.
+    git_folders: u64,
+    /// Whether a store was asked whether the finds are live.
+    checked: bool,
 }
 
 /// A find, without the secret.
@@ -91,55 +108,33 @@ struct FindView {
 
 impl Scan {
     pub(crate) async fn run(self, settings: Settings, terminal: Terminal) -> Result<Exit, Failure> {
-        let prefix = settings.prefix;
-        let cx = if self.offline || (settings.origin("store") == Origin::Default && !self.revoke) {
+        let chosen = settings.prefix;
+        let no_store = settings.origin("store") == Origin::Default;
+        if no_store && self.revoke {
+            return Err(Failure::usage("no store given").hint(
+                "give `--store`, or set KEYFOB_STORE or `store` in the configuration file: `scan` does not use a file in the current folder",
+            ));
+        }
+        let cx = if self.offline || no_store {
             None
         } else {
             Some(CommandContext::open(settings, terminal, Absent::Refuse).await?)
         };
-        let (format, check) = if let Some(cx) = &cx {
-            (*cx.format(), LivenessCheck::over(cx).await?)
-        } else {
-            let format = prefix.map_or_else(default_format, Ok)?;
-            (format, LivenessCheck::offline(format))
+        let check = match &cx {
+            Some(cx) => LivenessCheck::over(cx).await?,
+            None => LivenessCheck::offline(),
         };
-        let patterns = pattern::Patterns::new(&format);
+        let patterns = Patterns::new(chosen);
         let mut scanned = Scanned {
-            finds: Vec::new(),
-            files: 0,
-            lookalikes: 0,
-            unreadable: Vec::new(),
+            checked: cx.is_some(),
+            ..Scanned::default()
         };
         let progress = Progress::open("files scanned");
         for item in Walk::new(&self.paths, self.respect_gitignore) {
-            let path = match item {
-                Ok(path) => path,
-                Err(error) => {
-                    scanned.unreadable.push(error);
-                    continue;
-                }
-            };
-            let reader = Scanner::new(&patterns, &format);
-            let outcome = if path == Path::new("-") {
-                reader.read(io::stdin().lock())
-            } else {
-                File::open(&path).and_then(|file| reader.read(file))
-            };
-            let found = match outcome {
-                Ok(found) => found,
-                Err(error) => {
-                    scanned
-                        .unreadable
-                        .push(format!("{}: {error}", path.display()));
-                    continue;
-                }
-            };
-            scanned.files += 1;
-            scanned.lookalikes += found.lookalikes;
-            for find in &found.finds {
-                let liveness = check.check(find, &found.ids);
-                let view = FindView::new(&path, find, liveness);
-                scanned.finds.push(view);
+            match item {
+                Item::File(path) => scanned.file(&path, &patterns, &check),
+                Item::Unread(path, why) => scanned.leave_out(&path, &why),
+                Item::Git => scanned.git_folders += 1,
             }
             progress.step();
         }
@@ -149,7 +144,49 @@ impl Scan {
             let reason = self.reason.unwrap_or(usual);
             liveness::revoke(cx, &reason, &mut scanned.finds).await?;
         }
-        scanned.tell(terminal, cx.is_some())
+        scanned.tell(terminal)
+    }
+}
+
+impl Scanned {
+    fn file(&mut self, path: &Path, patterns: &Patterns, check: &LivenessCheck) {
+        let found = match read(path, patterns) {
+            Ok(Ok(found)) => found,
+            Ok(Err(format)) => return self.leave_out(path, format),
+            Err(error) => return self.leave_out(path, &cause(&error)),
+        };
+        self.files += 1;
+        self.lookalikes += found.lookalikes;
+        let mut candidates = Candidates::new(found.ids);
+        for find in &found.finds {
+            let liveness = check.check(find, &mut candidates);
+            self.finds.push(FindView::new(path, find, liveness));
+        }
+        if candidates.exhausted() {
+            let why = "too many ids and secrets to try every pair: split the file";
+            self.leave_out(path, why);
+        }
+    }
+
+    fn leave_out(&mut self, path: &Path, why: &str) {
+        self.unread.push(if path.as_os_str().is_empty() {
+            why.to_owned()
+        } else {
+            format!("{}: {why}", path.display())
+        });
+    }
+}
+
+/// Reads a file, or returns the name of its format if that is not read.
+fn read(path: &Path, patterns: &Patterns) -> io::Result<Result<Found, &'static str>> {
+    let content = if path == Path::new("-") {
+        Content::of(io::stdin().lock())?
+    } else {
+        Content::of(File::open(path)?)?
+    };
+    match content {
+        Content::Read(content) => Ok(Ok(Scanner::new(patterns).read(content)?)),
+        Content::Unread(format) => Ok(Err(format)),
     }
 }
 
@@ -180,34 +217,46 @@ impl FindView {
 }
 
 impl Scanned {
-    fn tell(&self, terminal: Terminal, asked: bool) -> Result<Exit, Failure> {
+    fn tell(&self, terminal: Terminal) -> Result<Exit, Failure> {
         terminal.answer(self, Self::table)?;
-        let (finds, files) = (self.finds.len(), self.files);
+        let finds = self.finds.len();
         let live = self.finds.iter().filter(|find| find.state == State::Live);
         let left = live.clone().filter(|find| !find.revoked).count();
-        let live = live.count();
+        let live = match (finds, self.checked) {
+            (0, _) => String::new(),
+            (_, true) => format!(", {} live", live.count()),
+            (_, false) => ", not checked whether they are live".to_owned(),
+        };
+        let (files, lookalikes) = (count(self.files, "file"), self.lookalikes);
         terminal.note(format_args!(
-            "{finds} found in {files} files, {live} live; {} with a wrong checksum skipped",
-            self.lookalikes
+            "{finds} found in {files}{live}; {lookalikes} with a wrong checksum skipped"
         ));
-        for unreadable in &self.unreadable {
-            terminal::warn(format_args!("{}", visible(unreadable)));
+        if self.git_folders > 0 {
+            let folders = count(self.git_folders, "folder");
+            terminal.note(format_args!("{folders} named .git not searched"));
+        }
+        for unread in &self.unread {
+            terminal::warn(format_args!("not read: {}", visible(unread)));
         }
         if left > 0 {
             terminal.hint(format_args!(
                 "use `keyfob scan --revoke` to revoke the live ones"
             ));
-        } else if finds > 0 && !asked {
+        } else if finds > 0 && !self.checked {
             terminal.hint(format_args!(
                 "give `--store` to check whether they are live"
             ));
         }
-        match (finds, self.unreadable.len()) {
+        match (finds, self.unread.len()) {
             (0, 0) => Ok(Exit::Done),
-            (0, count) => Err(Failure::new(
+            (0, unread) => Err(Failure::new(
                 Exit::Failed,
-                format!("{count} paths could not be read"),
-            )),
+                format!(
+                    "nothing was found, but {} could not be read",
+                    count(unread as u64, "path")
+                ),
+            )
+            .hint("`keyfob scan -` reads a pipe: `unzip -p FILE | keyfob scan -`, `git log -p | keyfob scan -`")),
             _ => Ok(Exit::Refused),
         }
     }

@@ -8,11 +8,16 @@ mod log;
 mod metrics;
 mod stop;
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use axum::Router;
 use clap::Args;
-use keyfob_api::{ControlKeys, ControlPlane};
+use keyfob_api::{ApiHost, ControlKeys, ControlPlane, Gateways};
 use keyfob_replica::Follower;
 use tokio::{net::TcpListener, sync::watch};
 
@@ -20,19 +25,19 @@ use crate::{
     exit::Exit,
     failure::{Failure, with_sources},
     settings::{ServeFlags, Settings},
-    store::{Absent, Store},
+    store::{Absent, Store, StoreUrl},
     terminal::Terminal,
 };
 
 use bootstrap::Bootstrap;
-use connections::Connections;
+use connections::{Connections, Routes};
 use forward_auth::ForwardAuth;
 use stop::StopSignals;
 
 /// Run the server: control plane and forward authentication
 ///
 /// `/v2/…` and `/v1/…` are the control plane, documented at /docs and in /openapi.json. `/auth` and
-/// `/auth/NAMESPACE` tell a proxy whether a call may pass (nginx `auth_request`, for example).
+/// `/auth/NAMESPACE`, with any path below it, tell a proxy whether a call may pass (nginx `auth_request`, for example).
 /// `/healthz`, `/readyz` and `/metrics` are for operations. The server speaks plain HTTP: put a
 /// proxy with TLS in front.
 ///
@@ -47,58 +52,83 @@ pub(crate) struct Serve {
 impl Serve {
     pub(crate) async fn run(self, settings: Settings, terminal: Terminal) -> Result<(), Failure> {
         log::start(&settings.serve)?;
+        let file = settings
+            .file
+            .as_deref()
+            .map_or("none".into(), Path::to_string_lossy);
+        tracing::info!(configuration = %file, store = %settings.store, "starting");
+        if let StoreUrl::Postgres(_, location) = &settings.store
+            && location.may_lose_tls()
+        {
+            tracing::warn!(
+                "the connection to the database may go on without TLS: add `?sslmode=verify-full` to the URL of the store"
+            );
+        }
         let metrics = metrics::install()?;
         let store = Store::open(&settings.store, Absent::Create).await?;
+        // A damaged file may lack revocations.
+        store.quick_check().await?;
         let serve = settings.serve;
 
-        // Read all keys before listening.
         let builder = store.keyring(settings.prefix).await?;
         let keyring = builder
             .peppers(settings.peppers)
             .stale_after(serve.stale_after)
+            .sync_limit(|| Box::pin(tokio::time::sleep(SYNC_WITHIN)))
             .open_to_manage()
             .await?;
         let keyring = Arc::new(keyring);
+
+        // Reading all keys takes a while: until then, the answer is 503, which is not a closed port.
+        let listener = bind(serve.listen).await?;
+        let address = listener.local_addr()?;
+        let routes = Routes::starting(health::starting(metrics.clone()));
+        let (stop, stopped) = watch::channel(());
+        let connections = Connections {
+            listener,
+            routes: routes.clone(),
+            most: serve.connections,
+            header_timeout: serve.header_timeout,
+            write_timeout: WRITE_TIMEOUT,
+        };
+        let server = tokio::spawn(connections.serve(stopped));
+        // Before the address is written: a supervisor may stop the server as soon as it reads that.
+        let mut signals = StopSignals::listen()
+            .map_err(|error| Failure::new(Exit::Failed, format!("signals: {error}")))?;
+        tracing::info!(%address, "reading the store");
         let replica = Follower::over(Arc::clone(&keyring))
             .poll_every(serve.follow_every)
             .flush_usage_every(serve.flush_every)
-            .start()
-            .await?;
+            .start();
+        let replica = tokio::select! {
+            replica = replica => replica?,
+            () = signals.received() => return Ok(()),
+        };
 
-        let listener = bind(serve.listen).await?;
-        let address = listener.local_addr()?;
         let bootstrap = Bootstrap {
             keyring: &keyring,
             team: serve.operators,
             owner: serve.operator,
             file: serve.operator_file.as_deref(),
         };
-        // Before the address is written: a supervisor may stop the server as soon as it reads that.
-        let mut signals = StopSignals::listen()
-            .map_err(|error| Failure::new(Exit::Failed, format!("signals: {error}")))?;
-        bootstrap.show(terminal, address).await?;
-
         let authenticate = ControlKeys::new(replica.verifier());
-        let plane = ControlPlane::new(Arc::clone(&keyring)).with_authenticate(authenticate);
-        let forward_auth = ForwardAuth {
-            verifier: replica.verifier(),
-            header: serve.namespace_header,
-            format: *keyring.format(),
-        };
-        let routes = Router::new()
-            .merge(forward_auth::routes(Arc::new(forward_auth)))
+        let gateways = Gateways::at(match serve.api_host {
+            Some(api_host) => api_host,
+            None => own_address(address)?,
+        });
+        let plane = ControlPlane::new(Arc::clone(&keyring))
+            .with_authenticate(authenticate)
+            .with_directory(gateways.in_regions(serve.regions));
+        let header = serve.namespace_header;
+        let forward_auth = ForwardAuth::new(replica.verifier(), header, *keyring.format());
+        let all = Router::new()
+            .merge(forward_auth::routes(forward_auth))
             .merge(replica.readyz())
             .merge(health::routes(replica.monitor(), metrics))
             .merge(plane.into_router());
 
-        let (stop, stopped) = watch::channel(());
-        let connections = Connections {
-            listener,
-            routes,
-            most: serve.connections,
-            header_timeout: serve.header_timeout,
-        };
-        let server = tokio::spawn(connections.serve(stopped));
+        routes.serve(all);
+        bootstrap.show(terminal, address).await?;
         tracing::info!(%address, "serving");
 
         let ended = tokio::select! {
@@ -115,6 +145,26 @@ impl Serve {
         tracing::info!("stopped");
         ended
     }
+}
+
+/// The address of the gateways if none is set: the one that the server listens on. One that stands
+/// for all addresses of the machine is no address to connect to.
+fn own_address(address: SocketAddr) -> Result<ApiHost, Failure> {
+    let reachable = match address.ip() {
+        IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
+        IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
+        ip => ip,
+    };
+    if reachable != address.ip() {
+        tracing::warn!(
+            "clients on other machines read the wrong address from namespaces: set api_host to that of your gateway"
+        );
+    }
+    ApiHost::parse(&format!(
+        "http://{}",
+        SocketAddr::new(reachable, address.port())
+    ))
+    .map_err(|error| Failure::new(Exit::Failed, format!("api_host {error}")))
 }
 
 fn cannot_follow(failure: &keyfob_replica::Failure) -> Failure {
@@ -135,5 +185,9 @@ async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
     })
 }
 
+/// How long a client may read nothing of an answer.
+const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long an answer waits until this process applies the change that it made.
+const SYNC_WITHIN: Duration = Duration::from_secs(5);
 /// How long calls may take after the server was asked to stop.
 const GRACE: Duration = Duration::from_secs(20);

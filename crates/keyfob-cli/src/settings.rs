@@ -15,15 +15,18 @@ use clap::ArgMatches;
 use keyfob::{
     Actor, Owner,
     key::{KeyFormat, Peppers},
-    name::{NamespaceId, TeamId},
+    name::{NamespaceId, Region, TeamId},
 };
+use keyfob_api::ApiHost;
 use serde::Serialize;
 
 use crate::{failure::Failure, owner, store::StoreUrl};
 
-use file::File;
+use file::InForce;
 pub(crate) use flags::{Flags, ServeFlags};
-use resolver::{Resolver, parse, parse_actor, parse_duration, parse_filter, parse_word};
+use resolver::{
+    Resolver, parse, parse_actor, parse_duration, parse_filter, parse_regions, parse_word,
+};
 
 /// All settings.
 #[derive(Debug)]
@@ -42,6 +45,8 @@ pub(crate) struct Settings {
     pub(crate) pepper_sources: Vec<(u8, String)>,
     /// Warnings about the settings.
     pub(crate) warnings: Vec<String>,
+    /// The configuration file that is in force.
+    pub(crate) file: Option<PathBuf>,
     /// Every setting with its value and source. Passwords are redacted.
     pub(crate) listed: Vec<Listed>,
 }
@@ -55,6 +60,10 @@ pub(crate) struct ServeSettings {
     /// The time limit for the head of a request, the first or the next.
     pub(crate) header_timeout: Duration,
     pub(crate) namespace_header: HeaderName,
+    /// The address of the gateways that answers name; none for the server's own.
+    pub(crate) api_host: Option<ApiHost>,
+    /// The regions that a namespace can be created in; empty for any.
+    pub(crate) regions: Vec<Region>,
     pub(crate) follow_every: Duration,
     pub(crate) stale_after: Duration,
     pub(crate) flush_every: Duration,
@@ -136,9 +145,18 @@ pub(crate) enum LogForm {
 impl Settings {
     /// Resolves the settings from the command line, the environment and the file.
     pub(crate) fn resolve(flags: &Flags, matches: &ArgMatches) -> Result<Self, Failure> {
-        let file = File::find(flags.config.as_deref())?;
-        let (peppers, pepper_sources, warnings) = peppers::load(file.peppers)?;
-        let mut from = Resolver::new(matches);
+        let mut in_force = InForce::find(flags.config.as_deref())?;
+        let mut file = std::mem::take(&mut in_force.content);
+        for path in file
+            .peppers
+            .iter_mut()
+            .flat_map(|peppers| peppers.files.values_mut())
+        {
+            *path = in_force.beside(path);
+        }
+        let (peppers, pepper_sources, mut warnings) = peppers::load(file.peppers)?;
+        warnings.append(&mut in_force.warnings);
+        let mut from = Resolver::new(matches, in_force.path.as_deref());
         let mut settings = Self {
             store: from.value("store", file.store, "sqlite:keyfob.db", StoreUrl::parse)?,
             prefix: from.optional("prefix", file.prefix, KeyFormat::new)?,
@@ -151,10 +169,22 @@ impl Settings {
             peppers,
             pepper_sources,
             warnings,
+            file: None,
             listed: Vec::new(),
         };
         settings.warnings.extend(from.unknown_variables());
         settings.listed = from.into_listed();
+        if settings.origin("store") == Origin::File
+            && let StoreUrl::Sqlite(path) = &mut settings.store
+        {
+            *path = in_force.beside(path);
+        }
+        if settings.origin("serve.operator_file") == Origin::File
+            && let Some(path) = &mut settings.serve.operator_file
+        {
+            *path = in_force.beside(path);
+        }
+        settings.file = in_force.path;
         let mut listed = settings.listed.iter_mut();
         if let Some(store) = listed.find(|listed| listed.name == "store") {
             // Without its password and parameters.
@@ -200,6 +230,10 @@ impl ServeSettings {
                 "x-keyfob-namespace",
                 |text| parse(text, "a header name"),
             )?,
+            api_host: from.optional("serve.api_host", file.api_host, ApiHost::parse)?,
+            regions: from
+                .optional("serve.regions", file.regions, parse_regions)?
+                .unwrap_or_default(),
             follow_every: from.value(
                 "serve.follow_every",
                 file.follow_every,

@@ -6,7 +6,7 @@ use std::{path::Path, sync::Arc};
 
 use keyfob::{KeyStore, Keyring, MemoryStore, key::KeyFormat, manage::KeyringBuilder};
 use keyfob_postgres::PostgresStore;
-use keyfob_sqlite::SqliteStore;
+use keyfob_sqlite::{CheckError, SqliteStore};
 
 use crate::{
     exit::Exit,
@@ -36,7 +36,7 @@ impl Store {
     pub(crate) async fn open(url: &StoreUrl, absent: Absent) -> Result<Self, Failure> {
         match url {
             StoreUrl::Memory => Ok(Self::of(MemoryStore::new())),
-            StoreUrl::Postgres(text) => {
+            StoreUrl::Postgres(text, _) => {
                 let connected = PostgresStore::connect(text).await;
                 connected.map(Self::of).map_err(|error| {
                     let exit = match error {
@@ -89,6 +89,23 @@ impl Store {
         Ok(Keyring::builder(Arc::clone(&self.keys), format))
     }
 
+    /// Checks the file of the store completely; returns false if it has none.
+    pub(crate) async fn check(&self) -> Result<bool, Failure> {
+        let Some(sqlite) = &self.sqlite else {
+            return Ok(false);
+        };
+        sqlite.check().await.map_err(|error| damaged(&error))?;
+        Ok(true)
+    }
+
+    /// Checks the structure of the file of the store, if it has one.
+    pub(crate) async fn quick_check(&self) -> Result<(), Failure> {
+        match &self.sqlite {
+            Some(sqlite) => sqlite.quick_check().await.map_err(|error| damaged(&error)),
+            None => Ok(()),
+        }
+    }
+
     /// Copies the store to a new file while other processes use it.
     pub(crate) async fn backup(&self, to: &Path) -> Result<(), Failure> {
         let Some(sqlite) = &self.sqlite else {
@@ -101,6 +118,16 @@ impl Store {
             let text = format!("{}: {}", to.display(), with_sources(&error));
             Failure::new(Exit::Failed, text)
         })
+    }
+}
+
+fn damaged(error: &CheckError) -> Failure {
+    let text = with_sources(error);
+    match error {
+        CheckError::Damaged(_) => Failure::new(Exit::Refused, text).hint(
+            "keep the file, and restore a backup as docs/operations.md describes: keys that were revoked since then must be revoked again",
+        ),
+        _ => Failure::new(Exit::Store, text),
     }
 }
 

@@ -3,6 +3,7 @@
 //! The result of a command is written to the standard output; notes, warnings, progress and errors
 //! to the standard error.
 
+mod count;
 mod progress;
 mod table_view;
 mod visible;
@@ -18,6 +19,7 @@ use serde::Serialize;
 
 use crate::{failure::Failure, settings::Form};
 
+pub(crate) use count::count;
 pub(crate) use progress::Progress;
 pub(crate) use table_view::{TableView, Tone};
 pub(crate) use visible::visible;

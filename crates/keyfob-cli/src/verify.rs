@@ -115,9 +115,11 @@ fn accepted(cx: &CommandContext, principal: &Principal<'_>) -> Verdict {
         },
         team: principal.team().to_string(),
         namespace: principal.namespace().to_string(),
-        owner: principal.owner().map(ToString::to_string),
-        subject: principal.legacy_subject().map(ToString::to_string),
-        scopes: principal.scopes().into(),
+        owner: principal.owner().map(|owner| owner.to_string()),
+        subject: principal
+            .legacy_subject()
+            .map(|subject| subject.to_string()),
+        scopes: (&principal.scopes()).into(),
         expires_at: principal.expires_at().map(|end| end.to_string()),
         replaced_secret: principal.used_replaced_secret(),
     }

@@ -1,20 +1,22 @@
 //! The audit trail: one event for each commit, chained, filtered, paged.
 
 use keyfob::{
-    Actor, KeyStore,
-    audit::{Action, AuditEntry, AuditEvent, ChainHash},
+    Actor, Context, KeyStore, MemoryStore, Scopes, Ttl,
+    audit::{Action, AuditEntry, AuditEvent, ChainHash, Field, FieldChange, TrailHead, Value},
     key::CredentialId,
-    name::{Reason, RequestId, UserId},
-    store::{AuditQuery, Revision},
+    legacy::LegacyPolicy,
+    manage::{Labels, Policy, Status},
+    name::{LabelName, LabelValue, Reason, RequestId, Scope, TeamId, UserId},
+    store::{AuditQuery, Change, Item, KeyRecord, NamespaceQuery, Revision, Target},
 };
 
 use crate::{
     fixture::{
-        NOW, commit_telling, context, deletion, home, kept, key, later, legacy, replacement,
-        service, sound, tenant, told, user,
+        NOW, commit_telling, context, cut, deletion, home, kept, key, later, legacy, opening,
+        part_of, removal, replacement, service, sound, tenant, told, user,
     },
     history::History,
-    reading::trail,
+    reading::{feed, list_namespaces, trail},
 };
 
 fn all() -> AuditQuery {
@@ -27,10 +29,13 @@ pub async fn every_commit_leaves_one_event(store: &dyn KeyStore) {
     history.play(store).await;
     let events = trail(store, &all()).await;
     let entries: Vec<AuditEntry> = events.iter().map(|event| event.entry.clone()).collect();
-    let expected: Vec<AuditEntry> = history
-        .changes
-        .iter()
-        .map(|change| told(change, NOW))
+    // The same commits give the same events in every store.
+    let other = MemoryStore::new();
+    history.play(&other).await;
+    let expected: Vec<AuditEntry> = trail(&other, &all())
+        .await
+        .into_iter()
+        .map(|event| event.entry)
         .collect();
     assert_eq!(entries, expected, "what the events say");
     let revisions: Vec<Revision> = events.iter().map(|event| event.revision).collect();
@@ -82,26 +87,234 @@ pub async fn every_field_of_an_event_is_kept(store: &dyn KeyStore) {
         credential: Some(CredentialId::Key(laptop.record.id)),
         reason: Some(reason),
         request_id: Some(request),
+        ..told(&laptop.creation(), NOW)
     };
-    let bare = AuditEntry {
-        at: keyfob::Timestamp::MIN,
-        actor: Actor::system(),
-        credential: Some(CredentialId::Legacy(guest.record.id)),
-        team: None,
-        namespace: None,
-        owner: None,
-        reason: None,
-        request_id: None,
-        action: Action::LegacyImported,
-    };
+    let nothing = Context::new(Actor::system(), keyfob::Timestamp::MIN);
+    let bare = AuditEntry::new(Action::LegacyImported, &nothing);
+    let other = MemoryStore::new();
     for (change, event) in [(laptop.creation(), &full), (guest.import(), &bare)] {
-        let answer = commit_telling(store, change, event.clone()).await;
-        assert!(answer.is_ok(), "{answer:?}");
+        for store in [store, &other as &dyn KeyStore] {
+            let answer = commit_telling(store, change.clone(), event.clone()).await;
+            assert!(answer.is_ok(), "{answer:?}");
+        }
     }
     let events = trail(store, &all()).await;
-    let kept: Vec<&AuditEntry> = events.iter().map(|event| &event.entry).collect();
-    assert_eq!(kept, [&full, &bare]);
+    assert_eq!(events, trail(&other, &all()).await, "the events");
+    for (event, told) in events.iter().zip([&full, &bare]) {
+        let kept = &event.entry;
+        assert_eq!(
+            (kept.at, &kept.actor, &kept.reason, &kept.request_id),
+            (told.at, &told.actor, &told.reason, &told.request_id)
+        );
+    }
     assert!(AuditEvent::verify(ChainHash::START, &events).is_ok());
+}
+
+/// An event says what the commit did, whatever the commit says of it: the object, and each changed
+/// field with its old and its new value, as they were in the transaction.
+pub async fn an_event_says_what_was_changed(store: &dyn KeyStore) {
+    let mut laptop = key("laptop").until(later(9000));
+    laptop.record.labels = Labels::new()
+        .with(
+            LabelName::new("env").expect("valid"),
+            LabelValue::new("prod").expect("valid"),
+        )
+        .expect("one label");
+    // The event of the commit names another action and another object.
+    let mut lie = told(&deletion(&key("other").record), NOW);
+    lie.team = Some(TeamId::new("globex").expect("valid"));
+    lie.owner = Some(service("robot"));
+    lie.changes = vec![FieldChange {
+        field: Field::Subject,
+        old: None,
+        new: Some(Value::Flag(true)),
+    }];
+    let answer = commit_telling(store, laptop.creation(), lie).await;
+    assert_eq!(answer, Ok(Revision::new(1)));
+    laptop.record.revision = Revision::new(1);
+    let mut changed = laptop.record.clone();
+    changed.scopes = Scopes::only([Scope::new("operator").expect("valid")]).expect("one scope");
+    changed.labels = Labels::new();
+    changed.expires_at = Some(later(8000));
+    changed.revision = kept(store, replacement(&changed)).await;
+    let disabled = KeyRecord {
+        status: Status::Disabled,
+        ..changed
+    };
+    kept(store, replacement(&disabled)).await;
+    let alice = part_of(user("alice"));
+    for change in [
+        removal(alice.clone()),
+        cut(alice.clone()),
+        opening(alice),
+        deletion(&disabled),
+        policy(Some(3600)),
+        policy(Some(315_360_000)),
+        policy(None),
+        policy(Some(7200)),
+        sunset(Some(2000)),
+        sunset(Some(3000)),
+        sunset(None),
+        cut(Target::Namespace(home())),
+    ] {
+        kept(store, change).await;
+    }
+    let issued = format!("issued_at: {NOW}");
+    let (end, earlier) = (later(9000), later(8000));
+    let shortened = format!("expires_at: {end} -> {earlier}");
+    let gone = [
+        "name: laptop -> none".to_owned(),
+        "scopes: [operator] -> none".to_owned(),
+        "status: revoked -> none".to_owned(),
+        format!("expires_at: {earlier} -> none"),
+        format!("issued_at: {NOW} -> none"),
+    ];
+    let expected: [&[&str]; 15] = [
+        &[
+            "namespace: fn-1",
+            "name: laptop",
+            "scopes: all",
+            "labels: [env=prod]",
+            "status: active",
+            &format!("expires_at: {end}"),
+            &issued,
+        ],
+        &[
+            "scopes: all -> [operator]",
+            "labels: [env=prod] -> none",
+            &shortened,
+        ],
+        &["status: active -> disabled"],
+        &["blocked: true", "revoked_up_to: 4"],
+        &["revoked_up_to: 4 -> 5"],
+        &["blocked: true -> false"],
+        &gone.each_ref().map(String::as_str),
+        &[
+            "min_ttl: 3600",
+            "max_ttl: 3600",
+            "expiry_required: false",
+            "unique_names: true",
+            "max_grace: 2592000",
+        ],
+        &["max_ttl: 3600 -> 315360000"],
+        &[
+            "min_ttl: 3600 -> none",
+            "max_ttl: 315360000 -> none",
+            "expiry_required: false -> none",
+            "unique_names: true -> none",
+            "max_grace: 2592000 -> none",
+        ],
+        &[
+            "min_ttl: 3600",
+            "max_ttl: 7200",
+            "expiry_required: false",
+            "unique_names: true",
+            "max_grace: 2592000",
+        ],
+        &["accepted: true", &format!("sunset: {}", later(2000))],
+        &[&format!("sunset: {} -> {}", later(2000), later(3000))],
+        &[
+            "accepted: true -> none",
+            &format!("sunset: {} -> none", later(3000)),
+        ],
+        &["blocked: false", "revoked_up_to: 15"],
+    ];
+    let events = trail(store, &all()).await;
+    for (event, expected) in events.iter().zip(expected) {
+        let lines: Vec<String> = event
+            .entry
+            .changes
+            .iter()
+            .map(FieldChange::to_string)
+            .collect();
+        assert_eq!(lines, expected, "revision {}", event.revision);
+    }
+    let replaced: Vec<Option<u64>> = events
+        .iter()
+        .map(|event| event.entry.replaces.map(Revision::get))
+        .collect();
+    let replaces = [0, 1, 2, 0, 4, 5, 3, 0, 8, 9, 10, 0, 12, 13, 0];
+    let replaces: Vec<Option<u64>> = replaces
+        .into_iter()
+        .map(|revision| (revision > 0).then_some(revision))
+        .collect();
+    assert_eq!(
+        replaced, replaces,
+        "the revisions that the changes replaced"
+    );
+    let first = events.first().map(|event| &event.entry).expect("15 events");
+    assert_eq!(first.action, Action::KeyCreated);
+    assert_eq!(first.team, Some(home().team));
+    assert_eq!(first.owner, Some(user("alice")));
+    assert_eq!(first.credential, Some(CredentialId::Key(laptop.record.id)));
+}
+
+/// No event holds a secret or the digest of one.
+pub async fn no_event_holds_a_secret_or_a_digest(store: &dyn KeyStore) {
+    let history = History::new();
+    history.play(store).await;
+    let told = format!("{:?}", trail(store, &all()).await);
+    for (text, _) in &history.credentials {
+        let secret = text.split_once(':').map_or("", |(_, secret)| secret);
+        assert!(!told.contains(secret), "an event holds a secret");
+    }
+    for entry in feed(store, Revision::ZERO, 1000).await {
+        let digests = match &entry.item {
+            Item::Key(record) => {
+                let previous = record.previous.as_ref();
+                vec![Some(record.digest), previous.map(|old| old.digest)]
+            }
+            Item::Legacy(record) => vec![Some(record.digest)],
+            _ => Vec::new(),
+        };
+        for digest in digests.into_iter().flatten() {
+            let text = digest.to_text();
+            let digits = text.rsplit(':').next().unwrap_or_default();
+            assert!(!told.contains(digits), "an event holds a digest");
+        }
+    }
+}
+
+/// The trail ends at the head of the store, and describes every record that the store holds.
+pub async fn the_trail_describes_the_store(store: &dyn KeyStore) {
+    let empty = verified(store).await;
+    assert_eq!(empty, (TrailHead::START, 0), "an empty store");
+    History::new().play(store).await;
+    let events = trail(store, &all()).await;
+    let last = events.last().expect("the history has events");
+    let head = TrailHead {
+        revision: last.revision,
+        hash: last.hash,
+    };
+    assert_eq!(sound(store.head().await), head, "the head of the store");
+    let items = feed(store, Revision::ZERO, 1000).await.len();
+    let namespaces = list_namespaces(store, &NamespaceQuery::every_team())
+        .await
+        .len();
+    let records = (items + namespaces) as u64;
+    assert_eq!(verified(store).await, (head, records));
+}
+
+async fn verified(store: &dyn KeyStore) -> (TrailHead, u64) {
+    match keyfob::audit::verify::<keyfob::manage::Error>(store, None).await {
+        Ok(verified) => (verified.head, verified.records),
+        Err(error) => panic!("the trail does not fit the store: {error}"),
+    }
+}
+
+fn policy(max_ttl: Option<u64>) -> Change {
+    let max_ttl = max_ttl.map(|seconds| Ttl::from_seconds(seconds).expect("valid"));
+    Change::SetPolicy {
+        tenant: Some(home()),
+        policy: max_ttl.map(|max_ttl| Policy::default().with_max_ttl(max_ttl)),
+    }
+}
+
+fn sunset(after: Option<u64>) -> Change {
+    Change::SetLegacyPolicy {
+        tenant: None,
+        policy: after.map(|after| LegacyPolicy::until(later(after))),
+    }
 }
 
 /// What was deleted stays in the trail.
@@ -235,7 +448,7 @@ async fn selectable(store: &dyn KeyStore) -> Vec<CredentialId> {
     ];
     let mut again = laptop.record.clone();
     again.revision = Revision::new(1);
-    let policy = keyfob::store::Change::SetPolicy {
+    let policy = Change::SetPolicy {
         tenant: None,
         policy: None,
     };

@@ -392,7 +392,7 @@ fn every_kind(laptop: &Key, phone: &Key, guest: &Legacy) -> Vec<Change> {
             policy: None,
         },
         Change::CreateNamespace {
-            tenant: tenant("acme", "fn-3"),
+            new: tenant("acme", "fn-3").into(),
         },
     ]
 }

@@ -391,7 +391,7 @@ pub(crate) async fn kept(store: &dyn KeyStore, change: Change) -> Revision {
 /// Creates a namespace unless it exists.
 pub(crate) async fn bind(store: &dyn KeyStore, tenant: Option<&Tenant>) {
     if let Some(tenant) = tenant.cloned() {
-        let answer = commit(store, Change::CreateNamespace { tenant }).await;
+        let answer = commit(store, Change::CreateNamespace { new: tenant.into() }).await;
         assert!(
             matches!(answer, Ok(_) | Err(Conflict::IdTaken)),
             "{answer:?}"

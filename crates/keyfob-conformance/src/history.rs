@@ -102,7 +102,7 @@ impl History {
                 .push((key.text().to_owned(), place.clone()));
         }
         self.add(Change::CreateNamespace {
-            tenant: tenant("acme", "fn-5"),
+            new: tenant("acme", "fn-5").into(),
         });
         self.add(before.creation());
         self.add(cut(Target::Team(abroad.team.clone())));

@@ -155,6 +155,7 @@ macro_rules! for_each_behaviour {
                 a_namespace_is_listed_from_its_first_change_on
                 a_namespace_is_listed_while_its_keys_come_and_go
                 a_namespace_is_created_once
+                a_namespace_keeps_its_label_and_region
                 no_namespace_is_created_in_a_closed_team
                 the_feed_passes_over_a_created_namespace
                 a_removed_namespace_says_so
@@ -221,6 +222,9 @@ macro_rules! for_each_behaviour {
                 the_trail_is_one_chain
                 pages_of_the_trail_join_up
                 every_field_of_an_event_is_kept
+                an_event_says_what_was_changed
+                no_event_holds_a_secret_or_a_digest
+                the_trail_describes_the_store
                 a_deletion_keeps_the_trail
                 the_trail_is_selected_by_what_it_says
                 the_trail_is_selected_by_action

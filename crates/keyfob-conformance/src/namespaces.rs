@@ -2,6 +2,8 @@
 
 use keyfob::{
     KeyStore, Tenant,
+    manage::NewNamespace,
+    name::{NamespaceLabel, Region},
     store::{Change, Conflict, NamespaceQuery, NamespaceRecord, Revision, Target},
 };
 
@@ -16,12 +18,14 @@ use crate::{
 };
 
 fn creation(tenant: Tenant) -> Change {
-    Change::CreateNamespace { tenant }
+    Change::CreateNamespace { new: tenant.into() }
 }
 
 fn record(tenant: Tenant, created_revision: u64) -> NamespaceRecord {
     NamespaceRecord {
         tenant,
+        label: None,
+        region: None,
         created_at: NOW,
         removed: false,
         created_revision: Revision::new(created_revision),
@@ -83,6 +87,37 @@ pub async fn a_namespace_is_created_once(store: &dyn KeyStore) {
     key("other").within(&used).create(store).await;
     refused(store, creation(used.clone()), Conflict::IdTaken).await;
     let expected = [record(home(), 1), record(used, 3)];
+    assert_eq!(listed(store).await, expected);
+}
+
+/// A namespace keeps the label and the region of its creation. A label need not be unique, and what
+/// a namespace got without a creation stays empty.
+pub async fn a_namespace_keeps_its_label_and_region(store: &dyn KeyStore) {
+    let label = || NamespaceLabel::new("Bestellungen 📦").expect("a label");
+    let region = || Region::new("blr1").expect("a region");
+    let new = |name| NewNamespace::new(tenant("acme", name));
+    let mut expected = Vec::new();
+    for new in [
+        new("fn-1").with_label(label()).with_region(region()),
+        new("fn-2").with_label(label()),
+        new("fn-3").with_region(region()),
+        new("fn-4"),
+    ] {
+        kept(store, Change::CreateNamespace { new: new.clone() }).await;
+        expected.push(NamespaceRecord {
+            label: new.label,
+            region: new.region,
+            ..record(new.tenant, expected.len() as u64 + 1)
+        });
+    }
+    key("laptop")
+        .within(&tenant("acme", "fn-5"))
+        .create(store)
+        .await;
+    expected.push(record(tenant("acme", "fn-5"), 5));
+    assert_eq!(listed(store).await, expected);
+    kept(store, removal(Target::Namespace(tenant("acme", "fn-1")))).await;
+    expected[0].removed = true;
     assert_eq!(listed(store).await, expected);
 }
 

@@ -124,7 +124,7 @@ pub async fn a_team_is_known_by_its_namespaces(store: &dyn KeyStore) {
     let target = Target::Team(home().team);
     let unknown = Conflict::UnknownTarget(target.clone());
     refused(store, of_known(removal(target.clone())), unknown).await;
-    kept(store, Change::CreateNamespace { tenant: home() }).await;
+    kept(store, Change::CreateNamespace { new: home().into() }).await;
     kept(store, of_known(removal(target))).await;
 }
 
@@ -170,7 +170,7 @@ pub async fn teams_and_owners_are_listed_by_their_names(store: &dyn KeyStore) {
     kept(
         store,
         Change::CreateNamespace {
-            tenant: tenant("Acme", "fn-4"),
+            new: tenant("Acme", "fn-4").into(),
         },
     )
     .await;
@@ -241,7 +241,7 @@ pub async fn a_removed_target_is_listed_as_removed(store: &dyn KeyStore) {
 pub async fn targets_are_listed_page_by_page(store: &dyn KeyStore) {
     for n in 0..7 {
         let place = tenant(&format!("team-{n}"), &format!("ns-{n}"));
-        kept(store, Change::CreateNamespace { tenant: place }).await;
+        kept(store, Change::CreateNamespace { new: place.into() }).await;
         let name = format!("name-{n}");
         key("laptop").of(user(&name)).create(store).await;
         kept(store, removal(part_of(service(&name)))).await;

@@ -133,7 +133,7 @@ pub(crate) fn first_changes_of(place: &Tenant) -> Vec<Change> {
         cut(Target::Namespace(place.clone())),
         removal(Target::Namespace(place.clone())),
         Change::CreateNamespace {
-            tenant: place.clone(),
+            new: place.clone().into(),
         },
     ]
 }

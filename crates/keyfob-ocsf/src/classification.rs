@@ -45,7 +45,9 @@ impl Object {
             | Action::KeyRehashed
             | Action::KeyRevoked
             | Action::KeyDeleted => Self::Key,
-            Action::LegacyImported | Action::LegacyRevoked => Self::LegacyCredential,
+            Action::LegacyImported | Action::LegacyBlocked | Action::LegacyRevoked => {
+                Self::LegacyCredential
+            }
             Action::PolicySet | Action::LegacyPolicySet => Self::Policy,
             // A target, or the object of an action of a later version.
             _ if entry.owner.is_some() => Self::Owner,
@@ -78,7 +80,7 @@ pub(crate) fn activity(action: Action, object: Object) -> Activity {
         Action::KeyDeleted => (4, "Delete"),
         Action::KeyRevoked | Action::LegacyRevoked => (11, "Deactivate"),
         Action::Removed if account => (5, "Disable"),
-        Action::KeyDisabled | Action::Removed => (9, "Disable"),
+        Action::KeyDisabled | Action::LegacyBlocked | Action::Removed => (9, "Disable"),
         Action::Restored if account => (2, "Enable"),
         Action::KeyEnabled | Action::Restored => (8, "Enable"),
         Action::AllRevoked => (99, "Revoke all keys"),

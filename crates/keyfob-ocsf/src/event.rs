@@ -1,8 +1,10 @@
 //! The OCSF event: the attributes of OCSF 1.6.0 for which the audit trail has a value.
 
+use std::collections::BTreeMap;
+
 use keyfob::{
     Actor as KeyfobActor, Owner,
-    audit::{AuditEntry, AuditEvent},
+    audit::{AuditEntry, AuditEvent, FieldChange, Value},
     key::{CredentialId, KeyFormat},
     name::{RequestId, TeamId},
 };
@@ -35,6 +37,9 @@ pub(crate) struct Event<'a> {
     /// The target of an Entity Management.
     #[serde(skip_serializing_if = "Option::is_none")]
     entity: Option<Entity<'a>>,
+    /// The target as it is after the change, with the new values.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    entity_result: Option<Entity<'a>>,
     /// The reason.
     #[serde(skip_serializing_if = "Option::is_none")]
     comment: Option<&'a str>,
@@ -77,7 +82,12 @@ impl<'a> Event<'a> {
                 (Some(owner), Object::Owner) => Some(User::new(owner, entry.team.as_ref())),
                 _ => None,
             },
-            entity: Entity::new(entry, object, target.clone()),
+            entity: Entity::new(entry, object, target.clone(), |change| change.old.as_ref()),
+            entity_result: if entry.changes.iter().any(|change| change.new.is_some()) {
+                Entity::new(entry, object, target.clone(), |change| change.new.as_ref())
+            } else {
+                None
+            },
             comment: entry.reason.as_ref().map(keyfob::name::Reason::as_str),
             unmapped: Unmapped {
                 key_prefix: format.prefix(),
@@ -271,13 +281,19 @@ struct Entity<'a> {
     group: Option<Named>,
     #[serde(skip_serializing_if = "Option::is_none")]
     policy: Option<Named>,
-    /// The owner, and the namespace.
+    /// The team, namespace and owner, and the changed fields.
     #[serde(skip_serializing_if = "Data::is_empty")]
     data: Data<'a>,
 }
 
 impl<'a> Entity<'a> {
-    fn new(entry: &'a AuditEntry, object: Object, target: Option<String>) -> Option<Self> {
+    /// The object with the values that `value` takes of the changes.
+    fn new(
+        entry: &'a AuditEntry,
+        object: Object,
+        target: Option<String>,
+        value: impl Fn(&'a FieldChange) -> Option<&'a Value>,
+    ) -> Option<Self> {
         let uid = target.unwrap_or_else(|| "default".to_owned());
         let named = || {
             Some(Named {
@@ -306,6 +322,11 @@ impl<'a> Entity<'a> {
                     .as_ref()
                     .map(keyfob::name::NamespaceId::as_str),
                 owner: entry.owner.as_ref().map(|owner| format!("{owner}")),
+                fields: entry
+                    .changes
+                    .iter()
+                    .filter_map(|change| Some((change.field.as_str(), value(change)?)))
+                    .collect(),
             },
         })
     }
@@ -325,11 +346,17 @@ struct Data<'a> {
     namespace: Option<&'a str>,
     #[serde(skip_serializing_if = "Option::is_none")]
     owner: Option<String>,
+    /// The fields that changed.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    fields: BTreeMap<&'static str, &'a Value>,
 }
 
 impl Data<'_> {
     fn is_empty(&self) -> bool {
-        self.team.is_none() && self.namespace.is_none() && self.owner.is_none()
+        self.team.is_none()
+            && self.namespace.is_none()
+            && self.owner.is_none()
+            && self.fields.is_empty()
     }
 }
 

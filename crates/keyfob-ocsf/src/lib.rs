@@ -9,13 +9,16 @@
 //! API Activity (6003) would fit as well, but requires the endpoint of the call, which the trail
 //! does not store. Authentication (3002) does not apply: the trail contains changes only.
 //!
+//! The changed fields are in `entity.data.fields` with their old values, in
+//! `entity_result.data.fields` with their new ones, and in the event itself with both.
+//!
 //! A line contains the whole event, its revision and its hash, so that exported lines are
 //! sufficient to verify a trail: [`Reader`].
 //!
 //! # Examples
 //!
 //! ```
-//! use keyfob::{Actor, Context, Timestamp, audit::{Action, AuditEntry, AuditEvent, ChainHash},
+//! use keyfob::{Actor, Context, Timestamp, audit::{Action, AuditEntry, AuditEvent, ChainHash, TrailHead},
 //!     key::KeyFormat, store::Revision};
 //! use keyfob_ocsf::{Exporter, Reader};
 //!
@@ -26,10 +29,10 @@
 //! let exporter = Exporter::new(KeyFormat::new("dof")?, "urn:keyfob:example")?;
 //! let line = exporter.line(&event);
 //!
-//! let mut reader = Reader::after(ChainHash::START);
+//! let mut reader = Reader::after(TrailHead::START);
 //! reader.read(&line)?;
-//! assert_eq!(reader.hash(), event.hash);
-//! assert!(Reader::after(ChainHash::START).read(&line.replace("policy", "POLICY")).is_err());
+//! assert_eq!(reader.head().hash, event.hash);
+//! assert!(Reader::after(TrailHead::START).read(&line.replace("policy", "POLICY")).is_err());
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 //!

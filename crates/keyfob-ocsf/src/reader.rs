@@ -3,7 +3,7 @@
 use std::{error::Error, fmt};
 
 use keyfob::{
-    audit::{AuditEvent, ChainHash},
+    audit::{AuditEvent, TrailHead},
     key::KeyFormat,
     store::Revision,
 };
@@ -18,19 +18,16 @@ use crate::envelope::Exporter;
 /// prefix, must be the same in all lines.
 #[derive(Clone, Debug)]
 pub struct Reader {
-    hash: ChainHash,
-    revision: Option<Revision>,
+    head: TrailHead,
     lines: u64,
     exporter: Option<(String, String, Exporter)>,
 }
 
 impl Reader {
-    /// Creates a reader for the lines after the event with this hash; [`ChainHash::START`] for a
-    /// whole trail.
-    pub fn after(hash: ChainHash) -> Self {
+    /// Creates a reader for the lines after this event; [`TrailHead::START`] for a whole trail.
+    pub fn after(head: TrailHead) -> Self {
         Self {
-            hash,
-            revision: None,
+            head,
             lines: 0,
             exporter: None,
         }
@@ -72,22 +69,17 @@ impl Reader {
         if exporter.line(&event) != line {
             return Err(LineFault::Changed { revision });
         }
-        let before = self.revision;
-        self.hash = AuditEvent::verify(self.hash, [&event])
+        let before = self.head.revision;
+        self.head
+            .advance(&event)
             .map_err(|_| LineFault::DoesNotFollow { revision, before })?;
-        self.revision = Some(revision);
         Ok(event)
     }
 
-    /// Returns the hash of the last line. Keep it elsewhere: it shows whether lines were truncated
-    /// at the end later.
-    pub fn hash(&self) -> ChainHash {
-        self.hash
-    }
-
-    /// Returns the revision of the last line.
-    pub fn revision(&self) -> Option<Revision> {
-        self.revision
+    /// Returns the revision and the hash of the last line. The lines are verified up to there and
+    /// no further: only a head that was kept elsewhere reveals that later lines were removed.
+    pub fn head(&self) -> TrailHead {
+        self.head
     }
 
     /// Returns how many lines were read.
@@ -149,8 +141,8 @@ pub enum LineFault {
     DoesNotFollow {
         /// The revision of the event.
         revision: Revision,
-        /// The revision of the previous event.
-        before: Option<Revision>,
+        /// The revision that it must follow.
+        before: Revision,
     },
     /// The source or the key prefix differs from that of the previous lines.
     OtherSource {
@@ -166,17 +158,9 @@ impl fmt::Display for LineFault {
             Self::Changed { revision } => {
                 write!(f, "not as it was exported (revision {revision})")
             }
-            Self::DoesNotFollow {
-                revision,
-                before: Some(before),
-            } => write!(f, "revision {revision} does not follow revision {before}"),
-            Self::DoesNotFollow {
-                revision,
-                before: None,
-            } => write!(
-                f,
-                "revision {revision} does not follow the hash it was to start from"
-            ),
+            Self::DoesNotFollow { revision, before } => {
+                write!(f, "revision {revision} does not follow revision {before}")
+            }
             Self::OtherSource { revision } => {
                 write!(
                     f,

@@ -70,7 +70,7 @@ async fn tour(store: impl KeyStore + 'static) -> Result<(), Box<dyn Error>> {
 
     let keys = keyring.list(&KeyQuery::namespace(&tenant)).await?;
     println!("the list holds {} of her keys", keys.items.len());
-    let last = keyring.verify_audit().await?;
-    println!("the trail is whole, up to {last}");
+    let verified = keyring.verify_audit(None).await?;
+    println!("the trail is whole, up to {}", verified.head);
     Ok(())
 }

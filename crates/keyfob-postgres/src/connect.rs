@@ -9,7 +9,7 @@ use tokio::task::JoinHandle;
 use tokio_postgres::{AsyncMessage, Client, Config, Error, Socket, types::Type};
 use tokio_postgres_rustls::MakeRustlsConnect;
 
-use crate::{ConnectError, DatabaseError, Options, sql, tls};
+use crate::{ConnectError, DatabaseError, Options, sql, tls, url::parse};
 
 /// Connects to one database. Each connection has the settings that the store relies on.
 #[derive(Clone)]
@@ -163,33 +163,6 @@ async fn drive<T>(
     }
 }
 
-/// Reads a URL. What libpq calls `verify-ca` and `verify-full` is what `require` means here: the
-/// server's certificate and name are always verified.
-fn parse(url: &str) -> Result<Config, ConnectError> {
-    let (place, parameters) = match url.rsplit_once('?') {
-        Some((place, parameters)) => (place, Some(parameters)),
-        None => (url, None),
-    };
-    let parsed = match parameters {
-        Some(parameters) => {
-            let parameters: Vec<&str> = parameters
-                .split('&')
-                .map(|parameter| match parameter {
-                    "sslmode=verify-full" | "sslmode=verify-ca" => "sslmode=require",
-                    other => other,
-                })
-                .collect();
-            format!("{place}?{}", parameters.join("&")).parse()
-        }
-        None => place.parse(),
-    };
-    let config: Config = parsed.map_err(|_| ConnectError::Url)?;
-    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
-        return Err(ConnectError::Url);
-    }
-    Ok(config)
-}
-
 /// A time as the server's settings have it, at least one millisecond: zero would mean no limit.
 fn milliseconds(time: Duration) -> String {
     time.as_millis().clamp(1, 2_147_483_647).to_string()
@@ -197,39 +170,7 @@ fn milliseconds(time: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
-    use tokio_postgres::config::SslMode;
-
     use super::*;
-
-    fn mode(url: &str) -> SslMode {
-        parse(url).unwrap().get_ssl_mode()
-    }
-
-    #[test]
-    fn the_url_says_whether_tls_is_required() {
-        assert_eq!(mode("postgres://u@h/d"), SslMode::Prefer);
-        assert_eq!(mode("postgres://u@h/d?sslmode=disable"), SslMode::Disable);
-        for strict in ["require", "verify-ca", "verify-full"] {
-            let url = format!("postgres://u@h/d?connect_timeout=3&sslmode={strict}");
-            assert_eq!(mode(&url), SslMode::Require, "{strict}");
-        }
-    }
-
-    #[test]
-    fn no_error_repeats_what_may_be_a_password() {
-        for bad in [
-            "postgres://u:hunter2@h:port/d",
-            "postgres://u:hunter2@/d",
-            "postgres://u:p@h/d?hunter2=x",
-            "mysql://u:hunter2@h/d",
-            "",
-        ] {
-            let error = parse(bad).unwrap_err();
-            assert!(matches!(error, ConnectError::Url), "{bad}");
-            let said = format!("{error} {error:?}");
-            assert!(!said.contains("hunter2"), "{said}");
-        }
-    }
 
     #[test]
     fn what_is_printed_holds_no_password() {

@@ -11,7 +11,9 @@ use tokio_postgres::error::{Severity, SqlState};
 #[non_exhaustive]
 pub enum ConnectError {
     /// The text is not the URL of a database. The error does not quote it: it may hold a password.
-    #[error("not the URL of a PostgreSQL database, as in postgres://user@host/database")]
+    #[error(
+        "not the URL of a PostgreSQL database, as in postgres://user@host/database; write @ in a password as %40"
+    )]
     Url,
     /// The name of the schema is not allowed.
     #[error("schema: not 1 to 63 characters of a-z, 0-9 and _, beginning with a letter")]

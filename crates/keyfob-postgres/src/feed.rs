@@ -1,6 +1,9 @@
 //! The change feed.
 
-use keyfob::store::{Changes, Entry, Revision};
+use keyfob::{
+    audit::TrailHead,
+    store::{Changes, Revision},
+};
 
 use crate::{
     row::{self, Result, number},
@@ -28,13 +31,13 @@ pub(crate) async fn changes(
         None => Revision::ZERO,
     };
     let changed = answers.next().unwrap_or_default();
-    let entries = changed.iter().map(|row| {
-        Ok(Entry {
-            revision: row::revision(row, 0)?,
-            item: row::json(row, 1)?,
-        })
-    });
-    Changes::first_of(after, last_revision, entries, limit)
+    Changes::first_of(after, last_revision, changed.iter().map(row::entry), limit)
+}
+
+/// The revision of the last commit, and the hash that the next one will follow.
+pub(crate) async fn head(session: &mut Session) -> Result<TrailHead> {
+    let rows = session.rows(Step::new(sql::HEAD, values![])).await?;
+    rows.first().map_or(Ok(TrailHead::START), row::head)
 }
 
 /// The most that one part holds: it is in memory at once.

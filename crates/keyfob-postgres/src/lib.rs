@@ -67,9 +67,11 @@ mod sql;
 mod store;
 mod targets;
 mod tls;
+mod url;
 mod usage;
 mod write;
 
 pub use error::{ConnectError, DatabaseError};
 pub use options::Options;
 pub use store::PostgresStore;
+pub use url::Location;

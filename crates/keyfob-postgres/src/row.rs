@@ -3,8 +3,8 @@
 use std::error::Error;
 
 use keyfob::{
-    audit::ChainHash,
-    store::{Cutoff, Record, Revision},
+    audit::{ChainHash, TrailHead},
+    store::{Cutoff, Entry, Record, Revision},
 };
 use serde::de::DeserializeOwned;
 use tokio_postgres::{
@@ -66,6 +66,22 @@ pub(crate) fn hash(row: &Row, column: usize) -> Result<ChainHash> {
 
 pub(crate) fn revision(row: &Row, column: usize) -> Result<Revision> {
     count(row, column).map(Revision::new)
+}
+
+/// A revision and the item that changed last there.
+pub(crate) fn entry(row: &Row) -> Result<Entry> {
+    Ok(Entry {
+        revision: revision(row, 0)?,
+        item: json(row, 1)?,
+    })
+}
+
+/// The head of the log.
+pub(crate) fn head(row: &Row) -> Result<TrailHead> {
+    Ok(TrailHead {
+        revision: revision(row, 0)?,
+        hash: hash(row, 1)?,
+    })
 }
 
 pub(crate) fn count(row: &Row, column: usize) -> Result<u64> {

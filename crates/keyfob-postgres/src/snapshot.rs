@@ -2,8 +2,8 @@
 
 use keyfob::{
     key::CredentialId,
-    name::TeamId,
-    store::{Change, Commit, Existing, ReadSet, Snapshot, Target},
+    name::{NamespaceId, TeamId},
+    store::{Change, Commit, Existing, PolicyLookup, ReadSet, Snapshot, Target},
 };
 use tokio_postgres::{Row, types::Json};
 
@@ -27,6 +27,7 @@ pub(crate) fn questions(commit: &Commit) -> Vec<Question<'_>> {
         known,
         name,
         owner,
+        policy,
         actor,
         ..
     } = commit.read_set();
@@ -72,6 +73,7 @@ pub(crate) fn questions(commit: &Commit) -> Vec<Question<'_>> {
         let values = values![namespace, owner, now, most(commit)];
         questions.push((Step::new(sql::LIVE_KEYS, values), live_keys));
     }
+    questions.extend(policy.and_then(of_policy));
     if let Some(id) = actor {
         questions.push(of_credential(id, actor_key, actor_legacy));
         let values = values![id.to_string()];
@@ -89,6 +91,16 @@ fn of_credential(id: CredentialId, key: Answer, legacy: Answer) -> Question<'sta
         CredentialId::Legacy(_) => (Step::new(sql::LEGACY, values), legacy),
         _ => (Step::new(sql::KEY, values), key),
     }
+}
+
+fn of_policy(lookup: PolicyLookup<'_>) -> Option<Question<'_>> {
+    let (kind, place) = match lookup {
+        PolicyLookup::Keys(place) => ("policy", place),
+        PolicyLookup::Legacy(place) => ("legacy_policy", place),
+        _ => return None,
+    };
+    let values = values![kind, place.map_or("", NamespaceId::as_str)];
+    Some((Step::new(sql::POLICY_ENTRY, values), policy_entry))
 }
 
 /// How far an owner's keys are counted: no further than it matters.
@@ -118,9 +130,14 @@ pub(crate) fn snapshot(
 
 fn head(snapshot: &mut Snapshot, rows: &[Row]) -> Result<()> {
     for row in rows {
-        snapshot.last_revision = row::revision(row, 0)?;
-        snapshot.last_hash = row::hash(row, 1)?;
+        let head = row::head(row)?;
+        (snapshot.last_revision, snapshot.last_hash) = (head.revision, head.hash);
     }
+    Ok(())
+}
+
+fn policy_entry(snapshot: &mut Snapshot, rows: &[Row]) -> Result<()> {
+    snapshot.policy = rows.first().map(row::entry).transpose()?;
     Ok(())
 }
 

@@ -309,6 +309,8 @@ statements! {
 
     TEAM_IS_KNOWN = "SELECT 1 FROM namespaces WHERE team = $1 LIMIT 1";
     OWNER_IS_KNOWN = "SELECT 1 FROM keys WHERE team = $1 AND owner = $2 LIMIT 1";
+    POLICY_ENTRY = "SELECT revision, jsonb_build_object(kind, record) FROM policies \
+                    WHERE kind = $1 AND namespace = $2";
 
     // What a commit writes.
     ADVANCE = one!("UPDATE log SET revision = $1, hash = $2, latest = greatest(latest, $3) \
@@ -393,7 +395,7 @@ statements! {
     AUDIT_OF_ACTOR = page_of_audit!("actor = $6");
 
     // The feed: the tables merged in the order of last changes, each row as an item.
-    HEAD = "SELECT revision FROM log WHERE one = 1";
+    HEAD = "SELECT revision, hash FROM log WHERE one = 1";
     CHANGED = "SELECT revision, item FROM (",
         changed!("keys", "'key'", "record"), " UNION ALL ",
         changed!("deleted_keys", "'key_deleted'", "substr(id, 5)"), " UNION ALL ",

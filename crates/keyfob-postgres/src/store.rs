@@ -6,7 +6,7 @@ use backon::Retryable;
 use deadpool_postgres::Pool;
 use keyfob::{
     KeyId, KeyStore, Tenant, Timestamp,
-    audit::AuditEvent,
+    audit::{AuditEvent, TrailHead},
     gateway::Usage,
     key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
@@ -186,6 +186,10 @@ impl KeyStore for PostgresStore {
 
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
         read!(self, |session| queries::audit(session, query))
+    }
+
+    async fn head(&self) -> Result<TrailHead, StoreError> {
+        read!(self, |session| feed::head(session))
     }
 
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {

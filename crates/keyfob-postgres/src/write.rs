@@ -2,7 +2,7 @@
 
 use keyfob::{
     key::CredentialId,
-    store::{Item, NamespaceRecord, WriteSet},
+    store::{Item, WriteSet},
 };
 use tokio_postgres::types::Json;
 
@@ -28,13 +28,7 @@ pub(crate) fn writes(write_set: &WriteSet, attempt: [u8; 16]) -> Result<Vec<Step
             values![revision, Json(&event.entry), hash(), attempt.to_vec()],
         ),
     ];
-    if let Some(tenant) = &write_set.binds {
-        let record = NamespaceRecord {
-            tenant: tenant.clone(),
-            created_at: event.entry.at,
-            removed: false,
-            created_revision: write_set.revision,
-        };
+    if let Some(record) = &write_set.binds {
         steps.push(Step::new(sql::INSERT_NAMESPACE, values![Json(record)]));
     }
     match &write_set.item {

@@ -6,14 +6,14 @@ CREATE TABLE refinery_schema_history(
              name VARCHAR(255),
              applied_on VARCHAR(255),
              checksum VARCHAR(255));
-INSERT INTO refinery_schema_history VALUES (1, 'keys', '2026-11-29T05:00:16.050950712Z', '9835416538581894753');
+INSERT INTO refinery_schema_history VALUES (1, 'keys', '2026-11-29T09:09:50.852467409Z', '1411614274393666916');
 CREATE TABLE head (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     revision INTEGER NOT NULL CHECK (revision >= 0),
     hash BLOB NOT NULL CHECK (length(hash) = 32),
     key_format TEXT
 ) STRICT;
-INSERT INTO head VALUES (1, 11, X'8F4E8DEF3CFE535BA596867625BD0887988BC70E1135606E912DEB6A1A528C6B', NULL);
+INSERT INTO head VALUES (1, 11, X'497E93CD592754A2C6F4366F737409536EC73A450974034DEF6A3F39D7A33A0C', NULL);
 CREATE TABLE audit (
     revision INTEGER PRIMARY KEY CHECK (revision > 0),
     latest INTEGER NOT NULL CHECK (latest >= at),
@@ -25,17 +25,17 @@ CREATE TABLE audit (
     namespace TEXT AS (entry ->> 'namespace'),
     credential TEXT AS (entry ->> 'credential')
 ) STRICT;
-INSERT INTO audit VALUES (1, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_updated","team":"acme","namespace":null,"owner":null,"credential":"key:00000000000000000000000000000002","reason":null,"request_id":null}', X'E348E9FE3953D677AF829BB6A091E4057D0B38DDF5D3ACA4EE973FC3E868C96F');
-INSERT INTO audit VALUES (2, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_updated","team":"acme","namespace":null,"owner":null,"credential":"key:00000000000000000000000000000002","reason":null,"request_id":null}', X'0BD6245B23929BD7D31700B38AC8699E7EE0E6D2FF49B15CC0C2A6C84E1093E0');
-INSERT INTO audit VALUES (3, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_updated","team":"acme","namespace":null,"owner":null,"credential":"key:00000000000000000000000000000002","reason":null,"request_id":null}', X'606AE97D067148BE2E7BDB99E536C922143E1454C7C2E29BBC1B2B545749B997');
-INSERT INTO audit VALUES (4, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_updated","team":"acme","namespace":null,"owner":null,"credential":"key:00000000000000000000000000000002","reason":null,"request_id":null}', X'344B7D3C4ECEC0E3125E5FE6D5EDE1DBB6490F7A4A31767B0F68681672C70A70');
-INSERT INTO audit VALUES (5, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_updated","team":"acme","namespace":null,"owner":null,"credential":"key:00000000000000000000000000000002","reason":null,"request_id":null}', X'CE5BF48ED5C40260EA85A2A053A38919DEC2560A58B466108067B709AD3B2202');
-INSERT INTO audit VALUES (6, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_updated","team":"acme","namespace":null,"owner":null,"credential":"key:00000000000000000000000000000002","reason":null,"request_id":null}', X'97668C88CB18BA472B5E6C21616AA927E5C65E76FBD4988710108C91540D27A2');
-INSERT INTO audit VALUES (7, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_updated","team":"acme","namespace":null,"owner":null,"credential":"key:00000000000000000000000000000002","reason":null,"request_id":null}', X'6A4DBF0A4CD43A48FE3326964ACCB5ABD0C9DAEF406CA890D68C63F95D57A23D');
-INSERT INTO audit VALUES (8, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_updated","team":"acme","namespace":null,"owner":null,"credential":"key:00000000000000000000000000000002","reason":null,"request_id":null}', X'A8375458695FEA1E3CACE5819275F9661D4744BA14449E602E0E3C4789724A9F');
-INSERT INTO audit VALUES (9, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_updated","team":"acme","namespace":null,"owner":null,"credential":"key:00000000000000000000000000000002","reason":null,"request_id":null}', X'2F60FC4966DBC1485BCB960EC5F4D42FDFD8B81B2F291EF3ADC3D7FE85B1294F');
-INSERT INTO audit VALUES (10, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_updated","team":"acme","namespace":null,"owner":null,"credential":"key:00000000000000000000000000000002","reason":null,"request_id":null}', X'201510428B324B1DB4B7B0F32917D6D21857287662226AAF98B4BA117BFBFF70');
-INSERT INTO audit VALUES (11, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_updated","team":"acme","namespace":null,"owner":null,"credential":"key:00000000000000000000000000000002","reason":null,"request_id":null}', X'8F4E8DEF3CFE535BA596867625BD0887988BC70E1135606E912DEB6A1A528C6B');
+INSERT INTO audit VALUES (1, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_created","team":"acme","namespace":"fn-1","owner":"user:user 1","credential":"key:00000000000000000000000000000002","reason":null,"request_id":null,"changes":[{"field":"namespace","old":null,"new":"fn-1"},{"field":"name","old":null,"new":"laptop"},{"field":"scopes","old":null,"new":"all"},{"field":"status","old":null,"new":"active"},{"field":"issued_at","old":null,"new":"2027-01-15T08:00:00Z"}],"replaces":null,"record":"a95871a5c97fd2ed43ee1c3644f1c8b2b963b8d0a29de0a8a05a688a56dd66b1"}', X'64359F1309DE16984F3CAB6B1F2C14B76CCE29BFC05A965C7019499DE7AA1E2F');
+INSERT INTO audit VALUES (2, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_created","team":"acme","namespace":"fn-1","owner":"user:user 2","credential":"key:00000000000000000000000000000003","reason":null,"request_id":null,"changes":[{"field":"name","old":null,"new":"another"},{"field":"scopes","old":null,"new":"all"},{"field":"status","old":null,"new":"active"},{"field":"issued_at","old":null,"new":"2027-01-15T08:00:00Z"}],"replaces":null,"record":"8f87c56f862d7520171421dfc28d7fae7c99866a05e00181d0b9b480d0cb8c26"}', X'DCC05810EFBBDEED7A40B72F5321B50638EA500DE7CA5B67C48AC335579D8C36');
+INSERT INTO audit VALUES (3, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_updated","team":"acme","namespace":"fn-1","owner":"user:user 1","credential":"key:00000000000000000000000000000002","reason":null,"request_id":null,"replaces":1,"record":"f3677b281f2f6aa5cbbb6f0b32ce4c7bc0774b1c643a2e5026f77a9340e8a37d"}', X'62A3B8126A3E70571C0EC5A15A35F615317079A156135BA9B84BB7360DB252EA');
+INSERT INTO audit VALUES (4, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"removed","team":"acme","namespace":null,"owner":"service:robot","credential":null,"reason":null,"request_id":null,"changes":[{"field":"blocked","old":null,"new":true},{"field":"revoked_up_to","old":null,"new":4}],"replaces":null,"record":"477c4c5d2662c841e7177fbbe87200e1b8d7c907f93145dfbb1bf54991c2ba3e"}', X'A9A584D08BD360B5F48F45211C8D307BFC025DB1CD836B4837FED75EDB844AB1');
+INSERT INTO audit VALUES (5, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"restored","team":"acme","namespace":null,"owner":"service:robot","credential":null,"reason":null,"request_id":null,"changes":[{"field":"blocked","old":true,"new":false}],"replaces":4,"record":"530014986bf273375975f0472fb1bf42e1d35172732b1bcb51d8b0591840c032"}', X'554C5F9B3343CD249B04AE74A8A140279BB3DF3F24487E388A742D1A0E899F96');
+INSERT INTO audit VALUES (6, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"legacy_imported","team":"acme","namespace":"fn-1","owner":null,"credential":"legacy:07070707-0707-0707-0707-070707070707","reason":null,"request_id":null,"changes":[{"field":"subject","old":null,"new":"guest"},{"field":"status","old":null,"new":"active"},{"field":"blocked","old":null,"new":false}],"replaces":null,"record":"a3544d7c670bbe74d360ddccb119bb6e5603d3bb6cb7386d8643be59672125e1"}', X'E95788367041132353C929EFDE53BD38814FD376CFA496C8DDCFC3F1FD7B7446');
+INSERT INTO audit VALUES (7, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_updated","team":"acme","namespace":"fn-1","owner":null,"credential":"legacy:07070707-0707-0707-0707-070707070707","reason":null,"request_id":null,"replaces":6,"record":"371419cd5ddb40c7482e2210f265503b57e59a67d53aa0171c4ea7200a1b401f"}', X'99B4A356F71D5DA1B0195762ABC47BB43E529CAA25FA903A007C4185FB219D05');
+INSERT INTO audit VALUES (8, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"policy_set","team":"acme","namespace":"fn-1","owner":null,"credential":null,"reason":null,"request_id":null,"changes":[{"field":"min_ttl","old":null,"new":3600},{"field":"expiry_required","old":null,"new":false},{"field":"keys_per_owner","old":null,"new":1000},{"field":"unique_names","old":null,"new":true},{"field":"max_grace","old":null,"new":2592000}],"replaces":null,"record":"f708f93aa9e1ea3634e8da0c54d1bdd11d5ac5fdb64bea62a4e9fa451a2f43b6"}', X'36E7EA8094ED2A1AEDAF769B756D752C4EB03CEFCD0073B455AF3388D987137F');
+INSERT INTO audit VALUES (9, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"legacy_policy_set","team":null,"namespace":null,"owner":null,"credential":null,"reason":null,"request_id":null,"changes":[{"field":"accepted","old":null,"new":false}],"replaces":null,"record":"c01c2bd1d13fbaf3d964a1dc75dc3d79d006644e8a5505cfdb17f77954e09bc2"}', X'EBED4461161793F25508B92680E23F778D2210FAF0284475926BE630F521D8CE');
+INSERT INTO audit VALUES (10, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"namespace_created","team":"acme","namespace":"fn-2","owner":null,"credential":null,"reason":null,"request_id":null,"changes":[{"field":"namespace","old":null,"new":"fn-2"}],"replaces":null,"record":null}', X'8D5CF3A6123802A4B2D737E5D2C9A78D9A346763C51A4BCEA127903995C83F02');
+INSERT INTO audit VALUES (11, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_deleted","team":"acme","namespace":"fn-1","owner":"user:user 2","credential":"key:00000000000000000000000000000003","reason":null,"request_id":null,"changes":[{"field":"name","old":"another","new":null},{"field":"scopes","old":"all","new":null},{"field":"status","old":"active","new":null},{"field":"issued_at","old":"2027-01-15T08:00:00Z","new":null}],"replaces":2,"record":"bfe4fb38987d514457ba30acfa26c5c7ae231909e3ad5741301e82bd6a2b2de3"}', X'497E93CD592754A2C6F4366F737409536EC73A450974034DEF6A3F39D7A33A0C');
 CREATE TABLE namespaces (
     created_revision INTEGER PRIMARY KEY REFERENCES audit (revision),
     record TEXT NOT NULL CHECK (record ->> 'created_revision' = created_revision),
@@ -54,6 +54,7 @@ CREATE TABLE keys (
     team TEXT NOT NULL AS (record ->> '$.tenant.team'),
     namespace TEXT NOT NULL AS (record ->> '$.tenant.namespace'),
     owner TEXT NOT NULL AS (record ->> 'owner'),
+    creator TEXT AS (record ->> '$.created_by.owner'),
     name TEXT NOT NULL AS (record ->> 'name'),
     expires_at INTEGER AS (record ->> 'expires_at'),
     revoked INTEGER NOT NULL AS (record ->> '$.status.revoked' IS NOT NULL),
@@ -77,7 +78,11 @@ CREATE TABLE cutoffs (
     target TEXT NOT NULL UNIQUE AS (record -> 'target'),
     up_to INTEGER NOT NULL CHECK (up_to > 0) AS (record ->> 'up_to'),
     revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision) CHECK (revision >= up_to)
-        AS (record ->> 'revision')
+        AS (record ->> 'revision'),
+    team TEXT NOT NULL AS (coalesce(record ->> '$.target.team',
+        record ->> '$.target.namespace.team', record ->> '$.target.owner[0]')),
+    namespace TEXT AS (record ->> '$.target.namespace.namespace'),
+    owner TEXT AS (record ->> '$.target.owner[1]')
 ) STRICT;
 INSERT INTO cutoffs VALUES ('{"target":{"owner":["acme","service:robot"]},"up_to":4,"blocked":false,"revocation":{"at":1800000000,"by":{"owner":"user:admin","credential":null},"cause":"owner","reason":null},"revision":5}');
 CREATE TABLE legacy (
@@ -89,6 +94,7 @@ CREATE TABLE legacy (
     team TEXT NOT NULL AS (record ->> '$.tenant.team'),
     namespace TEXT NOT NULL AS (record ->> '$.tenant.namespace'),
     revoked INTEGER NOT NULL AS (record ->> 'revoked' IS NOT NULL),
+    blocked INTEGER NOT NULL AS (record ->> 'blocked'),
     FOREIGN KEY (namespace, team) REFERENCES namespaces (namespace, team)
 ) STRICT;
 INSERT INTO legacy VALUES (6, '{"id":"07070707-0707-0707-0707-070707070707","tenant":{"team":"acme","namespace":"fn-1"},"subject":"guest","digest":"sha256:3333333333333333333333333333333333333333333333333333333333333333","blocked":false,"imported_at":1800000000,"imported_by":{"owner":null,"credential":null},"revoked":null,"created_revision":6,"revision":7}');
@@ -99,7 +105,7 @@ CREATE TABLE policies (
     namespace TEXT NOT NULL AS (coalesce(record ->> 0, '')),
     UNIQUE (kind, namespace)
 ) STRICT;
-INSERT INTO policies VALUES ('policy', 8, '["fn-1",{"min_ttl":3600,"max_ttl":null,"expiry_required":false,"keys_per_owner":null,"unique_names":true,"max_grace_seconds":2592000}]');
+INSERT INTO policies VALUES ('policy', 8, '["fn-1",{"min_ttl":3600,"max_ttl":null,"expiry_required":false,"keys_per_owner":1000,"unique_names":true,"max_grace_seconds":2592000}]');
 INSERT INTO policies VALUES ('legacy_policy', 9, '[null,"off"]');
 CREATE TABLE usage (
     credential TEXT PRIMARY KEY,
@@ -155,8 +161,12 @@ CREATE INDEX keys_by_team ON keys (team);
 CREATE INDEX keys_by_namespace ON keys (namespace);
 CREATE INDEX keys_by_owner ON keys (team, owner);
 CREATE INDEX keys_by_name ON keys (team, name);
-CREATE INDEX keys_unrevoked_by_name ON keys (namespace, name) WHERE NOT revoked;
-CREATE INDEX keys_unrevoked_by_owner ON keys (namespace, owner) WHERE NOT revoked;
+CREATE INDEX keys_unrevoked_by_name ON keys (namespace, owner, name) WHERE NOT revoked;
+CREATE INDEX keys_unrevoked_by_owner ON keys (namespace, owner, created_revision, expires_at)
+WHERE NOT revoked;
+CREATE INDEX keys_unrevoked_by_team ON keys (team, owner, created_revision, expires_at, namespace)
+WHERE NOT revoked;
+CREATE INDEX keys_created_for_others ON keys (team, creator) WHERE creator <> owner;
 CREATE TRIGGER keys_revoked_stay_so BEFORE UPDATE ON keys
 WHEN OLD.revoked
 BEGIN
@@ -199,6 +209,9 @@ WHEN NOT EXISTS (SELECT 1 FROM deleted_keys WHERE id = OLD.id)
 BEGIN
     SELECT RAISE(ABORT, 'a deleted key leaves a mark');
 END;
+CREATE INDEX cutoffs_of_teams ON cutoffs (team) WHERE namespace IS NULL AND owner IS NULL;
+CREATE INDEX cutoffs_of_namespaces ON cutoffs (team, namespace, up_to) WHERE namespace IS NOT NULL;
+CREATE INDEX cutoffs_of_owners ON cutoffs (team, owner, up_to) WHERE owner IS NOT NULL;
 CREATE TRIGGER cutoffs_stay BEFORE DELETE ON cutoffs
 BEGIN
     SELECT RAISE(ABORT, 'what was revoked stays revoked');
@@ -208,6 +221,7 @@ WHEN NEW.up_to < OLD.up_to OR NEW.revision <= OLD.revision OR NEW.target <> OLD.
 BEGIN
     SELECT RAISE(ABORT, 'what was revoked stays revoked');
 END;
+CREATE INDEX legacy_live_by_team ON legacy (team, namespace) WHERE NOT revoked AND NOT blocked;
 CREATE INDEX legacy_by_team ON legacy (team);
 CREATE INDEX legacy_by_namespace ON legacy (namespace);
 CREATE TRIGGER legacy_revoked_stays_so BEFORE UPDATE ON legacy

@@ -1,22 +1,36 @@
 //! Looking for damage of the file.
 
 use keyfob::{
-    audit::{AuditEvent, ChainHash},
+    audit::TrailHead,
     store::{AuditQuery, KeyQuery, Revision},
 };
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use crate::{error::CheckError, feed, queries, snapshot::head};
+
+/// Checks the file's structure.
+pub(crate) fn quick_check(connection: &Connection) -> Result<(), CheckError> {
+    sound(connection, "PRAGMA quick_check(1)")
+}
+
+/// Runs a check of the database itself. It may also find damage by failing.
+fn sound(connection: &Connection, check: &str) -> Result<(), CheckError> {
+    match connection.query_row(check, [], |row| row.get::<_, String>(0)) {
+        Ok(answer) if answer == "ok" => Ok(()),
+        Ok(damage) => Err(CheckError::Damaged(damage)),
+        Err(error) => match error.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Err(CheckError::Damaged(error.to_string()))
+            }
+            _ => Err(CheckError::database(error)),
+        },
+    }
+}
 
 /// Checks the file's structure and references, every record, and the audit trail from its start to
 /// the head of the log, within one transaction.
 pub(crate) fn check(connection: &Connection) -> Result<(), CheckError> {
-    let damage: String = connection
-        .query_row("PRAGMA integrity_check(1)", [], |row| row.get(0))
-        .map_err(CheckError::database)?;
-    if damage != "ok" {
-        return Err(CheckError::Damaged(damage));
-    }
+    sound(connection, "PRAGMA integrity_check(1)")?;
     let loose = connection
         .prepare("PRAGMA foreign_key_check")
         .and_then(|mut statement| statement.exists([]))
@@ -63,19 +77,19 @@ fn check_trail(connection: &Connection) -> Result<(), CheckError> {
         limit: KeyQuery::LIMIT_MAX,
         ..AuditQuery::every_team()
     };
-    let mut last = ChainHash::START;
-    let mut events = 0;
+    let mut last = TrailHead::START;
     loop {
         let page = queries::audit(connection, &query).map_err(CheckError::database)?;
-        last = AuditEvent::verify(last, &page.items)
+        let mut events = page.items.iter();
+        events
+            .try_for_each(|event| last.advance(event))
             .map_err(|error| CheckError::Damaged(error.to_string()))?;
-        events += page.items.len() as u64;
         query.after = page.next;
         if query.after.is_none() {
             break;
         }
     }
-    if expected == (Revision::new(events), last) {
+    if expected == last {
         Ok(())
     } else {
         let damage = "the audit trail does not end at the head of the log".into();

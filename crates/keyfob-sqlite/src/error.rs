@@ -45,9 +45,11 @@ impl OpenError {
     }
 }
 
-/// The store's file is no longer at its path.
+/// The store's file, or the log next to it, is no longer at its path.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("the store's file was moved, deleted or replaced; open the store again")]
+#[error(
+    "the store's file, or its -wal or -shm file, was moved, deleted or replaced; open the store again"
+)]
 pub(crate) struct Moved;
 
 /// A backup could not be made. There is no file then.

@@ -204,7 +204,9 @@ pub(crate) fn commits() -> Vec<Commit> {
             tenant: None,
             policy: Some(LegacyPolicy::Off),
         },
-        Change::CreateNamespace { tenant: elsewhere },
+        Change::CreateNamespace {
+            new: elsewhere.into(),
+        },
         Change::DeleteKey {
             tenant: home(),
             id: new_record(2).id,

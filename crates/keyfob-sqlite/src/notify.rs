@@ -82,10 +82,10 @@ impl Shared {
                 .check_place()
                 .ok()
                 .and_then(|()| head(connection).ok());
-            if found.is_none_or(|(revision, _)| revision != seen) {
+            if found.is_none_or(|head| head.revision != seen) {
                 self.wake_all();
             }
-            seen = found.map_or(seen, |(revision, _)| revision);
+            seen = found.map_or(seen, |head| head.revision);
             thread::park_timeout(interval);
         }
     }

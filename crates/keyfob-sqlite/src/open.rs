@@ -1,9 +1,10 @@
 //! Opening a file: its permissions and the settings of its connections.
 
 use std::{
+    ffi::OsString,
     fs, io,
     path::{Path, PathBuf},
-    sync::{Mutex, PoisonError},
+    sync::{Arc, Mutex, OnceLock, PoisonError},
     thread,
     time::{Duration, Instant},
 };
@@ -22,6 +23,8 @@ pub(crate) struct Source {
     path: PathBuf,
     busy_timeout: Duration,
     file: Option<FileId>,
+    /// The write-ahead log and its index, once a connection has them open.
+    beside: Arc<OnceLock<[(PathBuf, Option<FileId>); 2]>>,
 }
 
 impl Source {
@@ -46,6 +49,7 @@ impl Source {
             })?,
             busy_timeout,
             file: None,
+            beside: Arc::default(),
         };
         source.file = file_id(&source.path)?;
         let connection = source.connect().map_err(OpenError::database)?;
@@ -56,13 +60,38 @@ impl Source {
         Ok(source)
     }
 
-    /// Whether the file is still at its path. Connections to a file that was moved, deleted or
-    /// replaced would go on with data that no other process sees.
+    /// Whether the file, its write-ahead log and the index of that are still at their paths.
+    /// Connections to a file that was moved, deleted or replaced would go on with data that no other
+    /// process sees, and that is lost when they close.
     pub(crate) fn check_place(&self) -> Result<(), Moved> {
-        match file_id(&self.path) {
-            Ok(file) if file == self.file => Ok(()),
-            _ => Err(Moved),
+        let beside = self.beside.get().into_iter().flatten();
+        let beside = beside.map(|(path, file)| (path.as_path(), *file));
+        for (path, file) in beside.chain([(self.path.as_path(), self.file)]) {
+            match file_id(path) {
+                Ok(found) if found == file => {}
+                _ => return Err(Moved),
+            }
         }
+        Ok(())
+    }
+
+    /// Notes which files are the write-ahead log and its index, through a connection that stays open:
+    /// as long as there is one, no process deletes or replaces them.
+    pub(crate) fn note_log(&self, connection: &Connection) -> Result<(), OpenError> {
+        // The first read opens them.
+        connection
+            .query_row("SELECT count(*) FROM head", [], |_| Ok(()))
+            .map_err(OpenError::database)?;
+        let note = |suffix: &str| {
+            let mut path = OsString::from(&self.path);
+            path.push(suffix);
+            let path = PathBuf::from(path);
+            file_id(&path).map(|file| (path, file))
+        };
+        let beside = [note("-wal")?, note("-shm")?];
+        // It is noted once per store.
+        let _ = self.beside.set(beside);
+        Ok(())
     }
 
     fn connect(&self) -> rusqlite::Result<Connection> {

@@ -62,7 +62,8 @@ fn part_that_reads_too_early() {
 fn commit_too_early(connection: &Connection, commit: &Commit) -> Answer {
     let mut snapshot = snapshot(connection, commit).unwrap();
     connection.execute_batch("BEGIN IMMEDIATE").unwrap();
-    (snapshot.last_revision, snapshot.last_hash) = head(connection).unwrap();
+    let head = head(connection).unwrap();
+    (snapshot.last_revision, snapshot.last_hash) = (head.revision, head.hash);
     let decided = commit.decide(&snapshot);
     let answer = decided.map(|write_set| {
         write(connection, &write_set).unwrap();

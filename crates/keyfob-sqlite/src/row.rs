@@ -2,7 +2,10 @@
 
 use std::error::Error;
 
-use keyfob::{audit::ChainHash, store::Revision};
+use keyfob::{
+    audit::ChainHash,
+    store::{Entry, Revision},
+};
 use rusqlite::{Row, types::Type};
 use serde::{Serialize, de::DeserializeOwned};
 
@@ -25,6 +28,14 @@ pub(crate) fn revision(row: &Row<'_>, column: usize) -> rusqlite::Result<Revisio
 pub(crate) fn count(row: &Row<'_>, column: usize) -> rusqlite::Result<u64> {
     let count: i64 = row.get(column)?;
     u64::try_from(count).map_err(|fault| unfit(column, Type::Integer, fault))
+}
+
+/// A revision and the item that changed last there.
+pub(crate) fn entry(row: &Row<'_>) -> rusqlite::Result<Entry> {
+    Ok(Entry {
+        revision: revision(row, 0)?,
+        item: json(row, 1)?,
+    })
 }
 
 pub(crate) fn hash(row: &Row<'_>, column: usize) -> rusqlite::Result<ChainHash> {

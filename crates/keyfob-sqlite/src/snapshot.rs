@@ -2,11 +2,12 @@
 
 use keyfob::{
     Tenant,
-    audit::ChainHash,
+    audit::TrailHead,
     key::{CredentialId, KeyFormat},
     name::{NamespaceId, TeamId},
     store::{
-        Change, Commit, Existing, KeyRecord, NameLookup, OwnerLookup, Revision, Snapshot, Target,
+        Change, Commit, Entry, Existing, KeyRecord, NameLookup, OwnerLookup, PolicyLookup,
+        Snapshot, Target,
     },
 };
 use rusqlite::{Connection, OptionalExtension, Result, types::Type};
@@ -22,7 +23,8 @@ pub(crate) fn snapshot(connection: &Connection, commit: &Commit) -> Result<Snaps
     let read_set = commit.read_set();
     let mut cutoffs = Cutoffs::new(connection);
     let mut snapshot = Snapshot::default();
-    (snapshot.last_revision, snapshot.last_hash) = head(connection)?;
+    let head = head(connection)?;
+    (snapshot.last_revision, snapshot.last_hash) = (head.revision, head.hash);
     if let Some(namespace) = read_set.namespace {
         snapshot.team = team(connection, namespace)?;
     }
@@ -37,6 +39,9 @@ pub(crate) fn snapshot(connection: &Connection, commit: &Commit) -> Result<Snaps
     }
     if let Some(lookup) = read_set.owner {
         snapshot.live_keys = live_keys(connection, &mut cutoffs, commit, lookup)?;
+    }
+    if let Some(lookup) = read_set.policy {
+        snapshot.policy = policy(connection, lookup)?;
     }
     if let Some(id) = read_set.actor {
         snapshot.actor = existing(connection, &mut cutoffs, id)?;
@@ -57,10 +62,27 @@ pub(crate) fn snapshot(connection: &Connection, commit: &Commit) -> Result<Snaps
 }
 
 /// The revision of the last commit, and the hash of its event.
-pub(crate) fn head(connection: &Connection) -> Result<(Revision, ChainHash)> {
-    sql::HEAD
+pub(crate) fn head(connection: &Connection) -> Result<TrailHead> {
+    sql::HEAD.on(connection)?.query_row([], |row| {
+        Ok(TrailHead {
+            revision: row::revision(row, 0)?,
+            hash: row::hash(row, 1)?,
+        })
+    })
+}
+
+/// The policy that is set, as its entry in the feed.
+fn policy(connection: &Connection, lookup: PolicyLookup<'_>) -> Result<Option<Entry>> {
+    let (kind, place) = match lookup {
+        PolicyLookup::Keys(place) => ("policy", place),
+        PolicyLookup::Legacy(place) => ("legacy_policy", place),
+        _ => return Ok(None),
+    };
+    let place = place.map_or("", NamespaceId::as_str);
+    sql::POLICY_ENTRY
         .on(connection)?
-        .query_row([], |row| Ok((row::revision(row, 0)?, row::hash(row, 1)?)))
+        .query_row([kind, place], row::entry)
+        .optional()
 }
 
 /// The format of the keys, once it was recorded.

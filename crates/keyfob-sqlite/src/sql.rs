@@ -120,6 +120,8 @@ statements! {
 
     TEAM_IS_KNOWN = "SELECT 1 FROM namespaces WHERE team = ?1 LIMIT 1";
     OWNER_IS_KNOWN = "SELECT 1 FROM keys WHERE team = ?1 AND owner = ?2 LIMIT 1";
+    POLICY_ENTRY = "SELECT revision, '{\"' || kind || '\":' || record || '}' FROM policies \
+                    WHERE kind = ?1 AND namespace = ?2";
 
     // What a commit writes.
     ADVANCE = "UPDATE head SET revision = ?1, hash = ?2 WHERE one = 1 AND revision = ?1 - 1";

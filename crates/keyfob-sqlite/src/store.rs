@@ -5,7 +5,7 @@ use std::{path::Path, sync::Arc};
 use futures_channel::oneshot;
 use keyfob::{
     KeyId, KeyStore, Tenant, Timestamp,
-    audit::AuditEvent,
+    audit::{AuditEvent, TrailHead},
     gateway::Usage,
     key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
@@ -20,7 +20,7 @@ use keyfob::{
 use crate::{
     BackupError, CheckError, OpenError, Options,
     backup::back_up,
-    check::check,
+    check::{check, quick_check},
     error::Gone,
     feed,
     notify::ChangeNotifier,
@@ -72,9 +72,11 @@ impl SqliteStore {
     pub(crate) fn open_with(path: &Path, options: &Options) -> Result<Self, OpenError> {
         let source = Source::prepare(path, options.create, options.busy_timeout)?;
         let reader = || source.reader().map_err(OpenError::database);
+        let watcher = reader()?;
+        source.note_log(&watcher)?;
         let connections = (0..options.readers).map(|_| reader());
         let readers = Readers::start(connections.collect::<Result<_, _>>()?)?;
-        let notifier = ChangeNotifier::start(source.clone(), reader()?, options.interval)?;
+        let notifier = ChangeNotifier::start(source.clone(), watcher, options.interval)?;
         let on_commit = Box::new(notifier.on_commit());
         Ok(Self(Arc::new(Inner {
             writer: Writer::start(source.writer()?, on_commit)?,
@@ -102,6 +104,7 @@ impl SqliteStore {
     pub async fn backup(&self, to: &Path) -> Result<(), BackupError> {
         let (source, to) = (self.0.source.clone(), to.to_owned());
         aside("keyfob-sqlite-backup", move || {
+            source.check_place().map_err(BackupError::database)?;
             let from = source.reader().map_err(BackupError::database)?;
             back_up(&from, &to)
         })
@@ -119,9 +122,29 @@ impl SqliteStore {
     pub async fn check(&self) -> Result<(), CheckError> {
         let source = self.0.source.clone();
         aside("keyfob-sqlite-check", move || {
+            source.check_place().map_err(CheckError::database)?;
             let mut connection = source.reader().map_err(CheckError::database)?;
             let moment = connection.transaction().map_err(CheckError::database)?;
             check(&moment)
+        })
+        .await
+        .map_err(CheckError::database)?
+    }
+}
+
+impl SqliteStore {
+    /// Checks the structure of the file, without reading the content of every record and without
+    /// comparing indexes: as fast as the file can be read.
+    ///
+    /// # Errors
+    ///
+    /// As [`check`](Self::check).
+    pub async fn quick_check(&self) -> Result<(), CheckError> {
+        let source = self.0.source.clone();
+        aside("keyfob-sqlite-check", move || {
+            source.check_place().map_err(CheckError::database)?;
+            let connection = source.reader().map_err(CheckError::database)?;
+            quick_check(&connection)
         })
         .await
         .map_err(CheckError::database)?
@@ -146,7 +169,10 @@ impl KeyStore for SqliteStore {
     async fn commit(&self, commit: &Commit) -> Result<Revision, CommitError> {
         // A commit to a file that was moved or deleted would be lost.
         self.0.source.check_place().map_err(StoreError::definite)?;
-        self.0.writer.commit(commit.clone()).await
+        let kept = self.0.writer.commit(commit.clone()).await?;
+        // It may have been moved in the meantime.
+        self.0.source.check_place().map_err(StoreError::unknown)?;
+        Ok(kept)
     }
 
     async fn key(&self, tenant: &Tenant, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {
@@ -206,6 +232,10 @@ impl KeyStore for SqliteStore {
         self.0.readers.read(read).await
     }
 
+    async fn head(&self) -> Result<TrailHead, StoreError> {
+        self.0.readers.read(head).await
+    }
+
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
         self.0.source.check_place().map_err(StoreError::definite)?;
         let read = move |connection: &_| feed::changes(connection, after, limit);
@@ -219,8 +249,8 @@ impl KeyStore for SqliteStore {
             // First listen, then read: a commit in between is not missed.
             let changed = self.0.notifier.listen();
             self.0.source.check_place().map_err(StoreError::definite)?;
-            let (revision, _) = self.0.readers.read(head).await?;
-            if revision != after {
+            let head = self.0.readers.read(head).await?;
+            if head.revision != after {
                 return Ok(true);
             }
             changed.await;
@@ -241,6 +271,7 @@ impl KeyStore for SqliteStore {
     }
 
     async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {
+        self.0.source.check_place().map_err(StoreError::definite)?;
         self.0.writer.record_usage(batch.to_vec()).await
     }
 

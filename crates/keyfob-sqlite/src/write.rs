@@ -4,7 +4,7 @@ use keyfob::{
     KeyId,
     audit::AuditEvent,
     key::{CredentialId, KeyFormat},
-    store::{Commit, Conflict, Item, NamespaceRecord, Revision, WriteSet},
+    store::{Commit, Conflict, Item, Revision, WriteSet},
 };
 use rusqlite::{CachedStatement, Connection, Error, Params, Result};
 
@@ -41,15 +41,9 @@ pub(crate) fn record_key_format(connection: &Connection, format: &KeyFormat) -> 
 pub(crate) fn write(connection: &Connection, write_set: &WriteSet) -> Result<()> {
     let revision = number(write_set.revision);
     insert_event(connection, &write_set.event)?;
-    if let Some(tenant) = &write_set.binds {
-        let record = NamespaceRecord {
-            tenant: tenant.clone(),
-            created_at: write_set.event.entry.at,
-            removed: false,
-            created_revision: write_set.revision,
-        };
+    if let Some(record) = &write_set.binds {
         let statement = sql::INSERT_NAMESPACE.on(connection)?;
-        one(statement, (revision, to_json(&record)?))?;
+        one(statement, (revision, to_json(record)?))?;
     }
     match &write_set.item {
         Some(Item::Key(record)) => one(

@@ -120,6 +120,46 @@ fn a_store_whose_file_was_replaced_says_so() {
 }
 
 #[test]
+fn a_store_whose_log_was_removed_says_so() {
+    for suffix in ["-wal", "-shm"] {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keys.db");
+        let keyring = keyring(&path);
+        create(&keyring, "alice", "laptop").unwrap();
+        let log = folder.path().join(format!("keys.db{suffix}"));
+        fs::remove_file(&log).unwrap();
+        let told = block_on(keyring.store().changes(Revision::ZERO, 1)).unwrap_err();
+        assert!(told.is_definite());
+        assert!(create(&keyring, "alice", "phone").is_err());
+        let copy = folder.path().join("copy.db");
+        block_on(keyring.store().backup(&copy)).unwrap_err();
+        // A new file is not the one of this store.
+        fs::write(&log, "").unwrap();
+        assert!(create(&keyring, "alice", "phone").is_err());
+    }
+}
+
+#[test]
+fn checkpoints_and_other_processes_do_not_replace_the_log() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.db");
+    let keyring = keyring(&path);
+    for round in 0..3 {
+        create(&keyring, "alice", &format!("key {round}")).unwrap();
+        let other = SqliteStore::open(&path).unwrap();
+        block_on(other.check()).unwrap();
+        block_on(other.quick_check()).unwrap();
+        drop(other);
+        let other = rusqlite::Connection::open(&path).unwrap();
+        other
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .unwrap();
+        drop(other);
+        head(keyring.store());
+    }
+}
+
+#[test]
 fn a_backup_overwrites_no_file() {
     let folder = tempfile::tempdir().unwrap();
     let keyring = keyring(&folder.path().join("keys.db"));

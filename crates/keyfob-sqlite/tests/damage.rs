@@ -153,3 +153,30 @@ fn an_unreadable_record_is_an_error() {
     // The rest of the store works on.
     create(&keyring, "alice", "another").unwrap();
 }
+
+#[test]
+fn a_quick_check_detects_a_damaged_structure() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("keys.db");
+    let connection = population(&path);
+    connection
+        .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+        .unwrap();
+    drop(connection);
+    block_on(SqliteStore::open(&path).unwrap().quick_check()).unwrap();
+    let sound = std::fs::read(&path).unwrap();
+    let (mut found, mut pages) = (0, 0);
+    // Page 1 has the schema, without which the file is not opened.
+    for page in (4_096..sound.len()).step_by(4_096) {
+        let mut damaged = sound.clone();
+        damaged[page..page + 512].fill(0xa5);
+        std::fs::write(&path, damaged).unwrap();
+        pages += 1;
+        let checked = match SqliteStore::open(&path) {
+            Ok(store) => block_on(store.quick_check()),
+            Err(_) => Err(CheckError::Damaged(String::new())),
+        };
+        found += usize::from(matches!(checked, Err(CheckError::Damaged(_))));
+    }
+    assert_eq!(found, pages);
+}

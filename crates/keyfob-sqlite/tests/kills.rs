@@ -162,7 +162,7 @@ fn burst(keyring: &Opened, thread: u32) {
     for n in 0_u32.. {
         let (_, info) = create(keyring, &owner, &format!("{owner} {n}")).unwrap();
         say(format_args!("{} {} done", info.revision, info.id));
-        let rotated = block_on(keyring.rotate(&system(), &home(), info.id, rotation, None));
+        let rotated = block_on(keyring.rotate(&system(), &home(), info.id, rotation.clone(), None));
         let info = rotated.unwrap().info;
         say(format_args!("{} {} done", info.revision, info.id));
         if n % 3 == 0 {

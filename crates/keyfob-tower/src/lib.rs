@@ -14,6 +14,12 @@ mod service;
 #[cfg(feature = "axum")]
 pub use caller::CallerMissing;
 pub use {
-    body::GuardedBody, caller::Caller, future::ResponseFuture, guard::Guard, layer::GuardLayer,
-    namespace::NamespaceFault, refusal::Refusal, service::Guarded,
+    body::GuardedBody,
+    caller::Caller,
+    future::ResponseFuture,
+    guard::Guard,
+    layer::GuardLayer,
+    namespace::{NamespaceFault, NamespacePath},
+    refusal::Refusal,
+    service::Guarded,
 };

@@ -5,10 +5,12 @@ use std::{fmt, sync::Arc};
 use http::request::Parts;
 use keyfob::name::{NameError, NamespaceId};
 
-use self::{host::Domain, path::Pattern};
+use self::host::Domain;
 
 mod host;
 mod path;
+
+pub use self::path::NamespacePath;
 
 /// Where the namespace of a request stands.
 #[derive(Clone)]
@@ -16,7 +18,7 @@ pub(crate) enum Source {
     Fixed(NamespaceId),
     /// The credential's own.
     Credential,
-    Path(Arc<Pattern>),
+    Path(Arc<NamespacePath>),
     Host(Arc<Domain>),
     Function(Arc<Read>),
 }
@@ -26,7 +28,7 @@ pub(crate) type Read = dyn Fn(&Parts) -> Option<String> + Send + Sync;
 impl Source {
     #[track_caller]
     pub(crate) fn path(pattern: &str) -> Self {
-        Self::Path(Arc::new(Pattern::new(pattern)))
+        Self::Path(Arc::new(NamespacePath::new(pattern)))
     }
 
     #[track_caller]

@@ -84,6 +84,7 @@ pub(crate) enum Owner<'a> {
     Borrowed(&'a str),
     Shared(Arc<str>),
     Owned(String),
+    Named(keyfob::Owner),
 }
 
 impl Deref for Owner<'_> {
@@ -94,6 +95,7 @@ impl Deref for Owner<'_> {
             Self::Borrowed(text) => text,
             Self::Shared(text) => text,
             Self::Owned(text) => text,
+            Self::Named(owner) => owner.as_str(),
         }
     }
 }

@@ -8,10 +8,10 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use keyfob::{
-    IssuedKey, KeyId, KeyInfo, Timestamp,
+    KeyId, KeyInfo, Timestamp,
     gateway::Usage,
     key::CredentialId,
-    manage::{Error, Policy},
+    manage::{self, Error, Policy},
 };
 use serde::Deserialize;
 
@@ -108,12 +108,13 @@ impl ReadKey {
         &self,
         state: &AppState,
         status: StatusCode,
-        secret: IssuedKey,
-        info: &KeyInfo,
+        created: manage::CreatedKey,
         now: Timestamp,
     ) -> Response {
+        let in_force = created.in_force;
+        let (secret, info) = created.into_parts();
         let tag = [(header::ETAG, etag(info.revision))];
-        let body = CreatedKey::new(self.view(state, info, now), secret);
+        let body = CreatedKey::new(self.view(state, &info, now), secret, in_force);
         (status, tag, Json(body)).into_response()
     }
 }

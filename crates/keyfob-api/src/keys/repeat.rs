@@ -12,21 +12,18 @@ use axum::{
     http::{HeaderName, request::Parts},
 };
 use keyfob::{
-    Context, KeyInfo, NewKey, Scopes, Tenant,
+    Context, KeyInfo, NewKey, Scopes, Tenant, Timestamp,
     key::CredentialId,
-    manage::{CreatedKey, Error, KeyUpdate, Labels, Rotation, Status},
+    manage::{CreatedKey, Error, Labels, Rotation, Status},
     name::{LabelName, LabelValue, Reason},
-    store::{Conflict, KeyQuery, Revision},
+    store::{Conflict, KeyQuery},
 };
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
 
 use crate::{
-    caller_context::CallerContext,
-    keys::{labels::without_reserved, precondition::IfMatch},
-    refusal::Refusal,
-    single_flight::Digest,
-    state::AppState,
+    caller_context::CallerContext, keys::labels::without_reserved, refusal::Refusal,
+    single_flight::Digest, state::AppState,
 };
 
 const ASKED_UNDER: &str = "keyfob/asked-under";
@@ -132,7 +129,7 @@ impl AppState {
             Ok(created) => self
                 .keep_the_first(&context, created, &scopes, creation)
                 .await
-                .map_err(Refusal::after_commit),
+                .map_err(Refusal::of_a_part),
             // Another process was faster, perhaps with the same request.
             Err(Error::Conflict(Conflict::NameTaken)) => {
                 match self.created(&tenant, creation).await? {
@@ -217,27 +214,19 @@ impl AppState {
         Ok(rotated?)
     }
 
-    /// Removes the marks of its creation from a key that is about to be rotated on purpose, so that
-    /// no late repetition of the creation replaces the new secret. Returns the revision of that
-    /// change; none if there was nothing to remove.
-    pub(crate) async fn forget_creation(
+    /// Removes the marks of its creation from a key that is rotated on purpose, in the commit of the
+    /// rotation, so that no late repetition of the creation replaces the new secret.
+    pub(crate) fn without_creation(
         &self,
-        context: &Context,
         info: &KeyInfo,
-        if_match: IfMatch,
-    ) -> Result<Option<Revision>, Refusal> {
-        let age = context.now.seconds_since(info.created_at);
+        rotation: Rotation,
+        now: Timestamp,
+    ) -> Result<Rotation, Refusal> {
+        let age = now.seconds_since(info.created_at);
         if age > self.limits.config.repeat.as_secs() || info.labels.value(ASKED_UNDER).is_none() {
-            return Ok(None);
+            return Ok(rotation);
         }
-        let expected = if_match.0.unwrap_or(info.revision);
-        let update = KeyUpdate::new().with_labels(without_reserved(&info.labels)?);
-        let updated = self
-            .keyring
-            .update(context, &info.tenant, info.id, update, Some(expected))
-            .await
-            .map_err(|error| if_match.explain(error))?;
-        Ok(Some(updated.revision))
+        Ok(rotation.with_labels(without_reserved(&info.labels)?))
     }
 }
 

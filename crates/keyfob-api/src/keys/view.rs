@@ -1,9 +1,9 @@
 //! Keys as answers show them.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use keyfob::{
-    IssuedKey, KeyId, KeyInfo, Owner, Scopes, Timestamp,
+    IssuedKey, KeyInfo, Owner, Scopes, Timestamp,
     gateway::Usage,
     key::KeyFormat,
     manage::{EffectiveStatus, Policy, Revocation, RevocationCause, Status},
@@ -183,11 +183,18 @@ struct AccessKeyWithSecret {
     #[serde(serialize_with = "expose")]
     #[schema(value_type = String)]
     secret: IssuedKey,
+    /// Whether the process that answers accepts the secret already. If not, the change is stored, and
+    /// every process accepts the secret once it has read the store: keep it, and do not ask again.
+    in_force: bool,
 }
 
 impl CreatedKey {
-    pub(crate) fn new(key: AccessKey, secret: IssuedKey) -> Self {
-        let access_key = AccessKeyWithSecret { key, secret };
+    pub(crate) fn new(key: AccessKey, secret: IssuedKey, in_force: bool) -> Self {
+        let access_key = AccessKeyWithSecret {
+            key,
+            secret,
+            in_force,
+        };
         Self { access_key }
     }
 }
@@ -206,20 +213,5 @@ pub(crate) struct KeyList {
     count: usize,
     /// Where the next page begins; null if there is none.
     #[schema(required)]
-    pub(crate) next_cursor: Option<String>,
-}
-
-impl KeyList {
-    pub(crate) fn add(
-        &mut self,
-        keys: &[KeyInfo],
-        usage: &HashMap<KeyId, Usage>,
-        policy: &Policy,
-        format: &KeyFormat,
-        now: Timestamp,
-    ) {
-        let view = |info: &KeyInfo| AccessKey::new(info, format, policy, usage.get(&info.id), now);
-        self.access_keys.extend(keys.iter().map(view));
-        self.count = self.access_keys.len();
-    }
+    next_cursor: Option<String>,
 }

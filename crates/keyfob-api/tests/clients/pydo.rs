@@ -110,7 +110,7 @@ fn check_namespaces(report: &Value) {
     assert_eq!(names, ["fn-a"]);
     let made = &report["namespace"]["body"]["namespace"];
     assert_eq!(made["region"], "blr1");
-    assert_eq!(made["api_host"], "https://faas.example");
+    assert_eq!(made["api_host"], "https://blr1.faas.example");
     assert_eq!(&report["shown_namespace"]["body"]["namespace"], made);
     assert_eq!(report["deleted_namespace"]["raised"], Value::Null);
 }

@@ -131,8 +131,34 @@ async fn operators_can_read_and_verify_the_whole_trail() {
         verified,
         json!({
             "intact": true,
-            "last_hash": whole["events"][5]["hash"],
+            "head": format!("6:{}", whole["events"][5]["hash"].as_str().unwrap()),
+            "records": 4,
+            "fault": null,
             "broken_at": null,
         })
     );
+    let ask = |kept: String| {
+        let path = format!("/v1/audit/verification?kept={kept}");
+        let (plane, operator) = (&plane, &operator);
+        async move { plane.ask(operator, "GET", &path, ()).await }
+    };
+    let kept = format!("2:{}", whole["events"][1]["hash"].as_str().unwrap());
+    assert_eq!(ask(kept.clone()).await.expect(200)["intact"], true);
+    let other = ask(kept.replacen('2', "3", 1)).await.expect(200);
+    assert_eq!(
+        (&other["intact"], &other["broken_at"]),
+        (&json!(false), &json!(3))
+    );
+    assert!(
+        other["fault"]
+            .as_str()
+            .unwrap()
+            .contains("the hash that was kept")
+    );
+    let later = ask(kept.replacen('2', "9", 1)).await.expect(200);
+    assert_eq!(
+        (&later["intact"], &later["broken_at"]),
+        (&json!(false), &json!(7))
+    );
+    ask("soon".to_owned()).await.expect(400);
 }

@@ -1,13 +1,13 @@
 //! A store that fails, or violates its contract, on demand.
 
 use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU8, Ordering},
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering},
 };
 
 use keyfob::{
     KeyId, KeyStore, MemoryStore, Tenant, Timestamp,
-    audit::AuditEvent,
+    audit::{AuditEvent, TrailHead},
     gateway::Usage,
     key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
@@ -30,7 +30,7 @@ pub(crate) enum Fault {
     Unknown,
     /// The change feed cannot be read.
     Feed,
-    /// A change is committed, and every later call fails.
+    /// A change is committed, and a later call fails: see [`Failing::fail_after_commit`].
     AfterCommit,
     /// Every call yields to other tasks first.
     Slow,
@@ -58,6 +58,17 @@ pub(crate) struct Failing {
     /// Whether the store says that other processes can change it.
     shared: AtomicBool,
     pub(crate) fault: Switch,
+    /// How many calls succeed after a commit, and whether more than one fails then.
+    later: Mutex<Later>,
+    /// How often a page of keys was read.
+    pub(crate) pages: AtomicU32,
+}
+
+#[derive(Clone, Copy, Default)]
+struct Later {
+    committed: bool,
+    succeed: u32,
+    keeps_failing: bool,
 }
 
 impl Default for Failing {
@@ -72,7 +83,39 @@ impl Failing {
             shared: AtomicBool::new((*inner).is_shared()),
             inner,
             fault: Switch::default(),
+            later: Mutex::default(),
+            pages: AtomicU32::new(0),
         }
+    }
+
+    /// Lets this many calls succeed after the next commit; then one fails, or all.
+    pub(crate) fn fail_after_commit(&self, succeed: u32, keeps_failing: bool) {
+        *self.later.lock().unwrap() = Later {
+            committed: false,
+            succeed,
+            keeps_failing,
+        };
+        self.fault.store(Fault::AfterCommit);
+    }
+
+    /// Whether the next call fails.
+    fn fails_now(&self) -> bool {
+        if self.fault.is(Fault::AfterCommit) {
+            let mut later = self.later.lock().unwrap();
+            if !later.committed {
+                return false;
+            }
+            if later.succeed > 0 {
+                later.succeed -= 1;
+                return false;
+            }
+            self.fault.store(match later.keeps_failing {
+                true => Fault::Definite,
+                false => Fault::None,
+            });
+            return true;
+        }
+        self.fault.is(Fault::Definite)
     }
 
     pub(crate) fn shared(self) -> Self {
@@ -107,7 +150,7 @@ impl Failing {
         if self.fault.is(Fault::Slow) {
             tokio::task::yield_now().await;
         }
-        if self.fault.is(Fault::Definite) {
+        if self.fails_now() {
             Err(StoreError::definite("as it was told"))
         } else {
             Ok(&*self.inner)
@@ -129,9 +172,7 @@ impl KeyStore for Failing {
         if self.fault.is(Fault::Unknown) {
             return Err(StoreError::unknown("as it was told").into());
         }
-        if self.fault.is(Fault::AfterCommit) {
-            self.fault.store(Fault::Definite);
-        }
+        self.later.lock().unwrap().committed = true;
         Ok(revision)
     }
 
@@ -140,6 +181,7 @@ impl KeyStore for Failing {
     }
 
     async fn keys(&self, query: &KeyQuery) -> Result<Page<KeyRecord>, StoreError> {
+        self.pages.fetch_add(1, Ordering::SeqCst);
         self.reading().await?.keys(query).await
     }
 
@@ -172,6 +214,10 @@ impl KeyStore for Failing {
 
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
         self.reading().await?.audit(query).await
+    }
+
+    async fn head(&self) -> Result<TrailHead, StoreError> {
+        self.reading().await?.head().await
     }
 
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {

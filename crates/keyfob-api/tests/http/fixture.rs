@@ -15,14 +15,21 @@ use keyfob::{
     Context, IssuedKey, KeyInfo, KeyStore, Keyring, MemoryStore, NewKey, Owner, Scopes, Tenant,
     Timestamp, Verifier, block_on,
     key::KeyFormat,
-    name::{KeyName, NamespaceId, Scope, TeamId, UserId},
+    name::{KeyName, NamespaceId, Region, Scope, TeamId, UserId},
 };
-use keyfob_api::{ControlPlane, Limits, OneRegion, Right, control_namespace};
+use keyfob_api::{ApiHost, ControlPlane, Gateways, Limits, Right, control_namespace};
 use serde_json::Value;
 use tower::ServiceExt as _;
 
 /// 2025-12-19T10:30:00Z
 pub(crate) const NOW: i64 = 1_766_140_200;
+
+/// Gateways in two regions, each with its own address.
+fn gateways() -> Gateways {
+    let api_host = ApiHost::parse("https://{region}.faas.example").expect("an address");
+    let regions = ["blr1", "nyc1"].map(|name| Region::new(name).expect("a region"));
+    Gateways::at(api_host).in_regions(regions)
+}
 
 /// A control plane, and its keyring.
 pub(crate) struct Fixture {
@@ -56,7 +63,7 @@ impl Fixture {
         let clock = Arc::new(AtomicI64::new(NOW));
         let hand = Arc::clone(&clock);
         let router = ControlPlane::new(Arc::clone(&keyring))
-            .with_directory(OneRegion::new("blr1", "https://faas.example"))
+            .with_directory(gateways())
             .with_limits(limits)
             .with_clock(move || Timestamp::from_unix(hand.load(Ordering::SeqCst)))
             .into_router();

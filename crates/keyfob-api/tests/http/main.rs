@@ -1,7 +1,9 @@
 //! Tests of the control plane over HTTP.
 
+mod after_commit;
 mod audit;
 mod authority;
+mod cross_site;
 mod document;
 mod errors;
 mod failing;
@@ -11,6 +13,7 @@ mod fixture;
 mod held_back;
 mod keys;
 mod legacy;
+mod lists;
 mod lives;
 mod namespaces;
 mod policies;

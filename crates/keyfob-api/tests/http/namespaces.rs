@@ -1,5 +1,6 @@
 //! Namespaces.
 
+use axum::{body::Body, http::Request};
 use keyfob_api::Right;
 use serde_json::{Value, json};
 
@@ -26,9 +27,9 @@ async fn namespaces_exist_before_their_first_key() {
         *made,
         json!({
             "namespace": name,
-            "label": name,
+            "label": "orders",
             "region": "blr1",
-            "api_host": "https://faas.example",
+            "api_host": "https://blr1.faas.example",
             "created_at": "2025-12-19T10:30:00Z",
             "updated_at": "2025-12-19T10:30:00Z",
             "team": "acme",
@@ -62,7 +63,7 @@ async fn namespaces_exist_before_their_first_key() {
         .ask(&admin, "POST", spaces, elsewhere)
         .await
         .refused(400, "bad_request");
-    assert_eq!(refused, "region: there is no such region");
+    assert_eq!(refused, "region: must be one of blr1, nyc1");
     let nameless = json!({"label": "", "region": "blr1"});
     plane
         .ask(&admin, "POST", spaces, nameless)
@@ -152,4 +153,91 @@ async fn namespaces_exist_before_their_first_key() {
         .await
         .expect(200);
     assert_eq!(names(&one), ["fn-r"]);
+}
+
+/// `doctl` and `godo` wrap the fields and capitalise one; the published document does neither.
+#[tokio::test]
+async fn a_namespace_is_created_with_the_bodies_of_all_clients() {
+    let (plane, admin) = plane().await;
+    let spaces = "/v2/functions/namespaces";
+    for body in [
+        json!({"namespace": {"label": "x", "Region": "nyc1"}}),
+        json!({"namespace": {"label": "x", "region": "nyc1"}}),
+        json!({"label": "x", "Region": "nyc1"}),
+        json!({"label": "x", "region": "nyc1"}),
+        json!({"label": "x", "region": "nyc1", "namespace": null}),
+    ] {
+        let made = plane.ask(&admin, "POST", spaces, body.clone()).await;
+        let made = &made.expect(200)["namespace"];
+        assert_eq!(made["label"], "x", "{body}");
+        assert_eq!(made["region"], "nyc1", "{body}");
+        assert_eq!(made["api_host"], "https://nyc1.faas.example", "{body}");
+        let name = made["namespace"].as_str().unwrap();
+        let one = format!("{spaces}/{name}");
+        let shown = plane.ask(&admin, "GET", &one, ()).await.expect(200);
+        assert_eq!(shown["namespace"], *made);
+        // `doctl --namespace x` looks for the label in the list.
+        let list = plane.ask(&admin, "GET", spaces, ()).await.expect(200);
+        let list = list["namespaces"].as_array().unwrap();
+        assert!(list.contains(made), "{body}");
+    }
+    // Without a region: the first one.
+    let made = plane
+        .ask(&admin, "POST", spaces, json!({"label": "x"}))
+        .await
+        .expect(200);
+    assert_eq!(made["namespace"]["region"], "blr1");
+    let listed = || async {
+        let list = plane.ask(&admin, "GET", spaces, ()).await.expect(200);
+        list["namespaces"].as_array().unwrap().len()
+    };
+    let before = listed().await;
+    for (body, message) in [
+        (json!({}), "label: missing"),
+        (json!({"namespace": {}}), "label: missing"),
+        (json!({"namespace": {"Region": "nyc1"}}), "label: missing"),
+        (json!({"label": "", "region": "nyc1"}), "label is empty"),
+        (
+            json!({"label": "x".repeat(101), "region": "nyc1"}),
+            "label is longer than 100 characters",
+        ),
+        (
+            json!({"label": "x", "region": "NYC1"}),
+            "region: must be one of blr1, nyc1",
+        ),
+        (
+            json!({"label": "x", "namespace": {"label": "y"}}),
+            "namespace: not together with label, region or team",
+        ),
+        (
+            json!({"region": "nyc1", "namespace": {"label": "y"}}),
+            "namespace: not together with label, region or team",
+        ),
+    ] {
+        let answer = plane.ask(&admin, "POST", spaces, body.clone()).await;
+        assert_eq!(answer.refused(400, "bad_request"), message, "{body}");
+    }
+    for text in [
+        r#"{"label": "x", "region": "nyc1", "Region": "blr1"}"#,
+        r#"{"namespace": ["x", "nyc1"]}"#,
+        r#"{"namespace": {"label": "x", "namespace": {"label": "y"}}}"#,
+    ] {
+        let request = Request::post(spaces)
+            .header("authorization", format!("Bearer {admin}"))
+            .header("content-type", "application/json")
+            .body(Body::from(text));
+        let answer = plane.send(request.unwrap()).await;
+        answer.refused(400, "bad_request");
+    }
+    assert_eq!(listed().await, before);
+}
+
+/// A namespace that was not created by a call has no label of its own.
+#[tokio::test]
+async fn the_label_of_a_namespace_without_one_is_its_name() {
+    let (plane, admin) = plane().await;
+    let path = "/v2/functions/namespaces/fn-a";
+    let shown = plane.ask(&admin, "GET", path, ()).await.expect(200);
+    assert_eq!(shown["namespace"]["label"], "fn-a");
+    assert_eq!(shown["namespace"]["region"], "blr1");
 }

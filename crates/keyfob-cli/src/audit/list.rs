@@ -3,8 +3,7 @@
 use clap::Args;
 use keyfob::{
     Owner,
-    audit::AuditEvent,
-    key::{CredentialId, KeyFormat},
+    key::CredentialId,
     legacy::LegacyId,
     store::{AuditQuery, Cursor, KeyQuery},
 };
@@ -17,6 +16,8 @@ use crate::{
     owner,
     terminal::{TableView, Tone},
 };
+
+use super::view::EventView;
 
 /// List audit events, oldest first: of the team, or of all teams if none is set
 #[derive(Args, Debug)]
@@ -58,22 +59,6 @@ pub(crate) struct List {
 struct Listed {
     events: Vec<EventView>,
     next: Option<String>,
-}
-
-#[derive(Serialize)]
-struct EventView {
-    revision: u64,
-    at: String,
-    actor: String,
-    actor_credential: Option<String>,
-    action: &'static str,
-    team: Option<String>,
-    namespace: Option<String>,
-    owner: Option<String>,
-    credential: Option<String>,
-    reason: Option<String>,
-    request_id: Option<String>,
-    hash: String,
 }
 
 impl List {
@@ -123,31 +108,6 @@ impl List {
     }
 }
 
-impl EventView {
-    fn new(event: &AuditEvent, format: &KeyFormat) -> Self {
-        let entry = &event.entry;
-        let credential = |id: Option<CredentialId>| id.map(|id| format.credential_id(id));
-        Self {
-            revision: event.revision.get(),
-            at: entry.at.to_string(),
-            actor: match (&entry.actor.owner, entry.actor.credential) {
-                (Some(owner), _) => owner.to_string(),
-                (None, Some(_)) => "somebody".to_owned(),
-                (None, None) => "system".to_owned(),
-            },
-            actor_credential: credential(entry.actor.credential),
-            action: entry.action.as_str(),
-            team: entry.team.as_ref().map(ToString::to_string),
-            namespace: entry.namespace.as_ref().map(ToString::to_string),
-            owner: entry.owner.as_ref().map(ToString::to_string),
-            credential: credential(entry.credential),
-            reason: entry.reason.as_ref().map(ToString::to_string),
-            request_id: entry.request_id.as_ref().map(ToString::to_string),
-            hash: event.hash.to_string(),
-        }
-    }
-}
-
 impl Listed {
     fn table(&self) -> TableView {
         let headings = [
@@ -160,6 +120,7 @@ impl Listed {
             "OWNER",
             "CREDENTIAL",
             "REASON",
+            "CHANGES",
         ];
         let mut table = TableView::new(headings, "no events");
         for event in &self.events {
@@ -175,6 +136,7 @@ impl Listed {
                 or_dash(&event.owner),
                 or_dash(&event.credential),
                 or_dash(&event.reason),
+                plain(&event.replaced()),
             ]);
         }
         table

@@ -7,35 +7,42 @@ use std::{
 };
 
 use clap::Args;
-use keyfob::audit::ChainHash;
+use keyfob::{audit::TrailHead, store::Revision};
 use keyfob_ocsf::Reader;
 use serde::Serialize;
 
 use crate::{command_context::CommandContext, exit::Exit, failure::Failure, terminal::Terminal};
 
-/// Verify the audit trail: that no event was changed, removed or moved
+/// Verify the audit trail: its chain, its end, and the records that it describes
 ///
-/// It prints the last hash. Store it elsewhere and pass it as `--expect` later: a trail that was
-/// truncated at its end can only be detected with a later hash.
+/// The trail must be one chain up to the head of the store, and each record of the store must be
+/// the one that its event describes. Others may write to the store meanwhile.
+///
+/// It prints the head of the trail, REVISION:HASH. Store it elsewhere and pass it as `--expect`
+/// later: only that reveals that somebody rewrote both the trail and the store, or removed the last
+/// lines of an exported file.
 #[derive(Args, Debug)]
 pub(crate) struct Verify {
     /// Verify this exported file (`-` for the standard input) instead of the store
     #[arg(long, value_name = "FILE")]
     file: Option<PathBuf>,
 
-    /// The hash of the event before the file's first event
-    #[arg(long, value_name = "HASH", value_parser = parse_hash, requires = "file")]
-    after: Option<ChainHash>,
+    /// The head before the file's first event
+    #[arg(long, value_name = "REVISION:HASH", requires = "file")]
+    after: Option<TrailHead>,
 
-    /// The hash that the trail must end with
-    #[arg(long, value_name = "HASH", value_parser = parse_hash)]
-    expect: Option<ChainHash>,
+    /// An earlier head that the trail must contain
+    #[arg(long, value_name = "REVISION:HASH")]
+    expect: Option<TrailHead>,
 }
 
 #[derive(Serialize)]
 struct Verified {
+    /// Whether the trail is verified up to its end: a file may lack its last lines.
     whole: bool,
-    hash: String,
+    head: TrailHead,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    records: Option<u64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     events: Option<u64>,
 }
@@ -56,30 +63,18 @@ impl Verify {
     }
 
     pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
-        let hash = cx.keyring.verify_audit().await?;
-        self.tell(cx.terminal, hash, None)
-    }
-
-    fn tell(
-        &self,
-        terminal: Terminal,
-        hash: ChainHash,
-        events: Option<u64>,
-    ) -> Result<(), Failure> {
-        if let Some(expected) = self.expect.filter(|expected| *expected != hash) {
-            return Err(Failure::new(
-                Exit::Refused,
-                format!(
-                    "the trail ends with {hash}, not with {expected}: events are missing, or there are newer ones"
-                ),
-            ));
-        }
+        let verified = cx.keyring.verify_audit(self.expect).await?;
+        let (head, records) = (verified.head, verified.records);
         let verified = Verified {
             whole: true,
-            hash: hash.to_string(),
-            events,
+            head,
+            records: Some(records),
+            events: None,
         };
-        terminal.say(&verified, format_args!("whole, ends with {hash}"))
+        cx.terminal.say(
+            &verified,
+            format_args!("whole, with {records} records, ends with {head}"),
+        )
     }
 }
 
@@ -91,32 +86,65 @@ impl VerifyFile<'_> {
         } else {
             Box::new(BufReader::new(File::open(self.path).map_err(failed)?))
         };
-        let mut reader = Reader::after(self.command.after.unwrap_or(ChainHash::START));
+        let start = self.command.after.unwrap_or(TrailHead::START);
+        let mut expected = self.command.expect;
+        let mut reader = Reader::after(start);
+        expected.take_if(|expected| *expected == start);
         for line in input.lines() {
             let line = line.map_err(failed)?;
             reader.read(&line).map_err(|error| {
                 let failure = Failure::new(Exit::Refused, error.to_string());
-                if reader_needs_start(&error, self.command.after) {
-                    failure.hint("if the file does not start with the trail's first event, give the hash of the event before it as `--after`")
+                if error.line == 1 && self.command.after.is_none() {
+                    failure.hint("if the file does not start with the trail's first event, give the head before it as `--after`")
                 } else {
                     failure
                 }
             })?;
+            let head = reader.head();
+            if let Some(expected) = expected.take_if(|expected| expected.revision == head.revision)
+            {
+                if expected != head {
+                    return Err(refused(format!(
+                        "the event of revision {} has the hash {}, not {}",
+                        head.revision, head.hash, expected.hash
+                    )));
+                }
+            }
         }
-        let lines = reader.lines();
-        self.command.tell(terminal, reader.hash(), Some(lines))
+        let head = reader.head();
+        if let Some(expected) = expected {
+            return Err(refused(format!(
+                "the file ends at revision {}, without the event of revision {}",
+                head.revision, expected.revision
+            )));
+        }
+        let events = reader.lines();
+        if events == 0 && head.revision == Revision::ZERO {
+            return Err(refused("the file has no events".to_owned()));
+        }
+        let whole = self.command.expect == Some(head);
+        let verified = Verified {
+            whole,
+            head,
+            records: None,
+            events: Some(events),
+        };
+        if whole {
+            terminal.say(&verified, format_args!("whole, ends with {head}"))
+        } else {
+            terminal.say(
+                &verified,
+                format_args!("unbroken up to revision {}, {head}", head.revision),
+            )?;
+            terminal.hint(format_args!(
+                "only a head that was kept elsewhere tells whether later lines were removed: \
+                 `--expect REVISION:HASH`"
+            ));
+            Ok(())
+        }
     }
 }
 
-fn reader_needs_start(error: &keyfob_ocsf::ReadError, after: Option<ChainHash>) -> bool {
-    error.line == 1 && after.is_none()
+fn refused(message: String) -> Failure {
+    Failure::new(Exit::Refused, message)
 }
-
-fn parse_hash(text: &str) -> Result<ChainHash, NoHash> {
-    ChainHash::parse(text).ok_or(NoHash)
-}
-
-/// A text is not a hash.
-#[derive(Clone, Copy, Debug, thiserror::Error)]
-#[error("must be 64 lower-case hexadecimal digits")]
-struct NoHash;

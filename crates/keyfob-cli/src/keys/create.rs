@@ -14,7 +14,7 @@ use crate::{
     owner,
 };
 
-use super::secret;
+use super::{KeyReads, secret};
 
 /// Create a key, and show its credential once
 ///
@@ -65,9 +65,10 @@ impl Create {
         if let Some(start) = self.not_before {
             new = new.with_not_before(start.ahead(cx.now));
         }
+        let reads = KeyReads::read(cx, [&new.tenant], []).await?;
         let context = cx.context(self.reason.as_ref());
         let created = cx.keyring.create(&context, new).await?;
-        secret::show(cx, created, "created").await
+        secret::show(cx, created, &reads, "created")
     }
 }
 

@@ -29,7 +29,8 @@ impl Delete {
         let context = cx.context(self.reason.as_ref());
         let mut deleted = Vec::new();
         for id in cx.key_ids(&self.keys)? {
-            cx.keyring.delete(&context, &tenant, id, None).await?;
+            let outcome = cx.keyring.delete(&context, &tenant, id, None).await;
+            outcome.map_err(|error| Failure::from(error).done_before(&deleted))?;
             deleted.push(cx.format().key_id(id));
         }
         let names = deleted.join(" ");

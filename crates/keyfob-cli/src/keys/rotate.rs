@@ -7,7 +7,7 @@ use keyfob::{Expiry, manage::Rotation, name::Reason, store::Revision};
 
 use crate::{command_context::CommandContext, failure::Failure, moment};
 
-use super::secret;
+use super::{KeyReads, secret};
 
 /// Replace a key's secret, and show the new credential once
 ///
@@ -44,10 +44,11 @@ impl Rotate {
         let expected = self.if_revision.map(Revision::new);
         let context = cx.context(self.reason.as_ref());
         let tenant = cx.tenant()?;
+        let reads = KeyReads::read(cx, [&tenant], [id]).await?;
         let rotated = cx
             .keyring
             .rotate(&context, &tenant, id, rotation, expected)
             .await?;
-        secret::show(cx, rotated, "rotated").await
+        secret::show(cx, rotated, &reads, "rotated")
     }
 }

@@ -5,13 +5,16 @@ use serde::Serialize;
 
 use crate::{command_context::CommandContext, failure::Failure, settings::Form, terminal};
 
-use super::{KeyView, views};
+use super::{KeyReads, KeyView};
 
 /// Writes the credential to the standard output: alone on its line (`table`), as `NAME=value`
 /// (`env`) or in an object (`json`). Everything else about the key goes to the standard error.
-pub(super) async fn show(
+///
+/// Nothing is read from the store: a failure would lose the secret.
+pub(super) fn show(
     cx: &CommandContext,
     created: CreatedKey,
+    reads: &KeyReads,
     done: &str,
 ) -> Result<(), Failure> {
     #[derive(Serialize)]
@@ -22,21 +25,17 @@ pub(super) async fn show(
     }
     let (credential, key) = created.into_parts();
     let id = cx.format().key_id(key.id);
-    // A failure to read more about the key must not prevent showing the secret.
-    let view = views(cx, &[key]).await.ok().and_then(|mut keys| keys.pop());
+    let key = reads.view(cx, &key);
     let text = credential.expose();
-    let shown = match (cx.terminal.form(), view) {
-        (Form::Json, Some(key)) => terminal::json(&New {
+    let shown = match cx.terminal.form() {
+        Form::Json => terminal::json(&New {
             credential: text,
             key,
         }),
-        (Form::Json, None) => terminal::json(&serde_json::json!({ "credential": text, "id": id })),
-        (Form::Env, _) => terminal::line(format_args!("KEYFOB_KEY_ID={id}\nKEYFOB_KEY={text}")),
-        (Form::Table, view) => {
+        Form::Env => terminal::line(format_args!("KEYFOB_KEY_ID={id}\nKEYFOB_KEY={text}")),
+        Form::Table => {
             cx.terminal.note(format_args!("{done}"));
-            if let Some(view) = view {
-                cx.terminal.note_table(view.details());
-            }
+            cx.terminal.note_table(key.details());
             cx.terminal
                 .note(format_args!("the credential, shown only once:"));
             terminal::line(format_args!("{text}"))

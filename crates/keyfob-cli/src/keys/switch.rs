@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use crate::{command_context::CommandContext, failure::Failure};
 
-use super::{KeyView, views};
+use super::{KeyReads, KeyView};
 
 /// Keys to change.
 #[derive(Args, Debug)]
@@ -38,15 +38,19 @@ impl Switch {
     pub(super) async fn run(self, cx: &CommandContext, to: To) -> Result<(), Failure> {
         let tenant = cx.tenant()?;
         let context = cx.context(self.reason.as_ref());
+        let ids = cx.key_ids(&self.keys)?;
+        let reads = KeyReads::read(cx, [&tenant], ids.iter().copied()).await?;
         let mut keys = Vec::new();
-        for id in cx.key_ids(&self.keys)? {
-            keys.push(match to {
-                To::Disabled => cx.keyring.disable(&context, &tenant, id, None).await?,
-                To::Enabled => cx.keyring.enable(&context, &tenant, id, None).await?,
-                To::Revoked => cx.keyring.revoke(&context, &tenant, id, None).await?,
-            });
+        for id in ids {
+            let changed = match to {
+                To::Disabled => cx.keyring.disable(&context, &tenant, id, None).await,
+                To::Enabled => cx.keyring.enable(&context, &tenant, id, None).await,
+                To::Revoked => cx.keyring.revoke(&context, &tenant, id, None).await,
+            };
+            let done = keys.iter().map(|key: &KeyView| &key.id);
+            let key = changed.map_err(|error| Failure::from(error).done_before(done))?;
+            keys.push(reads.view(cx, &key));
         }
-        let keys = views(cx, &keys).await?;
         cx.terminal.answer(&Switched { keys }, |switched| {
             KeyView::table(&switched.keys)
         })

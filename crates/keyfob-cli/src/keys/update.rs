@@ -15,9 +15,8 @@ use crate::{
 };
 
 use super::{
-    KeyView,
+    KeyReads, KeyView,
     create::{labels, parse_label},
-    views,
 };
 
 /// Change a key's name, labels, scopes or expiry
@@ -78,13 +77,11 @@ impl Update {
         let expected = self.if_revision.map(Revision::new);
         let context = cx.context(self.reason.as_ref());
         let tenant = cx.tenant()?;
+        let reads = KeyReads::read(cx, [&tenant], [id]).await?;
         let key = cx
             .keyring
             .update(&context, &tenant, id, update, expected)
             .await?;
-        for view in views(cx, &[key]).await? {
-            cx.terminal.answer(&view, KeyView::details)?;
-        }
-        Ok(())
+        cx.terminal.answer(&reads.view(cx, &key), KeyView::details)
     }
 }

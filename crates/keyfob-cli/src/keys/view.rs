@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use keyfob::{
-    KeyInfo, Scopes, Tenant, Timestamp,
+    KeyId, KeyInfo, Scopes, Tenant, Timestamp,
     gateway::Usage,
     key::{CredentialId, KeyFormat},
     manage::{EffectiveStatus, Policy, RevocationCause, Status},
@@ -207,31 +207,57 @@ impl KeyView {
     }
 }
 
+/// What the output says about keys in addition to their records: their policies and usage.
+///
+/// A command that changes keys reads it before the change: once the change is committed, nothing
+/// may fail.
+pub(crate) struct KeyReads {
+    policies: BTreeMap<NamespaceId, Policy>,
+    usage: BTreeMap<String, Usage>,
+}
+
+impl KeyReads {
+    /// Reads it for keys with these identifiers, in these tenants.
+    pub(crate) async fn read<'t>(
+        cx: &CommandContext,
+        tenants: impl IntoIterator<Item = &'t Tenant>,
+        ids: impl IntoIterator<Item = KeyId>,
+    ) -> Result<Self, Failure> {
+        let ids: Vec<_> = ids.into_iter().map(CredentialId::Key).collect();
+        let usage = match ids.is_empty() {
+            true => Vec::new(),
+            false => cx.keyring.usage(&ids).await?,
+        };
+        let usage = usage.into_iter();
+        let mut policies = BTreeMap::new();
+        for tenant in tenants {
+            if !policies.contains_key(&tenant.namespace) {
+                let policy = cx.keyring.policy(Some(tenant)).await?;
+                policies.insert(tenant.namespace.clone(), policy);
+            }
+        }
+        Ok(Self {
+            policies,
+            usage: usage
+                .map(|usage| (usage.credential.to_string(), usage))
+                .collect(),
+        })
+    }
+
+    /// A key with its status under its policy, and its usage.
+    pub(crate) fn view(&self, cx: &CommandContext, key: &KeyInfo) -> KeyView {
+        let policy = self.policies.get(&key.tenant.namespace);
+        let policy = policy.cloned().unwrap_or_default();
+        let usage = self.usage.get(&CredentialId::Key(key.id).to_string());
+        KeyView::new(key, &policy, usage, cx.format(), cx.now)
+    }
+}
+
 /// Keys with their status under their policies, and their usage.
 pub(crate) async fn views(cx: &CommandContext, keys: &[KeyInfo]) -> Result<Vec<KeyView>, Failure> {
-    let ids: Vec<_> = keys.iter().map(|key| CredentialId::Key(key.id)).collect();
-    let usage: BTreeMap<_, _> = cx
-        .keyring
-        .usage(&ids)
-        .await?
-        .into_iter()
-        .map(|usage| (usage.credential.to_string(), usage))
-        .collect();
-    let mut policies: BTreeMap<NamespaceId, Policy> = BTreeMap::new();
-    let mut views = Vec::with_capacity(keys.len());
-    for key in keys {
-        let Tenant { namespace, .. } = &key.tenant;
-        if !policies.contains_key(namespace) {
-            policies.insert(
-                namespace.clone(),
-                cx.keyring.policy(Some(&key.tenant)).await?,
-            );
-        }
-        let policy = policies.get(namespace).cloned().unwrap_or_default();
-        let usage = usage.get(&CredentialId::Key(key.id).to_string());
-        views.push(KeyView::new(key, &policy, usage, cx.format(), cx.now));
-    }
-    Ok(views)
+    let tenants = keys.iter().map(|key| &key.tenant);
+    let reads = KeyReads::read(cx, tenants, keys.iter().map(|key| key.id)).await?;
+    Ok(keys.iter().map(|key| reads.view(cx, key)).collect())
 }
 
 /// All keys that a query selects.

@@ -9,8 +9,9 @@ use std::{
 
 use clap::Args;
 use keyfob::{
+    Context,
     audit::Action,
-    legacy::{LegacyPolicy, read_subjects},
+    legacy::{Imported, LegacyPolicy, LegacyRecord, read_subjects},
     manage,
     name::{NamespaceId, Reason, TeamId},
     store::{AuditQuery, Conflict, KeyQuery},
@@ -23,12 +24,14 @@ use crate::{
     exit::Exit,
     failure::Failure,
     moment::{self, Moment},
-    terminal::{Progress, TableView},
+    terminal::{Progress, TableView, count},
 };
 
-/// Import the credentials in `OpenWhisk` `subjects` documents, one JSON object per line
+/// Import the credentials in `OpenWhisk` `subjects` documents, from an export of `CouchDB`
 ///
-/// Only hashes are stored. An import can be repeated: existing records do not change. Imported
+/// The file is the answer of `_all_docs?include_docs=true`, an array, or one document per line. Only
+/// hashes are stored. An import can be repeated, and a later one only ever takes access away: a
+/// credential whose subject is blocked in it is blocked, and nothing else changes. Imported
 /// credentials are accepted only under a policy: give `--until`, or use `legacy sunset`.
 #[derive(Args, Debug)]
 pub(crate) struct Import {
@@ -57,9 +60,33 @@ struct Outcome {
     read: usize,
     imported: u64,
     kept_already: u64,
+    /// Those that were imported before, and are blocked now.
+    blocked: Vec<String>,
+    /// The entries that could never log in, because their key has a wrong length.
+    unusable: Vec<String>,
+    /// The documents that are no subjects.
+    passed_over: PassedOverView,
     /// The entries that could not be imported: their position or namespace, and the error.
     problems: Vec<String>,
     dry_run: bool,
+}
+
+#[derive(Serialize)]
+struct PassedOverView {
+    design: usize,
+    limits: usize,
+    deleted: usize,
+    other: usize,
+}
+
+impl Outcome {
+    /// The failure after a part of the import.
+    fn stopped(&self, error: manage::Error) -> Failure {
+        let done = (self.imported > 0).then(|| format!("{} imported", self.imported));
+        Failure::from(error)
+            .done_before(done)
+            .hint("import the file again: what is there already does not change")
+    }
 }
 
 impl Import {
@@ -75,53 +102,86 @@ impl Import {
         });
         drop(text);
 
+        let passed_over = import.passed_over;
         let mut outcome = Outcome {
             read: import.records.len(),
             imported: 0,
             kept_already: 0,
+            blocked: Vec::new(),
+            unusable: import.unusable.iter().map(ToString::to_string).collect(),
+            passed_over: PassedOverView {
+                design: passed_over.design,
+                limits: passed_over.limits,
+                deleted: passed_over.deleted,
+                other: passed_over.other,
+            },
             problems: import.problems.iter().map(ToString::to_string).collect(),
             dry_run: self.dry_run,
         };
-        let until = self.until.map(|until| until.ahead(cx.now));
         if !self.dry_run {
-            let decided = match until {
-                Some(_) => decided(cx).await?,
-                None => BTreeSet::new(),
-            };
-            let progress = Progress::of(outcome.read as u64, "importing");
-            for record in import.records {
-                let tenant = record.tenant.clone();
-                let imported = cx.keyring.import_legacy(&context, record).await;
-                let is_new = imported.is_ok();
-                match imported {
-                    Ok(()) => outcome.imported += 1,
-                    Err(manage::Error::Conflict(Conflict::IdTaken)) => outcome.kept_already += 1,
-                    Err(manage::Error::Conflict(conflict)) => {
-                        let namespace = &tenant.namespace;
-                        outcome
-                            .problems
-                            .push(format!("namespace {namespace}: {conflict}"));
-                        progress.step();
-                        continue;
-                    }
-                    Err(error) => return Err(error.into()),
-                }
-                if let Some(until) = until {
-                    let off = LegacyPolicy::Off;
-                    let decided = decided.contains(&Some(tenant.namespace.clone()))
-                        || !is_new && decided.contains(&None);
-                    if !decided && cx.keyring.legacy_policy(Some(&tenant)).await? == off {
-                        let policy = Some(LegacyPolicy::until(until));
-                        let keyring = &cx.keyring;
-                        keyring
-                            .set_legacy_policy(&context, Some(&tenant), policy)
-                            .await?;
-                    }
-                }
-                progress.step();
-            }
+            let records = import.records;
+            self.store(cx, &context, records, &mut outcome).await?;
         }
         self.tell(cx, &outcome)
+    }
+
+    async fn store(
+        &self,
+        cx: &CommandContext,
+        context: &Context,
+        records: Vec<LegacyRecord>,
+        outcome: &mut Outcome,
+    ) -> Result<(), Failure> {
+        let until = self.until.map(|until| until.ahead(cx.now));
+        let decided = match until {
+            Some(_) => decided(cx).await?,
+            None => BTreeSet::new(),
+        };
+        let progress = Progress::of(outcome.read as u64, "importing");
+        for record in records {
+            let (id, tenant) = (record.id, record.tenant.clone());
+            let imported = match cx.keyring.import_legacy(context, record).await {
+                Ok(imported) => imported,
+                Err(manage::Error::Conflict(conflict)) => {
+                    let problem = match conflict {
+                        Conflict::IdTaken => {
+                            "it was imported with another key or namespace, and that is unchanged"
+                                .to_owned()
+                        }
+                        conflict => conflict.to_string(),
+                    };
+                    let namespace = &tenant.namespace;
+                    let problem = format!("{id} of namespace {namespace}: {problem}");
+                    outcome.problems.push(problem);
+                    progress.step();
+                    continue;
+                }
+                Err(error) => return Err(outcome.stopped(error)),
+            };
+            match imported {
+                Imported::Stored => outcome.imported += 1,
+                Imported::Blocked => outcome.blocked.push(id.to_string()),
+                _ => outcome.kept_already += 1,
+            }
+            if let Some(until) = until {
+                let off = LegacyPolicy::Off;
+                let decided = decided.contains(&Some(tenant.namespace.clone()))
+                    || imported != Imported::Stored && decided.contains(&None);
+                let keyring = &cx.keyring;
+                let accept = async {
+                    if !decided && keyring.legacy_policy(Some(&tenant)).await? == off {
+                        let policy = Some(LegacyPolicy::until(until));
+                        keyring
+                            .set_legacy_policy(context, Some(&tenant), policy)
+                            .await?;
+                    }
+                    Ok(())
+                };
+                accept.await.map_err(|error| outcome.stopped(error))?;
+            }
+            progress.step();
+        }
+        Ok(())
     }
 
     fn tell(&self, cx: &CommandContext, outcome: &Outcome) -> Result<(), Failure> {
@@ -133,25 +193,41 @@ impl Import {
             } else {
                 table
                     .pair("imported", outcome.imported)
-                    .pair("there already", outcome.kept_already);
+                    .pair("there already", outcome.kept_already)
+                    .pair("blocked now", outcome.blocked.len());
             }
-            table.pair("problems", outcome.problems.len());
+            let passed_over = &outcome.passed_over;
+            table
+                .pair("could never log in", outcome.unusable.len())
+                .pair("design documents", passed_over.design)
+                .pair("limits", passed_over.limits)
+                .pair("deleted", passed_over.deleted)
+                .pair("other documents", passed_over.other)
+                .pair("problems", outcome.problems.len());
             table
         })?;
-        for problem in &outcome.problems {
-            cx.terminal.note(format_args!("{problem}"));
+        for id in &outcome.blocked {
+            cx.terminal.note(format_args!("{id}: blocked now"));
+        }
+        for entry in outcome.unusable.iter().chain(&outcome.problems) {
+            cx.terminal.note(format_args!("{entry}"));
         }
         if self.until.is_none() && !outcome.dry_run && outcome.imported > 0 {
             cx.terminal.hint(format_args!(
                 "they are not accepted until a policy allows it: `keyfob legacy sunset WHEN`"
             ));
         }
-        match outcome.problems.len() {
+        match outcome.problems.len() as u64 {
             0 => Ok(()),
-            count => Err(
-                Failure::new(Exit::Refused, format!("{count} entries were not imported"))
-                    .hint("correct them and import the file again"),
-            ),
+            problems => {
+                let (entries, were) = (
+                    count(problems, "entry"),
+                    if problems == 1 { "was" } else { "were" },
+                );
+                let message = format!("{entries} {were} not imported");
+                Err(Failure::new(Exit::Refused, message)
+                    .hint("correct them and import the file again"))
+            }
         }
     }
 }

@@ -199,15 +199,16 @@ impl Whose {
     async fn set(&self, cx: &CommandContext, policy: Option<LegacyPolicy>) -> Result<(), Failure> {
         let tenant = self.tenant(cx).await?;
         let context = cx.context(self.reason.as_ref());
-        let set = cx
-            .keyring
-            .set_legacy_policy(&context, tenant.as_ref(), policy.clone());
-        set.await?;
-        let policy = match policy {
-            Some(policy) => policy,
-            None => self.policy(cx).await?,
+        // Before the change: after it, nothing may fail.
+        let in_force = match (&policy, &tenant) {
+            (Some(policy), _) => policy.clone(),
+            (None, Some(_)) => cx.keyring.legacy_policy(None).await?,
+            (None, None) => LegacyPolicy::default(),
         };
-        let view = PolicyView::new(&policy, cx.now);
+        cx.keyring
+            .set_legacy_policy(&context, tenant.as_ref(), policy)
+            .await?;
+        let view = PolicyView::new(&in_force, cx.now);
         cx.terminal.answer(&view, |view| {
             let mut table = TableView::pairs();
             table

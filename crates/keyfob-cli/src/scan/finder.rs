@@ -1,28 +1,27 @@
 //! Finding credentials in a stream of bytes, text or not.
 
-use std::io::{self, Read};
+use std::{
+    collections::HashSet,
+    io::{self, Read},
+    ops::Range,
+};
 
-use base64::{
-    Engine,
-    engine::{DecodePaddingMode, GeneralPurpose, GeneralPurposeConfig},
-};
-use keyfob::{
-    KeyId,
-    key::{KeyFormat, PresentedKey},
-    legacy::PresentedLegacy,
-};
-use regex::bytes::Captures;
+use keyfob::{KeyId, key::KeyFormat};
 use serde::Serialize;
 use zeroize::Zeroizing;
 
-use super::pattern::{LONGEST, Patterns};
+use super::{
+    encoding::View,
+    pattern::{Hit, Patterns},
+};
 
 /// What was found in one file.
 #[derive(Default)]
 pub(super) struct Found {
     pub(super) finds: Vec<Find>,
-    /// Key ids anywhere in the file.
-    pub(super) ids: Vec<KeyId>,
+    /// The key ids anywhere in the file, and the offset of the first occurrence of each, in the
+    /// order of the offsets.
+    pub(super) ids: Vec<(u64, KeyId)>,
     /// The number of texts that look like a key but have a wrong checksum.
     pub(super) lookalikes: u64,
 }
@@ -32,8 +31,12 @@ pub(super) struct Find {
     pub(super) kind: Kind,
     /// The credential, or the secret alone.
     pub(super) text: Zeroizing<Vec<u8>>,
+    /// The prefix of a key.
+    pub(super) format: Option<KeyFormat>,
     /// In bytes from the start of the file.
     pub(super) offset: u64,
+    /// Where it ends.
+    end: u64,
     /// Counted from one.
     pub(super) line: u64,
     /// In bytes, counted from one.
@@ -47,7 +50,7 @@ pub(super) enum Kind {
     Key,
     /// The secret of a key, without its identifier.
     Secret,
-    /// A whole key or legacy credential in base64, as `Basic` sends it.
+    /// A whole key or legacy credential in base64 or hexadecimal digits.
     Encoded,
     /// A legacy credential, or a text that looks like one: it has no checksum.
     Legacy,
@@ -58,7 +61,7 @@ impl Kind {
         match self {
             Self::Key => "key",
             Self::Secret => "secret",
-            Self::Encoded => "base64",
+            Self::Encoded => "encoded",
             Self::Legacy => "legacy",
         }
     }
@@ -67,8 +70,12 @@ impl Kind {
 /// Reads one file.
 pub(super) struct Scanner<'a> {
     patterns: &'a Patterns,
-    format: &'a KeyFormat,
     found: Found,
+    ids: HashSet<KeyId>,
+    /// Where the texts that only look like a key are.
+    lookalikes: HashSet<u64>,
+    /// The first of the finds that may be in the window too.
+    recent: usize,
     /// The bytes before the window.
     offset: u64,
     /// The lines that end before the window.
@@ -78,18 +85,21 @@ pub(super) struct Scanner<'a> {
 }
 
 impl<'a> Scanner<'a> {
-    pub(super) fn new(patterns: &'a Patterns, format: &'a KeyFormat) -> Self {
+    pub(super) fn new(patterns: &'a Patterns) -> Self {
         Self {
             patterns,
-            format,
             found: Found::default(),
+            ids: HashSet::new(),
+            lookalikes: HashSet::new(),
+            recent: 0,
             offset: 0,
             lines: 0,
             line_start: 0,
         }
     }
 
-    /// Reads to the end, through overlapping windows, so that a text across two of them is found too.
+    /// Reads to the end, through overlapping windows, so that a text across two of them is found
+    /// too.
     pub(super) fn read(mut self, mut input: impl Read) -> io::Result<Found> {
         let mut window = Zeroizing::new(vec![0; WINDOW]);
         let mut filled = 0;
@@ -104,108 +114,107 @@ impl<'a> Scanner<'a> {
             if !ended && filled < window.len() {
                 continue;
             }
-            // A match that starts after this may extend past the window.
-            let settled = if ended { filled } else { filled - LONGEST };
-            let taken = self.look(&window[..filled], settled, ended);
+            let text = Window {
+                bytes: &window[..filled],
+                ended,
+            };
+            self.look(&text, &View::window(text.bytes), 0);
             if ended {
-                return Ok(self.found);
+                return Ok(self.finish());
             }
+            // A credential that ends behind the window starts after this.
+            let taken = filled - OVERLAP;
             self.leave(&window[..taken]);
             window.copy_within(taken..filled, 0);
             filled -= taken;
         }
     }
 
-    /// Takes the matches that start before `settled`, and returns where to start next time.
-    fn look(&mut self, window: &[u8], settled: usize, ended: bool) -> usize {
-        let mut next = settled;
-        let mut from = 0;
-        while let Some(found) = self.patterns.finds.captures_at(window, from) {
-            let Some(whole) = found.get(0).filter(|whole| whole.start() < settled) else {
+    /// Looks at a text, without its escapes too, and at what is encoded in it.
+    fn look(&mut self, window: &Window<'_>, text: &View, depth: usize) {
+        self.search(window, text, depth);
+        let mut plain = None;
+        for _ in 0..ESCAPED_TIMES {
+            let Some(next) = plain.as_ref().unwrap_or(text).unescaped() else {
                 break;
             };
-            self.take(window, &found);
-            from = whole.end();
-            next = next.max(from);
+            self.search(window, &next, depth);
+            plain = Some(next);
         }
-        for id in self.patterns.ids.find_iter(window) {
-            if (id.start() < settled || ended) && self.found.ids.len() < IDS_MAX {
-                let digits = id.as_bytes().last_chunk::<32>();
-                let id = digits.and_then(|digits| KeyId::from_hex(&digits[..]).ok());
-                if let Some(id) = id.filter(|id| !self.found.ids.contains(id)) {
-                    self.found.ids.push(id);
-                }
-            }
+        let plain = plain.as_ref().unwrap_or(text);
+        let joined = plain.joined();
+        if let Some(joined) = &joined {
+            self.search(window, joined, depth);
         }
-        next
+        if depth < ENCODED_TIMES {
+            let whole = joined.as_ref().unwrap_or(plain);
+            whole.decoded(|decoded| self.look(window, decoded, depth + 1));
+        }
     }
 
-    fn take(&mut self, window: &[u8], found: &Captures<'_>) {
-        let group = |name| found.name(name);
-        let (kind, place) = if let Some(place) = group("key") {
-            (Kind::Key, place)
-        } else if let Some(place) = group("secret") {
-            (Kind::Secret, place)
-        } else if let Some(place) = group("legacy") {
-            (Kind::Legacy, place)
-        } else if let Some(place) = group("basic").or(group("encoded")) {
-            (Kind::Encoded, place)
-        } else {
-            return;
-        };
-        let text = match kind {
-            Kind::Encoded => BASE64.decode(place.as_bytes()).unwrap_or_default(),
-            Kind::Key | Kind::Secret | Kind::Legacy => place.as_bytes().to_vec(),
-        };
-        let text = Zeroizing::new(text);
-        match (kind, self.read_as(kind, &text)) {
-            (_, Reading::Credential) => {}
-            // `Basic` credentials of other systems do not look like ours.
-            (Kind::Encoded, _) | (_, Reading::Nothing) => return,
-            (_, Reading::Lookalike) => {
-                self.found.lookalikes += 1;
-                return;
+    fn search(&mut self, window: &Window<'_>, text: &View, depth: usize) {
+        let patterns = self.patterns;
+        let (mut hits, mut lookalikes) = (Vec::new(), Vec::new());
+        patterns.find(
+            &text.bytes,
+            |hit| hits.push(hit),
+            |at| lookalikes.push(text.place(at) as u64),
+        );
+        for hit in hits {
+            self.take(window, text, hit, depth);
+        }
+        let offset = self.offset;
+        self.lookalikes
+            .extend(lookalikes.iter().map(|at| offset + at));
+        patterns.ids(&text.bytes, |at, id| {
+            if self.ids.insert(id) {
+                self.found.ids.push((offset + text.place(at) as u64, id));
             }
-        }
-        // A longer word of the same characters is not a legacy credential.
-        let behind = window.get(place.end());
-        if kind == Kind::Legacy && behind.is_some_and(u8::is_ascii_alphanumeric) {
+        });
+    }
+
+    fn take(&mut self, window: &Window<'_>, text: &View, hit: Hit, depth: usize) {
+        let start = text.place(hit.start);
+        let end = text.place(hit.end - 1) + 1;
+        if hit.kind == Kind::Legacy && end == window.bytes.len() && !window.ended {
+            // It may be a part of a longer word. The next window shows it whole.
             return;
         }
-        let before = &window[..place.start()];
+        let before = &window.bytes[..start];
         let line_start = before.iter().rposition(|byte| *byte == b'\n');
-        let offset = self.offset + place.start() as u64;
+        let offset = self.offset + start as u64;
         let line_start = line_start.map_or(self.line_start, |at| self.offset + at as u64 + 1);
-        self.found.finds.push(Find {
-            kind,
-            text,
+        self.add(Find {
+            kind: match hit.kind {
+                Kind::Key | Kind::Legacy if depth > 0 => Kind::Encoded,
+                kind => kind,
+            },
+            text: hit.text,
+            format: hit.format,
             offset,
+            end: self.offset + end as u64,
             line: self.lines + count_lines(before) + 1,
             column: offset - line_start + 1,
         });
     }
 
-    fn read_as(&self, kind: Kind, text: &[u8]) -> Reading {
-        let secret = match kind {
-            Kind::Secret => text,
-            Kind::Legacy => return Reading::Credential,
-            Kind::Key | Kind::Encoded => {
-                if PresentedLegacy::parse(text).is_ok() {
-                    return Reading::Credential;
-                }
-                if PresentedKey::parse(self.format, text).is_err() {
-                    return Reading::Nothing;
-                }
-                let colon = text.iter().position(|byte| *byte == b':');
-                colon
-                    .and_then(|colon| text.get(colon + 1..))
-                    .unwrap_or_default()
-            }
-        };
-        match std::str::from_utf8(secret) {
-            Ok(secret) if self.format.is_well_formed_secret(secret) => Reading::Credential,
-            _ => Reading::Lookalike,
+    /// Adds a find, unless it is known: windows overlap, and a text reads the same in several ways.
+    fn add(&mut self, find: Find) {
+        let place = find.place();
+        let recent = &self.found.finds[self.recent..];
+        if recent.iter().any(|known| covers(&known.place(), &place)) {
+            return;
         }
+        // The secret of a key that could only be read after it was unescaped.
+        let mut at = self.recent;
+        while at < self.found.finds.len() {
+            if covers(&place, &self.found.finds[at].place()) {
+                self.found.finds.remove(at);
+            } else {
+                at += 1;
+            }
+        }
+        self.found.finds.push(find);
     }
 
     /// Drops the start of the window.
@@ -215,50 +224,69 @@ impl<'a> Scanner<'a> {
             self.line_start = self.offset + at as u64 + 1;
         }
         self.offset += part.len() as u64;
+        self.found.finds[self.recent..].sort_by_key(|find| find.end);
+        let rest = &self.found.finds[self.recent..];
+        self.recent += rest.partition_point(|find| find.end <= self.offset);
+        self.found.lookalikes += self.lookalikes.len() as u64;
+        self.lookalikes.retain(|at| *at >= self.offset);
+        self.found.lookalikes -= self.lookalikes.len() as u64;
+    }
+
+    fn finish(mut self) -> Found {
+        self.found.lookalikes += self.lookalikes.len() as u64;
+        self.found.finds.sort_by_key(|find| find.offset);
+        self.found.ids.sort_by_key(|(at, _)| *at);
+        self.found
     }
 }
 
-enum Reading {
-    Credential,
-    /// The shape of a key with a wrong checksum.
-    Lookalike,
-    Nothing,
+impl Find {
+    fn place(&self) -> Range<u64> {
+        self.offset..self.end
+    }
+}
+
+/// The part of the file in memory.
+struct Window<'a> {
+    bytes: &'a [u8],
+    /// Whether the file ends with it.
+    ended: bool,
+}
+
+fn covers(outer: &Range<u64>, inner: &Range<u64>) -> bool {
+    outer.start <= inner.start && inner.end <= outer.end
 }
 
 fn count_lines(bytes: &[u8]) -> u64 {
     bytes.iter().map(|byte| u64::from(*byte == b'\n')).sum()
 }
 
-/// Many times the length of the longest match.
 const WINDOW: usize = 256 * 1024;
-/// The maximum number of ids of one file that a single secret is tried with.
-const IDS_MAX: usize = 1_000;
-
-/// With or without padding.
-const BASE64: GeneralPurpose = GeneralPurpose::new(
-    &base64::alphabet::STANDARD,
-    GeneralPurposeConfig::new().with_decode_padding_mode(DecodePaddingMode::Indifferent),
-);
+/// More than the longest text that holds a credential, with its escapes and encodings.
+const OVERLAP: usize = 16 * 1024;
+/// How many times a text may be escaped, as JSON within JSON is.
+const ESCAPED_TIMES: usize = 3;
+/// How many times a text may be encoded: a Kubernetes Secret has `Basic` header fields in base64.
+const ENCODED_TIMES: usize = 3;
 
 #[cfg(test)]
 mod tests {
-    use keyfob::IssuedKey;
-    use keyfob::key::SystemRandom;
+    use base64::{
+        Engine,
+        engine::general_purpose::{STANDARD, URL_SAFE_NO_PAD},
+    };
+    use keyfob::{IssuedKey, key::SystemRandom};
 
     use super::*;
 
-    fn format() -> KeyFormat {
-        KeyFormat::new("dof").unwrap()
-    }
-
     fn issue() -> IssuedKey {
-        IssuedKey::generate(&format(), &SystemRandom).unwrap()
+        let format = KeyFormat::new("shop").unwrap();
+        IssuedKey::generate(&format, &SystemRandom).unwrap()
     }
 
     fn scan(input: impl Read) -> Found {
-        let format = format();
-        let patterns = Patterns::new(&format);
-        Scanner::new(&patterns, &format).read(input).unwrap()
+        let patterns = Patterns::new(None);
+        Scanner::new(&patterns).read(input).unwrap()
     }
 
     /// Kind, line and column of each find.
@@ -269,16 +297,24 @@ mod tests {
             .collect()
     }
 
+    fn wrap(text: &str, width: usize, between: &str) -> String {
+        let lines: Vec<&str> = text
+            .as_bytes()
+            .chunks(width)
+            .map(|line| std::str::from_utf8(line).unwrap())
+            .collect();
+        lines.join(between)
+    }
+
     #[test]
     fn every_kind_is_found_at_its_place() {
         let key = issue();
-        let encoded = BASE64.encode(key.expose());
-        let guest = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
+        let encoded = STANDARD.encode(key.expose());
         let text = format!(
-            "KEY={}\n  secret: {}\nAuthorization: Basic {encoded}\n\n{{\"auth\": \"{encoded}\"}}\n{guest}\nAuthorization: basic {}\n",
+            "KEY={}\n  secret: {}\nAuthorization: Basic {encoded}\n\n{{\"auth\": \"{encoded}\"}}\n{GUEST}\nAuthorization: basic {}\n",
             key.expose(),
             key.expose_secret(),
-            BASE64.encode(guest),
+            STANDARD.encode(GUEST),
         );
         let found = scan(text.as_bytes());
         let expected = [
@@ -293,8 +329,130 @@ mod tests {
         for find in &found.finds[2..4] {
             assert!(*find.text == key.expose().as_bytes());
         }
-        assert_eq!(found.ids, [key.id()]);
+        assert_eq!(found.ids.len(), 1);
+        assert_eq!(found.ids[0].1, key.id());
         assert_eq!(found.lookalikes, 0);
+    }
+
+    #[test]
+    fn a_credential_is_found_in_every_encoding() {
+        let key = issue();
+        for credential in [key.expose(), GUEST] {
+            let line = format!("NAME={credential}\n");
+            let utf16 = |swap: bool| -> Vec<u8> {
+                let units = line.encode_utf16();
+                let bytes = units.flat_map(|unit| {
+                    if swap {
+                        unit.to_be_bytes()
+                    } else {
+                        unit.to_le_bytes()
+                    }
+                });
+                bytes.collect()
+            };
+            let digits = line.bytes().map(|byte| format!("{byte:02x}"));
+            let escaped = line.bytes().map(|byte| format!("\\u{byte:04x}"));
+            let percent = line.bytes().map(|byte| format!("%{byte:02X}"));
+            let base64 = STANDARD.encode(&line);
+            let basic = format!("Authorization: Basic {}", STANDARD.encode(credential));
+            let mut texts: Vec<(&str, Vec<u8>)> = vec![
+                ("UTF-16LE", utf16(false)),
+                ("UTF-16BE", utf16(true)),
+                (
+                    "UTF-16LE with BOM",
+                    [&[0xff, 0xfe], &utf16(false)[..]].concat(),
+                ),
+                (
+                    "UTF-16BE with BOM",
+                    [&[0xfe, 0xff], &utf16(true)[..]].concat(),
+                ),
+                ("base64 of UTF-16", STANDARD.encode(utf16(false)).into()),
+                (
+                    "UTF-32",
+                    line.chars()
+                        .flat_map(|c| u32::from(c).to_le_bytes())
+                        .collect(),
+                ),
+                ("base64url", URL_SAFE_NO_PAD.encode(&line).into()),
+                ("base64 at 76", wrap(&base64, 76, "\n").into()),
+                (
+                    "base64 at 64, indented",
+                    wrap(&base64, 64, "\r\n    ").into(),
+                ),
+                ("base64 at 76 in JSON", wrap(&base64, 76, "\\n").into()),
+                ("base64 of a header", STANDARD.encode(&basic).into()),
+                (
+                    "base64 thrice",
+                    STANDARD.encode(STANDARD.encode(&base64)).into(),
+                ),
+                (
+                    "base64 with escaped slashes",
+                    base64.replace('/', "\\/").into(),
+                ),
+                (
+                    "base64 in a URL",
+                    base64.replace('+', "%2B").replace('/', "%2F").into(),
+                ),
+                ("hexadecimal", digits.collect::<String>().into()),
+                ("JSON escapes", escaped.collect::<String>().into()),
+                ("percent", percent.collect::<String>().into()),
+                ("percent twice", line.replace(':', "%253A").into()),
+                ("properties", line.replace(':', "\\:").into()),
+                ("XML", line.replace(':', "&#58;").into()),
+                ("quoted-printable", wrap(&line, 75, "=\r\n").into()),
+            ];
+            for offset in 1..3 {
+                let text = format!("{}{line}", &"xyz"[..offset]);
+                texts.push(("base64 at an offset", STANDARD.encode(text).into()));
+            }
+            for (encoding, text) in texts {
+                for around in ["", "\n", "# more: 12 \u{a0}\n"] {
+                    let text = [around.as_bytes(), &text, around.as_bytes()].concat();
+                    let found = scan(&text[..]);
+                    let texts: Vec<_> = found.finds.iter().map(|find| &*find.text).collect();
+                    assert!(
+                        texts == [credential.as_bytes()],
+                        "{encoding}: {} found",
+                        texts.len()
+                    );
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn keys_of_every_prefix_are_found() {
+        for prefix in ["a", "dof", "shop", "abcdefghijklmnop", "k2"] {
+            let format = KeyFormat::new(prefix).unwrap();
+            let key = IssuedKey::generate(&format, &SystemRandom).unwrap();
+            // Letters in front of it are no part of the prefix.
+            for text in [key.expose().to_owned(), format!("KEY={}", key.expose())] {
+                let found = scan(text.as_bytes());
+                assert_eq!(found.finds.len(), 1, "{prefix}");
+                assert_eq!(found.finds[0].kind, Kind::Key);
+                assert_eq!(found.finds[0].format, Some(format));
+            }
+            let glued = format!("x{}", key.expose_secret());
+            assert_eq!(scan(glued.as_bytes()).finds.len(), 1, "{prefix}");
+        }
+    }
+
+    #[test]
+    fn legacy_credentials_are_found_in_tables_and_documents() {
+        let (uuid, key) = GUEST.split_once(':').unwrap();
+        for text in [
+            format!("{uuid},{key}"),
+            format!("\"{uuid}\";\"{key}\""),
+            format!("{{\"uuid\": \"{uuid}\", \"key\": \"{key}\"}}"),
+            format!("{uuid}\t{key}\n"),
+        ] {
+            let found = scan(text.as_bytes());
+            assert_eq!(found.finds.len(), 1, "{text}");
+            assert!(*found.finds[0].text == GUEST.as_bytes());
+        }
+        // A UUID and a SHA-256.
+        let sums = format!("{uuid}  {}\n", "0123456789abcdef".repeat(4));
+        assert_eq!(scan(sums.as_bytes()).finds.len(), 0);
     }
 
     #[test]
@@ -305,9 +463,9 @@ mod tests {
         let other = if last == "A" { "B" } else { "A" };
         let text = format!(
             "{front}{other}\nBasic {}\n{}: {}\n",
-            BASE64.encode("somebody:else's password"),
+            STANDARD.encode("somebody:else's password"),
             "23bc46b1-71f6-4ed5-8c54-816aa4f8c502",
-            "x".repeat(64)
+            "x".repeat(65)
         );
         let found = scan(text.as_bytes());
         assert_eq!(places(&found), []);
@@ -341,7 +499,7 @@ mod tests {
     fn no_place_in_a_large_file_is_missed_or_found_twice() {
         let key = issue();
         // Around every place at which a window could end.
-        for at in (WINDOW - 2 * LONGEST..WINDOW + LONGEST).step_by(37) {
+        for at in (WINDOW - OVERLAP - 200..WINDOW + 200).step_by(487) {
             let mut bytes = vec![b'.'; at - 1];
             bytes.push(b'\n');
             bytes.extend_from_slice(key.expose().as_bytes());
@@ -351,4 +509,33 @@ mod tests {
             assert_eq!(found.finds[0].offset, at as u64);
         }
     }
+
+    #[test]
+    fn an_encoded_credential_across_two_windows_is_found_once() {
+        let key = issue();
+        let encoded = STANDARD.encode(format!("NAME={}", key.expose()));
+        let wrapped = wrap(&encoded, 64, "\n  ");
+        for at in (WINDOW - OVERLAP - 300..WINDOW + 100).step_by(601) {
+            let bytes = [&vec![b'.'; at][..], wrapped.as_bytes(), b" and more"].concat();
+            let found = scan(&bytes[..]);
+            assert_eq!(found.finds.len(), 1, "at {at}");
+            assert!(*found.finds[0].text == key.expose().as_bytes());
+        }
+    }
+
+    #[test]
+    fn every_key_in_a_large_file_is_found() {
+        let keys: Vec<IssuedKey> = (0..3_000).map(|_| issue()).collect();
+        let mut text = String::new();
+        for key in &keys {
+            text.push_str(&key.expose().replacen(':', ",", 1));
+            text.push('\n');
+        }
+        let found = scan(text.as_bytes());
+        assert_eq!(found.finds.len(), keys.len());
+        assert_eq!(found.ids.len(), keys.len());
+    }
+
+    /// The public example credential of `OpenWhisk`.
+    const GUEST: &str = "23bc46b1-71f6-4ed5-8c54-816aa4f8c502:123zO3xZCLrMN6v2BKK1dXYFpXlPkccOFqm12CdAsMgRU4VrNZ9lyGVCGuMDGIwP";
 }

@@ -5,32 +5,37 @@ use std::sync::Arc;
 use ::metrics::counter;
 use axum::{
     Router,
-    extract::{Path, State},
+    extract::State,
     http::{
-        HeaderMap, HeaderName, HeaderValue, StatusCode,
+        HeaderMap, HeaderName, HeaderValue, StatusCode, Uri,
         header::{AUTHORIZATION, CACHE_CONTROL, RETRY_AFTER, WWW_AUTHENTICATE},
     },
     response::{IntoResponse, Response},
     routing::any,
 };
 use keyfob::{Access, Principal, Scopes, Verifier, key::KeyFormat, name::Scope};
+use keyfob_tower::NamespacePath;
 
 use super::metrics;
 
 /// Answers whether a call may pass.
 pub(super) struct ForwardAuth {
-    pub(super) verifier: Verifier,
+    verifier: Verifier,
     /// The header field in which the proxy names the namespace.
-    pub(super) header: HeaderName,
-    pub(super) format: KeyFormat,
+    header: HeaderName,
+    /// The paths in which the proxy names the namespace.
+    path: NamespacePath,
+    format: KeyFormat,
 }
 
-/// The routes accept any method, since some proxies use the method of the call.
-pub(super) fn routes(auth: Arc<ForwardAuth>) -> Router {
+/// The routes accept any method, since some proxies use the method of the call, and everything below
+/// `/auth`, since some append the path of the call.
+pub(super) fn routes(auth: ForwardAuth) -> Router {
     Router::new()
         .route("/auth", any(by_header))
-        .route("/auth/{namespace}", any(by_path))
-        .with_state(auth)
+        .route("/auth/", any(by_header))
+        .route("/auth/{*rest}", any(by_path))
+        .with_state(Arc::new(auth))
 }
 
 async fn by_header(State(auth): State<Arc<ForwardAuth>>, headers: HeaderMap) -> Response {
@@ -45,15 +50,29 @@ async fn by_header(State(auth): State<Arc<ForwardAuth>>, headers: HeaderMap) -> 
     }
 }
 
-async fn by_path(
-    State(auth): State<Arc<ForwardAuth>>,
-    Path(namespace): Path<String>,
-    headers: HeaderMap,
-) -> Response {
-    auth.decide(&namespace, &headers)
+/// The first segment below `/auth` is the namespace. The rest may be the path of the call, and is
+/// not used; a path that another program could read as another namespace's is refused.
+async fn by_path(State(auth): State<Arc<ForwardAuth>>, uri: Uri, headers: HeaderMap) -> Response {
+    match auth.path.read(uri.path()) {
+        Ok(namespace) => auth.decide(&namespace, &headers),
+        Err(_) => {
+            let reason = "ambiguous_path";
+            tracing::info!(reason, "refused");
+            refuse(403, reason)
+        }
+    }
 }
 
 impl ForwardAuth {
+    pub(super) fn new(verifier: Verifier, header: HeaderName, format: KeyFormat) -> Self {
+        Self {
+            verifier,
+            header,
+            path: NamespacePath::new("/auth/{namespace}"),
+            format,
+        }
+    }
+
     /// Answers for a call to a namespace; `_` is the credential's own, which the response names.
     fn decide(&self, namespace: &str, headers: &HeaderMap) -> Response {
         let access = match namespace {
@@ -99,7 +118,7 @@ impl ForwardAuth {
             (OWNER, owner),
             (NAMESPACE, principal.namespace().to_string()),
             (TEAM, principal.team().to_string()),
-            (SCOPES, scopes(principal.scopes())),
+            (SCOPES, scopes(&principal.scopes())),
         ] {
             // Names are printable ASCII.
             if let Ok(value) = HeaderValue::from_str(&value) {

@@ -1,8 +1,12 @@
 //! The server's metrics.
 
+use std::time::Duration;
+
 use keyfob_replica::metrics as replica;
 use metrics::{describe_counter, describe_gauge};
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
+
+use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{exit::Exit, failure::Failure};
 
@@ -10,6 +14,8 @@ use crate::{exit::Exit, failure::Failure};
 pub(super) const AUTH: &str = "keyfob_auth_total";
 /// Counter: accepted calls with a legacy credential.
 pub(super) const LEGACY: &str = "keyfob_auth_legacy_total";
+/// Counter: requests whose head was refused before a handler saw it, by `reason`.
+pub(super) const REFUSED_HEADS: &str = "keyfob_refused_heads_total";
 /// Gauge: open connections.
 pub(super) const CONNECTIONS: &str = "keyfob_connections";
 
@@ -21,6 +27,24 @@ pub(super) fn install() -> Result<PrometheusHandle, Failure> {
     replica::describe();
     describe_counter!(AUTH, "Calls that a proxy asked about");
     describe_counter!(LEGACY, "Accepted calls with a legacy credential");
+    describe_counter!(
+        REFUSED_HEADS,
+        "Requests whose head was malformed or too large"
+    );
     describe_gauge!(CONNECTIONS, "Open connections");
+    tokio::spawn(upkeep(handle.clone()));
     Ok(handle)
 }
+
+/// Sums up what histograms recorded, which takes memory for each request until then. A scrape does
+/// it too, but nobody may scrape.
+async fn upkeep(handle: PrometheusHandle) {
+    let mut ticks = interval(UPKEEP_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        handle.run_upkeep();
+    }
+}
+
+const UPKEEP_EVERY: Duration = Duration::from_secs(1);

@@ -2,13 +2,13 @@
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    env, fs, io,
     path::{Path, PathBuf},
 };
 
 use serde::Deserialize;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, cause};
 
 /// The content of the file. All fields are optional, and unknown ones are refused.
 #[derive(Debug, Default, Deserialize)]
@@ -33,6 +33,8 @@ pub(super) struct Serve {
     pub(super) connections: Option<i64>,
     pub(super) header_timeout: Option<String>,
     pub(super) namespace_header: Option<String>,
+    pub(super) api_host: Option<String>,
+    pub(super) regions: Option<String>,
     pub(super) follow_every: Option<String>,
     pub(super) stale_after: Option<String>,
     pub(super) flush_every: Option<String>,
@@ -54,20 +56,74 @@ pub(super) struct PepperFiles {
     pub(super) files: BTreeMap<String, PathBuf>,
 }
 
-impl File {
-    /// Reads the given file, or the default one if it exists.
+/// The file that is in force.
+#[derive(Debug, Default)]
+pub(super) struct InForce {
+    pub(super) content: File,
+    /// Where it is; none if there is none.
+    pub(super) path: Option<PathBuf>,
+    pub(super) warnings: Vec<String>,
+}
+
+impl InForce {
+    /// Reads the given file, or the first that exists of the user's and the system's.
+    ///
+    /// A file in the current folder is not read unless it is named: the folder may be anybody's.
     pub(super) fn find(named: Option<&Path>) -> Result<Self, Failure> {
-        let path = named.unwrap_or_else(|| Path::new(USUAL));
-        match fs::read_to_string(path) {
-            Ok(text) => Self::parse(&text, path),
-            Err(error) if error.kind() == io::ErrorKind::NotFound && named.is_none() => {
-                Ok(Self::default())
+        if let Some(path) = named {
+            return Self::read(path, true).map(Option::unwrap_or_default);
+        }
+        for path in usual_paths() {
+            if let Some(found) = Self::read(&path, false)? {
+                return Ok(found);
             }
-            Err(error) => Err(Failure::usage(format!("{}: {error}", path.display()))
-                .hint("set the configuration file with `--config` or KEYFOB_CONFIG")),
+        }
+        let mut none = Self::default();
+        if Path::new(NAME).exists() {
+            none.warnings.push(format!(
+                "{NAME} in the current folder is not used: name it with `--config {NAME}`"
+            ));
+        }
+        Ok(none)
+    }
+
+    fn read(path: &Path, must_exist: bool) -> Result<Option<Self>, Failure> {
+        match fs::read_to_string(path) {
+            Ok(text) => Ok(Some(Self {
+                content: File::parse(&text, path)?,
+                path: Some(path.to_owned()),
+                warnings: Vec::new(),
+            })),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && !must_exist => Ok(None),
+            Err(error) => Err(
+                Failure::usage(format!("{}: {}", path.display(), cause(&error)))
+                    .hint("set the configuration file with `--config` or KEYFOB_CONFIG"),
+            ),
         }
     }
 
+    /// A path in the file: relative to the folder of the file, not to the current one.
+    pub(super) fn beside(&self, path: &Path) -> PathBuf {
+        let folder = self.path.as_deref().and_then(Path::parent);
+        folder.map_or_else(|| path.to_owned(), |folder| folder.join(path))
+    }
+}
+
+/// The user's file and the system's. The specification of the XDG folders excludes relative paths.
+fn usual_paths() -> impl Iterator<Item = PathBuf> {
+    let folder = |name: &str| {
+        let path = PathBuf::from(env::var_os(name)?);
+        path.is_absolute().then_some(path)
+    };
+    let home = || Some(folder("HOME")?.join(".config"));
+    let of_user = folder("XDG_CONFIG_HOME").or_else(home);
+    let of_user = of_user.map(|folder| folder.join("keyfob").join(NAME));
+    of_user
+        .into_iter()
+        .chain([Path::new("/etc/keyfob").join(NAME)])
+}
+
+impl File {
     fn parse(text: &str, path: &Path) -> Result<Self, Failure> {
         toml::from_str(text).map_err(|error| {
             // The library's message may quote the line, which may contain a secret.
@@ -87,7 +143,7 @@ impl File {
     }
 }
 
-const USUAL: &str = "keyfob.toml";
+const NAME: &str = "keyfob.toml";
 
 /// Line and column of a byte, counted from one.
 fn position(text: &str, at: usize) -> (usize, usize) {

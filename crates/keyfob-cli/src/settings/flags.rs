@@ -18,7 +18,7 @@ pub(crate) struct Flags {
     )]
     store: Option<String>,
 
-    /// The configuration file [default: keyfob.toml if it exists]
+    /// The configuration file [default: ~/.config/keyfob/keyfob.toml or /etc/keyfob/keyfob.toml]
     #[arg(long, global = true, value_name = "FILE", env = "KEYFOB_CONFIG")]
     pub(crate) config: Option<PathBuf>,
 
@@ -77,6 +77,16 @@ pub(crate) struct ServeFlags {
     /// The header field in which a proxy names the namespace [default: x-keyfob-namespace]
     #[arg(long, value_name = "NAME", env = "KEYFOB_NAMESPACE_HEADER")]
     namespace_header: Option<String>,
+
+    /// The address of your gateways, which clients read from namespaces; `{namespace}` and `{region}`
+    /// stand for those of the namespace, as in `https://{namespace}.fn.example` [default: the
+    /// address to listen on]
+    #[arg(long, value_name = "URL", env = "KEYFOB_API_HOST")]
+    api_host: Option<String>,
+
+    /// The regions in which namespaces can be created, separated by commas [default: any]
+    #[arg(long, value_name = "NAMES", env = "KEYFOB_REGIONS")]
+    regions: Option<String>,
 
     /// Read other processes' changes at least this often [default: 1s]
     #[arg(long, value_name = "TIME", env = "KEYFOB_FOLLOW_EVERY")]

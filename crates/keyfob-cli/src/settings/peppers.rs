@@ -1,13 +1,16 @@
 //! Peppers, from files or the environment, never from the command line.
 
-use std::{collections::BTreeMap, env, fs, path::Path};
+use std::{collections::BTreeMap, fs, path::Path};
 
 use keyfob::key::{PepperId, Peppers};
 use zeroize::Zeroizing;
 
-use crate::failure::Failure;
+use crate::failure::{Failure, cause};
 
-use super::file::PepperFiles;
+use super::{
+    environment::{self, is_of_kubernetes},
+    file::PepperFiles,
+};
 
 /// The peppers, the source of each, and warnings.
 pub(super) type Loaded = (Peppers, Vec<(u8, String)>, Vec<String>);
@@ -23,13 +26,19 @@ pub(super) fn load(file: Option<PepperFiles>) -> Result<Loaded, Failure> {
     for (number, path) in file.files {
         sources.insert(number_of(&number)?, Source::File(path));
     }
-    for (name, value) in env::vars_os() {
-        let Some(rest) = name
-            .to_str()
-            .and_then(|name| name.strip_prefix("KEYFOB_PEPPER_"))
-        else {
+    for (name, value) in environment::set() {
+        let Some(name) = name.to_str().and_then(|name| name.strip_prefix("KEYFOB_")) else {
             continue;
         };
+        let Some(rest) = name.strip_prefix("PEPPER_") else {
+            continue;
+        };
+        if value
+            .to_str()
+            .is_some_and(|value| is_of_kubernetes(name, value))
+        {
+            continue;
+        }
         if rest == "CURRENT" {
             let number = value.to_str().unwrap_or_default();
             current = Some(number_of(number)?);
@@ -49,7 +58,11 @@ pub(super) fn load(file: Option<PepperFiles>) -> Result<Loaded, Failure> {
             Source::File(path) => {
                 warnings.extend(readable_by_others(&path));
                 let bytes = fs::read(&path).map(Zeroizing::new).map_err(|error| {
-                    Failure::usage(format!("pepper {number}: {}: {error}", path.display()))
+                    Failure::usage(format!(
+                        "pepper {number}: {}: {}",
+                        path.display(),
+                        cause(&error)
+                    ))
                 })?;
                 (bytes, path.display().to_string())
             }

@@ -1,9 +1,13 @@
 //! The value of a setting by precedence.
 
-use std::{fmt, str::FromStr, time::Duration};
+use std::{fmt, path::Path, str::FromStr, time::Duration};
 
 use clap::{ArgMatches, parser::ValueSource};
-use keyfob::{Actor, Owner, manage::OwnerError};
+use keyfob::{
+    Actor, Owner,
+    manage::OwnerError,
+    name::{NameError, Region},
+};
 
 use crate::{failure::Failure, moment, owner, redact::redact};
 
@@ -15,15 +19,18 @@ pub(super) struct Resolver<'a> {
     /// None in a command without the flags of `serve`: it reads those variables here.
     serve: Option<&'a ArgMatches>,
     variables: Variables,
+    /// The configuration file.
+    file: Option<&'a Path>,
     listed: Vec<Listed>,
 }
 
 impl<'a> Resolver<'a> {
-    pub(super) fn new(matches: &'a ArgMatches) -> Self {
+    pub(super) fn new(matches: &'a ArgMatches, file: Option<&'a Path>) -> Self {
         Self {
             matches,
             serve: matches.subcommand_matches("serve"),
             variables: Variables::read(),
+            file,
             listed: Vec::new(),
         }
     }
@@ -95,7 +102,11 @@ impl<'a> Resolver<'a> {
             // Errors about names contain the field.
             let error = error.strip_prefix(name).unwrap_or(&error);
             let error = error.trim_start_matches([':', ' ']);
-            Failure::usage(format!("{name}: {error} (from the {origin})"))
+            let source = match self.file {
+                Some(path) if origin == Origin::File => path.display().to_string(),
+                _ => format!("the {origin}"),
+            };
+            Failure::usage(format!("{name}: {error} (from {source})"))
         })?;
         self.list(name, text, origin);
         Ok(value)
@@ -153,6 +164,13 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, MustBe> {
         return Err(MustBe("a duration from 10ms to 1day"));
     }
     Ok(span)
+}
+
+/// Reads names that are separated by commas.
+pub(super) fn parse_regions(text: &str) -> Result<Vec<Region>, NameError> {
+    text.split(',')
+        .map(|name| Region::new(name.trim()))
+        .collect()
 }
 
 pub(super) fn parse_filter(text: &str) -> Result<String, MustBe> {

@@ -2,6 +2,9 @@
 
 use std::{fmt, path::PathBuf};
 
+use keyfob_postgres::Location;
+use zeroize::Zeroizing;
+
 /// The location of a store.
 #[derive(Clone, PartialEq, Eq)]
 pub(crate) enum StoreUrl {
@@ -9,8 +12,8 @@ pub(crate) enum StoreUrl {
     Memory,
     /// `sqlite:PATH`
     Sqlite(PathBuf),
-    /// `postgres://…`, which may hold a password.
-    Postgres(String),
+    /// `postgres://…`: the URL, which may hold a password, and what of it may be shown.
+    Postgres(Zeroizing<String>, Location),
 }
 
 impl StoreUrl {
@@ -19,10 +22,13 @@ impl StoreUrl {
             return Ok(Self::Memory);
         }
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            return Ok(Self::Postgres(text.to_owned()));
+            let location = Location::parse(text).map_err(|_| StoreUrlError::Postgres)?;
+            return Ok(Self::Postgres(Zeroizing::new(text.to_owned()), location));
         }
         match text.strip_prefix("sqlite:") {
             Some("" | "//") => Err(StoreUrlError::NoPath),
+            // The URL of something else, which may hold a password.
+            Some(path) if path.contains("://") => Err(StoreUrlError::Kind),
             Some(path) => Ok(Self::Sqlite(path.strip_prefix("//").unwrap_or(path).into())),
             None => Err(StoreUrlError::Kind),
         }
@@ -32,20 +38,9 @@ impl StoreUrl {
     pub(crate) fn has_password(&self) -> bool {
         match self {
             Self::Memory | Self::Sqlite(_) => false,
-            Self::Postgres(url) => password_ends(url).is_some() || url.contains("password="),
+            Self::Postgres(_, location) => location.has_password(),
         }
     }
-}
-
-/// The positions of the colon before a password and of the `@` after it.
-fn password_ends(url: &str) -> Option<(usize, usize)> {
-    let start = url.find("://")? + 3;
-    let authority = url[start..]
-        .find(['/', '?'])
-        .map_or(url.len(), |at| start + at);
-    let at = start + url[start..authority].rfind('@')?;
-    let colon = start + url[start..at].find(':')?;
-    Some((colon, at))
 }
 
 /// The URL without its password and without its parameters.
@@ -54,15 +49,7 @@ impl fmt::Display for StoreUrl {
         match self {
             Self::Memory => f.write_str("memory:"),
             Self::Sqlite(path) => write!(f, "sqlite:{}", path.display()),
-            Self::Postgres(url) => {
-                let end = url.find('?').unwrap_or(url.len());
-                match password_ends(url) {
-                    Some((colon, at)) if at < end => {
-                        write!(f, "{}{}", &url[..colon], &url[at..end])
-                    }
-                    _ => f.write_str(&url[..end]),
-                }
-            }
+            Self::Postgres(_, location) => write!(f, "{location}"),
         }
     }
 }
@@ -78,6 +65,10 @@ impl fmt::Debug for StoreUrl {
 pub(crate) enum StoreUrlError {
     #[error("must be sqlite:PATH, postgres://… or memory:")]
     Kind,
+    #[error(
+        "must be as postgres://USER@HOST/DATABASE; write a special character of a password in percent, as %40 for @"
+    )]
+    Postgres,
     #[error("sqlite: must be followed by a path")]
     NoPath,
 }
@@ -94,35 +85,33 @@ mod tests {
         }
         assert!(matches!(
             StoreUrl::parse("postgresql://db/keys"),
-            Ok(StoreUrl::Postgres(_))
+            Ok(StoreUrl::Postgres(..))
         ));
         assert_eq!(StoreUrl::parse("sqlite:"), Err(StoreUrlError::NoPath));
         assert_eq!(StoreUrl::parse("mysql://db"), Err(StoreUrlError::Kind));
     }
 
     #[test]
-    fn a_password_is_noticed_and_not_shown() {
-        for (url, shown, password) in [
-            ("postgres://db/keys", "postgres://db/keys", false),
-            ("postgres://k@db/keys", "postgres://k@db/keys", false),
-            ("postgres://k:pw@db/keys", "postgres://k@db/keys", true),
-            (
-                "postgres://k:p:w@db:5432/keys",
-                "postgres://k@db:5432/keys",
-                true,
-            ),
-            ("postgres://k:p@w@db", "postgres://k@db", true),
-            (
-                "postgres://db:5432/keys?password=pw",
-                "postgres://db:5432/keys",
-                true,
-            ),
-            ("postgres://db:5432/a@b", "postgres://db:5432/a@b", false),
+    fn what_cannot_be_read_is_refused_and_not_repeated() {
+        for url in [
+            "postgres://k:p@w@db/keys",
+            "postgres://",
+            "postgres://h:x/d",
         ] {
-            let url = StoreUrl::parse(url).unwrap();
-            assert_eq!(url.has_password(), password, "{url}");
-            assert_eq!(url.to_string(), shown);
-            assert_eq!(format!("{url:?}"), shown);
+            assert_eq!(StoreUrl::parse(url), Err(StoreUrlError::Postgres), "{url}");
         }
+    }
+
+    #[test]
+    fn a_password_is_noticed_and_not_shown() {
+        let url = StoreUrl::parse("postgres://k:a/b#c@db:5433/keys?sslmode=require").unwrap();
+        assert!(url.has_password());
+        assert_eq!(url.to_string(), "postgres://k@db:5433/keys");
+        assert_eq!(format!("{url:?}"), "postgres://k@db:5433/keys");
+        assert!(
+            !StoreUrl::parse("postgres://k@db/keys")
+                .unwrap()
+                .has_password()
+        );
     }
 }

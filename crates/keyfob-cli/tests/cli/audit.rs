@@ -59,7 +59,11 @@ fn an_export_verifies_and_tampering_with_it_is_detected() {
 
     let of_store = program.json(&["audit", "verify"]);
     let of_file = program.json(&["audit", "verify", "--file", "trail.jsonl"]);
-    assert_eq!(of_store["hash"], of_file["hash"]);
+    assert_eq!(of_store["head"], of_file["head"]);
+    assert_eq!(
+        (&of_store["whole"], &of_file["whole"]),
+        (&true.into(), &false.into())
+    );
     assert_eq!(of_file["events"], 4);
 
     let check = |lines: &[&str], args: &[&str]| {
@@ -80,11 +84,31 @@ fn an_export_verifies_and_tampering_with_it_is_detected() {
     let removed = check(&[lines[0], lines[2], lines[3]], &[]);
     assert_eq!(removed.code, 1);
 
-    // A truncated end is only detected with a later hash.
-    let hash = of_store["hash"].as_str().unwrap();
-    assert_eq!(check(&lines[..3], &[]).code, 0);
-    assert_eq!(check(&lines[..3], &["--expect", hash]).code, 1);
-    assert_eq!(check(&lines, &["--expect", hash]).code, 0);
+    // A truncated end is only detected with a later head, so a file is not called whole.
+    let head = format!(
+        "{}:{}",
+        of_store["head"]["revision"],
+        of_store["head"]["hash"].as_str().unwrap()
+    );
+    let short = check(&lines[..3], &[]);
+    assert_eq!(short.code, 0);
+    assert!(
+        short.out.starts_with("unbroken up to revision 3"),
+        "{}",
+        short.out
+    );
+    assert_eq!(check(&lines[..3], &["--expect", &head]).code, 1);
+    let whole = check(&lines, &["--expect", &head]);
+    assert_eq!(whole.code, 0);
+    assert!(
+        whole.out.starts_with("whole, ends with 4:"),
+        "{}",
+        whole.out
+    );
+    let other = head.replace("4:", "3:");
+    assert_eq!(check(&lines, &["--expect", &other]).code, 1);
+    assert_eq!(check(&[], &[]).code, 1);
+    assert_eq!(check(&[], &["--expect", &head]).code, 1);
 
     // A part, given the hash before it.
     let part = program.done(&[
@@ -97,7 +121,33 @@ fn an_export_verifies_and_tampering_with_it_is_detected() {
     ]);
     assert_eq!(part.out.lines().collect::<Vec<_>>(), lines[2..]);
     let before = check(&lines[..2], &["--output", "json"]).json();
-    let after = ["--after", before["hash"].as_str().unwrap()];
+    let before = format!("2:{}", before["head"]["hash"].as_str().unwrap());
+    let after = ["--after", before.as_str()];
     assert_eq!(check(&lines[2..], &after).code, 0);
     assert_eq!(check(&lines[2..], &[]).code, 1);
+}
+
+#[test]
+fn an_event_shows_what_was_changed() {
+    let program = Program::new();
+    let key = program.create(&["laptop", "--scope", "function:read"]);
+    program.done(&["keys", "update", id(&key), "--scope", "operator"]);
+    program.done(&["keys", "delete", id(&key)]);
+    let shown = program.done(&["audit", "show", "2"]);
+    assert!(
+        shown.out.contains("scopes: [function:read] -> [operator]"),
+        "{}",
+        shown.out
+    );
+    let listed = program.done(&["audit", "list"]);
+    assert!(
+        listed.out.contains("scopes: [function:read] -> [operator]"),
+        "{}",
+        listed.out
+    );
+    let deleted = program.json(&["audit", "show", "3"]);
+    let name = serde_json::json!({"field": "name", "old": "laptop", "new": null});
+    assert!(deleted["changes"].as_array().unwrap().contains(&name));
+    assert_eq!(program.run(&["audit", "show", "4"]).code, 3);
+    assert_eq!(program.run(&["audit", "show", "0"]).code, 3);
 }

@@ -12,7 +12,7 @@ use serde_json::json;
 
 use crate::{
     program::{Program, secrets},
-    server::{PATIENCE, Server, bearer},
+    server::{PATIENCE, Server, basic, bearer},
 };
 
 #[test]
@@ -103,6 +103,55 @@ fn requests_in_progress_are_answered_when_the_server_stops() {
     assert_eq!(secrets(&log), 0);
 }
 
+/// A proxy passes on what its clients send. What it passes on is judged; what is refused is counted.
+#[test]
+fn a_request_with_many_fields_is_judged() {
+    let program = Program::new();
+    let server = Server::start(&program, &[]);
+    let key = program.create(&["laptop", "-n", "orders"]);
+    server.await_auth(&key, "orders", 200);
+    let ask = |fields: usize, length: usize| {
+        let value = "v".repeat(length);
+        let fields = (0..fields).map(|n| format!("X-F{n}: {value}"));
+        let fields: Vec<String> = fields.chain([basic(&key)]).collect();
+        let fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+        let answer = server.try_send("GET", "/auth/orders", &fields, "");
+        // The rest of a head that is too long is not read, which may cut the answer off.
+        answer.map_or(431, |answer| answer.status)
+    };
+    for (fields, length) in [
+        (97, 1),
+        (200, 10),
+        (1000, 20),
+        (2000, 1),
+        (8, 8000),
+        (1, 60_000),
+    ] {
+        assert_eq!(ask(fields, length), 200, "{fields} of {length}");
+    }
+    for (fields, length) in [(3000, 1), (1, 200_000)] {
+        assert_eq!(ask(fields, length), 431, "{fields} of {length}");
+    }
+    let mut connection = open(&server);
+    connection
+        .write_all(b"GET /auth/orders HTTP/1.1\r\nno field\r\n\r\n")
+        .unwrap();
+    assert_eq!(answer(&mut connection).unwrap(), 400);
+    let metrics = server.send("GET", "/metrics", &[], "").body;
+    for line in [
+        "keyfob_refused_heads_total{reason=\"head_too_large\"} 2",
+        "keyfob_refused_heads_total{reason=\"malformed_head\"} 1",
+    ] {
+        assert!(metrics.contains(line), "{metrics}");
+    }
+    let log = server.kill();
+    assert!(
+        log.contains("head_too_large") && log.contains("peer=127.0.0.1"),
+        "{log}"
+    );
+    assert_eq!(secrets(&log), 0);
+}
+
 fn open(server: &Server) -> TcpStream {
     let connection = TcpStream::connect_timeout(&server.address, PATIENCE).unwrap();
     connection.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -125,4 +174,75 @@ fn answer(connection: &mut TcpStream) -> io::Result<u16> {
         .nth(1)
         .and_then(|status| status.parse().ok());
     status.ok_or(ErrorKind::InvalidData.into())
+}
+
+/// Clients that ask for something now and then keep their connections only while nobody waits.
+#[test]
+fn idle_clients_do_not_lock_out_new_ones() {
+    let server = Server::start(&Program::new(), &["--connections", "4"]);
+    let mut held: Vec<_> = (0..4).map(|_| open(&server)).collect();
+    let deadline = Instant::now() + Duration::from_secs(20);
+    let mut new = open(&server);
+    new.set_read_timeout(Some(Duration::from_millis(200)))
+        .unwrap();
+    new.write_all(b"GET /healthz HTTP/1.1\r\nHost: keyfob\r\n\r\n")
+        .unwrap();
+    let start = Instant::now();
+    loop {
+        // They never leave a connection without a request for long.
+        for connection in &mut held {
+            let _ = ask(connection);
+        }
+        match answer(&mut new) {
+            Ok(status) => {
+                assert_eq!(status, 200);
+                break;
+            }
+            Err(_) => assert!(Instant::now() < deadline, "the new client was locked out"),
+        }
+    }
+    assert!(
+        start.elapsed() > Duration::from_secs(1),
+        "open connections have their turn"
+    );
+}
+
+/// Strangers' requests are counted too: their number must not cost memory if nobody scrapes.
+#[cfg(target_os = "linux")]
+#[test]
+fn requests_cost_no_memory_if_nobody_reads_the_metrics() {
+    const BATCH: usize = 200;
+    let server = Server::start(&Program::new(), &["--log", "off"]);
+    let mut connection = open(&server);
+    connection.set_nodelay(true).unwrap();
+    let batch = "GET /v1/caller HTTP/1.1\r\nHost: keyfob\r\n\r\n".repeat(BATCH);
+    let mut ask_many = |batches| {
+        for _ in 0..batches {
+            connection.write_all(batch.as_bytes()).unwrap();
+            let (mut seen, mut text, mut bytes) = (0, String::new(), [0; 65_536]);
+            while seen < BATCH {
+                let read = connection.read(&mut bytes).unwrap();
+                assert!(read > 0, "the connection was closed");
+                text.push_str(std::str::from_utf8(&bytes[..read]).unwrap());
+                seen = text.matches("\"request_id\"").count();
+            }
+        }
+        // A few times longer than the sums are made.
+        thread::sleep(Duration::from_secs(3));
+    };
+    let memory = || {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", server.pid())).unwrap();
+        let line = status
+            .lines()
+            .find(|line| line.starts_with("RssAnon:"))
+            .unwrap();
+        let number = line.split_whitespace().nth(1).unwrap();
+        number.parse::<i64>().unwrap()
+    };
+    ask_many(200);
+    let before = memory();
+    ask_many(400);
+    let grown = memory() - before;
+    println!("80,000 requests: {grown} kB");
+    assert!(grown < 900, "{grown} kB for 80,000 requests");
 }

@@ -29,7 +29,7 @@ fn settings(program: &Program) -> Vec<(String, String, String)> {
 #[test]
 fn the_example_configuration_is_the_defaults() {
     let defaults = settings(&Program::bare());
-    let program = Program::bare();
+    let program = Program::bare().with("KEYFOB_CONFIG", "keyfob.toml");
     program.write("keyfob.toml", read("packaging/keyfob.toml"));
     let example = settings(&program);
     for (default, set) in defaults.iter().zip(&example) {

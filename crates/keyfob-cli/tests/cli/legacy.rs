@@ -48,6 +48,47 @@ fn entries_that_cannot_be_imported_are_reported_by_position() {
 }
 
 #[test]
+fn an_export_of_the_database_is_imported_as_it_is() {
+    let program = program();
+    program.write("export.json", include_str!("all_docs.json"));
+    let import = ["legacy", "import", "export.json", "--until", "30d"];
+    let ran = program.done(&import);
+    insta::assert_snapshot!(ran.redacted());
+    assert!(works(&program));
+    let report = program.json(&["legacy", "report", "--all-teams"]);
+    let credentials = report["credentials"].as_array().unwrap();
+    assert_eq!(credentials.len(), 4);
+    assert_eq!(program.json(&import)["kept_already"], 4);
+}
+
+#[test]
+fn a_later_import_only_takes_access_away() {
+    let program = program();
+    program.done(&["legacy", "import", "subjects.jsonl", "--until", "30d"]);
+    assert!(works(&program));
+    let blocked = SUBJECTS.replace("\"subject\"", "\"blocked\": true, \"subject\"");
+    program.write("blocked.jsonl", blocked);
+    let told = program.json(&["legacy", "import", "blocked.jsonl", "--until", "30d"]);
+    assert_eq!(told["blocked"], json!([GUEST_ID]));
+    assert!(!works(&program));
+    // Neither the earlier export nor another policy brings it back.
+    let again = program.json(&["legacy", "import", "subjects.jsonl", "--until", "60d"]);
+    assert_eq!(
+        (&again["kept_already"], &again["blocked"]),
+        (&json!(1), &json!([]))
+    );
+    program.done(&["legacy", "sunset", "60d"]);
+    assert!(!works(&program));
+    let trail = program.done(&["audit", "list"]).out;
+    assert!(trail.contains("legacy_blocked"), "{trail}");
+    // Another key under the same UUID is not taken, and told.
+    program.write("other.jsonl", SUBJECTS.replace("123zO3", "999zO3"));
+    let ran = program.run(&["legacy", "import", "other.jsonl"]);
+    assert_eq!(ran.code, 1);
+    assert!(ran.err.contains("another key or namespace"), "{}", ran.err);
+}
+
+#[test]
 fn sunset_brownout_cut_off_and_restore() {
     let program = program();
     program.done(&["legacy", "import", "subjects.jsonl", "--until", "30d"]);

@@ -4,6 +4,7 @@
 //! - the others: one command or one scenario each
 
 mod audit;
+mod check;
 mod connections;
 mod crash;
 mod documents;

@@ -43,17 +43,77 @@ fn only_calls_with_a_key_of_the_namespace_reach_the_backend() {
     let path = "/api/v1/namespaces/orders/actions";
     let send =
         |headers: &[&str], body: &str| server::send(nginx.address, "POST", path, headers, body);
+    let forged = [
+        "X-Keyfob-Owner: user:mallory",
+        "X-Keyfob-Key-Id: dof_v1_d79e8aeb42e5476893c7d4c59a166264",
+        "X-Keyfob-Namespace: billing",
+        "X-Keyfob-Team: rival",
+        "X-Keyfob-Scopes: admin",
+    ];
+    let team = "acme";
     for credentials in [basic(&key), bearer(&key)] {
-        let answer = send(&[&credentials, "X-Keyfob-Owner: user:mallory"], "a body");
+        let answer = send(&[&forged[..], &[&credentials]].concat(), "a body");
         assert_eq!(answer.status, 200, "{}", nginx.log());
-        assert_eq!(answer.body, format!("user:alice with {}", id(&key)));
+        let expected = format!("POST user:alice {} orders {team} * -", id(&key));
+        assert_eq!(answer.body, expected);
     }
     assert_eq!(send(&[], "").status, 401);
+    // A preflight passes without an identity, whatever it claims and carries.
+    let origin = "Origin: https://app.example";
+    let method = "Access-Control-Request-Method: POST";
+    for headers in [
+        vec![origin, method],
+        [&forged[..], &[&basic(&key), origin, method]].concat(),
+        [&forged[..], &[&basic(&other)]].concat(),
+    ] {
+        let answer = server::send(nginx.address, "OPTIONS", path, &headers, "");
+        assert_eq!(answer.status, 200, "{}", nginx.log());
+        assert_eq!(answer.body, "OPTIONS      -");
+    }
+    // Nothing else passes as a preflight.
+    for method in ["GET", "HEAD", "PUT", "OPTION", "options"] {
+        let answer = server::send(nginx.address, method, path, &[origin], "");
+        assert!(matches!(answer.status, 400 | 401 | 405), "{method}");
+    }
+    let asked = format!("{path}?_method=OPTIONS");
+    let over = ["X-HTTP-Method-Override: OPTIONS", origin];
+    assert_eq!(
+        server::send(nginx.address, "POST", &asked, &over, "").status,
+        401
+    );
+    // What the backend could read as another namespace's path reaches nothing.
+    for path in [
+        "/api/v1/namespaces/billing/actions/x/..%2f..%2f..%2forders/",
+        "/api/v1/namespaces/billing/../orders/actions",
+        "/api/v1/namespaces/orders/..;/billing/actions",
+        "/api/v1/namespaces/orders//actions",
+        "/api/v1/namespaces/%256frders/actions",
+    ] {
+        for method in ["POST", "OPTIONS"] {
+            let answer = server::send(nginx.address, method, path, &[&basic(&key)], "");
+            assert!(
+                matches!(answer.status, 400 | 404),
+                "{path}: {}",
+                answer.status
+            );
+        }
+    }
+    // As many fields as a browser with many cookies and a chain of proxies may send.
+    let many: Vec<String> = (0..500).map(|n| format!("X-Field-{n}: value")).collect();
+    let mut headers: Vec<&str> = many.iter().map(String::as_str).collect();
+    let credentials = basic(&key);
+    headers.push(&credentials);
+    assert_eq!(send(&headers, "").status, 200, "{}", nginx.log());
     assert!(send(&[], "").header("www-authenticate").is_some());
     assert_eq!(send(&[&basic(&other)], "").status, 403);
     program.done(&["keys", "revoke", id(&key)]);
     server.await_auth(&key, "orders", 401);
     assert_eq!(send(&[&basic(&key)], "").status, 401);
+    // A server that cannot answer: not the caller's fault, and no pass.
+    server.kill();
+    let answer = send(&[&basic(&other)], "");
+    assert_eq!(answer.status, 503, "{}", nginx.log());
+    assert_eq!(answer.header("retry-after"), Some("1"));
 }
 
 /// A running nginx. It is stopped on drop.
@@ -88,7 +148,9 @@ impl Nginx {
              http {{\naccess_log off;\n{temporary}\
              server {{ listen {address};\n{locations}}}\n\
              server {{ listen {backend}; location / {{\n\
-             return 200 \"$http_x_keyfob_owner with $http_x_keyfob_key_id\"; }} }}\n}}\n",
+             return 200 \"$request_method $http_x_keyfob_owner $http_x_keyfob_key_id \
+             $http_x_keyfob_namespace $http_x_keyfob_team $http_x_keyfob_scopes \
+             $http_authorization-\"; }} }}\n}}\n",
             folder = folder.display(),
             log = log.display(),
         );

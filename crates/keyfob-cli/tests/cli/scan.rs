@@ -64,6 +64,7 @@ fn leaked_credentials_are_found_checked_and_revoked() {
 
     let scan = |args: &[&str]| {
         let ran = program.run(&[&["scan", "tree", "--output", "json"], args].concat());
+        assert_eq!(ran.json()["git_folders"], 1);
         assert_eq!(ran.code, 1, "{}", ran.redacted());
         assert_eq!(ran.secrets(), 0);
         assert!(!ran.out.contains("123zO3"));
@@ -163,6 +164,140 @@ fn exit_code_0_needs_everything_read_and_nothing_found() {
     assert_eq!(program.run(&["scan", "tree"]).code, 0);
     assert_eq!(program.run(&["scan", "tree", "elsewhere"]).code, 6);
     assert_eq!(program.run(&["scan"]).code, 2);
+    program.write("tree/b.zip", "PK\u{3}\u{4}and more");
+    let ran = program.run(&["scan", "tree"]);
+    assert_eq!(ran.code, 6);
+    assert!(
+        ran.err.contains("not read: tree/b.zip: a ZIP archive"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(program.run(&["scan", "tree/b.zip"]).code, 6);
+}
+
+#[test]
+fn what_is_named_is_read_and_what_is_not_read_is_said() {
+    use std::{fs, os::unix::fs::symlink, thread};
+
+    let program = Program::new();
+    let key = program.create(&["laptop"]);
+    let made = std::process::Command::new("mkfifo")
+        .args([program.path("pipe"), program.folder().join("named")])
+        .status();
+    assert!(made.unwrap().success());
+    let (pipe, text) = (program.path("pipe"), key.clone());
+    let writer = thread::spawn(move || fs::write(pipe, text));
+    assert_eq!(program.run(&["scan", "pipe"]).code, 1);
+    writer.join().unwrap().unwrap();
+
+    // A pipe in a folder could keep it waiting without an end.
+    program.write("tree/a.txt", "nothing here\n");
+    fs::rename(program.path("named"), program.path("tree/pipe")).unwrap();
+    let ran = program.run(&["scan", "tree"]);
+    assert_eq!(ran.code, 6, "{}", ran.err);
+    assert!(
+        ran.err.contains("not read: tree/pipe: a pipe"),
+        "{}",
+        ran.err
+    );
+    fs::remove_file(program.path("tree/pipe")).unwrap();
+
+    program.write("outside/key.txt", &key);
+    symlink("../outside", program.path("tree/link")).unwrap();
+    let ran = program.run(&["scan", "tree"]);
+    assert_eq!(ran.code, 6, "{}", ran.err);
+    assert!(
+        ran.err.contains("not read: tree/link: a link"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(program.run(&["scan", "tree/link"]).code, 1);
+    fs::remove_file(program.path("tree/link")).unwrap();
+    symlink("../outside/key.txt", program.path("tree/link")).unwrap();
+    assert_eq!(program.run(&["scan", "tree"]).code, 1);
+    fs::remove_file(program.path("tree/link")).unwrap();
+    // Neither is there anything else to read behind these.
+    symlink("nothing", program.path("tree/broken")).unwrap();
+    symlink(".", program.path("tree/loop")).unwrap();
+    assert_eq!(program.run(&["scan", "tree"]).code, 0);
+    // Git's folder is read if it is named.
+    program.write("tree/.git/config", &key);
+    let ran = program.run(&["scan", "tree"]);
+    assert_eq!(ran.code, 0);
+    assert!(
+        ran.err.contains("1 folder named .git not searched"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(program.run(&["scan", "tree/.git"]).code, 1);
+    assert_eq!(program.run(&["scan", "tree/.git/config"]).code, 1);
+}
+
+#[test]
+fn every_key_of_a_table_is_revoked_whatever_their_number() {
+    let program = Program::new();
+    let keys: Vec<String> = (0..12)
+        .map(|number| program.create(&[&format!("key-{number}")]))
+        .collect();
+    // More ids than any limit, of keys that are not in the store.
+    let unknown = (0..3_000).map(|number| format!("dof_v1_{number:032x},"));
+    let known = keys.iter().map(|key| key.replacen(':', ",", 1));
+    let lines: Vec<String> = unknown.chain(known).collect();
+    program.write("leak.csv", lines.join("\n"));
+    let scan = [
+        "scan",
+        "leak.csv",
+        "--revoke",
+        "--store",
+        "sqlite:keyfob.db",
+    ];
+    let ran = program.run(&scan);
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.err.contains("12 found in 1 file, 12 live"),
+        "{}",
+        ran.err
+    );
+    for key in &keys {
+        assert_eq!(program.run_with(&["verify"], key.as_str()).code, 1);
+    }
+}
+
+#[test]
+fn a_store_in_the_folder_is_not_used_unless_it_is_named() {
+    let program = Program::new();
+    let key = program.create(&["laptop"]);
+    program.write("leak.txt", &key);
+    let ran = program.run(&["scan", "leak.txt"]);
+    assert_eq!(ran.code, 1);
+    assert!(
+        ran.err.contains("not checked whether they are live"),
+        "{}",
+        ran.err
+    );
+    let ran = program.run(&["scan", "leak.txt", "--revoke"]);
+    assert_eq!(ran.code, 2, "{}", ran.err);
+    assert!(ran.err.contains("no store given"), "{}", ran.err);
+    assert_eq!(program.run_with(&["verify"], key).code, 0);
+}
+
+#[test]
+fn keys_of_another_prefix_are_found_too() {
+    let program = Program::new();
+    let ours = program.create(&["laptop", "--prefix", "shop"]);
+    let other = Program::new().create(&["laptop"]);
+    program.write("leak.txt", format!("{ours}\n{other}\n"));
+    let states = |args: &[&str]| {
+        let args = [&["scan", "leak.txt", "--output", "json"], args].concat();
+        let found = finds(&program.run(&args).json());
+        found.into_iter().map(|find| find.2).collect::<Vec<_>>()
+    };
+    assert_eq!(states(&[]), ["unknown", "unknown"]);
+    assert_eq!(
+        states(&["--store", "sqlite:keyfob.db"]),
+        ["live", "unknown"]
+    );
+    assert_eq!(states(&["--prefix", "shop"]), ["unknown"]);
 }
 
 #[test]

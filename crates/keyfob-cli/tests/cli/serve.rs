@@ -2,6 +2,8 @@
 
 use std::{thread, time::Duration};
 
+use serde_json::Value;
+
 use crate::{
     program::{BINARY, Program, id, redacted, secrets},
     server::{Server, basic, bearer},
@@ -224,4 +226,127 @@ fn a_port_in_use_is_reported() {
         "{}",
         redacted(&ran.err)
     );
+}
+
+/// Clients call the address that a namespace names, so it must be the one that works.
+#[test]
+fn a_namespace_names_the_address_of_the_gateways() {
+    let program = program();
+    let create = |server: &Server, operator: &str, region: &str| {
+        let headers = [&*bearer(operator), "Content-Type: application/json"];
+        // As `doctl` sends it.
+        let body = format!(r#"{{"namespace": {{"label": "orders", "Region": "{region}"}}}}"#);
+        let answer = server.send("POST", "/v2/functions/namespaces", &headers, &body);
+        let json: Value = serde_json::from_str(&answer.body).unwrap();
+        (answer.status, json)
+    };
+    let server = Server::start(&program, &[]);
+    let operator = server.operator.clone().unwrap();
+    let (status, made) = create(&server, &operator, "nyc1");
+    assert_eq!(status, 200, "{made}");
+    let namespace = &made["namespace"];
+    assert_eq!(namespace["label"], "orders");
+    assert_eq!(namespace["region"], "nyc1");
+    let address = format!("http://{}", server.address);
+    assert_eq!(namespace["api_host"], address);
+    server.stop("-TERM");
+
+    let template = "https://{namespace}.{region}.fn.example";
+    let server = Server::start(
+        &program,
+        &["--api-host", template, "--regions", "blr1, nyc1"],
+    );
+    let (_, made) = create(&server, &operator, "nyc1");
+    let name = made["namespace"]["namespace"].as_str().unwrap();
+    let api_host = format!("https://{name}.nyc1.fn.example");
+    assert_eq!(made["namespace"]["api_host"], api_host);
+    let (status, refused) = create(&server, &operator, "ams3");
+    assert_eq!(status, 400);
+    assert_eq!(refused["message"], "region: must be one of blr1, nyc1");
+
+    for (flag, value, message) in [
+        (
+            "--api-host",
+            "fn.example",
+            "api_host: must be an http or https URL",
+        ),
+        (
+            "--api-host",
+            "https://{ns}.example",
+            "api_host: has a placeholder other than",
+        ),
+        ("--regions", "blr1,,nyc1", "regions: region is empty"),
+    ] {
+        let ran = program.run(&["serve", flag, value]);
+        assert_eq!(ran.code, 2);
+        assert!(ran.err.contains(message), "{}", ran.err);
+    }
+}
+
+/// Some proxies append the path of the call to `/auth/NAMESPACE`.
+#[test]
+fn everything_below_the_path_of_the_namespace_is_judged_alike() {
+    let program = program();
+    let server = Server::start(&program, &[]);
+    let key = program.create(&["laptop"]);
+    server.await_auth(&key, "orders", 200);
+    let metric = |name: &str| -> f64 {
+        let metrics = server.send("GET", "/metrics", &[], "").body;
+        let values = metrics.lines().filter(|line| line.starts_with(name));
+        let values = values.filter_map(|line| line.rsplit_once(' ')?.1.parse::<f64>().ok());
+        values.sum()
+    };
+    let before = metric("keyfob_auth_total");
+    let credential = basic(&key);
+    let own = "X-Keyfob-Namespace: orders";
+    let mut calls = 0;
+    let mut ask = |method: &str, target: &str, headers: &[&str]| {
+        calls += 1;
+        server.send(method, target, headers, "").status
+    };
+    for method in ["GET", "POST", "DELETE", "OPTIONS", "PROPFIND"] {
+        for target in [
+            "/auth/orders",
+            "/auth/orders/",
+            "/auth/orders/any/path",
+            "/auth/orders/any/path?q=/auth/billing/../..",
+            "/auth/orders/v2/functions/namespaces",
+            "/auth/orders/caf%C3%A9%20x",
+            "/auth/o%72ders/x",
+            "/auth/_/any/path",
+        ] {
+            assert_eq!(
+                ask(method, target, &[&credential]),
+                200,
+                "{method} {target}"
+            );
+            assert_eq!(ask(method, target, &[]), 401, "{method} {target}");
+        }
+        for target in ["/auth", "/auth/"] {
+            assert_eq!(ask(method, target, &[&credential, own]), 200, "{target}");
+            assert_eq!(ask(method, target, &[&credential]), 503, "{target}");
+        }
+        // The field does not name the namespace of a path that does, or that should.
+        for target in [
+            "/auth/billing/orders",
+            "/auth/orders%2fx",
+            "/auth/orders/../billing",
+            "/auth/billing/../orders",
+            "/auth/orders/%2e%2e/billing",
+            "/auth/orders/..%2fbilling",
+            "/auth/orders/..;/billing",
+            "/auth//orders",
+            "/auth//",
+            "/auth/./orders",
+            "/auth/%ff",
+            "/auth/orders/%ff",
+        ] {
+            assert_eq!(ask(method, target, &[&credential, own]), 403, "{target}");
+        }
+    }
+    // Counted, and never limited as attempts on the control plane are.
+    assert_eq!(metric("keyfob_auth_total") - before, f64::from(calls));
+    assert_eq!(metric("keyfob_api_requests_total"), 0.0);
+    let log = server.kill();
+    assert!(log.contains("ambiguous_path"), "{log}");
 }

@@ -57,7 +57,8 @@ fn peppers_come_from_files_and_the_environment() {
         "keyfob.toml",
         "[peppers]\ncurrent = 1\n[peppers.files]\n1 = \"pepper\"\n",
     );
-    let ran = program.done(&["keys", "create", "laptop"]);
+    let config = ["--config", "keyfob.toml"];
+    let ran = program.done(&[&config[..], &["keys", "create", "laptop"]].concat());
     assert!(
         ran.err
             .contains("every user of this machine can read pepper"),
@@ -65,10 +66,10 @@ fn peppers_come_from_files_and_the_environment() {
         ran.redacted()
     );
     let key = ran.out.trim_end().to_owned();
-    assert_eq!(program.run_with(&["verify"], &*key).code, 0);
+    let verify = [&config[..], &["verify"]].concat();
+    assert_eq!(program.run_with(&verify, &*key).code, 0);
 
     // Without the pepper, or with another, the key cannot be verified.
-    std::fs::remove_file(program.path("keyfob.toml")).unwrap();
     assert_eq!(program.run_with(&["verify"], &*key).code, 2);
     let program = program
         .with("KEYFOB_PEPPER_1", "0123456789abcdef0123456789abcdef")

@@ -316,7 +316,7 @@ impl Generator {
                 policy: self.rarely(Self::legacy_policy),
             },
             9 => Change::CreateNamespace {
-                tenant: self.tenant(),
+                new: self.tenant().into(),
             },
             _ => Change::CreateKey {
                 limits: Limits {

@@ -369,7 +369,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
                     let tenant = record.tenant.clone();
                     // Where it is bound already there is nothing to bind.
                     let _ = state.commit(&Commit {
-                        change: Change::CreateNamespace { tenant },
+                        change: Change::CreateNamespace { new: tenant.into() },
                         authority: Authority::System,
                         event: commit.event,
                     });

@@ -61,6 +61,16 @@ pub(crate) const DEFECTS: &[Defect] = &[
         ],
     },
     Defect {
+        name: "the label of a namespace is lost",
+        hooks: || showing(|records| records.iter_mut().for_each(|record| record.label = None)),
+        caught_by: &["a_namespace_keeps_its_label_and_region"],
+    },
+    Defect {
+        name: "the region of a namespace is lost",
+        hooks: || showing(|records| records.iter_mut().for_each(|record| record.region = None)),
+        caught_by: &["a_namespace_keeps_its_label_and_region"],
+    },
+    Defect {
         name: "the feed ends before a created namespace",
         hooks: || {
             telling(|_, _, changes| {

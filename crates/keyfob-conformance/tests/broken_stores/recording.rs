@@ -4,16 +4,16 @@ use std::sync::{Arc, Mutex};
 
 use keyfob::{
     Scopes, Tenant, Timestamp,
-    audit::{AuditEvent, ChainHash},
+    audit::{Action, AuditEntry, AuditEvent, ChainHash, Field, FieldChange, TrailHead, Value},
     key::KeyFormat,
     legacy::LegacyPolicy,
     manage::{Labels, Policy},
-    store::{AuditQuery, Change, Commit, NamespaceQuery, Revision, StoreState},
+    store::{AuditQuery, Change, Commit, Item, NamespaceQuery, Revision, StoreState},
 };
 
 use crate::{
     Defect,
-    store::{Hooks, auditing, rewriting},
+    store::{Hooks, auditing, every_raw_key, rewriting, telling},
 };
 
 pub(crate) const DEFECTS: &[Defect] = &[
@@ -50,8 +50,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
         name: "a deletion takes the key's events with it",
         hooks: || {
             auditing(|events| {
-                let deleted =
-                    |event: &AuditEvent| event.entry.action == keyfob::audit::Action::KeyDeleted;
+                let deleted = |event: &AuditEvent| event.entry.action == Action::KeyDeleted;
                 if events.iter().any(deleted) {
                     events.retain(deleted);
                 }
@@ -68,6 +67,78 @@ pub(crate) const DEFECTS: &[Defect] = &[
         name: "an event loses the actor's key",
         hooks: || rewriting(|_, commit| commit.event.actor.credential = None),
         caught_by: &["every_field_of_an_event_is_kept"],
+    },
+    Defect {
+        name: "an event does not say what was changed",
+        hooks: || retelling(|entry| entry.changes.clear()),
+        caught_by: &["an_event_says_what_was_changed"],
+    },
+    Defect {
+        name: "an event has only the new values",
+        hooks: || {
+            retelling(|entry| {
+                for change in &mut entry.changes {
+                    change.old = None;
+                }
+            })
+        },
+        caught_by: &["an_event_says_what_was_changed"],
+    },
+    Defect {
+        name: "the policy that is replaced is not read",
+        hooks: || {
+            retelling(|entry| {
+                if entry.action == Action::PolicySet {
+                    entry.replaces = None;
+                }
+            })
+        },
+        caught_by: &[
+            "an_event_says_what_was_changed",
+            "the_trail_describes_the_store",
+        ],
+    },
+    Defect {
+        name: "an event has the digest of the record's secret",
+        hooks: || Hooks {
+            audit: Box::new(|state, query| {
+                let mut page = state.audit(query);
+                for record in every_raw_key(state) {
+                    let of_key = |event: &&mut AuditEvent| event.revision == record.revision;
+                    if let Some(event) = page.items.iter_mut().find(of_key) {
+                        event.entry.changes.push(FieldChange {
+                            field: Field::Pepper,
+                            old: None,
+                            new: Some(Value::Text(record.digest.to_text())),
+                        });
+                    }
+                }
+                page
+            }),
+            ..Hooks::default()
+        },
+        caught_by: &["no_event_holds_a_secret_or_a_digest"],
+    },
+    Defect {
+        name: "the head is that of an empty store",
+        hooks: || Hooks {
+            head: Box::new(|_| TrailHead::START),
+            ..Hooks::default()
+        },
+        caught_by: &["the_trail_describes_the_store"],
+    },
+    Defect {
+        name: "a record is kept otherwise than its event says",
+        hooks: || {
+            telling(|_, _, changes| {
+                for entry in &mut changes.entries {
+                    if let Item::Key(record) = &mut entry.item {
+                        record.updated_at = record.updated_at.plus_seconds(1);
+                    }
+                }
+            })
+        },
+        caught_by: &["the_trail_describes_the_store"],
     },
     Defect {
         name: "the trail has one page only",
@@ -274,14 +345,14 @@ pub(crate) const DEFECTS: &[Defect] = &[
         hooks: || Hooks {
             record_key_format: Box::new(|state, format| {
                 let context = keyfob::Context::system(Timestamp::UNIX_EPOCH);
-                let action = keyfob::audit::Action::PolicySet;
+                let action = Action::PolicySet;
                 let commit = Commit {
                     change: Change::SetPolicy {
                         tenant: None,
                         policy: None,
                     },
                     authority: keyfob::manage::Authority::System,
-                    event: keyfob::audit::AuditEntry::new(action, &context),
+                    event: AuditEntry::new(action, &context),
                 };
                 state.commit(&commit).unwrap();
                 state.record_key_format(format)
@@ -389,6 +460,16 @@ fn chain_anew(events: &mut [AuditEvent]) {
         *event = AuditEvent::chained(event.entry.clone(), event.revision, last);
         last = event.hash;
     }
+}
+
+/// A store whose events say something else of the commits.
+fn retelling(change: fn(&mut AuditEntry)) -> Hooks {
+    auditing(move |events| {
+        for event in events.iter_mut() {
+            change(&mut event.entry);
+        }
+        chain_anew(events);
+    })
 }
 
 fn selecting(change: fn(&mut AuditQuery)) -> Hooks {

@@ -8,7 +8,7 @@ use std::{
 
 use keyfob::{
     KeyId, KeyStore, Tenant, Timestamp,
-    audit::AuditEvent,
+    audit::{AuditEvent, TrailHead},
     gateway::Usage,
     key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
@@ -27,6 +27,7 @@ type Answers<Q, A> = Box<dyn FnMut(&StoreState, &Q) -> A + Send>;
 type Policies<A> = Box<dyn FnMut(&StoreState, Option<&Tenant>) -> A + Send>;
 type Formats = Box<dyn FnMut(&StoreState) -> Option<KeyFormat> + Send>;
 type RecordsFormat = Box<dyn FnMut(&mut StoreState, &KeyFormat) -> KeyFormat + Send>;
+type Heads = Box<dyn FnMut(&StoreState) -> TrailHead + Send>;
 type Tells = Box<dyn FnMut(&StoreState, Revision, usize) -> Changes + Send>;
 /// Answers a wait after a revision that began at another one.
 type Waits = Box<dyn FnMut(&StoreState, Revision, Revision) -> Poll<bool> + Send>;
@@ -46,6 +47,7 @@ pub(crate) struct Hooks {
     pub(crate) policy: Policies<Policy>,
     pub(crate) legacy_policy: Policies<LegacyPolicy>,
     pub(crate) audit: Answers<AuditQuery, Page<AuditEvent>>,
+    pub(crate) head: Heads,
     pub(crate) changes: Tells,
     pub(crate) wait: Waits,
     /// What a commit does with those who wait.
@@ -69,6 +71,7 @@ impl Default for Hooks {
             policy: Box::new(StoreState::policy),
             legacy_policy: Box::new(StoreState::legacy_policy),
             audit: Box::new(StoreState::audit),
+            head: Box::new(StoreState::head),
             changes: Box::new(StoreState::changes),
             wait: Box::new(|state, after, _| ready_if(state.revision() > after, true)),
             wake: Box::new(|waiting| waiting.drain(..).for_each(Waker::wake)),
@@ -167,6 +170,11 @@ impl KeyStore for Broken {
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
         let (state, hooks) = &mut *self.parts();
         Ok((hooks.audit)(state, query))
+    }
+
+    async fn head(&self) -> Result<TrailHead, StoreError> {
+        let (state, hooks) = &mut *self.parts();
+        Ok((hooks.head)(state))
     }
 
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {

@@ -106,7 +106,10 @@ async fn prepared(store: &PostgresStore, kind: usize, n: u32) -> Option<(Change,
         7 => {
             let namespace = keyfob::name::NamespaceId::new(&format!("fn-{}", random())).unwrap();
             let tenant = Tenant::new(TeamId::new("acme").unwrap(), namespace);
-            (Change::CreateNamespace { tenant }, Action::NamespaceCreated)
+            (
+                Change::CreateNamespace { new: tenant.into() },
+                Action::NamespaceCreated,
+            )
         }
         _ => return None,
     })

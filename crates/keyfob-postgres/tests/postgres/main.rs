@@ -14,6 +14,7 @@ mod process;
 mod races;
 mod server;
 mod tls;
+mod trail;
 mod usage;
 mod watching;
 mod work;

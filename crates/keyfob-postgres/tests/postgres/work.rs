@@ -2,13 +2,12 @@
 
 use keyfob::{
     Actor, Context, KeyId, KeyStore, Keyring, Owner, Scopes, Tenant, Timestamp,
-    audit::{Action, AuditEntry, AuditEvent, ChainHash},
+    audit::{self, Action, AuditEntry},
     key::{KeyDigest, KeyFormat},
-    manage::{Authority, Labels, Status},
+    manage::{Authority, Error, Labels, Status},
     name::{KeyName, NamespaceId, TeamId, UserId},
     store::{
-        AuditQuery, Change, Commit, CommitError, Entry, Item, KeyQuery, KeyRecord, Limits,
-        Revision, StoreError, Target,
+        Change, Commit, CommitError, Entry, Item, KeyRecord, Limits, Revision, StoreError, Target,
     },
 };
 
@@ -106,26 +105,11 @@ pub(crate) async fn create(
     Ok(record)
 }
 
-/// Checks what must hold of a store at rest: the trail is one chain
-/// with an event for each revision, and the feed has no gap. Gives the head and the feed.
+/// Checks what must hold of a store at rest: the trail describes it, with an event for each
+/// revision, and the feed has no gap. Gives the head and the feed.
 pub(crate) async fn check(store: &impl KeyStore) -> (Revision, Vec<Entry>) {
-    let mut query = AuditQuery {
-        limit: KeyQuery::LIMIT_MAX,
-        ..AuditQuery::every_team()
-    };
-    let (mut last, mut revision) = (ChainHash::START, 0);
-    loop {
-        let page = store.audit(&query).await.expect("the trail can be read");
-        last = AuditEvent::verify(last, &page.items).expect("the trail is one chain");
-        for event in &page.items {
-            revision += 1;
-            assert_eq!(event.revision.get(), revision, "no revision is left out");
-        }
-        query.after = page.next;
-        if page.next.is_none() {
-            break;
-        }
-    }
+    let verified = audit::verify::<Error>(store, None).await;
+    let revision = verified.expect("the trail is whole").head.revision;
     let (mut after, mut feed) = (Revision::ZERO, Vec::<Entry>::new());
     let head = loop {
         let part = store.changes(after, 1000).await.expect("it can be read");
@@ -135,7 +119,7 @@ pub(crate) async fn check(store: &impl KeyStore) -> (Revision, Vec<Entry>) {
             break part.last_revision;
         }
     };
-    assert_eq!(head.get(), revision, "the head is the last event's");
+    assert_eq!(head, revision, "the head is the last event's");
     let rises = feed.windows(2).all(|two| two[0].revision < two[1].revision);
     assert!(rises, "the feed is in order");
     (head, feed)

@@ -92,7 +92,7 @@ async fn calls_are_served_during_a_store_failure_until_stale_after_and_again_aft
         assert!(status.is_ready);
         let error = status.last_error.unwrap();
         let expected = match fault {
-            Fault::Fails => "the key store failed; nothing was changed: out of order",
+            Fault::Fails => "the key store failed: out of order",
             _ => "no answer within 2.5s",
         };
         assert_eq!(error, expected);

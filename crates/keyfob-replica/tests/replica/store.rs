@@ -7,7 +7,7 @@ use std::sync::{
 
 use keyfob::{
     KeyId, KeyStore, MemoryStore, Tenant, Timestamp,
-    audit::AuditEvent,
+    audit::{AuditEvent, TrailHead},
     gateway::Usage,
     key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
@@ -124,6 +124,10 @@ impl KeyStore for Faulty {
         let committed = self.memory().commit(commit).await;
         self.0.committed.notify_waiters();
         committed
+    }
+
+    async fn head(&self) -> Result<TrailHead, StoreError> {
+        self.memory().head().await
     }
 
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {

@@ -110,7 +110,7 @@ impl Bench {
             let start = Instant::now();
             let rotated = self
                 .keyring
-                .rotate(&context(), &home(), *id, rotation, None)
+                .rotate(&context(), &home(), *id, rotation.clone(), None)
                 .await;
             report.add("rotate", start);
             rotated.unwrap();

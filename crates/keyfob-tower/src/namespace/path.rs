@@ -1,8 +1,10 @@
 use super::NamespaceFault;
 
-/// The beginning of the paths that name a namespace.
+/// The beginning of the paths that name a namespace, as in `/api/v1/namespaces/{namespace}`.
+///
+/// `{namespace}` stands for the segment that names it, and any other `{name}` for any segment.
 #[derive(Debug)]
-pub(crate) struct Pattern(Vec<Segment>);
+pub struct NamespacePath(Vec<Segment>);
 
 #[derive(Debug, PartialEq)]
 enum Segment {
@@ -12,9 +14,15 @@ enum Segment {
     Namespace,
 }
 
-impl Pattern {
+impl NamespacePath {
+    /// A pattern.
+    ///
+    /// # Panics
+    ///
+    /// The text does not begin with `/`, does not have `{namespace}` exactly once, or has a segment
+    /// that no path can match.
     #[track_caller]
-    pub(super) fn new(text: &str) -> Self {
+    pub fn new(text: &str) -> Self {
         let rest = text
             .strip_prefix('/')
             .expect("a path pattern begins with /");
@@ -28,8 +36,14 @@ impl Pattern {
         Self(segments)
     }
 
-    /// The namespace in a path, not yet validated.
-    pub(super) fn read(&self, path: &str) -> Result<String, NamespaceFault> {
+    /// Returns the namespace in a path, not yet validated.
+    ///
+    /// # Errors
+    ///
+    /// - the path does not match -> [`NamespaceFault::Missing`]
+    /// - two programs could read it in two ways: it has empty or dot segments, `;`, a backslash,
+    ///   encoded separators or controls, or is not UTF-8 -> [`NamespaceFault::Ambiguous`]
+    pub fn read(&self, path: &str) -> Result<String, NamespaceFault> {
         let Some(rest) = path.strip_prefix('/') else {
             return Err(NamespaceFault::Missing);
         };
@@ -132,7 +146,7 @@ mod tests {
     use super::*;
 
     fn read(path: &str) -> Result<String, NamespaceFault> {
-        Pattern::new("/api/{version}/ns/{namespace}").read(path)
+        NamespacePath::new("/api/{version}/ns/{namespace}").read(path)
     }
 
     #[test]
@@ -171,7 +185,7 @@ mod tests {
 
     #[test]
     fn a_segment_of_the_pattern_is_not_empty_in_the_path() {
-        let pattern = Pattern::new("/{namespace}/{action}");
+        let pattern = NamespacePath::new("/{namespace}/{action}");
         assert_eq!(pattern.read("/orders/x").as_deref(), Ok("orders"));
         assert_eq!(pattern.read("/orders/"), Err(NamespaceFault::Missing));
     }
@@ -237,7 +251,7 @@ mod tests {
             "/x{namespace}",
             "/{namespace}?x",
         ] {
-            let made = std::panic::catch_unwind(|| Pattern::new(pattern));
+            let made = std::panic::catch_unwind(|| NamespacePath::new(pattern));
             assert!(made.is_err(), "{pattern}");
         }
     }

@@ -90,7 +90,7 @@ impl Rival for Keyfob {
         let principal = self
             .principal(credential, &Access::to(namespace), now)
             .ok()?;
-        Some(Whose::Borrowed(principal.owner()?.as_str()))
+        Some(Whose::Named(principal.owner()?))
     }
 
     fn revoke(&mut self, credential: &str, now: i64) -> bool {
