@@ -14,7 +14,7 @@ use super::spec;
 ///
 /// # Panics
 ///
-/// If a value is accepted that is not the only valid text of its credential, or if a valid value is
+/// If a value is accepted that is not the only valid one of its credential, or if a valid value is
 /// refused.
 pub fn header(data: &[u8]) {
     for prefix in ["dof", "a", "abcdefghijklmnop"] {
@@ -47,10 +47,17 @@ pub fn header(data: &[u8]) {
     }
 }
 
-/// Returns the credential's text, if `value` is the only header value that carries it.
+/// Returns the credential's text, if `value` is the only header value that carries it but for the case
+/// of the scheme and the number of spaces after it.
 fn expected(prefix: &str, value: &[u8]) -> Option<Vec<u8>> {
     let space = value.iter().position(|byte| *byte == b' ')?;
-    let (scheme, rest) = (value[..space].to_ascii_lowercase(), &value[space + 1..]);
+    let (scheme, mut rest) = (value[..space].to_ascii_lowercase(), &value[space..]);
+    while let [b' ', behind @ ..] = rest {
+        rest = behind;
+    }
+    if value.len() > HEADER_MAX {
+        return None;
+    }
     match &scheme[..] {
         b"bearer" => spec::key(prefix, rest).map(|_| rest.to_vec()),
         b"basic" => {

@@ -7,6 +7,8 @@
 #[path = "world.rs"]
 mod world;
 
+use std::cell::Cell;
+
 use keyfob::{KeyId, Timestamp, store::Revision};
 
 pub use world::run;
@@ -262,7 +264,7 @@ struct Model {
     /// The time of the clock.
     now: i64,
     /// The latest time of a verification in this process.
-    seen: i64,
+    seen: Cell<i64>,
     keys: Vec<Key>,
     legacy: Vec<Legacy>,
     blocked: Vec<ModelTarget>,
@@ -309,6 +311,11 @@ impl Model {
         Timestamp::from_unix(self.now)
     }
 
+    /// The time by which the library decides: the latest that it was given.
+    fn at(&self) -> i64 {
+        self.seen.get().max(self.now)
+    }
+
     fn rules(&self, namespace: &str) -> Rules {
         let of = |wanted: Option<&str>| self.policies.iter().find(|(place, _)| *place == wanted);
         let (_, rules) = of(Some(namespace))
@@ -322,10 +329,10 @@ impl Model {
         let ends = match end {
             End::Never if rules.end_required => return Err(Refusal::Other),
             End::Never => return Ok(None),
-            End::In(seconds) => later(self.now, life(seconds)),
-            End::At(seconds) => self.now + seconds,
+            End::In(seconds) => later(self.at(), life(seconds)),
+            End::At(seconds) => self.at() + seconds,
         };
-        let life = u64::try_from(ends - self.now).unwrap_or(0);
+        let life = u64::try_from(ends - self.at()).unwrap_or(0);
         let too_long = rules.max.is_some_and(|max| life > max);
         if life < rules.min || too_long {
             Err(Refusal::Other)
@@ -370,7 +377,7 @@ impl Model {
 
     fn takes_a_name(&self, key: &Key) -> bool {
         matches!(key.state, State::Active | State::Disabled)
-            && key.ends.is_none_or(|ends| self.now < ends)
+            && key.ends.is_none_or(|ends| self.at() < ends)
     }
 
     fn name_is_free(&self, place: usize, owner: usize, name: u8, but: Option<KeyId>) -> bool {
@@ -470,7 +477,7 @@ impl Model {
         let rules = self.rules(PLACES[place].1);
         let key = self.find_alive(key, place, expected_revision)?;
         let old_end = self.end_of(key).unwrap_or(TIME_MAX);
-        if old_end <= self.now || grace > rules.grace {
+        if old_end <= self.at() || grace > rules.grace {
             return Err(Refusal::Other);
         }
         let ends = match renew {
@@ -481,7 +488,7 @@ impl Model {
             }
             None => self.end_of(key),
         };
-        Ok((old_end.min(later(self.now, grace)), ends))
+        Ok((old_end.min(later(self.at(), grace)), ends))
     }
 
     /// Whether a target has anything, or ever had everything revoked.
@@ -540,8 +547,8 @@ impl Model {
             None => return Verdict::Unauthenticated,
         };
         let ends = [self.end_of(key), until].into_iter().flatten().min();
-        let over = ends.is_some_and(|ends| ends <= self.seen);
-        let early = key.starts.is_some_and(|starts| self.seen < starts);
+        let over = ends.is_some_and(|ends| ends <= self.seen.get());
+        let early = key.starts.is_some_and(|starts| self.seen.get() < starts);
         if key.state != State::Active || over || early {
             Verdict::Unauthenticated
         } else if namespace.is_some_and(|wanted| wanted != PLACES[key.place].1)
@@ -566,7 +573,7 @@ impl Model {
         let of = |wanted: Option<&str>| self.sunsets.iter().find(|(place, _)| *place == wanted);
         let accepting = |(_, times): &&(_, LegacyTimes)| {
             let brownout = times.brownout_from..times.brownout_until;
-            self.seen < times.sunset && !brownout.contains(&self.seen)
+            self.seen.get() < times.sunset && !brownout.contains(&self.seen.get())
         };
         match of(Some(own)).or(of(None)).filter(accepting) {
             None => Verdict::Unauthenticated,

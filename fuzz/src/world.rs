@@ -1,6 +1,6 @@
 //! Runs each operation on the library and on the model, and compares the results.
 
-use std::{sync::Arc, time::Duration};
+use std::{cell::Cell, sync::Arc, time::Duration};
 
 use keyfob::{
     Access, Actor, Context, Denied, Expiry, IssuedKey, KeyInfo, KeyStore, Keyring, MemoryStore,
@@ -57,7 +57,7 @@ impl World {
         Self {
             model: Model {
                 now: START,
-                seen: i64::MIN,
+                seen: Cell::new(i64::MIN),
                 keys: Vec::new(),
                 legacy: Vec::new(),
                 blocked: Vec::new(),
@@ -171,7 +171,7 @@ impl World {
             }
             Operation::Restart => {
                 (self.keyring, self.verifier) = process(&self.store, self.format, &self.usage);
-                self.model.seen = i64::MIN;
+                self.model.seen.set(i64::MIN);
             }
             Operation::Check => self.check(),
         }
@@ -189,7 +189,7 @@ impl World {
         if self.model.keys.len() == KEYS_MAX {
             return;
         }
-        let now = self.model.now;
+        let now = self.model.at();
         let starts = starts.map(|seconds| now + seconds);
         let expected = self.model.may_create(place, owner, name, starts, end);
         let mut new = NewKey::new(tenant(place), owner_of(owner), name_of(name))
@@ -269,7 +269,7 @@ impl World {
         let Some((at, place)) = self.locate(key, place) else {
             return;
         };
-        let now = self.model.now;
+        let now = self.model.at();
         let expected = self
             .model
             .may_rotate(at, place, expected_revision, grace, renew);
@@ -612,7 +612,7 @@ impl World {
     }
 
     fn try_key(&mut self, at: usize, text: &str, namespace: Option<&str>, writes: bool) {
-        self.model.seen = self.model.seen.max(self.model.now);
+        self.model.seen.set(self.model.at());
         let key = &self.model.keys[at];
         let expected = self.model.verdict(key, text, namespace, writes);
         let now = Timestamp::from_unix(self.model.now);
@@ -620,18 +620,18 @@ impl World {
             is_key(principal, key);
         });
         assert_eq!(found, expected, "key {at}");
-        let seen = self.model.seen;
+        let seen = self.model.seen.get();
         self.model.keys[at].uses.count(expected, seen);
     }
 
     fn verify_legacy(&mut self, number: u8, right: bool, namespace: Option<&str>) {
-        self.model.seen = self.model.seen.max(self.model.now);
+        self.model.seen.set(self.model.at());
         let expected = self.model.legacy_verdict(number, right, namespace);
         let now = Timestamp::from_unix(self.model.now);
         let text = legacy_text(number, right);
         let found = verdict(&self.verifier, &text, namespace, true, now, is_guest);
         assert_eq!(found, expected, "legacy credential {number}");
-        let seen = self.model.seen;
+        let seen = self.model.seen.get();
         let mut known = self.model.legacy.iter_mut();
         if let Some(legacy) = known.find(|legacy| legacy.number == number) {
             legacy.uses.count(expected, seen);
@@ -750,7 +750,7 @@ impl World {
     /// Checks that the replica, after catching up, and a new index return the same verdicts.
     fn check_other_indexes(&self) {
         let new = Arc::new(Index::new(self.format, Peppers::none()));
-        let now = Timestamp::from_unix(self.model.seen);
+        let now = Timestamp::from_unix(self.model.seen.get());
         for index in [&self.replica, &new] {
             block_on(index.follow(&*self.store, now)).expect("the page follows the last revision");
             let verifier = index.verifier(None);
@@ -800,6 +800,7 @@ impl World {
     }
 
     fn context(&self) -> Context {
+        self.model.seen.set(self.model.at());
         Context::new(Actor::system(), Timestamp::from_unix(self.model.now))
     }
 }

@@ -240,7 +240,8 @@ impl Keyring {
 
     /// What a revocation of the target is about to end; `None` if it cannot be counted.
     async fn count_before(&self, context: &Context, target: &Target) -> Option<LiveCount> {
-        self.store.count_live(target, context.now).await.ok()
+        let now = self.index.latest(context.now);
+        self.store.count_live(target, now).await.ok()
     }
 
     async fn revoke_target(

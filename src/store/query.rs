@@ -130,7 +130,7 @@ impl KeyQuery {
                 .is_none_or(|(name, value)| record.labels.value(name.as_str()) == Some(value))
             && self
                 .status
-                .is_none_or(|status| status == StatusFilter::of(&record.status))
+                .is_none_or(|status| status.selects(&record.status))
     }
 }
 
@@ -152,10 +152,12 @@ pub enum StatusFilter {
     Disabled,
     /// Keys that are revoked.
     Revoked,
+    /// Keys that are not revoked: active or disabled.
+    Unrevoked,
 }
 
 impl StatusFilter {
-    const ALL: [Self; 3] = [Self::Active, Self::Disabled, Self::Revoked];
+    const ALL: [Self; 4] = [Self::Active, Self::Disabled, Self::Revoked, Self::Unrevoked];
 
     /// The name of the status, as in `active`.
     pub fn as_str(self) -> &'static str {
@@ -163,15 +165,27 @@ impl StatusFilter {
             Self::Active => "active",
             Self::Disabled => "disabled",
             Self::Revoked => "revoked",
+            Self::Unrevoked => "unrevoked",
         }
     }
 
-    fn of(status: &Status) -> Self {
-        match status {
-            Status::Active => Self::Active,
-            Status::Disabled => Self::Disabled,
-            Status::Revoked(_) => Self::Revoked,
+    /// The names of the statuses that it selects.
+    pub fn statuses(self) -> &'static [&'static str] {
+        match self {
+            Self::Active => &["active"],
+            Self::Disabled => &["disabled"],
+            Self::Revoked => &["revoked"],
+            Self::Unrevoked => &["active", "disabled"],
         }
+    }
+
+    fn selects(self, status: &Status) -> bool {
+        let name = match status {
+            Status::Active => "active",
+            Status::Disabled => "disabled",
+            Status::Revoked(_) => "revoked",
+        };
+        self.statuses().contains(&name)
     }
 }
 
@@ -192,7 +206,7 @@ impl FromStr for StatusFilter {
 
 /// A text is not a status.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("status: must be active, disabled or revoked")]
+#[error("status: must be active, disabled, revoked or unrevoked")]
 pub struct StatusFilterError;
 
 /// Selects legacy credentials.
@@ -393,7 +407,9 @@ pub struct AuditQuery {
     pub since: Option<Timestamp>,
     /// Only events before this time.
     pub until: Option<Timestamp>,
-    /// Only items after this cursor.
+    /// The order of the events.
+    pub order: Order,
+    /// Only items after this cursor, in the order of the query.
     pub after: Option<Cursor>,
     /// The maximum number of items, clamped to 1 to [`KeyQuery::LIMIT_MAX`].
     pub limit: usize,
@@ -418,9 +434,17 @@ impl AuditQuery {
             action: None,
             since: None,
             until: None,
+            order: Order::OldestFirst,
             after: None,
             limit: 100,
         }
+    }
+
+    /// Lists the newest events first.
+    #[must_use]
+    pub fn newest_first(mut self) -> Self {
+        self.order = Order::NewestFirst;
+        self
     }
 
     /// Selects only events of this namespace.
@@ -489,6 +513,16 @@ impl AuditQuery {
             && self.since.is_none_or(|since| since <= entry.at)
             && self.until.is_none_or(|until| entry.at < until)
     }
+}
+
+/// The order of the events of an [`AuditQuery`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// By increasing revision. The last page grows: a program continues after its last event.
+    #[default]
+    OldestFirst,
+    /// By decreasing revision.
+    NewestFirst,
 }
 
 fn page_limit(limit: usize) -> usize {
@@ -567,7 +601,7 @@ impl AuditQuery {
 /// A page of a list.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
-    /// The items, oldest first.
+    /// The items, oldest first unless the query says otherwise.
     pub items: Vec<T>,
     /// The cursor of the next page; `None` on the last page.
     pub next: Option<Cursor>,

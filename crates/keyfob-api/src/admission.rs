@@ -67,7 +67,7 @@ fn refuse(limits: &RequestLimits, error: Unauthenticated, source: Source) -> Res
             return refused(&Refusal::UNAVAILABLE, limits.refused.untouched());
         }
         Unauthenticated::Refused(reason) => (reason, Refusal::UNAUTHORIZED),
-        Unauthenticated::Forbidden(reason) => (reason, Refusal::FORBIDDEN),
+        Unauthenticated::Forbidden(reason) => (reason, Refusal::FOREIGN_KEY),
     };
     tracing::info!(reason, "refused");
     count(reason);

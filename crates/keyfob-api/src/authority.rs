@@ -13,6 +13,7 @@ pub(crate) enum Call {
     ListNamespaces,
     CreateNamespace,
     RemoveNamespace,
+    RestoreNamespace,
     ListKeys,
     ShowKey,
     CreateKey,
@@ -74,9 +75,11 @@ pub(crate) enum Unseen {
 }
 
 /// Every call and what it takes, in the order of [`Call`].
-pub(crate) const RULES: [Rule; 23] = {
+pub(crate) const RULES: [Rule; 24] = {
     use Call as C;
-    use Right::{FunctionAdmin, FunctionRead, Operator, TeamAdmin, TeamRead};
+    use Right::{
+        FunctionAdmin, FunctionCreate, FunctionDelete, FunctionRead, Operator, TeamAdmin, TeamRead,
+    };
     const fn rule(call: Call, own: Right, team: Right) -> Rule {
         let unseen = match call {
             C::CreateKey => Unseen::Told,
@@ -91,8 +94,9 @@ pub(crate) const RULES: [Rule; 23] = {
     }
     [
         rule(C::ListNamespaces, FunctionRead, FunctionRead),
-        rule(C::CreateNamespace, TeamAdmin, TeamAdmin),
-        rule(C::RemoveNamespace, TeamAdmin, TeamAdmin),
+        rule(C::CreateNamespace, FunctionCreate, FunctionCreate),
+        rule(C::RemoveNamespace, FunctionDelete, FunctionDelete),
+        rule(C::RestoreNamespace, TeamAdmin, TeamAdmin),
         rule(C::ListKeys, FunctionRead, TeamRead),
         rule(C::ShowKey, FunctionRead, TeamRead),
         rule(C::CreateKey, FunctionAdmin, TeamAdmin),
@@ -126,6 +130,63 @@ const _: () = {
     assert!(Call::Operate as usize + 1 == RULES.len());
 };
 
+/// What each operation of the document takes, by its identifier; none for a call that takes no right.
+pub(crate) const OPERATIONS: &[(&str, Option<Call>)] = {
+    use Call as C;
+    &[
+        ("list_namespaces", Some(C::ListNamespaces)),
+        ("create_namespace", Some(C::CreateNamespace)),
+        ("show_namespace", Some(C::ListNamespaces)),
+        ("delete_namespace", Some(C::RemoveNamespace)),
+        ("remove_namespace", Some(C::RemoveNamespace)),
+        ("restore_namespace", Some(C::RestoreNamespace)),
+        ("list_keys", Some(C::ListKeys)),
+        ("create_key", Some(C::CreateKey)),
+        ("show_key", Some(C::ShowKey)),
+        ("update_key", Some(C::UpdateKey)),
+        ("delete_key", Some(C::DeleteKey)),
+        ("disable_key", Some(C::DisableKey)),
+        ("enable_key", Some(C::EnableKey)),
+        ("rotate_key", Some(C::RotateKey)),
+        ("revoke_key", Some(C::RevokeKey)),
+        ("show_policy", Some(C::ReadPolicy)),
+        ("set_policy", Some(C::SetPolicy)),
+        ("unset_policy", Some(C::SetPolicy)),
+        ("show_legacy_policy", Some(C::ReadLegacy)),
+        ("set_legacy_policy", Some(C::SetLegacy)),
+        ("unset_legacy_policy", Some(C::SetLegacy)),
+        ("cut_off_legacy", Some(C::SetLegacy)),
+        ("revoke_legacy", Some(C::SetLegacy)),
+        ("preview_member", Some(C::PreviewMember)),
+        ("remove_member", Some(C::RemoveMember)),
+        ("restore_member", Some(C::RemoveMember)),
+        ("revoke_all", Some(C::RevokeAll)),
+        ("remove_team", Some(C::Operate)),
+        ("restore_team", Some(C::Operate)),
+        ("list_team_audit", Some(C::ReadAudit)),
+        ("report_team_legacy", Some(C::ReadLegacy)),
+        ("list_audit", Some(C::Operate)),
+        ("verify_audit", Some(C::Operate)),
+        ("report_legacy", Some(C::Operate)),
+        ("show_default_policy", Some(C::Operate)),
+        ("set_default_policy", Some(C::Operate)),
+        ("unset_default_policy", Some(C::Operate)),
+        ("show_default_legacy_policy", Some(C::Operate)),
+        ("set_default_legacy_policy", Some(C::Operate)),
+        ("unset_default_legacy_policy", Some(C::Operate)),
+        ("introspect", Some(C::Introspect)),
+        ("report_leaks", Some(C::Operate)),
+        ("show_caller", None),
+        ("revoke_by_holder", None),
+    ]
+};
+
+/// The rule of an operation of the document; none if it takes no right.
+pub(crate) fn rule_of(operation: &str) -> Option<&'static Rule> {
+    let (_, call) = OPERATIONS.iter().find(|(id, _)| *id == operation)?;
+    RULES.get((*call)? as usize)
+}
+
 /// Decides on a call by the table.
 ///
 /// A caller who may not make the call even on its own keys gets 403 before anything is looked up. A
@@ -139,11 +200,12 @@ pub(crate) fn decide(call: Call, rights: Rights, relation: Relation) -> Result<(
         return Err(Refusal::FORBIDDEN);
     };
     match relation {
-        _ if !rights.hold(*own) => Err(Refusal::FORBIDDEN),
+        _ if !rights.hold(*own) => Err(Refusal::missing_right(*own)),
         Relation::Own => Ok(()),
         Relation::Team if rights.hold(*team) => Ok(()),
-        Relation::Team if rights.hold(Right::TeamRead) => Err(Refusal::FORBIDDEN),
-        Relation::Team if *unseen == Unseen::Told => Err(Refusal::FORBIDDEN),
+        Relation::Team if rights.hold(Right::TeamRead) || *unseen == Unseen::Told => {
+            Err(Refusal::missing_right(*team))
+        }
         Relation::Team => Err(Refusal::NOT_FOUND),
     }
 }

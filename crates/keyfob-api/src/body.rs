@@ -186,9 +186,8 @@ fn fault(error: &serde_path_to_error::Error<serde_json::Error>) -> Refusal {
         format!("{}: missing", place.field(until_quote(name)))
     } else if let Some(name) = text.strip_prefix("duplicate field `") {
         format!("{}: repeated {at}", place.field(until_quote(name)))
-    } else if let Some((name, expected)) = unknown_field(&text) {
-        let name = place.field(name);
-        format!("{name}: an unknown field {at}, expected {expected}")
+    } else if let Some(expected) = expected_fields(&text) {
+        format!("{place}: an unknown field {at}, expected {expected}")
     } else {
         format!("{place}: not of the expected type {at}")
     })
@@ -198,13 +197,13 @@ fn until_quote(text: &str) -> &str {
     text.split('`').next().unwrap_or_default()
 }
 
-/// The field that the parser does not know, and the names of those that it does.
-fn unknown_field(message: &str) -> Option<(&str, String)> {
+/// What the parser expects in place of a field that it does not know.
+fn expected_fields(message: &str) -> Option<String> {
     let rest = message.strip_prefix("unknown field `")?;
     // The name may contain anything; what is expected comes last, and is ours.
-    let (name, expected) = rest.rsplit_once("`, expected ")?;
+    let (_, expected) = rest.rsplit_once("`, expected ")?;
     let (expected, _) = expected.rsplit_once(" at line ").unwrap_or((expected, ""));
-    Some((name, expected.replace('`', "")))
+    Some(expected.replace('`', ""))
 }
 
 /// A place in a body, as in `namespace.label`.

@@ -60,7 +60,12 @@ impl Caller {
 pub enum Right {
     /// `function:read`: see the team's namespaces and the caller's own keys.
     FunctionRead,
-    /// `function:admin`: manage the caller's own keys in all of the team's namespaces.
+    /// `function:create`: create namespaces in the team.
+    FunctionCreate,
+    /// `function:delete`: delete namespaces of the team.
+    FunctionDelete,
+    /// `function:admin`: the three above, and manage the caller's own keys in all of the team's
+    /// namespaces.
     FunctionAdmin,
     /// `team:read`: see all keys, members, policies, legacy credentials and audit of the team.
     TeamRead,
@@ -72,8 +77,10 @@ pub enum Right {
 
 impl Right {
     /// Every right.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::FunctionRead,
+        Self::FunctionCreate,
+        Self::FunctionDelete,
         Self::FunctionAdmin,
         Self::TeamRead,
         Self::TeamAdmin,
@@ -84,6 +91,8 @@ impl Right {
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::FunctionRead => "function:read",
+            Self::FunctionCreate => "function:create",
+            Self::FunctionDelete => "function:delete",
             Self::FunctionAdmin => "function:admin",
             Self::TeamRead => "team:read",
             Self::TeamAdmin => "team:admin",
@@ -99,11 +108,13 @@ impl Right {
     /// The right and all that it includes, as bits.
     const fn bits(self) -> u8 {
         match self {
-            Self::FunctionRead => 0b0_0001,
-            Self::FunctionAdmin => 0b0_0011,
-            Self::TeamRead => 0b0_0101,
-            Self::TeamAdmin => 0b0_1111,
-            Self::Operator => 0b1_1111,
+            Self::FunctionRead => 0b000_0001,
+            Self::FunctionCreate => 0b000_0010,
+            Self::FunctionDelete => 0b000_0100,
+            Self::FunctionAdmin => 0b000_1111,
+            Self::TeamRead => 0b001_0001,
+            Self::TeamAdmin => 0b011_1111,
+            Self::Operator => 0b111_1111,
         }
     }
 }
@@ -171,15 +182,19 @@ mod tests {
 
     #[test]
     fn a_right_includes_lesser_ones() {
-        use Right::{FunctionAdmin, FunctionRead, Operator, TeamAdmin, TeamRead};
+        use Right::{
+            FunctionAdmin, FunctionCreate, FunctionDelete, FunctionRead, Operator, TeamAdmin,
+            TeamRead,
+        };
+        let function = [FunctionRead, FunctionCreate, FunctionDelete, FunctionAdmin];
+        let team = [&function[..], &[TeamRead, TeamAdmin]].concat();
         for (right, expected) in [
             (FunctionRead, &[FunctionRead][..]),
-            (FunctionAdmin, &[FunctionRead, FunctionAdmin]),
+            (FunctionCreate, &[FunctionCreate]),
+            (FunctionDelete, &[FunctionDelete]),
+            (FunctionAdmin, &function),
             (TeamRead, &[FunctionRead, TeamRead]),
-            (
-                TeamAdmin,
-                &[FunctionRead, FunctionAdmin, TeamRead, TeamAdmin],
-            ),
+            (TeamAdmin, &team),
             (Operator, &Right::ALL),
         ] {
             assert_eq!(Rights::new([right]).iter().collect::<Vec<_>>(), expected);
@@ -188,6 +203,8 @@ mod tests {
         // Two lesser rights do not add up to a greater one.
         let both = Rights::new([FunctionAdmin, TeamRead]);
         assert!(!both.hold(TeamAdmin) && !both.hold(Operator));
+        let three = Rights::new([FunctionRead, FunctionCreate, FunctionDelete]);
+        assert!(!three.hold(FunctionAdmin));
     }
 
     #[test]

@@ -46,8 +46,10 @@ use crate::{
 
 /// Lists access keys
 ///
-/// Without parameters it is the whole list, written while it is read: if the store fails meanwhile,
-/// the connection is broken off. Callers with `team:read` see everybody's keys, others their own.
+/// Without parameters it is the whole list of keys that are not revoked, written while it is read: if the
+/// store fails meanwhile, the connection is broken off. The published interface knows no revoked keys, so
+/// its clients would show one as if it worked; disabled and expired keys are in the list, since both can be
+/// told from their fields. Callers with `team:read` see everybody's keys, others their own.
 #[utoipa::path(
     get,
     path = "/v2/functions/namespaces/{namespace_id}/keys",
@@ -81,7 +83,7 @@ pub(crate) async fn list(
 
 /// Creates an access key
 ///
-/// The answer is the only one that ever holds the secret.
+/// The answer is the only one that ever holds the secret. A control key takes `team:admin`.
 ///
 /// To be safe against lost answers, send an `Idempotency-Key`: the same request with the same
 /// `Idempotency-Key`, repeated within ten minutes, gives the key that the first one created a new
@@ -193,7 +195,7 @@ pub(crate) async fn update(
 
 /// Deletes an access key
 ///
-/// It stops working at once, and only the audit trail remembers it. To keep it in lists, revoke it.
+/// It stops working at once, and only the audit trail remembers it. To keep its record, revoke it.
 #[utoipa::path(
     delete,
     path = "/v2/functions/namespaces/{namespace_id}/keys/{key_id}",
@@ -282,7 +284,7 @@ pub(crate) async fn enable(
 
 /// Revokes an access key
 ///
-/// It never works again, and stays in lists. A key that is revoked stays as it is.
+/// It never works again. Lists show it with `status=revoked` or `status=all`. A key that is revoked stays as it is.
 #[utoipa::path(
     post,
     path = "/v2/functions/namespaces/{namespace_id}/keys/{key_id}/revoke",

@@ -15,7 +15,9 @@ use keyfob::name::RequestId;
 use tokio::time::timeout;
 use tracing::Instrument;
 
-use crate::{body, rate::Allowance, refusal::Refusal, request_id, request_limits::RequestLimits};
+use crate::{
+    body, cross_site, rate::Allowance, refusal::Refusal, request_id, request_limits::RequestLimits,
+};
 
 /// What a request carries from the start.
 #[derive(Clone, Debug)]
@@ -50,7 +52,7 @@ pub(crate) async fn wrap(
         path = call.path()
     );
     async {
-        let mut response = match body::refuse_other_types(&request) {
+        let mut response = match admissible(&request).await {
             Ok(()) => {
                 let answer = timeout(limits.config.timeout, next.run(request)).await;
                 answer.unwrap_or_else(|_| {
@@ -66,6 +68,16 @@ pub(crate) async fn wrap(
     }
     .instrument(span)
     .await
+}
+
+/// Refuses what no handler may see, whoever the caller is.
+fn admissible(request: &Request) -> impl Future<Output = Result<(), Refusal>> + use<> {
+    let types = body::refuse_other_types(request);
+    let question = cross_site::Question::of(request);
+    async move {
+        types?;
+        question.refuse_other_sites().await
+    }
 }
 
 fn finish(response: &mut Response, limits: &RequestLimits, request_id: &RequestId) {

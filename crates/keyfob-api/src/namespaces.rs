@@ -135,7 +135,7 @@ pub(crate) async fn create(
     let facts = state.directory.admit(&new).await?;
     let context = caller.context();
     state.keyring.create_namespace(&context, new).await?;
-    let namespace = NamespaceView::new(&tenant, context.now, facts);
+    let namespace = NamespaceView::new(&tenant, state.latest(context.now), facts);
     Ok(Json(ShownNamespace { namespace }))
 }
 
@@ -237,7 +237,7 @@ pub(crate) async fn restore(
     Path(namespace): Path<String>,
     OptionalJson(why): OptionalJson<ReasonBody>,
 ) -> Result<Json<Done>, Refusal> {
-    caller.require(Call::RemoveNamespace)?;
+    caller.require(Call::RestoreNamespace)?;
     let tenant = state.namespace_ever(&caller, &namespace).await?.tenant;
     state
         .restore(&caller, Target::Namespace(tenant), &why)

@@ -1,63 +1,76 @@
 //! The `OpenAPI` document: the handlers' parts, and what is the same for all calls.
 
-use std::collections::BTreeMap;
+mod schemas;
 
+use serde_json::{Map, Value, json};
 use utoipa::{
     PartialSchema, ToSchema,
     openapi::{
-        Content, ContentBuilder, Header, HeaderBuilder, InfoBuilder, ObjectBuilder, OpenApi,
-        OpenApiBuilder, Ref, RefOr, Response, ResponseBuilder,
-        path::{Operation, PathItem},
-        schema::{Components, Type},
-        security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme},
+        InfoBuilder, LicenseBuilder, OpenApi, OpenApiBuilder, ServerBuilder, tag::TagBuilder,
     },
 };
 
-use crate::refusal::{ErrorBody, Kind};
+use crate::{
+    authority::{Rule, rule_of},
+    refusal::{ErrorBody, Kind},
+};
 
 /// The whole document: of the calls that need an authenticated caller, and of the public ones.
-pub(crate) fn complete(admitted: OpenApi, public: OpenApi) -> OpenApi {
-    let mut document = OpenApiBuilder::new()
-        .info(
-            InfoBuilder::new()
-                .title("Keyfob control plane")
-                .version(env!("CARGO_PKG_VERSION"))
-                .description(Some(DESCRIPTION))
-                .build(),
-        )
-        .build();
+pub(crate) fn complete(admitted: OpenApi, public: OpenApi) -> Value {
+    let public_paths: Vec<String> = public.paths.paths.keys().cloned().collect();
+    let mut document = frame();
     document.merge(admitted);
-    for operation in operations(&mut document) {
-        operation.security = Some(vec![SecurityRequirement::new::<_, [&str; 0], &str>(
-            SCHEME,
-            [],
-        )]);
-        refuse(operation, &ADMITTED);
-    }
-    let mut public = public;
-    for operation in operations(&mut public) {
-        operation.security = Some(Vec::new());
-        refuse(operation, &PUBLIC);
-    }
     document.merge(public);
-    let components = document.components.get_or_insert(Components::new());
-    components
-        .schemas
-        .insert(ErrorBody::name().into_owned(), ErrorBody::schema());
-    for (name, about) in HEADERS {
-        let header = RefOr::T(header(name, about));
-        components.headers.insert(name.to_owned(), header);
+    let mut document = serde_json::to_value(document).unwrap_or_default();
+    for (path, item) in entries(&mut document["paths"]) {
+        let is_public = public_paths.contains(path);
+        for (_, operation) in entries(item) {
+            complete_operation(operation, is_public);
+        }
+    }
+    let components = &mut document["components"];
+    let error = serde_json::to_value(ErrorBody::schema()).unwrap_or_default();
+    components["schemas"][&*ErrorBody::name()] = error;
+    for (name, kind, about) in HEADERS {
+        components["headers"][name] =
+            json!({"description": about, "required": true, "schema": {"type": kind}});
     }
     for kind in Kind::ALL {
-        let response = RefOr::T(said(kind.sentence()));
-        components.responses.insert(kind.id().to_owned(), response);
+        components["responses"][kind.id()] = refusal(kind);
     }
-    let scheme = HttpBuilder::new()
-        .scheme(HttpAuthScheme::Bearer)
-        .description(Some("A control key, whole: `id:secret`."))
-        .build();
-    components.add_security_scheme(SCHEME, SecurityScheme::Http(scheme));
+    components["securitySchemes"][SCHEME] = json!({
+        "type": "http",
+        "scheme": "bearer",
+        "description": "A control key, whole: `id:secret`. Its scopes are its rights.",
+    });
+    for (_, schema) in entries(&mut components["schemas"]) {
+        schemas::without_defaults(schema);
+    }
+    schemas::drop_unused(&mut document);
     document
+}
+
+fn frame() -> OpenApi {
+    let license = LicenseBuilder::new()
+        .name("MIT or Apache-2.0")
+        .identifier(Some("MIT OR Apache-2.0"));
+    let info = InfoBuilder::new()
+        .title("Keyfob control plane")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(DESCRIPTION))
+        .license(Some(license.build()));
+    let server = ServerBuilder::new()
+        .url("/")
+        .description(Some("The server that serves this document."));
+    let tags = TAGS.map(|(name, about)| {
+        let tag = TagBuilder::new().name(name).description(Some(about));
+        tag.build()
+    });
+    OpenApiBuilder::new()
+        .info(info.build())
+        .servers(Some([server.build()]))
+        .tags(Some(tags))
+        .build()
 }
 
 const SCHEME: &str = "control_key";
@@ -66,120 +79,230 @@ const DESCRIPTION: &str = "\
 Access keys for services: issued to a person or service, for one namespace, verified on every call, \
 and revoked permanently when the person leaves.
 
-`/v2/functions/…` is the published interface for access keys of namespaces, with extensions of its \
-resources. `/v1/…` is about teams, their members, and what concerns all teams. What belongs to \
-another team gets 404, exactly as what does not exist.";
+`/v2/functions/…` is the published interface for access keys of namespaces (`x-published`), with \
+extensions of its resources. `/v1/…` is about teams, their members, and what concerns all teams. What \
+belongs to another team gets 404, exactly as what does not exist. Each call names the right that it \
+takes (`x-rights`, for the caller's own keys and for others').";
 
-/// The refusals of every call that needs an authenticated caller.
-const ADMITTED: [Kind; 7] = [
-    Kind::BadRequest,
-    Kind::Unauthorized,
-    Kind::Forbidden,
-    Kind::NotFound,
-    Kind::TooManyRequests,
-    Kind::ServerError,
-    Kind::ServiceUnavailable,
-];
-
-/// The refusals of every public call.
-const PUBLIC: [Kind; 4] = [
-    Kind::BadRequest,
-    Kind::TooManyRequests,
-    Kind::ServerError,
-    Kind::ServiceUnavailable,
-];
-
-/// The refusals of every call with a body.
-const WITH_BODY: [Kind; 2] = [Kind::PayloadTooLarge, Kind::UnsupportedMediaType];
-
-/// The headers of every answer.
-const HEADERS: [(&str, &str); 4] = [
+const TAGS: [(&str, &str); 9] = [
+    ("Namespaces", "What keys open."),
+    ("Access keys", "Keys of a namespace, each with an owner."),
     (
-        "ratelimit-limit",
-        "How many requests the caller may make at once.",
+        "Policies",
+        "What keys may be, for a namespace and by default.",
     ),
-    ("ratelimit-remaining", "How many are left."),
     (
-        "ratelimit-reset",
-        "When the full number is available again, in Unix seconds.",
+        "Legacy credentials",
+        "The shared credentials that keys replace, and their end.",
     ),
-    ("x-request-id", "The identifier of the request."),
+    (
+        "Members and services",
+        "The owners of keys, and their removal.",
+    ),
+    ("Teams", "The owners of namespaces."),
+    ("Audit", "What was changed, by whom."),
+    (
+        "Presented credentials",
+        "Calls with the text of a credential.",
+    ),
+    ("Caller", "The caller itself."),
 ];
 
-fn header(name: &str, about: &str) -> Header {
-    let kind = if name == "x-request-id" {
-        Type::String
+/// The calls of the published interface, by their identifiers.
+const PUBLISHED: [&str; 8] = [
+    "list_namespaces",
+    "create_namespace",
+    "show_namespace",
+    "delete_namespace",
+    "list_keys",
+    "create_key",
+    "update_key",
+    "delete_key",
+];
+
+/// Completes the handler's part of the document.
+fn complete_operation(operation: &mut Value, is_public: bool) {
+    let id = operation["operationId"].as_str().unwrap_or_default();
+    let (rule, is_published) = (rule_of(id), PUBLISHED.contains(&id));
+    operation["security"] = if is_public {
+        json!([])
     } else {
-        Type::Integer
+        json!([{SCHEME: []}])
     };
-    HeaderBuilder::new()
-        .schema(Some(ObjectBuilder::new().schema_type(kind)))
-        .description(Some(about))
-        .build()
+    // Scopes of a security requirement are those of OAuth 2.0 for many tools.
+    if let Some(rule) = rule {
+        operation["x-rights"] = json!({"own": rule.own.as_str(), "others": rule.team.as_str()});
+    }
+    if is_published {
+        operation["x-published"] = json!(true);
+    }
+    let about = operation["description"].as_str().unwrap_or_default();
+    let about = format!("{about}\n\n{}", takes(rule, is_public));
+    operation["description"] = json!(about.trim_start());
+    if let Some(parameters) = operation["parameters"].as_array_mut() {
+        for parameter in parameters {
+            schemas::without_null(&mut parameter["schema"]);
+        }
+    } else if let Some(operation) = operation.as_object_mut() {
+        // Indexing has inserted it.
+        operation.remove("parameters");
+    }
+    let has_body = operation.get("requestBody").is_some();
+    if has_body {
+        schemas::body(&mut operation["requestBody"]);
+    }
+    complete_responses(&mut operation["responses"], is_public, has_body);
 }
 
-/// Adds the refusals that an operation does not mention, and a body to those that it does.
-fn refuse(operation: &mut Operation, kinds: &[Kind]) {
-    let with_body: &[Kind] = match operation.request_body {
-        Some(_) => &WITH_BODY,
-        None => &[],
-    };
-    let responses = &mut operation.responses.responses;
-    for (status, response) in responses.iter_mut() {
-        if let RefOr::T(response) = response {
-            response.headers = headers();
-            if !status.starts_with('2') {
-                response.content.insert(JSON.to_owned(), RefOr::T(error()));
-            }
+/// What a call takes, in words.
+fn takes(rule: Option<&Rule>, is_public: bool) -> String {
+    match rule {
+        _ if is_public => "Takes no credential but the one in the body.".to_owned(),
+        None => "Takes no right, only a control key.".to_owned(),
+        Some(rule) if rule.own == rule.team => format!("Takes the right `{}`.", rule.own.as_str()),
+        Some(rule) => format!(
+            "Takes the right `{}`; for keys of other owners `{}`.",
+            rule.own.as_str(),
+            rule.team.as_str()
+        ),
+    }
+}
+
+/// Adds what every answer has, and the refusals that an operation does not mention itself.
+fn complete_responses(responses: &mut Value, is_public: bool, has_body: bool) {
+    for (status, response) in entries(responses) {
+        let schema = &response["content"][JSON]["schema"]["$ref"];
+        let schema = schema.as_str().unwrap_or_default().to_owned();
+        let is_key = ["/ShownKey", "/CreatedKey"]
+            .iter()
+            .any(|key| schema.ends_with(key));
+        let headers = COMMON.into_iter().chain(is_key.then_some("etag"));
+        response["headers"] = references("headers", headers);
+        if !status.starts_with('2') {
+            response["content"] = error();
+        } else if schema.is_empty() {
+            tidy(response);
         }
     }
-    for kind in kinds.iter().chain(with_body) {
-        responses
-            .entry(kind.status().as_str().to_owned())
-            .or_insert_with(|| RefOr::Ref(Ref::from_response_name(kind.id())));
+    let kinds = Kind::ALL.into_iter().filter(|kind| match kind {
+        Kind::Conflict | Kind::PreconditionFailed => false,
+        Kind::Unauthorized | Kind::NotFound => !is_public,
+        Kind::RequestTimeout | Kind::PayloadTooLarge => has_body,
+        _ => true,
+    });
+    for kind in kinds {
+        let status = kind.status();
+        if responses.get(status.as_str()).is_none() {
+            let place = format!("#/components/responses/{}", kind.id());
+            responses[status.as_str()] = json!({"$ref": place});
+        }
+    }
+}
+
+/// Removes the content that looking at it has inserted.
+fn tidy(response: &mut Value) {
+    let content = &response["content"][JSON]["schema"];
+    if content.get("$ref").is_none_or(Value::is_null) && content.get("type").is_none() {
+        if let Some(response) = response.as_object_mut() {
+            response.remove("content");
+        }
     }
 }
 
 const JSON: &str = "application/json";
 
-fn error() -> Content {
-    let error = RefOr::Ref(Ref::from_schema_name(ErrorBody::name()));
-    ContentBuilder::new().schema(Some(error)).build()
-}
-
-/// The headers of every answer, as references.
-fn headers() -> BTreeMap<String, RefOr<Header>> {
-    let place = |name| Ref::new(format!("#/components/headers/{name}"));
-    let headers = HEADERS.iter();
-    headers
-        .map(|(name, _)| ((*name).to_owned(), RefOr::Ref(place(*name))))
-        .collect()
-}
-
-fn said(sentence: &str) -> Response {
-    let mut sentence = sentence.to_owned();
+/// The response of a refusal.
+fn refusal(kind: Kind) -> Value {
+    let mut sentence = kind.sentence().to_owned();
     if let Some(first) = sentence.get_mut(..1) {
         first.make_ascii_uppercase();
     }
-    let mut response = ResponseBuilder::new()
-        .description(sentence + ".")
-        .content(JSON, error())
-        .build();
-    response.headers = headers();
-    response
+    let own = match kind {
+        Kind::Unauthorized => Some("www-authenticate"),
+        Kind::MethodNotAllowed => Some("allow"),
+        Kind::TooManyRequests | Kind::ServiceUnavailable => Some("retry-after"),
+        _ => None,
+    };
+    json!({
+        "description": sentence + ".",
+        "headers": references("headers", COMMON.into_iter().chain(own)),
+        "content": error(),
+    })
 }
 
-fn operations(document: &mut OpenApi) -> impl Iterator<Item = &mut Operation> {
-    document.paths.paths.values_mut().flat_map(of_path)
+fn error() -> Value {
+    json!({JSON: {"schema": {"$ref": format!("#/components/schemas/{}", ErrorBody::name())}}})
 }
 
-fn of_path(item: &mut PathItem) -> impl Iterator<Item = &mut Operation> {
-    [
-        &mut item.get,
-        &mut item.put,
-        &mut item.post,
-        &mut item.delete,
-    ]
-    .into_iter()
-    .filter_map(Option::as_mut)
+/// The headers of every answer.
+const COMMON: [&str; 4] = [
+    "ratelimit-limit",
+    "ratelimit-remaining",
+    "ratelimit-reset",
+    "x-request-id",
+];
+
+/// Every header: its type, and what it says.
+const HEADERS: [(&str, &str, &str); 8] = [
+    (
+        "ratelimit-limit",
+        "integer",
+        "How many requests the caller may make at once.",
+    ),
+    ("ratelimit-remaining", "integer", "How many are left."),
+    (
+        "ratelimit-reset",
+        "integer",
+        "When the full number is available again, in Unix seconds.",
+    ),
+    ("x-request-id", "string", "The identifier of the request."),
+    (
+        "etag",
+        "string",
+        "The state of the key, for `If-Match`: its revision in quotes.",
+    ),
+    (
+        "retry-after",
+        "integer",
+        "After how many seconds the request may be sent again.",
+    ),
+    ("www-authenticate", "string", "How to authenticate."),
+    ("allow", "string", "The methods of the resource."),
+];
+
+fn references<'a>(kind: &str, names: impl Iterator<Item = &'a str>) -> Value {
+    let place = |name| json!({"$ref": format!("#/components/{kind}/{name}")});
+    let references = names.map(|name| (name.to_owned(), place(name)));
+    Value::Object(references.collect())
+}
+
+/// The fields of an object; none of another value.
+fn entries(value: &mut Value) -> impl Iterator<Item = (&String, &mut Value)> {
+    value.as_object_mut().into_iter().flat_map(Map::iter_mut)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{ControlPlane, authority::OPERATIONS};
+
+    #[test]
+    fn every_operation_is_in_the_table_of_rights() {
+        let mut document = ControlPlane::openapi();
+        let mut ids = Vec::new();
+        for (_, item) in entries(&mut document["paths"]) {
+            for (_, operation) in entries(item) {
+                ids.push(operation["operationId"].as_str().unwrap().to_owned());
+            }
+        }
+        let mut known: Vec<_> = OPERATIONS.iter().map(|(id, _)| (*id).to_owned()).collect();
+        ids.sort();
+        known.sort();
+        assert_eq!(ids, known);
+        assert!(
+            PUBLISHED
+                .iter()
+                .all(|id| ids.iter().any(|known| known == id))
+        );
+    }
 }

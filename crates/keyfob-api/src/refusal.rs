@@ -16,6 +16,8 @@ use keyfob::{
 use serde::Serialize;
 use utoipa::ToSchema;
 
+use crate::caller::Right;
+
 /// A refused request: status, id and message. The middleware writes the body, since it knows the
 /// request's identifier.
 #[derive(Clone, Debug)]
@@ -149,6 +151,12 @@ impl Refusal {
     pub(crate) const BAD_REQUEST: Self = Self::bare(Kind::BadRequest);
     pub(crate) const UNAUTHORIZED: Self = Self::bare(Kind::Unauthorized);
     pub(crate) const FORBIDDEN: Self = Self::bare(Kind::Forbidden);
+    /// A valid credential that does not open the control plane.
+    pub(crate) const FOREIGN_KEY: Self = Self {
+        kind: Kind::Forbidden,
+        message: Cow::Borrowed("the credential works, but not for the control plane"),
+        retry_after: None,
+    };
     /// There is nothing here that the caller may know of. It does not tell whether there is something
     /// that the caller may not know of.
     pub(crate) const NOT_FOUND: Self = Self::bare(Kind::NotFound);
@@ -182,6 +190,12 @@ impl Refusal {
 
     pub(crate) fn forbidden(message: impl Into<Cow<'static, str>>) -> Self {
         Self::saying(Kind::Forbidden, message)
+    }
+
+    /// The caller does not have the right that a call takes.
+    pub(crate) fn missing_right(right: Right) -> Self {
+        let right = right.as_str();
+        Self::forbidden(format!("the credential lacks the right {right}"))
     }
 
     pub(crate) fn conflict(message: impl Into<Cow<'static, str>>) -> Self {

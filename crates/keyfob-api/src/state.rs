@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use keyfob::{
-    Keyring, Tenant, Verifier,
+    Keyring, Tenant, Timestamp, Verifier,
     key::KeyFormat,
     manage::Error,
     name::{NamespaceId, TeamId},
@@ -33,6 +33,12 @@ pub(crate) struct AppState {
 impl AppState {
     pub(crate) fn format(&self) -> &KeyFormat {
         self.keyring.format()
+    }
+
+    /// The time at which an answer shows the state of a key: that of the verifiers, which does not
+    /// run back. So the answer says what they say.
+    pub(crate) fn latest(&self, now: Timestamp) -> Timestamp {
+        self.keyring.index().latest(now)
     }
 
     /// The namespace of this name, if the caller may know of it.

@@ -41,7 +41,7 @@ pub(crate) struct CallerView {
     /// Its team.
     team: String,
     /// Its rights, with all that they include.
-    #[schema(value_type = Vec<String>, examples(json!(["function:read", "function:admin"])))]
+    #[schema(value_type = Vec<String>, example = json!(["function:read", "team:read"]))]
     rights: Vec<&'static str>,
     /// The namespace of the team's control keys.
     #[schema(required)]

@@ -1,6 +1,7 @@
 //! `keyfob check`
 
 use clap::Args;
+use keyfob::audit::TrailHead;
 use serde::Serialize;
 
 use crate::{command_context::CommandContext, failure::Failure, terminal::TableView};
@@ -17,19 +18,20 @@ pub(crate) struct Check {}
 struct Checked {
     /// Whether the structure of a file was checked. A database server checks its own.
     file: bool,
-    revision: u64,
-    hash: String,
+    /// How many records were compared with their events.
+    records: u64,
+    head: TrailHead,
 }
 
 impl Check {
     pub(crate) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         let file = cx.store.check().await?;
-        let revision = cx.read_all().await?;
+        cx.read_all().await?;
         let verified = cx.keyring.verify_audit(None).await?;
         let checked = Checked {
             file,
-            revision: revision.get(),
-            hash: verified.head.to_string(),
+            records: verified.records,
+            head: verified.head,
         };
         cx.terminal.answer(&checked, |checked| {
             let mut table = TableView::pairs();
@@ -40,10 +42,12 @@ impl Check {
             };
             table
                 .pair("file", file)
-                .pair("records", "all readable")
+                .pair(
+                    "records",
+                    format_args!("{} readable, as their events say", checked.records),
+                )
                 .pair("audit trail", "whole")
-                .pair("revision", checked.revision)
-                .pair("ends with", &checked.hash);
+                .pair("ends with", checked.head);
             table
         })
     }

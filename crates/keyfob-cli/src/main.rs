@@ -27,6 +27,7 @@ mod moment;
 mod namespaces;
 mod owner;
 mod policy;
+mod private_file;
 mod redact;
 mod scan;
 mod serve;

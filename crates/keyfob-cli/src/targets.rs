@@ -369,17 +369,14 @@ impl Preview {
 /// The first live keys that a query selects.
 async fn first_live(cx: &CommandContext, query: KeyQuery) -> Result<Vec<KeyInfo>, Failure> {
     let mut live = Vec::new();
-    for status in [StatusFilter::Active, StatusFilter::Disabled] {
-        let mut keys = cx
-            .keyring
-            .walk(query.clone().with_status(status).limit(LISTED_MAX));
-        while let Some(key) = keys.next().await? {
-            if live.len() == LISTED_MAX {
-                return Ok(live);
-            }
-            if key.expires_at.is_none_or(|end| cx.now < end) {
-                live.push(key);
-            }
+    let query = query.with_status(StatusFilter::Unrevoked);
+    let mut keys = cx.keyring.walk(query.limit(LISTED_MAX));
+    while let Some(key) = keys.next().await? {
+        if live.len() == LISTED_MAX {
+            break;
+        }
+        if key.expires_at.is_none_or(|end| cx.now < end) {
+            live.push(key);
         }
     }
     Ok(live)

@@ -326,6 +326,7 @@ pub async fn lists_select_by_status_behind_cuts(store: &dyn KeyStore) {
         (StatusFilter::Active, &["bob's", "new"][..]),
         (StatusFilter::Disabled, &[]),
         (StatusFilter::Revoked, &["cut off", "disabled"]),
+        (StatusFilter::Unrevoked, &["bob's", "new"]),
     ] {
         for limit in [1, 100] {
             let query = KeyQuery {

@@ -6,7 +6,7 @@ use keyfob::{
     Expiry, KeyInfo, NewKey, Owner, Scopes, Tenant,
     manage::{KeyUpdate, Rotation},
     name::{KeyName, LabelName, LabelValue, Scope},
-    store::KeyQuery,
+    store::{KeyQuery, StatusFilter},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
@@ -136,11 +136,12 @@ impl UpdateKey {
 
 /// How to rotate.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct RotateKey {
-    /// For how many seconds the old secret goes on working, within the policy.
+    /// For how many seconds the old secret goes on working, within the policy. Left out: it stops
+    /// working at once.
     #[schema(examples(3600))]
-    grace_seconds: u64,
+    grace_seconds: Option<u64>,
     /// How long the new secret works, from now on. Left out: the key's expiry stays.
     #[schema(pattern = "^(0|[1-9][0-9]*)[hd]$", examples("90d"))]
     expires_in: Option<String>,
@@ -154,7 +155,8 @@ pub(crate) struct RotateKey {
 
 impl RotateKey {
     pub(crate) fn parse(&self) -> Result<Rotation, Refusal> {
-        let rotation = Rotation::new().with_grace(Duration::from_secs(self.grace_seconds));
+        let rotation =
+            Rotation::new().with_grace(Duration::from_secs(self.grace_seconds.unwrap_or(0)));
         let expiry = parse_expiry(self.expires_in.as_deref(), self.expires_at.as_deref())?;
         Ok(match expiry {
             Some(expiry) => rotation.with_expiry(expiry),
@@ -175,8 +177,8 @@ pub(crate) struct ListKeys {
     /// Only those with this label: `NAME:VALUE`.
     #[param(example = "environment:production")]
     label: Option<String>,
-    /// Only those with this stored status: `active`, `disabled` or `revoked`. Expiry does not change
-    /// it.
+    /// Only those with this stored status: `active`, `disabled`, `revoked`, `unrevoked` (the first two)
+    /// or `all`. Left out: `unrevoked`. Expiry does not change it.
     status: Option<String>,
     /// The size of a page, 1 to 1000; without it, and without `cursor`, the whole list.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
@@ -193,12 +195,18 @@ impl ListKeys {
         let owner = given(self.owner.as_ref()).map(str::parse);
         let name = given(self.name.as_ref()).map(KeyName::new);
         let label = given(self.label.as_ref()).map(parse_label);
-        let status = given(self.status.as_ref()).map(str::parse);
+        let status = match given(self.status.as_ref()) {
+            None => Some(StatusFilter::Unrevoked),
+            Some("all") => None,
+            Some(status) => Some(status.parse().map_err(|_| {
+                Refusal::bad_request("status: must be active, disabled, revoked, unrevoked or all")
+            })?),
+        };
         Ok(KeyQuery {
             owner: owner.transpose()?,
             name: name.transpose()?,
             label: label.transpose()?,
-            status: status.transpose()?,
+            status,
             after: parse_cursor(self.cursor.as_deref())?,
             limit: parse_limit(self.limit.as_deref(), KeyQuery::LIMIT_MAX)?,
             ..KeyQuery::namespace(tenant)

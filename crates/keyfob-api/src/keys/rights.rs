@@ -29,9 +29,10 @@ pub(crate) fn refuse_escalation(
         .iter()
         .any(|scope| Right::parse(scope.as_str()).is_none())
     {
-        return Err(Refusal::bad_request(
-            "scopes: a control key takes function:read, function:admin, team:read, team:admin and operator",
-        ));
+        let rights = Right::ALL.map(Right::as_str).join(", ");
+        return Err(Refusal::bad_request(format!(
+            "scopes: those of a control key are rights: {rights}"
+        )));
     }
     if Rights::of(scopes).within(caller.rights) {
         Ok(())

@@ -53,6 +53,10 @@ impl Environment {
         Some(environment)
     }
 
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
     /// Returns a program of the environment, which connects to the loopback interface directly.
     pub(crate) fn program(&self, name: &str) -> Command {
         let mut program = Command::new(self.folder.join("bin").join(name));

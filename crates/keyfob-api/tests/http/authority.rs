@@ -10,7 +10,8 @@ use serde_json::{Value, json};
 use crate::fixture::Fixture;
 
 /// The expected status for a control key without any right, with `function:read`,
-/// `function:admin`, `team:read`, `team:admin` and `operator`.
+/// `function:admin`, `team:read`, `team:admin` and `operator`. `function:create` and
+/// `function:delete` have a test of their own.
 type Row = [u16; 6];
 
 /// The owner of the key or team, from Alice's point of view.
@@ -69,7 +70,7 @@ const OF_A_TEAM: [(&str, &str, Row, Row); 33] = [
     //                                              none f:r f:a t:r t:a op          none f:r f:a
     // t:r t:a op
     ("GET",    "/v2/functions/namespaces?team={t}", [403, 200, 200, 200, 200, 200], [403, 404, 404, 404, 404, 200]),
-    ("POST",   "/v2/functions/namespaces",          [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
+    ("POST",   "/v2/functions/namespaces",          [403, 403, 200, 403, 200, 200], [403, 403, 404, 403, 404, 200]),
     ("GET",    "/v2/functions/namespaces/{n}",      [403, 200, 200, 200, 200, 200], [403, 404, 404, 404, 404, 200]),
     ("GET",    "/v2/functions/namespaces/{n}/keys", [403, 200, 200, 200, 200, 200], [403, 404, 404, 404, 404, 200]),
     ("GET",    "/v2/functions/namespaces/{n}/policy", [403, 200, 200, 200, 200, 200], [403, 404, 404, 404, 404, 200]),
@@ -79,7 +80,7 @@ const OF_A_TEAM: [(&str, &str, Row, Row); 33] = [
     ("PUT",    "/v2/functions/namespaces/{n}/legacy-policy", [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
     ("DELETE", "/v2/functions/namespaces/{n}/legacy-policy", [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
     ("POST",   "/v2/functions/namespaces/{n}/legacy-policy/cut-off", [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
-    ("POST",   "/v2/functions/namespaces/{n}/remove", [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
+    ("POST",   "/v2/functions/namespaces/{n}/remove", [403, 403, 200, 403, 200, 200], [403, 403, 404, 403, 404, 200]),
     ("POST",   "/v2/functions/namespaces/{n}/restore", [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
     ("GET",    "/v1/teams",                         [403, 403, 403, 403, 403, 200], [403, 403, 403, 403, 403, 200]),
     ("GET",    "/v1/teams/{t}/members",             [403, 403, 403, 200, 200, 200], [403, 403, 403, 404, 404, 200]),
@@ -253,11 +254,100 @@ fn every_documented_call_is_in_a_table_or_tested_elsewhere() {
             .replace("{team_id}/services", "{team_id}/{kind}");
         ((*method).to_owned(), path)
     }));
-    let document = serde_json::to_value(ControlPlane::openapi()).unwrap();
+    let document = ControlPlane::openapi();
     for (path, calls) in document["paths"].as_object().unwrap() {
         for method in calls.as_object().unwrap().keys() {
             let call = (method.to_uppercase(), path.clone());
             assert!(known.contains(&call), "{call:?} is in no table");
+        }
+    }
+}
+
+/// As published: `function:create` or `function:delete` suffices, and gives nothing else.
+#[tokio::test]
+async fn the_published_rights_create_and_delete_namespaces() {
+    let spaces = "/v2/functions/namespaces";
+    let keys = format!("{spaces}/fn-a/keys");
+    for (right, create, delete, list) in [
+        (Right::FunctionRead, 403, 403, 200),
+        (Right::FunctionCreate, 200, 403, 403),
+        (Right::FunctionDelete, 403, 204, 403),
+        (Right::FunctionAdmin, 200, 204, 200),
+    ] {
+        let (plane, alice) = plane_with(Some(right)).await;
+        let body = json!({"label": "x", "region": "blr1"});
+        let created = plane.ask(&alice, "POST", spaces, body).await;
+        assert_eq!(created.status, create, "{right:?}");
+        let listed = plane.ask(&alice, "GET", spaces, ()).await;
+        assert_eq!(listed.status, list, "{right:?}");
+        let named = plane.ask(&alice, "POST", &keys, json!({"name": "x"})).await;
+        let expected = if right == Right::FunctionAdmin {
+            201
+        } else {
+            403
+        };
+        assert_eq!(named.status, expected, "{right:?}");
+        let restored = format!("{spaces}/fn-a/restore");
+        let restored = plane.ask(&alice, "POST", &restored, ()).await;
+        assert_eq!(
+            restored.refused(403, "forbidden"),
+            "the credential lacks the right team:admin"
+        );
+        let deleted = plane
+            .ask(&alice, "DELETE", &format!("{spaces}/fn-a"), ())
+            .await;
+        assert_eq!(deleted.status, delete, "{right:?}");
+    }
+}
+
+/// The right that the document names for a call is the one that a 403 names, and suffices.
+#[tokio::test]
+async fn a_refusal_names_the_right_that_the_document_names() {
+    let document = keyfob_api::ControlPlane::openapi();
+    for (path, item) in document["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            let id = operation["operationId"].as_str().unwrap();
+            let Some(right) = operation["x-rights"]["own"].as_str() else {
+                assert!(["show_caller", "revoke_by_holder"].contains(&id), "{id}");
+                continue;
+            };
+            let path = [
+                ("{namespace_id}", "fn-a"),
+                ("{team_id}", "acme"),
+                ("{kind}", "members"),
+                ("{name}", "bob"),
+                ("{key_id}", "dof_v1_d79e8aeb42e5476893c7d4c59a166264"),
+                ("{legacy_id}", "23bc46b1-71f6-4ed5-8c54-816aa4f8c502"),
+            ]
+            .into_iter()
+            .fold(path.clone(), |path, (name, value)| {
+                path.replace(name, value)
+            });
+            let body = match id {
+                "create_key" | "update_key" => json!({"name": "x"}),
+                "create_namespace" => json!({"label": "x"}),
+                "set_legacy_policy" | "set_default_legacy_policy" => json!({"sunset": null}),
+                "revoke_all" => json!({"of": "user", "id": "bob"}),
+                "introspect" => json!({"token": "x"}),
+                "report_leaks" => json!([]),
+                "set_policy" | "set_default_policy" => json!({}),
+                _ => Value::Null,
+            };
+            let method = method.to_uppercase();
+            let (plane, alice) = plane_with(None).await;
+            let refused = plane.ask(&alice, &method, &path, body.clone()).await;
+            assert_eq!(
+                refused.refused(403, "forbidden"),
+                format!("the credential lacks the right {right}"),
+                "{id}"
+            );
+            let (plane, alice) = plane_with(Right::parse(right)).await;
+            let passed = plane.ask(&alice, &method, &path, body).await;
+            assert!(
+                ![401, 403].contains(&passed.status),
+                "{id}: {}",
+                passed.text
+            );
         }
     }
 }
@@ -426,7 +516,9 @@ async fn a_namespace_named_like_another_teams_control_namespace_grants_no_access
         .ask(all.expose(), "GET", "/v1/caller", ())
         .await
         .expect(200);
-    let rights = ["function:read", "function:admin", "team:read", "team:admin"];
+    let rights = Right::ALL.map(Right::as_str);
+    let rights = rights.into_iter().filter(|right| *right != "operator");
+    let rights: Vec<_> = rights.collect();
     assert_eq!(caller["rights"], json!(rights));
     assert_eq!(
         (&caller["team"], &caller["control_namespace"]),

@@ -95,7 +95,7 @@ impl Panel {
 
 /// Every call that is no reading, by the document.
 fn changes() -> Vec<(String, String)> {
-    let document = serde_json::to_value(ControlPlane::openapi()).unwrap();
+    let document = ControlPlane::openapi();
     let mut calls = Vec::new();
     for (path, item) in document["paths"].as_object().unwrap() {
         let path = [

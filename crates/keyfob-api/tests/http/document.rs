@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::fixture::{Answer, Fixture};
 
 fn document() -> Value {
-    serde_json::to_value(ControlPlane::openapi()).expect("the document is JSON")
+    ControlPlane::openapi()
 }
 
 /// `KEYFOB_WRITE_OPENAPI=1 cargo test -p keyfob-api document` writes the document.
@@ -210,13 +210,111 @@ fn the_document_contains_the_published_interface() {
                 );
             }
         }
-        // Request fields that were not published must be optional.
+        assert_eq!(operation["x-published"], true, "{method} {path}");
         assert_eq!(operation["security"], json!([{"control_key": []}]));
+        let right = operation["x-rights"]["own"].as_str().expect("a right");
+        assert!(right.starts_with("function:"), "{method} {path}: {right}");
     }
     for (path, method) in [(KEYS, "post"), (ONE_KEY, "put")] {
         let answers = &document["paths"][path][method]["responses"];
         assert!(answers["409"].is_object(), "{method} {path}");
     }
+}
+
+/// `KEYFOB_WRITE_OPENAPI=1` writes it, too.
+#[test]
+fn the_committed_table_of_rights_is_that_of_the_document() {
+    let document = document();
+    let mut table = TABLE_HEAD.to_owned();
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("calls") {
+            let right = |whose: &str| operation["x-rights"][whose].as_str().unwrap_or("none");
+            let (own, others) = (right("own"), right("others"));
+            let published = if operation["x-published"] == true {
+                "yes"
+            } else {
+                ""
+            };
+            let method = method.to_uppercase();
+            table += &format!("| {method} | `{path}` | {own} | {others} | {published} |\n");
+        }
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("rights.md");
+    if env::var_os("KEYFOB_WRITE_OPENAPI").is_some() {
+        fs::write(&path, &table).expect("the table can be written");
+    }
+    let committed = fs::read_to_string(&path).expect("the table is committed");
+    assert!(committed == table, "write it with KEYFOB_WRITE_OPENAPI=1");
+}
+
+const TABLE_HEAD: &str = "\
+# Rights
+
+The right that each call of the control plane takes, as a scope of the caller's control key. A greater right includes the
+lesser ones: `function:admin` includes `function:read`, `function:create` and `function:delete`; `team:read` includes
+`function:read`; `team:admin` includes all of these; `operator` includes everything, in every team. A refusal (403) names
+the missing right. Published calls exist in the published interface for access keys.
+
+Written from `openapi.json` by its test.
+
+| method | path | right | for other owners' keys | published |
+|---|---|---|---|---|
+";
+
+/// What generators of clients and gateways need to be strict.
+#[test]
+fn the_document_is_strict() {
+    let document = document();
+    let text = document.to_string();
+    assert!(!text.contains("\"default\":"), "a default value");
+    let tags: BTreeSet<_> = names(&document["tags"]);
+    for (path, item) in document["paths"].as_object().expect("paths") {
+        for (method, operation) in item.as_object().expect("calls") {
+            let call = format!("{method} {path}");
+            let tag = operation["tags"][0].as_str().expect("a tag");
+            assert!(tags.contains(tag), "{call}: {tag}");
+            assert_ne!(operation["description"], "", "{call}");
+            if let Some(body) = operation.get("requestBody") {
+                assert!(body["required"].is_boolean(), "{call}");
+                let kinds: Vec<_> = body["content"].as_object().expect("types").keys().collect();
+                assert_eq!(kinds, ["application/json"], "{call}");
+                assert!(body["content"]["application/json"]["schema"]["oneOf"].is_null());
+            }
+            let answers = operation["responses"].as_object().expect("answers");
+            let mut expected = vec!["400", "403", "405", "415", "429", "500", "503"];
+            if operation["security"] != json!([]) {
+                expected.extend(["401", "404"]);
+            }
+            if operation.get("requestBody").is_some() {
+                expected.extend(["408", "413"]);
+            }
+            for status in expected {
+                assert!(answers.contains_key(status), "{call}: {status}");
+            }
+            for (status, answer) in answers {
+                let headers = resolve(&document, answer)["headers"].as_object();
+                let headers = headers.expect("headers");
+                let own = match &**status {
+                    "401" => "www-authenticate",
+                    "405" => "allow",
+                    "429" | "503" => "retry-after",
+                    _ => "x-request-id",
+                };
+                assert!(headers.contains_key(own), "{call} {status}: {own}");
+            }
+            let key = path.starts_with(KEYS);
+            if key && !["delete", "get"].contains(&&**method) {
+                let good = answers.iter().find(|(status, _)| status.starts_with('2'));
+                let (_, good) = good.expect("an answer");
+                assert!(good["headers"]["etag"].is_object(), "{call}");
+            }
+        }
+    }
+}
+
+fn names(list: &Value) -> BTreeSet<&str> {
+    let list = list.as_array().expect("a list").iter();
+    list.filter_map(|one| one["name"].as_str()).collect()
 }
 
 #[tokio::test]

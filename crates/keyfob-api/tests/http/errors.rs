@@ -182,7 +182,7 @@ async fn an_unknown_field_is_named() {
         (
             KEYS,
             "{\"`, expected x\": 1}".to_owned(),
-            "body: an unknown field (line 1, column 17), expected one of name,",
+            "body: an unknown field (line 1, column 16), expected one of name,",
         ),
         (
             KEYS,
@@ -253,7 +253,7 @@ async fn an_invalid_query_is_refused() {
         ("owner=user:", "user is empty"),
         (
             "status=expired",
-            "status: must be active, disabled or revoked",
+            "status: must be active, disabled, revoked, unrevoked or all",
         ),
         ("label=x", "label: not NAME:VALUE"),
         (

@@ -106,6 +106,46 @@ async fn a_key_is_shown_with_all_fields_but_the_secret() {
     );
 }
 
+/// The published interface knows no revoked keys: its clients would show one as if it worked.
+#[tokio::test]
+async fn a_list_has_no_revoked_key_unless_it_is_asked_for() {
+    let (plane, admin) = plane().await;
+    for (name, call) in [("live", ""), ("off", "/disable"), ("dead", "/revoke")] {
+        let made = plane.ask(&admin, "POST", KEYS, json!({"name": name})).await;
+        let made = made.expect(201);
+        let id = made["access_key"]["id"].as_str().unwrap();
+        if !call.is_empty() {
+            let path = format!("{KEYS}/{id}{call}");
+            plane.ask(&admin, "POST", &path, ()).await.expect(200);
+        }
+    }
+    for (query, expected) in [
+        ("", "his live off"),
+        ("?status=", "his live off"),
+        ("?limit=3", "his live off"),
+        ("?status=unrevoked", "his live off"),
+        ("?status=active", "his live"),
+        ("?status=disabled", "off"),
+        ("?status=revoked", "dead"),
+        ("?status=all", "his live off dead"),
+        ("?name=dead", ""),
+        ("?name=dead&status=all", "dead"),
+    ] {
+        let list = plane
+            .ask(&admin, "GET", &format!("{KEYS}{query}"), ())
+            .await;
+        let list = list.expect(200);
+        let keys = list["access_keys"].as_array().unwrap();
+        let names: Vec<_> = keys
+            .iter()
+            .map(|key| key["name"].as_str().unwrap())
+            .collect();
+        assert_eq!(names.join(" "), expected, "{query}");
+        assert_eq!(list["count"], keys.len(), "{query}");
+        assert_eq!(list["next_cursor"], Value::Null, "{query}");
+    }
+}
+
 #[tokio::test]
 async fn a_list_is_paged_and_filtered() {
     let (plane, admin) = plane().await;
@@ -530,4 +570,27 @@ async fn an_owner_has_no_more_keys_than_the_default_policy_allows() {
         .await
         .expect(200);
     assert_eq!(set["policy"]["keys_per_owner"], 1_000);
+}
+
+/// The clock ran ahead and back: an answer says of a key what the verifiers say.
+#[tokio::test]
+async fn a_key_is_shown_as_the_verifiers_judge_it_when_the_clock_ran_ahead() {
+    let plane = Fixture::new();
+    let alice = plane.control_key("acme", "alice", Right::TeamAdmin).await;
+    plane.key("acme", "fn-a", "alice", "other").await;
+    let keys = "/v2/functions/namespaces/fn-a/keys";
+    let body = json!({"name": "short", "expires_in": "1h"});
+    let made = plane.ask(&alice, "POST", keys, body).await.expect(201);
+    let id = made["access_key"]["id"].as_str().unwrap();
+    plane.pass(7_200);
+    plane.ask(&alice, "GET", "/v1/caller", ()).await.expect(200);
+    plane.pass(-7_200);
+    let shown = plane.ask(&alice, "GET", &format!("{keys}/{id}"), ()).await;
+    assert_eq!(shown.expect(200)["access_key"]["status"], "expired");
+    let list = plane.ask(&alice, "GET", keys, ()).await.expect(200);
+    assert_eq!(list["access_keys"][1]["status"], "expired");
+    let rotated = plane
+        .ask(&alice, "POST", &format!("{keys}/{id}/rotate"), json!({}))
+        .await;
+    rotated.refused(409, "conflict");
 }

@@ -130,7 +130,7 @@ async fn namespaces_exist_before_their_first_key() {
         .await
         .expect(200);
     let keys = plane
-        .ask(&admin, "GET", &format!("{one}/keys"), ())
+        .ask(&admin, "GET", &format!("{one}/keys?status=all"), ())
         .await
         .expect(200);
     assert_eq!(keys["access_keys"][0]["revocation"]["cause"], "namespace");

@@ -95,7 +95,7 @@ async fn removing_a_member_revokes_only_their_keys() {
         .ask(
             &admin,
             "GET",
-            &format!("{keys}?owner=user:bob&name=one"),
+            &format!("{keys}?owner=user:bob&name=one&status=all"),
             (),
         )
         .await;

@@ -25,12 +25,13 @@ fn works(plane: &Fixture, namespace: &str, credential: &str) -> bool {
     verdict.is_ok()
 }
 
-async fn form(plane: &Fixture, path: &str, token: Option<&str>, body: String) -> Answer {
-    let request = Request::post(path).header("content-type", "application/x-www-form-urlencoded");
-    let request = match token {
-        Some(token) => request.header("authorization", format!("Bearer {token}")),
+async fn present(plane: &Fixture, path: &str, caller: Option<&str>, token: &str) -> Answer {
+    let request = Request::post(path).header("content-type", "application/json");
+    let request = match caller {
+        Some(caller) => request.header("authorization", format!("Bearer {caller}")),
         None => request,
     };
+    let body = json!({"token": token}).to_string();
     plane.send(request.body(Body::from(body)).unwrap()).await
 }
 
@@ -67,13 +68,9 @@ async fn only_a_valid_credential_is_described() {
             "exp": end.as_unix(),
         })
     );
-    let told = form(
-        &plane,
-        "/v1/introspect",
-        Some(&reader),
-        format!("token={}&token_type_hint=access_token", key.expose()),
-    );
-    assert_eq!(told.await.expect(200)["active"], true);
+    let hinted = json!({"token": key.expose(), "token_type_hint": "access_token"});
+    let told = plane.ask(&reader, "POST", "/v1/introspect", hinted).await;
+    assert_eq!(told.expect(200)["active"], true);
     import_guest(&plane).await;
     let told = introspect(&reader, GUEST).await.expect(200);
     assert_eq!(
@@ -107,13 +104,10 @@ async fn only_a_valid_credential_is_described() {
     introspect(&member, key.expose())
         .await
         .refused(403, "forbidden");
-    let unknown = form(&plane, "/v1/introspect", None, "token=x".to_owned()).await;
+    let unknown = present(&plane, "/v1/introspect", None, "x").await;
     unknown.refused(401, "unauthorized");
-    let missing = form(&plane, "/v1/introspect", Some(&reader), "tok=x".to_owned()).await;
-    assert_eq!(
-        missing.refused(400, "bad_request"),
-        "token: missing or repeated"
-    );
+    let missing = plane.ask(&reader, "POST", "/v1/introspect", json!({"tok": "x"}));
+    assert_eq!(missing.await.refused(400, "bad_request"), "token: missing");
 }
 
 #[tokio::test]
@@ -122,7 +116,7 @@ async fn the_holder_of_a_key_can_revoke_it() {
     let (key, info) = plane.key("acme", "fn-a", "alice", "hers").await;
     let (other, _) = plane.key("acme", "fn-a", "alice", "other").await;
     let revoke = async |token: &str| {
-        let answer = form(&plane, "/v1/revoke", None, format!("token={token}")).await;
+        let answer = present(&plane, "/v1/revoke", None, token).await;
         answer.expect(200)
     };
     // The response does not describe the revoked key.
@@ -184,8 +178,8 @@ async fn credentials_just_created_by_another_process_can_be_revoked() {
         make("reported").await,
         make("new").await,
     );
-    let token = format!("token={}", ended.0.expose());
-    form(&plane, "/v1/revoke", None, token).await.expect(200);
+    let token = ended.0.expose();
+    present(&plane, "/v1/revoke", None, token).await.expect(200);
     let leaks = json!([{"token": reported.0.expose()}]);
     let outcome = plane.ask(&operator, "POST", "/v1/leaks", leaks).await;
     assert_eq!(outcome.expect(200)[0]["label"], "true_positive");
@@ -197,8 +191,8 @@ async fn credentials_just_created_by_another_process_can_be_revoked() {
         .await
         .unwrap()
         .into_parts();
-    let token = format!("token={}", key.expose());
-    form(&plane, "/v1/revoke", None, token).await.expect(200);
+    let token = key.expose();
+    present(&plane, "/v1/revoke", None, token).await.expect(200);
     for (_, info) in [&ended, &reported, &rotated] {
         let info = elsewhere.get(&info.tenant, info.id).await.unwrap();
         assert!(
@@ -253,12 +247,12 @@ async fn a_revocation_that_cannot_be_confirmed_is_not_acknowledged() {
     let (key, _) = plane.key("acme", "fn-a", "alice", "hers").await;
     let unknown = key.expose().replace(&key.expose()[7..39], &"0".repeat(32));
     store.fault.store(Fault::Feed);
-    let token = format!("token={unknown}");
-    form(&plane, "/v1/revoke", None, token)
+    let token = &*unknown;
+    present(&plane, "/v1/revoke", None, token)
         .await
         .refused(503, "service_unavailable");
     // A text that is not a credential needs no look-up in the store.
-    form(&plane, "/v1/revoke", None, "token=nonsense".to_owned())
+    present(&plane, "/v1/revoke", None, "nonsense")
         .await
         .expect(200);
 }
@@ -273,14 +267,12 @@ async fn attempts_to_revoke_unknown_keys_are_limited() {
     let plane = Fixture::with_limits(limits);
     let (key, _) = plane.key("acme", "fn-a", "alice", "hers").await;
     for _ in 0..5 {
-        form(&plane, "/v1/revoke", None, "token=x".to_owned())
-            .await
-            .expect(200);
+        present(&plane, "/v1/revoke", None, "x").await.expect(200);
     }
-    let refused = form(&plane, "/v1/revoke", None, "token=x".to_owned()).await;
+    let refused = present(&plane, "/v1/revoke", None, "x").await;
     refused.refused(429, "too_many_requests");
-    let token = format!("token={}", key.expose());
-    form(&plane, "/v1/revoke", None, token).await.expect(200);
+    let token = key.expose();
+    present(&plane, "/v1/revoke", None, token).await.expect(200);
     assert!(!works(&plane, "fn-a", key.expose()));
 }
 

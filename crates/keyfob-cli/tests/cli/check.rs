@@ -10,7 +10,8 @@ fn a_sound_store_passes() {
     program.create(&["laptop"]);
     let checked = program.json(&["check"]);
     assert_eq!(checked["file"], true);
-    assert_eq!(checked["revision"], 1);
+    assert_eq!(checked["records"], 2);
+    assert!(checked["head"].as_str().unwrap().starts_with("1:"));
     assert_eq!(Program::new().run(&["check"]).code, 5);
 }
 

@@ -16,7 +16,8 @@ use keyfob::{
     },
     store::{
         AuditQuery, Change, Commit, Cursor, Item, KeyQuery, KeyRecord, LegacyQuery, Limits,
-        NamespaceQuery, PreviousSecret, Revision, StatusFilter, Target, TargetQuery, TargetsOf,
+        NamespaceQuery, Order, PreviousSecret, Revision, StatusFilter, Target, TargetQuery,
+        TargetsOf,
     },
 };
 
@@ -429,6 +430,7 @@ impl Generator {
                     StatusFilter::Active,
                     StatusFilter::Disabled,
                     StatusFilter::Revoked,
+                    StatusFilter::Unrevoked,
                 ])
             }),
             after,
@@ -486,6 +488,10 @@ impl Generator {
             }),
             since: self.rarely(Self::time),
             until: self.rarely(Self::time),
+            order: match self.below(2) {
+                0 => Order::OldestFirst,
+                _ => Order::NewestFirst,
+            },
             after,
             limit,
         }

@@ -1,6 +1,9 @@
 //! Following the change feed, staleness and failures.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use axum::{Router, body::Body, http::Request};
 use keyfob::{
@@ -335,4 +338,68 @@ async fn a_long_first_reading_is_followed_by_a_short_one() {
     assert_eq!(fixture.store.reads(), 2);
     fixture.store.set_reading(Fault::None);
     until(&fixture, &replica.verifier(), None).await;
+}
+
+/// A suspended machine counts its sleep, although neither its timers nor its wall clock do.
+#[tokio::test(start_paused = true)]
+async fn the_time_that_a_machine_was_suspended_counts_for_stale_after() {
+    let fixture = Fixture::new().await;
+    let asleep = Arc::new(AtomicU64::new(0));
+    let (start, slept) = (Instant::now(), Arc::clone(&asleep));
+    let uptime = move || start.elapsed() + Duration::from_secs(slept.load(Ordering::SeqCst));
+    let replica = fixture.follower().uptime(uptime).start().await.unwrap();
+    let verifier = replica.verifier();
+    sleep(SECOND).await;
+    fixture.store.set_reading(Fault::Fails);
+    sleep(2 * SECOND).await;
+    assert_eq!(fixture.refused(&verifier), None);
+    asleep.store(3_600, Ordering::SeqCst);
+    let took = until(&fixture, &verifier, Some(DenyReason::Stale)).await;
+    assert!(took <= 2 * SECOND, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_ran_ahead_and_back_is_reported() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.start().await;
+    let router: Router = replica.readyz();
+    let text = async || {
+        let request = Request::get("/readyz").body(Body::empty()).unwrap();
+        let answer = router.clone().oneshot(request).await.unwrap();
+        let bytes = axum::body::to_bytes(answer.into_body(), 10_000)
+            .await
+            .unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    };
+    fixture.refused(&replica.verifier());
+    assert_eq!(replica.status().clock_ahead, Duration::ZERO);
+    assert_eq!(text().await, "ready\n");
+
+    fixture.clock.set_back(-86_400);
+    sleep(2 * SECOND).await;
+    assert_eq!(fixture.refused(&replica.verifier()), None);
+    fixture.clock.set_back(86_400);
+    sleep(2 * SECOND).await;
+    let ahead = replica.status().clock_ahead.as_secs();
+    assert!((86_390..=86_400).contains(&ahead), "{ahead}");
+    let text = text().await;
+    assert!(
+        text.contains("ran ahead and back") && text.contains("restart"),
+        "{text}"
+    );
+    assert!(replica.status().is_ready, "calls are decided");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_behind_the_last_change_is_reported() {
+    let fixture = Fixture::new().await;
+    fixture.clock.set_back(7_200);
+    let replica = fixture.start().await;
+    let request = Request::get("/readyz").body(Body::empty()).unwrap();
+    let answer = replica.readyz::<()>().oneshot(request).await.unwrap();
+    let bytes = axum::body::to_bytes(answer.into_body(), 10_000)
+        .await
+        .unwrap();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    assert!(text.contains("behind the last change"), "{text}");
 }
