@@ -213,8 +213,8 @@ impl ShownPolicy {
 /// What keys may be created. It is set as a whole: what is left out is as in the built-in policy.
 ///
 /// A lowered `max_expires_in` also ends the lives of existing keys.
-#[derive(Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[derive(Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct SetPolicy {
     /// The shortest life of a secret, `1h` or more.
     #[schema(pattern = "^(0|[1-9][0-9]*)[hd]$", examples("1h"))]
@@ -225,7 +225,7 @@ pub(crate) struct SetPolicy {
     /// Whether a key must have an expiry.
     expiry_required: Option<bool>,
     /// How many live keys one owner may have in the namespace; null for no limit.
-    #[serde(deserialize_with = "given")]
+    #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u32>, format = Int64, maximum = 4_294_967_295_u32)]
     keys_per_owner: Option<Option<u32>>,
     /// Whether the name of a live key is unique among its owner's in the namespace.

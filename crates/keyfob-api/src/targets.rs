@@ -25,7 +25,7 @@ impl AppState {
         removal: &Removal,
     ) -> Result<Json<Revoked>, Refusal> {
         let context = caller.context_for(removal.reason.as_deref())?;
-        let ended = if removal.in_advance {
+        let ended = if removal.in_advance == Some(true) {
             self.keyring.remove_in_advance(&context, target).await
         } else {
             self.keyring.remove(&context, target).await
@@ -58,21 +58,21 @@ pub(crate) fn unknown(field: &str, error: Error) -> Refusal {
 
 /// How to remove somebody.
 #[derive(Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields, default)]
+#[serde(deny_unknown_fields)]
 pub(crate) struct Removal {
     /// The reason, for the audit trail.
     #[schema(min_length = 1, max_length = 500)]
     pub(crate) reason: Option<String>,
-    /// Whether it may be unknown here: nobody who never had a key is removed otherwise, since the name
-    /// may be mistyped.
-    pub(crate) in_advance: bool,
+    /// Whether it may be unknown. Left out: one that has no key is not found, since the name may be
+    /// mistyped.
+    pub(crate) in_advance: Option<bool>,
 }
 
 impl From<ReasonBody> for Removal {
     fn from(body: ReasonBody) -> Self {
         Self {
             reason: body.reason,
-            in_advance: false,
+            in_advance: None,
         }
     }
 }

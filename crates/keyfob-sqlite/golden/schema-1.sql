@@ -6,7 +6,7 @@ CREATE TABLE refinery_schema_history(
              name VARCHAR(255),
              applied_on VARCHAR(255),
              checksum VARCHAR(255));
-INSERT INTO refinery_schema_history VALUES (1, 'keys', '2026-11-29T09:09:50.852467409Z', '1411614274393666916');
+INSERT INTO refinery_schema_history VALUES (1, 'keys', '2026-11-29T09:18:35.06628951Z', '1411614274393666916');
 CREATE TABLE head (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     revision INTEGER NOT NULL CHECK (revision >= 0),
