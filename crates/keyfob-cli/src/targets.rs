@@ -18,7 +18,7 @@ use crate::{
     failure::Failure,
     keys::{KeyView, views},
     owner::{self, OwnerFault},
-    terminal::{TableView, Tone},
+    terminal::{TableView, Tone, count},
 };
 
 /// Manage the people of the team.
@@ -244,7 +244,7 @@ pub(crate) fn say_ended(
     cx.terminal.say(&view, format_args!("{text}"))?;
     let kept = ended.map_or(0, |ended| ended.created_for_others);
     if kept > 0 {
-        let keys = number(kept, "key");
+        let keys = count(kept, "key");
         cx.terminal.note(format_args!(
             "{keys} that they created for others still work: `--dry-run` lists them"
         ));
@@ -253,18 +253,11 @@ pub(crate) fn say_ended(
 }
 
 /// `3 keys`, or `1 key and 2 legacy credentials`.
-fn count_text(count: LiveCount) -> String {
-    let keys = number(count.keys, "key");
-    match count.legacy {
+fn count_text(live: LiveCount) -> String {
+    let keys = count(live.keys, "key");
+    match live.legacy {
         0 => keys,
-        legacy => format!("{keys} and {}", number(legacy, "legacy credential")),
-    }
-}
-
-fn number(count: u64, what: &str) -> String {
-    match count {
-        1 => format!("1 {what}"),
-        count => format!("{count} {what}s"),
+        legacy => format!("{keys} and {}", count(legacy, "legacy credential")),
     }
 }
 
@@ -301,7 +294,7 @@ const LISTED_MAX: usize = 200;
 
 impl Preview {
     pub(crate) async fn of(cx: &CommandContext, target: &Target) -> Result<Self, Failure> {
-        let count = cx.keyring.count_live(target, cx.now).await?;
+        let live = cx.keyring.count_live(target, cx.now).await?;
         let team = || KeyQuery::team(target.team().clone());
         let (own, created) = match target {
             Target::Team(_) => (team(), None),
@@ -312,19 +305,19 @@ impl Preview {
             ),
         };
         let goes_on = match created {
-            Some(created) if count.created_for_others > 0 => first_live(cx, created).await?,
+            Some(created) if live.created_for_others > 0 => first_live(cx, created).await?,
             _ => Vec::new(),
         };
-        let stops = if count.keys > 0 {
+        let stops = if live.keys > 0 {
             first_live(cx, own).await?
         } else {
             Vec::new()
         };
         Ok(Self {
             what: target_text(target),
-            keys: count.keys,
-            legacy: count.legacy,
-            created_for_others: count.created_for_others,
+            keys: live.keys,
+            legacy: live.legacy,
+            created_for_others: live.created_for_others,
             stops: views(cx, &stops).await?,
             stops_legacy: legacy_of(cx, target).await?,
             goes_on: views(cx, &goes_on).await?,
@@ -350,13 +343,13 @@ impl Preview {
         } else {
             String::new()
         };
-        let (what, keys) = (&self.what, number(self.keys, "key"));
-        let legacy = number(self.legacy, "legacy credential");
+        let (what, keys) = (&self.what, count(self.keys, "key"));
+        let legacy = count(self.legacy, "legacy credential");
         terminal.note(format_args!(
             "{what}: {keys} and {legacy} would stop working{first}; nothing was changed"
         ));
         if self.created_for_others > 0 {
-            let keys = number(self.created_for_others, "key");
+            let keys = count(self.created_for_others, "key");
             terminal.note(format_args!(
                 "{keys} that they created for others would keep working:"
             ));
