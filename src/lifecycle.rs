@@ -200,7 +200,12 @@ impl Expiry {
             Self::At(end) => end,
         };
         let life = end.seconds_since(now);
-        if life < policy.min_ttl.as_seconds() {
+        if life == 0 {
+            return Err(LifecycleError::ExpiryPast);
+        }
+        // The default minimum is the shortest `Ttl`. A time may be earlier, unless a policy sets a
+        // longer minimum.
+        if policy.min_ttl > Ttl::MIN && life < policy.min_ttl.as_seconds() {
             return Err(LifecycleError::TtlTooShort {
                 min: policy.min_ttl,
             });
@@ -470,6 +475,9 @@ pub enum LifecycleError {
     /// The policy requires an expiry.
     #[error("expires_in: the policy requires an expiry")]
     ExpiryRequired,
+    /// The expiry is not in the future.
+    #[error("expires_at: the time is in the past")]
+    ExpiryPast,
     /// The lifetime is shorter than the policy's minimum.
     #[error("expires_in: shorter than the policy's minimum of {min}")]
     TtlTooShort {
@@ -630,7 +638,8 @@ mod tests {
             record.map(|record| record.expires_at)
         };
         for (life, expected) in [
-            (0, Err(LifecycleError::TtlTooShort { min })),
+            (0, Err(LifecycleError::ExpiryPast)),
+            (1, Err(LifecycleError::TtlTooShort { min })),
             (2 * HOUR - 1, Err(LifecycleError::TtlTooShort { min })),
             (2 * HOUR, Ok(Some(after(2 * HOUR)))),
             (4 * HOUR, Ok(Some(after(4 * HOUR)))),
@@ -642,6 +651,13 @@ mod tests {
         assert_eq!(end(Expiry::Never), Err(LifecycleError::ExpiryRequired));
         let free = issue(new_key(), &Policy::default()).unwrap();
         assert_eq!(free.expires_at, None);
+        // Nobody set a minimum.
+        let soon = new_key().with_expiry(Expiry::At(after(3)));
+        let soon = issue(soon, &Policy::default()).unwrap();
+        assert_eq!(soon.expires_at, Some(after(3)));
+        let past = new_key().with_expiry(Expiry::At(Timestamp::from_unix(0)));
+        let past = issue(past, &Policy::default());
+        assert!(matches!(past, Err(LifecycleError::ExpiryPast)));
     }
 
     #[test]

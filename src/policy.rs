@@ -24,7 +24,8 @@ use crate::{timestamp::Timestamp, ttl::Ttl};
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Policy {
-    /// The minimum lifetime of a secret.
+    /// The minimum lifetime of a secret. The default, [`Ttl::MIN`], limits durations only: an expiry
+    /// that is given as a time may be sooner.
     pub min_ttl: Ttl,
     /// The maximum lifetime of a secret; `None` for no limit.
     pub max_ttl: Option<Ttl>,

@@ -19,7 +19,7 @@ pub use decide::{Existing, NameLookup, OwnerLookup, PolicyLookup, ReadSet, Snaps
 pub use journal::{Journal, JournalEntry, JournaledStore, MemoryStore};
 pub use query::{
     AuditPath, AuditQuery, Cursor, CursorError, KeyPath, KeyQuery, LegacyQuery, NamespaceQuery,
-    NamespaceRecord, Page, StatusFilter, StatusFilterError,
+    NamespaceRecord, Order, Page, StatusFilter, StatusFilterError,
 };
 pub use record::Record;
 pub use state::StoreState;
@@ -111,7 +111,7 @@ pub trait KeyStore: Send + Sync {
     /// - no default policy was set -> [`LegacyPolicy::Off`]
     async fn legacy_policy(&self, tenant: Option<&Tenant>) -> Result<LegacyPolicy, StoreError>;
 
-    /// Returns a page of the audit trail, oldest first.
+    /// Returns a page of the audit trail, in the order of the query.
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError>;
 
     /// Returns the head of the log: the revision of the last commit, and the hash that the next

@@ -327,7 +327,8 @@ impl Model {
         };
         let life = u64::try_from(ends - self.at()).unwrap_or(0);
         let too_long = rules.max.is_some_and(|max| life > max);
-        if life < rules.min || too_long {
+        let too_short = rules.min > HOUR && life < rules.min;
+        if life == 0 || too_short || too_long {
             Err(Refusal::Other)
         } else {
             Ok(Some(ends))

@@ -42,7 +42,7 @@ impl Keyring {
         Ok(core::mem::take(&mut taken.lost))
     }
 
-    /// Returns a page of the audit trail, oldest first.
+    /// Returns a page of the audit trail, in the order of the query.
     ///
     /// # Errors
     ///

@@ -393,7 +393,9 @@ pub struct AuditQuery {
     pub since: Option<Timestamp>,
     /// Only events before this time.
     pub until: Option<Timestamp>,
-    /// Only items after this cursor.
+    /// The order of the events.
+    pub order: Order,
+    /// Only items after this cursor, in the order of the query.
     pub after: Option<Cursor>,
     /// The maximum number of items, clamped to 1 to [`KeyQuery::LIMIT_MAX`].
     pub limit: usize,
@@ -418,9 +420,17 @@ impl AuditQuery {
             action: None,
             since: None,
             until: None,
+            order: Order::OldestFirst,
             after: None,
             limit: 100,
         }
+    }
+
+    /// Lists the newest events first.
+    #[must_use]
+    pub fn newest_first(mut self) -> Self {
+        self.order = Order::NewestFirst;
+        self
     }
 
     /// Selects only events of this namespace.
@@ -489,6 +499,16 @@ impl AuditQuery {
             && self.since.is_none_or(|since| since <= entry.at)
             && self.until.is_none_or(|until| entry.at < until)
     }
+}
+
+/// The order of the events of an [`AuditQuery`].
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Order {
+    /// By increasing revision. The last page grows: a program continues after its last event.
+    #[default]
+    OldestFirst,
+    /// By decreasing revision.
+    NewestFirst,
 }
 
 fn page_limit(limit: usize) -> usize {
@@ -563,7 +583,7 @@ impl AuditQuery {
 /// A page of a list.
 #[derive(Clone, Debug)]
 pub struct Page<T> {
-    /// The items, oldest first.
+    /// The items, oldest first unless the query says otherwise.
     pub items: Vec<T>,
     /// The cursor of the next page; `None` on the last page.
     pub next: Option<Cursor>,

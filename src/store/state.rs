@@ -20,7 +20,7 @@ use crate::{
     revision::Revision,
     store::{
         AuditQuery, Changes, Commit, Conflict, Cursor, Entry, Existing, Item, KeyQuery,
-        LegacyQuery, NamespaceQuery, NamespaceRecord, Page, PolicyLookup, Record, Snapshot,
+        LegacyQuery, NamespaceQuery, NamespaceRecord, Order, Page, PolicyLookup, Record, Snapshot,
         WriteSet,
     },
     usage::Usage,
@@ -265,15 +265,24 @@ impl StoreState {
 
     /// See [`KeyStore::audit`](super::KeyStore::audit).
     pub fn audit(&self, query: &AuditQuery) -> Page<AuditEvent> {
-        let start = query.after.map_or(Revision::ZERO, Cursor::revision);
-        let first = self.audit.partition_point(|event| event.revision <= start);
-        let events = self
-            .audit
-            .iter()
-            .skip(first)
-            .filter(|event| query.selects(&event.entry))
-            .cloned();
-        page(events, query.limit, |event| event.revision)
+        let cursor = query.after.map(Cursor::revision);
+        let selected = |event: &&AuditEvent| query.selects(&event.entry);
+        let position = |event: &AuditEvent| event.revision;
+        match query.order {
+            Order::OldestFirst => {
+                let start = cursor.unwrap_or(Revision::ZERO);
+                let first = self.audit.partition_point(|event| event.revision <= start);
+                let rest = self.audit.iter().skip(first);
+                page(rest.filter(selected).cloned(), query.limit, position)
+            }
+            Order::NewestFirst => {
+                let end = cursor.map_or(self.audit.len(), |cursor| {
+                    self.audit.partition_point(|event| event.revision < cursor)
+                });
+                let rest = self.audit.iter().take(end).rev();
+                page(rest.filter(selected).cloned(), query.limit, position)
+            }
+        }
     }
 
     /// See [`KeyStore::changes`](super::KeyStore::changes).

@@ -13,7 +13,7 @@ use keyfob::{
     legacy::LegacyId,
     manage::Error,
     name::NamespaceId,
-    store::{AuditQuery, Revision},
+    store::{AuditQuery, Order, Revision},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -36,7 +36,7 @@ use crate::{
     operation_id = "list_audit",
     tag = "Audit",
     params(ListAudit),
-    responses((status = 200, description = "A page of events, oldest first.", body = Events)),
+    responses((status = 200, description = "A page of events.", body = Events)),
 )]
 pub(crate) async fn list(
     State(state): State<Arc<AppState>>,
@@ -57,7 +57,7 @@ pub(crate) async fn list(
         ("team_id" = String, Path, description = "The team."),
         ListAudit,
     ),
-    responses((status = 200, description = "A page of events, oldest first.", body = Events)),
+    responses((status = 200, description = "A page of events.", body = Events)),
 )]
 pub(crate) async fn list_team(
     State(state): State<Arc<AppState>>,
@@ -158,6 +158,9 @@ pub(crate) struct ListAudit {
     /// Only what was done before this moment.
     #[param(format = DateTime)]
     until: Option<String>,
+    /// `oldest_first`, which a program reads on from, or `newest_first`.
+    #[param(example = "newest_first")]
+    order: Option<String>,
     /// The size of a page, 1 to 1000; 100 if left out.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<String>,
@@ -182,6 +185,14 @@ impl ListAudit {
             action: action.transpose()?,
             since: moment("since", &self.since)?,
             until: moment("until", &self.until)?,
+            order: match self.order.as_deref() {
+                None | Some("oldest_first") => Order::OldestFirst,
+                Some("newest_first") => Order::NewestFirst,
+                Some(_) => {
+                    let fault = "order: must be oldest_first or newest_first";
+                    return Err(Refusal::bad_request(fault));
+                }
+            },
             after: parse_cursor(self.cursor.as_deref())?,
             limit: parse_limit(self.limit.as_deref(), all.limit)?,
             ..all
@@ -205,7 +216,7 @@ fn parse_credential(format: &KeyFormat, text: &str) -> Result<CredentialId, Refu
 #[derive(Serialize, ToSchema)]
 #[schema(as = EventList)]
 pub(crate) struct Events {
-    /// The events, oldest first.
+    /// The events, oldest first unless `order` says otherwise.
     events: Vec<Event>,
     /// Where the next page begins; null if there is none yet.
     #[schema(required)]

@@ -1,6 +1,7 @@
 //! `keyfob audit …`
 
 mod export;
+mod follow;
 mod list;
 mod show;
 mod verify;

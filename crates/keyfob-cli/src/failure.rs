@@ -144,6 +144,9 @@ impl From<LifecycleError> for Failure {
         };
         let failure = Self::new(exit, error.to_string());
         match error {
+            LifecycleError::ExpiryPast => {
+                failure.hint("`--expires` takes a later time, a date, or a duration such as 90d")
+            }
             LifecycleError::ExpiryRequired => failure.hint("set an expiry, as in `--expires 90d`"),
             LifecycleError::TtlTooShort { .. }
             | LifecycleError::TtlTooLong { .. }

@@ -16,7 +16,7 @@ use crate::{
     failure::Failure,
     keys::{KeyView, read_all, views},
     owner::{self, OwnerFault},
-    terminal::{TableView, Tone},
+    terminal::{TableView, Tone, count},
 };
 
 /// Remove and restore people of the team.
@@ -266,7 +266,9 @@ impl Preview {
         let terminal = cx.terminal;
         let (what, keys, legacy) = (&self.what, self.stops.len(), self.stops_legacy.len());
         terminal.note(format_args!(
-            "{what}: {keys} keys and {legacy} legacy credentials would stop working; nothing was changed"
+            "{what}: {} and {} would stop working; nothing was changed",
+            count(keys as u64, "key"),
+            count(legacy as u64, "legacy credential")
         ));
         if !self.goes_on.is_empty() {
             terminal.note(format_args!(

@@ -7,7 +7,7 @@ use keyfob::{
     legacy::LegacyPolicy,
     manage::{Labels, Policy, Status},
     name::{LabelName, LabelValue, Reason, RequestId, Scope, TeamId, UserId},
-    store::{AuditQuery, Change, Item, KeyRecord, NamespaceQuery, Revision, Target},
+    store::{AuditQuery, Change, Cursor, Item, KeyRecord, NamespaceQuery, Revision, Target},
 };
 
 use crate::{
@@ -427,6 +427,40 @@ pub async fn the_trail_is_selected_by_time(store: &dyn KeyStore) {
             assert_eq!(found, expected, "from {since:?} to {until:?}");
         }
     }
+}
+
+/// The newest events come first if the query says so, in pages that join up, with any filter.
+pub async fn the_trail_is_listed_newest_first(store: &dyn KeyStore) {
+    History::new().play(store).await;
+    let head = sound(store.head().await).revision.get();
+    let action = |action| all().with_action(action);
+    for query in [
+        all(),
+        action(Action::KeyCreated),
+        with(|query| query.team = Some(home().team)),
+        with(|query| query.namespace = Some(home().namespace)),
+        with(|query| query.actor = context(NOW).actor.owner),
+        all().since(NOW),
+        all().since(later(1)),
+        all().until(NOW),
+        all().until(later(1)),
+    ] {
+        let mut expected = trail(store, &query).await;
+        expected.reverse();
+        for limit in [1, 3, 1000] {
+            let newest = query.clone().newest_first().limit(limit);
+            assert_eq!(trail(store, &newest).await, expected, "{newest:?}");
+            let first = sound(store.audit(&newest).await);
+            assert_eq!(first.items.first(), expected.first(), "{newest:?}");
+        }
+    }
+    let before = all().newest_first().after(Cursor::after(Revision::new(3)));
+    let revisions: Vec<u64> = trail(store, &before)
+        .await
+        .iter()
+        .map(|event| event.revision.get())
+        .collect();
+    assert_eq!(revisions, [2, 1], "before the third of {head}");
 }
 
 fn with(change: impl FnOnce(&mut AuditQuery)) -> AuditQuery {

@@ -212,6 +212,7 @@ macro_rules! for_each_behaviour {
                 the_trail_is_selected_by_what_it_says
                 the_trail_is_selected_by_action
                 the_trail_is_selected_by_time
+                the_trail_is_listed_newest_first
             }
             authority {
                 an_actor_without_a_credential_is_refused

@@ -90,7 +90,7 @@ fn fault(name: &str, plan: &[String]) -> Option<String> {
             .filter(|line| line.contains("Index Cond: (revision >"));
         return (parts.count() != 5).then(|| "a table is not read from its cursor".into());
     }
-    let pages = ["KEYS_OF_", "AUDIT_OF_"];
+    let pages = ["KEYS_OF_", "AUDIT_OF_", "NEWEST_OF_"];
     let queries = ["LEGACY_OF_ALL", "LEGACY_OF_TEAM", "LEGACY_OF_NAMESPACE"];
     let queries = [&queries[..], &["NAMESPACES_OF_ALL", "NAMESPACES_OF_TEAM"]].concat();
     // With these values, the planner may prefer an index that leaves one row at most.
@@ -107,7 +107,9 @@ fn fault(name: &str, plan: &[String]) -> Option<String> {
         }
         let begins = plan.iter().any(|line| {
             line.contains("Index Cond")
-                && (line.contains("created_revision >") || line.contains("revision >"))
+                && (line.contains("created_revision >")
+                    || line.contains("revision >")
+                    || line.contains("revision <"))
         });
         if !begins {
             return Some("a page does not begin at its cursor".into());

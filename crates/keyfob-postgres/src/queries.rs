@@ -7,7 +7,7 @@ use keyfob::{
     legacy::LegacyRecord,
     store::{
         AuditPath, AuditQuery, Cursor, KeyPath, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
-        NamespaceRecord, Page, Record,
+        NamespaceRecord, Order, Page, Record,
     },
 };
 use serde::de::DeserializeOwned;
@@ -15,7 +15,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     row::{self, Result, number},
     session::{Session, Step, values},
-    sql,
+    sql::{self, Sql},
 };
 
 pub(crate) async fn key(
@@ -127,15 +127,22 @@ pub(crate) async fn policy<P: DeserializeOwned + Default>(
 }
 
 pub(crate) async fn audit(session: &mut Session, query: &AuditQuery) -> Result<Page<AuditEvent>> {
+    let newest = query.order == Order::NewestFirst;
+    let by =
+        |oldest_first: Sql, newest_first: Sql| if newest { newest_first } else { oldest_first };
     let statement = match query.path() {
-        AuditPath::Credential(_) => sql::AUDIT_OF_CREDENTIAL,
-        AuditPath::Actor(_) => sql::AUDIT_OF_ACTOR,
-        AuditPath::Namespace(_) => sql::AUDIT_OF_NAMESPACE,
-        AuditPath::Team(_) => sql::AUDIT_OF_TEAM,
-        AuditPath::All => sql::AUDIT_OF_ALL,
+        AuditPath::Credential(_) => by(sql::AUDIT_OF_CREDENTIAL, sql::NEWEST_OF_CREDENTIAL),
+        AuditPath::Actor(_) => by(sql::AUDIT_OF_ACTOR, sql::NEWEST_OF_ACTOR),
+        AuditPath::Namespace(_) => by(sql::AUDIT_OF_NAMESPACE, sql::NEWEST_OF_NAMESPACE),
+        AuditPath::Team(_) => by(sql::AUDIT_OF_TEAM, sql::NEWEST_OF_TEAM),
+        AuditPath::All => by(sql::AUDIT_OF_ALL, sql::NEWEST_OF_ALL),
+    };
+    let begin = match query.after {
+        None if newest => i64::MAX,
+        cursor => after(cursor),
     };
     let values = values![
-        after(query.after),
+        begin,
         rows(query.limit),
         text(query.team.as_ref()),
         text(query.namespace.as_ref()),

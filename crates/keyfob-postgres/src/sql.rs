@@ -123,17 +123,22 @@ macro_rules! page_of_namespaces {
     };
 }
 
-/// A page of the trail by the path that `$path` says. The parameters of all: what comes after, how
-/// many, and the filters that may be null: team, namespace, credential, actor, since, until,
+/// A page of the trail by the path that `$path` says. The parameters of all: where the page begins,
+/// how many, and the filters that may be null: team, namespace, credential, actor, since, until,
 /// action.
 macro_rules! page_of_audit {
     ($path:literal) => {
+        page_of_audit!($path, "revision > $1", "")
+    };
+    ($path:literal, $begins:literal, $order:literal) => {
         concat!(
             "SELECT revision, entry, hash FROM audit WHERE ",
             $path,
-            " AND revision > CASE WHEN $7::bigint IS NULL THEN $1 ELSE greatest($1, \
+            " AND ",
+            $begins,
+            " AND revision > CASE WHEN $7::bigint IS NULL THEN 0 ELSE \
              coalesce((SELECT a.revision - 1 FROM audit a WHERE a.latest >= $7 \
-             ORDER BY a.latest, a.revision LIMIT 1), 9223372036854775807)) END \
+             ORDER BY a.latest, a.revision LIMIT 1), 9223372036854775807) END \
              AND revision <= CASE WHEN $8::bigint IS NULL THEN 9223372036854775807 ELSE \
              greatest(coalesce((SELECT a.revision - 1 FROM audit a WHERE a.latest >= $8 \
              ORDER BY a.latest, a.revision LIMIT 1), 9223372036854775807), \
@@ -141,8 +146,17 @@ macro_rules! page_of_audit {
              AND ($3::text IS NULL OR team = $3) AND ($4::text IS NULL OR namespace = $4) \
              AND ($5::text IS NULL OR credential = $5) AND ($6::text IS NULL OR actor = $6) \
              AND ($7::bigint IS NULL OR at >= $7) AND ($8::bigint IS NULL OR at < $8) \
-             AND ($9::text IS NULL OR entry ->> 'action' = $9) ORDER BY revision LIMIT $2"
+             AND ($9::text IS NULL OR entry ->> 'action' = $9) ORDER BY revision",
+            $order,
+            " LIMIT $2"
         )
+    };
+}
+
+/// The same, newest first: the page begins before `$1`.
+macro_rules! newest_of_audit {
+    ($path:literal) => {
+        page_of_audit!($path, "revision < $1", " DESC")
     };
 }
 
@@ -266,6 +280,11 @@ statements! {
     AUDIT_OF_NAMESPACE = page_of_audit!("namespace = $4");
     AUDIT_OF_CREDENTIAL = page_of_audit!("credential = $5");
     AUDIT_OF_ACTOR = page_of_audit!("actor = $6");
+    NEWEST_OF_ALL = newest_of_audit!("true");
+    NEWEST_OF_TEAM = newest_of_audit!("team = $3");
+    NEWEST_OF_NAMESPACE = newest_of_audit!("namespace = $4");
+    NEWEST_OF_CREDENTIAL = newest_of_audit!("credential = $5");
+    NEWEST_OF_ACTOR = newest_of_audit!("actor = $6");
 
     // The feed: the tables merged in the order of last changes, each row as an item.
     HEAD = "SELECT revision, hash FROM log WHERE one = 1";

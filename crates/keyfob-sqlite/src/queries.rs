@@ -9,7 +9,7 @@ use keyfob::{
     name::NamespaceId,
     store::{
         AuditPath, AuditQuery, Cursor, KeyPath, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
-        NamespaceRecord, Page, Record, Revision, StatusFilter, Target,
+        NamespaceRecord, Order, Page, Record, Revision, StatusFilter, Target,
     },
 };
 use rusqlite::{Connection, OptionalExtension, Params, Result, ToSql};
@@ -170,22 +170,30 @@ fn effective<P: Default + DeserializeOwned>(
 
 pub(crate) fn audit(connection: &Connection, query: &AuditQuery) -> Result<Page<AuditEvent>> {
     let (after, last) = bounds(connection, query)?;
+    let newest = query.order == Order::NewestFirst;
+    let by =
+        |oldest_first: Sql, newest_first: Sql| if newest { newest_first } else { oldest_first };
     let text;
     let (statement, parameters): (Sql, &[&dyn ToSql]) = match query.path() {
         AuditPath::Credential(credential) => {
             text = credential.to_string();
-            (sql::AUDIT_OF_CREDENTIAL, &[&after, &last, &text])
+            let statement = by(sql::AUDIT_OF_CREDENTIAL, sql::NEWEST_OF_CREDENTIAL);
+            (statement, &[&after, &last, &text])
         }
         AuditPath::Actor(actor) => {
             text = actor.to_string();
-            (sql::AUDIT_OF_ACTOR, &[&after, &last, &text])
+            let statement = by(sql::AUDIT_OF_ACTOR, sql::NEWEST_OF_ACTOR);
+            (statement, &[&after, &last, &text])
         }
         AuditPath::Namespace(namespace) => (
-            sql::AUDIT_OF_NAMESPACE,
+            by(sql::AUDIT_OF_NAMESPACE, sql::NEWEST_OF_NAMESPACE),
             &[&after, &last, &namespace.as_str()],
         ),
-        AuditPath::Team(team) => (sql::AUDIT_OF_TEAM, &[&after, &last, &team.as_str()]),
-        AuditPath::All => (sql::AUDIT_OF_ALL, &[&after, &last]),
+        AuditPath::Team(team) => (
+            by(sql::AUDIT_OF_TEAM, sql::NEWEST_OF_TEAM),
+            &[&after, &last, &team.as_str()],
+        ),
+        AuditPath::All => (by(sql::AUDIT_OF_ALL, sql::NEWEST_OF_ALL), &[&after, &last]),
     };
     let mut statement = statement.on(connection)?;
     let events = statement.query_map(parameters, |row| {
@@ -212,16 +220,19 @@ fn bounds(connection: &Connection, query: &AuditQuery) -> Result<(i64, i64)> {
         // If there is none, it would be after everything.
         Ok(first.unwrap_or(i64::MAX))
     };
-    let mut after = start(query.after);
+    let (mut after, mut last) = match (query.order, query.after) {
+        (Order::OldestFirst, cursor) => (start(cursor), i64::MAX),
+        (Order::NewestFirst, None) => (0, i64::MAX),
+        (Order::NewestFirst, Some(cursor)) => (0, number(cursor.revision()) - 1),
+    };
     if let Some(since) = query.since {
         after = after.max(first_at_or_after(since)? - 1);
     }
-    let mut last = i64::MAX;
     if let Some(until) = query.until {
         let late: Option<i64> = sql::LAST_LATE
             .on(connection)?
             .query_row([until.as_unix()], |row| row.get(0))?;
-        last = (first_at_or_after(until)? - 1).max(late.unwrap_or(0));
+        last = last.min((first_at_or_after(until)? - 1).max(late.unwrap_or(0)));
     }
     Ok((after, last))
 }

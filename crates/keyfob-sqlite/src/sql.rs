@@ -74,13 +74,17 @@ macro_rules! namespaces {
     };
 }
 
-/// Events after ?1 and up to ?2.
+/// Events after ?1 and up to ?2, oldest first or, with `DESC`, newest first.
 macro_rules! audit {
     ($path:literal) => {
+        audit!($path, "")
+    };
+    ($path:literal, $order:literal) => {
         concat!(
             "SELECT revision, entry, hash FROM audit WHERE ",
             $path,
-            "revision > ?1 AND revision <= ?2 ORDER BY revision"
+            "revision > ?1 AND revision <= ?2 ORDER BY revision",
+            $order
         )
     };
 }
@@ -152,6 +156,11 @@ statements! {
     AUDIT_OF_NAMESPACE = audit!("namespace = ?3 AND ");
     AUDIT_OF_ACTOR = audit!("actor = ?3 AND ");
     AUDIT_OF_CREDENTIAL = audit!("credential = ?3 AND ");
+    NEWEST_OF_ALL = audit!("", " DESC");
+    NEWEST_OF_TEAM = audit!("team = ?3 AND ", " DESC");
+    NEWEST_OF_NAMESPACE = audit!("namespace = ?3 AND ", " DESC");
+    NEWEST_OF_ACTOR = audit!("actor = ?3 AND ", " DESC");
+    NEWEST_OF_CREDENTIAL = audit!("credential = ?3 AND ", " DESC");
     FIRST_SINCE = "SELECT revision FROM audit WHERE latest >= ?1 ORDER BY latest, revision LIMIT 1";
     // `+revision`, or SQLite would scan the table from its end.
     LAST_LATE = "SELECT max(+revision) FROM audit WHERE at < latest AND at < ?1";
@@ -281,6 +290,14 @@ mod tests {
             ),
             (
                 AUDIT_OF_CREDENTIAL,
+                "audit_by_credential (credential=? AND rowid>? AND rowid<?)",
+            ),
+            (
+                NEWEST_OF_TEAM,
+                "audit_by_team (team=? AND rowid>? AND rowid<?)",
+            ),
+            (
+                NEWEST_OF_CREDENTIAL,
                 "audit_by_credential (credential=? AND rowid>? AND rowid<?)",
             ),
             (FIRST_SINCE, "audit_by_latest (latest>?)"),

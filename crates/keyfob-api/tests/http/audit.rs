@@ -116,6 +116,35 @@ async fn the_audit_trail_is_paged_and_filtered() {
 }
 
 #[tokio::test]
+async fn the_newest_events_come_first_on_request() {
+    let (plane, _, operator, _) = history().await;
+    let ask = |query: &str| {
+        let path = format!("/v1/audit?{query}");
+        let (plane, operator) = (&plane, &operator);
+        async move { plane.ask(operator, "GET", &path, ()).await }
+    };
+    let revisions = |page: &Value| -> Vec<u64> {
+        let events = page["events"].as_array().unwrap().iter();
+        events
+            .map(|event| event["revision"].as_u64().unwrap())
+            .collect()
+    };
+    let first = ask("order=newest_first&limit=4").await.expect(200);
+    assert_eq!(revisions(&first), [6, 5, 4, 3]);
+    let next = first["next_cursor"].as_str().unwrap();
+    let rest = ask(&format!("order=newest_first&cursor={next}"))
+        .await
+        .expect(200);
+    assert_eq!(
+        (revisions(&rest), &rest["next_cursor"]),
+        (vec![2, 1], &Value::Null)
+    );
+    let oldest = ask("order=oldest_first&limit=2").await.expect(200);
+    assert_eq!(revisions(&oldest), [1, 2]);
+    ask("order=sideways").await.expect(400);
+}
+
+#[tokio::test]
 async fn operators_can_read_and_verify_the_whole_trail() {
     let (plane, _, operator, _) = history().await;
     let whole = plane

@@ -1,7 +1,6 @@
 //! `keyfob audit export`
 
 use std::{
-    fs::File,
     io::{self, BufWriter, Write},
     path::PathBuf,
 };
@@ -10,7 +9,12 @@ use clap::Args;
 use keyfob::store::{AuditQuery, Cursor, KeyQuery, Revision};
 use keyfob_ocsf::Exporter;
 
-use crate::{command_context::CommandContext, failure::Failure, terminal::Progress};
+use crate::{
+    command_context::CommandContext,
+    failure::Failure,
+    private_file::PrivateFile,
+    terminal::{Progress, count},
+};
 
 /// Export the audit trail as JSON lines: OCSF 1.6.0 events in `CloudEvents` 1.0
 ///
@@ -18,7 +22,7 @@ use crate::{command_context::CommandContext, failure::Failure, terminal::Progres
 /// `keyfob audit verify --file FILE`.
 #[derive(Args, Debug)]
 pub(crate) struct Export {
-    /// Write to this new file [default: the standard output]
+    /// Write to this new file, which only its owner can read [default: the standard output]
     #[arg(long, value_name = "FILE")]
     to: Option<PathBuf>,
 
@@ -40,13 +44,18 @@ impl Export {
             self.write(cx, &exporter, &mut out).await?;
             return Ok(out.flush()?);
         };
+        let mut file = PrivateFile::create(path)?;
         let failed = |error: io::Error| Failure::file(path, &error);
-        let mut out = BufWriter::new(File::create_new(path).map_err(failed)?);
-        let count = self.write(cx, &exporter, &mut out).await?;
+        let mut out = BufWriter::new(file.file());
+        let written = self.write(cx, &exporter, &mut out).await?;
         out.flush().map_err(failed)?;
-        out.get_ref().sync_all().map_err(failed)?;
-        cx.terminal
-            .note(format_args!("{count} events in {}", path.display()));
+        drop(out);
+        file.publish()?;
+        cx.terminal.note(format_args!(
+            "{} in {}",
+            count(written, "event"),
+            path.display()
+        ));
         Ok(())
     }
 
@@ -62,13 +71,13 @@ impl Export {
             limit: KeyQuery::LIMIT_MAX,
             ..AuditQuery::every_team()
         };
-        let mut count = 0;
+        let mut written = 0;
         let mut events = cx.keyring.walk(query);
         while let Some(event) = events.next().await? {
             writeln!(out, "{}", exporter.line(&event))?;
-            count += 1;
+            written += 1;
             progress.step();
         }
-        Ok(count)
+        Ok(written)
     }
 }

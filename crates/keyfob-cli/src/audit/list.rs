@@ -5,7 +5,7 @@ use keyfob::{
     Owner,
     key::CredentialId,
     legacy::LegacyId,
-    store::{AuditQuery, Cursor, KeyQuery},
+    store::{AuditQuery, Cursor, KeyQuery, Order},
 };
 use serde::Serialize;
 
@@ -17,9 +17,9 @@ use crate::{
     terminal::{TableView, Tone},
 };
 
-use super::view::EventView;
+use super::{follow, view::EventView};
 
-/// List audit events, oldest first: of the team, or of all teams if none is set
+/// List audit events, newest first: of the team, or of all teams if none is set
 #[derive(Args, Debug)]
 pub(crate) struct List {
     /// Events of all teams
@@ -45,6 +45,15 @@ pub(crate) struct List {
     /// Only events before this time
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     until: Option<Moment>,
+
+    /// List the oldest events first
+    #[arg(long)]
+    oldest_first: bool,
+
+    /// Show new events as they come, after the last ones, until it is stopped: one line each, or
+    /// one JSON object each
+    #[arg(long, conflicts_with_all = ["oldest_first", "until", "after"])]
+    follow: bool,
 
     /// The maximum number of events to show
     #[arg(long, default_value_t = 200)]
@@ -81,9 +90,17 @@ impl List {
             actor: self.by,
             since: self.since.map(|since| since.ago(cx.now)),
             until: self.until.map(|until| until.ago(cx.now)),
+            order: if self.oldest_first {
+                Order::OldestFirst
+            } else {
+                Order::NewestFirst
+            },
             after: self.after,
             ..AuditQuery::every_team()
         };
+        if self.follow {
+            return follow::run(cx, query, self.limit).await;
+        }
         let mut events = Vec::new();
         let next = loop {
             let left = self.limit.saturating_sub(events.len());
@@ -101,7 +118,12 @@ impl List {
         cx.terminal.answer(&listed, Listed::table)?;
         if let Some(next) = &listed.next {
             cx.terminal.hint(format_args!(
-                "there are more: continue with `--after {next}`"
+                "there are more: continue with `--after {next}`{}",
+                if self.oldest_first {
+                    " --oldest-first"
+                } else {
+                    ""
+                }
             ));
         }
         Ok(())

@@ -66,6 +66,28 @@ impl EventView {
         changes.join("; ")
     }
 
+    /// All that the event says but its hashes, in one line.
+    pub(super) fn line(&self) -> String {
+        let mut line = format!(
+            "{} {} {} {}",
+            self.revision, self.at, self.actor, self.action
+        );
+        let objects = [&self.team, &self.namespace, &self.owner, &self.credential];
+        for object in objects.into_iter().flatten() {
+            line.push(' ');
+            line.push_str(object);
+        }
+        for change in &self.changes {
+            line.push_str("; ");
+            line.push_str(&change.to_string());
+        }
+        if let Some(reason) = &self.reason {
+            line.push_str("; reason: ");
+            line.push_str(reason);
+        }
+        line
+    }
+
     /// All that the event says, one line for each change.
     pub(super) fn details(&self) -> TableView {
         let mut table = TableView::pairs();

@@ -33,8 +33,8 @@ pub(crate) struct Create {
     #[arg(long, value_name = "WHEN", value_parser = moment::parse_expiry, default_value = "never")]
     expires: Expiry,
 
-    /// A scope of the key; can be repeated [default: all scopes]
-    #[arg(long = "scope", value_name = "SCOPE")]
+    /// Scopes of the key, separated by commas; can be repeated [default: all scopes]
+    #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',')]
     scopes: Vec<Scope>,
 
     /// A label, `name=value`; can be repeated

@@ -8,7 +8,7 @@ use crate::{
     command_context::CommandContext,
     failure::Failure,
     moment::{self, Moment},
-    terminal::Progress,
+    terminal::{Progress, count},
 };
 
 use super::{KeyView, read_all, views};
@@ -57,10 +57,9 @@ impl Purge {
             };
             cx.terminal
                 .answer(&planned, |planned| KeyView::table(&planned.keys))?;
-            let count = planned.would_purge;
-            cx.terminal.note(format_args!(
-                "{count} keys would be deleted; nothing was deleted"
-            ));
+            let keys = count(planned.would_purge as u64, "key");
+            cx.terminal
+                .note(format_args!("{keys} would be deleted; nothing was deleted"));
             return Ok(());
         }
         let progress = Progress::open("deleting keys");

@@ -147,9 +147,15 @@ impl CutOff {
         let of_all = cx.keyring.legacy_policy(None).await?;
         self.whose.set(cx, Some(LegacyPolicy::Off)).await?;
         if let LegacyPolicy::Until { sunset, brownouts } = &before {
-            let default = if self.whose.default { " --default" } else { "" };
+            let default = if self.whose.default {
+                " --default".to_owned()
+            } else {
+                // The hint may be used in another environment.
+                let tenant = cx.tenant()?;
+                format!(" --team {} --namespace {}", tenant.team, tenant.namespace)
+            };
             let commands = if before == of_all && !self.whose.default {
-                vec!["`keyfob legacy restore --inherit`".to_owned()]
+                vec![format!("`keyfob legacy restore --inherit{default}`")]
             } else {
                 let until = format!("`keyfob legacy restore --until {sunset}{default}`");
                 let ahead = brownouts.iter().filter(|brownout| cx.now < brownout.end);

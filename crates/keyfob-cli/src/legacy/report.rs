@@ -27,6 +27,10 @@ pub(crate) struct Report {
     #[arg(long)]
     all_teams: bool,
 
+    /// List all namespaces of the team
+    #[arg(long)]
+    all_namespaces: bool,
+
     /// Only those used since this time: `30d`, or a date
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     used_since: Option<Moment>,
@@ -59,7 +63,9 @@ impl Report {
         let since = self.used_since.map(|since| since.ago(cx.now));
         let query = LegacyQuery {
             team: cx.any_team(self.all_teams),
-            namespace: cx.any_namespace().filter(|_| !self.all_teams),
+            namespace: cx
+                .any_namespace()
+                .filter(|_| !self.all_teams && !self.all_namespaces),
             ..LegacyQuery::every_team()
         };
         let mut policies: BTreeMap<_, LegacyPolicy> = BTreeMap::new();

@@ -1,12 +1,6 @@
 //! The first credential, created at the first start on a store.
 
-use std::{
-    collections::BTreeSet,
-    fs::{self, File, OpenOptions},
-    io::{self, Write},
-    net::SocketAddr,
-    path::Path,
-};
+use std::{collections::BTreeSet, fs, io::Write, net::SocketAddr, path::Path};
 
 use keyfob::{
     Context, Expiry, IssuedKey, KeyInfo, Keyring, Owner, Tenant,
@@ -20,6 +14,7 @@ use serde::Serialize;
 
 use crate::{
     failure::Failure,
+    private_file::PrivateFile,
     settings::Form,
     terminal::{self, Terminal},
 };
@@ -47,26 +42,25 @@ impl Bootstrap<'_> {
             return announce(terminal, address, None, prefix);
         }
         // The file first: without it no credential is created.
-        let mut file = match self.file {
-            Some(path) => Some(NewFile::create(path)?),
-            None => None,
-        };
+        let file = self.file.map(PrivateFile::create).transpose()?;
         let Some((credential, info)) = self.create().await? else {
             return announce(terminal, address, None, prefix);
         };
-        let written = match &mut file {
-            Some(file) => file
-                .write(credential.expose())
-                .and_then(|()| announce(terminal, address, None, prefix)),
+        let written = match file {
+            Some(file) => {
+                let path = file.path().to_owned();
+                store(file, &credential).and_then(|()| {
+                    announce(terminal, address, None, prefix).inspect_err(|_| {
+                        // The credential in it is deleted below. If the file cannot be removed, the
+                        // next start reports that it exists.
+                        let _ = fs::remove_file(path);
+                    })
+                })
+            }
             None => announce(terminal, address, Some(&credential), prefix),
         };
         match written {
-            Ok(()) => {
-                if let Some(file) = file {
-                    file.keep();
-                }
-                Ok(())
-            }
+            Ok(()) => Ok(()),
             Err(failure) => Err(self.delete_unseen(&info, &failure).await),
         }
     }
@@ -147,51 +141,14 @@ impl Bootstrap<'_> {
 /// The reason of the deletion of a credential that was not shown.
 const NOT_SHOWN: &str = "it could not be shown";
 
-/// A file that only its owner can read. It is removed on drop unless it is kept.
-struct NewFile<'a> {
-    path: &'a Path,
-    file: File,
-    kept: bool,
-}
-
-impl<'a> NewFile<'a> {
-    fn create(path: &'a Path) -> Result<Self, Failure> {
-        let file = create(path).map_err(|error| Failure::file(path, &error))?;
-        Ok(Self {
-            path,
-            file,
-            kept: false,
-        })
-    }
-
-    fn write(&mut self, text: &str) -> Result<(), Failure> {
-        let written = writeln!(self.file, "{text}").and_then(|()| self.file.sync_all());
-        written.map_err(|error| Failure::file(self.path, &error))?;
-        tracing::info!(file = %self.path.display(), "wrote the operator's credential to a file");
-        Ok(())
-    }
-
-    fn keep(mut self) {
-        self.kept = true;
-    }
-}
-
-impl Drop for NewFile<'_> {
-    fn drop(&mut self) {
-        if !self.kept {
-            // If it cannot be removed, the next start reports that it exists.
-            let _ = fs::remove_file(self.path);
-        }
-    }
-}
-
-/// Creates a file that only its owner can read.
-fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create_new(true);
-    #[cfg(unix)]
-    std::os::unix::fs::OpenOptionsExt::mode(&mut options, 0o600);
-    options.open(path)
+/// Stores the credential in its file.
+fn store(mut file: PrivateFile, credential: &IssuedKey) -> Result<(), Failure> {
+    let written = writeln!(file.file(), "{}", credential.expose());
+    written.map_err(|error| Failure::file(file.path(), &error))?;
+    let path = file.path().to_owned();
+    file.publish()?;
+    tracing::info!(file = %path.display(), "wrote the operator's credential to a file");
+    Ok(())
 }
 
 /// Writes the server's address. A new credential of the operator is alone on its line on the
@@ -231,15 +188,19 @@ fn announce(
 fn guide(address: SocketAddr, prefix: &str) -> String {
     format!(
         r#"
-# To try it, in another shell:
-OPERATOR='…'   # the line above
+# To try it, in another shell. Other users can read the arguments of a process, so the credentials
+# are in files that only you can read:
+umask 077
+cat > operator   # paste the line above, then press ctrl-d
+sed 's/^/Authorization: Bearer /' operator > operator.header
 keyfob namespaces create orders --team acme
-curl -s -H "Authorization: Bearer $OPERATOR" -H 'Content-Type: application/json' \
+curl -s -H @operator.header -H 'Content-Type: application/json' \
   -d '{{"name": "laptop", "expires_in": "90d"}}' http://{address}/v2/functions/namespaces/orders/keys
 
 # The answer has an id and a secret. With them a call passes; with another namespace it does not:
-curl -i -u '{prefix}_v1_…:{prefix}_sk_…' http://{address}/auth/orders
-curl -i -u '{prefix}_v1_…:{prefix}_sk_…' http://{address}/auth/other
+cat > key.header   # Authorization: Bearer {prefix}_v1_…:{prefix}_sk_…
+curl -i -H @key.header http://{address}/auth/orders
+curl -i -H @key.header http://{address}/auth/other
 
 # Everything that the control plane does: http://{address}/docs"#
     )

@@ -1,8 +1,14 @@
 //! `keyfob audit …`
 
-use std::fs;
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+};
 
-use crate::program::{Program, id};
+use serde_json::Value;
+
+use crate::program::{BINARY, Program, id};
 
 fn worked_in() -> (Program, String) {
     let program = Program::new();
@@ -29,9 +35,22 @@ fn every_change_is_recorded_and_listed_by_filters() {
     assert_eq!(count(&["--by", "bob"]), 0);
     assert_eq!(count(&["--since", "1h"]), 3);
     assert_eq!(count(&["--until", "1h"]), 0);
+    let revisions = |listed: &Value| -> Vec<u64> {
+        let events = listed["events"].as_array().unwrap().iter();
+        events
+            .map(|event| event["revision"].as_u64().unwrap())
+            .collect()
+    };
     let first = program.json(&["audit", "list", "--limit", "2"]);
+    assert_eq!(revisions(&first), [3, 2], "newest first");
     let next = first["next"].as_str().unwrap();
-    assert_eq!(count(&["--after", next]), 1);
+    let rest = program.json(&["audit", "list", "--after", next]);
+    assert_eq!(revisions(&rest), [1]);
+    let oldest = program.json(&["audit", "list", "--oldest-first", "--limit", "2"]);
+    assert_eq!(revisions(&oldest), [1, 2]);
+    let next = oldest["next"].as_str().unwrap();
+    let rest = program.json(&["audit", "list", "--oldest-first", "--after", next]);
+    assert_eq!(revisions(&rest), [3]);
 }
 
 #[test]
@@ -150,4 +169,81 @@ fn an_event_shows_what_was_changed() {
     assert!(deleted["changes"].as_array().unwrap().contains(&name));
     assert_eq!(program.run(&["audit", "show", "4"]).code, 3);
     assert_eq!(program.run(&["audit", "show", "0"]).code, 3);
+}
+
+#[test]
+fn new_events_are_shown_as_they_come() {
+    let (program, _) = worked_in();
+    let mut follower = Command::new(BINARY)
+        .args([
+            "audit", "list", "--follow", "--limit", "2", "--output", "json",
+        ])
+        .current_dir(program.folder())
+        .env_clear()
+        .envs(program.environment())
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(follower.stdout.take().unwrap()).lines();
+    let mut next = || {
+        let event: Value = serde_json::from_str(&lines.next().unwrap().unwrap()).unwrap();
+        event["revision"].as_u64().unwrap()
+    };
+    // The last events of the team, and then its new ones.
+    assert_eq!([next(), next()], [2, 3]);
+    program.create(&["tablet"]);
+    program.done(&["--team", "others", "namespaces", "create", "more"]);
+    program.create(&["phone"]);
+    assert_eq!([next(), next()], [5, 7]);
+    follower.kill().unwrap();
+    follower.wait().unwrap();
+}
+
+#[test]
+#[cfg(unix)]
+fn only_the_owner_can_read_new_files_and_none_is_left_incomplete() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let (program, _) = worked_in();
+    program.done(&["audit", "export", "--to", "trail.jsonl"]);
+    program.done(&["backup", "copy.db"]);
+    for name in ["trail.jsonl", "copy.db"] {
+        let mode = fs::metadata(program.path(name))
+            .unwrap()
+            .permissions()
+            .mode();
+        assert_eq!(mode & 0o777, 0o600, "{name}");
+    }
+    let missing = program.run(&["audit", "export", "--to", "missing/trail.jsonl"]);
+    assert_eq!(missing.code, 6, "{}", missing.redacted());
+    fs::write(program.path("taken"), "mine").unwrap();
+    assert_eq!(program.run(&["audit", "export", "--to", "taken"]).code, 6);
+    assert_eq!(fs::read_to_string(program.path("taken")).unwrap(), "mine");
+    let partial: Vec<_> = fs::read_dir(program.folder())
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+        .filter(|name| name.contains("partial"))
+        .collect();
+    assert!(partial.is_empty(), "{partial:?}");
+}
+
+#[test]
+fn a_reason_with_a_credential_in_it_is_refused_and_not_repeated() {
+    let program = Program::new();
+    let key = program.create(&["laptop"]);
+    let reason = format!("leaked: {key}");
+    let ran = program.run(&["keys", "revoke", id(&key), "--reason", &reason]);
+    assert_eq!(ran.code, 2, "{}", ran.redacted());
+    assert_eq!(ran.secrets(), 0);
+    assert!(
+        ran.err.contains("reason contains a credential"),
+        "{}",
+        ran.err
+    );
+    assert_eq!(
+        program.json(&["keys", "show", id(&key)])["status"],
+        "active"
+    );
+    let named = program.run(&["keys", "create", &key]);
+    assert_eq!((named.code, named.secrets()), (2, 0));
 }

@@ -107,6 +107,14 @@ fn a_namespace_is_created_removed_and_restored() {
     program.done(&["namespaces", "restore", "orders"]);
     let key = program.create(&["laptop"]);
     assert!(works(&program, &key));
+
+    let create = ["namespaces", "create", "billing"];
+    let about = ["--label", "Billing, new", "--region", "blr1"];
+    program.done(&[&create[..], &about].concat());
+    let own = program.json(&["namespaces", "list"]);
+    assert_eq!(own["namespaces"][0]["label"], serde_json::Value::Null);
+    assert_eq!(own["namespaces"][1]["label"], "Billing, new");
+    assert_eq!(own["namespaces"][1]["region"], "blr1");
 }
 
 #[test]

@@ -16,7 +16,7 @@ use keyfob::{
     },
     store::{
         AuditQuery, Change, Commit, Cursor, Item, KeyQuery, KeyRecord, LegacyQuery, Limits,
-        NamespaceQuery, PreviousSecret, Revision, StatusFilter, Target,
+        NamespaceQuery, Order, PreviousSecret, Revision, StatusFilter, Target,
     },
 };
 
@@ -464,6 +464,10 @@ impl Generator {
             }),
             since: self.rarely(Self::time),
             until: self.rarely(Self::time),
+            order: match self.below(2) {
+                0 => Order::OldestFirst,
+                _ => Order::NewestFirst,
+            },
             after,
             limit,
         }

@@ -8,7 +8,7 @@ use keyfob::{
     key::KeyFormat,
     legacy::LegacyPolicy,
     manage::{Labels, Policy},
-    store::{AuditQuery, Change, Commit, Item, NamespaceQuery, Revision, StoreState},
+    store::{AuditQuery, Change, Commit, Item, NamespaceQuery, Order, Revision, StoreState},
 };
 
 use crate::{
@@ -161,6 +161,29 @@ pub(crate) const DEFECTS: &[Defect] = &[
         name: "the trail is not selected by action",
         hooks: || selecting(|query| query.action = None),
         caught_by: &["the_trail_is_selected_by_action"],
+    },
+    Defect {
+        name: "the trail has no order but its own",
+        hooks: || selecting(|query| query.order = Order::OldestFirst),
+        caught_by: &["the_trail_is_listed_newest_first"],
+    },
+    Defect {
+        name: "only a page is turned round",
+        hooks: || Hooks {
+            audit: Box::new(|state, query| {
+                let oldest = AuditQuery {
+                    order: Order::OldestFirst,
+                    ..query.clone()
+                };
+                let mut page = state.audit(&oldest);
+                if query.order == Order::NewestFirst {
+                    page.items.reverse();
+                }
+                page
+            }),
+            ..Hooks::default()
+        },
+        caught_by: &["the_trail_is_listed_newest_first"],
     },
     Defect {
         name: "the trail is not selected by team",
