@@ -28,6 +28,7 @@ async fn plane() -> (Fixture, String) {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "one table")]
 async fn an_invalid_body_is_refused_with_its_field_and_never_repeated() {
     let (plane, alice) = plane().await;
     let secret = "dof_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI";
