@@ -103,7 +103,10 @@ impl Program {
             .environment()
             .find(|(name, _)| *name == "KEYFOB_NAMESPACE");
         let namespace = given.or(set.map(|(_, value)| value)).unwrap();
-        self.run(&["namespaces", "create", namespace]);
+        let place = ["--prefix", "--team"];
+        let place = args.windows(2).filter(|pair| place.contains(&pair[0]));
+        let place: Vec<&str> = place.flatten().copied().collect();
+        self.run(&[&["namespaces", "create", namespace][..], &place].concat());
         let ran = self.done(&[&["keys", "create"], args].concat());
         ran.out.trim_end().to_owned()
     }
