@@ -49,7 +49,10 @@ async fn main() -> Result<(), Box<dyn Error>> {
         spawn_blocking(move || check(address, &calls)).await??;
     } else {
         for (key, path, status) in calls {
-            println!("curl -i -H 'Authorization: Bearer {key}' http://{address}{path}  # {status}");
+            // Other users can read the arguments of a process: curl reads the key from a pipe.
+            println!(
+                "printf 'header = \"Authorization: Bearer {key}\"' | curl -i -K - http://{address}{path}  # {status}"
+            );
         }
         server.await?;
     }

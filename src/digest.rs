@@ -248,6 +248,11 @@ impl Peppers {
         Ok(peppers)
     }
 
+    /// The numbers of all peppers, in the order in which they were added.
+    pub fn ids(&self) -> impl Iterator<Item = PepperId> {
+        self.keys.iter().map(|(id, _)| *id)
+    }
+
     /// The number of the current pepper.
     pub fn current_id(&self) -> Option<PepperId> {
         self.current

@@ -71,9 +71,9 @@ use table::{Table, TableWriter, spread, spread_digits};
 ///
 /// # Clock
 ///
-/// Verifications use the latest time that any verification was given: a clock that jumps back does
-/// not revive expired keys. A clock that jumps ahead by mistake therefore expires keys until a new
-/// index is built.
+/// Verifications and changes use the latest time that any of them was given: a clock that jumps
+/// back does not revive expired keys. A clock that jumps ahead by mistake therefore expires keys
+/// until a new index is built.
 pub struct Index {
     keys: Table,
     /// Rarely needed parts of keys: the previous secret and `not_before`.
@@ -113,6 +113,7 @@ struct Writer {
     as_of: Revision,
     /// The latest [`Changes::last_revision`] seen.
     newest: Revision,
+    changed_at: Option<Timestamp>,
     /// The error after which the index can never be confirmed again.
     failed: Option<IndexError>,
     keys: TableWriter<Lifetime>,
@@ -171,6 +172,7 @@ impl Index {
                 cursor: Revision::ZERO,
                 as_of: Revision::ZERO,
                 newest: Revision::ZERO,
+                changed_at: None,
                 failed: None,
                 keys: keys_writer,
                 secondary: secondary_writer,
@@ -296,6 +298,7 @@ impl Index {
         }
         for entry in &changes.entries {
             if entry.revision > writer.cursor {
+                writer.changed_at = writer.changed_at.max(changed_at(&entry.item));
                 if let Err(error) = self.apply_entry(&mut writer, entry) {
                     return Err(self.fail(&mut writer, error));
                 }
@@ -373,10 +376,17 @@ impl Index {
         self.confirmed_at.load(Ordering::Acquire)
     }
 
-    /// The latest time that a verification was given, for a metric: if it is far ahead of the real
-    /// time, a caller passed a wrong time.
-    pub fn clock(&self) -> Timestamp {
-        Timestamp::from_unix(self.clock.load(Ordering::Relaxed))
+    /// The latest time that a verification or a change was given, for a metric; `None` if there was
+    /// none. If it is far ahead of the real time, a caller passed a wrong time.
+    pub fn clock(&self) -> Option<Timestamp> {
+        let clock = self.clock.load(Ordering::Relaxed);
+        (clock != i64::MIN).then(|| Timestamp::from_unix(clock))
+    }
+
+    /// The latest time at which anything in the store was changed, by the clock of the process that
+    /// changed it; `None` if nothing was. A clock that is behind it would accept what has expired.
+    pub fn changed_at(&self) -> Option<Timestamp> {
+        self.writer().changed_at
     }
 
     /// The memory of the tables in bytes, without names and grants.
@@ -509,7 +519,13 @@ impl Index {
         self.grants.legacy_terms(grant_ref, now)
     }
 
-    /// Returns the time to decide by: the latest of `now` and all earlier times.
+    /// Returns the time to decide by: the latest of `now` and all times that this index was given,
+    /// by verifications and by changes of its [`Keyring`](crate::Keyring). Whoever shows the status
+    /// of a key uses it, to say what a verifier would say.
+    pub fn latest(&self, now: impl Into<Timestamp>) -> Timestamp {
+        self.ratchet(now.into())
+    }
+
     #[inline]
     pub(crate) fn ratchet(&self, now: Timestamp) -> Timestamp {
         let latest = self.clock.load(Ordering::Relaxed);
@@ -721,6 +737,15 @@ impl Index {
             }
         }
         true
+    }
+}
+
+fn changed_at(item: &Item) -> Option<Timestamp> {
+    match item {
+        Item::Key(record) => Some(record.updated_at),
+        Item::Legacy(record) => Some(record.imported_at),
+        Item::Cutoff(cutoff) => Some(cutoff.revocation.at),
+        Item::KeyDeleted(_) | Item::Policy(..) | Item::LegacyPolicy(..) => None,
     }
 }
 

@@ -145,6 +145,15 @@ impl Keyring {
         self.index.follow(&*self.store, now).await
     }
 
+    /// The context at the time to decide by: the same as that of the verifiers, which does not run
+    /// back.
+    fn timed(&self, context: &Context) -> Context {
+        Context {
+            now: self.index.latest(context.now),
+            ..context.clone()
+        }
+    }
+
     async fn sync_for(&self, context: &Context) -> Result<Revision, FollowError> {
         if self.manages_only && !self.index.is_ready() {
             return Ok(self.index.as_of());
@@ -186,8 +195,10 @@ impl Keyring {
         &self,
         context: &Context,
         change: Change,
-        event: AuditEntry,
+        mut event: AuditEntry,
     ) -> Result<Revision, Error> {
+        // The time by which the store judges the actor: see `timed`.
+        event.at = self.index.latest(event.at);
         let commit = Commit {
             change,
             authority: context.authority.clone(),

@@ -6,12 +6,12 @@ mod support;
 use std::{sync::Arc, time::Duration};
 
 use keyfob::{
-    Access, Context, DenyReason, KeyId, KeyStore, Keyring, MemoryStore, NewKey, Tenant, Timestamp,
-    Verifier, block_on,
+    Access, Context, DenyReason, Expiry, KeyId, KeyStore, Keyring, MemoryStore, NewKey, Tenant,
+    Timestamp, Ttl, Verifier, block_on,
     gateway::{FollowError, Index},
     key::{KeyFormat, Peppers},
     legacy::{LegacyId, LegacyPolicy, PresentedLegacy, read_subjects},
-    manage::{Error, KeyringBuilder, Rotation},
+    manage::{Error, KeyringBuilder, LifecycleError, Rotation},
     store::{Changes, Revision},
 };
 
@@ -233,11 +233,11 @@ fn a_call_with_nothing_to_change_returns_when_the_change_is_in_force_here() {
     type End = fn(&Keyring, KeyId, LegacyId) -> Result<(), Error>;
     let revoke: End = |keyring, key, _| {
         let tenant = Tenant::parse("acme", "fn-a").unwrap();
-        block_on(keyring.revoke(&Context::system(NOW), &tenant, key)).map(drop)
+        block_on(keyring.revoke(&Context::system(NOW), &tenant, key, None)).map(drop)
     };
     let disable: End = |keyring, key, _| {
         let tenant = Tenant::parse("acme", "fn-a").unwrap();
-        block_on(keyring.disable(&Context::system(NOW), &tenant, key)).map(drop)
+        block_on(keyring.disable(&Context::system(NOW), &tenant, key, None)).map(drop)
     };
     let revoke_legacy: End = |keyring, _, legacy| {
         let tenant = Tenant::parse("acme", "fn-a").unwrap();
@@ -307,7 +307,7 @@ fn a_new_secret_is_returned_although_the_store_does_not_answer_any_more() {
     assert!(!created.in_force);
     let rotated = block_on(keyring.rotate(&context, &tenant, id, Rotation::new(), None)).unwrap();
     assert!(!rotated.in_force);
-    let revoked = block_on(keyring.revoke(&context, &tenant, created.info.id)).unwrap_err();
+    let revoked = block_on(keyring.revoke(&context, &tenant, created.info.id, None)).unwrap_err();
     assert!(matches!(
         revoked,
         Error::AppliedNotSynced(FollowError::TimedOut)
@@ -328,7 +328,7 @@ fn an_interrupted_purge_tells_how_much_it_did() {
     for name in ["a", "b", "c"] {
         let new = NewKey::for_user("acme", "fn-a", "alice", name).unwrap();
         let key = block_on(keyring.create(&context, new)).unwrap().info;
-        block_on(keyring.revoke(&context, &key.tenant, key.id)).unwrap();
+        block_on(keyring.revoke(&context, &key.tenant, key.id, None)).unwrap();
     }
     let team = Tenant::parse("acme", "fn-a").unwrap().team;
     store.fail_after_commits(2);
@@ -363,4 +363,44 @@ fn a_change_that_is_kept_but_cannot_be_read_back_says_so() {
     block_on(keyring.sync(NOW)).unwrap();
     let refused = verdict(&keyring.verifier(), created.secret.expose(), NOW);
     assert_eq!(refused, Err((401, DenyReason::Revoked)));
+}
+
+/// Verifiers and changes judge by one time: the latest that either was given.
+#[test]
+fn an_expired_key_stays_expired_for_changes_when_the_clock_is_set_back() {
+    let keyring = block_on(Keyring::builder(MemoryStore::new(), dof()).open(NOW)).unwrap();
+    let verifier = keyring.unbounded_verifier();
+    let new = |name| {
+        let new = NewKey::for_user("acme", "fn-a", "alice", name).unwrap();
+        new.with_expiry(Expiry::In(Ttl::hours(1).unwrap()))
+    };
+    let one = block_on(keyring.create(&Context::system(NOW), new("one"))).unwrap();
+    let two = block_on(keyring.create(&Context::system(NOW), new("two"))).unwrap();
+    let expired = Err((401, DenyReason::Expired));
+    // A verification was given a later time.
+    assert_eq!(
+        verdict(&verifier, one.secret.expose(), later(3_600)),
+        expired
+    );
+    let (context, tenant) = (Context::system(NOW), &one.info.tenant);
+    let rotated = keyring.rotate(&context, tenant, one.info.id, Rotation::new(), None);
+    let refused = block_on(rotated).unwrap_err();
+    assert!(
+        matches!(refused, Error::Lifecycle(LifecycleError::Expired)),
+        "{refused}"
+    );
+    let disabled = block_on(keyring.disable(&Context::system(NOW), tenant, one.info.id, None));
+    assert_eq!(disabled.unwrap().updated_at, later(3_600));
+
+    // A change was given a later time still.
+    let third = block_on(keyring.create(&Context::system(later(7_200)), new("three"))).unwrap();
+    assert_eq!(verdict(&verifier, third.secret.expose(), NOW), Ok(()));
+    assert_eq!(verdict(&verifier, two.secret.expose(), NOW), expired);
+    assert_eq!(keyring.index().latest(NOW), later(7_200));
+    // The age of the index is measured by the clock as it is.
+    let shared = block_on(Keyring::builder(Unreliable::default(), dof()).open(NOW)).unwrap();
+    block_on(shared.create(&Context::system(later(7_200)), new("four"))).unwrap();
+    block_on(shared.sync(NOW)).unwrap();
+    block_on(shared.create(&Context::system(NOW), new("five"))).unwrap();
+    assert!(shared.verifier().is_ready(NOW));
 }

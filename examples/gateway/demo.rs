@@ -65,10 +65,11 @@ pub(crate) async fn populate(
         // Legacy credentials are off by default: an import alone does not accept any.
         let policy = Some(LegacyPolicy::until(sunset));
         let keyring = &gateway.keyring;
-        keyring
-            .set_legacy_policy(&context, Some(&record.tenant), policy)
-            .await?;
+        let tenant = record.tenant.clone();
         keyring.import_legacy(&context, record).await?;
+        keyring
+            .set_legacy_policy(&context, Some(&tenant), policy)
+            .await?;
     }
     Ok(keys)
 }
@@ -110,21 +111,25 @@ pub(crate) fn print_guide(address: SocketAddr, keys: &Keys) -> io::Result<()> {
 
 const GUIDE: &str = r#"API="$GATEWAY/api/v1/namespaces"
 
+# Other users can read the arguments of a process, so curl reads the credentials from a pipe:
+as() { printf 'user = "%s"\n' "$1" | { shift; curl -K - "$@"; }; }
+bearer() { printf 'header = "Authorization: Bearer %s"\n' "$1" | { shift; curl -K - "$@"; }; }
+
 # Alice calls a function, with her key as Basic credentials and as a bearer token:
-curl -u "$ALICE" -d '{"name": "Ada"}' "$API/fn-demo/actions/hello?blocking=true&result=true"
-curl -H "Authorization: Bearer $ALICE" -X POST "$API/_/actions/whoami?blocking=true&result=true"
-curl -u "$ALICE" "$API"
+as "$ALICE" -d '{"name": "Ada"}' "$API/fn-demo/actions/hello?blocking=true&result=true"
+bearer "$ALICE" -X POST "$API/_/actions/whoami?blocking=true&result=true"
+as "$ALICE" "$API"
 
 # Another namespace, and no key at all:
-curl -i -u "$ALICE" "$API/fn-other/actions"
+as "$ALICE" -i "$API/fn-other/actions"
 curl -i "$API/fn-demo/actions"
 
 # The legacy credential works until its sunset, and the operator sees who still uses it:
-curl -u "$GUEST" -X POST "$API/guest/actions/whoami?blocking=true&result=true"
-curl -H "Authorization: Bearer $OPERATOR" "$GATEWAY/legacy"
+as "$GUEST" -X POST "$API/guest/actions/whoami?blocking=true&result=true"
+bearer "$OPERATOR" "$GATEWAY/legacy"
 
 # Remove Bob from the team. His key is refused at once; other keys still work:
-curl -i -H "Authorization: Bearer $OPERATOR" -X DELETE "$GATEWAY/teams/acme/members/bob"
-curl -i -u "$BOB" "$API/fn-demo/actions"
-curl -u "$SERVICE" -X POST "$API/_/actions/whoami?blocking=true&result=true"
+bearer "$OPERATOR" -i -X DELETE "$GATEWAY/teams/acme/members/bob"
+as "$BOB" -i "$API/fn-demo/actions"
+as "$SERVICE" -X POST "$API/_/actions/whoami?blocking=true&result=true"
 "#;

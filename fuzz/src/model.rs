@@ -7,6 +7,8 @@
 #[path = "world.rs"]
 mod world;
 
+use std::cell::Cell;
+
 use keyfob::{KeyId, Timestamp, store::Revision};
 
 pub use world::run;
@@ -52,8 +54,13 @@ pub enum Operation {
     Revoke { key: u8, place: Place },
     /// Deletes a key.
     Delete { key: u8, place: Place },
-    /// Revokes all keys of a target; with `block`, no new ones can be created.
-    RevokeAll { target: ModelTarget, block: bool },
+    /// Revokes all keys of a target; with `block`, no new ones can be created, and `in_advance`
+    /// also of an unknown target.
+    RevokeAll {
+        target: ModelTarget,
+        block: bool,
+        in_advance: bool,
+    },
     /// Allows new keys for a blocked target.
     Restore { target: ModelTarget },
     /// Sets the policy of a place's namespace, or the default policy.
@@ -150,7 +157,7 @@ pub struct Rules {
     pub end_required: bool,
     /// How many keys an owner may have in a namespace, without expired and revoked ones.
     pub keys_per_owner: Option<u32>,
-    /// Whether names are unique in a namespace.
+    /// Whether the names of an owner are unique in a namespace.
     pub unique_names: bool,
     /// The maximum grace period.
     pub grace: u64,
@@ -257,10 +264,12 @@ struct Model {
     /// The time of the clock.
     now: i64,
     /// The latest time of a verification in this process.
-    seen: i64,
+    seen: Cell<i64>,
     keys: Vec<Key>,
     legacy: Vec<Legacy>,
     blocked: Vec<ModelTarget>,
+    /// The targets of which all was ever revoked.
+    cut: Vec<ModelTarget>,
     /// Namespace and the team that owns it.
     bound: Vec<(&'static str, &'static str)>,
     policies: Vec<(Option<&'static str>, Rules)>,
@@ -302,6 +311,11 @@ impl Model {
         Timestamp::from_unix(self.now)
     }
 
+    /// The time by which the library decides: the latest that it was given.
+    fn at(&self) -> i64 {
+        self.seen.get().max(self.now)
+    }
+
     fn rules(&self, namespace: &str) -> Rules {
         let of = |wanted: Option<&str>| self.policies.iter().find(|(place, _)| *place == wanted);
         let (_, rules) = of(Some(namespace))
@@ -315,12 +329,13 @@ impl Model {
         let ends = match end {
             End::Never if rules.end_required => return Err(Refusal::Other),
             End::Never => return Ok(None),
-            End::In(seconds) => later(self.now, life(seconds)),
-            End::At(seconds) => self.now + seconds,
+            End::In(seconds) => later(self.at(), life(seconds)),
+            End::At(seconds) => self.at() + seconds,
         };
-        let life = u64::try_from(ends - self.now).unwrap_or(0);
+        let life = u64::try_from(ends - self.at()).unwrap_or(0);
         let too_long = rules.max.is_some_and(|max| life > max);
-        if life < rules.min || too_long {
+        let too_short = rules.min > HOUR && life < rules.min;
+        if life == 0 || too_short || too_long {
             Err(Refusal::Other)
         } else {
             Ok(Some(ends))
@@ -363,12 +378,16 @@ impl Model {
 
     fn takes_a_name(&self, key: &Key) -> bool {
         matches!(key.state, State::Active | State::Disabled)
-            && key.ends.is_none_or(|ends| self.now < ends)
+            && key.ends.is_none_or(|ends| self.at() < ends)
     }
 
-    fn name_is_free(&self, place: usize, name: u8, but: Option<KeyId>) -> bool {
+    fn name_is_free(&self, place: usize, owner: usize, name: u8, but: Option<KeyId>) -> bool {
         !self.keys.iter().any(|key| {
-            key.place == place && key.name == name && Some(key.id) != but && self.takes_a_name(key)
+            key.place == place
+                && key.owner == owner
+                && key.name == name
+                && Some(key.id) != but
+                && self.takes_a_name(key)
         })
     }
 
@@ -380,6 +399,17 @@ impl Model {
             Err(Refusal::Other)
         } else {
             Ok(())
+        }
+    }
+
+    /// A policy is set for a namespace that exists, or for all.
+    fn may_set_policy(&self, place: Option<usize>) -> Result<(), Refusal> {
+        let Some(place) = place else { return Ok(()) };
+        let (team, namespace) = PLACES[place];
+        if self.bound.contains(&(namespace, team)) {
+            Ok(())
+        } else {
+            Err(Refusal::Other)
         }
     }
 
@@ -405,7 +435,7 @@ impl Model {
             |key: &&Key| key.place == place && key.owner == owner && self.takes_a_name(key);
         let count = self.keys.iter().filter(same_owner).count();
         if self.blocked.iter().any(blocked)
-            || (rules.unique_names && !self.name_is_free(place, name, None))
+            || (rules.unique_names && !self.name_is_free(place, owner, name, None))
             || rules
                 .keys_per_owner
                 .is_some_and(|most| count >= most as usize)
@@ -426,8 +456,8 @@ impl Model {
         let key = self.find_alive(key, place, expected_revision)?;
         let put_back = ends.is_some_and(|ends| key.ends.is_some_and(|old| old < ends));
         let unique = self.rules(PLACES[place].1).unique_names;
-        let taken =
-            name.is_some_and(|name| unique && !self.name_is_free(place, name, Some(key.id)));
+        let taken = name
+            .is_some_and(|name| unique && !self.name_is_free(place, key.owner, name, Some(key.id)));
         let never = ends.is_some_and(|ends| key.starts.is_some_and(|starts| ends <= starts));
         if put_back || taken || never {
             Err(Refusal::Other)
@@ -448,7 +478,7 @@ impl Model {
         let rules = self.rules(PLACES[place].1);
         let key = self.find_alive(key, place, expected_revision)?;
         let old_end = self.end_of(key).unwrap_or(TIME_MAX);
-        if old_end <= self.now || grace > rules.grace {
+        if old_end <= self.at() || grace > rules.grace {
             return Err(Refusal::Other);
         }
         let ends = match renew {
@@ -457,9 +487,35 @@ impl Model {
                 never_valid(key.starts, ends)?;
                 ends
             }
-            None => key.ends,
+            None => self.end_of(key),
         };
-        Ok((old_end.min(later(self.now, grace)), ends))
+        Ok((old_end.min(later(self.at(), grace)), ends))
+    }
+
+    /// Whether a target has anything, or ever had everything revoked.
+    fn knows(&self, target: ModelTarget) -> bool {
+        let known = match target {
+            ModelTarget::Team(place) => {
+                let (team, _) = PLACES[pick(place, PLACES.len())];
+                self.bound.iter().any(|(_, owner)| *owner == team)
+            }
+            ModelTarget::Namespace(place) => {
+                let (team, namespace) = PLACES[pick(place, PLACES.len())];
+                self.bound.contains(&(namespace, team))
+            }
+            ModelTarget::Owner(..) => self.keys.iter().any(|key| {
+                key.state != State::Deleted && covers(target, key.place, Some(key.owner))
+            }),
+        };
+        known || self.cut.iter().any(|cut| same_target(*cut, target))
+    }
+
+    /// How many live keys a target has.
+    fn live_keys(&self, target: ModelTarget) -> usize {
+        let keys = self.keys.iter();
+        let live =
+            keys.filter(|key| covers(target, key.place, Some(key.owner)) && self.takes_a_name(key));
+        live.count()
     }
 
     /// Revokes each credential of a target.
@@ -492,8 +548,8 @@ impl Model {
             None => return Verdict::Unauthenticated,
         };
         let ends = [self.end_of(key), until].into_iter().flatten().min();
-        let over = ends.is_some_and(|ends| ends <= self.seen);
-        let early = key.starts.is_some_and(|starts| self.seen < starts);
+        let over = ends.is_some_and(|ends| ends <= self.seen.get());
+        let early = key.starts.is_some_and(|starts| self.seen.get() < starts);
         if key.state != State::Active || over || early {
             Verdict::Unauthenticated
         } else if namespace.is_some_and(|wanted| wanted != PLACES[key.place].1)
@@ -518,7 +574,7 @@ impl Model {
         let of = |wanted: Option<&str>| self.sunsets.iter().find(|(place, _)| *place == wanted);
         let accepting = |(_, times): &&(_, LegacyTimes)| {
             let brownout = times.brownout_from..times.brownout_until;
-            self.seen < times.sunset && !brownout.contains(&self.seen)
+            self.seen.get() < times.sunset && !brownout.contains(&self.seen.get())
         };
         match of(Some(own)).or(of(None)).filter(accepting) {
             None => Verdict::Unauthenticated,
@@ -589,7 +645,7 @@ const DEFAULT_RULES: Rules = Rules {
     min: HOUR,
     max: None,
     end_required: false,
-    keys_per_owner: None,
+    keys_per_owner: Some(1_000),
     unique_names: true,
     grace: 30 * 24 * HOUR,
 };

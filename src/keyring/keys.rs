@@ -44,14 +44,15 @@ impl Keyring {
     /// - the name is taken, the owner has too many keys, or the owner, namespace or team was
     ///   removed -> [`Error::Conflict`]
     pub async fn create(&self, context: &Context, new: NewKey) -> Result<CreatedKey, Error> {
+        let timed = self.timed(context);
         let policy = self.store.policy(Some(&new.tenant)).await?;
         let (format, peppers) = (self.format(), self.index.peppers());
-        let (record, secret) = new.issue(context, &policy, format, peppers, &*self.random)?;
+        let (record, secret) = new.issue(&timed, &policy, format, peppers, &*self.random)?;
         let change = Change::CreateKey {
             record: record.clone(),
             limits: Limits::from(&policy),
         };
-        let event = about_key(Action::KeyCreated, context, &record);
+        let event = about_key(Action::KeyCreated, &timed, &record);
         let revision = self.keep(context, change, event).await?;
         Ok(self.created(context, record, revision, secret).await)
     }
@@ -102,32 +103,44 @@ impl Keyring {
             (tenant, id, expected),
             Action::KeyUpdated,
             unique_name,
-            |record| Ok(Some(record.updated(update.clone(), context)?)),
+            |record, context| Ok(Some(record.updated(update.clone(), context)?)),
         )
         .await
     }
 
     /// Disables a key. Has no effect if it is already disabled.
     ///
+    /// With `expected`, the change is refused unless the key's revision is `expected`; the condition is
+    /// checked in the commit.
+    ///
     /// # Errors
     ///
     /// - no such key -> [`Error::NotFound`]
+    /// - its revision is not `expected` -> [`Conflict::Stale`]
     /// - the key is revoked -> [`Error::Lifecycle`]
     pub async fn disable(
         &self,
         context: &Context,
         tenant: &Tenant,
         id: KeyId,
+        expected: Option<Revision>,
     ) -> Result<KeyInfo, Error> {
-        let target = (tenant, id, None);
-        self.change(context, target, Action::KeyDisabled, false, |record| {
-            let is_so = matches!(record.status, Status::Disabled);
-            (!is_so).then(|| record.disabled(context)).transpose()
-        })
+        let target = (tenant, id, expected);
+        self.change(
+            context,
+            target,
+            Action::KeyDisabled,
+            false,
+            |record, context| {
+                let is_so = matches!(record.status, Status::Disabled);
+                (!is_so).then(|| record.disabled(context)).transpose()
+            },
+        )
         .await
     }
 
-    /// Enables a key again. Has no effect if it is already enabled.
+    /// Enables a key again. Has no effect if it is already enabled. `expected` is as for
+    /// [`Keyring::disable`].
     ///
     /// # Errors
     ///
@@ -137,31 +150,47 @@ impl Keyring {
         context: &Context,
         tenant: &Tenant,
         id: KeyId,
+        expected: Option<Revision>,
     ) -> Result<KeyInfo, Error> {
-        let target = (tenant, id, None);
-        self.change(context, target, Action::KeyEnabled, false, |record| {
-            let is_so = matches!(record.status, Status::Active);
-            (!is_so).then(|| record.enabled(context)).transpose()
-        })
+        let target = (tenant, id, expected);
+        self.change(
+            context,
+            target,
+            Action::KeyEnabled,
+            false,
+            |record, context| {
+                let is_so = matches!(record.status, Status::Active);
+                (!is_so).then(|| record.enabled(context)).transpose()
+            },
+        )
         .await
     }
 
-    /// Revokes a key permanently. Has no effect if it is already revoked.
+    /// Revokes a key permanently. Has no effect if it is already revoked. `expected` is as for
+    /// [`Keyring::disable`].
     ///
     /// # Errors
     ///
-    /// No such key -> [`Error::NotFound`].
+    /// - no such key -> [`Error::NotFound`]
+    /// - its revision is not `expected` -> [`Conflict::Stale`]
     pub async fn revoke(
         &self,
         context: &Context,
         tenant: &Tenant,
         id: KeyId,
+        expected: Option<Revision>,
     ) -> Result<KeyInfo, Error> {
-        let target = (tenant, id, None);
-        self.change(context, target, Action::KeyRevoked, false, |record| {
-            let is_so = matches!(record.status, Status::Revoked(_));
-            (!is_so).then(|| record.revoked(context)).transpose()
-        })
+        let target = (tenant, id, expected);
+        self.change(
+            context,
+            target,
+            Action::KeyRevoked,
+            false,
+            |record, context| {
+                let is_so = matches!(record.status, Status::Revoked(_));
+                (!is_so).then(|| record.revoked(context)).transpose()
+            },
+        )
         .await
     }
 
@@ -184,16 +213,17 @@ impl Keyring {
         rotation: Rotation,
         expected: Option<Revision>,
     ) -> Result<CreatedKey, Error> {
+        let timed = self.timed(context);
         let policy = self.store.policy(Some(tenant)).await?;
         let record = self.record_at(context, tenant, id, expected).await?;
         let expected = record.revision;
         let (format, peppers) = (self.format(), self.index.peppers());
-        let rotated = record.rotated(&rotation, context, &policy, format, peppers, &*self.random);
+        let rotated = record.rotated(&rotation, &timed, &policy, format, peppers, &*self.random);
         let (record, secret) = match rotated {
             Ok(rotated) => rotated,
             Err(error) => return self.refused(context, error).await,
         };
-        let event = about_key(Action::KeyRotated, context, &record);
+        let event = about_key(Action::KeyRotated, &timed, &record);
         let change = Change::ReplaceKey {
             record: record.clone(),
             expected,
@@ -222,7 +252,7 @@ impl Keyring {
             (tenant, presented.id(), None),
             Action::KeyRehashed,
             false,
-            |record| {
+            |record, context| {
                 let current = record.digest.pepper() == self.index.peppers().current_id();
                 let record = record.rehashed(presented, self.index.peppers(), context)?;
                 Ok((!current).then_some(record))
@@ -231,17 +261,27 @@ impl Keyring {
         .await
     }
 
-    /// Deletes a key's record. The key stops working immediately; its audit events remain.
+    /// Deletes a key's record. The key stops working immediately; its audit events remain. `expected` is
+    /// as for [`Keyring::disable`].
     ///
     /// # Errors
     ///
-    /// No such key -> [`Error::NotFound`].
-    pub async fn delete(&self, context: &Context, tenant: &Tenant, id: KeyId) -> Result<(), Error> {
-        let record = self.record_at(context, tenant, id, None).await?;
-        let event = about_key(Action::KeyDeleted, context, &record);
+    /// - no such key -> [`Error::NotFound`]
+    /// - its revision is not `expected` -> [`Conflict::Stale`]
+    pub async fn delete(
+        &self,
+        context: &Context,
+        tenant: &Tenant,
+        id: KeyId,
+        expected: Option<Revision>,
+    ) -> Result<(), Error> {
+        let timed = self.timed(context);
+        let record = self.record_at(context, tenant, id, expected).await?;
+        let event = about_key(Action::KeyDeleted, &timed, &record);
         let change = Change::DeleteKey {
             tenant: tenant.clone(),
             id,
+            expected,
         };
         self.commit(context, change, event).await.map(drop)
     }
@@ -304,13 +344,14 @@ impl Keyring {
         (tenant, id, expected): (&Tenant, KeyId, Option<Revision>),
         action: Action,
         unique_name: bool,
-        change: impl Fn(KeyRecord) -> Result<Option<KeyRecord>, LifecycleError>,
+        change: impl Fn(KeyRecord, &Context) -> Result<Option<KeyRecord>, LifecycleError>,
     ) -> Result<KeyInfo, Error> {
+        let timed = self.timed(context);
         for _ in 0..Self::TRIES {
             let before = self.record_at(context, tenant, id, expected).await?;
             let revision = before.revision;
             let info = KeyInfo::from(&before);
-            let mut after = match change(before) {
+            let mut after = match change(before, &timed) {
                 Ok(Some(after)) => after,
                 Ok(None) => {
                     // Another process may have made the change: apply it in this process too.
@@ -319,7 +360,7 @@ impl Keyring {
                 }
                 Err(error) => return self.refused(context, error).await,
             };
-            let event = about_key(action, context, &after);
+            let event = about_key(action, &timed, &after);
             let change = Change::ReplaceKey {
                 record: after.clone(),
                 expected: revision,

@@ -119,6 +119,7 @@ impl Keyring {
         tenant: &Tenant,
         id: LegacyId,
     ) -> Result<(), Error> {
+        let timed = self.timed(context);
         let query = LegacyQuery {
             namespace: Some(tenant.namespace.clone()),
             id: Some(id),
@@ -136,14 +137,14 @@ impl Keyring {
         let expected = record.revision;
         let record = LegacyRecord {
             revoked: Some(Revocation {
-                at: context.now,
+                at: timed.now,
                 by: context.actor.clone(),
                 cause: RevocationCause::Key,
                 reason: context.reason.clone(),
             }),
             ..record
         };
-        let event = about_legacy(Action::LegacyRevoked, context, &record);
+        let event = about_legacy(Action::LegacyRevoked, &timed, &record);
         self.commit(context, Change::ReplaceLegacy { record, expected }, event)
             .await
             .map(drop)

@@ -24,7 +24,11 @@ impl Keyring {
         new: impl Into<NewNamespace>,
     ) -> Result<(), Error> {
         let new = new.into();
-        let event = about_namespace(Action::NamespaceCreated, context, Some(&new.tenant));
+        let event = about_namespace(
+            Action::NamespaceCreated,
+            &self.timed(context),
+            Some(&new.tenant),
+        );
         self.commit(context, Change::CreateNamespace { new }, event)
             .await
             .map(drop)

@@ -27,7 +27,7 @@ pub struct Limits {
 }
 
 /// 64 KiB in 20 seconds, 30 seconds in all, 250 requests per minute and caller, 60 failed attempts per minute and address,
-/// 16 requests of a caller at once, ten minutes to repeat a creation.
+/// 64 requests of a caller at once, ten minutes to repeat a creation.
 impl Default for Limits {
     fn default() -> Self {
         let minute = Duration::from_mins(1);
@@ -37,7 +37,7 @@ impl Default for Limits {
             timeout: Duration::from_secs(30),
             caller: Quota::new(NonZeroU32::MIN.saturating_add(249), minute),
             refused: Quota::new(NonZeroU32::MIN.saturating_add(59), minute),
-            at_once: NonZeroUsize::MIN.saturating_add(15),
+            at_once: NonZeroUsize::MIN.saturating_add(63),
             repeat: Duration::from_mins(10),
         }
     }

@@ -15,7 +15,7 @@ use serde::Serialize;
 use crate::{
     failure::Failure,
     moment,
-    terminal::{Progress, TableView, Terminal, Tone},
+    terminal::{Progress, TableView, Terminal, Tone, count},
 };
 
 /// Measure how many calls per second this machine verifies, with keys in memory
@@ -110,8 +110,8 @@ impl Measured {
         for row in &self.verifications {
             table.row([
                 plain(match row.threads {
-                    1 => format!("one thread, {} keys", self.keys),
-                    threads => format!("{threads} threads, {} keys", self.keys),
+                    1 => format!("one thread, {}", count(self.keys.into(), "key")),
+                    threads => format!("{threads} threads, {}", count(self.keys.into(), "key")),
                 }),
                 plain(format!("{:.0}", row.per_second)),
                 plain(format!("{:.0}", row.ns)),

@@ -1,7 +1,6 @@
 //! `keyfob check`
 
 use clap::Args;
-use keyfob::audit::TrailHead;
 use serde::Serialize;
 
 use crate::{command_context::CommandContext, failure::Failure, terminal::TableView};
@@ -18,20 +17,23 @@ pub(crate) struct Check {}
 struct Checked {
     /// Whether the structure of a file was checked. A database server checks its own.
     file: bool,
-    /// How many records were compared with their events.
+    revision: u64,
+    /// The number of records, which were compared with the audit trail.
     records: u64,
-    head: TrailHead,
+    /// The end of the audit trail, to be kept elsewhere.
+    head: String,
 }
 
 impl Check {
     pub(crate) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         let file = cx.store.check().await?;
-        cx.read_all().await?;
+        let revision = cx.read_all().await?;
         let verified = cx.keyring.verify_audit(None).await?;
         let checked = Checked {
             file,
+            revision: revision.get(),
             records: verified.records,
-            head: verified.head,
+            head: verified.head.to_string(),
         };
         cx.terminal.answer(&checked, |checked| {
             let mut table = TableView::pairs();
@@ -42,12 +44,10 @@ impl Check {
             };
             table
                 .pair("file", file)
-                .pair(
-                    "records",
-                    format_args!("{} readable, as their events say", checked.records),
-                )
+                .pair("records", checked.records)
                 .pair("audit trail", "whole")
-                .pair("ends with", checked.head);
+                .pair("revision", checked.revision)
+                .pair("ends with", &checked.head);
             table
         })
     }

@@ -13,11 +13,12 @@ use crate::{
     completions::Completions,
     config::Config,
     exit::{self, Exit},
-    failure::Failure,
+    failure::{Failure, cause},
     keys::Keys,
     legacy::Legacy,
     man::ManPages,
     namespaces::Namespaces,
+    peppers::PeppersCommand,
     policy::PolicyCommand,
     redact::redact,
     scan::Scan,
@@ -66,6 +67,8 @@ enum Command {
     Backup(Backup),
     Check(Check),
     Bench(Bench),
+    #[command(subcommand)]
+    Peppers(PeppersCommand),
     #[command(subcommand)]
     Config(Config),
     Completions(Completions),
@@ -128,7 +131,13 @@ fn name(command: &clap::Command) -> String {
 fn refuse(error: &clap::Error) -> Exit {
     use std::io::Write;
 
-    let text = redact(&error.render().ansi().to_string());
+    let text = error.render().ansi().to_string();
+    // Help has nothing that was typed, and shows what a credential looks like.
+    let text = if error.use_stderr() {
+        redact(&text)
+    } else {
+        text
+    };
     let written = if error.use_stderr() {
         write!(anstream::stderr().lock(), "{text}")
     } else {
@@ -171,7 +180,7 @@ impl Command {
             .enable_all()
             .build();
         let runtime = runtime.map_err(|error: io::Error| {
-            Failure::new(Exit::Failed, format!("no threads: {error}"))
+            Failure::new(Exit::Failed, format!("no threads: {}", cause(&error)))
         })?;
         runtime.block_on(self.run_async(settings, terminal))
     }
@@ -196,6 +205,7 @@ impl Command {
             Self::Audit(command) => command.run(&cx).await?,
             Self::Backup(command) => command.run(&cx).await?,
             Self::Check(command) => command.run(&cx).await?,
+            Self::Peppers(command) => command.run(&cx).await?,
             Self::Serve(_)
             | Self::Bench(_)
             | Self::Scan(_)

@@ -12,7 +12,6 @@ use keyfob::{
 use crate::{
     exit::Exit,
     failure::{Failure, with_sources},
-    redact::redact,
     settings::Settings,
     store::{Absent, Store},
     terminal::Terminal,
@@ -122,11 +121,12 @@ impl CommandContext {
         }
         let bare = KeyId::from_hex(text.as_bytes());
         bare.or_else(|_| self.format().parse_key_id(text))
-            .map_err(|error| {
-                Failure::usage(redact(&format!("{error}"))).hint(format!(
-                    "a key id is {}_v1_ and 32 hexadecimal digits",
+            .map_err(|_| {
+                Failure::usage(format!(
+                    "not a key id: it is {}_v1_ and 32 hexadecimal digits",
                     self.format().prefix()
                 ))
+                .hint("`keyfob keys list --name NAME` shows the id of the key with a name")
             })
     }
 

@@ -26,8 +26,10 @@ mod man;
 mod moment;
 mod namespaces;
 mod owner;
+mod peppers;
 mod policy;
 mod private_file;
+mod process;
 mod redact;
 mod scan;
 mod serve;
@@ -40,5 +42,6 @@ mod verify;
 use std::process::ExitCode;
 
 fn main() -> ExitCode {
+    process::protect_memory();
     cli::run().into()
 }

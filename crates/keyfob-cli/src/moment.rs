@@ -37,7 +37,7 @@ impl Moment {
 
 /// Parses `2027-01-31T08:00:00Z`, `2027-01-31` or `90d`.
 pub(crate) fn parse(text: &str) -> Result<Moment, MomentError> {
-    if let Ok(span) = humantime::parse_duration(text) {
+    if let Some(span) = span(text) {
         return Ok(Moment::Span(span));
     }
     if let Ok(moment) = text.parse() {
@@ -63,13 +63,41 @@ pub(crate) fn parse_expiry(text: &str) -> Result<Expiry, ExpiryError> {
 
 /// Parses a duration, as in `24h`.
 pub(crate) fn parse_span(text: &str) -> Result<Duration, SpanError> {
-    humantime::parse_duration(text).map_err(|_| SpanError)
+    span(text).ok_or(SpanError)
 }
 
 /// Parses a time to live of at least one hour.
 pub(crate) fn parse_ttl(text: &str) -> Result<Ttl, ExpiryError> {
-    let span = humantime::parse_duration(text).map_err(|_| ExpiryError::Text)?;
+    let span = span(text).ok_or(ExpiryError::Text)?;
     Ttl::from_seconds(span.as_secs()).map_err(|_| ExpiryError::Length)
+}
+
+/// A duration in any unit. A year is 365 days and a month 30, as people count them: for `humantime` a
+/// year has 365.25 days, which is more than a policy of 365 days allows.
+fn span(text: &str) -> Option<Duration> {
+    let (mut rest, mut days, mut others) = (text.trim(), 0_u64, String::new());
+    while !rest.is_empty() {
+        let digits = rest.find(|c: char| !c.is_ascii_digit())?;
+        let (number, unit) = rest.split_at(digits);
+        let end = unit.find(|c: char| c.is_ascii_digit() || c == ' ');
+        let (unit, next) = unit.split_at(end.unwrap_or(unit.len()));
+        let of_unit = match unit {
+            "y" | "yr" | "yrs" | "year" | "years" => 365,
+            "M" | "month" | "months" => 30,
+            _ => 0,
+        };
+        if of_unit > 0 {
+            days = days.checked_add(number.parse::<u64>().ok()?.checked_mul(of_unit)?)?;
+        } else {
+            others.extend([number, unit, " "]);
+        }
+        rest = next.trim_start();
+    }
+    let span = Duration::from_secs(days.checked_mul(86_400)?);
+    match others.trim_end() {
+        "" if days > 0 => Some(span),
+        others => span.checked_add(humantime::parse_duration(others).ok()?),
+    }
 }
 
 /// A text is neither a time nor a duration.
@@ -104,6 +132,27 @@ mod tests {
         assert_eq!(parse("90m"), Ok(Moment::Span(Duration::from_mins(90))));
         for bad in ["", "soon", "90", "2027-02-30", "2027-01-15 08:00"] {
             assert_eq!(parse(bad), Err(MomentError), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn a_year_has_365_days_and_a_month_30() {
+        let days = |days: u64| Some(Duration::from_hours(days * 24));
+        for (text, expected) in [
+            ("1y", days(365)),
+            ("2years", days(730)),
+            ("1y 1M 1d", days(396)),
+            ("1M", days(30)),
+            ("52w", days(364)),
+            ("1year2days", days(367)),
+            ("1h 30m", Some(Duration::from_mins(90))),
+            ("90", None),
+            ("y", None),
+            ("1y 5", None),
+            ("99999999999999999999y", None),
+            ("", None),
+        ] {
+            assert_eq!(span(text), expected, "{text:?}");
         }
     }
 

@@ -3,7 +3,8 @@
 use clap::Subcommand;
 use keyfob::{
     Tenant,
-    name::NamespaceId,
+    manage::NewNamespace,
+    name::{NamespaceId, NamespaceLabel, Region},
     store::{NamespaceQuery, Target},
 };
 use serde::Serialize;
@@ -19,8 +20,19 @@ use crate::{
 /// Manage the namespaces of the team.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Namespaces {
-    /// Create a namespace in the team; the first key in it does the same
-    Create(Restoral<NamespaceId>),
+    /// Create a namespace in the team
+    Create {
+        #[command(flatten)]
+        new: Restoral<NamespaceId>,
+
+        /// What people call it; clients also find it by that [default: its name]
+        #[arg(long)]
+        label: Option<NamespaceLabel>,
+
+        /// Where it runs, as one of the server's regions
+        #[arg(long)]
+        region: Option<Region>,
+    },
     /// List the namespaces of the team, or of all teams if none is set
     List {
         /// List the namespaces of all teams
@@ -42,6 +54,8 @@ struct Listed {
 struct NamespaceView {
     namespace: String,
     team: String,
+    label: Option<NamespaceLabel>,
+    region: Option<Region>,
     created_at: String,
     removed: bool,
 }
@@ -49,7 +63,7 @@ struct NamespaceView {
 impl Namespaces {
     pub(crate) fn absent(&self) -> Absent {
         match self {
-            Self::Create(_) => Absent::Create,
+            Self::Create { .. } => Absent::Create,
             _ => Absent::Refuse,
         }
     }
@@ -57,17 +71,19 @@ impl Namespaces {
     pub(crate) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         let tenant = |name| -> Result<_, Failure> { Ok(Tenant::new(cx.team()?.clone(), name)) };
         match self {
-            Self::Create(new) => {
+            Self::Create { new, label, region } => {
                 let tenant = tenant(new.name)?;
                 let context = cx.context(new.reason.as_ref());
                 let target = Target::Namespace(tenant.clone());
-                cx.keyring.create_namespace(&context, tenant).await?;
+                let mut namespace = NewNamespace::new(tenant);
+                (namespace.label, namespace.region) = (label, region);
+                cx.keyring.create_namespace(&context, namespace).await?;
                 say_done(cx, &target, "created")
             }
             Self::List { all_teams } => list(cx, all_teams).await,
             Self::Remove(removal) => {
                 let target = Target::Namespace(tenant(removal.name)?);
-                remove(cx, target, removal.dry_run, removal.reason).await
+                remove(cx, target, removal.how).await
             }
             Self::Restore(restoral) => {
                 let tenant = tenant(restoral.name)?;
@@ -88,6 +104,8 @@ async fn list(cx: &CommandContext, all_teams: bool) -> Result<(), Failure> {
         namespaces.push(NamespaceView {
             namespace: record.tenant.namespace.to_string(),
             team: record.tenant.team.to_string(),
+            label: record.label,
+            region: record.region,
             created_at: record.created_at.to_string(),
             removed: record.removed,
         });

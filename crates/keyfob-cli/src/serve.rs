@@ -6,16 +6,18 @@ mod forward_auth;
 mod health;
 mod log;
 mod metrics;
+mod rehash;
 mod stop;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
+    num::NonZeroU32,
     path::Path,
     sync::Arc,
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, middleware::from_fn_with_state};
 use clap::Args;
 use keyfob_api::{ApiHost, ControlKeys, ControlPlane, Gateways};
 use keyfob_replica::Follower;
@@ -23,7 +25,8 @@ use tokio::{net::TcpListener, sync::watch};
 
 use crate::{
     exit::Exit,
-    failure::{Failure, with_sources},
+    failure::{Failure, cause, with_sources},
+    process,
     settings::{ServeFlags, Settings},
     store::{Absent, Store, StoreUrl},
     terminal::Terminal,
@@ -32,6 +35,7 @@ use crate::{
 use bootstrap::Bootstrap;
 use connections::{Connections, Routes};
 use forward_auth::ForwardAuth;
+use rehash::Rehasher;
 use stop::StopSignals;
 
 /// Run the server: control plane and forward authentication
@@ -64,12 +68,14 @@ impl Serve {
                 "the connection to the database may go on without TLS: add `?sslmode=verify-full` to the URL of the store"
             );
         }
+        let most = connections_within(settings.serve.connections);
         let metrics = metrics::install()?;
-        let store = Store::open(&settings.store, Absent::Create).await?;
-        // A damaged file may lack revocations.
-        store.quick_check().await?;
+        let (store, writes) = Store::open(&settings.store, Absent::Create)
+            .await?
+            .watched();
         let serve = settings.serve;
 
+        let has_pepper = settings.peppers.current_id().is_some();
         let builder = store.keyring(settings.prefix).await?;
         let keyring = builder
             .peppers(settings.peppers)
@@ -80,22 +86,27 @@ impl Serve {
         let keyring = Arc::new(keyring);
 
         // Reading all keys takes a while: until then, the answer is 503, which is not a closed port.
-        let listener = bind(serve.listen).await?;
+        let listener = bind(&serve.listen).await?;
         let address = listener.local_addr()?;
         let routes = Routes::starting(health::starting(metrics.clone()));
         let (stop, stopped) = watch::channel(());
         let connections = Connections {
             listener,
             routes: routes.clone(),
-            most: serve.connections,
+            most,
             header_timeout: serve.header_timeout,
             write_timeout: WRITE_TIMEOUT,
         };
         let server = tokio::spawn(connections.serve(stopped));
         // Before the address is written: a supervisor may stop the server as soon as it reads that.
         let mut signals = StopSignals::listen()
-            .map_err(|error| Failure::new(Exit::Failed, format!("signals: {error}")))?;
+            .map_err(|error| Failure::new(Exit::Failed, format!("signals: {}", cause(&error))))?;
         tracing::info!(%address, "reading the store");
+        // A damaged file may lack revocations.
+        tokio::select! {
+            checked = store.quick_check() => checked?,
+            () = signals.received() => return Ok(()),
+        }
         let replica = Follower::over(Arc::clone(&keyring))
             .poll_every(serve.follow_every)
             .flush_usage_every(serve.flush_every)
@@ -120,12 +131,22 @@ impl Serve {
             .with_authenticate(authenticate)
             .with_directory(gateways.in_regions(serve.regions));
         let header = serve.namespace_header;
-        let forward_auth = ForwardAuth::new(replica.verifier(), header, *keyring.format());
+        let rehasher = Rehasher::start(Arc::clone(&keyring), has_pepper);
+        let plane = match &rehasher {
+            // It records no use: the control plane does.
+            Some(rehasher) => plane.into_router().layer(from_fn_with_state(
+                (rehasher.clone(), keyring.unbounded_verifier()),
+                rehash::of_control_plane,
+            )),
+            None => plane.into_router(),
+        };
+        let (verifier, format) = (replica.verifier(), *keyring.format());
+        let forward_auth = ForwardAuth::new(verifier, header, format, rehasher);
         let all = Router::new()
             .merge(forward_auth::routes(forward_auth))
             .merge(replica.readyz())
-            .merge(health::routes(replica.monitor(), metrics))
-            .merge(plane.into_router());
+            .merge(health::routes(replica.monitor(), writes, metrics))
+            .merge(plane);
 
         routes.serve(all);
         bootstrap.show(terminal, address).await?;
@@ -167,6 +188,27 @@ fn own_address(address: SocketAddr) -> Result<ApiHost, Failure> {
     .map_err(|error| Failure::new(Exit::Failed, format!("api_host {error}")))
 }
 
+/// The number of connections for which there are open files.
+fn connections_within(wanted: NonZeroU32) -> NonZeroU32 {
+    let needed = u64::from(wanted.get()) + OTHER_FILES;
+    let Some(limit) = process::raise_open_files(needed).filter(|limit| *limit < needed) else {
+        return wanted;
+    };
+    let left = u32::try_from(limit.saturating_sub(OTHER_FILES)).unwrap_or(u32::MAX);
+    let most = NonZeroU32::new(left.max(LEAST_CONNECTIONS)).unwrap_or(wanted);
+    tracing::warn!(
+        limit,
+        needed,
+        connections = most.get(),
+        "the limit on open files is too low for the setting `connections`, which is lowered: raise it with `ulimit -n` or LimitNOFILE"
+    );
+    most.min(wanted)
+}
+
+/// Open files besides connections: the store, its threads, the log, the libraries.
+const OTHER_FILES: u64 = 64;
+const LEAST_CONNECTIONS: u32 = 8;
+
 fn cannot_follow(failure: &keyfob_replica::Failure) -> Failure {
     Failure::new(Exit::Store, with_sources(failure))
         .hint("start the server again: it then reads all keys from the store")
@@ -178,10 +220,13 @@ async fn closed(mut stopped: watch::Receiver<()>) {
     while stopped.changed().await.is_ok() {}
 }
 
-async fn bind(address: SocketAddr) -> Result<TcpListener, Failure> {
+async fn bind(address: &str) -> Result<TcpListener, Failure> {
     TcpListener::bind(address).await.map_err(|error| {
-        Failure::new(Exit::Failed, format!("cannot listen on {address}: {error}"))
-            .hint("use `--listen` for another address; port 0 takes any free port")
+        Failure::new(
+            Exit::Failed,
+            format!("cannot listen on {address}: {}", cause(&error)),
+        )
+        .hint("use `--listen` for another address; port 0 takes any free port")
     })
 }
 

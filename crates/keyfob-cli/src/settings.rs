@@ -7,7 +7,7 @@ mod flags;
 mod peppers;
 mod resolver;
 
-use std::{fmt, net::SocketAddr, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{fmt, num::NonZeroU32, path::PathBuf, time::Duration};
 
 use anstream::ColorChoice;
 use axum::http::HeaderName;
@@ -25,7 +25,8 @@ use crate::{failure::Failure, owner, store::StoreUrl};
 use file::InForce;
 pub(crate) use flags::{Flags, ServeFlags};
 use resolver::{
-    Resolver, parse, parse_actor, parse_duration, parse_filter, parse_regions, parse_word,
+    Resolver, parse, parse_actor, parse_duration, parse_filter, parse_listen, parse_regions,
+    parse_word,
 };
 
 /// All settings.
@@ -54,7 +55,8 @@ pub(crate) struct Settings {
 /// The settings of `keyfob serve`.
 #[derive(Debug)]
 pub(crate) struct ServeSettings {
-    pub(crate) listen: SocketAddr,
+    /// A host, which is resolved when the server starts, and a port.
+    pub(crate) listen: String,
     /// The maximum number of open connections.
     pub(crate) connections: NonZeroU32,
     /// The time limit for the head of a request, the first or the next.
@@ -212,9 +214,7 @@ impl ServeSettings {
     fn resolve(from: &mut Resolver<'_>, file: file::Serve) -> Result<Self, Failure> {
         let connections = file.connections.map(|most| most.to_string());
         let settings = Self {
-            listen: from.value("serve.listen", file.listen, "127.0.0.1:8080", |text| {
-                parse(text, "an address and port, as in 127.0.0.1:8080")
-            })?,
+            listen: from.value("serve.listen", file.listen, "127.0.0.1:8080", parse_listen)?,
             connections: from.value("serve.connections", connections, "512", |text| {
                 parse(text, "a number from 1 on")
             })?,

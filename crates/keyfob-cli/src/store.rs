@@ -1,10 +1,16 @@
 //! The store that a command works on, chosen by URL.
 
 mod url;
+mod watched;
 
 use std::{path::Path, sync::Arc};
 
-use keyfob::{KeyStore, Keyring, MemoryStore, key::KeyFormat, manage::KeyringBuilder};
+use keyfob::{
+    KeyStore, Keyring, MemoryStore,
+    key::KeyFormat,
+    manage::KeyringBuilder,
+    store::{Changes, KeyQuery, Revision},
+};
 use keyfob_postgres::PostgresStore;
 use keyfob_sqlite::{CheckError, SqliteStore};
 
@@ -14,6 +20,9 @@ use crate::{
 };
 
 pub(crate) use url::StoreUrl;
+pub(crate) use watched::Writes;
+
+use watched::Watched;
 
 /// An open store.
 #[derive(Clone)]
@@ -74,6 +83,17 @@ impl Store {
         }
     }
 
+    /// The same store, and whether its writes fail from now on.
+    pub(crate) fn watched(self) -> (Self, Writes) {
+        let writes = Writes::default();
+        let watched = Watched {
+            store: self.keys,
+            writes: writes.clone(),
+        };
+        let keys = Arc::new(watched);
+        (Self { keys, ..self }, writes)
+    }
+
     /// The keyring over the store: its keys have this prefix, or the one that the store records.
     pub(crate) async fn keyring(
         &self,
@@ -87,6 +107,11 @@ impl Store {
             },
         };
         Ok(Keyring::builder(Arc::clone(&self.keys), format))
+    }
+
+    /// A part of the change feed.
+    pub(crate) async fn changes(&self, after: Revision) -> Result<Changes, Failure> {
+        Ok(self.keys.changes(after, KeyQuery::LIMIT_MAX).await?)
     }
 
     /// Checks the file of the store completely; returns false if it has none.

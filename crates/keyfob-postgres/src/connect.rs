@@ -43,7 +43,7 @@ impl Connector {
             options.schema.clone(),
             milliseconds(options.statement_timeout),
             milliseconds(options.lock_timeout),
-            milliseconds(options.statement_timeout),
+            milliseconds(options.statement_timeout.min(IDLE_MAX)),
         ];
         let tls = tls::connector(config.get_ssl_mode(), options)?;
         Ok(Self(Arc::new(Inner {
@@ -163,6 +163,11 @@ async fn drive<T>(
     }
 }
 
+/// How long a transaction may wait for its next statement. A process that is stopped within a commit
+/// holds the lock of the log, for which commits of all others wait, so this is shorter than
+/// [`Options::with_lock_timeout`]'s default. Between two statements a commit does no other work.
+const IDLE_MAX: Duration = Duration::from_secs(5);
+
 /// A time as the server's settings have it, at least one millisecond: zero would mean no limit.
 fn milliseconds(time: Duration) -> String {
     time.as_millis().clamp(1, 2_147_483_647).to_string()
@@ -179,6 +184,19 @@ mod tests {
         let printed = format!("{connector:?} {:?}", connector.pool(&options).unwrap());
         assert!(printed.contains("Connector"), "{printed}");
         assert!(!printed.contains("hunter2"), "{printed}");
+    }
+
+    #[test]
+    fn a_stopped_commit_is_ended_before_others_give_up() {
+        let settings = |options: &Options| {
+            let connector = Connector::new("postgres://u@h/d", options).unwrap();
+            connector.0.settings.clone()
+        };
+        let options = Options::default();
+        assert_eq!(settings(&options)[3], "5000");
+        assert!(IDLE_MAX < options.lock_timeout);
+        let short = options.with_statement_timeout(Duration::from_secs(1));
+        assert_eq!(settings(&short)[3], "1000");
     }
 
     #[test]

@@ -1,13 +1,19 @@
 //! The loop that follows the store.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
 use keyfob::{Timestamp, gateway::FollowError, manage::KeyringBuilder};
 use metrics::{counter, gauge};
 use tokio::time::{Instant, error::Elapsed, sleep_until, timeout_at};
 
-use crate::{Failure, error::chain, metrics as names, replica::Monitor};
+use crate::{
+    Failure,
+    clock::{Moment, Uptime, Watch},
+    error::chain,
+    metrics as names,
+    replica::Monitor,
+};
 
 pub(crate) struct Follow {
     pub(crate) monitor: Monitor,
@@ -16,20 +22,26 @@ pub(crate) struct Follow {
     /// How long one attempt to read the store may take. What was read by then is in force, and the
     /// next attempt continues there.
     attempt: Duration,
-    started: Instant,
+    started: Moment,
+    uptime: Uptime,
 }
 
 /// When the index was last confirmed.
 struct Confirmed {
-    /// By the monotonic clock.
-    at: Instant,
+    /// By the clocks that cannot be set.
+    at: Moment,
     /// By the clock of the verifiers; none if every call is refused.
     stamp: Option<Timestamp>,
 }
 
 impl Follow {
     /// For an index that was confirmed at `started`.
-    pub(crate) fn new(monitor: Monitor, poll_every: Duration, started: Instant) -> Self {
+    pub(crate) fn new(
+        monitor: Monitor,
+        poll_every: Duration,
+        started: Moment,
+        uptime: Uptime,
+    ) -> Self {
         let bound = monitor.0.keyring.stale_after();
         let attempt = bound.unwrap_or(KeyringBuilder::STALE_AFTER) / 4;
         let interval = bound.map_or(poll_every, |bound| poll_every.min(bound / 4));
@@ -38,6 +50,7 @@ impl Follow {
             interval: interval.max(PAUSE_MIN),
             attempt,
             started,
+            uptime,
         }
     }
 
@@ -46,12 +59,14 @@ impl Follow {
         let keyring = &self.monitor.0.keyring;
         let index = keyring.index();
         let mut confirmed = Confirmed {
-            at: self.started,
+            at: self.started.clone(),
             stamp: index.confirmed_at(),
         };
         let mut delays = None;
+        let clock = Arc::clone(&self.monitor.0.clock);
+        let mut watch = Watch::new(clock, &self.uptime);
         loop {
-            self.report();
+            self.report(&mut watch);
             let (before, turn) = (index.as_of(), Instant::now());
             match &mut delays {
                 None => self.wait().await,
@@ -60,8 +75,8 @@ impl Follow {
                     sleep_until(self.within_bound(&confirmed, turn + delay)).await;
                 }
             }
-            let asked = Instant::now();
-            let limit = self.within_bound(&confirmed, asked + self.attempt);
+            let asked = Moment::now(&self.uptime);
+            let limit = self.within_bound(&confirmed, asked.at + self.attempt);
             let sync = keyring.sync((self.monitor.0.clock)());
             let error = match timeout_at(limit, sync).await {
                 Ok(Ok(_)) => {
@@ -83,7 +98,7 @@ impl Follow {
                     return error.into();
                 }
                 Ok(Err(error)) => chain(&error),
-                Err(Elapsed { .. }) => format!("no answer within {:?}", limit - asked),
+                Err(Elapsed { .. }) => format!("no answer within {:?}", limit - asked.at),
             };
             counter!(names::FOLLOW_FAILURES).increment(1);
             if delays.is_none() {
@@ -114,29 +129,35 @@ impl Follow {
     /// verifiers it has not, if that has run back meanwhile.
     fn hold_to_bound(&self, confirmed: &mut Confirmed) {
         let index = self.monitor.0.keyring.index();
-        let (now, stamp) = (Instant::now(), index.confirmed_at());
+        let stamp = index.confirmed_at();
         if stamp != confirmed.stamp {
             // Another task read the store, as after a change that this process made.
-            *confirmed = Confirmed { at: now, stamp };
-        } else if self.bound_of(confirmed).is_some_and(|bound| bound <= now) {
+            let at = Moment::now(&self.uptime);
+            *confirmed = Confirmed { at, stamp };
+        } else if self.left(confirmed).is_some_and(|left| left.is_zero()) {
             index.invalidate();
             confirmed.stamp = None;
         }
     }
 
-    /// The time at which the bound passes; none if there is none, or every call is refused.
-    fn bound_of(&self, confirmed: &Confirmed) -> Option<Instant> {
+    /// How long it is until the bound passes; none if there is none, or every call is refused.
+    fn left(&self, confirmed: &Confirmed) -> Option<Duration> {
         confirmed.stamp?;
-        Some(confirmed.at + self.monitor.0.keyring.stale_after()?)
+        let bound = self.monitor.0.keyring.stale_after()?;
+        Some(bound.saturating_sub(confirmed.at.elapsed()))
     }
 
     fn within_bound(&self, confirmed: &Confirmed, moment: Instant) -> Instant {
-        self.bound_of(confirmed)
-            .map_or(moment, |bound| moment.min(bound))
+        self.left(confirmed)
+            .map_or(moment, |left| moment.min(Instant::now() + left))
     }
 
-    fn report(&self) {
+    fn report(&self, watch: &mut Watch) {
         let status = self.monitor.status();
+        let fault = self.monitor.clock_fault();
+        watch.look(fault, &self.uptime);
+        gauge!(names::CLOCK_AHEAD).set(fault.ahead.as_secs_f64());
+        gauge!(names::CLOCK_BEHIND).set(fault.behind.as_secs_f64());
         #[expect(clippy::cast_precision_loss, reason = "a gauge is a float")]
         gauge!(names::INDEX_REVISION).set(status.revision.get() as f64);
         if let Some(age) = status.age {

@@ -8,7 +8,10 @@ use keyfob::{
     manage::KeyringBuilder,
 };
 
-use crate::{Replica, StartError};
+use crate::{
+    Replica, StartError,
+    clock::{Clock, Uptime, uptime},
+};
 
 /// Follows a store, with settings: the builder of a [`Replica`].
 ///
@@ -27,9 +30,8 @@ pub(crate) struct Settings {
     pub(crate) poll_every: Duration,
     pub(crate) flush_usage_every: Duration,
     pub(crate) clock: Clock,
+    pub(crate) uptime: Uptime,
 }
-
-pub(crate) type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
 
 impl Follower {
     /// Follows a store whose keys begin with this prefix, as [`Keyring::open`] would open it.
@@ -114,6 +116,7 @@ impl<K> Follower<K> {
             poll_every: Self::POLL_EVERY,
             flush_usage_every: Self::FLUSH_USAGE_EVERY,
             clock: Arc::new(keyfob::now),
+            uptime: Arc::new(uptime),
         };
         Self { keyring, settings }
     }
@@ -137,6 +140,13 @@ impl<K> Follower<K> {
     /// Takes the time from this in place of [`keyfob::now`]: for tests.
     pub fn clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         self.settings.clock = Arc::new(clock);
+        self
+    }
+
+    /// Takes the time since the machine was started from this in place of `CLOCK_BOOTTIME`, which
+    /// counts the time that the machine was suspended: for tests.
+    pub fn uptime(mut self, uptime: impl Fn() -> Duration + Send + Sync + 'static) -> Self {
+        self.settings.uptime = Arc::new(uptime);
         self
     }
 }

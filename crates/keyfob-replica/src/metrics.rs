@@ -6,6 +6,10 @@ use metrics::{describe_counter, describe_gauge};
 pub const INDEX_AGE: &str = "keyfob_index_age_seconds";
 /// Gauge: the store's revision up to which the index knows everything.
 pub const INDEX_REVISION: &str = "keyfob_index_revision";
+/// Gauge: seconds by which the time of the verifiers is ahead of the system's clock.
+pub const CLOCK_AHEAD: &str = "keyfob_clock_ahead_seconds";
+/// Gauge: seconds by which the system's clock is behind the last change in the store.
+pub const CLOCK_BEHIND: &str = "keyfob_clock_behind_seconds";
 /// Counter: failed attempts to read the store.
 pub const FOLLOW_FAILURES: &str = "keyfob_follow_failures_total";
 /// Counter: failed attempts to write usage to the store.
@@ -22,6 +26,14 @@ pub fn describe() {
     describe_gauge!(
         INDEX_REVISION,
         "The store's revision up to which the index knows everything"
+    );
+    describe_gauge!(
+        CLOCK_AHEAD,
+        "Seconds by which the time of the verifiers is ahead of the system's clock"
+    );
+    describe_gauge!(
+        CLOCK_BEHIND,
+        "Seconds by which the system's clock is behind the last change in the store"
     );
     describe_counter!(FOLLOW_FAILURES, "Failed attempts to read the store");
     describe_counter!(

@@ -10,16 +10,13 @@ use std::{
 };
 
 use keyfob::{Keyring, Timestamp, Verifier, gateway::UsageRecorder, store::Revision};
-use tokio::{
-    sync::watch,
-    task::JoinHandle,
-    time::{Instant, timeout},
-};
+use tokio::{sync::watch, task::JoinHandle, time::timeout};
 
 use crate::{
     Failure, StartError,
+    clock::{Clock, ClockFault, Moment},
     follow::Follow,
-    follower::{Clock, Settings},
+    follower::Settings,
     usage::{Flusher, stop_requested},
 };
 
@@ -49,14 +46,15 @@ impl Replica {
         {
             return Err(StartError::StaleAfter(bound));
         }
-        let mut asked = Instant::now();
+        let uptime = settings.uptime;
+        let mut asked = Moment::now(&uptime);
         keyring.sync((settings.clock)()).await?;
         if keyring
             .stale_after()
             .is_some_and(|bound| asked.elapsed() > bound / 4)
         {
             // The first reading took long: the next one has few changes to read.
-            asked = Instant::now();
+            asked = Moment::now(&uptime);
             keyring.sync((settings.clock)()).await?;
         }
         let monitor = Monitor(Arc::new(Shared {
@@ -67,7 +65,7 @@ impl Replica {
             last_error: Mutex::new(None),
             lost_usage: AtomicU64::new(0),
         }));
-        let follow = Follow::new(monitor.clone(), settings.poll_every, asked);
+        let follow = Follow::new(monitor.clone(), settings.poll_every, asked, uptime);
         let flusher = Flusher::new(monitor.clone(), settings.flush_usage_every);
         let (stop, stopped) = watch::channel(false);
         let (failed, failure) = watch::channel(None);
@@ -204,6 +202,7 @@ impl Monitor {
         Status {
             revision: shared.keyring.index().as_of(),
             confirmed_at,
+            clock_ahead: self.clock_fault().ahead,
             age: confirmed_at.map(|at| Duration::from_secs(now.seconds_since(at))),
             is_ready: shared.verifier.is_ready(now),
             last_error: self.last_error().clone(),
@@ -214,6 +213,11 @@ impl Monitor {
     /// Whether calls are decided now, or all refused with 503.
     pub fn is_ready(&self) -> bool {
         self.0.verifier.is_ready((self.0.clock)())
+    }
+
+    pub(crate) fn clock_fault(&self) -> ClockFault {
+        let index = self.0.keyring.index();
+        ClockFault::of((self.0.clock)(), index.clock(), index.changed_at())
     }
 
     pub(crate) fn set_last_error(&self, error: Option<String>) {
@@ -254,6 +258,9 @@ pub struct Status {
     pub confirmed_at: Option<Timestamp>,
     /// How long ago that was.
     pub age: Option<Duration>,
+    /// How far the time by which calls are decided is ahead of the system's clock: that ran ahead,
+    /// and then back. Keys that expire before that time are refused.
+    pub clock_ahead: Duration,
     /// Whether calls are decided, or all refused with 503.
     pub is_ready: bool,
     /// Why the last attempt to read the store failed; none if it did not.

@@ -24,7 +24,7 @@ pub(crate) struct Source {
     busy_timeout: Duration,
     file: Option<FileId>,
     /// The write-ahead log and its index, once a connection has them open.
-    beside: Arc<OnceLock<[(PathBuf, Option<FileId>); 2]>>,
+    beside: Arc<OnceLock<[Beside; 2]>>,
 }
 
 impl Source {
@@ -147,6 +147,9 @@ impl Source {
         }
     }
 }
+
+/// A file next to the store, and which one it is.
+type Beside = (PathBuf, Option<FileId>);
 
 /// The device and inode of a file, which differ for a file that replaces it.
 type FileId = (u64, u64);

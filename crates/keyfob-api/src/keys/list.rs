@@ -40,6 +40,7 @@ impl KeyParts {
         now: Timestamp,
     ) -> Self {
         let limit = if one_page { query.limit } else { PAGE };
+        let now = state.latest(now);
         Self {
             state,
             query: KeyQuery { limit, ..query },

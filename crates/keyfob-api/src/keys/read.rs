@@ -95,7 +95,8 @@ pub(crate) struct ReadKey {
 
 impl ReadKey {
     fn view(&self, state: &AppState, info: &KeyInfo, now: Timestamp) -> AccessKey {
-        AccessKey::new(info, state.format(), &self.policy, self.usage.as_ref(), now)
+        let (usage, now) = (self.usage.as_ref(), state.latest(now));
+        AccessKey::new(info, state.format(), &self.policy, usage, now)
     }
 
     pub(crate) fn answer(&self, state: &AppState, info: &KeyInfo, now: Timestamp) -> Response {

@@ -10,8 +10,10 @@ use keyfob::store::{AuditQuery, Cursor, KeyQuery, Revision};
 use keyfob_ocsf::Exporter;
 
 use crate::{
-    command_context::CommandContext, failure::Failure, private_file::PrivateFile,
-    terminal::Progress,
+    command_context::CommandContext,
+    failure::Failure,
+    private_file::PrivateFile,
+    terminal::{Progress, count},
 };
 
 /// Export the audit trail as JSON lines: OCSF 1.6.0 events in `CloudEvents` 1.0
@@ -45,12 +47,15 @@ impl Export {
         let mut file = PrivateFile::create(path)?;
         let failed = |error: io::Error| Failure::file(path, &error);
         let mut out = BufWriter::new(file.file());
-        let count = self.write(cx, &exporter, &mut out).await?;
+        let written = self.write(cx, &exporter, &mut out).await?;
         out.flush().map_err(failed)?;
         drop(out);
         file.publish()?;
-        cx.terminal
-            .note(format_args!("{count} events in {}", path.display()));
+        cx.terminal.note(format_args!(
+            "{} in {}",
+            count(written, "event"),
+            path.display()
+        ));
         Ok(())
     }
 
@@ -66,13 +71,13 @@ impl Export {
             limit: KeyQuery::LIMIT_MAX,
             ..AuditQuery::every_team()
         };
-        let mut count = 0;
+        let mut written = 0;
         let mut events = cx.keyring.walk(query);
         while let Some(event) = events.next().await? {
             writeln!(out, "{}", exporter.line(&event))?;
-            count += 1;
+            written += 1;
             progress.step();
         }
-        Ok(count)
+        Ok(written)
     }
 }

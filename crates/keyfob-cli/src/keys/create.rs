@@ -33,8 +33,8 @@ pub(crate) struct Create {
     #[arg(long, value_name = "WHEN", value_parser = moment::parse_expiry, default_value = "never")]
     expires: Expiry,
 
-    /// A scope of the key; can be repeated [default: all scopes]
-    #[arg(long = "scope", value_name = "SCOPE")]
+    /// Scopes of the key, separated by commas; can be repeated [default: all scopes]
+    #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',')]
     scopes: Vec<Scope>,
 
     /// A label, `name=value`; can be repeated
@@ -52,7 +52,7 @@ pub(crate) struct Create {
 
 impl Create {
     pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
-        let tenant = cx.tenant()?;
+        let tenant = cx.known_tenant().await?;
         let owner = self.owner.or_else(|| cx.actor().owner.clone()).ok_or_else(|| {
             Failure::usage("no owner given").hint("give `--owner alice` or `--owner service:deploy-bot`, or set the actor with `--as`")
         })?;

@@ -1,14 +1,19 @@
 //! `keyfob keys purge`
 
 use clap::Args;
-use keyfob::{KeyInfo, Timestamp, manage::Status, name::Reason, store::KeyQuery};
+use keyfob::{
+    KeyInfo, Timestamp,
+    manage::Status,
+    name::Reason,
+    store::{KeyQuery, Target},
+};
 use serde::Serialize;
 
 use crate::{
     command_context::CommandContext,
     failure::Failure,
     moment::{self, Moment},
-    terminal::Progress,
+    terminal::{Progress, count},
 };
 
 use super::{KeyView, read_all, views};
@@ -46,6 +51,7 @@ struct Planned {
 impl Purge {
     pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         let team = cx.team()?;
+        cx.known(&Target::Team(team.clone())).await?;
         let before = self.dead_for.ago(cx.now);
         if self.dry_run {
             let mut keys = read_all(cx, KeyQuery::team(team.clone())).await?;
@@ -57,10 +63,9 @@ impl Purge {
             };
             cx.terminal
                 .answer(&planned, |planned| KeyView::table(&planned.keys))?;
-            let count = planned.would_purge;
-            cx.terminal.note(format_args!(
-                "{count} keys would be deleted; nothing was deleted"
-            ));
+            let keys = count(planned.would_purge as u64, "key");
+            cx.terminal
+                .note(format_args!("{keys} would be deleted; nothing was deleted"));
             return Ok(());
         }
         let progress = Progress::open("deleting keys");

@@ -40,8 +40,8 @@ pub(crate) struct Update {
     #[arg(long, conflicts_with = "labels")]
     no_labels: bool,
 
-    /// A scope, in place of all the old ones; can be repeated
-    #[arg(long = "scope", value_name = "SCOPE")]
+    /// Scopes in place of all the old ones, separated by commas; can be repeated
+    #[arg(long = "scope", value_name = "SCOPE", value_delimiter = ',')]
     scopes: Vec<Scope>,
 
     /// Allow all scopes

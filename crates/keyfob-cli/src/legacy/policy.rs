@@ -147,9 +147,15 @@ impl CutOff {
         let of_all = cx.keyring.legacy_policy(None).await?;
         self.whose.set(cx, Some(LegacyPolicy::Off)).await?;
         if let LegacyPolicy::Until { sunset, brownouts } = &before {
-            let default = if self.whose.default { " --default" } else { "" };
+            let default = if self.whose.default {
+                " --default".to_owned()
+            } else {
+                // The hint may be used in another environment.
+                let tenant = cx.tenant()?;
+                format!(" --team {} --namespace {}", tenant.team, tenant.namespace)
+            };
             let commands = if before == of_all && !self.whose.default {
-                vec!["`keyfob legacy restore --inherit`".to_owned()]
+                vec![format!("`keyfob legacy restore --inherit{default}`")]
             } else {
                 let until = format!("`keyfob legacy restore --until {sunset}{default}`");
                 let ahead = brownouts.iter().filter(|brownout| cx.now < brownout.end);
@@ -181,19 +187,23 @@ impl Restore {
 }
 
 impl Whose {
-    /// The namespace; none for the default.
-    fn tenant(&self, cx: &CommandContext) -> Result<Option<Tenant>, Failure> {
-        (!self.default).then(|| cx.tenant()).transpose()
+    /// The namespace, which must exist; none for the default.
+    async fn tenant(&self, cx: &CommandContext) -> Result<Option<Tenant>, Failure> {
+        if self.default {
+            return Ok(None);
+        }
+        cx.known_tenant().await.map(Some)
     }
 
     /// The policy in force.
     async fn policy(&self, cx: &CommandContext) -> Result<LegacyPolicy, Failure> {
-        Ok(cx.keyring.legacy_policy(self.tenant(cx)?.as_ref()).await?)
+        let tenant = self.tenant(cx).await?;
+        Ok(cx.keyring.legacy_policy(tenant.as_ref()).await?)
     }
 
     /// Sets or removes the policy, and writes the policy in force.
     async fn set(&self, cx: &CommandContext, policy: Option<LegacyPolicy>) -> Result<(), Failure> {
-        let tenant = self.tenant(cx)?;
+        let tenant = self.tenant(cx).await?;
         let context = cx.context(self.reason.as_ref());
         // Before the change: after it, nothing may fail.
         let in_force = match (&policy, &tenant) {

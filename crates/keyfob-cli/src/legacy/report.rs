@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use keyfob::{
+    Tenant,
     legacy::{LegacyPolicy, LegacyUse},
-    store::LegacyQuery,
+    store::{LegacyQuery, Target},
 };
 use serde::Serialize;
 
@@ -26,6 +27,10 @@ pub(crate) struct Report {
     /// List the namespaces of all teams
     #[arg(long)]
     all_teams: bool,
+
+    /// List all namespaces of the team
+    #[arg(long)]
+    all_namespaces: bool,
 
     /// Only those used since this time: `30d`, or a date
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
@@ -56,10 +61,19 @@ struct LegacyView {
 
 impl Report {
     pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        if let (Some(team), false) = (cx.any_team(self.all_teams), self.all_teams) {
+            let target = match cx.any_namespace() {
+                Some(namespace) => Target::Namespace(Tenant::new(team, namespace)),
+                None => Target::Team(team),
+            };
+            cx.known(&target).await?;
+        }
         let since = self.used_since.map(|since| since.ago(cx.now));
         let query = LegacyQuery {
             team: cx.any_team(self.all_teams),
-            namespace: cx.any_namespace().filter(|_| !self.all_teams),
+            namespace: cx
+                .any_namespace()
+                .filter(|_| !self.all_teams && !self.all_namespaces),
             ..LegacyQuery::every_team()
         };
         let mut policies: BTreeMap<_, LegacyPolicy> = BTreeMap::new();

@@ -116,7 +116,10 @@ impl Bootstrap<'_> {
         let deleted = match Reason::new(NOT_SHOWN) {
             Ok(reason) => {
                 let context = context.with_reason(reason);
-                let deleted = self.keyring.delete(&context, &info.tenant, info.id).await;
+                let deleted = self
+                    .keyring
+                    .delete(&context, &info.tenant, info.id, None)
+                    .await;
                 deleted.map_err(Failure::from)
             }
             Err(error) => Err(error.into()),
@@ -188,15 +191,19 @@ fn announce(
 fn guide(address: SocketAddr, prefix: &str) -> String {
     format!(
         r#"
-# To try it, in another shell:
-OPERATOR='…'   # the line above
+# To try it, in another shell. Other users can read the arguments of a process, so the credentials
+# are in files that only you can read:
+umask 077
+cat > operator   # paste the line above, then press ctrl-d
+sed 's/^/Authorization: Bearer /' operator > operator.header
 keyfob namespaces create orders --team acme
-curl -s -H "Authorization: Bearer $OPERATOR" -H 'Content-Type: application/json' \
+curl -s -H @operator.header -H 'Content-Type: application/json' \
   -d '{{"name": "laptop", "expires_in": "90d"}}' http://{address}/v2/functions/namespaces/orders/keys
 
 # The answer has an id and a secret. With them a call passes; with another namespace it does not:
-curl -i -u '{prefix}_v1_…:{prefix}_sk_…' http://{address}/auth/orders
-curl -i -u '{prefix}_v1_…:{prefix}_sk_…' http://{address}/auth/other
+cat > key.header   # Authorization: Bearer {prefix}_v1_…:{prefix}_sk_…
+curl -i -H @key.header http://{address}/auth/orders
+curl -i -H @key.header http://{address}/auth/other
 
 # Everything that the control plane does: http://{address}/docs"#
     )

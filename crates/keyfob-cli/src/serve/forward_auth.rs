@@ -16,7 +16,7 @@ use axum::{
 use keyfob::{Access, Principal, Scopes, Verifier, key::KeyFormat, name::Scope};
 use keyfob_tower::NamespacePath;
 
-use super::metrics;
+use super::{metrics, rehash::Rehasher};
 
 /// Answers whether a call may pass.
 pub(super) struct ForwardAuth {
@@ -26,6 +26,7 @@ pub(super) struct ForwardAuth {
     /// The paths in which the proxy names the namespace.
     path: NamespacePath,
     format: KeyFormat,
+    rehasher: Option<Rehasher>,
 }
 
 /// The routes accept any method, since some proxies use the method of the call, and everything below
@@ -53,20 +54,24 @@ async fn by_header(State(auth): State<Arc<ForwardAuth>>, headers: HeaderMap) -> 
 /// The first segment below `/auth` is the namespace. The rest may be the path of the call, and is
 /// not used; a path that another program could read as another namespace's is refused.
 async fn by_path(State(auth): State<Arc<ForwardAuth>>, uri: Uri, headers: HeaderMap) -> Response {
-    match auth.path.read(uri.path()) {
-        Ok(namespace) => auth.decide(&namespace, &headers),
-        Err(_) => {
-            let reason = "ambiguous_path";
-            tracing::info!(reason, "refused");
-            refuse(403, reason)
-        }
+    if let Ok(namespace) = auth.path.read(uri.path()) {
+        return auth.decide(&namespace, &headers);
     }
+    let reason = "ambiguous_path";
+    tracing::info!(reason, "refused");
+    refuse(403, reason)
 }
 
 impl ForwardAuth {
-    pub(super) fn new(verifier: Verifier, header: HeaderName, format: KeyFormat) -> Self {
+    pub(super) fn new(
+        verifier: Verifier,
+        header: HeaderName,
+        format: KeyFormat,
+        rehasher: Option<Rehasher>,
+    ) -> Self {
         Self {
             verifier,
+            rehasher,
             header,
             path: NamespacePath::new("/auth/{namespace}"),
             format,
@@ -82,7 +87,12 @@ impl ForwardAuth {
         let fields = headers.get_all(AUTHORIZATION).iter();
         let fields = fields.map(HeaderValue::as_bytes);
         match self.verifier.verify_headers(fields, &access, keyfob::now()) {
-            Ok(principal) => self.accept(&principal),
+            Ok(principal) => {
+                if let Some(rehasher) = &self.rehasher {
+                    rehasher.offer(&principal, headers);
+                }
+                self.accept(&principal)
+            }
             Err(denied) => {
                 // The log line contains nothing that the caller wrote. The key id is logged only if
                 // its secret was right: anybody can send another's id.

@@ -1,4 +1,4 @@
-//! `/healthz` and `/metrics`; `/readyz` is the replica's.
+//! `/healthz`, `/readyz/writes` and `/metrics`; `/readyz` is the replica's.
 
 use ::metrics::gauge;
 use axum::{
@@ -13,10 +13,30 @@ use axum::{
 use keyfob_replica::{Monitor, metrics::INDEX_AGE};
 use metrics_exporter_prometheus::PrometheusHandle;
 
-pub(super) fn routes(monitor: Monitor, metrics: PrometheusHandle) -> Router {
+use crate::store::Writes;
+
+use super::metrics::WRITABLE;
+
+/// `/readyz` is about calls, which are decided without writes: a full disk must not stop them. So
+/// there is a route of its own for writes.
+pub(super) fn routes(monitor: Monitor, writes: Writes, metrics: PrometheusHandle) -> Router {
+    let seen = writes.clone();
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/metrics", get(async move || show(&monitor, &metrics)))
+        .route("/readyz/writes", get(async move || takes(&seen)))
+        .route(
+            "/metrics",
+            get(async move || show(&monitor, &writes, &metrics)),
+        )
+}
+
+fn takes(writes: &Writes) -> (StatusCode, &'static str) {
+    if writes.are_failing() {
+        let text = "the last write to the store failed: no key can be created or revoked\n";
+        (StatusCode::SERVICE_UNAVAILABLE, text)
+    } else {
+        (StatusCode::OK, "ready\n")
+    }
 }
 
 /// The routes while the server reads the store: nothing is decided yet.
@@ -31,7 +51,12 @@ pub(super) fn starting(metrics: PrometheusHandle) -> Router {
         .fallback(not_yet)
 }
 
-fn show(monitor: &Monitor, metrics: &PrometheusHandle) -> impl IntoResponse + use<> {
+fn show(
+    monitor: &Monitor,
+    writes: &Writes,
+    metrics: &PrometheusHandle,
+) -> impl IntoResponse + use<> {
+    gauge!(WRITABLE).set(if writes.are_failing() { 0.0 } else { 1.0 });
     // The replica also sets it, but not if its task has ended.
     if let Some(age) = monitor.status().age {
         gauge!(INDEX_AGE).set(age.as_secs_f64());

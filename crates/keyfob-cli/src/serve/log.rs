@@ -12,6 +12,11 @@ use crate::{
 
 pub(super) fn start(settings: &ServeSettings) -> Result<(), Failure> {
     let filter = EnvFilter::new(&settings.log);
+    // It reports every start, also if there was nothing to migrate. A filter can still name it.
+    let filter = match "refinery_core=warn".parse() {
+        Ok(quiet) if !settings.log.contains("refinery_core") => filter.add_directive(quiet),
+        _ => filter,
+    };
     let registry = tracing_subscriber::registry().with(filter);
     let lines = fmt::layer().with_writer(io::stderr);
     let started = match settings.log_form {

@@ -16,6 +16,8 @@ pub(super) const AUTH: &str = "keyfob_auth_total";
 pub(super) const LEGACY: &str = "keyfob_auth_legacy_total";
 /// Counter: requests whose head was refused before a handler saw it, by `reason`.
 pub(super) const REFUSED_HEADS: &str = "keyfob_refused_heads_total";
+/// Gauge: 1 if the last write to the store succeeded, 0 if it failed.
+pub(super) const WRITABLE: &str = "keyfob_store_writable";
 /// Gauge: open connections.
 pub(super) const CONNECTIONS: &str = "keyfob_connections";
 
@@ -32,6 +34,7 @@ pub(super) fn install() -> Result<PrometheusHandle, Failure> {
         "Requests whose head was malformed or too large"
     );
     describe_gauge!(CONNECTIONS, "Open connections");
+    describe_gauge!(WRITABLE, "Whether the last write to the store succeeded");
     tokio::spawn(upkeep(handle.clone()));
     Ok(handle)
 }

@@ -1,6 +1,6 @@
 //! The value of a setting by precedence.
 
-use std::{fmt, path::Path, str::FromStr, time::Duration};
+use std::{fmt, net::SocketAddr, path::Path, str::FromStr, time::Duration};
 
 use clap::{ArgMatches, parser::ValueSource};
 use keyfob::{
@@ -171,6 +171,21 @@ pub(super) fn parse_regions(text: &str) -> Result<Vec<Region>, NameError> {
     text.split(',')
         .map(|name| Region::new(name.trim()))
         .collect()
+}
+
+/// A host or address and a port; an IPv6 address is in brackets.
+pub(super) fn parse_listen(text: &str) -> Result<String, MustBe> {
+    let host_and_port = text.rsplit_once(':').filter(|(host, port)| {
+        let plain = !host.is_empty() && !host.contains([':', '/', '@']);
+        (plain || host.starts_with('[') && text.parse::<SocketAddr>().is_ok())
+            && port.parse::<u16>().is_ok()
+    });
+    match host_and_port {
+        Some(_) => Ok(text.to_owned()),
+        None => Err(MustBe(
+            "a host and a port, as in 127.0.0.1:8080, localhost:8080 or [::]:8080",
+        )),
+    }
 }
 
 pub(super) fn parse_filter(text: &str) -> Result<String, MustBe> {

@@ -117,7 +117,7 @@ impl TableView {
         let whole = self.table(0..self.columns());
         let widths = whole.column_max_content_widths();
         if self.empty.is_none() {
-            return vec![0..widths.len()];
+            return std::iter::once(0..widths.len()).collect();
         }
         let mut parts = Vec::new();
         let (mut start, mut used) = (0, 0);
@@ -143,7 +143,7 @@ impl TableView {
         for column in table.column_iter_mut() {
             column.set_padding((0, 1));
         }
-        table.lines().map(|line| line.to_string()).collect()
+        table.lines().collect()
     }
 
     fn table(&self, columns: Range<usize>) -> Table {
@@ -174,7 +174,8 @@ impl TableView {
     }
 
     fn columns(&self) -> usize {
-        self.rows.first().map_or(self.headings.len(), Vec::len)
+        let rows = self.rows.iter().map(Vec::len);
+        rows.max().unwrap_or(0).max(self.headings.len())
     }
 }
 

@@ -119,17 +119,10 @@ fn a_request_with_many_fields_is_judged() {
         // The rest of a head that is too long is not read, which may cut the answer off.
         answer.map_or(431, |answer| answer.status)
     };
-    for (fields, length) in [
-        (97, 1),
-        (200, 10),
-        (1000, 20),
-        (2000, 1),
-        (8, 8000),
-        (1, 60_000),
-    ] {
+    for (fields, length) in [(97, 1), (200, 10), (250, 20), (8, 8000), (1, 60_000)] {
         assert_eq!(ask(fields, length), 200, "{fields} of {length}");
     }
-    for (fields, length) in [(3000, 1), (1, 200_000)] {
+    for (fields, length) in [(300, 1), (1, 200_000)] {
         assert_eq!(ask(fields, length), 431, "{fields} of {length}");
     }
     let mut connection = open(&server);

@@ -69,7 +69,7 @@ fn the_operations_guide_lists_every_setting_metric_and_exit_code() {
         .captures_iter(&metrics)
         .map(|name| name[1].to_owned())
         .collect();
-    assert_eq!(names.len(), 8);
+    assert!(names.len() >= 8, "{names:?}");
     for name in names {
         assert!(guide.contains(&format!("`{name}`")), "{name}");
     }
@@ -91,6 +91,7 @@ fn commands_and_options_in_the_guides_exist() {
         let text = read(document);
         for line in text.lines().filter_map(|line| line.strip_prefix("keyfob ")) {
             // `--help` comes last, so unknown options before it are refused.
+            let line = line.split_once("  # ").map_or(line, |(line, _)| line);
             let words = pattern("\"([^\"]*)\"|(\\S+)");
             let mut args: Vec<&str> = words
                 .captures_iter(line)

@@ -22,3 +22,4 @@ mod server;
 mod settings;
 mod targets;
 mod verify;
+mod words;

@@ -30,8 +30,27 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one on a free port of loopback.
     pub(crate) fn start(program: &Program, args: &[&str]) -> Self {
-        let mut child = Command::new(BINARY)
-            .args(["serve", "--listen", "127.0.0.1:0", "--output", "json"])
+        Self::start_as(Command::new(BINARY), program, args)
+    }
+
+    /// Starts one in a shell that first runs `limits`.
+    pub(crate) fn start_within(program: &Program, limits: &str, args: &[&str]) -> Self {
+        let mut shell = Command::new("sh");
+        let line = format!("{limits} && exec {BINARY} \"$@\"");
+        shell.args(["-c", &line, "keyfob"]);
+        Self::start_as(shell, program, args)
+    }
+
+    fn start_as(mut command: Command, program: &Program, args: &[&str]) -> Self {
+        let given = args.contains(&"--listen");
+        let listen = if given {
+            &[][..]
+        } else {
+            &["--listen", "127.0.0.1:0"]
+        };
+        let mut child = command
+            .args(["serve", "--output", "json"])
+            .args(listen)
             .args(args)
             .current_dir(program.folder())
             .env_clear()

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use crate::program::Program;
+use crate::program::{Program, id};
 
 /// The value and origin of a setting.
 fn setting(program: &Program, args: &[&str], name: &str) -> (String, String) {
@@ -129,6 +129,26 @@ fn the_store_keeps_its_prefix_and_refuses_another() {
         let message = "the store holds keys with prefix acme, not dof";
         assert!(ran.err.contains(message), "{}", ran.redacted());
     }
+    // Everything that shows a key shows it with the store's prefix.
+    let reason = ["--reason", "it was lost"];
+    let revoked = program.done(&[&["keys", "revoke", id(&key)], &reason[..]].concat());
+    for args in [
+        &["keys", "list"][..],
+        &["keys", "show", id(&key)],
+        &["audit", "list"],
+        &["audit", "export"],
+        &["members", "remove", "alice", "--dry-run"],
+    ] {
+        let told = program.done(args).out;
+        assert!(
+            told.contains("acme_v1_"),
+            "{args:?}: {}",
+            revoked.redacted()
+        );
+        assert!(!told.contains("dof_v1_"), "{args:?}");
+    }
+    let export = program.done(&["audit", "export"]).out;
+    assert!(export.contains(&format!("\"subject\":\"{}\"", id(&key))));
     assert!(Program::new().create(&["laptop"]).starts_with("dof_v1_"));
 }
 

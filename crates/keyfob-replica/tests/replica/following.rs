@@ -1,12 +1,17 @@
 //! Following the change feed, staleness and failures.
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use axum::{Router, body::Body, http::Request};
 use keyfob::{
-    Context, DenyReason, Keyring, MemoryStore,
+    Context, DenyReason, Keyring, MemoryStore, Owner,
     gateway::{FollowError, IndexError},
     manage,
+    name::{TeamId, UserId},
+    store::Target,
 };
 use keyfob_replica::{Failure, Follower, StartError};
 use tokio::time::{Duration, Instant, sleep, timeout};
@@ -55,7 +60,7 @@ async fn a_revocation_by_another_process_is_in_force_at_once_if_the_store_notifi
     sleep(Duration::from_millis(5_500)).await;
     let context = Context::system(fixture.clock.now());
     let info = &fixture.info;
-    let revoked = remote.revoke(&context, &info.tenant, info.id).await;
+    let revoked = remote.revoke(&context, &info.tenant, info.id, None).await;
     revoked.unwrap();
     let took = until(&fixture, &verifier, Some(DenyReason::Revoked)).await;
     assert!(took <= Duration::from_millis(10), "{took:?}");
@@ -188,7 +193,9 @@ async fn a_store_that_went_back_fails_the_replica() {
     let other = Keyring::open(backup, "acme").await.unwrap();
     let context = Context::system(fixture.clock.now());
     for member in ["alice", "bob", "carol"] {
-        let removed = other.remove_member(&context, "other", member).await;
+        let member = Owner::User(UserId::new(member).unwrap());
+        let target = Target::Owner(TeamId::new("other").unwrap(), member);
+        let removed = other.remove_in_advance(&context, target).await;
         removed.unwrap();
         let result = replica.keyring().sync(fixture.clock.now()).await;
         assert!(result.is_err());
@@ -240,7 +247,7 @@ async fn a_replica_can_share_the_index_of_a_keyring_that_manages_keys() {
     }
     let context = Context::system(fixture.clock.now());
     let info = &fixture.info;
-    let revoked = keyring.revoke(&context, &info.tenant, info.id).await;
+    let revoked = keyring.revoke(&context, &info.tenant, info.id, None).await;
     revoked.unwrap();
     for verifier in &verifiers {
         assert_eq!(fixture.refused(verifier), Some(DenyReason::Revoked));
@@ -331,4 +338,68 @@ async fn a_long_first_reading_is_followed_by_a_short_one() {
     assert_eq!(fixture.store.reads(), 2);
     fixture.store.set_reading(Fault::None);
     until(&fixture, &replica.verifier(), None).await;
+}
+
+/// A suspended machine counts its sleep, although neither its timers nor its wall clock do.
+#[tokio::test(start_paused = true)]
+async fn the_time_that_a_machine_was_suspended_counts_for_stale_after() {
+    let fixture = Fixture::new().await;
+    let asleep = Arc::new(AtomicU64::new(0));
+    let (start, slept) = (Instant::now(), Arc::clone(&asleep));
+    let uptime = move || start.elapsed() + Duration::from_secs(slept.load(Ordering::SeqCst));
+    let replica = fixture.follower().uptime(uptime).start().await.unwrap();
+    let verifier = replica.verifier();
+    sleep(SECOND).await;
+    fixture.store.set_reading(Fault::Fails);
+    sleep(2 * SECOND).await;
+    assert_eq!(fixture.refused(&verifier), None);
+    asleep.store(3_600, Ordering::SeqCst);
+    let took = until(&fixture, &verifier, Some(DenyReason::Stale)).await;
+    assert!(took <= 2 * SECOND, "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_ran_ahead_and_back_is_reported() {
+    let fixture = Fixture::new().await;
+    let replica = fixture.start().await;
+    let router: Router = replica.readyz();
+    let text = async || {
+        let request = Request::get("/readyz").body(Body::empty()).unwrap();
+        let answer = router.clone().oneshot(request).await.unwrap();
+        let bytes = axum::body::to_bytes(answer.into_body(), 10_000)
+            .await
+            .unwrap();
+        String::from_utf8(bytes.to_vec()).unwrap()
+    };
+    fixture.refused(&replica.verifier());
+    assert_eq!(replica.status().clock_ahead, Duration::ZERO);
+    assert_eq!(text().await, "ready\n");
+
+    fixture.clock.set_back(-86_400);
+    sleep(2 * SECOND).await;
+    assert_eq!(fixture.refused(&replica.verifier()), None);
+    fixture.clock.set_back(86_400);
+    sleep(2 * SECOND).await;
+    let ahead = replica.status().clock_ahead.as_secs();
+    assert!((86_390..=86_400).contains(&ahead), "{ahead}");
+    let text = text().await;
+    assert!(
+        text.contains("ran ahead and back") && text.contains("restart"),
+        "{text}"
+    );
+    assert!(replica.status().is_ready, "calls are decided");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_clock_that_is_behind_the_last_change_is_reported() {
+    let fixture = Fixture::new().await;
+    fixture.clock.set_back(7_200);
+    let replica = fixture.start().await;
+    let request = Request::get("/readyz").body(Body::empty()).unwrap();
+    let answer = replica.readyz::<()>().oneshot(request).await.unwrap();
+    let bytes = axum::body::to_bytes(answer.into_body(), 10_000)
+        .await
+        .unwrap();
+    let text = String::from_utf8(bytes.to_vec()).unwrap();
+    assert!(text.contains("behind the last change"), "{text}");
 }
