@@ -385,8 +385,8 @@ impl Commit {
 }
 
 impl Change {
-    /// The action that the change is. Replacing a record may be several: it stays as `stated`, if
-    /// that is an action on such a record.
+    /// The action that the change is. Replacing a key may be several: it stays as `stated`, if that is
+    /// one of them.
     fn action(&self, stated: Action) -> Action {
         match self {
             Self::CreateKey { .. } => Action::KeyCreated,
@@ -404,7 +404,7 @@ impl Change {
             Self::Restore { .. } => Action::Restored,
             Self::ImportLegacy { .. } => Action::LegacyImported,
             Self::ReplaceLegacy { record, .. } if record.revoked.is_some() => Action::LegacyRevoked,
-            Self::ReplaceLegacy { .. } => stated,
+            Self::ReplaceLegacy { .. } => Action::LegacyBlocked,
             Self::SetPolicy { .. } => Action::PolicySet,
             Self::SetLegacyPolicy { .. } => Action::LegacyPolicySet,
             Self::CreateNamespace { .. } => Action::NamespaceCreated,
