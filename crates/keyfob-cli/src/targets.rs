@@ -4,10 +4,12 @@ use std::{error::Error, str::FromStr};
 
 use clap::{Args, Subcommand};
 use keyfob::{
-    Actor, KeyInfo, Owner,
-    manage::EffectiveStatus,
+    KeyInfo, Owner, Tenant,
+    audit::{Action, AuditEvent},
+    key::CredentialId,
+    manage::{self, EffectiveStatus},
     name::{Reason, ServiceId, TeamId, UserId},
-    store::{KeyQuery, LegacyQuery, Target},
+    store::{AuditQuery, KeyQuery, LegacyQuery, Target},
 };
 use serde::Serialize;
 
@@ -225,15 +227,12 @@ impl Preview {
                 (read_all(cx, KeyQuery::namespace(tenant)).await?, Vec::new())
             }
             Target::Owner(_, owner) => {
-                let keys = read_all(cx, KeyQuery::team(team)).await?;
-                let maker = Actor {
+                let own = KeyQuery {
                     owner: Some(owner.clone()),
-                    credential: None,
+                    ..KeyQuery::team(team.clone())
                 };
-                let made = |key: &KeyInfo| key.created_by.owner == maker.owner;
-                let (own, others): (Vec<_>, Vec<_>) =
-                    keys.into_iter().partition(|key| key.owner == *owner);
-                (own, others.into_iter().filter(made).collect())
+                let others = created_for_others(cx, team, owner).await?;
+                (read_all(cx, own).await?, others)
             }
         };
         let mut preview = Self {
@@ -278,6 +277,38 @@ impl Preview {
         }
         Ok(())
     }
+}
+
+/// The keys of others that an owner created. The audit trail lists them, so that the other keys of
+/// the team need not be read.
+async fn created_for_others(
+    cx: &CommandContext,
+    team: TeamId,
+    owner: &Owner,
+) -> Result<Vec<KeyInfo>, Failure> {
+    let query = AuditQuery {
+        actor: Some(owner.clone()),
+        action: Some(Action::KeyCreated),
+        limit: KeyQuery::LIMIT_MAX,
+        ..AuditQuery::team(team)
+    };
+    let mut created = Vec::new();
+    let mut events = cx.keyring.walk(query);
+    while let Some(AuditEvent { entry, .. }) = events.next().await? {
+        let (Some(team), Some(namespace)) = (entry.team, entry.namespace) else {
+            continue;
+        };
+        if let (Some(CredentialId::Key(id)), false) =
+            (entry.credential, entry.owner.as_ref() == Some(owner))
+        {
+            match cx.keyring.get(&Tenant::new(team, namespace), id).await {
+                Ok(key) => created.push(key),
+                Err(manage::Error::NotFound) => {}
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(created)
 }
 
 /// The legacy credentials of a target that are not revoked.
