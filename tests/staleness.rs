@@ -3,7 +3,10 @@
 
 mod support;
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use keyfob::{
     Access, Context, DenyReason, Expiry, KeyId, KeyStore, Keyring, MemoryStore, NewKey, Tenant,
@@ -302,7 +305,7 @@ fn a_new_secret_is_returned_although_the_store_does_not_answer_any_more() {
     assert!(created.in_force, "the store answers");
     let (tenant, id) = (created.info.tenant, created.info.id);
 
-    store.hang(true);
+    store.hangs.store(true, Ordering::Relaxed);
     let created = block_on(keyring.create(&context, new("desktop"))).unwrap();
     assert!(!created.in_force);
     let rotated = block_on(keyring.rotate(&context, &tenant, id, Rotation::new(), None)).unwrap();
@@ -313,7 +316,7 @@ fn a_new_secret_is_returned_although_the_store_does_not_answer_any_more() {
         Error::AppliedNotSynced(FollowError::TimedOut)
     ));
 
-    store.hang(false);
+    store.hangs.store(false, Ordering::Relaxed);
     block_on(keyring.sync(NOW)).unwrap();
     let verifier = keyring.verifier();
     assert_eq!(verdict(&verifier, rotated.secret.expose(), NOW), Ok(()));
@@ -331,7 +334,7 @@ fn an_interrupted_purge_tells_how_much_it_did() {
         block_on(keyring.revoke(&context, &key.tenant, key.id, None)).unwrap();
     }
     let team = Tenant::parse("acme", "fn-a").unwrap().team;
-    store.fail_after_commits(2);
+    store.commits_left.store(2, Ordering::Relaxed);
     let error = block_on(keyring.purge(&context, &team, later(1))).unwrap_err();
     let Error::Interrupted { changes, source } = &error else {
         panic!("{error:?}");

@@ -22,27 +22,16 @@ use keyfob::{
 pub(crate) struct Unreliable {
     store: MemoryStore,
     fails: AtomicBool,
-    hangs: AtomicBool,
-    /// How many commits succeed before every read fails.
-    commits_left: AtomicU32,
+    /// Whether no read of the feed ends.
+    pub(crate) hangs: AtomicBool,
+    /// How many commits succeed before every read fails; zero for any number.
+    pub(crate) commits_left: AtomicU32,
 }
 
 impl Unreliable {
     /// Lets every read of the feed and of the list of keys fail from now on, or succeed again.
     pub(crate) fn fail(&self, fails: bool) {
         self.fails.store(fails, Ordering::Relaxed);
-    }
-
-    /// Lets no read of the feed end from now on, or lets them end again.
-    #[allow(dead_code, reason = "not every test uses it")]
-    pub(crate) fn hang(&self, hangs: bool) {
-        self.hangs.store(hangs, Ordering::Relaxed);
-    }
-
-    /// Lets every read fail as [`Unreliable::fail`] does, after this many commits.
-    #[allow(dead_code, reason = "not every test uses it")]
-    pub(crate) fn fail_after_commits(&self, commits: u32) {
-        self.commits_left.store(commits, Ordering::Relaxed);
     }
 
     fn check(&self) -> Result<(), StoreError> {

@@ -109,9 +109,10 @@ impl Failing {
                 later.succeed -= 1;
                 return false;
             }
-            self.fault.store(match later.keeps_failing {
-                true => Fault::Definite,
-                false => Fault::None,
+            self.fault.store(if later.keeps_failing {
+                Fault::Definite
+            } else {
+                Fault::None
             });
             return true;
         }
