@@ -91,6 +91,8 @@ pub trait KeyStore: Send + Sync {
     ///
     /// - keys are created between two pages -> they come last; no key is skipped or returned twice
     /// - there are more items -> [`Page::next`] is set
+    /// - many keys were looked through -> the page may have fewer keys than the limit, or none, and
+    ///   [`Page::next`] is set
     async fn keys(&self, query: &KeyQuery) -> Result<Page<KeyRecord>, StoreError>;
 
     /// Returns a page of legacy credentials in the order of their import, with cutoffs applied.

@@ -67,10 +67,12 @@ fn keys_and_legacy_credentials_work_until_the_sunset() {
 
     // The audit trail has all of it, and verifies.
     let trail = program.json(&["audit", "list"]);
+    // The newest first.
     let actions: Vec<_> = trail["events"]
         .as_array()
         .unwrap()
         .iter()
+        .rev()
         .map(|event| event["action"].as_str().unwrap())
         .collect();
     let expected = [
