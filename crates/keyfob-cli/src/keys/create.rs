@@ -5,6 +5,7 @@ use keyfob::{
     Expiry, NewKey, Owner, Scopes,
     manage::Labels,
     name::{KeyName, LabelName, LabelValue, Reason, Scope},
+    store::Target,
 };
 
 use crate::{

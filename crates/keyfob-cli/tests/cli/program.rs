@@ -95,15 +95,19 @@ impl Program {
 
     /// Creates a key, and its namespace unless it exists, and returns its credential.
     pub(crate) fn create(&self, args: &[&str]) -> String {
-        let given = args
-            .iter()
-            .position(|arg| matches!(*arg, "-n" | "--namespace"));
-        let given = given.and_then(|at| args.get(at + 1)).copied();
-        let set = self
-            .environment()
-            .find(|(name, _)| *name == "KEYFOB_NAMESPACE");
-        let namespace = given.or(set.map(|(_, value)| value)).unwrap();
-        self.run(&["namespaces", "create", namespace]);
+        let value_of = |flags: &[&str]| {
+            let at = args.iter().position(|arg| flags.contains(arg))?;
+            args.get(at + 1).copied()
+        };
+        let mut set = self.environment();
+        let set = set.find(|(name, _)| *name == "KEYFOB_NAMESPACE");
+        let given = value_of(&["-n", "--namespace"]);
+        let namespace = given.or(set.map(|(_, value)| value)).unwrap_or("orders");
+        let mut create = vec!["namespaces", "create", namespace];
+        if let Some(prefix) = value_of(&["--prefix"]) {
+            create.extend(["--prefix", prefix]);
+        }
+        self.run(&create);
         let ran = self.done(&[&["keys", "create"], args].concat());
         ran.out.trim_end().to_owned()
     }

@@ -338,7 +338,9 @@ fn a_leaked_key_that_does_not_work_now_is_revoked() {
     drop(keyring);
     program.done(&["policy", "set", "--max-ttl", "1h"]);
     program.write("leak.txt", format!("{disabled}\n{expired}\n"));
-    let scan = program.run(&["scan", "leak.txt", "--revoke", "--output", "json"]);
+    let store = ["--store", "sqlite:keyfob.db"];
+    let scan = ["scan", "leak.txt", "--revoke", "--output", "json"];
+    let scan = program.run(&[&scan[..], &store].concat());
     let finds = scan.json()["finds"].as_array().unwrap().clone();
     let revoked: Vec<bool> = finds.iter().map(|find| find["revoked"] == true).collect();
     assert_eq!(revoked, [true, true], "{}", scan.redacted());
