@@ -83,7 +83,7 @@ fn an_export_verifies_and_tampering_with_it_is_detected() {
         (&of_store["whole"], &of_file["whole"]),
         (&true.into(), &false.into())
     );
-    assert_eq!(of_file["events"], 4);
+    assert_eq!(of_file["events"], 5);
 
     let check = |lines: &[&str], args: &[&str]| {
         let text = lines.join("\n");
