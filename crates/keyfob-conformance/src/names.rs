@@ -26,10 +26,10 @@ const fn at_most(keys: u32) -> Limits {
     }
 }
 
-/// The name of a live key is refused to a second key of the namespace, whoever owns it.
+/// The name of a live key is refused to a second key of its owner in the namespace.
 pub async fn a_taken_name_is_refused(store: &dyn KeyStore) {
-    key("laptop").create(store).await;
     for owner in [user("alice"), user("bob"), service("robot")] {
+        key("laptop").of(owner.clone()).create(store).await;
         let second = key("laptop").of(owner);
         refused(store, second.creation_within(UNIQUE), Conflict::NameTaken).await;
     }

@@ -5,6 +5,7 @@ use keyfob::{
     Expiry, NewKey, Owner, Scopes,
     manage::Labels,
     name::{KeyName, LabelName, LabelValue, Reason, Scope},
+    store::Target,
 };
 
 use crate::{
@@ -52,7 +53,7 @@ pub(crate) struct Create {
 
 impl Create {
     pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
-        let tenant = cx.known_tenant().await?;
+        let tenant = cx.tenant()?;
         let owner = self.owner.or_else(|| cx.actor().owner.clone()).ok_or_else(|| {
             Failure::usage("no owner given").hint("give `--owner alice` or `--owner service:deploy-bot`, or set the actor with `--as`")
         })?;
@@ -66,6 +67,7 @@ impl Create {
             new = new.with_not_before(start.ahead(cx.now));
         }
         let reads = KeyReads::read(cx, [&new.tenant], []).await?;
+        cx.known(&Target::Namespace(new.tenant.clone())).await?;
         let context = cx.context(self.reason.as_ref());
         let created = cx.keyring.create(&context, new).await?;
         secret::show(cx, created, &reads, "created")

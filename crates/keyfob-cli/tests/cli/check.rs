@@ -54,6 +54,13 @@ fn a_server_moves_digests_to_the_current_pepper_as_keys_are_used() {
     let used = program.create(&["used"]);
     let unused = program.create(&["unused"]);
     let scope = ["--team", "operators", "--namespace", "control:operators"];
+    program.done(&[
+        "--team",
+        "operators",
+        "namespaces",
+        "create",
+        "control:operators",
+    ]);
     let control = ["control", "--owner", "admin", "--scope", "operator"];
     let control = program.create(&[&control[..], &scope[..]].concat());
     let program = program

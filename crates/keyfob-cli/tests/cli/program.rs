@@ -102,7 +102,7 @@ impl Program {
         let set = self
             .environment()
             .find(|(name, _)| *name == "KEYFOB_NAMESPACE");
-        let namespace = given.or(set.map(|(_, value)| value)).unwrap();
+        let namespace = given.or(set.map(|(_, value)| value)).unwrap_or("orders");
         let place = ["--prefix", "--team"];
         let place = args.windows(2).filter(|pair| place.contains(&pair[0]));
         let place: Vec<&str> = place.flatten().copied().collect();

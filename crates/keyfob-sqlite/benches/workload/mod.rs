@@ -12,7 +12,7 @@ use keyfob::{
     Actor, Context, Expiry, KeyId, KeyStore, Keyring, NewKey, Owner, Tenant, Timestamp, Ttl,
     gateway::Usage,
     key::{CredentialId, KeyFormat},
-    manage::Rotation,
+    manage::{Policy, Rotation},
     name::{KeyName, NamespaceId, TeamId, UserId},
     store::{KeyQuery, Revision, StatusFilter},
 };
@@ -79,6 +79,15 @@ struct Bench {
 impl Bench {
     /// One person with many keys, and one with ten.
     async fn populate(&self, report: &mut Report) {
+        let policy = Policy {
+            keys_per_owner: None,
+            ..Policy::default()
+        };
+        let set = self
+            .keyring
+            .set_policy(&context(), None, Some(policy))
+            .await;
+        set.unwrap();
         let start = Instant::now();
         for first in (0..self.size.many).step_by(AT_ONCE) {
             let last = (first + AT_ONCE).min(self.size.many);
