@@ -14,6 +14,7 @@ use keyfob::{
     Access, Context, IssuedKey, Keyring, MemoryStore, NewKey, Owner, Tenant, Timestamp, block_on,
     key::{KeyDigest, KeyFormat, PepperId, Peppers, PresentedKey, SystemRandom},
     legacy::{LegacyPolicy, read_subjects},
+    manage::Policy,
     name::{KeyName, UserId},
     store::KeyQuery,
 };
@@ -98,6 +99,11 @@ fn management(criterion: &mut Criterion) {
     let context = Context::system(NOW);
     let tenant = Tenant::parse("acme", "guest").expect("names");
     let owner = Owner::User(UserId::new("alice").expect("a name"));
+    let policy = Policy {
+        keys_per_owner: None,
+        ..Policy::default()
+    };
+    block_on(keyring.set_policy(&context, None, Some(policy))).expect("the store is in memory");
     for n in 0..10_000 {
         let name = KeyName::new(&format!("key {n}")).expect("a name");
         let new = NewKey::new(tenant.clone(), owner.clone(), name);

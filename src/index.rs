@@ -651,17 +651,15 @@ impl Index {
             self.secondary.remove(&mut writer.secondary, high, low);
         }
         // After the entry no longer refers to its old grant.
-        match before {
-            Some(before) => self
-                .grants
-                .release(&mut writer.grants, GrantRef(before.payload)),
-            None => {
-                let rank = NamespaceVec::<()>::rank(grant_ref.namespace());
-                let len = writer.members.len().max(rank.saturating_add(1));
-                writer.members.resize_with(len, Members::default);
-                if let Some(members) = writer.members.get_mut(rank) {
-                    members.add([high, low]);
-                }
+        if let Some(before) = before {
+            self.grants
+                .release(&mut writer.grants, GrantRef(before.payload));
+        } else {
+            let rank = NamespaceVec::<()>::rank(grant_ref.namespace());
+            let len = writer.members.len().max(rank.saturating_add(1));
+            writer.members.resize_with(len, Members::default);
+            if let Some(members) = writer.members.get_mut(rank) {
+                members.add([high, low]);
             }
         }
         Ok(())

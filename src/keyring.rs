@@ -165,7 +165,7 @@ impl Keyring {
         let mut limit = limit();
         poll_fn(|cx| match sync.as_mut().poll(cx) {
             Poll::Pending => limit.as_mut().poll(cx).map(|()| Err(FollowError::TimedOut)),
-            synced => synced,
+            synced @ Poll::Ready(_) => synced,
         })
         .await
     }

@@ -1,7 +1,7 @@
 //! Grants: combinations of namespace, holder and scopes that entries refer to by number.
 
 use std::sync::{
-    Arc, OnceLock, RwLock,
+    Arc, OnceLock, PoisonError, RwLock,
     atomic::{AtomicU32, AtomicU64, Ordering, fence},
 };
 
@@ -271,10 +271,7 @@ impl Grants {
 
 impl GrantCell {
     fn set(&self, grant: Option<Arc<Grant>>) {
-        let mut names = self
-            .names
-            .write()
-            .unwrap_or_else(|poisoned| poisoned.into_inner());
+        let mut names = self.names.write().unwrap_or_else(PoisonError::into_inner);
         let old = core::mem::replace(&mut *names, grant);
         drop(names);
         drop(old);

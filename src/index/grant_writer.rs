@@ -41,6 +41,20 @@ struct Numbers {
     revoked: Option<u32>,
 }
 
+impl Numbers {
+    fn get(self, revoked: bool) -> Option<u32> {
+        if revoked { self.revoked } else { self.live }
+    }
+
+    fn get_mut(&mut self, revoked: bool) -> &mut Option<u32> {
+        if revoked {
+            &mut self.revoked
+        } else {
+            &mut self.live
+        }
+    }
+}
+
 /// The grants of a target: numbers with their generations. One that is gone stays in the list until
 /// the next compaction.
 #[derive(Default)]
@@ -71,17 +85,13 @@ impl Grants {
     ) -> Option<GrantRef> {
         let namespace = self.namespace_number(writer, &grant.tenant)?;
         let known = writer.numbers.get_key_value(&grant);
-        let number = known.and_then(|(_, numbers)| match revoked {
-            true => numbers.revoked,
-            false => numbers.live,
-        });
-        let number = match number {
-            Some(number) => number,
-            None => {
-                let known = known.map(|(grant, _)| Arc::clone(grant));
-                let grant = known.unwrap_or_else(|| Arc::new(grant));
-                self.create(writer, namespace, grant, revoked)?
-            }
+        let number = known.and_then(|(_, numbers)| numbers.get(revoked));
+        let number = if let Some(number) = number {
+            number
+        } else {
+            let known = known.map(|(grant, _)| Arc::clone(grant));
+            let grant = known.unwrap_or_else(|| Arc::new(grant));
+            self.create(writer, namespace, grant, revoked)?
         };
         let uses = writer.uses.get_mut(GrantVec::<()>::rank(number))?;
         *uses = uses.checked_add(1)?;
@@ -95,14 +105,13 @@ impl Grants {
         grant: Arc<Grant>,
         revoked: bool,
     ) -> Option<u32> {
-        let number = match writer.free.pop() {
-            Some(number) => number,
-            None => {
-                let (number, _) = self.cells.extend()?;
-                self.flags.extend()?;
-                writer.uses.push(0);
-                number
-            }
+        let number = if let Some(number) = writer.free.pop() {
+            number
+        } else {
+            let (number, _) = self.cells.extend()?;
+            self.flags.extend()?;
+            writer.uses.push(0);
+            number
         };
         self.write(number, &grant, revoked)?;
         if revoked {
@@ -118,10 +127,7 @@ impl Grants {
             }
         }
         let numbers = writer.numbers.entry(grant).or_default();
-        match revoked {
-            true => numbers.revoked = Some(number),
-            false => numbers.live = Some(number),
-        }
+        *numbers.get_mut(revoked) = Some(number);
         Some(number)
     }
 

@@ -24,6 +24,8 @@ pub struct KeyQuery {
     pub namespace: Option<NamespaceId>,
     /// Only keys of this owner.
     pub owner: Option<Owner>,
+    /// Only keys that this person or service created for another owner.
+    pub created_for_others_by: Option<Owner>,
     /// Only keys of this name.
     pub name: Option<KeyName>,
     /// Only keys with this label.
@@ -46,6 +48,7 @@ impl KeyQuery {
             team,
             namespace: None,
             owner: None,
+            created_for_others_by: None,
             name: None,
             label: None,
             status: None,
@@ -66,6 +69,13 @@ impl KeyQuery {
     #[must_use]
     pub fn with_owner(mut self, owner: Owner) -> Self {
         self.owner = Some(owner);
+        self
+    }
+
+    /// Selects only keys that this person or service created for another owner.
+    #[must_use]
+    pub fn with_created_for_others_by(mut self, creator: Owner) -> Self {
+        self.created_for_others_by = Some(creator);
         self
     }
 
@@ -109,6 +119,10 @@ impl KeyQuery {
         record.tenant.team == self.team
             && fits(self.namespace.as_ref(), &record.tenant.namespace)
             && fits(self.owner.as_ref(), &record.owner)
+            && fits_some(
+                self.created_for_others_by.as_ref(),
+                record.created_for_another_by(),
+            )
             && fits(self.name.as_ref(), &record.name)
             && self
                 .label
@@ -523,6 +537,8 @@ pub enum KeyPath<'a> {
     Name(&'a KeyName),
     /// By the team and an owner.
     Owner(&'a Owner),
+    /// By the team and the creator, of keys that were created for another owner.
+    CreatedForOthersBy(&'a Owner),
     /// By the team and a label.
     Label(&'a LabelName, &'a LabelValue),
     /// By a namespace.
@@ -538,6 +554,8 @@ impl KeyQuery {
             KeyPath::Name(name)
         } else if let Some(owner) = &self.owner {
             KeyPath::Owner(owner)
+        } else if let Some(creator) = &self.created_for_others_by {
+            KeyPath::CreatedForOthersBy(creator)
         } else if let Some((name, value)) = &self.label {
             KeyPath::Label(name, value)
         } else if let Some(namespace) = &self.namespace {
@@ -618,6 +636,54 @@ impl<T> Page<T> {
         Ok(Self { items, next })
     }
 
+    /// The page of the items that `selects` selects, of at most [`Page::LOOKED_THROUGH`] items that
+    /// are looked through: a list of which few or none are selected does not keep its store busy.
+    /// Such a page may have fewer items than `limit`, or none, and a cursor.
+    ///
+    /// # Errors
+    ///
+    /// An item that is reached could not be read.
+    pub fn selected_of<E>(
+        items: impl IntoIterator<Item = Result<T, E>>,
+        limit: usize,
+        position: impl Fn(&T) -> Revision,
+        selects: impl Fn(&T) -> bool,
+    ) -> Result<Self, E> {
+        let limit = page_limit(limit);
+        let mut selected = Vec::new();
+        let mut last = None;
+        for (looked_through, item) in items.into_iter().enumerate() {
+            let item = item?;
+            if looked_through >= Self::LOOKED_THROUGH {
+                let next = last.map(Cursor::after);
+                return Ok(Self {
+                    items: selected,
+                    next,
+                });
+            }
+            if selects(&item) {
+                if selected.len() >= limit {
+                    let next = selected.last().map(|last| Cursor::after(position(last)));
+                    return Ok(Self {
+                        items: selected,
+                        next,
+                    });
+                }
+                last = Some(position(&item));
+                selected.push(item);
+            } else {
+                last = Some(position(&item));
+            }
+        }
+        Ok(Self {
+            items: selected,
+            next: None,
+        })
+    }
+
+    /// How many items [`Page::selected_of`] looks through.
+    pub const LOOKED_THROUGH: usize = 10_000;
+
     /// Converts the items.
     pub fn map<U>(self, change: impl FnMut(T) -> U) -> Page<U> {
         Page {
@@ -674,9 +740,40 @@ pub struct CursorError;
 
 #[cfg(test)]
 mod tests {
-    use alloc::string::ToString;
+    use alloc::{string::ToString, vec};
 
     use super::*;
+
+    #[test]
+    fn a_page_of_few_selected_items_ends_after_a_bounded_number_of_others() {
+        let most = Page::<u64>::LOOKED_THROUGH as u64;
+        let page = |after: u64, limit, selects: &dyn Fn(u64) -> bool| {
+            let items = (after + 1..=25_000).map(Ok::<_, core::convert::Infallible>);
+            let Ok(page) = Page::selected_of(items, limit, |n| Revision::new(*n), |n| selects(*n));
+            (page.items, page.next.map(|next| next.revision().get()))
+        };
+        // None is selected.
+        assert_eq!(page(0, 5, &|_| false), (vec![], Some(most)));
+        assert_eq!(page(20_000, 5, &|_| false), (vec![], None));
+        // Every page together has every selected item once.
+        for limit in [1, 3, 100] {
+            let selects = |n: u64| n % 4_999 == 0 || n == 10_001;
+            let (mut found, mut after) = (vec![], 0);
+            loop {
+                let (items, next) = page(after, limit, &selects);
+                assert!(items.len() <= limit);
+                found.extend(items);
+                match next {
+                    Some(next) => after = next,
+                    None => break,
+                }
+            }
+            assert_eq!(found, [4_999, 9_998, 10_001, 14_997, 19_996, 24_995]);
+        }
+        // A full page ends at its last item, and the last page has no cursor.
+        assert_eq!(page(0, 2, &|n| n <= 3), (vec![1, 2], Some(2)));
+        assert_eq!(page(24_998, 2, &|_| true), (vec![24_999, 25_000], None));
+    }
 
     #[test]
     fn a_query_for_a_team_excludes_other_teams() {

@@ -3,15 +3,16 @@
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 
 use keyfob::{
-    KeyId, KeyStore, MemoryStore, Tenant,
+    KeyId, KeyStore, MemoryStore, Tenant, Timestamp,
     audit::{AuditEvent, TrailHead},
     gateway::Usage,
     key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
     manage::Policy,
     store::{
-        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
-        NamespaceRecord, Page, Revision, StoreError, async_trait,
+        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, LiveCount,
+        NamespaceQuery, NamespaceRecord, Page, Revision, StoreError, Target, TargetPage,
+        TargetQuery, async_trait,
     },
 };
 
@@ -21,27 +22,16 @@ use keyfob::{
 pub(crate) struct Unreliable {
     store: MemoryStore,
     fails: AtomicBool,
-    hangs: AtomicBool,
-    /// How many commits succeed before every read fails.
-    commits_left: AtomicU32,
+    /// Whether no read of the feed ends.
+    pub(crate) hangs: AtomicBool,
+    /// How many commits succeed before every read fails; zero for any number.
+    pub(crate) commits_left: AtomicU32,
 }
 
 impl Unreliable {
     /// Lets every read of the feed and of the list of keys fail from now on, or succeed again.
     pub(crate) fn fail(&self, fails: bool) {
         self.fails.store(fails, Ordering::Relaxed);
-    }
-
-    /// Lets no read of the feed end from now on, or lets them end again.
-    #[allow(dead_code, reason = "not every test uses it")]
-    pub(crate) fn hang(&self, hangs: bool) {
-        self.hangs.store(hangs, Ordering::Relaxed);
-    }
-
-    /// Lets every read fail as [`Unreliable::fail`] does, after this many commits.
-    #[allow(dead_code, reason = "not every test uses it")]
-    pub(crate) fn fail_after_commits(&self, commits: u32) {
-        self.commits_left.store(commits, Ordering::Relaxed);
     }
 
     fn check(&self) -> Result<(), StoreError> {
@@ -84,6 +74,14 @@ impl KeyStore for Unreliable {
         query: &NamespaceQuery,
     ) -> Result<Page<NamespaceRecord>, StoreError> {
         self.store.namespaces(query).await
+    }
+
+    async fn targets(&self, query: &TargetQuery) -> Result<TargetPage, StoreError> {
+        self.store.targets(query).await
+    }
+
+    async fn count_live(&self, target: &Target, at: Timestamp) -> Result<LiveCount, StoreError> {
+        self.store.count_live(target, at).await
     }
 
     async fn policy(&self, tenant: Option<&Tenant>) -> Result<Policy, StoreError> {

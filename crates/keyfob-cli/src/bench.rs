@@ -8,7 +8,9 @@ use std::{
 };
 
 use clap::Args;
-use keyfob::{Access, Context, IssuedKey, Keyring, MemoryStore, NewKey, Timestamp, Verifier};
+use keyfob::{
+    Access, Context, IssuedKey, Keyring, MemoryStore, NewKey, Timestamp, Verifier, manage::Policy,
+};
 use ring::digest::{SHA256, digest};
 use serde::Serialize;
 
@@ -141,7 +143,9 @@ impl Population {
         let progress = Progress::of(u64::from(count), "creating keys");
         let mut keys = Vec::new();
         for number in 0..count {
-            let new = NewKey::for_user("bench", NAMESPACE, "bench", &number.to_string())?;
+            // As many for each owner as the policy allows.
+            let owner = format!("bench-{}", number / Policy::KEYS_PER_OWNER);
+            let new = NewKey::for_user("bench", NAMESPACE, &owner, &number.to_string())?;
             keys.push(keyring.create(&context, new).await?.secret);
             progress.step();
         }

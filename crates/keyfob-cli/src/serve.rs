@@ -17,7 +17,7 @@ use std::{
     time::Duration,
 };
 
-use axum::Router;
+use axum::{Router, middleware::from_fn_with_state};
 use clap::Args;
 use keyfob_api::{ApiHost, ControlKeys, ControlPlane, Gateways};
 use keyfob_replica::Follower;
@@ -132,13 +132,21 @@ impl Serve {
             .with_directory(gateways.in_regions(serve.regions));
         let header = serve.namespace_header;
         let rehasher = Rehasher::start(Arc::clone(&keyring), has_pepper);
+        let plane = match &rehasher {
+            // It records no use: the control plane does.
+            Some(rehasher) => plane.into_router().layer(from_fn_with_state(
+                (rehasher.clone(), keyring.unbounded_verifier()),
+                rehash::of_control_plane,
+            )),
+            None => plane.into_router(),
+        };
         let (verifier, format) = (replica.verifier(), *keyring.format());
         let forward_auth = ForwardAuth::new(verifier, header, format, rehasher);
         let all = Router::new()
             .merge(forward_auth::routes(forward_auth))
             .merge(replica.readyz())
             .merge(health::routes(replica.monitor(), writes, metrics))
-            .merge(plane.into_router());
+            .merge(plane);
 
         routes.serve(all);
         bootstrap.show(terminal, address).await?;

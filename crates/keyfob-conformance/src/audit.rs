@@ -193,6 +193,7 @@ pub async fn an_event_says_what_was_changed(store: &dyn KeyStore) {
             "min_ttl: 3600",
             "max_ttl: 3600",
             "expiry_required: false",
+            "keys_per_owner: 5",
             "unique_names: true",
             "max_grace: 2592000",
         ],
@@ -201,6 +202,7 @@ pub async fn an_event_says_what_was_changed(store: &dyn KeyStore) {
             "min_ttl: 3600 -> none",
             "max_ttl: 315360000 -> none",
             "expiry_required: false -> none",
+            "keys_per_owner: 5 -> none",
             "unique_names: true -> none",
             "max_grace: 2592000 -> none",
         ],
@@ -208,6 +210,7 @@ pub async fn an_event_says_what_was_changed(store: &dyn KeyStore) {
             "min_ttl: 3600",
             "max_ttl: 7200",
             "expiry_required: false",
+            "keys_per_owner: 5",
             "unique_names: true",
             "max_grace: 2592000",
         ],
@@ -306,7 +309,11 @@ fn policy(max_ttl: Option<u64>) -> Change {
     let max_ttl = max_ttl.map(|seconds| Ttl::from_seconds(seconds).expect("valid"));
     Change::SetPolicy {
         tenant: Some(home()),
-        policy: max_ttl.map(|max_ttl| Policy::default().with_max_ttl(max_ttl)),
+        policy: max_ttl.map(|max_ttl| {
+            Policy::default()
+                .with_max_ttl(max_ttl)
+                .with_keys_per_owner(5)
+        }),
     }
 }
 

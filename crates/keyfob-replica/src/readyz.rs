@@ -25,10 +25,15 @@ fn answer(monitor: &Monitor) -> (StatusCode, String) {
     let ClockFault { ahead, behind } = monitor.clock_fault();
     for (distance, fault) in [(ahead, AHEAD), (behind, BEHIND)] {
         if !distance.is_zero() {
-            text.push_str(&format!(
-                "warning: by {} seconds, {fault}\n",
-                distance.as_secs()
-            ));
+            let seconds = distance.as_secs();
+            text += &[
+                "warning: by ",
+                &seconds.to_string(),
+                " seconds, ",
+                fault,
+                "\n",
+            ]
+            .concat();
         }
     }
     (StatusCode::OK, text)

@@ -47,6 +47,10 @@ pub(crate) fn keys(connection: &Connection, query: &KeyQuery) -> Result<Page<Key
             owner = of.to_string();
             (sql::KEYS_OF_OWNER, &[&team, &after, &owner])
         }
+        KeyPath::CreatedForOthersBy(creator) => {
+            owner = creator.to_string();
+            (sql::KEYS_OF_CREATOR, &[&team, &after, &owner])
+        }
         KeyPath::Label(name, value) => (
             sql::KEYS_OF_LABEL,
             &[&team, &after, &name.as_str(), &value.as_str()],
@@ -54,8 +58,12 @@ pub(crate) fn keys(connection: &Connection, query: &KeyQuery) -> Result<Page<Key
         KeyPath::Namespace(namespace) => (sql::KEYS_OF_NAMESPACE, &[&namespace.as_str(), &after]),
         KeyPath::Team => (sql::KEYS_OF_TEAM, &[&team, &after]),
     };
+    let mut statement = statement.on(cutoffs.connection())?;
+    let records = statement.query_map(parameters, |row| row::json(row, 0))?;
+    let records = records.map(|record| cutoffs.apply(record?));
     let selects = |record: &_| query.selects(record);
-    page(cutoffs, statement, parameters, query.limit, selects)
+    let position = |record: &KeyRecord| record.created_revision;
+    Page::selected_of(records, query.limit, position, selects)
 }
 
 /// The revision after which the list begins: the cursor, or that up to which a cutoff revoked

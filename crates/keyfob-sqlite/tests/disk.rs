@@ -86,7 +86,8 @@ fn a_full_disk_loses_nothing_and_the_store_goes_on_once_there_is_room() {
     for round in 0..3 {
         let mut refused = 0;
         for n in 0..100_000 {
-            match create(&keyring, "alice", &format!("{round} {n}")) {
+            let owner = format!("alice {round} {}", n / 900);
+            match create(&keyring, &owner, &format!("{round} {n}")) {
                 Ok((_, info)) => {
                     acknowledged.insert(info.id.to_string());
                 }
@@ -159,7 +160,8 @@ fn process_with_little_space() {
     let keyring = keyring(Path::new(&told("PLAY_PATH")));
     let mut refused = 0;
     for n in 0..100_000 {
-        match create(&keyring, "alice", &format!("{n}")) {
+        let owner = format!("alice {}", n / 900);
+        match create(&keyring, &owner, &format!("{n}")) {
             Ok((_, info)) => say(format_args!("kept {}", info.id)),
             Err(error) => {
                 let error = store_error(error);

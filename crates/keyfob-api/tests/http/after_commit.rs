@@ -181,22 +181,23 @@ impl Plane {
         }
         if path.ends_with("/enable") {
             let id = keyring.format().parse_key_id(&self.key).unwrap();
-            keyring.disable(&context, &own, id).await.unwrap();
+            keyring.disable(&context, &own, id, None).await.unwrap();
         }
         if idempotent && path.ends_with("/rotate") {
             // A key with the marks of its creation, which the rotation removes.
             let body = json!({"name": "marked"});
             let made = self.send("POST", "/v2/functions/namespaces/fn-a/keys", &body, true);
             let made = made.await.expect(201);
-            self.key = made["access_key"]["id"].as_str().unwrap().to_owned();
+            let id = made["access_key"]["id"].as_str().unwrap();
+            id.clone_into(&mut self.key);
         }
         if self.is_removed {
-            let target = self.target(path);
+            let target = Self::target(path);
             keyring.remove(&context, target).await.unwrap();
         }
     }
 
-    fn target(&self, path: &str) -> Target {
+    fn target(path: &str) -> Target {
         let Tenant { team, .. } = tenant("acme", "fn-a");
         match path {
             _ if path.contains("{namespace_id}") => Target::Namespace(tenant("acme", "fn-a")),

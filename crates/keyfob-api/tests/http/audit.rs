@@ -1,5 +1,6 @@
 //! The audit trail over HTTP.
 
+use axum::{body::Body, http::Request};
 use keyfob_api::Right;
 use serde_json::{Value, json};
 
@@ -161,7 +162,7 @@ async fn operators_can_read_and_verify_the_whole_trail() {
         json!({
             "intact": true,
             "head": format!("6:{}", whole["events"][5]["hash"].as_str().unwrap()),
-            "records": 4,
+            "records": 8,
             "fault": null,
             "broken_at": null,
         })
@@ -190,4 +191,73 @@ async fn operators_can_read_and_verify_the_whole_trail() {
         (&json!(false), &json!(7))
     );
     ask("soon".to_owned()).await.expect(400);
+}
+
+#[tokio::test]
+async fn an_event_has_the_old_and_the_new_values() {
+    let (plane, admin, _, id) = history().await;
+    let path = format!("/v2/functions/namespaces/fn-a/keys/{id}");
+    let update = json!({"scopes": ["function:read"], "name": "theirs"});
+    plane.ask(&admin, "PUT", &path, update).await.expect(200);
+    let trail = plane
+        .ask(
+            &admin,
+            "GET",
+            "/v1/teams/acme/audit?order=newest_first&limit=1",
+            (),
+        )
+        .await
+        .expect(200);
+    assert_eq!(
+        trail["events"][0]["changes"],
+        json!([
+            {"field": "name", "old": "his", "new": "theirs"},
+            {"field": "scopes", "old": "all", "new": ["function:read"]},
+        ])
+    );
+}
+
+#[tokio::test]
+async fn no_credential_gets_into_the_trail_by_a_text() {
+    let (plane, admin, operator, id) = history().await;
+    let (_, secret) = admin.split_once(':').unwrap();
+    let encoded = admin.replace(':', "%3a");
+    let path = format!("/v2/functions/namespaces/fn-a/keys/{id}");
+    for (method, path, body) in [
+        (
+            "POST",
+            format!("{path}/disable"),
+            json!({"reason": format!("leaked: {admin}")}),
+        ),
+        (
+            "POST",
+            format!("{path}/disable"),
+            json!({"reason": format!("see ?key={encoded}")}),
+        ),
+        ("PUT", path.clone(), json!({"name": admin})),
+        ("PUT", path.clone(), json!({"labels": {"note": secret}})),
+        ("PUT", path.clone(), json!({"scopes": [secret]})),
+    ] {
+        let answer = plane.ask(&admin, method, &path, body).await;
+        let message = answer.refused(400, "bad_request");
+        assert!(message.contains("contains a credential"), "{message}");
+        assert!(!message.contains(secret), "the secret is repeated");
+    }
+    let request = Request::post(format!("{path}/disable"))
+        .header("authorization", format!("Bearer {admin}"))
+        .header("content-type", "application/json")
+        .header("x-request-id", &admin)
+        .body(Body::from("{}"))
+        .unwrap();
+    let answer = plane.send(request).await;
+    assert!(!answer.header("x-request-id").contains(secret));
+    answer.expect(200);
+    let trail = plane
+        .ask(&operator, "GET", "/v1/audit", ())
+        .await
+        .expect(200);
+    assert!(
+        !trail.to_string().contains(secret),
+        "the trail has a secret"
+    );
 }

@@ -5,6 +5,7 @@ use keyfob::{
     Expiry, NewKey, Owner, Scopes,
     manage::Labels,
     name::{KeyName, LabelName, LabelValue, Reason, Scope},
+    store::Target,
 };
 
 use crate::{
@@ -66,6 +67,7 @@ impl Create {
             new = new.with_not_before(start.ahead(cx.now));
         }
         let reads = KeyReads::read(cx, [&new.tenant], []).await?;
+        cx.known(&Target::Namespace(new.tenant.clone())).await?;
         let context = cx.context(self.reason.as_ref());
         let created = cx.keyring.create(&context, new).await?;
         secret::show(cx, created, &reads, "created")

@@ -224,9 +224,10 @@ impl KeyReads {
         ids: impl IntoIterator<Item = KeyId>,
     ) -> Result<Self, Failure> {
         let ids: Vec<_> = ids.into_iter().map(CredentialId::Key).collect();
-        let usage = match ids.is_empty() {
-            true => Vec::new(),
-            false => cx.keyring.usage(&ids).await?,
+        let usage = if ids.is_empty() {
+            Vec::new()
+        } else {
+            cx.keyring.usage(&ids).await?
         };
         let usage = usage.into_iter();
         let mut policies = BTreeMap::new();

@@ -2,9 +2,14 @@
 
 use std::sync::Arc;
 
-use axum::http::{HeaderMap, header::AUTHORIZATION};
+use axum::{
+    extract::{Request, State},
+    http::{HeaderMap, HeaderValue, header::AUTHORIZATION},
+    middleware::Next,
+    response::Response,
+};
 use keyfob::{
-    Context, Keyring, Principal, Tenant,
+    Access, Context, Keyring, Principal, Tenant, Verifier,
     authorization::{self, HeaderBuffer},
     gateway::Credential,
 };
@@ -12,6 +17,7 @@ use tokio::sync::mpsc;
 use zeroize::Zeroizing;
 
 /// Passes keys whose digest is under an old pepper to a task, which replaces the digest.
+#[derive(Clone)]
 pub(super) struct Rehasher(mpsc::Sender<Job>);
 
 struct Job {
@@ -49,6 +55,21 @@ impl Rehasher {
             header: Zeroizing::new(header.as_bytes().to_vec()),
         });
     }
+}
+
+/// Passes on the keys of calls to the control plane, which authenticates them itself.
+pub(super) async fn of_control_plane(
+    State((rehasher, verifier)): State<(Rehasher, Verifier)>,
+    request: Request,
+    next: Next,
+) -> Response {
+    let fields = request.headers().get_all(AUTHORIZATION).iter();
+    let fields = fields.map(HeaderValue::as_bytes);
+    let access = Access::to_own_namespace();
+    if let Ok(principal) = verifier.verify_headers(fields, &access, keyfob::now()) {
+        rehasher.offer(&principal, request.headers());
+    }
+    next.run(request).await
 }
 
 async fn rehash(keyring: &Keyring, job: &Job) {

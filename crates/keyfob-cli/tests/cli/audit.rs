@@ -14,7 +14,7 @@ fn worked_in() -> (Program, String) {
     let program = Program::new();
     let key = program.create(&["laptop"]);
     program.done(&["keys", "revoke", id(&key), "--reason", "it was lost"]);
-    program.done(&["members", "remove", "bob"]);
+    program.done(&["members", "remove", "bob", "--in-advance"]);
     program.done(&["--team", "others", "namespaces", "create", "theirs"]);
     (program, key)
 }
@@ -27,13 +27,13 @@ fn every_change_is_recorded_and_listed_by_filters() {
         let listed = program.json(&[&["audit", "list"], args].concat());
         listed["events"].as_array().unwrap().len()
     };
-    assert_eq!(count(&[]), 3);
-    assert_eq!(count(&["--all-teams"]), 4);
-    assert_eq!(count(&["--in-namespace"]), 2);
+    assert_eq!(count(&[]), 4);
+    assert_eq!(count(&["--all-teams"]), 5);
+    assert_eq!(count(&["--in-namespace"]), 3);
     assert_eq!(count(&["--key", id(&key)]), 2);
-    assert_eq!(count(&["--by", "alice"]), 3);
+    assert_eq!(count(&["--by", "alice"]), 4);
     assert_eq!(count(&["--by", "bob"]), 0);
-    assert_eq!(count(&["--since", "1h"]), 3);
+    assert_eq!(count(&["--since", "1h"]), 4);
     assert_eq!(count(&["--until", "1h"]), 0);
     let revisions = |listed: &Value| -> Vec<u64> {
         let events = listed["events"].as_array().unwrap().iter();
@@ -42,15 +42,15 @@ fn every_change_is_recorded_and_listed_by_filters() {
             .collect()
     };
     let first = program.json(&["audit", "list", "--limit", "2"]);
-    assert_eq!(revisions(&first), [3, 2], "newest first");
+    assert_eq!(revisions(&first), [4, 3], "newest first");
     let next = first["next"].as_str().unwrap();
     let rest = program.json(&["audit", "list", "--after", next]);
-    assert_eq!(revisions(&rest), [1]);
+    assert_eq!(revisions(&rest), [2, 1]);
     let oldest = program.json(&["audit", "list", "--oldest-first", "--limit", "2"]);
     assert_eq!(revisions(&oldest), [1, 2]);
     let next = oldest["next"].as_str().unwrap();
     let rest = program.json(&["audit", "list", "--oldest-first", "--after", next]);
-    assert_eq!(revisions(&rest), [3]);
+    assert_eq!(revisions(&rest), [3, 4]);
 }
 
 #[test]
@@ -74,7 +74,7 @@ fn an_export_verifies_and_tampering_with_it_is_detected() {
     let piped = program.done(&["audit", "export", "--source", "urn:keyfob:test"]);
     assert_eq!(piped.out, whole);
     let lines: Vec<&str> = whole.lines().collect();
-    assert_eq!(lines.len(), 4);
+    assert_eq!(lines.len(), 5);
 
     let of_store = program.json(&["audit", "verify"]);
     let of_file = program.json(&["audit", "verify", "--file", "trail.jsonl"]);
@@ -83,7 +83,7 @@ fn an_export_verifies_and_tampering_with_it_is_detected() {
         (&of_store["whole"], &of_file["whole"]),
         (&true.into(), &false.into())
     );
-    assert_eq!(of_file["events"], 4);
+    assert_eq!(of_file["events"], 5);
 
     let check = |lines: &[&str], args: &[&str]| {
         let text = lines.join("\n");
@@ -152,7 +152,7 @@ fn an_event_shows_what_was_changed() {
     let key = program.create(&["laptop", "--scope", "function:read"]);
     program.done(&["keys", "update", id(&key), "--scope", "operator"]);
     program.done(&["keys", "delete", id(&key)]);
-    let shown = program.done(&["audit", "show", "2"]);
+    let shown = program.done(&["audit", "show", "3"]);
     assert!(
         shown.out.contains("scopes: [function:read] -> [operator]"),
         "{}",
@@ -164,10 +164,10 @@ fn an_event_shows_what_was_changed() {
         "{}",
         listed.out
     );
-    let deleted = program.json(&["audit", "show", "3"]);
+    let deleted = program.json(&["audit", "show", "4"]);
     let name = serde_json::json!({"field": "name", "old": "laptop", "new": null});
     assert!(deleted["changes"].as_array().unwrap().contains(&name));
-    assert_eq!(program.run(&["audit", "show", "4"]).code, 3);
+    assert_eq!(program.run(&["audit", "show", "5"]).code, 3);
     assert_eq!(program.run(&["audit", "show", "0"]).code, 3);
 }
 
@@ -190,11 +190,11 @@ fn new_events_are_shown_as_they_come() {
         event["revision"].as_u64().unwrap()
     };
     // The last events of the team, and then its new ones.
-    assert_eq!([next(), next()], [2, 3]);
+    assert_eq!([next(), next()], [3, 4]);
     program.create(&["tablet"]);
     program.done(&["--team", "others", "namespaces", "create", "more"]);
     program.create(&["phone"]);
-    assert_eq!([next(), next()], [5, 7]);
+    assert_eq!([next(), next()], [6, 8]);
     follower.kill().unwrap();
     follower.wait().unwrap();
 }

@@ -212,7 +212,7 @@ fn requests_cost_no_memory_if_nobody_reads_the_metrics() {
     let mut ask_many = |batches| {
         for _ in 0..batches {
             connection.write_all(batch.as_bytes()).unwrap();
-            let (mut seen, mut text, mut bytes) = (0, String::new(), [0; 65_536]);
+            let (mut seen, mut text, mut bytes) = (0, String::new(), [0; 8_192]);
             while seen < BATCH {
                 let read = connection.read(&mut bytes).unwrap();
                 assert!(read > 0, "the connection was closed");
@@ -236,6 +236,5 @@ fn requests_cost_no_memory_if_nobody_reads_the_metrics() {
     let before = memory();
     ask_many(400);
     let grown = memory() - before;
-    println!("80,000 requests: {grown} kB");
     assert!(grown < 900, "{grown} kB for 80,000 requests");
 }

@@ -7,6 +7,7 @@ use crate::program::{Program, id, pattern};
 #[test]
 fn only_the_new_credential_is_on_the_standard_output() {
     let program = Program::new();
+    program.done(&["namespaces", "create", "orders"]);
     let ran = program.run(&["keys", "create", "laptop", "--expires", "90d"]);
     let shape = pattern("^dof_v1_[0-9a-f]{32}:dof_sk_[A-Za-z0-9_-]{36}\n$");
     assert!(shape.is_match(&ran.out), "{}", ran.redacted());
@@ -33,6 +34,7 @@ fn only_the_new_credential_is_on_the_standard_output() {
 #[test]
 fn a_new_key_has_formats_for_programs() {
     let program = Program::new();
+    program.done(&["namespaces", "create", "orders"]);
     let ran = program.done(&[
         "keys",
         "create",
@@ -78,7 +80,7 @@ fn keys_are_listed_by_filters() {
     let desk = program.create(&["desk", "--expires", "2h"]);
     program.done(&["keys", "disable", id(&phone)]);
     program.done(&["keys", "revoke", id(&desk), "--reason", "it was lost"]);
-    program.done(&["keys", "create", "laptop", "-n", "billing"]);
+    program.create(&["laptop", "-n", "billing"]);
     insta::assert_snapshot!(program.run(&["keys", "list"]).redacted());
 
     let names = |args: &[&str]| -> Vec<String> {
@@ -296,6 +298,7 @@ fn an_output_format_that_does_not_fit_is_refused_first() {
 #[test]
 fn a_credential_that_could_not_be_written_is_an_error() {
     let program = Program::new();
+    program.done(&["namespaces", "create", "orders"]);
     let full = std::fs::OpenOptions::new()
         .write(true)
         .open("/dev/full")

@@ -25,7 +25,8 @@ fn keys_and_legacy_credentials_work_until_the_sunset() {
     assert_eq!(answer.header("x-keyfob-owner"), Some("subject:guest"));
 
     // The first people migrate: both kinds work.
-    let key = program.create(&["laptop"]);
+    let key = program.done(&["keys", "create", "laptop"]);
+    let key = key.out.trim_end().to_owned();
     server.await_auth(&key, "guest", 200);
     assert_eq!(server.auth(GUEST, "guest"), 200);
 
@@ -78,6 +79,7 @@ fn keys_and_legacy_credentials_work_until_the_sunset() {
     let expected = [
         "legacy_imported",
         "legacy_policy_set",
+        "namespace_created",
         "key_created",
         "legacy_policy_set",
         "legacy_policy_set",

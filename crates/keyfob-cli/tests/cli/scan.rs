@@ -1,6 +1,7 @@
 //! `keyfob scan`
 
 use base64::{Engine, engine::general_purpose::STANDARD};
+use keyfob::{Context, KeyStore, Keyring, NewKey, Timestamp, block_on, now};
 use serde_json::Value;
 
 use crate::program::{GUEST, Program, SUBJECTS, id};
@@ -318,4 +319,34 @@ fn control_characters_in_file_names_are_escaped() {
     // JSON has the name unchanged.
     let answer = program.run(&["scan", "tree", "--output", "json"]).json();
     assert_eq!(answer["finds"][0]["path"], name);
+}
+
+/// It could work again: a policy can be set back, and a key can be enabled.
+#[test]
+fn a_leaked_key_that_does_not_work_now_is_revoked() {
+    let program = Program::new();
+    let disabled = program.create(&["disabled"]);
+    program.done(&["keys", "disable", id(&disabled)]);
+    let store = keyfob_sqlite::SqliteStore::open(program.path("keyfob.db")).unwrap();
+    let format = block_on(store.key_format()).unwrap().unwrap();
+    let keyring = Keyring::builder(store, format);
+    let keyring = block_on(keyring.open_to_manage()).unwrap();
+    let past = Timestamp::from_unix(now().as_unix() - 7_200);
+    let new = NewKey::for_user("acme", "orders", "alice", "expired").unwrap();
+    let expired = block_on(keyring.create(&Context::system(past), new)).unwrap();
+    let expired = expired.secret.expose().to_owned();
+    drop(keyring);
+    program.done(&["policy", "set", "--max-ttl", "1h"]);
+    program.write("leak.txt", format!("{disabled}\n{expired}\n"));
+    let store = ["--store", "sqlite:keyfob.db"];
+    let scan = ["scan", "leak.txt", "--revoke", "--output", "json"];
+    let scan = program.run(&[&scan[..], &store].concat());
+    let finds = scan.json()["finds"].as_array().unwrap().clone();
+    let revoked: Vec<bool> = finds.iter().map(|find| find["revoked"] == true).collect();
+    assert_eq!(revoked, [true, true], "{}", scan.redacted());
+    program.done(&["policy", "clear"]);
+    for key in [&disabled, &expired] {
+        let shown = program.json(&["keys", "show", id(key)]);
+        assert_eq!(shown["status"], "revoked");
+    }
 }

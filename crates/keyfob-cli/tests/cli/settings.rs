@@ -259,7 +259,8 @@ fn paths_in_the_file_are_relative_to_it() {
         "store = \"sqlite:keys.db\"\nteam = \"acme\"\nnamespace = \"orders\"\n[peppers]\ncurrent = 1\nfiles = { 1 = \"pepper\" }\n",
     );
     program.write("etc/pepper", "0123456789abcdef0123456789abcdef");
-    program.create(&["laptop", "--owner", "alice"]);
+    program.done(&["namespaces", "create", "orders"]);
+    program.done(&["keys", "create", "laptop", "--owner", "alice"]);
     assert!(program.path("etc/keys.db").exists());
     assert_eq!(setting(&program, &[], "store").0, "sqlite:etc/keys.db");
 }

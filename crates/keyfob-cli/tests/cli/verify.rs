@@ -58,6 +58,7 @@ fn peppers_come_from_files_and_the_environment() {
         "[peppers]\ncurrent = 1\n[peppers.files]\n1 = \"pepper\"\n",
     );
     let config = ["--config", "keyfob.toml"];
+    program.done(&["namespaces", "create", "orders"]);
     let ran = program.done(&[&config[..], &["keys", "create", "laptop"]].concat());
     assert!(
         ran.err

@@ -12,6 +12,7 @@ use crate::{
 #[test]
 fn a_year_is_what_a_policy_of_365_days_allows() {
     let program = Program::new();
+    program.done(&["namespaces", "create", "orders"]);
     program.done(&["policy", "set", "--max-ttl", "365d"]);
     program.create(&["ci", "--expires", "1y"]);
     let ran = program.run(&["keys", "create", "other", "--expires", "366d"]);
@@ -21,6 +22,7 @@ fn a_year_is_what_a_policy_of_365_days_allows() {
 #[test]
 fn an_expiry_in_the_past_is_called_that() {
     let program = Program::new();
+    program.done(&["namespaces", "create", "orders"]);
     let ran = program.run(&["keys", "create", "laptop", "--expires", "2020-01-01"]);
     assert_eq!(ran.code, 1);
     assert!(

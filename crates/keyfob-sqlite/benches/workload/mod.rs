@@ -12,7 +12,7 @@ use keyfob::{
     Actor, Context, Expiry, KeyId, KeyStore, Keyring, NewKey, Owner, Tenant, Timestamp, Ttl,
     gateway::Usage,
     key::{CredentialId, KeyFormat},
-    manage::Rotation,
+    manage::{Policy, Rotation},
     name::{KeyName, NamespaceId, TeamId, UserId},
     store::{KeyQuery, Revision, StatusFilter},
 };
@@ -79,6 +79,15 @@ struct Bench {
 impl Bench {
     /// One person with many keys, and one with ten.
     async fn populate(&self, report: &mut Report) {
+        let policy = Policy {
+            keys_per_owner: None,
+            ..Policy::default()
+        };
+        let set = self
+            .keyring
+            .set_policy(&context(), None, Some(policy))
+            .await;
+        set.unwrap();
         let start = Instant::now();
         for first in (0..self.size.many).step_by(AT_ONCE) {
             let last = (first + AT_ONCE).min(self.size.many);
@@ -110,14 +119,17 @@ impl Bench {
             let start = Instant::now();
             let rotated = self
                 .keyring
-                .rotate(&context(), &home(), *id, rotation, None)
+                .rotate(&context(), &home(), *id, rotation.clone(), None)
                 .await;
             report.add("rotate", start);
             rotated.unwrap();
         }
         for id in &keys {
             let start = Instant::now();
-            self.keyring.revoke(&context(), &home(), *id).await.unwrap();
+            self.keyring
+                .revoke(&context(), &home(), *id, None)
+                .await
+                .unwrap();
             report.add("revoke", start);
         }
         let usage: Vec<Usage> = keys

@@ -19,6 +19,12 @@ impl Keyfob {
     /// Verifies the credential's text.
     pub(crate) fn text() -> Self {
         let keyring = block_on(Keyring::open(MemoryStore::new(), "cmp")).expect("a keyring");
+        let policy = keyfob::manage::Policy {
+            keys_per_owner: None,
+            ..keyfob::manage::Policy::default()
+        };
+        let start = Context::system(Timestamp::from_unix(0));
+        block_on(keyring.set_policy(&start, None, Some(policy))).expect("a policy");
         Self {
             verifier: keyring.verifier(),
             keyring,
@@ -99,6 +105,6 @@ impl Rival for Keyfob {
         let tenant = Tenant::new(principal.team().clone(), principal.namespace().clone());
         let id = principal.key_id().expect("not a legacy credential");
         let context = principal.context(Timestamp::from_unix(now));
-        block_on(self.keyring.revoke(&context, &tenant, id)).is_ok()
+        block_on(self.keyring.revoke(&context, &tenant, id, None)).is_ok()
     }
 }
