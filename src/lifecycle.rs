@@ -273,14 +273,15 @@ pub struct Rotation {
     /// How long the replaced secret still works, at most until its own expiry. Rounded down to
     /// whole seconds.
     pub grace: Duration,
-    /// The expiry of the new secret, subject to the policy; `None` keeps the key's expiry.
+    /// The expiry of the new secret, subject to the policy; `None` keeps the expiry that the key has
+    /// under the policy.
     pub renew: Option<Expiry>,
     /// The new labels, in place of the old ones; `None` keeps them.
     pub labels: Option<Labels>,
 }
 
 impl Rotation {
-    /// Creates a rotation without grace period, which keeps the key's expiry.
+    /// Creates a rotation without grace period, which keeps the key's expiry under the policy.
     pub fn new() -> Self {
         Self::default()
     }
@@ -374,7 +375,8 @@ impl KeyRecord {
     ///
     /// The replaced secret works until the grace period or its own expiry ends, whichever is
     /// earlier: a rotation never extends it. A secret that an earlier rotation replaced stops
-    /// working.
+    /// working. Without a new expiry, the new secret expires when the replaced one would have expired
+    /// under the policy: a rotation alone does not make a key last longer than the maximum TTL.
     ///
     /// # Errors
     ///
@@ -401,11 +403,16 @@ impl KeyRecord {
                 max: policy.max_grace,
             });
         }
-        let old_end = self.expires_under(policy).unwrap_or(Timestamp::MAX);
-        let until = now.plus_seconds(rotation.grace.as_secs()).min(old_end);
-        if let Some(expiry) = rotation.renew {
-            self.expires_at = expiry.end(now, policy)?;
-            self.refuse_never_valid()?;
+        let old_end = self.expires_under(policy);
+        let until = now.plus_seconds(rotation.grace.as_secs());
+        let until = old_end.map_or(until, |end| until.min(end));
+        match rotation.renew {
+            Some(expiry) => {
+                self.expires_at = expiry.end(now, policy)?;
+                self.refuse_never_valid()?;
+            }
+            // From now on the maximum TTL counts from the new secret.
+            None => self.expires_at = old_end,
         }
         if let Some(labels) = &rotation.labels {
             self.labels = labels.clone();
@@ -622,6 +629,24 @@ mod tests {
         assert_eq!(record.created_by, at(0).actor);
         assert_eq!(record.status, Status::Active);
         assert!(record.previous.is_none());
+    }
+
+    #[test]
+    fn a_rotation_without_a_new_expiry_keeps_the_end_under_the_policy() {
+        let policy = Policy {
+            max_ttl: Some(Ttl::hours(4).unwrap()),
+            ..Policy::default()
+        };
+        let mut record = issue(new_key(), &Policy::default()).unwrap();
+        for seconds in [HOUR, 2 * HOUR, 4 * HOUR - 1] {
+            record = rotate(record, seconds, &with_grace(0), &policy).unwrap();
+            assert_eq!(record.expires_under(&policy), Some(after(4 * HOUR)));
+        }
+        let late = rotate(record.clone(), 4 * HOUR, &with_grace(0), &policy);
+        assert_eq!(late.unwrap_err(), LifecycleError::Expired);
+        let renewed = Rotation::new().with_expiry(Expiry::In(Ttl::hours(4).unwrap()));
+        let renewed = rotate(record, 4 * HOUR - 1, &renewed, &policy).unwrap();
+        assert_eq!(renewed.expires_at, Some(after(8 * HOUR - 1)));
     }
 
     #[test]

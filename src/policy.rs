@@ -33,7 +33,8 @@ pub struct Policy {
     pub expiry_required: bool,
     /// How many live keys one owner may have in one namespace; `None` for no limit.
     pub keys_per_owner: Option<u32>,
-    /// Whether the names of live keys are unique in their namespace.
+    /// Whether the live keys of one owner in one namespace have different names. Other owners may use
+    /// the same names, so a refusal tells nothing of their keys.
     pub unique_names: bool,
     /// The maximum grace period of a rotation, in which the replaced secret still works.
     #[cfg_attr(
@@ -44,6 +45,10 @@ pub struct Policy {
 }
 
 impl Policy {
+    /// The default of [`Policy::keys_per_owner`]. It is more than people and services need, and
+    /// bounds what one of them can make the store, the index and every list hold.
+    pub const KEYS_PER_OWNER: u32 = 1_000;
+
     /// The policy as every store keeps it.
     pub(crate) fn in_whole_seconds(self) -> Self {
         Self {
@@ -80,7 +85,7 @@ impl Policy {
         self
     }
 
-    /// Sets whether the names of live keys are unique in their namespace.
+    /// Sets whether the live keys of one owner in one namespace have different names.
     #[must_use]
     pub fn with_unique_names(mut self, unique: bool) -> Self {
         self.unique_names = unique;
@@ -108,15 +113,15 @@ impl Policy {
     }
 }
 
-/// Minimum lifetime 1 hour, no maximum, no required expiry, unique names, no limit on the number of
-/// keys, grace of at most 30 days.
+/// Minimum lifetime 1 hour, no maximum, no required expiry, unique names, at most
+/// [`Policy::KEYS_PER_OWNER`] keys, grace of at most 30 days.
 impl Default for Policy {
     fn default() -> Self {
         Self {
             min_ttl: Ttl::MIN,
             max_ttl: None,
             expiry_required: false,
-            keys_per_owner: None,
+            keys_per_owner: Some(Self::KEYS_PER_OWNER),
             unique_names: true,
             max_grace: Duration::from_secs(30 * 86_400),
         }

@@ -91,6 +91,12 @@ impl KeyRecord {
         !self.is_revoked() && self.expires_at.is_none_or(|end| now < end)
     }
 
+    /// The person or service that created the key for another owner.
+    pub fn created_for_another_by(&self) -> Option<&Owner> {
+        let creator = self.created_by.owner.as_ref();
+        creator.filter(|creator| **creator != self.owner)
+    }
+
     /// Whether the key is revoked.
     pub fn is_revoked(&self) -> bool {
         matches!(self.status, Status::Revoked(_))

@@ -7,6 +7,7 @@ mod journal;
 mod query;
 mod record;
 mod state;
+mod targets;
 
 use alloc::{boxed::Box, sync::Arc, vec::Vec};
 use core::{error::Error, fmt};
@@ -23,6 +24,7 @@ pub use query::{
 };
 pub use record::Record;
 pub use state::StoreState;
+pub use targets::{LiveCount, TargetPage, TargetQuery, TargetRecord, TargetsOf};
 
 pub use crate::{
     cutoff::{Cutoff, Target},
@@ -38,6 +40,7 @@ use crate::{
     key_id::KeyId,
     legacy::{LegacyPolicy, LegacyRecord},
     policy::Policy,
+    timestamp::Timestamp,
     usage::Usage,
 };
 
@@ -98,6 +101,17 @@ pub trait KeyStore: Send + Sync {
     /// Returns a page of namespaces in the order in which they were bound to their teams.
     async fn namespaces(&self, query: &NamespaceQuery)
     -> Result<Page<NamespaceRecord>, StoreError>;
+
+    /// Returns a page of teams, or of the people or services of a team, in the order of their names.
+    ///
+    /// - there are more items -> [`TargetPage::more`] is set
+    async fn targets(&self, query: &TargetQuery) -> Result<TargetPage, StoreError>;
+
+    /// Counts the credentials of a target that could be used at `at` or later. Counts rows of an
+    /// index: it reads no records.
+    ///
+    /// - the target is unknown, or a namespace of another team -> zero
+    async fn count_live(&self, target: &Target, at: Timestamp) -> Result<LiveCount, StoreError>;
 
     /// Returns the policy for keys of a namespace, or the default policy for `None`.
     ///
@@ -183,6 +197,14 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
         query: &NamespaceQuery,
     ) -> Result<Page<NamespaceRecord>, StoreError> {
         (**self).namespaces(query).await
+    }
+
+    async fn targets(&self, query: &TargetQuery) -> Result<TargetPage, StoreError> {
+        (**self).targets(query).await
+    }
+
+    async fn count_live(&self, target: &Target, at: Timestamp) -> Result<LiveCount, StoreError> {
+        (**self).count_live(target, at).await
     }
 
     async fn policy(&self, tenant: Option<&Tenant>) -> Result<Policy, StoreError> {

@@ -6,7 +6,7 @@ use keyfob::{
     Access, Actor, Context, Keyring, MemoryStore, NewKey, Owner, Tenant, Timestamp, block_on,
     manage::{Authority, Error, KeyUpdate, Rotation},
     name::{Scope, TeamId, UserId},
-    store::ActorFault,
+    store::{ActorFault, Target},
 };
 
 const NOW: Timestamp = Timestamp::from_unix(1_780_000_000);
@@ -47,7 +47,7 @@ fn a_change_is_refused_if_its_actors_key_no_longer_works() {
     let losses: [(Loss, ActorFault); 4] = [
         (
             |keyring, system, tenant, id| {
-                block_on(keyring.revoke(system, tenant, id)).unwrap();
+                block_on(keyring.revoke(system, tenant, id, None)).unwrap();
             },
             ActorFault::Revoked,
         ),
@@ -59,12 +59,14 @@ fn a_change_is_refused_if_its_actors_key_no_longer_works() {
         ),
         (
             |keyring, system, tenant, id| {
-                block_on(keyring.disable(system, tenant, id)).unwrap();
+                block_on(keyring.disable(system, tenant, id, None)).unwrap();
             },
             ActorFault::Disabled,
         ),
         (
-            |keyring, system, tenant, id| block_on(keyring.delete(system, tenant, id)).unwrap(),
+            |keyring, system, tenant, id| {
+                block_on(keyring.delete(system, tenant, id, None)).unwrap()
+            },
             ActorFault::Unknown,
         ),
     ];
@@ -155,15 +157,16 @@ fn a_change_is_refused_if_its_actors_secret_was_replaced() {
 fn a_change_in_another_team_is_refused_if_its_asserted_member_was_removed() {
     let (keyring, _) = admitted();
     let root = Owner::User(UserId::new("root").unwrap());
-    let member = Authority::Member(TeamId::new("ops").unwrap(), root);
+    let member = Authority::Member(TeamId::new("ops").unwrap(), root.clone());
     let actor = Actor::user(UserId::new("root").unwrap());
     let context = Context::new(actor, NOW).with_authority(member);
     let system = Context::system(NOW);
     // Removed from the other team only.
-    block_on(keyring.remove_member(&system, "acme", "root")).unwrap();
+    let root_in = |team| Target::Owner(TeamId::new(team).unwrap(), root.clone());
+    block_on(keyring.remove_in_advance(&system, root_in("acme"))).unwrap();
     block_on(keyring.create(&context, new_key("bob", "in-time"))).unwrap();
     block_on(keyring.set_policy(&context, None, None)).unwrap();
-    block_on(keyring.remove_member(&system, "ops", "root")).unwrap();
+    block_on(keyring.remove_in_advance(&system, root_in("ops"))).unwrap();
     assert_refused(&keyring, &context, ActorFault::Removed, 401);
     let error = block_on(keyring.set_policy(&context, None, None)).unwrap_err();
     assert!(

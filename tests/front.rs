@@ -192,6 +192,12 @@ fn a_new_key_is_parsed_in_one_call_and_the_error_names_the_field() {
 fn members_and_services_are_named_by_text_or_by_id() {
     let keyring = keyring();
     let context = system();
+    for new in [
+        NewKey::for_user("acme", "fn-a", "alice", "laptop"),
+        NewKey::for_service("acme", "fn-a", "ci", "deploy"),
+    ] {
+        block_on(keyring.create(&context, new.unwrap())).unwrap();
+    }
     block_on(keyring.remove_member(&context, "acme", "alice")).unwrap();
     let (team, user) = (TeamId::new("acme").unwrap(), UserId::new("alice").unwrap());
     block_on(keyring.restore_member(&context, &team, user)).unwrap();

@@ -103,7 +103,7 @@ fn the_tenant_of_a_credential_is_known_after_its_deletion() {
     let legacy = CredentialId::Legacy(LegacyId::parse(uuid.as_bytes()).unwrap());
     assert_eq!(place(CredentialId::Key(other)), Some(theirs));
     assert_eq!(place(legacy), Some(home.clone()));
-    block_on(keyring.delete(&after(1), &home, key)).unwrap();
+    block_on(keyring.delete(&after(1), &home, key, None)).unwrap();
     assert_eq!(place(CredentialId::Key(key)), Some(home));
 
     let unknown = KeyId::from_bytes([7; 16]);
@@ -127,7 +127,7 @@ fn a_purge_deletes_keys_that_expired_or_were_revoked_earlier_and_keeps_their_aud
         ..Policy::default()
     };
     block_on(keyring.set_policy(&after(0), None, Some(one_day_at_most))).unwrap();
-    block_on(keyring.revoke(&after(9), &home, revoked)).unwrap();
+    block_on(keyring.revoke(&after(9), &home, revoked, None)).unwrap();
 
     let purge = |days| {
         let before = START.plus_seconds(days * DAY);

@@ -140,7 +140,9 @@ fn policy_operation() -> impl Strategy<Value = Operation> {
         length,
     });
     prop_oneof![
-        3 => (target(), any::<bool>()).prop_map(|(target, block)| Operation::RevokeAll { target, block }),
+        3 => (target(), any::<bool>(), any::<bool>()).prop_map(|(target, block, in_advance)| {
+            Operation::RevokeAll { target, block, in_advance }
+        }),
         3 => target().prop_map(|target| Operation::Restore { target }),
         2 => (option::of(0..4u8), option::of(rules()))
             .prop_map(|(place, rules)| Operation::SetPolicy { place, rules }),

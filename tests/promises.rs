@@ -10,7 +10,7 @@ use keyfob::{
     key::{KeyFormat, PepperId, Peppers, PresentedKey, SystemRandom},
     legacy::{Imported, LegacyPolicy, PresentedLegacy, read_subjects},
     manage::{self, KeyUpdate, Policy, Rotation},
-    name::{KeyName, NamespaceId, Scope, TeamId, UserId},
+    name::{KeyName, NamespaceId, Scope, ServiceId, TeamId, UserId},
     store::{Changes, Conflict, KeyQuery, LegacyQuery, Target},
 };
 
@@ -260,10 +260,10 @@ fn a_key_cannot_be_managed_through_another_tenant() {
         let outcomes = [
             block_on(ring.get(&tenant, id)).map(drop),
             block_on(ring.update(&context, &tenant, id, KeyUpdate::default(), None)).map(drop),
-            block_on(ring.disable(&context, &tenant, id)).map(drop),
-            block_on(ring.revoke(&context, &tenant, id)).map(drop),
+            block_on(ring.disable(&context, &tenant, id, None)).map(drop),
+            block_on(ring.revoke(&context, &tenant, id, None)).map(drop),
             block_on(ring.rotate(&context, &tenant, id, Rotation::default(), None)).map(drop),
-            block_on(ring.delete(&context, &tenant, id)),
+            block_on(ring.delete(&context, &tenant, id, None)),
         ];
         for outcome in outcomes {
             assert!(matches!(outcome, Err(manage::Error::NotFound)));
@@ -283,7 +283,7 @@ fn a_namespace_belongs_to_one_team() {
     let new = key_in(rival.clone(), "mallory");
     for outcome in [
         block_on(fixture.keyring.create(&at(START), new)).map(drop),
-        block_on(fixture.keyring.remove_namespace(&at(START), &rival)),
+        block_on(fixture.keyring.remove_namespace(&at(START), &rival)).map(drop),
         block_on(fixture.keyring.set_policy(&at(START), Some(&rival), None)),
     ] {
         assert!(matches!(
@@ -460,6 +460,7 @@ fn a_lowered_maximum_ttl_applies_to_a_replaced_secret() {
 #[test]
 fn a_policy_is_not_visible_to_another_team() {
     let fixture = Fixture::new();
+    block_on(fixture.keyring.create_namespace(&at(START), tenant("fn-a"))).unwrap();
     let policy = Policy {
         max_ttl: Some(Ttl::days(17).unwrap()),
         ..Policy::default()
@@ -491,7 +492,8 @@ fn an_index_is_ready_only_after_the_end_of_the_feed() {
     fixture.create(key_of("alice"));
     let store = fixture.keyring.store();
     let (context, team, bob) = (at(START), team(), user("bob"));
-    block_on(fixture.keyring.remove_member(&context, &team, &bob)).unwrap();
+    let target = Target::Owner(team.clone(), Owner::User(bob.clone()));
+    block_on(fixture.keyring.remove_in_advance(&context, target)).unwrap();
     fixture.create(key_of("carol"));
     block_on(fixture.keyring.restore_member(&context, &team, &bob)).unwrap();
     let index = Index::new(dof(), Peppers::none());
@@ -586,7 +588,8 @@ fn removing_a_member_revokes_their_keys_in_the_team() {
     let service = fixture.create(NewKey::for_service("acme", "fn-a", "bob", "service").unwrap());
     let (context, acme, bob) = (at(START), team(), user("bob"));
     let remove = || block_on(fixture.keyring.remove_member(&context, &acme, &bob)).unwrap();
-    remove();
+    let ended = remove().unwrap();
+    assert_eq!((ended.keys, ended.created_for_others), (1, 0));
     assert_eq!(
         fixture.decide(bobs.expose(), START),
         Err(DenyReason::Revoked)
@@ -625,6 +628,89 @@ fn removing_a_member_revokes_their_keys_in_the_team() {
 }
 
 #[test]
+fn a_mistyped_name_revokes_nothing() {
+    let fixture = Fixture::new();
+    let key = fixture.create(key_of("alice"));
+    fixture.import_guest(LegacyPolicy::until(START.plus_seconds(HOUR)));
+    let owner = |name| Target::Owner(team(), Owner::User(user(name)));
+    let place = Tenant::parse("acme", "fn-b").unwrap();
+    let typos = [
+        owner("alcie"),
+        owner("Alice"),
+        owner("user:alice"),
+        Target::Owner(TeamId::new("amce").unwrap(), Owner::User(user("alice"))),
+        Target::Owner(team(), Owner::Service(ServiceId::new("alice").unwrap())),
+        Target::Team(TeamId::new("amce").unwrap()),
+        Target::Namespace(place.clone()),
+    ];
+    let before = block_on(fixture.keyring.sync(START)).unwrap();
+    for target in typos {
+        for outcome in [
+            block_on(fixture.keyring.remove(&at(START), target.clone())),
+            block_on(fixture.keyring.revoke_all(&at(START), target.clone())),
+        ] {
+            let error = outcome.unwrap_err();
+            let unknown = Conflict::UnknownTarget(target.clone());
+            assert!(matches!(&error, manage::Error::Conflict(found) if *found == unknown));
+            assert_eq!(error.status(), 404);
+        }
+    }
+    for outcome in [
+        block_on(fixture.keyring.set_policy(&at(START), Some(&place), None)),
+        block_on(fixture.keyring.set_legacy_policy(
+            &at(START),
+            Some(&place),
+            Some(LegacyPolicy::Off),
+        )),
+    ] {
+        assert_eq!(outcome.unwrap_err().status(), 404);
+    }
+    assert_eq!(block_on(fixture.keyring.sync(START)).unwrap(), before);
+    for text in [key.expose(), GUEST] {
+        assert_eq!(fixture.decide(text, START), Ok(()));
+    }
+    // Somebody who never had a key is removed if that is asked for.
+    block_on(
+        fixture
+            .keyring
+            .remove_in_advance(&at(START), owner("mallory")),
+    )
+    .unwrap();
+    assert!(block_on(fixture.keyring.create(&at(START), key_of("mallory"))).is_err());
+}
+
+#[test]
+fn a_removal_says_how_many_credentials_it_ended() {
+    let fixture = Fixture::new();
+    let creator = Context::new(Actor::user(user("alice")), START);
+    for name in ["one", "two"] {
+        fixture.create(named("alice", KeyName::new(name).unwrap()));
+    }
+    let robot = NewKey::for_service("acme", "fn-b", "robot", "deploy").unwrap();
+    block_on(fixture.keyring.create(&creator, robot)).unwrap();
+    fixture.import_guest(LegacyPolicy::until(START.plus_seconds(HOUR)));
+    let alice = Target::Owner(team(), Owner::User(user("alice")));
+    let ended = block_on(fixture.keyring.remove(&at(START), alice.clone()))
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (ended.keys, ended.legacy, ended.created_for_others),
+        (2, 0, 1)
+    );
+    let ended = block_on(fixture.keyring.remove(&at(START), alice))
+        .unwrap()
+        .unwrap();
+    assert_eq!(
+        (ended.keys, ended.legacy, ended.created_for_others),
+        (0, 0, 1)
+    );
+    let ended = block_on(fixture.keyring.remove_team(&at(START), team()))
+        .unwrap()
+        .unwrap();
+    assert_eq!((ended.keys, ended.legacy), (1, 1));
+}
+
+#[test]
 fn removing_a_namespace_or_a_team_revokes_its_keys() {
     for target in [Target::Namespace(tenant("fn-a")), Target::Team(team())] {
         let fixture = Fixture::new();
@@ -635,7 +721,9 @@ fn removing_a_namespace_or_a_team_revokes_its_keys() {
             Target::Namespace(tenant) => {
                 block_on(fixture.keyring.remove_namespace(&at(START), tenant)).unwrap();
             }
-            _ => block_on(fixture.keyring.remove_team(&at(START), &team())).unwrap(),
+            _ => {
+                block_on(fixture.keyring.remove_team(&at(START), &team())).unwrap();
+            }
         }
         for text in [key.expose(), GUEST] {
             assert_eq!(fixture.decide(text, START), Err(DenyReason::Revoked));
@@ -688,11 +776,11 @@ fn revocation_is_permanent() {
     let key = fixture.create(key_of("alice"));
     let (ring, tenant, id) = (&fixture.keyring, tenant("fn-a"), key.id());
     let stale = block_on(ring.store().changes(keyfob::store::Revision::ZERO, 100)).unwrap();
-    let first: KeyInfo = block_on(ring.revoke(&at(START), &tenant, id)).unwrap();
-    let again = block_on(ring.revoke(&at(START.plus_seconds(5)), &tenant, id)).unwrap();
+    let first: KeyInfo = block_on(ring.revoke(&at(START), &tenant, id, None)).unwrap();
+    let again = block_on(ring.revoke(&at(START.plus_seconds(5)), &tenant, id, None)).unwrap();
     assert_eq!(again, first, "the first revocation stands");
     let later = at(START);
-    assert!(block_on(ring.enable(&later, &tenant, id)).is_err());
+    assert!(block_on(ring.enable(&later, &tenant, id, None)).is_err());
     assert!(block_on(ring.rotate(&later, &tenant, id, Rotation::default(), None)).is_err());
     assert!(block_on(ring.update(&later, &tenant, id, KeyUpdate::default(), None)).is_err());
 
@@ -713,14 +801,14 @@ fn a_disabled_key_can_be_enabled_and_a_deleted_key_is_unknown() {
     let fixture = Fixture::new();
     let key = fixture.create(key_of("alice"));
     let (tenant, id) = (tenant("fn-a"), key.id());
-    block_on(fixture.keyring.disable(&at(START), &tenant, id)).unwrap();
+    block_on(fixture.keyring.disable(&at(START), &tenant, id, None)).unwrap();
     assert_eq!(
         fixture.decide(key.expose(), START),
         Err(DenyReason::Disabled)
     );
-    block_on(fixture.keyring.enable(&at(START), &tenant, id)).unwrap();
+    block_on(fixture.keyring.enable(&at(START), &tenant, id, None)).unwrap();
     assert_eq!(fixture.decide(key.expose(), START), Ok(()));
-    block_on(fixture.keyring.delete(&at(START), &tenant, id)).unwrap();
+    block_on(fixture.keyring.delete(&at(START), &tenant, id, None)).unwrap();
     assert_eq!(
         fixture.decide(key.expose(), START),
         Err(DenyReason::UnknownKey)
@@ -1044,7 +1132,7 @@ fn an_index_is_not_ready_after_an_outdated_end_of_the_feed() {
     let store = fixture.keyring.store();
     let key = fixture.create(key_of("alice"));
     let tenant = tenant("fn-a");
-    block_on(fixture.keyring.disable(&at(START), &tenant, key.id())).unwrap();
+    block_on(fixture.keyring.disable(&at(START), &tenant, key.id(), None)).unwrap();
     let index = Arc::new(Index::new(dof(), Peppers::none()));
     let verifier = index.verifier(None);
     // One follower reads the end of the feed and applies it late. Meanwhile the key gets a new
@@ -1133,11 +1221,11 @@ fn every_change_has_an_audit_event() {
     let fixture = Fixture::new();
     let key = fixture.create(key_of("alice"));
     let (ring, tenant, id) = (&fixture.keyring, tenant("fn-a"), key.id());
-    block_on(ring.disable(&at(START), &tenant, id)).unwrap();
-    block_on(ring.disable(&at(START), &tenant, id)).unwrap();
-    block_on(ring.revoke(&at(START), &tenant, id)).unwrap();
-    assert!(block_on(ring.enable(&at(START), &tenant, id)).is_err());
-    block_on(ring.delete(&at(START), &tenant, id)).unwrap();
+    block_on(ring.disable(&at(START), &tenant, id, None)).unwrap();
+    block_on(ring.disable(&at(START), &tenant, id, None)).unwrap();
+    block_on(ring.revoke(&at(START), &tenant, id, None)).unwrap();
+    assert!(block_on(ring.enable(&at(START), &tenant, id, None)).is_err());
+    block_on(ring.delete(&at(START), &tenant, id, None)).unwrap();
     let events = block_on(ring.audit(&keyfob::store::AuditQuery::every_team()))
         .unwrap()
         .items;

@@ -50,7 +50,7 @@ fn a_store_that_another_keyring_may_hold_has_a_bound() {
     let (here, elsewhere) = two();
     let (key, info) = create(&here, "laptop");
     let verifier = here.verifier();
-    block_on(elsewhere.revoke(&system(), &tenant(), info.id)).unwrap();
+    block_on(elsewhere.revoke(&system(), &tenant(), info.id, None)).unwrap();
     let bound = here.stale_after().expect("the store may have other users");
     assert_eq!(bound, Duration::from_secs(10));
     let late = NOW.plus_seconds(bound.as_secs());
@@ -74,7 +74,7 @@ fn a_change_with_an_old_context_does_not_make_the_index_old() {
     let later = NOW.plus_seconds(60);
     block_on(here.sync(later)).unwrap();
     // A batch of changes takes long, and has one context.
-    block_on(here.revoke(&system(), &tenant(), info.id)).unwrap();
+    block_on(here.revoke(&system(), &tenant(), info.id, None)).unwrap();
     assert_eq!(here.index().confirmed_at(), Some(later));
     assert!(here.verifier().is_ready(later));
     // If the clock has run back, the next sync counts.
@@ -87,13 +87,13 @@ type Call = fn(&Keyring, &IssuedKey) -> Result<(), Error>;
 /// Calls that find the key deleted or revoked.
 const CALLS: [(&str, Call); 7] = [
     ("revoke", |keyring, key| {
-        block_on(keyring.revoke(&system(), &tenant(), key.id())).map(drop)
+        block_on(keyring.revoke(&system(), &tenant(), key.id(), None)).map(drop)
     }),
     ("disable", |keyring, key| {
-        block_on(keyring.disable(&system(), &tenant(), key.id())).map(drop)
+        block_on(keyring.disable(&system(), &tenant(), key.id(), None)).map(drop)
     }),
     ("enable", |keyring, key| {
-        block_on(keyring.enable(&system(), &tenant(), key.id())).map(drop)
+        block_on(keyring.enable(&system(), &tenant(), key.id(), None)).map(drop)
     }),
     ("rotate", |keyring, key| {
         let rotation = Rotation::new();
@@ -104,7 +104,7 @@ const CALLS: [(&str, Call); 7] = [
         block_on(keyring.rehash(&system(), &tenant(), &presented)).map(drop)
     }),
     ("delete", |keyring, key| {
-        block_on(keyring.delete(&system(), &tenant(), key.id()))
+        block_on(keyring.delete(&system(), &tenant(), key.id(), None))
     }),
     ("create", |keyring, _| {
         let again = NewKey::for_user("acme", "fn-a", "alice", "again").unwrap();
@@ -119,7 +119,7 @@ fn an_answer_about_what_another_keyring_did_comes_when_it_is_in_force_here() {
             let (here, elsewhere) = two();
             let (key, info) = create(&here, "laptop");
             if is_deleted && name != "create" {
-                block_on(elsewhere.delete(&system(), &tenant(), info.id)).unwrap();
+                block_on(elsewhere.delete(&system(), &tenant(), info.id, None)).unwrap();
             } else {
                 block_on(elsewhere.remove_member(&system(), "acme", "alice")).unwrap();
             }

@@ -236,11 +236,11 @@ fn a_call_with_nothing_to_change_returns_when_the_change_is_in_force_here() {
     type End = fn(&Keyring, KeyId, LegacyId) -> Result<(), Error>;
     let revoke: End = |keyring, key, _| {
         let tenant = Tenant::parse("acme", "fn-a").unwrap();
-        block_on(keyring.revoke(&Context::system(NOW), &tenant, key)).map(drop)
+        block_on(keyring.revoke(&Context::system(NOW), &tenant, key, None)).map(drop)
     };
     let disable: End = |keyring, key, _| {
         let tenant = Tenant::parse("acme", "fn-a").unwrap();
-        block_on(keyring.disable(&Context::system(NOW), &tenant, key)).map(drop)
+        block_on(keyring.disable(&Context::system(NOW), &tenant, key, None)).map(drop)
     };
     let revoke_legacy: End = |keyring, _, legacy| {
         let tenant = Tenant::parse("acme", "fn-a").unwrap();
@@ -310,7 +310,7 @@ fn a_new_secret_is_returned_although_the_store_does_not_answer_any_more() {
     assert!(!created.in_force);
     let rotated = block_on(keyring.rotate(&context, &tenant, id, Rotation::new(), None)).unwrap();
     assert!(!rotated.in_force);
-    let revoked = block_on(keyring.revoke(&context, &tenant, created.info.id)).unwrap_err();
+    let revoked = block_on(keyring.revoke(&context, &tenant, created.info.id, None)).unwrap_err();
     assert!(matches!(
         revoked,
         Error::AppliedNotSynced(FollowError::TimedOut)
@@ -331,7 +331,7 @@ fn an_interrupted_purge_tells_how_much_it_did() {
     for name in ["a", "b", "c"] {
         let new = NewKey::for_user("acme", "fn-a", "alice", name).unwrap();
         let key = block_on(keyring.create(&context, new)).unwrap().info;
-        block_on(keyring.revoke(&context, &key.tenant, key.id)).unwrap();
+        block_on(keyring.revoke(&context, &key.tenant, key.id, None)).unwrap();
     }
     let team = Tenant::parse("acme", "fn-a").unwrap().team;
     store.commits_left.store(2, Ordering::Relaxed);
@@ -392,7 +392,7 @@ fn an_expired_key_stays_expired_for_changes_when_the_clock_is_set_back() {
         matches!(refused, Error::Lifecycle(LifecycleError::Expired)),
         "{refused}"
     );
-    let disabled = block_on(keyring.disable(&Context::system(NOW), tenant, one.info.id));
+    let disabled = block_on(keyring.disable(&Context::system(NOW), tenant, one.info.id, None));
     assert_eq!(disabled.unwrap().updated_at, later(3_600));
 
     // A change was given a later time still.

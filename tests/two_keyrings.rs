@@ -16,8 +16,9 @@ use keyfob::{
     manage::{Error, Policy, Status},
     name::TeamId,
     store::{
-        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
-        NamespaceRecord, Page, Revision, StoreError, async_trait,
+        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, LiveCount,
+        NamespaceQuery, NamespaceRecord, Page, Revision, StoreError, Target, TargetPage,
+        TargetQuery, async_trait,
     },
 };
 
@@ -57,6 +58,14 @@ impl KeyStore for Feedless {
         query: &NamespaceQuery,
     ) -> Result<Page<NamespaceRecord>, StoreError> {
         self.store.namespaces(query).await
+    }
+
+    async fn targets(&self, query: &TargetQuery) -> Result<TargetPage, StoreError> {
+        self.store.targets(query).await
+    }
+
+    async fn count_live(&self, target: &Target, at: Timestamp) -> Result<LiveCount, StoreError> {
+        self.store.count_live(target, at).await
     }
 
     async fn policy(&self, tenant: Option<&Tenant>) -> Result<Policy, StoreError> {
@@ -170,8 +179,10 @@ impl Pair {
     fn change(&self, keyring: &Keyring, change: Change) -> Result<(), Error> {
         let (context, tenant) = (Context::system(NOW), tenant());
         match change {
-            Change::Revoke => block_on(keyring.revoke(&context, &tenant, self.id)).map(drop),
-            Change::Disable => block_on(keyring.disable(&context, &tenant, self.id)).map(drop),
+            Change::Revoke => block_on(keyring.revoke(&context, &tenant, self.id, None)).map(drop),
+            Change::Disable => {
+                block_on(keyring.disable(&context, &tenant, self.id, None)).map(drop)
+            }
             Change::RevokeLegacy => {
                 let (uuid, _) = GUEST.split_once(':').unwrap();
                 let id = LegacyId::parse(uuid.as_bytes()).unwrap();

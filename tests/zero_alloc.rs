@@ -87,7 +87,7 @@ fn verification_does_not_allocate() {
     });
     let future = create("future", &|new| new.with_not_before(Timestamp::MAX));
     let revoked = create("revoked", &|new| new);
-    block_on(ring.revoke(&context, &tenant, revoked.id())).unwrap();
+    block_on(ring.revoke(&context, &tenant, revoked.id(), None)).unwrap();
     let left = create("left", &|new| new);
     block_on(ring.remove_member(&context, "acme", "left")).unwrap();
     let replaced = create("replaced", &|new| new);

@@ -65,10 +65,11 @@ pub(crate) async fn populate(
         // Legacy credentials are off by default: an import alone does not accept any.
         let policy = Some(LegacyPolicy::until(sunset));
         let keyring = &gateway.keyring;
-        keyring
-            .set_legacy_policy(&context, Some(&record.tenant), policy)
-            .await?;
+        let tenant = record.tenant.clone();
         keyring.import_legacy(&context, record).await?;
+        keyring
+            .set_legacy_policy(&context, Some(&tenant), policy)
+            .await?;
     }
     Ok(keys)
 }

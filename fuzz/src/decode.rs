@@ -71,6 +71,7 @@ impl Input<'_> {
             21..=22 => Operation::RevokeAll {
                 target: self.target(),
                 block: self.one_in(2),
+                in_advance: self.one_in(3),
             },
             23..=24 => Operation::Restore {
                 target: self.target(),

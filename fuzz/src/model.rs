@@ -54,8 +54,13 @@ pub enum Operation {
     Revoke { key: u8, place: Place },
     /// Deletes a key.
     Delete { key: u8, place: Place },
-    /// Revokes all keys of a target; with `block`, no new ones can be created.
-    RevokeAll { target: ModelTarget, block: bool },
+    /// Revokes all keys of a target; with `block`, no new ones can be created, and `in_advance`
+    /// also of an unknown target.
+    RevokeAll {
+        target: ModelTarget,
+        block: bool,
+        in_advance: bool,
+    },
     /// Allows new keys for a blocked target.
     Restore { target: ModelTarget },
     /// Sets the policy of a place's namespace, or the default policy.
@@ -152,7 +157,7 @@ pub struct Rules {
     pub end_required: bool,
     /// How many keys an owner may have in a namespace, without expired and revoked ones.
     pub keys_per_owner: Option<u32>,
-    /// Whether names are unique in a namespace.
+    /// Whether the names of an owner are unique in a namespace.
     pub unique_names: bool,
     /// The maximum grace period.
     pub grace: u64,
@@ -263,6 +268,8 @@ struct Model {
     keys: Vec<Key>,
     legacy: Vec<Legacy>,
     blocked: Vec<ModelTarget>,
+    /// The targets of which all was ever revoked.
+    cut: Vec<ModelTarget>,
     /// Namespace and the team that owns it.
     bound: Vec<(&'static str, &'static str)>,
     policies: Vec<(Option<&'static str>, Rules)>,
@@ -374,9 +381,13 @@ impl Model {
             && key.ends.is_none_or(|ends| self.at() < ends)
     }
 
-    fn name_is_free(&self, place: usize, name: u8, but: Option<KeyId>) -> bool {
+    fn name_is_free(&self, place: usize, owner: usize, name: u8, but: Option<KeyId>) -> bool {
         !self.keys.iter().any(|key| {
-            key.place == place && key.name == name && Some(key.id) != but && self.takes_a_name(key)
+            key.place == place
+                && key.owner == owner
+                && key.name == name
+                && Some(key.id) != but
+                && self.takes_a_name(key)
         })
     }
 
@@ -388,6 +399,17 @@ impl Model {
             Err(Refusal::Other)
         } else {
             Ok(())
+        }
+    }
+
+    /// A policy is set for a namespace that exists, or for all.
+    fn may_set_policy(&self, place: Option<usize>) -> Result<(), Refusal> {
+        let Some(place) = place else { return Ok(()) };
+        let (team, namespace) = PLACES[place];
+        if self.bound.contains(&(namespace, team)) {
+            Ok(())
+        } else {
+            Err(Refusal::Other)
         }
     }
 
@@ -413,7 +435,7 @@ impl Model {
             |key: &&Key| key.place == place && key.owner == owner && self.takes_a_name(key);
         let count = self.keys.iter().filter(same_owner).count();
         if self.blocked.iter().any(blocked)
-            || (rules.unique_names && !self.name_is_free(place, name, None))
+            || (rules.unique_names && !self.name_is_free(place, owner, name, None))
             || rules
                 .keys_per_owner
                 .is_some_and(|most| count >= most as usize)
@@ -434,8 +456,8 @@ impl Model {
         let key = self.find_alive(key, place, expected_revision)?;
         let put_back = ends.is_some_and(|ends| key.ends.is_some_and(|old| old < ends));
         let unique = self.rules(PLACES[place].1).unique_names;
-        let taken =
-            name.is_some_and(|name| unique && !self.name_is_free(place, name, Some(key.id)));
+        let taken = name
+            .is_some_and(|name| unique && !self.name_is_free(place, key.owner, name, Some(key.id)));
         let never = ends.is_some_and(|ends| key.starts.is_some_and(|starts| ends <= starts));
         if put_back || taken || never {
             Err(Refusal::Other)
@@ -465,9 +487,35 @@ impl Model {
                 never_valid(key.starts, ends)?;
                 ends
             }
-            None => key.ends,
+            None => self.end_of(key),
         };
         Ok((old_end.min(later(self.at(), grace)), ends))
+    }
+
+    /// Whether a target has anything, or ever had everything revoked.
+    fn knows(&self, target: ModelTarget) -> bool {
+        let known = match target {
+            ModelTarget::Team(place) => {
+                let (team, _) = PLACES[pick(place, PLACES.len())];
+                self.bound.iter().any(|(_, owner)| *owner == team)
+            }
+            ModelTarget::Namespace(place) => {
+                let (team, namespace) = PLACES[pick(place, PLACES.len())];
+                self.bound.contains(&(namespace, team))
+            }
+            ModelTarget::Owner(..) => self.keys.iter().any(|key| {
+                key.state != State::Deleted && covers(target, key.place, Some(key.owner))
+            }),
+        };
+        known || self.cut.iter().any(|cut| same_target(*cut, target))
+    }
+
+    /// How many live keys a target has.
+    fn live_keys(&self, target: ModelTarget) -> usize {
+        let keys = self.keys.iter();
+        let live =
+            keys.filter(|key| covers(target, key.place, Some(key.owner)) && self.takes_a_name(key));
+        live.count()
     }
 
     /// Revokes each credential of a target.
@@ -597,7 +645,7 @@ const DEFAULT_RULES: Rules = Rules {
     min: HOUR,
     max: None,
     end_required: false,
-    keys_per_owner: None,
+    keys_per_owner: Some(1_000),
     unique_names: true,
     grace: 30 * 24 * HOUR,
 };

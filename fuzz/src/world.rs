@@ -61,6 +61,7 @@ impl World {
                 keys: Vec::new(),
                 legacy: Vec::new(),
                 blocked: Vec::new(),
+                cut: Vec::new(),
                 bound: Vec::new(),
                 policies: Vec::new(),
                 sunsets: Vec::new(),
@@ -127,7 +128,11 @@ impl World {
             Operation::Enable { key, place } => self.switch(key, place, true),
             Operation::Revoke { key, place } => self.revoke(key, place),
             Operation::Delete { key, place } => self.delete(key, place),
-            Operation::RevokeAll { target, block } => self.revoke_all(target, block),
+            Operation::RevokeAll {
+                target,
+                block,
+                in_advance,
+            } => self.revoke_all(target, block, in_advance),
             Operation::Restore { target } => self.restore(target),
             Operation::SetPolicy { place, rules } => self.set_policy(place, rules),
             Operation::Import {
@@ -308,9 +313,9 @@ impl World {
         });
         let (context, tenant, id) = (self.context(), tenant(place), self.model.keys[at].id);
         let changed = if on {
-            block_on(self.keyring.enable(&context, &tenant, id))
+            block_on(self.keyring.enable(&context, &tenant, id, None))
         } else {
-            block_on(self.keyring.disable(&context, &tenant, id))
+            block_on(self.keyring.disable(&context, &tenant, id, None))
         };
         if let Some(info) = self.agree(changed, expected) {
             self.model.keys[at].state = if on { State::Active } else { State::Disabled };
@@ -331,7 +336,10 @@ impl World {
             }
         });
         let id = self.model.keys[at].id;
-        let changed = block_on(self.keyring.revoke(&self.context(), &tenant(place), id));
+        let changed = block_on(
+            self.keyring
+                .revoke(&self.context(), &tenant(place), id, None),
+        );
         if let Some(info) = self.agree(changed, expected) {
             self.model.keys[at].state = State::Revoked;
             self.model.keys[at].revision = info.revision;
@@ -344,20 +352,27 @@ impl World {
         };
         let expected = self.model.find(at, place).map(|_| Done::Committed);
         let id = self.model.keys[at].id;
-        let changed = block_on(self.keyring.delete(&self.context(), &tenant(place), id));
+        let changed = block_on(
+            self.keyring
+                .delete(&self.context(), &tenant(place), id, None),
+        );
         if self.agree(changed, expected).is_some() {
             self.model.keys[at].state = State::Deleted;
         }
     }
 
-    fn revoke_all(&mut self, target: ModelTarget, block: bool) {
+    fn revoke_all(&mut self, target: ModelTarget, block: bool, in_advance: bool) {
+        let in_advance = block && in_advance;
         let expected = match target {
+            _ if !in_advance && !self.model.knows(target) => Err(Refusal::Other),
             ModelTarget::Namespace(place) => self.model.own(pick(place, PLACES.len())),
             ModelTarget::Team(_) | ModelTarget::Owner(..) => Ok(()),
         };
+        let live = self.model.live_keys(target);
         let (context, library_target) = (self.context(), library_target(target));
         let changed = match &library_target {
             _ if !block => block_on(self.keyring.revoke_all(&context, library_target)),
+            _ if in_advance => block_on(self.keyring.remove_in_advance(&context, library_target)),
             Target::Team(team) => block_on(self.keyring.remove_team(&context, team)),
             Target::Namespace(tenant) => block_on(self.keyring.remove_namespace(&context, tenant)),
             Target::Owner(team, Owner::User(user)) => {
@@ -367,11 +382,11 @@ impl World {
                 block_on(self.keyring.remove_service(&context, team, service))
             }
         };
-        if self
-            .agree(changed, expected.map(|()| Done::Committed))
-            .is_some()
-        {
+        if let Some(count) = self.agree(changed, expected.map(|()| Done::Committed)) {
+            let keys = count.map(|count| count.keys);
+            assert_eq!(keys, u64::try_from(live).ok(), "the keys of {target:?}");
             self.model.revoke_all(target);
+            self.model.cut.push(target);
             if block {
                 self.model.blocked.push(target);
             }
@@ -431,7 +446,7 @@ impl World {
             max_grace: Duration::from_secs(rules.grace),
         });
         let place = place.map(|place| pick(place, PLACES.len()));
-        let expected = place.map_or(Ok(()), |place| self.model.own(place));
+        let expected = self.model.may_set_policy(place);
         let tenant = place.map(tenant);
         let changed = block_on(
             self.keyring
@@ -446,9 +461,6 @@ impl World {
             self.model
                 .policies
                 .extend(rules.map(|rules| (namespace, rules)));
-            if let Some(place) = place {
-                self.model.bind(place);
-            }
         }
     }
 
@@ -544,7 +556,7 @@ impl World {
             policy.clone().with_brownout(from, until).unwrap_or(policy)
         });
         let place = place.map(|place| pick(place, PLACES.len()));
-        let expected = place.map_or(Ok(()), |place| self.model.own(place));
+        let expected = self.model.may_set_policy(place);
         let tenant = place.map(tenant);
         let changed = block_on(self.keyring.set_legacy_policy(
             &self.context(),
@@ -560,9 +572,6 @@ impl World {
             self.model
                 .sunsets
                 .extend(times.map(|times| (namespace, times)));
-            if let Some(place) = place {
-                self.model.bind(place);
-            }
         }
     }
 

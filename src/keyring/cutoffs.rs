@@ -6,7 +6,8 @@ use crate::{
     identity::{Context, Owner, Tenant},
     keyring::{Error, Keyring},
     name::{NameError, ServiceId, TeamId, UserId},
-    store::Change,
+    store::{Change, LiveCount, TargetPage, TargetQuery},
+    timestamp::Timestamp,
 };
 
 impl Keyring {
@@ -14,19 +15,22 @@ impl Keyring {
     /// being created or rotated concurrently, and blocks new ones until
     /// [`Keyring::restore_member`]. Other members are unaffected.
     ///
-    /// The cost does not depend on the number of keys. The person need not have any key, so a
-    /// mistyped name is not an error.
+    /// One record is written, however many keys there are. Returns how many keys the removal ended:
+    /// see [`Keyring::remove`].
     ///
     /// # Errors
     ///
-    /// The store failed -> [`Error::Store`]; repeat the call.
+    /// - the store has no key of the person in the team, and they were never removed from it ->
+    ///   [`Conflict::UnknownTarget`](crate::store::Conflict::UnknownTarget): the name may be
+    ///   mistyped; [`Keyring::remove_in_advance`] blocks a person who has no key yet
+    /// - the store failed -> [`Error::Store`]; repeat the call
     pub async fn remove_member(
         &self,
         context: &Context,
         team: impl TryInto<TeamId, Error: Into<NameError>>,
         user: impl TryInto<UserId, Error: Into<NameError>>,
-    ) -> Result<(), Error> {
-        self.revoke_target(context, member(team, user)?, true).await
+    ) -> Result<Option<LiveCount>, Error> {
+        self.remove(context, member(team, user)?).await
     }
 
     /// Allows new keys for a person again. Revoked keys stay revoked.
@@ -53,9 +57,8 @@ impl Keyring {
         context: &Context,
         team: impl TryInto<TeamId, Error: Into<NameError>>,
         service: impl TryInto<ServiceId, Error: Into<NameError>>,
-    ) -> Result<(), Error> {
-        self.revoke_target(context, service_of(team, service)?, true)
-            .await
+    ) -> Result<Option<LiveCount>, Error> {
+        self.remove(context, service_of(team, service)?).await
     }
 
     /// Allows new keys for a service again. Revoked keys stay revoked.
@@ -76,10 +79,17 @@ impl Keyring {
     ///
     /// # Errors
     ///
-    /// The namespace is another team's -> [`Conflict::ForeignNamespace`](crate::store::Conflict::ForeignNamespace).
-    pub async fn remove_namespace(&self, context: &Context, tenant: &Tenant) -> Result<(), Error> {
+    /// - the namespace is not bound to a team ->
+    ///   [`Conflict::UnknownTarget`](crate::store::Conflict::UnknownTarget)
+    /// - the namespace is another team's ->
+    ///   [`Conflict::ForeignNamespace`](crate::store::Conflict::ForeignNamespace)
+    pub async fn remove_namespace(
+        &self,
+        context: &Context,
+        tenant: &Tenant,
+    ) -> Result<Option<LiveCount>, Error> {
         let target = Target::Namespace(tenant.clone());
-        self.revoke_target(context, target, true).await
+        self.remove(context, target).await
     }
 
     /// Allows new keys in a namespace again. Revoked keys stay revoked.
@@ -97,14 +107,16 @@ impl Keyring {
     ///
     /// # Errors
     ///
-    /// The store failed -> [`Error::Store`]; repeat the call.
+    /// - no namespace is bound to the team ->
+    ///   [`Conflict::UnknownTarget`](crate::store::Conflict::UnknownTarget)
+    /// - the store failed -> [`Error::Store`]; repeat the call
     pub async fn remove_team(
         &self,
         context: &Context,
         team: impl TryInto<TeamId, Error: Into<NameError>>,
-    ) -> Result<(), Error> {
+    ) -> Result<Option<LiveCount>, Error> {
         let team = team.try_into().map_err(Into::into)?;
-        self.revoke_target(context, Target::Team(team), true).await
+        self.remove(context, Target::Team(team)).await
     }
 
     /// Allows new keys in a team again. Revoked keys stay revoked.
@@ -121,22 +133,98 @@ impl Keyring {
         self.restore(context, Target::Team(team)).await
     }
 
-    /// Revokes all current keys of a target without blocking new ones: for use after a leak.
+    /// Revokes all current keys of a target without blocking new ones: for use after a leak. Returns
+    /// how many keys it ended, as [`Keyring::remove`] does.
     ///
     /// # Errors
     ///
-    /// The namespace is another team's -> [`Conflict::ForeignNamespace`](crate::store::Conflict::ForeignNamespace).
-    pub async fn revoke_all(&self, context: &Context, target: Target) -> Result<(), Error> {
-        self.revoke_target(context, target, false).await
+    /// As [`Keyring::remove`].
+    pub async fn revoke_all(
+        &self,
+        context: &Context,
+        target: Target,
+    ) -> Result<Option<LiveCount>, Error> {
+        let live = self.count_before(context, &target).await;
+        let change = Change::Revoke {
+            target,
+            block: false,
+            in_advance: false,
+        };
+        self.revoke_target(context, Action::AllRevoked, change)
+            .await?;
+        Ok(live)
     }
 
     /// Removes a target, as [`Keyring::remove_member`] does for a person.
     ///
+    /// Returns how many credentials the removal ended. They are counted just before the commit, so a
+    /// key that was created in between is revoked and not counted. `None` if the store could not
+    /// count them: the removal does not depend on it.
+    ///
     /// # Errors
     ///
-    /// As [`Keyring::revoke_all`].
-    pub async fn remove(&self, context: &Context, target: Target) -> Result<(), Error> {
-        self.revoke_target(context, target, true).await
+    /// - the store knows nothing of the target ->
+    ///   [`Conflict::UnknownTarget`](crate::store::Conflict::UnknownTarget)
+    /// - the namespace is another team's ->
+    ///   [`Conflict::ForeignNamespace`](crate::store::Conflict::ForeignNamespace)
+    /// - the store failed -> [`Error::Store`]; repeat the call
+    pub async fn remove(
+        &self,
+        context: &Context,
+        target: Target,
+    ) -> Result<Option<LiveCount>, Error> {
+        let live = self.count_before(context, &target).await;
+        let change = Change::Revoke {
+            target,
+            block: true,
+            in_advance: false,
+        };
+        self.revoke_target(context, Action::Removed, change).await?;
+        Ok(live)
+    }
+
+    /// Removes a target of which the store may know nothing yet, such as a person who must never
+    /// have a key. A mistyped name is not an error.
+    ///
+    /// # Errors
+    ///
+    /// As [`Keyring::remove`], but not for an unknown target.
+    pub async fn remove_in_advance(
+        &self,
+        context: &Context,
+        target: Target,
+    ) -> Result<Option<LiveCount>, Error> {
+        let live = self.count_before(context, &target).await;
+        let change = Change::Revoke {
+            target,
+            block: true,
+            in_advance: true,
+        };
+        self.revoke_target(context, Action::Removed, change).await?;
+        Ok(live)
+    }
+
+    /// Counts the credentials of a target that [`Keyring::remove`] and [`Keyring::revoke_all`] would
+    /// end.
+    ///
+    /// # Errors
+    ///
+    /// The store failed -> [`Error::Store`].
+    pub async fn count_live(
+        &self,
+        target: &Target,
+        at: impl Into<Timestamp>,
+    ) -> Result<LiveCount, Error> {
+        Ok(self.store.count_live(target, at.into()).await?)
+    }
+
+    /// Returns a page of teams, or of the people or services of a team, in the order of their names.
+    ///
+    /// # Errors
+    ///
+    /// The store failed -> [`Error::Store`].
+    pub async fn targets(&self, query: &TargetQuery) -> Result<TargetPage, Error> {
+        Ok(self.store.targets(query).await?)
     }
 
     /// Restores a target, as [`Keyring::restore_member`] does for a person.
@@ -150,19 +238,22 @@ impl Keyring {
         self.commit(context, change, event).await.map(drop)
     }
 
+    /// What a revocation of the target is about to end; `None` if it cannot be counted.
+    async fn count_before(&self, context: &Context, target: &Target) -> Option<LiveCount> {
+        let now = self.index.latest(context.now);
+        self.store.count_live(target, now).await.ok()
+    }
+
     async fn revoke_target(
         &self,
         context: &Context,
-        target: Target,
-        block: bool,
+        action: Action,
+        change: Change,
     ) -> Result<(), Error> {
-        let action = if block {
-            Action::Removed
-        } else {
-            Action::AllRevoked
+        let event = match &change {
+            Change::Revoke { target, .. } => about_target(action, context, target),
+            _ => AuditEntry::new(action, context),
         };
-        let event = about_target(action, context, &target);
-        let change = Change::Revoke { target, block };
         self.commit(context, change, event).await.map(drop)
     }
 }

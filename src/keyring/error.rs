@@ -72,7 +72,8 @@ impl Error {
     pub fn status(&self) -> u16 {
         match self {
             Self::Interrupted { source, .. } => source.status(),
-            Self::NotFound | Self::Conflict(Conflict::ForeignNamespace) => 404,
+            Self::NotFound
+            | Self::Conflict(Conflict::ForeignNamespace | Conflict::UnknownTarget(_)) => 404,
             Self::Conflict(_)
             | Self::Lifecycle(
                 LifecycleError::Revoked | LifecycleError::Expired | LifecycleError::OtherSecret,

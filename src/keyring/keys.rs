@@ -110,17 +110,22 @@ impl Keyring {
 
     /// Disables a key. Has no effect if it is already disabled.
     ///
+    /// With `expected`, the change is refused unless the key's revision is `expected`; the condition is
+    /// checked in the commit.
+    ///
     /// # Errors
     ///
     /// - no such key -> [`Error::NotFound`]
+    /// - its revision is not `expected` -> [`Conflict::Stale`]
     /// - the key is revoked -> [`Error::Lifecycle`]
     pub async fn disable(
         &self,
         context: &Context,
         tenant: &Tenant,
         id: KeyId,
+        expected: Option<Revision>,
     ) -> Result<KeyInfo, Error> {
-        let target = (tenant, id, None);
+        let target = (tenant, id, expected);
         self.change(
             context,
             target,
@@ -134,7 +139,8 @@ impl Keyring {
         .await
     }
 
-    /// Enables a key again. Has no effect if it is already enabled.
+    /// Enables a key again. Has no effect if it is already enabled. `expected` is as for
+    /// [`Keyring::disable`].
     ///
     /// # Errors
     ///
@@ -144,8 +150,9 @@ impl Keyring {
         context: &Context,
         tenant: &Tenant,
         id: KeyId,
+        expected: Option<Revision>,
     ) -> Result<KeyInfo, Error> {
-        let target = (tenant, id, None);
+        let target = (tenant, id, expected);
         self.change(
             context,
             target,
@@ -159,18 +166,21 @@ impl Keyring {
         .await
     }
 
-    /// Revokes a key permanently. Has no effect if it is already revoked.
+    /// Revokes a key permanently. Has no effect if it is already revoked. `expected` is as for
+    /// [`Keyring::disable`].
     ///
     /// # Errors
     ///
-    /// No such key -> [`Error::NotFound`].
+    /// - no such key -> [`Error::NotFound`]
+    /// - its revision is not `expected` -> [`Conflict::Stale`]
     pub async fn revoke(
         &self,
         context: &Context,
         tenant: &Tenant,
         id: KeyId,
+        expected: Option<Revision>,
     ) -> Result<KeyInfo, Error> {
-        let target = (tenant, id, None);
+        let target = (tenant, id, expected);
         self.change(
             context,
             target,
@@ -251,18 +261,27 @@ impl Keyring {
         .await
     }
 
-    /// Deletes a key's record. The key stops working immediately; its audit events remain.
+    /// Deletes a key's record. The key stops working immediately; its audit events remain. `expected` is
+    /// as for [`Keyring::disable`].
     ///
     /// # Errors
     ///
-    /// No such key -> [`Error::NotFound`].
-    pub async fn delete(&self, context: &Context, tenant: &Tenant, id: KeyId) -> Result<(), Error> {
+    /// - no such key -> [`Error::NotFound`]
+    /// - its revision is not `expected` -> [`Conflict::Stale`]
+    pub async fn delete(
+        &self,
+        context: &Context,
+        tenant: &Tenant,
+        id: KeyId,
+        expected: Option<Revision>,
+    ) -> Result<(), Error> {
         let timed = self.timed(context);
-        let record = self.record_at(context, tenant, id, None).await?;
+        let record = self.record_at(context, tenant, id, expected).await?;
         let event = about_key(Action::KeyDeleted, &timed, &record);
         let change = Change::DeleteKey {
             tenant: tenant.clone(),
             id,
+            expected,
         };
         self.commit(context, change, event).await.map(drop)
     }

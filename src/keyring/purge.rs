@@ -41,7 +41,7 @@ impl Keyring {
             };
             for record in &page.items {
                 if is_dead(record, dead_before) {
-                    match self.delete(context, &record.tenant, record.id).await {
+                    match self.delete(context, &record.tenant, record.id, None).await {
                         Ok(()) => purged = purged.saturating_add(1),
                         // It was deleted concurrently.
                         Err(Error::NotFound) => {}

@@ -5,9 +5,11 @@ use alloc::vec::Vec;
 use crate::{
     audit::{AuditEvent, TrailHead, Verified},
     credential_id::CredentialId,
+    denied::{Denied, DenyReason},
     identity::Tenant,
     keyring::{Error, Keyring},
     store::{AuditQuery, LegacyQuery, Page},
+    timestamp::Timestamp,
     usage::{Usage, UsageRecorder},
 };
 
@@ -74,6 +76,48 @@ impl Keyring {
         };
         let made = self.audit(&query).await?.items.pop();
         Ok(made.and_then(|made| Some(Tenant::new(made.entry.team?, made.entry.namespace?))))
+    }
+
+    /// Returns the credential of a refusal, and its tenant, if its secret was right and it could work
+    /// again: it is disabled, not valid yet or expired, or a policy does not accept it now. A report
+    /// that it leaked must revoke it, since an administrator or a policy can bring it back.
+    ///
+    /// A secret that a rotation replaced counts while its grace period lasts: a policy may have ended
+    /// it earlier.
+    ///
+    /// # Errors
+    ///
+    /// The store failed -> [`Error::Store`].
+    pub async fn revocable(
+        &self,
+        denied: &Denied,
+        now: impl Into<Timestamp>,
+    ) -> Result<Option<(CredentialId, Tenant)>, Error> {
+        let Some(credential) = denied.credential() else {
+            return Ok(None);
+        };
+        let may_return = match denied.reason() {
+            DenyReason::Disabled
+            | DenyReason::NotYetValid
+            | DenyReason::Expired
+            | DenyReason::LegacyOff
+            | DenyReason::Replaced => true,
+            _ => false,
+        };
+        if !may_return {
+            return Ok(None);
+        }
+        let Some(tenant) = self.tenant_of(credential).await? else {
+            return Ok(None);
+        };
+        if let (DenyReason::Replaced, CredentialId::Key(id)) = (denied.reason(), credential) {
+            let record = self.store.key(&tenant, id).await?;
+            let until = record.and_then(|record| record.previous.map(|previous| previous.until));
+            if until.is_none_or(|until| until <= now.into()) {
+                return Ok(None);
+            }
+        }
+        Ok(Some((credential, tenant)))
     }
 
     /// Verifies the whole audit trail: that its events form one chain from revision 1 to the head

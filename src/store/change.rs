@@ -5,7 +5,7 @@ use alloc::vec::Vec;
 use crate::{
     audit::AuditEntry,
     cutoff::{Cutoff, Target},
-    identity::{Authority, Tenant},
+    identity::{Authority, Owner, Tenant},
     key_id::KeyId,
     legacy::{LegacyPolicy, LegacyRecord},
     name::NamespaceId,
@@ -29,8 +29,9 @@ pub struct Commit {
 
 /// A change and the conditions under which it is stored.
 ///
-/// The first change that creates something in a namespace, or that revokes, restores or sets a
-/// policy for it, binds the namespace to its team. Such a change by another team is refused as
+/// The first change that creates something in a namespace, or that removes it in advance, binds the
+/// namespace to its team. Any other change of a namespace that is not bound is refused as
+/// [`Conflict::UnknownTarget`], and every change of one that is bound to another team as
 /// [`Conflict::ForeignNamespace`]. A change of one credential under the wrong tenant is refused as
 /// [`Conflict::NotFound`].
 #[derive(Clone, Debug)]
@@ -42,7 +43,8 @@ pub enum Change {
     ///
     /// - the identifier is or was in use -> [`Conflict::IdTaken`]
     /// - the team, the namespace or the owner is blocked -> [`Conflict::Removed`]
-    /// - a live key of the namespace has the name, and names are unique -> [`Conflict::NameTaken`]
+    /// - the owner has a live key of the name in the namespace, and names are unique ->
+    ///   [`Conflict::NameTaken`]
     /// - the owner already has the allowed number of live keys in the namespace ->
     ///   [`Conflict::TooManyKeys`]
     CreateKey {
@@ -58,7 +60,7 @@ pub enum Change {
     /// - it is revoked, individually or by a cutoff -> [`Conflict::Revoked`]
     /// - its revision is not `expected` -> [`Conflict::Stale`]
     /// - the record names another owner -> [`Conflict::OtherOwner`]
-    /// - another live key of the namespace has the name, and names are unique ->
+    /// - the owner has another live key of the name in the namespace, and names are unique ->
     ///   [`Conflict::NameTaken`]
     ReplaceKey {
         /// The new record.
@@ -71,20 +73,31 @@ pub enum Change {
     /// Deletes a key's record and usage; its identifier stays taken.
     ///
     /// - no such key in the tenant -> [`Conflict::NotFound`]
+    /// - its revision is not `expected` -> [`Conflict::Stale`]
     DeleteKey {
         /// The tenant that the key must belong to.
         tenant: Tenant,
         /// The key.
         id: KeyId,
+        /// The revision that the key must have; `None` for any.
+        expected: Option<Revision>,
     },
     /// Revokes everything that was created in a target so far. With `block`, nothing can be created
     /// in the target until it is restored; without it, the target stays blocked or unblocked as it
     /// is.
+    ///
+    /// - the target is unknown, and `in_advance` is not set -> [`Conflict::UnknownTarget`]
+    ///
+    /// A namespace is known if it is bound to its team, a team if a namespace is bound to it, and an
+    /// owner if the store has a key of theirs in the team, revoked and expired ones included. A
+    /// target that was removed or had everything revoked before is known too.
     Revoke {
         /// The team, namespace or owner.
         target: Target,
         /// Whether to block the target.
         block: bool,
+        /// Whether the target may be unknown.
+        in_advance: bool,
     },
     /// Unblocks a target; revoked credentials stay revoked.
     ///
@@ -141,7 +154,7 @@ pub enum Change {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct Limits {
-    /// Whether the name must be unique among the live keys.
+    /// Whether the name must be unique among the owner's live keys in the namespace.
     pub unique_name: bool,
     /// How many live keys the owner may have, including the new one.
     pub keys_per_owner: Option<u32>,
@@ -175,11 +188,13 @@ pub enum Conflict {
     /// The identifier is or was in use.
     #[error("the identifier is taken")]
     IdTaken,
-    /// A live key of the namespace has the name.
-    #[error("name: a key of this name exists in the namespace")]
+    /// The owner has a live key of the name in the namespace.
+    #[error("name: the owner has a key of this name in the namespace")]
     NameTaken,
     /// The owner has the maximum number of live keys.
-    #[error("the owner has as many keys in the namespace as the policy allows")]
+    #[error(
+        "the owner has as many keys in the namespace as the policy allows; revoke one, or raise keys_per_owner in the policy"
+    )]
     TooManyKeys,
     /// The team, the namespace or the owner was removed.
     #[error("the {} was removed", target_name(.0))]
@@ -190,6 +205,9 @@ pub enum Conflict {
     /// The namespace belongs to another team.
     #[error("no such namespace in the team")]
     ForeignNamespace,
+    /// The store knows nothing of the target: the name may be mistyped.
+    #[error("no such {}", unknown_name(.0))]
+    UnknownTarget(Target),
     /// The actor is not, or no longer, allowed to make the change.
     #[error(transparent)]
     Actor(ActorFault),
@@ -231,6 +249,15 @@ fn target_name(target: &Target) -> &'static str {
         Target::Team(_) => "team",
         Target::Namespace(_) => "namespace",
         Target::Owner(..) => "owner",
+    }
+}
+
+fn unknown_name(target: &Target) -> &'static str {
+    match target {
+        Target::Team(_) => "team",
+        Target::Namespace(_) => "namespace in the team",
+        Target::Owner(_, Owner::User(_)) => "person in the team",
+        Target::Owner(_, Owner::Service(_)) => "service in the team",
     }
 }
 
@@ -323,10 +350,7 @@ mod tests {
     use alloc::string::ToString;
 
     use super::*;
-    use crate::{
-        identity::Owner,
-        name::{TeamId, UserId},
-    };
+    use crate::name::{ServiceId, TeamId, UserId};
 
     #[test]
     fn a_conflict_names_the_removed_target() {
@@ -342,6 +366,23 @@ mod tests {
             assert_eq!(removed, alloc::format!("the {called} was removed"));
             let not_removed = Conflict::NotRemoved(target).to_string();
             assert_eq!(not_removed, alloc::format!("the {called} was not removed"));
+        }
+    }
+
+    #[test]
+    fn a_conflict_names_the_kind_of_an_unknown_target() {
+        let team = || TeamId::new("acme").unwrap();
+        let place = Tenant::new(team(), NamespaceId::new("fn-a").unwrap());
+        let user = Owner::User(UserId::new("alice").unwrap());
+        let service = Owner::Service(ServiceId::new("robot").unwrap());
+        for (target, called) in [
+            (Target::Team(team()), "team"),
+            (Target::Namespace(place), "namespace in the team"),
+            (Target::Owner(team(), user), "person in the team"),
+            (Target::Owner(team(), service), "service in the team"),
+        ] {
+            let unknown = Conflict::UnknownTarget(target).to_string();
+            assert_eq!(unknown, alloc::format!("no such {called}"));
         }
     }
 }

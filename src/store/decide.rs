@@ -26,6 +26,8 @@ pub struct ReadSet<'a> {
     pub credential: Option<CredentialId>,
     /// The targets whose cutoffs to read into [`Snapshot::cutoffs`].
     pub targets: Vec<Target>,
+    /// The team or owner to look up for [`Snapshot::target_is_known`].
+    pub known: Option<&'a Target>,
     /// The name to look up for [`Snapshot::name_is_taken`].
     pub name: Option<NameLookup<'a>>,
     /// The owner whose keys to count for [`Snapshot::live_keys`].
@@ -37,7 +39,7 @@ pub struct ReadSet<'a> {
     pub actor: Option<CredentialId>,
 }
 
-/// Asks whether a live key of a namespace has a name.
+/// Asks whether an owner has a live key of a name in a namespace.
 ///
 /// A key is live if [`KeyRecord::is_live`] holds at the time of the commit's event, with cutoffs
 /// applied.
@@ -46,6 +48,8 @@ pub struct ReadSet<'a> {
 pub struct NameLookup<'a> {
     /// The namespace.
     pub namespace: &'a NamespaceId,
+    /// The owner.
+    pub owner: &'a Owner,
     /// The name.
     pub name: &'a KeyName,
     /// The key to leave out of the look-up.
@@ -89,6 +93,9 @@ pub struct Snapshot {
     pub existing: Existing,
     /// The cutoffs of those targets that have one.
     pub cutoffs: Vec<Cutoff>,
+    /// Whether a namespace is bound to the team, or the owner has a key in the team, whatever its
+    /// status.
+    pub target_is_known: bool,
     /// Whether the name is taken.
     pub name_is_taken: bool,
     /// How many live keys the owner has.
@@ -173,7 +180,18 @@ impl Commit {
                 credential: Some(CredentialId::Key(*id)),
                 ..ReadSet::default()
             },
-            Change::Revoke { target, .. } | Change::Restore { target } => ReadSet {
+            Change::Revoke {
+                target, in_advance, ..
+            } => ReadSet {
+                namespace,
+                targets: vec![target.clone()],
+                known: match target {
+                    Target::Team(_) | Target::Owner(..) if !in_advance => Some(target),
+                    _ => None,
+                },
+                ..ReadSet::default()
+            },
+            Change::Restore { target } => ReadSet {
                 namespace,
                 targets: vec![target.clone()],
                 ..ReadSet::default()
@@ -246,11 +264,25 @@ impl Commit {
                     ..record.clone()
                 }))
             }
-            Change::DeleteKey { tenant, id } => {
-                snapshot.key(tenant)?;
+            Change::DeleteKey {
+                tenant,
+                id,
+                expected,
+            } => {
+                let known = snapshot.key(tenant)?;
+                if expected.is_some_and(|expected| expected != known.revision) {
+                    return Err(Conflict::Stale);
+                }
                 Some(Item::KeyDeleted(*id))
             }
-            Change::Revoke { target, block } => {
+            Change::Revoke {
+                target,
+                block,
+                in_advance,
+            } => {
+                if !in_advance {
+                    snapshot.check_known(target)?;
+                }
                 let blocked = *block || snapshot.cutoff(target).is_some_and(|known| known.blocked);
                 let cutoff = Cutoff::new(target, blocked, revision, &self.event);
                 Some(Item::Cutoff(cutoff))
@@ -280,10 +312,12 @@ impl Commit {
                 }))
             }
             Change::SetPolicy { tenant, policy } => {
+                snapshot.check_bound(tenant.as_ref())?;
                 let policy = policy.clone().map(Policy::in_whole_seconds);
                 Some(Item::Policy(place(tenant.as_ref()), policy))
             }
             Change::SetLegacyPolicy { tenant, policy } => {
+                snapshot.check_bound(tenant.as_ref())?;
                 let place = place(tenant.as_ref());
                 Some(Item::LegacyPolicy(place, policy.clone()))
             }
@@ -551,6 +585,7 @@ impl<'a> NameLookup<'a> {
     fn of(record: &'a KeyRecord) -> Self {
         Self {
             namespace: &record.tenant.namespace,
+            owner: &record.owner,
             name: &record.name,
             except: record.id,
         }
@@ -572,6 +607,29 @@ impl Snapshot {
         match (tenant, &self.team) {
             (Some(tenant), Some(team)) if tenant.team != *team => Err(Conflict::ForeignNamespace),
             _ => Ok(()),
+        }
+    }
+
+    /// Refuses a namespace that is not bound yet.
+    fn check_bound(&self, tenant: Option<&Tenant>) -> Result<(), Conflict> {
+        match tenant {
+            Some(tenant) => self.check_known(&Target::Namespace(tenant.clone())),
+            None => Ok(()),
+        }
+    }
+
+    /// Refuses a target of which the store knows nothing.
+    fn check_known(&self, target: &Target) -> Result<(), Conflict> {
+        let is_known = match target {
+            Target::Namespace(_) => self.team.is_some(),
+            Target::Team(_) | Target::Owner(..) => {
+                self.target_is_known || self.cutoff(target).is_some()
+            }
+        };
+        if is_known {
+            Ok(())
+        } else {
+            Err(Conflict::UnknownTarget(target.clone()))
         }
     }
 

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 use crate::{
     audit::{AuditEvent, TrailHead},
     credential_id::CredentialId,
+    cutoff::Target,
     format::KeyFormat,
     identity::Tenant,
     key_id::KeyId,
@@ -18,9 +19,10 @@ use crate::{
     record::KeyRecord,
     revision::Revision,
     store::{
-        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyStore, LegacyQuery, NamespaceQuery,
-        NamespaceRecord, Page, StoreError, StoreState,
+        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyStore, LegacyQuery, LiveCount,
+        NamespaceQuery, NamespaceRecord, Page, StoreError, StoreState, TargetPage, TargetQuery,
     },
+    timestamp::Timestamp,
     usage::Usage,
 };
 
@@ -179,6 +181,14 @@ impl<J: Journal> KeyStore for JournaledStore<J> {
         query: &NamespaceQuery,
     ) -> Result<Page<NamespaceRecord>, StoreError> {
         Ok(self.read(|state| state.namespaces(query)))
+    }
+
+    async fn targets(&self, query: &TargetQuery) -> Result<TargetPage, StoreError> {
+        Ok(self.read(|state| state.targets(query)))
+    }
+
+    async fn count_live(&self, target: &Target, at: Timestamp) -> Result<LiveCount, StoreError> {
+        Ok(self.read(|state| state.count_live(target, at)))
     }
 
     async fn policy(&self, tenant: Option<&Tenant>) -> Result<Policy, StoreError> {

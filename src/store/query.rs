@@ -24,6 +24,8 @@ pub struct KeyQuery {
     pub namespace: Option<NamespaceId>,
     /// Only keys of this owner.
     pub owner: Option<Owner>,
+    /// Only keys that this person or service created for another owner.
+    pub created_for_others_by: Option<Owner>,
     /// Only keys of this name.
     pub name: Option<KeyName>,
     /// Only keys with this label.
@@ -46,6 +48,7 @@ impl KeyQuery {
             team,
             namespace: None,
             owner: None,
+            created_for_others_by: None,
             name: None,
             label: None,
             status: None,
@@ -66,6 +69,13 @@ impl KeyQuery {
     #[must_use]
     pub fn with_owner(mut self, owner: Owner) -> Self {
         self.owner = Some(owner);
+        self
+    }
+
+    /// Selects only keys that this person or service created for another owner.
+    #[must_use]
+    pub fn with_created_for_others_by(mut self, creator: Owner) -> Self {
+        self.created_for_others_by = Some(creator);
         self
     }
 
@@ -109,6 +119,10 @@ impl KeyQuery {
         record.tenant.team == self.team
             && fits(self.namespace.as_ref(), &record.tenant.namespace)
             && fits(self.owner.as_ref(), &record.owner)
+            && fits_some(
+                self.created_for_others_by.as_ref(),
+                record.created_for_another_by(),
+            )
             && fits(self.name.as_ref(), &record.name)
             && self
                 .label
@@ -523,6 +537,8 @@ pub enum KeyPath<'a> {
     Name(&'a KeyName),
     /// By the team and an owner.
     Owner(&'a Owner),
+    /// By the team and the creator, of keys that were created for another owner.
+    CreatedForOthersBy(&'a Owner),
     /// By the team and a label.
     Label(&'a LabelName, &'a LabelValue),
     /// By a namespace.
@@ -538,6 +554,8 @@ impl KeyQuery {
             KeyPath::Name(name)
         } else if let Some(owner) = &self.owner {
             KeyPath::Owner(owner)
+        } else if let Some(creator) = &self.created_for_others_by {
+            KeyPath::CreatedForOthersBy(creator)
         } else if let Some((name, value)) = &self.label {
             KeyPath::Label(name, value)
         } else if let Some(namespace) = &self.namespace {

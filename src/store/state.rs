@@ -20,9 +20,10 @@ use crate::{
     revision::Revision,
     store::{
         AuditQuery, Changes, Commit, Conflict, Cursor, Entry, Existing, Item, KeyQuery,
-        LegacyQuery, NamespaceQuery, NamespaceRecord, Order, Page, PolicyLookup, Record, Snapshot,
-        WriteSet,
+        LegacyQuery, LiveCount, NamespaceQuery, NamespaceRecord, Order, Page, PolicyLookup, Record,
+        Snapshot, TargetPage, TargetQuery, TargetRecord, TargetsOf, WriteSet,
     },
+    timestamp::Timestamp,
     usage::Usage,
 };
 
@@ -38,7 +39,8 @@ pub struct StoreState {
     key_format: Option<KeyFormat>,
     /// All keys; `None` is the tombstone of a deleted key.
     keys: BTreeMap<KeyId, Option<KeyRecord>>,
-    teams: BTreeMap<TeamId, BTreeMap<Revision, KeyId>>,
+    /// The teams that a namespace is bound to.
+    teams: BTreeMap<TeamId, TeamState>,
     namespaces: BTreeMap<NamespaceId, NamespaceState>,
     namespaces_by_creation: BTreeMap<Revision, NamespaceId>,
     legacy: BTreeMap<LegacyId, LegacyRecord>,
@@ -53,12 +55,20 @@ pub struct StoreState {
     usage: BTreeMap<CredentialId, Usage>,
 }
 
+#[derive(Debug, Default)]
+struct TeamState {
+    by_creation: BTreeMap<Revision, KeyId>,
+    by_owner: BTreeMap<Owner, BTreeSet<KeyId>>,
+    /// The keys that somebody created for another owner.
+    by_creator: BTreeMap<Owner, BTreeSet<KeyId>>,
+}
+
 #[derive(Debug)]
 struct NamespaceState {
     /// As it was bound to its team, without cutoffs applied.
     record: NamespaceRecord,
     by_creation: BTreeMap<Revision, KeyId>,
-    by_name: BTreeMap<KeyName, BTreeSet<KeyId>>,
+    by_name: BTreeMap<Owner, BTreeMap<KeyName, BTreeSet<KeyId>>>,
     by_owner: BTreeMap<Owner, BTreeSet<KeyId>>,
 }
 
@@ -145,14 +155,11 @@ impl StoreState {
     /// Reads the values of a commit's read set.
     fn snapshot(&self, commit: &Commit) -> Snapshot {
         let read_set = commit.read_set();
-        let live = |id: &KeyId| {
-            let record = self.keys.get(id).and_then(Option::as_ref);
-            record.is_some_and(|record| self.read(record).is_live(commit.event.at))
-        };
+        let live = |id: &KeyId| self.is_live(id, commit.event.at);
         let namespace = |id: &NamespaceId| self.namespaces.get(id);
         let name_is_taken = read_set.name.is_some_and(|asked| {
             namespace(asked.namespace)
-                .and_then(|known| known.by_name.get(asked.name))
+                .and_then(|known| known.by_name.get(asked.owner)?.get(asked.name))
                 .is_some_and(|ids| ids.iter().any(|id| *id != asked.except && live(id)))
         });
         let live_keys = read_set
@@ -187,11 +194,18 @@ impl StoreState {
                 .map_or(Existing::Nothing, |id| self.existing(id)),
             cutoffs: self.cutoffs(&read_set.targets).cloned().collect(),
             name_is_taken,
-            live_keys: live_keys.try_into().unwrap_or(u64::MAX),
+            target_is_known: read_set.known.is_some_and(|target| self.is_known(target)),
+            live_keys: as_number(live_keys),
             actor_policy: self.policy(actor_tenant),
             actor_legacy_policy: self.legacy_policy(actor_tenant),
             actor: actor.unwrap_or_default(),
         }
+    }
+
+    /// Whether a key is live, with cutoffs applied.
+    fn is_live(&self, id: &KeyId, at: Timestamp) -> bool {
+        let record = self.keys.get(id).and_then(Option::as_ref);
+        record.is_some_and(|record| self.read(record).is_live(at))
     }
 
     fn existing(&self, credential: CredentialId) -> Existing {
@@ -217,7 +231,7 @@ impl StoreState {
     pub fn keys(&self, query: &KeyQuery) -> Page<KeyRecord> {
         let creations = match &query.namespace {
             Some(namespace) => self.namespaces.get(namespace).map(|kept| &kept.by_creation),
-            None => self.teams.get(&query.team),
+            None => self.teams.get(&query.team).map(|known| &known.by_creation),
         };
         let records = creations
             .into_iter()
@@ -251,6 +265,117 @@ impl StoreState {
             .filter(|record| query.selects(record))
             .map(|record| self.read(record));
         page(records, query.limit, |record| record.created_revision)
+    }
+
+    /// See [`KeyStore::targets`](super::KeyStore::targets).
+    pub fn targets(&self, query: &TargetQuery) -> TargetPage {
+        let names: BTreeSet<Target> = match &query.of {
+            TargetsOf::Teams(after) => {
+                let cut = self.cutoffs.keys().filter_map(|target| match target {
+                    Target::Team(team) => Some(team),
+                    Target::Namespace(_) | Target::Owner(..) => None,
+                });
+                self.teams
+                    .keys()
+                    .chain(cut)
+                    .filter(|team| after.as_ref().is_none_or(|after| after < team))
+                    .map(|team| Target::Team(team.clone()))
+                    .collect()
+            }
+            TargetsOf::Members(team, after) => self.owners_of(team, |owner| match owner {
+                Owner::User(user) => after.as_ref().is_none_or(|after| after < user),
+                Owner::Service(_) => false,
+            }),
+            TargetsOf::Services(team, after) => self.owners_of(team, |owner| match owner {
+                Owner::User(_) => false,
+                Owner::Service(service) => after.as_ref().is_none_or(|after| after < service),
+            }),
+            TargetsOf::One(target) => {
+                let known = self.is_known(target) || self.cutoffs.contains_key(target);
+                known.then(|| target.clone()).into_iter().collect()
+            }
+        };
+        let items = names.into_iter().map(|target| {
+            let removed = self.cutoffs.get(&target).is_some_and(|known| known.blocked);
+            Ok(TargetRecord { target, removed })
+        });
+        let Ok(page) = TargetPage::first_of::<Infallible>(items, query);
+        page
+    }
+
+    /// The owners of a team that have a key or a cutoff.
+    fn owners_of(&self, team: &TeamId, selects: impl Fn(&Owner) -> bool) -> BTreeSet<Target> {
+        let known = self.teams.get(team).into_iter();
+        let with_keys = known.flat_map(|known| known.by_owner.keys());
+        let cut = self.cutoffs.keys().filter_map(|target| match target {
+            Target::Owner(of, owner) if of == team => Some(owner),
+            _ => None,
+        });
+        with_keys
+            .chain(cut)
+            .filter(|owner| selects(owner))
+            .map(|owner| Target::Owner(team.clone(), owner.clone()))
+            .collect()
+    }
+
+    /// See [`KeyStore::count_live`](super::KeyStore::count_live).
+    pub fn count_live(&self, target: &Target, at: Timestamp) -> LiveCount {
+        fn all<'a, K>(ids: Option<&'a BTreeMap<K, KeyId>>) -> Vec<&'a KeyId> {
+            ids.into_iter().flat_map(BTreeMap::values).collect()
+        }
+        fn of<'a>(
+            sets: Option<&'a BTreeMap<Owner, BTreeSet<KeyId>>>,
+            owner: &Owner,
+        ) -> Vec<&'a KeyId> {
+            let set = sets.and_then(|sets| sets.get(owner));
+            set.into_iter().flatten().collect()
+        }
+        let count = |ids: Vec<&KeyId>| {
+            let is_live = |id: &&KeyId| self.is_live(id, at);
+            as_number(ids.into_iter().filter(is_live).count())
+        };
+        let team = self.teams.get(target.team());
+        let legacy = |selects: &dyn Fn(&LegacyRecord) -> bool| {
+            let records = self.legacy.values().map(|record| self.read(record));
+            let live = records.filter(|record| record.revoked.is_none() && !record.blocked);
+            as_number(live.filter(selects).count())
+        };
+        match target {
+            Target::Team(id) => LiveCount::new(
+                count(all(team.map(|known| &known.by_creation))),
+                legacy(&|record| record.tenant.team == *id),
+                0,
+            ),
+            Target::Namespace(tenant) => {
+                let known = self.namespaces.get(&tenant.namespace);
+                let known = known.filter(|known| known.record.tenant.team == tenant.team);
+                LiveCount::new(
+                    count(all(known.map(|known| &known.by_creation))),
+                    legacy(&|record| record.tenant == *tenant),
+                    0,
+                )
+            }
+            Target::Owner(_, owner) => LiveCount::new(
+                count(of(team.map(|known| &known.by_owner), owner)),
+                0,
+                count(of(team.map(|known| &known.by_creator), owner)),
+            ),
+        }
+    }
+
+    /// See [`Snapshot::target_is_known`].
+    fn is_known(&self, target: &Target) -> bool {
+        match target {
+            Target::Team(team) => self.teams.contains_key(team),
+            Target::Namespace(tenant) => {
+                let known = self.namespaces.get(&tenant.namespace);
+                known.is_some_and(|known| known.record.tenant.team == tenant.team)
+            }
+            Target::Owner(team, owner) => {
+                let known = self.teams.get(team);
+                known.is_some_and(|known| known.by_owner.contains_key(owner))
+            }
+        }
     }
 
     /// See [`KeyStore::policy`](super::KeyStore::policy).
@@ -362,6 +487,7 @@ impl StoreState {
     }
 
     fn bind(&mut self, record: NamespaceRecord) {
+        self.teams.entry(record.tenant.team.clone()).or_default();
         let namespace = record.tenant.namespace.clone();
         self.namespaces_by_creation
             .insert(record.created_revision, namespace.clone());
@@ -380,13 +506,20 @@ impl StoreState {
         let (id, created_revision) = (record.id, record.created_revision);
         if let Some(namespace) = self.namespaces.get_mut(&record.tenant.namespace) {
             namespace.by_creation.insert(created_revision, id);
-            let same_name = namespace.by_name.entry(record.name.clone());
+            let of_owner = namespace.by_name.entry(record.owner.clone()).or_default();
+            let same_name = of_owner.entry(record.name.clone());
             same_name.or_default().insert(id);
             let same_owner = namespace.by_owner.entry(record.owner.clone());
             same_owner.or_default().insert(id);
         }
-        let team = self.teams.entry(record.tenant.team.clone());
-        team.or_default().insert(created_revision, id);
+        let team = self.teams.entry(record.tenant.team.clone()).or_default();
+        team.by_creation.insert(created_revision, id);
+        let same_owner = team.by_owner.entry(record.owner.clone());
+        same_owner.or_default().insert(id);
+        if let Some(creator) = record.created_for_another_by() {
+            let same_creator = team.by_creator.entry(creator.clone());
+            same_creator.or_default().insert(id);
+        }
         self.keys.insert(id, Some(record));
     }
 
@@ -402,11 +535,20 @@ impl StoreState {
         let record = self.keys.get_mut(&id)?.take()?;
         if let Some(namespace) = self.namespaces.get_mut(&record.tenant.namespace) {
             namespace.by_creation.remove(&record.created_revision);
-            remove(&mut namespace.by_name, &record.name, id);
+            if let Some(of_owner) = namespace.by_name.get_mut(&record.owner) {
+                remove(of_owner, &record.name, id);
+                if of_owner.is_empty() {
+                    namespace.by_name.remove(&record.owner);
+                }
+            }
             remove(&mut namespace.by_owner, &record.owner, id);
         }
-        if let Some(creations) = self.teams.get_mut(&record.tenant.team) {
-            creations.remove(&record.created_revision);
+        if let Some(team) = self.teams.get_mut(&record.tenant.team) {
+            team.by_creation.remove(&record.created_revision);
+            remove(&mut team.by_owner, &record.owner, id);
+            if let Some(creator) = record.created_for_another_by() {
+                remove(&mut team.by_creator, creator, id);
+            }
         }
         Some(record)
     }
@@ -454,6 +596,10 @@ impl StoreState {
             }
         })
     }
+}
+
+fn as_number(count: usize) -> u64 {
+    count.try_into().unwrap_or(u64::MAX)
 }
 
 /// The range of revisions after a cursor.

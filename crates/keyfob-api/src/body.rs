@@ -215,7 +215,7 @@ impl Place {
         let mut place = Self(String::new());
         for segment in path {
             match segment {
-                Segment::Seq { index } => place.0 += &format!("[{index}]"),
+                Segment::Seq { index } => place = Self(format!("{}[{index}]", place.0)),
                 Segment::Map { key } if can_be_shown(key) => place = Self(place.field(key)),
                 Segment::Map { .. } => break,
                 _ => {}

@@ -2,6 +2,7 @@
 
 use std::{fmt, future::Future, pin::Pin, sync::Arc};
 
+use axum::http::uri::PathAndQuery;
 use keyfob::{Tenant, manage::NewNamespace, name::Region, store::NamespaceRecord};
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
@@ -189,7 +190,7 @@ impl ApiHost {
         }
         // Clients append the path of a call.
         if !matches!(
-            url.path_and_query().map(|path| path.as_str()),
+            url.path_and_query().map(PathAndQuery::as_str),
             None | Some("/")
         ) {
             return Err(ApiHostError::Url);

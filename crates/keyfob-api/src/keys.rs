@@ -217,10 +217,10 @@ pub(crate) async fn delete(
     if_match: IfMatch,
 ) -> Result<Json<Done>, Refusal> {
     let info = state.key(&caller, Call::DeleteKey, path).await?;
-    if_match.check(&info)?;
     let context = caller.context();
     let keyring = &state.keyring;
-    keyring.delete(&context, &info.tenant, info.id).await?;
+    let deleted = keyring.delete(&context, &info.tenant, info.id, if_match.0);
+    deleted.await.map_err(|error| if_match.explain(error))?;
     Ok(Json(Done {}))
 }
 
@@ -369,20 +369,25 @@ async fn set_status(
     if call == Call::EnableKey {
         refuse_takeover(caller, &info.tenant, &info.scopes)?;
     }
-    if_match.check(&info)?;
     let read = state.read_for_answer(&info).await?;
     let context = caller.context_for(why.reason.as_deref())?;
     let (keyring, tenant, id) = (&state.keyring, &info.tenant, info.id);
-    let now = context.now;
+    let (expected, now) = (if_match.0, context.now);
     let changed = match call {
-        Call::DisableKey => keyring.disable(&context, tenant, id).await?,
-        Call::EnableKey => keyring.enable(&context, tenant, id).await?,
+        Call::DisableKey => keyring.disable(&context, tenant, id, expected).await,
+        // The caller's rights were compared with those of a control key as it was read.
+        Call::EnableKey => {
+            let read_at = is_control(tenant).then_some(info.revision);
+            let expected = expected.or(read_at);
+            keyring.enable(&context, tenant, id, expected).await
+        }
         // A caller who shows a credential may revoke it, also one that no longer works.
         _ if caller.actor.credential == Some(CredentialId::Key(id)) => {
             let context = context.with_authority(Authority::System);
-            keyring.revoke(&context, tenant, id).await?
+            keyring.revoke(&context, tenant, id, expected).await
         }
-        _ => keyring.revoke(&context, tenant, id).await?,
+        _ => keyring.revoke(&context, tenant, id, expected).await,
     };
+    let changed = changed.map_err(|error| if_match.explain(error))?;
     Ok(read.answer(state, &changed, now))
 }

@@ -10,7 +10,10 @@ use axum::{
     extract::{Path, State},
     response::Response,
 };
-use keyfob::legacy::{LegacyId, LegacyPolicy};
+use keyfob::{
+    legacy::{LegacyId, LegacyPolicy},
+    store::Target,
+};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -160,6 +163,10 @@ pub(crate) async fn cut_off(
     let tenant = state.tenant(&caller, &namespace).await?;
     let before = state.keyring.legacy_policy(Some(&tenant)).await?;
     let default = state.keyring.legacy_policy(None).await?;
+    let live = state
+        .keyring
+        .count_live(&Target::Namespace(tenant.clone()), caller.now())
+        .await?;
     let context = caller.context_for(why.reason.as_deref())?;
     state
         .keyring
@@ -169,6 +176,7 @@ pub(crate) async fn cut_off(
         policy: LegacyPolicyView::from(&LegacyPolicy::Off),
         previous: LegacyPolicyView::from(&before),
         inherited: before == default,
+        credentials: live.legacy,
     }))
 }
 
@@ -181,6 +189,9 @@ pub(crate) struct CutOff {
     previous: LegacyPolicyView,
     /// Whether that is the default policy: then `DELETE` of the policy undoes the cut-off.
     inherited: bool,
+    /// How many credentials of the namespace are not accepted for this reason alone: neither revoked
+    /// nor blocked.
+    credentials: u64,
 }
 
 /// Revokes a legacy credential permanently

@@ -10,7 +10,7 @@ use axum::{
 };
 use keyfob::{
     Tenant, Timestamp,
-    manage::{Error, NewNamespace},
+    manage::NewNamespace,
     name::{NamespaceId, NamespaceLabel, Region},
     store::{NamespaceQuery, Target},
 };
@@ -28,6 +28,7 @@ use crate::{
     refusal::Refusal,
     state::AppState,
     stream::{self, PAGE, Parts, Text},
+    targets::{Removal, Revoked},
     wire::{Done, Moment, ReasonBody},
 };
 
@@ -154,9 +155,6 @@ pub(crate) async fn show(
 ) -> Result<Json<ShownNamespace>, Refusal> {
     caller.require(Call::ListNamespaces)?;
     let record = state.namespace(&caller, &namespace).await?;
-    if record.removed {
-        return Err(Refusal::NOT_FOUND);
-    }
     let records = [record];
     let facts = state.directory.describe(&records).await?.pop();
     let facts = facts.ok_or(Refusal::SERVER_ERROR)?;
@@ -183,15 +181,9 @@ pub(crate) async fn delete(
 ) -> Result<StatusCode, Refusal> {
     caller.require(Call::RemoveNamespace)?;
     let record = state.namespace(&caller, &namespace).await?;
-    if record.removed {
-        // Perhaps by another process: before the caller reads that, it is so here.
-        let synced = state.keyring.sync(caller.now()).await;
-        synced.map_err(Error::NotSynced)?;
-        return Err(Refusal::NOT_FOUND);
-    }
     let target = Target::Namespace(record.tenant);
-    let Json(Done {}) = state
-        .remove(&caller, target, &ReasonBody::default())
+    let Json(Revoked { .. }) = state
+        .remove(&caller, target, "namespace_id", &Removal::default())
         .await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -206,17 +198,22 @@ pub(crate) async fn delete(
     tag = "Namespaces",
     params(("namespace_id" = String, Path, description = "The namespace.")),
     request_body = Option<ReasonBody>,
-    responses((status = 200, description = "It is removed.", body = Done)),
+    responses((status = 200, description = "It is removed.", body = Revoked)),
 )]
 pub(crate) async fn remove(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
     Path(namespace): Path<String>,
     OptionalJson(why): OptionalJson<ReasonBody>,
-) -> Result<Json<Done>, Refusal> {
+) -> Result<Json<Revoked>, Refusal> {
     caller.require(Call::RemoveNamespace)?;
-    let tenant = state.namespace(&caller, &namespace).await?.tenant;
-    state.remove(&caller, Target::Namespace(tenant), &why).await
+    // Also one that is removed, as a repetition of a request whose answer was lost.
+    let tenant = state.namespace_ever(&caller, &namespace).await?.tenant;
+    let removal = Removal::from(why);
+    let target = Target::Namespace(tenant);
+    state
+        .remove(&caller, target, "namespace_id", &removal)
+        .await
 }
 
 /// Restores a namespace
@@ -241,7 +238,7 @@ pub(crate) async fn restore(
     OptionalJson(why): OptionalJson<ReasonBody>,
 ) -> Result<Json<Done>, Refusal> {
     caller.require(Call::RestoreNamespace)?;
-    let tenant = state.namespace(&caller, &namespace).await?.tenant;
+    let tenant = state.namespace_ever(&caller, &namespace).await?.tenant;
     state
         .restore(&caller, Target::Namespace(tenant), &why)
         .await

@@ -202,10 +202,11 @@ fn complete_responses(responses: &mut Value, is_public: bool, has_body: bool) {
 /// Removes the content that looking at it has inserted.
 fn tidy(response: &mut Value) {
     let content = &response["content"][JSON]["schema"];
-    if content.get("$ref").is_none_or(Value::is_null) && content.get("type").is_none() {
-        if let Some(response) = response.as_object_mut() {
-            response.remove("content");
-        }
+    if content.get("$ref").is_none_or(Value::is_null)
+        && content.get("type").is_none()
+        && let Some(response) = response.as_object_mut()
+    {
+        response.remove("content");
     }
 }
 

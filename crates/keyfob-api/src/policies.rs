@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, State},
 };
 use keyfob::{Ttl, manage::Policy};
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
@@ -189,7 +189,7 @@ struct PolicyView {
     /// How many live keys one owner may have in the namespace; null for no limit.
     #[schema(required)]
     keys_per_owner: Option<u32>,
-    /// Whether the name of a live key is unique in its namespace.
+    /// Whether the name of a live key is unique among its owner's in the namespace.
     unique_names: bool,
     /// The longest grace period of a rotation, in seconds.
     max_grace_seconds: u64,
@@ -224,10 +224,11 @@ pub(crate) struct SetPolicy {
     max_expires_in: Option<String>,
     /// Whether a key must have an expiry.
     expiry_required: Option<bool>,
-    /// How many live keys one owner may have in the namespace.
-    #[schema(format = Int64, maximum = 4_294_967_295_u32)]
-    keys_per_owner: Option<u32>,
-    /// Whether the name of a live key is unique in its namespace.
+    /// How many live keys one owner may have in the namespace; null for no limit.
+    #[serde(default, deserialize_with = "given")]
+    #[schema(value_type = Option<u32>, format = Int64, maximum = 4_294_967_295_u32)]
+    keys_per_owner: Option<Option<u32>>,
+    /// Whether the name of a live key is unique among its owner's in the namespace.
     unique_names: Option<bool>,
     /// The longest grace period of a rotation, in seconds: ten years at most.
     #[schema(maximum = 315_360_000)]
@@ -260,11 +261,16 @@ impl SetPolicy {
             min_ttl,
             max_ttl,
             expiry_required: self.expiry_required.unwrap_or(built_in.expiry_required),
-            keys_per_owner: self.keys_per_owner,
+            keys_per_owner: self.keys_per_owner.unwrap_or(built_in.keys_per_owner),
             unique_names: self.unique_names.unwrap_or(built_in.unique_names),
             max_grace: max_grace.unwrap_or(built_in.max_grace),
         })
     }
+}
+
+/// Reads a field that may be null, which is not the same as left out.
+fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u32>>, D::Error> {
+    Option::deserialize(deserializer).map(Some)
 }
 
 /// Ten years.

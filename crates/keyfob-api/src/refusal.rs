@@ -184,6 +184,10 @@ impl Refusal {
         Self::saying(Kind::BadRequest, message)
     }
 
+    pub(crate) fn not_found(message: impl Into<Cow<'static, str>>) -> Self {
+        Self::saying(Kind::NotFound, message)
+    }
+
     pub(crate) fn forbidden(message: impl Into<Cow<'static, str>>) -> Self {
         Self::saying(Kind::Forbidden, message)
     }

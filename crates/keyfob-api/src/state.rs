@@ -5,8 +5,9 @@ use std::sync::Arc;
 use keyfob::{
     Keyring, Tenant, Timestamp, Verifier,
     key::KeyFormat,
+    manage::Error,
     name::{NamespaceId, TeamId},
-    store::{NamespaceQuery, NamespaceRecord},
+    store::{NamespaceQuery, NamespaceRecord, Target, TargetQuery},
 };
 
 use crate::{
@@ -52,17 +53,49 @@ impl AppState {
         let Some(team) = controlled_team(&namespace) else {
             return Ok(self.namespace(caller, name).await?.tenant);
         };
-        // A namespace of control keys exists once somebody creates a key in it.
         let team = TeamId::new(team).map_err(|_| Refusal::NOT_FOUND)?;
-        if caller.reaches(&team) {
-            Ok(Tenant::new(team, namespace))
-        } else {
-            Err(Refusal::NOT_FOUND)
+        if !caller.reaches(&team) {
+            return Err(Refusal::NOT_FOUND);
+        }
+        // A namespace of control keys exists once somebody creates a key in it, for a team that
+        // exists.
+        let known = TargetQuery::one(Target::Team(team.clone()));
+        let known = self.keyring.targets(&known).await?.items.pop();
+        let query = NamespaceQuery::team(team.clone()).with_namespace(namespace.clone());
+        let own = self.keyring.namespaces(&query).await?.items.pop();
+        match known {
+            Some(known) if !known.removed && own.is_none_or(|own| !own.removed) => {
+                Ok(Tenant::new(team, namespace))
+            }
+            known => self.not_found(caller, known.is_some()).await,
         }
     }
 
-    /// The record of a namespace that holds no control keys.
+    /// The record of a namespace that holds no control keys and was not removed.
     pub(crate) async fn namespace(
+        &self,
+        caller: &CallerContext,
+        name: &str,
+    ) -> Result<NamespaceRecord, Refusal> {
+        let record = self.namespace_ever(caller, name).await?;
+        if record.removed {
+            return self.not_found(caller, true).await;
+        }
+        Ok(record)
+    }
+
+    /// Refuses to find something. If it was removed, perhaps by another process, it is so in this
+    /// one before the caller reads that.
+    async fn not_found<T>(&self, caller: &CallerContext, removed: bool) -> Result<T, Refusal> {
+        if removed {
+            let synced = self.keyring.sync(caller.now()).await;
+            synced.map_err(Error::NotSynced)?;
+        }
+        Err(Refusal::NOT_FOUND)
+    }
+
+    /// The record of a namespace that holds no control keys, removed or not.
+    pub(crate) async fn namespace_ever(
         &self,
         caller: &CallerContext,
         name: &str,

@@ -1,6 +1,12 @@
 //! Teams, and the people and services in them.
 
+mod list;
 mod preview;
+
+pub(crate) use list::{
+    __path_list_members, __path_list_namespaces, __path_list_teams, list_members, list_namespaces,
+    list_teams,
+};
 
 use std::sync::Arc;
 
@@ -11,8 +17,9 @@ use axum::{
 };
 use keyfob::{
     Owner,
-    name::{NameError, ServiceId, TeamId, UserId},
-    store::Target,
+    manage::{Error, OwnerError},
+    name::{ServiceId, TeamId, UserId},
+    store::{Conflict, Target, TargetQuery},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -25,6 +32,7 @@ use crate::{
     refusal::Refusal,
     state::AppState,
     stream,
+    targets::{Removal, Revoked, unknown},
     teams::preview::{Preview, PreviewPage},
     wire::{Done, ReasonBody},
 };
@@ -38,7 +46,7 @@ pub(crate) struct MemberPath {
     /// `members` for a person, `services` for a service.
     #[param(pattern = "^(members|services)$")]
     kind: String,
-    /// The name of the person or service.
+    /// The person or service, with its kind or without: `alice` or `user:alice`.
     name: String,
 }
 
@@ -47,20 +55,34 @@ impl MemberPath {
     fn parse(&self, caller: &CallerContext, call: Call) -> Result<(TeamId, Owner), Refusal> {
         let team = caller.require_team(call, &self.team_id)?;
         let owner = match self.kind.as_str() {
-            "members" => user(&self.name)?,
-            "services" => service(&self.name)?,
+            "members" => user("name", &self.name)?,
+            "services" => service("name", &self.name)?,
             _ => return Err(Refusal::NOT_FOUND),
         };
         Ok((team, owner))
     }
 }
 
-fn user(name: &str) -> Result<Owner, NameError> {
-    UserId::new(name).map(Owner::User)
+/// A person, `alice` or `user:alice`.
+fn user(field: &str, text: &str) -> Result<Owner, Refusal> {
+    match text.parse() {
+        Ok(Owner::Service(_)) => Err(Refusal::bad_request(format!(
+            "{field}: a service; a person is user:NAME or NAME"
+        ))),
+        Err(OwnerError::Kind) => Ok(Owner::User(UserId::new(text)?)),
+        parsed => Ok(parsed?),
+    }
 }
 
-fn service(name: &str) -> Result<Owner, NameError> {
-    ServiceId::new(name).map(Owner::Service)
+/// A service, `bot` or `service:bot`.
+fn service(field: &str, text: &str) -> Result<Owner, Refusal> {
+    match text.parse() {
+        Ok(Owner::User(_)) => Err(Refusal::bad_request(format!(
+            "{field}: a person; a service is service:NAME or NAME"
+        ))),
+        Err(OwnerError::Kind) => Ok(Owner::Service(ServiceId::new(text)?)),
+        parsed => Ok(parsed?),
+    }
 }
 
 /// Shows what will stop working when a person or service is removed
@@ -79,6 +101,11 @@ pub(crate) async fn preview_member(
     Query(page): Query<PreviewPage>,
 ) -> Result<Response, Refusal> {
     let (team, owner) = path.parse(&caller, Call::PreviewMember)?;
+    let query = TargetQuery::one(Target::Owner(team.clone(), owner.clone()));
+    if state.keyring.targets(&query).await?.items.is_empty() {
+        let error = Conflict::UnknownTarget(Target::Owner(team, owner));
+        return Err(unknown("name", Error::Conflict(error)));
+    }
     let head = format!("{{\"owner\":{},", json_of(&owner)?);
     let (query, now) = (page.query(team, owner)?, caller.now());
     let keys = KeyParts::new(state, query, page.wants_a_page(), now);
@@ -92,26 +119,26 @@ fn json_of(value: &impl Serialize) -> Result<String, Refusal> {
 /// Removes a person or service from the team
 ///
 /// When the answer arrives, all of its keys in the team are revoked, and none can be created for it
-/// until `restore`. Others are unaffected.
+/// until `restore`. Others are unaffected. A name without any key in the team is not found, unless
+/// `in_advance` is set.
 #[utoipa::path(
     post,
     path = "/v1/teams/{team_id}/{kind}/{name}/remove",
     operation_id = "remove_member",
     tag = "Members and services",
     params(MemberPath),
-    request_body = Option<ReasonBody>,
-    responses((status = 200, description = "It is removed.", body = Done)),
+    request_body = Option<Removal>,
+    responses((status = 200, description = "It is removed.", body = Revoked)),
 )]
 pub(crate) async fn remove_member(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
     Path(path): Path<MemberPath>,
-    OptionalJson(why): OptionalJson<ReasonBody>,
-) -> Result<Json<Done>, Refusal> {
+    OptionalJson(removal): OptionalJson<Removal>,
+) -> Result<Json<Revoked>, Refusal> {
     let (team, owner) = path.parse(&caller, Call::RemoveMember)?;
-    state
-        .remove(&caller, Target::Owner(team, owner), &why)
-        .await
+    let target = Target::Owner(team, owner);
+    state.remove(&caller, target, "name", &removal).await
 }
 
 /// Restores a person or service to the team
@@ -144,24 +171,25 @@ pub(crate) async fn restore_member(
 /// Removes a team
 ///
 /// Revokes the keys in all of its namespaces; none can be created in them until the team is restored.
-/// For operators.
+/// A team without any namespace is not found, unless `in_advance` is set. For operators.
 #[utoipa::path(
     post,
     path = "/v1/teams/{team_id}/remove",
     operation_id = "remove_team",
     tag = "Teams",
     params(("team_id" = String, Path, description = "The team.")),
-    request_body = Option<ReasonBody>,
-    responses((status = 200, description = "The team is removed.", body = Done)),
+    request_body = Option<Removal>,
+    responses((status = 200, description = "The team is removed.", body = Revoked)),
 )]
 pub(crate) async fn remove(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
     Path(team): Path<String>,
-    OptionalJson(why): OptionalJson<ReasonBody>,
-) -> Result<Json<Done>, Refusal> {
+    OptionalJson(removal): OptionalJson<Removal>,
+) -> Result<Json<Revoked>, Refusal> {
     let team = caller.require_team(Call::Operate, &team)?;
-    state.remove(&caller, Target::Team(team), &why).await
+    let target = Target::Team(team);
+    state.remove(&caller, target, "team_id", &removal).await
 }
 
 /// Restores a team
@@ -200,19 +228,24 @@ pub(crate) async fn restore(
     tag = "Teams",
     params(("team_id" = String, Path, description = "The team.")),
     request_body = RevokeAll,
-    responses((status = 200, description = "They are revoked.", body = Done)),
+    responses((status = 200, description = "They are revoked.", body = Revoked)),
 )]
 pub(crate) async fn revoke_all(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
     Path(team): Path<String>,
     JsonBody(body): JsonBody<RevokeAll>,
-) -> Result<Json<Done>, Refusal> {
+) -> Result<Json<Revoked>, Refusal> {
     let team = caller.require_team(Call::RevokeAll, &team)?;
     let target = body.target(&state, &caller, team).await?;
     let context = caller.context_for(body.reason.as_deref())?;
-    state.keyring.revoke_all(&context, target).await?;
-    Ok(Json(Done {}))
+    let field = match target {
+        Target::Team(_) => "team_id",
+        Target::Namespace(_) | Target::Owner(..) => "id",
+    };
+    let ended = state.keyring.revoke_all(&context, target).await;
+    let ended = ended.map_err(|error| unknown(field, error))?;
+    Ok(Json(Revoked::from(ended)))
 }
 
 /// Which keys to revoke.
@@ -221,7 +254,8 @@ pub(crate) async fn revoke_all(
 pub(crate) struct RevokeAll {
     /// Of what.
     of: TargetKind,
-    /// Which one; left out for the team.
+    /// Which one; left out for the team. A person or service with its kind or without: `alice` or
+    /// `user:alice`.
     id: Option<String>,
     /// The reason, for the audit trail.
     #[schema(min_length = 1, max_length = 500)]
@@ -252,8 +286,8 @@ impl RevokeAll {
                 return Err(Refusal::bad_request("id: the path names the team"));
             }
             TargetKind::Team => Target::Team(team),
-            TargetKind::User => Target::Owner(team, user(id?)?),
-            TargetKind::Service => Target::Owner(team, service(id?)?),
+            TargetKind::User => Target::Owner(team, user("id", id?)?),
+            TargetKind::Service => Target::Owner(team, service("id", id?)?),
             TargetKind::Namespace => {
                 let tenant = state.tenant(caller, id?).await?;
                 if tenant.team != team {

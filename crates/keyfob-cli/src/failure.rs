@@ -120,6 +120,7 @@ impl From<Conflict> for Failure {
         let failure = Self::new(Exit::Conflict, conflict.to_string());
         match conflict {
             Conflict::NotFound => Self::not_found("no such credential in this namespace"),
+            Conflict::UnknownTarget(_) => Self::not_found(conflict.to_string()),
             Conflict::NameTaken => failure.hint("choose another name, or rotate the existing key"),
             Conflict::TooManyKeys => {
                 failure.hint("revoke a key of this owner, or raise `keys-per-owner` with `keyfob policy set`")

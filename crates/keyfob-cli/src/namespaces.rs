@@ -20,7 +20,7 @@ use crate::{
 /// Manage the namespaces of the team.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Namespaces {
-    /// Create a namespace in the team; the first key in it does the same
+    /// Create a namespace in the team
     Create {
         #[command(flatten)]
         new: Restoral<NamespaceId>,
@@ -83,7 +83,7 @@ impl Namespaces {
             Self::List { all_teams } => list(cx, all_teams).await,
             Self::Remove(removal) => {
                 let target = Target::Namespace(tenant(removal.name)?);
-                remove(cx, target, removal.dry_run, removal.reason).await
+                remove(cx, target, removal.how).await
             }
             Self::Restore(restoral) => {
                 let tenant = tenant(restoral.name)?;

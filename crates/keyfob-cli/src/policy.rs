@@ -49,7 +49,7 @@ pub(crate) struct Set {
     #[arg(long, value_name = "NUMBER", value_parser = parse_keys_per_owner)]
     keys_per_owner: Option<Limit<u32>>,
 
-    /// Whether the names of keys are unique in a namespace
+    /// Whether the names of one owner's keys are unique in a namespace
     #[arg(long, value_name = "BOOL")]
     unique_names: Option<bool>,
 
@@ -98,10 +98,10 @@ impl PolicyCommand {
 
     pub(crate) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         match self {
-            Self::Show(place) => show(cx, place.tenant(cx)?.as_ref()).await,
+            Self::Show(place) => show(cx, place.tenant(cx).await?.as_ref()).await,
             Self::Set(set) => set.run(cx).await,
             Self::Clear(clear) => {
-                let tenant = clear.place.tenant(cx)?;
+                let tenant = clear.place.tenant(cx).await?;
                 let context = cx.context(clear.reason.as_ref());
                 // Before the change: after it, nothing may fail.
                 let inherited = match &tenant {
@@ -118,15 +118,18 @@ impl PolicyCommand {
 }
 
 impl Where {
-    /// The namespace; none for the default.
-    fn tenant(self, cx: &CommandContext) -> Result<Option<Tenant>, Failure> {
-        (!self.default).then(|| cx.tenant()).transpose()
+    /// The namespace, which must exist; none for the default.
+    async fn tenant(self, cx: &CommandContext) -> Result<Option<Tenant>, Failure> {
+        if self.default {
+            return Ok(None);
+        }
+        cx.known_tenant().await.map(Some)
     }
 }
 
 impl Set {
     async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
-        let tenant = self.place.tenant(cx)?;
+        let tenant = self.place.tenant(cx).await?;
         let old = cx.keyring.policy(tenant.as_ref()).await?;
         let policy = Policy {
             min_ttl: self.min_ttl.unwrap_or(old.min_ttl),

@@ -14,7 +14,7 @@ use std::{
 };
 
 use clap::Args;
-use keyfob::{key::CredentialId, name::Reason};
+use keyfob::{Denied, name::Reason};
 use serde::Serialize;
 
 use crate::{
@@ -103,7 +103,7 @@ struct FindView {
     namespace: Option<String>,
     revoked: bool,
     #[serde(skip)]
-    waits: Option<CredentialId>,
+    refused: Option<Denied>,
 }
 
 impl Scan {
@@ -211,7 +211,7 @@ impl FindView {
                 .as_ref()
                 .map(|tenant| tenant.namespace.to_string()),
             revoked: false,
-            waits: liveness.waits,
+            refused: liveness.refused,
         }
     }
 }

@@ -15,7 +15,7 @@ use keyfob::{
 
 use crate::{
     fixture::{
-        Key, Legacy, NOW, commit_by, cut, deletion, home, kept, key, later, legacy,
+        Key, Legacy, NOW, bind, commit_by, cut, deletion, home, kept, key, later, legacy,
         legacy_replacement, name, opening, part_of, removal, replacement, service, tenant, told,
         user,
     },
@@ -209,6 +209,7 @@ pub async fn an_actor_past_the_maximum_of_its_namespace_is_refused(store: &dyn K
 }
 
 async fn set(store: &dyn KeyStore, tenant: Option<Tenant>, policy: Option<Policy>) {
+    bind(store, tenant.as_ref()).await;
     kept(store, Change::SetPolicy { tenant, policy }).await;
 }
 
@@ -269,6 +270,7 @@ pub async fn a_legacy_actor_that_is_no_longer_accepted_is_refused(store: &dyn Ke
 }
 
 async fn set_legacy(store: &dyn KeyStore, tenant: Option<Tenant>, policy: Option<LegacyPolicy>) {
+    bind(store, tenant.as_ref()).await;
     kept(store, Change::SetLegacyPolicy { tenant, policy }).await;
 }
 

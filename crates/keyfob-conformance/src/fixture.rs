@@ -268,22 +268,46 @@ pub(crate) fn deletion(record: &KeyRecord) -> Change {
     Change::DeleteKey {
         tenant: record.tenant.clone(),
         id: record.id,
+        expected: None,
     }
 }
 
-/// Revokes all that is in a target, and closes it.
+/// Deletes the key if it is still at the revision of the record.
+pub(crate) fn deletion_at_revision(record: &KeyRecord) -> Change {
+    Change::DeleteKey {
+        tenant: record.tenant.clone(),
+        id: record.id,
+        expected: Some(record.revision),
+    }
+}
+
+/// Revokes all that is in a target, known or not, and closes it.
 pub(crate) fn removal(target: Target) -> Change {
     Change::Revoke {
         target,
         block: true,
+        in_advance: true,
     }
 }
 
-/// Revokes all that is in a target, and leaves it open.
+/// Revokes all that is in a target, known or not, and leaves it open.
 pub(crate) fn cut(target: Target) -> Change {
     Change::Revoke {
         target,
         block: false,
+        in_advance: true,
+    }
+}
+
+/// The same as a change, which must be of a known target if it is a revocation.
+pub(crate) fn of_known(change: Change) -> Change {
+    match change {
+        Change::Revoke { target, block, .. } => Change::Revoke {
+            target,
+            block,
+            in_advance: false,
+        },
+        change => change,
     }
 }
 
@@ -361,6 +385,17 @@ pub(crate) async fn kept(store: &dyn KeyStore, change: Change) -> Revision {
     match commit(store, change).await {
         Ok(revision) => revision,
         Err(conflict) => panic!("refused with \"{conflict}\" although allowed: {what}"),
+    }
+}
+
+/// Creates a namespace unless it exists.
+pub(crate) async fn bind(store: &dyn KeyStore, tenant: Option<&Tenant>) {
+    if let Some(tenant) = tenant.cloned() {
+        let answer = commit(store, Change::CreateNamespace { new: tenant.into() }).await;
+        assert!(
+            matches!(answer, Ok(_) | Err(Conflict::IdTaken)),
+            "{answer:?}"
+        );
     }
 }
 

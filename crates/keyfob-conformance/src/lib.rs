@@ -61,6 +61,7 @@ pub mod race;
 mod reading;
 mod refusal;
 pub mod reopening;
+pub mod targets;
 pub mod tenants;
 pub mod usage;
 pub mod waiting;
@@ -112,6 +113,7 @@ macro_rules! for_each_behaviour {
                 a_name_is_taken_until_the_moment_of_expiry
                 a_key_that_waits_keeps_its_name
                 a_name_is_taken_in_its_namespace_only
+                a_name_is_taken_for_its_owner_only
                 names_may_repeat_where_the_policy_allows
                 names_that_look_alike_are_different
                 an_owner_has_no_more_keys_than_allowed
@@ -123,6 +125,7 @@ macro_rules! for_each_behaviour {
                 a_replaced_key_keeps_its_birth
                 a_replacement_does_not_choose_its_birth
                 a_stale_replacement_is_refused
+                a_stale_deletion_is_refused
                 an_unknown_key_cannot_be_changed
                 a_revoked_key_is_revoked_everywhere
                 a_revoked_key_never_comes_back
@@ -143,6 +146,7 @@ macro_rules! for_each_behaviour {
                 a_legacy_credential_of_another_tenant_is_not_replaced
                 a_namespace_belongs_to_its_first_team
                 the_first_change_binds_a_namespace
+                an_unknown_namespace_is_refused
                 a_namespace_stays_with_its_team
                 a_key_opens_its_own_namespace_only
                 hostile_names_stay_apart
@@ -175,6 +179,19 @@ macro_rules! for_each_behaviour {
                 a_closed_target_closes_no_other
                 legacy_credentials_end_with_their_target
                 lists_select_by_status_behind_cuts
+            }
+            targets {
+                an_unknown_target_is_refused
+                one_target_is_looked_up
+                a_target_can_be_removed_in_advance
+                an_owner_is_known_by_any_key_in_the_team
+                a_team_is_known_by_its_namespaces
+                teams_and_owners_are_listed_by_their_names
+                a_removed_target_is_listed_as_removed
+                targets_are_listed_page_by_page
+                live_credentials_are_counted
+                a_count_applies_cutoffs
+                keys_that_an_owner_created_for_others_are_found
             }
             listing {
                 keys_are_listed_in_the_order_of_creation

@@ -5,13 +5,13 @@ use std::time::Duration;
 use keyfob::{
     DenyReason, KeyStore,
     manage::{KeyUpdate, Rotation, Status},
-    store::{Conflict, Item, KeyQuery, Revision, StatusFilter},
+    store::{Conflict, Item, KeyQuery, KeyRecord, Revision, StatusFilter},
 };
 
 use crate::{
     fixture::{
-        NOW, commit_at, context, cut, deletion, fields, home, kept, key, later, name, part_of,
-        replacement, user,
+        NOW, commit_at, context, cut, deletion, deletion_at_revision, fields, home, kept, key,
+        later, name, part_of, replacement, user,
     },
     reading::{Gate, feed, listed, names, read, text, verdict},
     refusal::refused,
@@ -64,6 +64,29 @@ pub async fn a_stale_replacement_is_refused(store: &dyn KeyStore) {
     refused(store, replacement(&second), Conflict::Stale).await;
     let found = read(store, &laptop.record).await;
     assert_eq!(fields(&found), fields(&first), "after stale replacements");
+}
+
+/// A key is deleted at the revision that was expected, and at no other, before or after.
+pub async fn a_stale_deletion_is_refused(store: &dyn KeyStore) {
+    let old = key("laptop").create(store).await;
+    let mut new = old.record.clone();
+    new.revision = kept(store, replacement(&old.record)).await;
+    for stale in [old.record.revision, Revision::ZERO, new.revision.next()] {
+        let record = KeyRecord {
+            revision: stale,
+            ..old.record.clone()
+        };
+        refused(store, deletion_at_revision(&record), Conflict::Stale).await;
+    }
+    kept(store, deletion_at_revision(&new)).await;
+    refused(store, deletion_at_revision(&new), Conflict::NotFound).await;
+    let revoked = key("revoked").create(store).await;
+    let revision = kept(store, replacement(&revoked.revoked(NOW))).await;
+    let record = KeyRecord {
+        revision,
+        ..revoked.record
+    };
+    kept(store, deletion_at_revision(&record)).await;
 }
 
 /// A key that never was cannot be replaced or deleted.

@@ -132,6 +132,16 @@ impl Pair<'_> {
         let expected = sound(reference.namespaces(&query).await);
         self.same_pages(&query, &found, &expected, Clone::clone);
 
+        let query = generator.target_query();
+        let found = sound(store.targets(&query).await);
+        let expected = sound(reference.targets(&query).await);
+        assert_eq!(found, expected, "{}: {query:?}", self.at);
+
+        let (target, at) = (generator.target(), generator.time());
+        let found = sound(store.count_live(&target, at).await);
+        let expected = sound(reference.count_live(&target, at).await);
+        assert_eq!(found, expected, "{}: {target:?} at {at}", self.at);
+
         let query = generator.audit_query(head);
         let found = sound(store.audit(&query).await);
         let expected = sound(reference.audit(&query).await);

@@ -107,6 +107,24 @@ pub async fn a_name_is_taken_in_its_namespace_only(store: &dyn KeyStore) {
     }
 }
 
+/// A name that one owner uses is free for every other, so that a refusal tells nothing of their
+/// keys; a person and a service of one name are two owners.
+pub async fn a_name_is_taken_for_its_owner_only(store: &dyn KeyStore) {
+    key("laptop").create(store).await;
+    for owner in [user("bob"), service("alice")] {
+        let theirs = key("laptop").of(owner.clone());
+        kept(store, theirs.creation_within(UNIQUE)).await;
+        let second = key("laptop").of(owner.clone()).creation_within(UNIQUE);
+        refused(store, second, Conflict::NameTaken).await;
+        let phone = key("phone").of(owner).create(store).await;
+        let renamed = phone.with(|record| record.name = name("laptop"));
+        refused(store, unique_replacement(&renamed), Conflict::NameTaken).await;
+    }
+    let desk = key("desk").of(user("carol")).create(store).await;
+    let renamed = desk.with(|record| record.name = name("laptop"));
+    kept(store, unique_replacement(&renamed)).await;
+}
+
 /// Where the policy does not ask for unique names, keys of one name stand side by side.
 pub async fn names_may_repeat_where_the_policy_allows(store: &dyn KeyStore) {
     key("laptop").create(store).await;

@@ -14,7 +14,7 @@ use crate::{
     },
     reading::{feed, head, list_namespaces},
     refusal::refused,
-    tenants::changes_of,
+    tenants::first_changes_of,
 };
 
 fn creation(tenant: Tenant) -> Change {
@@ -39,9 +39,9 @@ async fn listed(store: &dyn KeyStore) -> Vec<NamespaceRecord> {
 /// Whatever binds a namespace puts it on the list, once, with the time and the revision.
 pub async fn a_namespace_is_listed_from_its_first_change_on(store: &dyn KeyStore) {
     let mut expected = Vec::new();
-    for n in 0..changes_of(&home()).len() {
+    for n in 0..first_changes_of(&home()).len() {
         let place = tenant("acme", &format!("fn-{n}"));
-        let first = changes_of(&place).swap_remove(n);
+        let first = first_changes_of(&place).swap_remove(n);
         let at = later(n as u64);
         let created_revision = commit_at(store, first, at).await.expect("it is free");
         let removed = n == REMOVAL;
@@ -58,7 +58,7 @@ pub async fn a_namespace_is_listed_from_its_first_change_on(store: &dyn KeyStore
     assert_eq!(listed(store).await, expected);
 }
 
-/// The change among those of `changes_of` that removes a namespace.
+/// The change among those of `first_changes_of` that removes a namespace.
 const REMOVAL: usize = 3;
 
 /// What was refused binds nothing, and what was deleted frees nothing.

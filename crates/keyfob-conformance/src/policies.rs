@@ -11,7 +11,7 @@ use keyfob::{
 };
 
 use crate::{
-    fixture::{home, kept, key, later, legacy, sound, tenant},
+    fixture::{bind, home, kept, key, later, legacy, sound, tenant},
     reading::{Gate, feed},
 };
 
@@ -28,10 +28,12 @@ async fn legacy_policy(store: &dyn KeyStore, tenant: &Tenant) -> LegacyPolicy {
 }
 
 async fn set(store: &dyn KeyStore, tenant: Option<Tenant>, policy: Option<Policy>) {
+    bind(store, tenant.as_ref()).await;
     kept(store, Change::SetPolicy { tenant, policy }).await;
 }
 
 async fn set_legacy(store: &dyn KeyStore, tenant: Option<Tenant>, policy: Option<LegacyPolicy>) {
+    bind(store, tenant.as_ref()).await;
     kept(store, Change::SetLegacyPolicy { tenant, policy }).await;
 }
 

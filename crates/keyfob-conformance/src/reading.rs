@@ -15,7 +15,7 @@ use keyfob::{
     name::KeyName,
     store::{
         AuditQuery, Changes, Entry, Item, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
-        NamespaceRecord, Revision,
+        NamespaceRecord, Revision, TargetQuery, TargetRecord,
     },
 };
 
@@ -102,6 +102,23 @@ pub(crate) async fn list_namespaces(
         }
     }
     panic!("the list of namespaces has no end")
+}
+
+/// All pages of a list of teams or owners.
+pub(crate) async fn list_targets(store: &dyn KeyStore, query: &TargetQuery) -> Vec<TargetRecord> {
+    let mut query = query.clone();
+    let mut found = Vec::new();
+    for _ in 0..PAGES_MAX {
+        let page = sound(store.targets(&query).await);
+        let last = page.items.last().map(|record| record.target.clone());
+        found.extend(page.items);
+        match last {
+            Some(last) if page.more => query = query.after(&last),
+            None if page.more => panic!("an empty page that has more"),
+            _ => return found,
+        }
+    }
+    panic!("the list of targets has no end")
 }
 
 /// All pages of the audit trail.

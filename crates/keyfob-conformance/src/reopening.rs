@@ -7,12 +7,17 @@ use keyfob::{
     audit::AuditEvent,
     key::CredentialId,
     name::TeamId,
-    store::{AuditQuery, Change, Item, KeyQuery, LegacyQuery, NamespaceQuery, Revision},
+    store::{
+        AuditQuery, Change, Item, KeyQuery, LegacyQuery, NamespaceQuery, Revision, Target,
+        TargetQuery,
+    },
 };
 
 use crate::{
-    fixture::{fields, kept, sound},
-    reading::{countable, feed, find, head, list, list_legacy, list_namespaces, shown, trail},
+    fixture::{NOW, fields, kept, sound},
+    reading::{
+        countable, feed, find, head, list, list_legacy, list_namespaces, list_targets, shown, trail,
+    },
 };
 
 /// Everything that can be read from a store.
@@ -60,6 +65,9 @@ pub async fn contents(store: &dyn KeyStore) -> Contents {
         let digest = record.digest.to_text();
         contents.add("a legacy credential in the list", (record, digest));
     }
+    for record in list_targets(store, &TargetQuery::teams()).await {
+        contents.add("a team in the list", &record);
+    }
     teams.extend(tenants.iter().map(|tenant| tenant.team.clone()));
     contents.add_lists(store, &tenants, &teams).await;
     contents.add_policies(store, &tenants).await;
@@ -93,6 +101,16 @@ impl Contents {
         teams: &BTreeSet<TeamId>,
     ) {
         let of_teams = teams.iter().map(|team| KeyQuery::team(team.clone()));
+        for team in teams {
+            let members = TargetQuery::members(team.clone());
+            for query in [members, TargetQuery::services(team.clone())] {
+                for record in list_targets(store, &query).await {
+                    self.add("an owner in the list", &record);
+                }
+            }
+            let count = store.count_live(&Target::Team(team.clone()), NOW).await;
+            self.add("the live credentials of a team", sound(count));
+        }
         for query in of_teams.chain(tenants.iter().map(KeyQuery::namespace)) {
             for record in list(store, &query).await {
                 self.add("a key in a list", fields(&record));

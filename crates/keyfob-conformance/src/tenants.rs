@@ -10,7 +10,7 @@ use keyfob::{
 use crate::{
     fixture::{
         NOW, cut, deletion, fields, home, kept, key, later, legacy, legacy_replacement, name,
-        removal, replacement, service, tenant, user,
+        of_known, removal, replacement, service, tenant, user,
     },
     reading::{Gate, find, list_legacy, names, read},
     refusal::refused,
@@ -100,7 +100,9 @@ pub async fn a_legacy_credential_of_another_tenant_is_not_replaced(store: &dyn K
 /// Every change of a namespace by another team than its first is refused.
 pub async fn a_namespace_belongs_to_its_first_team(store: &dyn KeyStore) {
     key("laptop").create(store).await;
-    for change in changes_of(&tenant("globex", "fn-1")) {
+    let theirs = tenant("globex", "fn-1");
+    let changes = first_changes_of(&theirs).into_iter();
+    for change in changes.chain(later_changes_of(&theirs)) {
         refused(store, change, Conflict::ForeignNamespace).await;
     }
     let foreign = Target::Namespace(tenant("globex", "fn-1"));
@@ -114,9 +116,9 @@ pub async fn a_namespace_belongs_to_its_first_team(store: &dyn KeyStore) {
 
 /// Whatever the first change of a namespace is, it binds the namespace to its team.
 pub async fn the_first_change_binds_a_namespace(store: &dyn KeyStore) {
-    for n in 0..changes_of(&home()).len() {
+    for n in 0..first_changes_of(&home()).len() {
         let place = format!("fn-{n}");
-        let first = changes_of(&tenant("acme", &place)).swap_remove(n);
+        let first = first_changes_of(&tenant("acme", &place)).swap_remove(n);
         kept(store, first).await;
         let late = key("late").within(&tenant("globex", &place));
         refused(store, late.creation(), Conflict::ForeignNamespace).await;
@@ -124,24 +126,57 @@ pub async fn the_first_change_binds_a_namespace(store: &dyn KeyStore) {
 }
 
 /// One change of each kind that can be a namespace's first.
-pub(crate) fn changes_of(place: &Tenant) -> Vec<Change> {
+pub(crate) fn first_changes_of(place: &Tenant) -> Vec<Change> {
     vec![
         key("laptop").within(place).creation(),
         legacy("guest").within(place).import(),
         cut(Target::Namespace(place.clone())),
         removal(Target::Namespace(place.clone())),
+        Change::CreateNamespace {
+            new: place.clone().into(),
+        },
+    ]
+}
+
+/// The changes of a namespace that cannot be its first.
+pub(crate) fn later_changes_of(place: &Tenant) -> Vec<Change> {
+    let target = Target::Namespace(place.clone());
+    vec![
+        of_known(cut(target.clone())),
+        of_known(removal(target)),
         Change::SetPolicy {
             tenant: Some(place.clone()),
             policy: Some(Policy::default()),
+        },
+        Change::SetPolicy {
+            tenant: Some(place.clone()),
+            policy: None,
         },
         Change::SetLegacyPolicy {
             tenant: Some(place.clone()),
             policy: Some(LegacyPolicy::until(later(10))),
         },
-        Change::CreateNamespace {
-            new: place.clone().into(),
+        Change::SetLegacyPolicy {
+            tenant: Some(place.clone()),
+            policy: None,
         },
     ]
+}
+
+/// A policy or a revocation for a namespace that nobody created is refused: its name may be
+/// mistyped. It is stored once the namespace is bound.
+pub async fn an_unknown_namespace_is_refused(store: &dyn KeyStore) {
+    key("laptop").create(store).await;
+    let typo = tenant("acme", "fn-11");
+    let unknown = || Conflict::UnknownTarget(Target::Namespace(typo.clone()));
+    for change in later_changes_of(&typo) {
+        refused(store, change, unknown()).await;
+    }
+    let theirs = key("theirs").within(&tenant("globex", "fn-11"));
+    kept(store, theirs.creation()).await;
+    for change in later_changes_of(&tenant("globex", "fn-11")) {
+        kept(store, change).await;
+    }
 }
 
 /// A refused first change does not bind its namespace, and a deleted only key does not free it.

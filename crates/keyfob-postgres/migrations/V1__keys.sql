@@ -66,6 +66,7 @@ CREATE TABLE keys (
     namespace text COLLATE "C" NOT NULL
         GENERATED ALWAYS AS (record #>> '{tenant,namespace}') STORED,
     owner text COLLATE "C" NOT NULL GENERATED ALWAYS AS (record ->> 'owner') STORED,
+    creator text COLLATE "C" GENERATED ALWAYS AS (record #>> '{created_by,owner}') STORED,
     name text COLLATE "C" NOT NULL GENERATED ALWAYS AS (record ->> 'name') STORED,
     -- The end of time for a key that does not expire.
     expires_at bigint NOT NULL GENERATED ALWAYS AS
@@ -79,10 +80,13 @@ CREATE TABLE keys (
 CREATE INDEX keys_by_team ON keys (team, created_revision);
 CREATE INDEX keys_by_namespace ON keys (namespace, created_revision);
 CREATE INDEX keys_by_owner ON keys (team, owner, created_revision);
+CREATE INDEX keys_created_for_others ON keys (team, creator, created_revision)
+WHERE creator <> owner;
 CREATE INDEX keys_by_name ON keys (team, name, created_revision);
 -- Whether a name is taken, and how many keys an owner has. Keys that a cutoff revoked are before it
 -- in the order of creation, so an owner who comes back does not pay for them.
-CREATE INDEX keys_live_by_name ON keys (namespace, name, expires_at) WHERE status <> 'revoked';
+CREATE INDEX keys_live_by_name ON keys (namespace, owner, name, expires_at)
+WHERE status <> 'revoked';
 CREATE INDEX keys_live_by_owner ON keys (namespace, owner, created_revision, expires_at)
 WHERE status <> 'revoked';
 
@@ -126,8 +130,18 @@ CREATE TABLE cutoffs (
         GENERATED ALWAYS AS ((record ->> 'up_to')::bigint) STORED,
     blocked boolean NOT NULL GENERATED ALWAYS AS ((record ->> 'blocked')::boolean) STORED,
     revision bigint NOT NULL UNIQUE CHECK (revision >= up_to)
-        GENERATED ALWAYS AS ((record ->> 'revision')::bigint) STORED
+        GENERATED ALWAYS AS ((record ->> 'revision')::bigint) STORED,
+    team text COLLATE "C" NOT NULL GENERATED ALWAYS AS (coalesce(record #>> '{target,team}',
+        record #>> '{target,namespace,team}', record #>> '{target,owner,0}')) STORED,
+    namespace text COLLATE "C"
+        GENERATED ALWAYS AS (record #>> '{target,namespace,namespace}') STORED,
+    owner text COLLATE "C" GENERATED ALWAYS AS (record #>> '{target,owner,1}') STORED
 );
+
+CREATE INDEX cutoffs_of_teams ON cutoffs (team) WHERE namespace IS NULL AND owner IS NULL;
+CREATE INDEX cutoffs_of_namespaces ON cutoffs (team, namespace, up_to)
+WHERE namespace IS NOT NULL;
+CREATE INDEX cutoffs_of_owners ON cutoffs (team, owner, up_to) WHERE owner IS NOT NULL;
 
 CREATE TABLE legacy (
     record jsonb NOT NULL,
@@ -140,9 +154,12 @@ CREATE TABLE legacy (
     namespace text COLLATE "C" NOT NULL
         GENERATED ALWAYS AS (record #>> '{tenant,namespace}') STORED,
     revoked boolean NOT NULL GENERATED ALWAYS AS (record ->> 'revoked' IS NOT NULL) STORED,
+    blocked boolean NOT NULL GENERATED ALWAYS AS ((record ->> 'blocked')::boolean) STORED,
     FOREIGN KEY (namespace, team) REFERENCES namespaces (namespace, team)
 );
 
+CREATE INDEX legacy_live_by_team ON legacy (team, namespace, created_revision)
+WHERE NOT revoked AND NOT blocked;
 CREATE INDEX legacy_by_team ON legacy (team, created_revision);
 CREATE INDEX legacy_by_namespace ON legacy (namespace, created_revision);
 

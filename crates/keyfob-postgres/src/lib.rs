@@ -65,6 +65,7 @@ mod session;
 mod snapshot;
 mod sql;
 mod store;
+mod targets;
 mod tls;
 mod url;
 mod usage;

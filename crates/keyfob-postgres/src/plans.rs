@@ -18,6 +18,7 @@ const MANY: &[&str] = &[
     "INSERT INTO keys SELECT jsonb_build_object('id', n, 'tenant', s.record -> 'tenant', \
      'owner', 'user:' || n % 500, 'name', 'name-' || n % 1000, \
      'labels', jsonb_build_object('env', 'value-' || n % 5), \
+     'created_by', jsonb_build_object('owner', 'user:' || n % 499), \
      'expires_at', CASE WHEN n % 2 = 0 THEN n END, 'status', 'active', \
      'created_revision', n + 10000, 'revision', n + 10000) \
      FROM generate_series(1, 30000) n JOIN namespaces s ON s.created_revision = 1 + n % 10000",
@@ -26,7 +27,7 @@ const MANY: &[&str] = &[
      jsonb_build_array('team-' || n % 50, 'user:' || n)), 'up_to', n, 'blocked', false, \
      'revision', n) FROM generate_series(1, 20000) n",
     "INSERT INTO legacy SELECT jsonb_build_object('id', n, 'tenant', s.record -> 'tenant', \
-     'created_revision', n, 'revision', n) \
+     'blocked', n % 100 = 0, 'created_revision', n, 'revision', n) \
      FROM generate_series(1, 20000) n JOIN namespaces s ON s.created_revision = 1 + n % 10000",
     "INSERT INTO policies SELECT kind, jsonb_build_array('fn-' || n, '{}'::jsonb), \
      2 * n + (kind = 'policy')::integer \

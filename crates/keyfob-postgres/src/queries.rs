@@ -36,6 +36,7 @@ pub(crate) async fn keys(session: &mut Session, query: &KeyQuery) -> Result<Page
     let statement = match query.path() {
         KeyPath::Name(_) => sql::KEYS_OF_NAME,
         KeyPath::Owner(_) => sql::KEYS_OF_OWNER,
+        KeyPath::CreatedForOthersBy(_) => sql::KEYS_OF_CREATOR,
         KeyPath::Label(..) => sql::KEYS_OF_LABEL,
         KeyPath::Namespace(_) => sql::KEYS_OF_NAMESPACE,
         KeyPath::Team => sql::KEYS_OF_TEAM,
@@ -51,6 +52,10 @@ pub(crate) async fn keys(session: &mut Session, query: &KeyQuery) -> Result<Page
         label.map(|(name, _)| name.as_str()),
         label.map(|(_, value)| value.as_str()),
         query.status.map(|status| status.statuses().to_vec()),
+        query
+            .created_for_others_by
+            .as_ref()
+            .map(ToString::to_string),
     ];
     page(session, Step::new(statement, values), query.limit).await
 }

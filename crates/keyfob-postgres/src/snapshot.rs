@@ -3,7 +3,7 @@
 use keyfob::{
     key::CredentialId,
     name::{NamespaceId, TeamId},
-    store::{Change, Commit, Existing, PolicyLookup, ReadSet, Snapshot},
+    store::{Change, Commit, Existing, PolicyLookup, ReadSet, Snapshot, Target},
 };
 use tokio_postgres::{Row, types::Json};
 
@@ -24,6 +24,7 @@ pub(crate) fn questions(commit: &Commit) -> Vec<Question<'_>> {
         namespace,
         credential,
         targets,
+        known,
         name,
         owner,
         policy,
@@ -47,10 +48,24 @@ pub(crate) fn questions(commit: &Commit) -> Vec<Question<'_>> {
         let targets: Vec<_> = targets.into_iter().map(Json).collect();
         questions.push((Step::new(sql::CUTOFFS, values![targets]), cutoffs));
     }
+    if let Some(target) = known {
+        let team = target.team().as_str();
+        questions.push(match target {
+            Target::Owner(_, owner) => {
+                let step = Step::new(sql::OWNER_IS_KNOWN, values![team, owner.to_string()]);
+                (step, target_is_known)
+            }
+            _ => (
+                Step::new(sql::TEAM_IS_KNOWN, values![team]),
+                target_is_known,
+            ),
+        });
+    }
     if let Some(lookup) = name {
         let except = CredentialId::Key(lookup.except).to_string();
         let (namespace, name) = (lookup.namespace.as_str(), lookup.name.as_str());
-        let values = values![namespace, name, except, now];
+        let owner = lookup.owner.to_string();
+        let values = values![namespace, name, except, now, owner];
         questions.push((Step::new(sql::NAME_IS_TAKEN, values), name_is_taken));
     }
     if let Some(lookup) = owner {
@@ -157,6 +172,12 @@ fn existing_legacy(snapshot: &mut Snapshot, rows: &[Row]) -> Result<()> {
 fn cutoffs(snapshot: &mut Snapshot, rows: &[Row]) -> Result<()> {
     let cutoffs = rows.iter().map(|row| row::json(row, 0));
     snapshot.cutoffs = cutoffs.collect::<Result<_>>()?;
+    Ok(())
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "as every answer")]
+fn target_is_known(snapshot: &mut Snapshot, rows: &[Row]) -> Result<()> {
+    snapshot.target_is_known = !rows.is_empty();
     Ok(())
 }
 

@@ -67,7 +67,7 @@ macro_rules! targets_of_key {
 
 /// A page of keys by the path that `$path` says. The parameters of all: the team, what comes
 /// after, how many, and the filters that may be null: namespace, owner, name, label and its value,
-/// statuses.
+/// statuses, creator.
 macro_rules! page_of_keys {
     ($from:literal, $path:literal) => {
         with_cutoffs!(
@@ -79,6 +79,7 @@ macro_rules! page_of_keys {
                 " AND ($4::text IS NULL OR r.namespace = $4) \
                  AND ($5::text IS NULL OR r.owner = $5) \
                  AND ($6::text IS NULL OR r.name = $6) \
+                 AND ($10::text IS NULL OR r.creator = $10 AND r.creator <> r.owner) \
                  AND ($7::text IS NULL OR r.record #>> ARRAY['labels', $7] = $8) \
                  AND ($9::text[] IS NULL OR CASE WHEN c.up_to >= r.created_revision \
                  THEN 'revoked' ELSE r.status END = ANY ($9)) \
@@ -119,6 +120,99 @@ macro_rules! page_of_namespaces {
                  AND ($4::text IS NULL OR r.namespace = $4) \
                  ORDER BY r.created_revision LIMIT $2"
             )
+        )
+    };
+}
+
+/// The number of live keys of a team $1 at $2, by the path that `$path` says, without those that one
+/// of the `$targets` covers, which are the same for all rows, or a cutoff by one of the `$columns`.
+macro_rules! live_keys {
+    ($path:literal, $targets:expr $(, $column:literal)*) => {
+        concat!(
+            "(SELECT count(*) FROM keys k WHERE k.team = $1 AND ",
+            $path,
+            " AND k.status <> 'revoked' AND k.expires_at > $2 AND k.created_revision > \
+             coalesce((SELECT max(t.up_to) FROM cutoffs t WHERE t.target = ANY (ARRAY[",
+            $targets,
+            "])), 0)",
+            $(" AND NOT EXISTS (SELECT 1 FROM cutoffs c WHERE c.team = $1 AND c.", $column,
+            " = k.", $column, " AND c.up_to >= k.created_revision)",)*
+            ")"
+        )
+    };
+}
+
+/// The number of live legacy credentials, as [`live_keys`].
+macro_rules! live_legacy {
+    ($path:literal, $targets:expr $(, $column:literal)*) => {
+        concat!(
+            "(SELECT count(*) FROM legacy l WHERE l.team = $1 AND ",
+            $path,
+            " AND NOT l.revoked AND NOT l.blocked AND l.created_revision > \
+             coalesce((SELECT max(t.up_to) FROM cutoffs t WHERE t.target = ANY (ARRAY[",
+            $targets,
+            "])), 0)",
+            $(" AND NOT EXISTS (SELECT 1 FROM cutoffs c WHERE c.team = $1 AND c.", $column,
+            " = l.", $column, " AND c.up_to >= l.created_revision)",)*
+            ")"
+        )
+    };
+}
+
+/// The target that is the team $1.
+macro_rules! team {
+    () => {
+        "jsonb_build_object('team', $1::text)"
+    };
+}
+
+/// Names in their order, at most `$limit`, and whether each is blocked. Each is found as the next
+/// one after the one before it, in one of two tables: `$first` finds the next one after `$after`,
+/// `$next` after `n.name`. `$target` is the target of a name.
+macro_rules! names {
+    ($first:expr, $first_cut:expr, $next:expr, $next_cut:expr, $target:literal, $limit:literal) => {
+        concat!(
+            "WITH RECURSIVE names (name) AS (SELECT least((",
+            $first,
+            "), (",
+            $first_cut,
+            ")) UNION ALL SELECT least((",
+            $next,
+            "), (",
+            $next_cut,
+            ")) FROM names n WHERE n.name IS NOT NULL) \
+             SELECT p.name, coalesce((SELECT c.blocked FROM cutoffs c WHERE c.target = ",
+            $target,
+            "), false) FROM (SELECT name FROM names WHERE name IS NOT NULL LIMIT ",
+            $limit,
+            ") p ORDER BY p.name"
+        )
+    };
+}
+
+/// The next team after `$after`, of a table that has a condition on its rows.
+macro_rules! next_team {
+    ($table:literal, $where:literal, $after:literal) => {
+        concat!(
+            "SELECT t.team FROM ",
+            $table,
+            " t WHERE t.team > ",
+            $after,
+            $where,
+            " ORDER BY t.team LIMIT 1"
+        )
+    };
+}
+
+/// The next owner of the team $1 after `$after` and before $3.
+macro_rules! next_owner {
+    ($table:literal, $after:literal) => {
+        concat!(
+            "SELECT t.owner FROM ",
+            $table,
+            " t WHERE t.team = $1 AND t.owner > ",
+            $after,
+            " AND t.owner < $3 ORDER BY t.owner LIMIT 1"
         )
     };
 }
@@ -216,7 +310,7 @@ statements! {
     POLICY_OF_LEGACY = policy!("'legacy_policy'", "SELECT namespace FROM legacy WHERE id = $1");
     CUTOFFS = "SELECT record FROM cutoffs WHERE target = ANY ($1::jsonb[])";
     NAME_IS_TAKEN = "SELECT 1 FROM keys r", cutoffs!("ARRAY[", targets_of_key!(), "]"),
-        "WHERE r.namespace = $1 AND r.name = $2 AND r.status <> 'revoked' \
+        "WHERE r.namespace = $1 AND r.owner = $5 AND r.name = $2 AND r.status <> 'revoked' \
          AND r.expires_at > $4 AND r.id <> $3 \
          AND (c.up_to < r.created_revision OR c.up_to IS NULL) LIMIT 1";
     // A namespace's keys are of one team, so their cutoffs are found before them.
@@ -227,6 +321,8 @@ statements! {
                  ", jsonb_build_object('owner', jsonb_build_array(r.team, $2::text))]"),
         "WHERE r.namespace = $1), 0) AND k.expires_at > $3 LIMIT $4) AS live";
 
+    TEAM_IS_KNOWN = "SELECT 1 FROM namespaces WHERE team = $1 LIMIT 1";
+    OWNER_IS_KNOWN = "SELECT 1 FROM keys WHERE team = $1 AND owner = $2 LIMIT 1";
     POLICY_ENTRY = "SELECT revision, jsonb_build_object(kind, record) FROM policies \
                     WHERE kind = $1 AND namespace = $2";
 
@@ -260,6 +356,7 @@ statements! {
     KEYS_OF_TEAM = page_of_keys!("keys r", "true");
     KEYS_OF_NAMESPACE = page_of_keys!("keys r", "r.namespace = $4");
     KEYS_OF_OWNER = page_of_keys!("keys r", "r.owner = $5");
+    KEYS_OF_CREATOR = page_of_keys!("keys r", "r.creator = $10 AND r.creator <> r.owner");
     KEYS_OF_NAME = page_of_keys!("keys r", "r.name = $6");
     KEYS_OF_LABEL = page_of_keys!(
         "key_labels l JOIN keys r ON r.created_revision = l.created_revision",
@@ -272,6 +369,36 @@ statements! {
     NAMESPACES_OF_TEAM = page_of_namespaces!("r.team = $3");
     NAMESPACES_OF_NAME = page_of_namespaces!("r.namespace = $4");
     POLICY = policy!("$1", "SELECT namespace FROM namespaces WHERE namespace = $2 AND team = $3");
+    TEAMS = names!(
+        next_team!("namespaces", "", "$1"),
+        next_team!("cutoffs", " AND t.namespace IS NULL AND t.owner IS NULL", "$1"),
+        next_team!("namespaces", "", "n.name"),
+        next_team!("cutoffs", " AND t.namespace IS NULL AND t.owner IS NULL", "n.name"),
+        "jsonb_build_object('team', p.name)", "$2");
+    OWNERS = names!(
+        next_owner!("keys", "$2"), next_owner!("cutoffs", "$2"),
+        next_owner!("keys", "n.name"), next_owner!("cutoffs", "n.name"),
+        "jsonb_build_object('owner', jsonb_build_array($1::text, p.name))", "$4");
+    // Whether something is known, and whether its cutoff blocks it.
+    TEAM = "SELECT EXISTS (SELECT 1 FROM namespaces WHERE team = $1), (SELECT c.blocked \
+            FROM cutoffs c WHERE c.target = jsonb_build_object('team', $1::text))";
+    NAMESPACE = "SELECT EXISTS (SELECT 1 FROM namespaces WHERE namespace = $2 AND team = $1), \
+                 (SELECT c.blocked FROM cutoffs c WHERE c.target = jsonb_build_object('namespace', \
+                 jsonb_build_object('team', $1::text, 'namespace', $2::text)))";
+    OWNER = "SELECT EXISTS (SELECT 1 FROM keys WHERE team = $1 AND owner = $2), \
+             (SELECT c.blocked FROM cutoffs c WHERE c.target = jsonb_build_object('owner', \
+             jsonb_build_array($1::text, $2::text)))";
+    LIVE_OF_TEAM = "SELECT ", live_keys!("true", team!(), "namespace", "owner"), ", ",
+        live_legacy!("true", team!(), "namespace"), ", 0::bigint";
+    LIVE_OF_NAMESPACE = "SELECT ",
+        live_keys!("k.namespace = $3", concat!(team!(), ", jsonb_build_object('namespace', \
+                   jsonb_build_object('team', $1::text, 'namespace', $3::text))"), "owner"), ", ",
+        live_legacy!("l.namespace = $3", concat!(team!(), ", jsonb_build_object('namespace', \
+                     jsonb_build_object('team', $1::text, 'namespace', $3::text))")), ", 0::bigint";
+    LIVE_OF_OWNER = "SELECT ",
+        live_keys!("k.owner = $3", concat!(team!(), ", jsonb_build_object('owner', \
+                   jsonb_build_array($1::text, $3::text))"), "namespace"), ", 0::bigint, ",
+        live_keys!("k.creator = $3 AND k.creator <> k.owner", team!(), "namespace", "owner");
     KEY_FORMAT = "SELECT key_format FROM log WHERE one = 1";
 
     // The trail.

@@ -5,22 +5,23 @@ use std::{fmt, future::Future, sync::Arc, time::Duration};
 use backon::Retryable;
 use deadpool_postgres::Pool;
 use keyfob::{
-    KeyId, KeyStore, Tenant,
+    KeyId, KeyStore, Tenant, Timestamp,
     audit::{AuditEvent, TrailHead},
     gateway::Usage,
     key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
     manage::Policy,
     store::{
-        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
-        NamespaceRecord, Page, Revision, StoreError, async_trait,
+        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, LiveCount,
+        NamespaceQuery, NamespaceRecord, Page, Revision, StoreError, Target, TargetPage,
+        TargetQuery, async_trait,
     },
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
     ConnectError, DatabaseError, Options, connect::Connector, feed, migrate::migrate,
-    notify::ChangeNotifier, queries, retry, session::Session, usage,
+    notify::ChangeNotifier, queries, retry, session::Session, targets, usage,
 };
 
 /// Keys, audit trail and change feed in a `PostgreSQL` database, for any number of machines.
@@ -161,6 +162,14 @@ impl KeyStore for PostgresStore {
         query: &NamespaceQuery,
     ) -> Result<Page<NamespaceRecord>, StoreError> {
         read!(self, |session| queries::namespaces(session, query))
+    }
+
+    async fn targets(&self, query: &TargetQuery) -> Result<TargetPage, StoreError> {
+        read!(self, |session| targets::targets(session, query))
+    }
+
+    async fn count_live(&self, target: &Target, at: Timestamp) -> Result<LiveCount, StoreError> {
+        read!(self, |session| targets::count_live(session, target, at))
     }
 
     async fn policy(&self, tenant: Option<&Tenant>) -> Result<Policy, StoreError> {

@@ -6,14 +6,14 @@ CREATE TABLE refinery_schema_history(
              name VARCHAR(255),
              applied_on VARCHAR(255),
              checksum VARCHAR(255));
-INSERT INTO refinery_schema_history VALUES (1, 'keys', '2026-11-29T08:51:17.904141236Z', '9835416538581894753');
+INSERT INTO refinery_schema_history VALUES (1, 'keys', '2026-11-29T09:18:35.06628951Z', '1411614274393666916');
 CREATE TABLE head (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     revision INTEGER NOT NULL CHECK (revision >= 0),
     hash BLOB NOT NULL CHECK (length(hash) = 32),
     key_format TEXT
 ) STRICT;
-INSERT INTO head VALUES (1, 11, X'CBC7738986E45960B162F06126B73E4B9BA605980933396F0EBD0CCA52F6A48C', NULL);
+INSERT INTO head VALUES (1, 11, X'497E93CD592754A2C6F4366F737409536EC73A450974034DEF6A3F39D7A33A0C', NULL);
 CREATE TABLE audit (
     revision INTEGER PRIMARY KEY CHECK (revision > 0),
     latest INTEGER NOT NULL CHECK (latest >= at),
@@ -32,10 +32,10 @@ INSERT INTO audit VALUES (4, 1800000000, '{"at":1800000000,"actor":{"owner":"use
 INSERT INTO audit VALUES (5, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"restored","team":"acme","namespace":null,"owner":"service:robot","credential":null,"reason":null,"request_id":null,"changes":[{"field":"blocked","old":true,"new":false}],"replaces":4,"record":"530014986bf273375975f0472fb1bf42e1d35172732b1bcb51d8b0591840c032"}', X'554C5F9B3343CD249B04AE74A8A140279BB3DF3F24487E388A742D1A0E899F96');
 INSERT INTO audit VALUES (6, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"legacy_imported","team":"acme","namespace":"fn-1","owner":null,"credential":"legacy:07070707-0707-0707-0707-070707070707","reason":null,"request_id":null,"changes":[{"field":"subject","old":null,"new":"guest"},{"field":"status","old":null,"new":"active"},{"field":"blocked","old":null,"new":false}],"replaces":null,"record":"a3544d7c670bbe74d360ddccb119bb6e5603d3bb6cb7386d8643be59672125e1"}', X'E95788367041132353C929EFDE53BD38814FD376CFA496C8DDCFC3F1FD7B7446');
 INSERT INTO audit VALUES (7, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_updated","team":"acme","namespace":"fn-1","owner":null,"credential":"legacy:07070707-0707-0707-0707-070707070707","reason":null,"request_id":null,"replaces":6,"record":"371419cd5ddb40c7482e2210f265503b57e59a67d53aa0171c4ea7200a1b401f"}', X'99B4A356F71D5DA1B0195762ABC47BB43E529CAA25FA903A007C4185FB219D05');
-INSERT INTO audit VALUES (8, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"policy_set","team":"acme","namespace":"fn-1","owner":null,"credential":null,"reason":null,"request_id":null,"changes":[{"field":"min_ttl","old":null,"new":3600},{"field":"expiry_required","old":null,"new":false},{"field":"unique_names","old":null,"new":true},{"field":"max_grace","old":null,"new":2592000}],"replaces":null,"record":"86bdd03f7a136901d24eb1b8903820d2c1bb73470179f48b354e63fb6d676782"}', X'75AC9A3B04B159A7716301D1CAD18DA2BC4033E8A3E59BD97760B75DAB2BCCBE');
-INSERT INTO audit VALUES (9, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"legacy_policy_set","team":null,"namespace":null,"owner":null,"credential":null,"reason":null,"request_id":null,"changes":[{"field":"accepted","old":null,"new":false}],"replaces":null,"record":"c01c2bd1d13fbaf3d964a1dc75dc3d79d006644e8a5505cfdb17f77954e09bc2"}', X'AB4552473D19ECFB00D2B3ABAAD5BE0B15F1D27EE2FAE1A6718E8642C574B9D1');
-INSERT INTO audit VALUES (10, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"namespace_created","team":"acme","namespace":"fn-2","owner":null,"credential":null,"reason":null,"request_id":null,"changes":[{"field":"namespace","old":null,"new":"fn-2"}],"replaces":null,"record":null}', X'595E4828C135654C34258AEABC8C15D3E28F136A230908BF6D98AFE9641F15BD');
-INSERT INTO audit VALUES (11, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_deleted","team":"acme","namespace":"fn-1","owner":"user:user 2","credential":"key:00000000000000000000000000000003","reason":null,"request_id":null,"changes":[{"field":"name","old":"another","new":null},{"field":"scopes","old":"all","new":null},{"field":"status","old":"active","new":null},{"field":"issued_at","old":"2027-01-15T08:00:00Z","new":null}],"replaces":2,"record":"bfe4fb38987d514457ba30acfa26c5c7ae231909e3ad5741301e82bd6a2b2de3"}', X'CBC7738986E45960B162F06126B73E4B9BA605980933396F0EBD0CCA52F6A48C');
+INSERT INTO audit VALUES (8, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"policy_set","team":"acme","namespace":"fn-1","owner":null,"credential":null,"reason":null,"request_id":null,"changes":[{"field":"min_ttl","old":null,"new":3600},{"field":"expiry_required","old":null,"new":false},{"field":"keys_per_owner","old":null,"new":1000},{"field":"unique_names","old":null,"new":true},{"field":"max_grace","old":null,"new":2592000}],"replaces":null,"record":"f708f93aa9e1ea3634e8da0c54d1bdd11d5ac5fdb64bea62a4e9fa451a2f43b6"}', X'36E7EA8094ED2A1AEDAF769B756D752C4EB03CEFCD0073B455AF3388D987137F');
+INSERT INTO audit VALUES (9, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"legacy_policy_set","team":null,"namespace":null,"owner":null,"credential":null,"reason":null,"request_id":null,"changes":[{"field":"accepted","old":null,"new":false}],"replaces":null,"record":"c01c2bd1d13fbaf3d964a1dc75dc3d79d006644e8a5505cfdb17f77954e09bc2"}', X'EBED4461161793F25508B92680E23F778D2210FAF0284475926BE630F521D8CE');
+INSERT INTO audit VALUES (10, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"namespace_created","team":"acme","namespace":"fn-2","owner":null,"credential":null,"reason":null,"request_id":null,"changes":[{"field":"namespace","old":null,"new":"fn-2"}],"replaces":null,"record":null}', X'8D5CF3A6123802A4B2D737E5D2C9A78D9A346763C51A4BCEA127903995C83F02');
+INSERT INTO audit VALUES (11, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_deleted","team":"acme","namespace":"fn-1","owner":"user:user 2","credential":"key:00000000000000000000000000000003","reason":null,"request_id":null,"changes":[{"field":"name","old":"another","new":null},{"field":"scopes","old":"all","new":null},{"field":"status","old":"active","new":null},{"field":"issued_at","old":"2027-01-15T08:00:00Z","new":null}],"replaces":2,"record":"bfe4fb38987d514457ba30acfa26c5c7ae231909e3ad5741301e82bd6a2b2de3"}', X'497E93CD592754A2C6F4366F737409536EC73A450974034DEF6A3F39D7A33A0C');
 CREATE TABLE namespaces (
     created_revision INTEGER PRIMARY KEY REFERENCES audit (revision),
     record TEXT NOT NULL CHECK (record ->> 'created_revision' = created_revision),
@@ -54,6 +54,7 @@ CREATE TABLE keys (
     team TEXT NOT NULL AS (record ->> '$.tenant.team'),
     namespace TEXT NOT NULL AS (record ->> '$.tenant.namespace'),
     owner TEXT NOT NULL AS (record ->> 'owner'),
+    creator TEXT AS (record ->> '$.created_by.owner'),
     name TEXT NOT NULL AS (record ->> 'name'),
     expires_at INTEGER AS (record ->> 'expires_at'),
     revoked INTEGER NOT NULL AS (record ->> '$.status.revoked' IS NOT NULL),
@@ -77,7 +78,11 @@ CREATE TABLE cutoffs (
     target TEXT NOT NULL UNIQUE AS (record -> 'target'),
     up_to INTEGER NOT NULL CHECK (up_to > 0) AS (record ->> 'up_to'),
     revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision) CHECK (revision >= up_to)
-        AS (record ->> 'revision')
+        AS (record ->> 'revision'),
+    team TEXT NOT NULL AS (coalesce(record ->> '$.target.team',
+        record ->> '$.target.namespace.team', record ->> '$.target.owner[0]')),
+    namespace TEXT AS (record ->> '$.target.namespace.namespace'),
+    owner TEXT AS (record ->> '$.target.owner[1]')
 ) STRICT;
 INSERT INTO cutoffs VALUES ('{"target":{"owner":["acme","service:robot"]},"up_to":4,"blocked":false,"revocation":{"at":1800000000,"by":{"owner":"user:admin","credential":null},"cause":"owner","reason":null},"revision":5}');
 CREATE TABLE legacy (
@@ -89,6 +94,7 @@ CREATE TABLE legacy (
     team TEXT NOT NULL AS (record ->> '$.tenant.team'),
     namespace TEXT NOT NULL AS (record ->> '$.tenant.namespace'),
     revoked INTEGER NOT NULL AS (record ->> 'revoked' IS NOT NULL),
+    blocked INTEGER NOT NULL AS (record ->> 'blocked'),
     FOREIGN KEY (namespace, team) REFERENCES namespaces (namespace, team)
 ) STRICT;
 INSERT INTO legacy VALUES (6, '{"id":"07070707-0707-0707-0707-070707070707","tenant":{"team":"acme","namespace":"fn-1"},"subject":"guest","digest":"sha256:3333333333333333333333333333333333333333333333333333333333333333","blocked":false,"imported_at":1800000000,"imported_by":{"owner":null,"credential":null},"revoked":null,"created_revision":6,"revision":7}');
@@ -99,7 +105,7 @@ CREATE TABLE policies (
     namespace TEXT NOT NULL AS (coalesce(record ->> 0, '')),
     UNIQUE (kind, namespace)
 ) STRICT;
-INSERT INTO policies VALUES ('policy', 8, '["fn-1",{"min_ttl":3600,"max_ttl":null,"expiry_required":false,"keys_per_owner":null,"unique_names":true,"max_grace_seconds":2592000}]');
+INSERT INTO policies VALUES ('policy', 8, '["fn-1",{"min_ttl":3600,"max_ttl":null,"expiry_required":false,"keys_per_owner":1000,"unique_names":true,"max_grace_seconds":2592000}]');
 INSERT INTO policies VALUES ('legacy_policy', 9, '[null,"off"]');
 CREATE TABLE usage (
     credential TEXT PRIMARY KEY,
@@ -155,8 +161,12 @@ CREATE INDEX keys_by_team ON keys (team);
 CREATE INDEX keys_by_namespace ON keys (namespace);
 CREATE INDEX keys_by_owner ON keys (team, owner);
 CREATE INDEX keys_by_name ON keys (team, name);
-CREATE INDEX keys_unrevoked_by_name ON keys (namespace, name) WHERE NOT revoked;
-CREATE INDEX keys_unrevoked_by_owner ON keys (namespace, owner) WHERE NOT revoked;
+CREATE INDEX keys_unrevoked_by_name ON keys (namespace, owner, name) WHERE NOT revoked;
+CREATE INDEX keys_unrevoked_by_owner ON keys (namespace, owner, created_revision, expires_at)
+WHERE NOT revoked;
+CREATE INDEX keys_unrevoked_by_team ON keys (team, owner, created_revision, expires_at, namespace)
+WHERE NOT revoked;
+CREATE INDEX keys_created_for_others ON keys (team, creator) WHERE creator <> owner;
 CREATE TRIGGER keys_revoked_stay_so BEFORE UPDATE ON keys
 WHEN OLD.revoked
 BEGIN
@@ -199,6 +209,9 @@ WHEN NOT EXISTS (SELECT 1 FROM deleted_keys WHERE id = OLD.id)
 BEGIN
     SELECT RAISE(ABORT, 'a deleted key leaves a mark');
 END;
+CREATE INDEX cutoffs_of_teams ON cutoffs (team) WHERE namespace IS NULL AND owner IS NULL;
+CREATE INDEX cutoffs_of_namespaces ON cutoffs (team, namespace, up_to) WHERE namespace IS NOT NULL;
+CREATE INDEX cutoffs_of_owners ON cutoffs (team, owner, up_to) WHERE owner IS NOT NULL;
 CREATE TRIGGER cutoffs_stay BEFORE DELETE ON cutoffs
 BEGIN
     SELECT RAISE(ABORT, 'what was revoked stays revoked');
@@ -208,6 +221,7 @@ WHEN NEW.up_to < OLD.up_to OR NEW.revision <= OLD.revision OR NEW.target <> OLD.
 BEGIN
     SELECT RAISE(ABORT, 'what was revoked stays revoked');
 END;
+CREATE INDEX legacy_live_by_team ON legacy (team, namespace) WHERE NOT revoked AND NOT blocked;
 CREATE INDEX legacy_by_team ON legacy (team);
 CREATE INDEX legacy_by_namespace ON legacy (namespace);
 CREATE TRIGGER legacy_revoked_stays_so BEFORE UPDATE ON legacy

@@ -99,6 +99,7 @@ CREATE TABLE keys (
     team TEXT NOT NULL AS (record ->> '$.tenant.team'),
     namespace TEXT NOT NULL AS (record ->> '$.tenant.namespace'),
     owner TEXT NOT NULL AS (record ->> 'owner'),
+    creator TEXT AS (record ->> '$.created_by.owner'),
     name TEXT NOT NULL AS (record ->> 'name'),
     expires_at INTEGER AS (record ->> 'expires_at'),
     revoked INTEGER NOT NULL AS (record ->> '$.status.revoked' IS NOT NULL),
@@ -109,8 +110,13 @@ CREATE INDEX keys_by_team ON keys (team);
 CREATE INDEX keys_by_namespace ON keys (namespace);
 CREATE INDEX keys_by_owner ON keys (team, owner);
 CREATE INDEX keys_by_name ON keys (team, name);
-CREATE INDEX keys_unrevoked_by_name ON keys (namespace, name) WHERE NOT revoked;
-CREATE INDEX keys_unrevoked_by_owner ON keys (namespace, owner) WHERE NOT revoked;
+CREATE INDEX keys_unrevoked_by_name ON keys (namespace, owner, name) WHERE NOT revoked;
+-- These have all that a count of live keys needs.
+CREATE INDEX keys_unrevoked_by_owner ON keys (namespace, owner, created_revision, expires_at)
+WHERE NOT revoked;
+CREATE INDEX keys_unrevoked_by_team ON keys (team, owner, created_revision, expires_at, namespace)
+WHERE NOT revoked;
+CREATE INDEX keys_created_for_others ON keys (team, creator) WHERE creator <> owner;
 
 CREATE TRIGGER keys_revoked_stay_so BEFORE UPDATE ON keys
 WHEN OLD.revoked
@@ -183,8 +189,16 @@ CREATE TABLE cutoffs (
     target TEXT NOT NULL UNIQUE AS (record -> 'target'),
     up_to INTEGER NOT NULL CHECK (up_to > 0) AS (record ->> 'up_to'),
     revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision) CHECK (revision >= up_to)
-        AS (record ->> 'revision')
+        AS (record ->> 'revision'),
+    team TEXT NOT NULL AS (coalesce(record ->> '$.target.team',
+        record ->> '$.target.namespace.team', record ->> '$.target.owner[0]')),
+    namespace TEXT AS (record ->> '$.target.namespace.namespace'),
+    owner TEXT AS (record ->> '$.target.owner[1]')
 ) STRICT;
+
+CREATE INDEX cutoffs_of_teams ON cutoffs (team) WHERE namespace IS NULL AND owner IS NULL;
+CREATE INDEX cutoffs_of_namespaces ON cutoffs (team, namespace, up_to) WHERE namespace IS NOT NULL;
+CREATE INDEX cutoffs_of_owners ON cutoffs (team, owner, up_to) WHERE owner IS NOT NULL;
 
 CREATE TRIGGER cutoffs_stay BEFORE DELETE ON cutoffs
 BEGIN
@@ -206,9 +220,11 @@ CREATE TABLE legacy (
     team TEXT NOT NULL AS (record ->> '$.tenant.team'),
     namespace TEXT NOT NULL AS (record ->> '$.tenant.namespace'),
     revoked INTEGER NOT NULL AS (record ->> 'revoked' IS NOT NULL),
+    blocked INTEGER NOT NULL AS (record ->> 'blocked'),
     FOREIGN KEY (namespace, team) REFERENCES namespaces (namespace, team)
 ) STRICT;
 
+CREATE INDEX legacy_live_by_team ON legacy (team, namespace) WHERE NOT revoked AND NOT blocked;
 CREATE INDEX legacy_by_team ON legacy (team);
 CREATE INDEX legacy_by_namespace ON legacy (namespace);
 

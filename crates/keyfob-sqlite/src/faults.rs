@@ -186,6 +186,7 @@ pub(crate) fn commits() -> Vec<Commit> {
         Change::Revoke {
             target: target.clone(),
             block: true,
+            in_advance: true,
         },
         Change::Restore { target },
         Change::ImportLegacy {
@@ -209,6 +210,7 @@ pub(crate) fn commits() -> Vec<Commit> {
         Change::DeleteKey {
             tenant: home(),
             id: new_record(2).id,
+            expected: None,
         },
     ];
     changes.into_iter().map(commit).collect()

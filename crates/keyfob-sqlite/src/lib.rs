@@ -38,6 +38,7 @@ mod row;
 mod snapshot;
 mod sql;
 mod store;
+mod targets;
 mod usage;
 mod write;
 mod writer;

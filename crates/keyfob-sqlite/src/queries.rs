@@ -47,6 +47,10 @@ pub(crate) fn keys(connection: &Connection, query: &KeyQuery) -> Result<Page<Key
             owner = of.to_string();
             (sql::KEYS_OF_OWNER, &[&team, &after, &owner])
         }
+        KeyPath::CreatedForOthersBy(creator) => {
+            owner = creator.to_string();
+            (sql::KEYS_OF_CREATOR, &[&team, &after, &owner])
+        }
         KeyPath::Label(name, value) => (
             sql::KEYS_OF_LABEL,
             &[&team, &after, &name.as_str(), &value.as_str()],

@@ -31,6 +31,9 @@ pub(crate) fn snapshot(connection: &Connection, commit: &Commit) -> Result<Snaps
     if let Some(id) = read_set.credential {
         snapshot.existing = existing(connection, &mut cutoffs, id)?;
     }
+    if let Some(target) = read_set.known {
+        snapshot.target_is_known = is_known(connection, target)?;
+    }
     if let Some(lookup) = read_set.name {
         snapshot.name_is_taken = name_is_taken(connection, &mut cutoffs, commit, lookup)?;
     }
@@ -103,6 +106,19 @@ pub(crate) fn team(connection: &Connection, namespace: &NamespaceId) -> Result<O
         .optional()
 }
 
+/// Whether a namespace is bound to its team, a team has one, or an owner has a key in their team.
+pub(crate) fn is_known(connection: &Connection, target: &Target) -> Result<bool> {
+    match target {
+        Target::Team(team) => sql::TEAM_IS_KNOWN.on(connection)?.exists([team.as_str()]),
+        Target::Owner(team, owner) => sql::OWNER_IS_KNOWN
+            .on(connection)?
+            .exists((team.as_str(), owner.to_string())),
+        Target::Namespace(tenant) => {
+            Ok(team(connection, &tenant.namespace)?.as_ref() == Some(&tenant.team))
+        }
+    }
+}
+
 fn existing(
     connection: &Connection,
     cutoffs: &mut Cutoffs<'_>,
@@ -152,6 +168,7 @@ fn name_is_taken(
         number(covered),
         CredentialId::Key(lookup.except).to_string(),
         now.as_unix(),
+        lookup.owner.to_string(),
     ))?;
     while let Some(row) = rows.next()? {
         let record: KeyRecord = row::json(row, 0)?;

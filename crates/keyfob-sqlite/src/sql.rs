@@ -74,6 +74,23 @@ macro_rules! namespaces {
     };
 }
 
+/// The live keys of a team ?1, created after ?2 and live at ?3, by the path that `$path` says. The
+/// path uses up the cutoffs that are the same for all rows; `$cutoffs` has those of each row.
+macro_rules! live_keys {
+    ($index:literal, $path:literal $(, $cutoff:literal)*) => {
+        concat!(
+            "SELECT count(*) FROM keys k ",
+            $index,
+            " WHERE ",
+            $path,
+            " AND NOT k.revoked AND k.created_revision > ?2 \
+             AND (k.expires_at IS NULL OR k.expires_at > ?3)",
+            $(" AND NOT EXISTS (SELECT 1 FROM cutoffs c WHERE c.team = ?1 AND c.",
+            $cutoff, " = k.", $cutoff, " AND c.up_to >= k.created_revision)"),*
+        )
+    };
+}
+
 /// Events after ?1 and up to ?2, oldest first or, with `DESC`, newest first.
 macro_rules! audit {
     ($path:literal) => {
@@ -99,12 +116,14 @@ statements! {
     LEGACY = legacy!("id = ?1");
     CUTOFF = "SELECT record FROM cutoffs WHERE target = ?1";
     // Keys that may be live: the cutoffs of their owners are applied afterwards.
-    SAME_NAME = keys!("namespace = ?1 AND name = ?2 AND NOT revoked AND created_revision > ?3 \
+    SAME_NAME = keys!("namespace = ?1 AND owner = ?6 AND name = ?2 AND NOT revoked AND created_revision > ?3 \
                        AND id <> ?4 AND (expires_at IS NULL OR expires_at > ?5)");
     COUNT_OF_OWNER = "SELECT count(*) FROM (SELECT 1 FROM keys WHERE namespace = ?1 \
                       AND owner = ?2 AND NOT revoked AND created_revision > ?3 \
                       AND (expires_at IS NULL OR expires_at > ?4) LIMIT ?5)";
 
+    TEAM_IS_KNOWN = "SELECT 1 FROM namespaces WHERE team = ?1 LIMIT 1";
+    OWNER_IS_KNOWN = "SELECT 1 FROM keys WHERE team = ?1 AND owner = ?2 LIMIT 1";
     POLICY_ENTRY = "SELECT revision, '{\"' || kind || '\":' || record || '}' FROM policies \
                     WHERE kind = ?1 AND namespace = ?2";
 
@@ -134,6 +153,8 @@ statements! {
                                ORDER BY created_revision");
     KEYS_OF_OWNER = keys!("team = ?1 AND owner = ?3 AND created_revision > ?2 \
                            ORDER BY created_revision");
+    KEYS_OF_CREATOR = keys!("team = ?1 AND creator = ?3 AND creator <> owner \
+                             AND created_revision > ?2 ORDER BY created_revision");
     KEYS_OF_NAME = keys!("team = ?1 AND name = ?3 AND created_revision > ?2 \
                           ORDER BY created_revision");
     KEYS_OF_LABEL = "SELECT k.record FROM key_labels l JOIN keys k USING (created_revision) \
@@ -149,6 +170,35 @@ statements! {
                                       ORDER BY created_revision");
     NAMESPACES_OF_NAME = namespaces!("namespace = ?2 AND created_revision > ?1");
     POLICY = "SELECT record FROM policies WHERE kind = ?1 AND namespace = ?2";
+
+    // Teams and owners, in the order of their names: each statement finds the next one, and whether
+    // it is blocked, so that a list skips the keys between two owners.
+    NEXT_TEAM = "SELECT team FROM namespaces WHERE team > ?1 ORDER BY team LIMIT 1";
+    NEXT_CUT_TEAM = "SELECT team FROM cutoffs WHERE team > ?1 AND namespace IS NULL \
+                     AND owner IS NULL ORDER BY team LIMIT 1";
+    NEXT_OWNER = "SELECT owner FROM keys WHERE team = ?1 AND owner > ?2 AND owner < ?3 \
+                  ORDER BY owner LIMIT 1";
+    NEXT_CUT_OWNER = "SELECT owner FROM cutoffs WHERE team = ?1 AND owner > ?2 AND owner < ?3 \
+                      ORDER BY owner LIMIT 1";
+
+    // Counts of what a revocation ends.
+    LIVE_KEYS_OF_TEAM = live_keys!("INDEXED BY keys_unrevoked_by_team", "k.team = ?1",
+                                   "namespace", "owner");
+    LIVE_KEYS_OF_NAMESPACE = live_keys!("INDEXED BY keys_unrevoked_by_owner", "k.namespace = ?4",
+                                        "owner");
+    LIVE_KEYS_OF_OWNER = live_keys!("INDEXED BY keys_unrevoked_by_team",
+                                    "k.team = ?1 AND k.owner = ?4", "namespace");
+    LIVE_KEYS_OF_CREATOR = live_keys!("INDEXED BY keys_created_for_others",
+                                      "k.team = ?1 AND k.creator = ?4 AND k.creator <> k.owner",
+                                      "namespace", "owner");
+    LIVE_LEGACY_OF_TEAM = "SELECT count(*) FROM legacy l INDEXED BY legacy_live_by_team \
+                           WHERE l.team = ?1 AND NOT l.revoked AND NOT l.blocked \
+                           AND l.created_revision > ?2 AND NOT EXISTS (SELECT 1 FROM cutoffs c \
+                           WHERE c.team = ?1 AND c.namespace = l.namespace \
+                           AND c.up_to >= l.created_revision)";
+    LIVE_LEGACY_OF_NAMESPACE = "SELECT count(*) FROM legacy l INDEXED BY legacy_live_by_team \
+                                WHERE l.team = ?1 AND l.namespace = ?3 AND NOT l.revoked \
+                                AND NOT l.blocked AND l.created_revision > ?2";
 
     // The trail.
     AUDIT_OF_ALL = audit!("");
@@ -262,6 +312,10 @@ mod tests {
                 KEYS_OF_OWNER,
                 "keys_by_owner (team=? AND owner=? AND rowid>?)",
             ),
+            (
+                KEYS_OF_CREATOR,
+                "keys_created_for_others (team=? AND creator=? AND rowid>?)",
+            ),
             (KEYS_OF_NAME, "keys_by_name (team=? AND name=? AND rowid>?)"),
             (
                 KEYS_OF_LABEL,
@@ -269,11 +323,11 @@ mod tests {
             ),
             (
                 SAME_NAME,
-                "keys_unrevoked_by_name (namespace=? AND name=? AND rowid>?)",
+                "keys_unrevoked_by_name (namespace=? AND owner=? AND name=? AND rowid>?)",
             ),
             (
                 COUNT_OF_OWNER,
-                "keys_unrevoked_by_owner (namespace=? AND owner=? AND rowid>?)",
+                "keys_unrevoked_by_owner (namespace=? AND owner=? AND created_revision>?)",
             ),
             (LEGACY_OF_TEAM, "legacy_by_team (team=? AND rowid>?)"),
             (

@@ -4,15 +4,16 @@ use std::{path::Path, sync::Arc};
 
 use futures_channel::oneshot;
 use keyfob::{
-    KeyId, KeyStore, Tenant,
+    KeyId, KeyStore, Tenant, Timestamp,
     audit::{AuditEvent, TrailHead},
     gateway::Usage,
     key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
     manage::Policy,
     store::{
-        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
-        NamespaceRecord, Page, Revision, StoreError, async_trait,
+        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, LiveCount,
+        NamespaceQuery, NamespaceRecord, Page, Revision, StoreError, Target, TargetPage,
+        TargetQuery, async_trait,
     },
 };
 
@@ -27,7 +28,7 @@ use crate::{
     queries,
     readers::Readers,
     snapshot::{head, key_format},
-    usage,
+    targets, usage,
     writer::Writer,
 };
 
@@ -198,6 +199,18 @@ impl KeyStore for SqliteStore {
     ) -> Result<Page<NamespaceRecord>, StoreError> {
         let query = query.clone();
         let read = move |connection: &_| queries::namespaces(connection, &query);
+        self.0.readers.read(read).await
+    }
+
+    async fn targets(&self, query: &TargetQuery) -> Result<TargetPage, StoreError> {
+        let query = query.clone();
+        let read = move |connection: &_| targets::targets(connection, &query);
+        self.0.readers.read(read).await
+    }
+
+    async fn count_live(&self, target: &Target, at: Timestamp) -> Result<LiveCount, StoreError> {
+        let target = target.clone();
+        let read = move |connection: &_| targets::count_live(connection, &target, at);
         self.0.readers.read(read).await
     }
 

@@ -73,7 +73,7 @@ fn an_index_notices_that_a_backup_took_the_stores_place() {
     let first = keyring(&path);
     let (_, info) = create(&first, "alice", "laptop").unwrap();
     block_on(first.store().backup(&copy)).unwrap();
-    block_on(first.revoke(&play::system(), &play::home(), info.id)).unwrap();
+    block_on(first.revoke(&play::system(), &play::home(), info.id, None)).unwrap();
     let index = Index::new(play::format(), Peppers::none());
     block_on(index.follow(first.store(), play::now())).unwrap();
     drop(first);

@@ -4,7 +4,7 @@ mod play;
 
 use std::path::Path;
 
-use keyfob::{KeyStore, block_on};
+use keyfob::{KeyStore, Owner, block_on, store::Target};
 use keyfob_sqlite::{CheckError, SqliteStore};
 use play::{create, home, keyring, system, user};
 use rusqlite::Connection;
@@ -14,10 +14,11 @@ fn population(path: &Path) -> Connection {
     let keyring = keyring(path);
     create(&keyring, "alice", "live").unwrap();
     let (_, revoked) = create(&keyring, "alice", "revoked").unwrap();
-    block_on(keyring.revoke(&system(), &home(), revoked.id)).unwrap();
+    block_on(keyring.revoke(&system(), &home(), revoked.id, None)).unwrap();
     let (_, deleted) = create(&keyring, "alice", "deleted").unwrap();
-    block_on(keyring.delete(&system(), &home(), deleted.id)).unwrap();
-    block_on(keyring.remove_member(&system(), home().team, user("bob"))).unwrap();
+    block_on(keyring.delete(&system(), &home(), deleted.id, None)).unwrap();
+    let bob = Target::Owner(home().team, Owner::User(user("bob")));
+    block_on(keyring.remove_in_advance(&system(), bob)).unwrap();
     drop(keyring);
     let connection = Connection::open(path).unwrap();
     connection

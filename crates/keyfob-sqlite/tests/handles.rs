@@ -100,7 +100,7 @@ fn a_writer_that_waits_for_another_process_does_not_block_readers() {
 
     let context_of_call = system();
     let tenant = home();
-    let mut future = pin!(keyring.revoke(&context_of_call, &tenant, info.id));
+    let mut future = pin!(keyring.revoke(&context_of_call, &tenant, info.id, None));
     let start = Instant::now();
     let mut context = Context::from_waker(Waker::noop());
     for _ in 0..100 {
@@ -117,7 +117,7 @@ fn a_writer_that_waits_for_another_process_does_not_block_readers() {
 
     other.execute_batch("ROLLBACK").unwrap();
     assert_eq!(block_on(keyring.get(&home(), info.id)).unwrap(), info);
-    block_on(keyring.revoke(&system(), &home(), info.id)).unwrap();
+    block_on(keyring.revoke(&system(), &home(), info.id, None)).unwrap();
 }
 
 #[test]

@@ -15,7 +15,7 @@ use keyfob::{
     block_on,
     key::CredentialId,
     manage::Rotation,
-    store::{AuditQuery, Item, KeyQuery, Revision},
+    store::{AuditQuery, Item, KeyQuery, Revision, Target},
 };
 use keyfob_sqlite::SqliteStore;
 use play::{Opened, Process, count, create, home, keyring, say, system, told, user};
@@ -80,7 +80,7 @@ fn is_whole(store: &SqliteStore) {
                 Subject::Credential(CredentialId::Key(id))
             }
             Item::Cutoff(cutoff) => match cutoff.target {
-                keyfob::store::Target::Owner(_, owner) => Subject::Owner(owner),
+                Target::Owner(_, owner) => Subject::Owner(owner),
                 target => panic!("no test revoked {target:?}"),
             },
             item => panic!("no test wrote {item:?}"),
@@ -166,11 +166,12 @@ fn burst(keyring: &Opened, thread: u32) {
         let info = rotated.unwrap().info;
         say(format_args!("{} {} done", info.revision, info.id));
         if n % 3 == 0 {
-            block_on(keyring.delete(&system(), &home(), info.id)).unwrap();
+            block_on(keyring.delete(&system(), &home(), info.id, None)).unwrap();
         }
         if n % 5 == 0 {
-            let leaver = user(&format!("leaver {thread} {n}"));
-            block_on(keyring.remove_member(&system(), home().team, leaver)).unwrap();
+            let leaver = Owner::User(user(&format!("leaver {thread} {n}")));
+            let leaver = Target::Owner(home().team, leaver);
+            block_on(keyring.remove_in_advance(&system(), leaver)).unwrap();
         }
     }
 }

@@ -44,8 +44,8 @@ fn written(path: &Path) -> TrailHead {
     let narrow = KeyUpdate::new().with_scopes(Scopes::none());
     let update = |id| block_on(keyring.update(&context, &tenant(), id, narrow.clone(), None));
     update(laptop.id).unwrap();
-    block_on(keyring.revoke(&context, &tenant(), phone.id)).unwrap();
-    block_on(keyring.delete(&context, &tenant(), old.id)).unwrap();
+    block_on(keyring.revoke(&context, &tenant(), phone.id, None)).unwrap();
+    block_on(keyring.delete(&context, &tenant(), old.id, None)).unwrap();
     let policy = Policy::default().with_max_ttl(Ttl::days(90).unwrap());
     let set = |tenant: Option<&Tenant>, policy| {
         block_on(keyring.set_policy(&context, tenant, policy)).unwrap();
@@ -287,8 +287,8 @@ fn a_store_is_verified_while_others_write_to_it() {
                     let set = keyring.set_policy(&at, Some(&tenant), Some(policy));
                     block_on(set).unwrap();
                     match n % 4 {
-                        0 => block_on(keyring.delete(&at, &tenant, key.id)).unwrap(),
-                        1 => drop(block_on(keyring.revoke(&at, &tenant, key.id)).unwrap()),
+                        0 => block_on(keyring.delete(&at, &tenant, key.id, None)).unwrap(),
+                        1 => drop(block_on(keyring.revoke(&at, &tenant, key.id, None)).unwrap()),
                         2 => {
                             let new = Tenant::parse("acme", &format!("new-{name}")).unwrap();
                             block_on(keyring.create_namespace(&at, new)).unwrap();

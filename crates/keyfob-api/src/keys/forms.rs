@@ -29,7 +29,7 @@ use crate::{
 #[derive(Deserialize, Serialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 pub(crate) struct CreateKey {
-    /// The key's name: unique among the live keys of a namespace, unless the policy allows
+    /// The key's name: unique among the owner's live keys in the namespace, unless the policy allows
     /// otherwise.
     #[schema(min_length = 1, max_length = 100, examples("laptop"))]
     name: String,

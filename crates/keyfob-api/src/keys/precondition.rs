@@ -8,7 +8,7 @@ use axum::{
     http::{HeaderMap, HeaderValue, header, request::Parts},
 };
 use keyfob::{
-    KeyInfo, manage,
+    manage,
     store::{Conflict, Revision},
 };
 
@@ -32,16 +32,6 @@ impl IfMatch {
             (None, _) | (Some(b"*"), None) => Self(None),
             (Some(tag), None) => revision(tag).map_or(Self::NEVER, |tag| Self(Some(tag))),
             (Some(_), Some(_)) => Self::NEVER,
-        }
-    }
-
-    /// Refuses a key with another revision. The calls that disable, enable, revoke or delete a key
-    /// check it before the change, which has the same result for any revision; the other calls
-    /// have it checked in the commit.
-    pub(crate) fn check(self, info: &KeyInfo) -> Result<(), Refusal> {
-        match self.0 {
-            Some(seen) if seen != info.revision => Err(Refusal::PRECONDITION_FAILED),
-            _ => Ok(()),
         }
     }
 

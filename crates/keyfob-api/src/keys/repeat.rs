@@ -156,7 +156,7 @@ impl AppState {
                 let reason = Reason::new("created twice by one request")?;
                 let context = context.clone().with_reason(reason);
                 let id = created.info.id;
-                self.keyring.delete(&context, tenant, id).await?;
+                self.keyring.delete(&context, tenant, id, None).await?;
                 self.create_again(&context, &first, scopes, creation).await
             }
             _ => Ok(created),

@@ -1,7 +1,7 @@
 //! Revoking a credential by its text.
 
 use keyfob::{
-    Access, Actor, Context, DenyReason, Tenant, Timestamp,
+    Access, Actor, Context, Denied, DenyReason, Tenant, Timestamp,
     key::CredentialId,
     manage::{Authority, Error},
 };
@@ -40,24 +40,27 @@ impl AppState {
             verdict = self.examine(text, context.now)?;
         }
         let (actor, credential, tenant) = match verdict {
-            Verdict::Works(actor, credential, tenant) => (actor, credential, Some(tenant)),
-            // It does not work now, but its secret was right, and it is not revoked: it could work
-            // again, also an expired key if the policy that ended it is set back.
-            Verdict::Waits(credential) => {
+            Verdict::Works(actor, credential, tenant) => (actor, credential, tenant),
+            // It does not work now, but its secret was right: it could work again, also an expired key
+            // if the policy that ended it is set back.
+            Verdict::Refused(denied, credential) => {
+                let Some((_, tenant)) = self.keyring.revocable(&denied, context.now).await? else {
+                    return Ok(Some(credential));
+                };
                 let actor = Actor::system().with_credential(credential);
-                (actor, credential, self.keyring.tenant_of(credential).await?)
+                (actor, credential, tenant)
             }
-            Verdict::Over(credential) => return Ok(Some(credential)),
             Verdict::Unknown | Verdict::Garbage => return Ok(None),
         };
         if by == By::Holder {
             context.actor = actor;
         }
-        let Some(tenant) = tenant else {
-            return Ok(Some(credential));
-        };
         let revoked = match credential {
-            CredentialId::Key(id) => self.keyring.revoke(&context, &tenant, id).await.map(drop),
+            CredentialId::Key(id) => self
+                .keyring
+                .revoke(&context, &tenant, id, None)
+                .await
+                .map(drop),
             CredentialId::Legacy(id) if by == By::Reporter => {
                 self.keyring.revoke_legacy(&context, &tenant, id).await
             }
@@ -92,22 +95,15 @@ impl AppState {
             _ if denied.status() == 503 => return Err(Refusal::UNAVAILABLE),
             (None, DenyReason::UnknownKey | DenyReason::WrongSecret) => Verdict::Unknown,
             (None, _) => Verdict::Garbage,
-            (
-                Some(credential),
-                DenyReason::Disabled
-                | DenyReason::NotYetValid
-                | DenyReason::Expired
-                | DenyReason::LegacyOff,
-            ) => Verdict::Waits(credential),
-            (Some(credential), _) => Verdict::Over(credential),
+            (Some(credential), _) => Verdict::Refused(denied, credential),
         })
     }
 }
 
 enum Verdict {
     Works(Actor, CredentialId, Tenant),
-    Waits(CredentialId),
-    Over(CredentialId),
+    /// Its secret is right, and it is refused.
+    Refused(Denied, CredentialId),
     /// It has the shape of a credential, and is not in the index.
     Unknown,
     /// It has not the shape of a credential.

@@ -32,7 +32,10 @@ async fn the_published_client_works() {
     let busy = plane.control_key("acme", "bob", Right::FunctionRead).await;
     let (unknown, info) = plane.key("acme", "control:acme", "eve", "gone").await;
     let context = plane.context();
-    let deleted = plane.keyring.delete(&context, &info.tenant, info.id).await;
+    let deleted = plane
+        .keyring
+        .delete(&context, &info.tenant, info.id, None)
+        .await;
     deleted.expect("it is deleted");
 
     let served = Served::start(plane.router.clone()).await;

@@ -181,7 +181,7 @@ impl Plane {
         }
         if path.ends_with("/enable") {
             let id = keyring.format().parse_key_id(&self.key).unwrap();
-            keyring.disable(&context, &own, id).await.unwrap();
+            keyring.disable(&context, &own, id, None).await.unwrap();
         }
         if idempotent && path.ends_with("/rotate") {
             // A key with the marks of its creation, which the rotation removes.

@@ -161,7 +161,7 @@ async fn operators_can_read_and_verify_the_whole_trail() {
         json!({
             "intact": true,
             "head": format!("6:{}", whole["events"][5]["hash"].as_str().unwrap()),
-            "records": 4,
+            "records": 8,
             "fault": null,
             "broken_at": null,
         })

@@ -236,7 +236,8 @@ fn the_committed_table_of_rights_is_that_of_the_document() {
                 ""
             };
             let method = method.to_uppercase();
-            table += &format!("| {method} | `{path}` | {own} | {others} | {published} |\n");
+            let row = format!("| {method} | `{path}` | {own} | {others} | {published} |\n");
+            table.push_str(&row);
         }
     }
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("rights.md");

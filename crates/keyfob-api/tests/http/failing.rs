@@ -6,15 +6,16 @@ use std::sync::{
 };
 
 use keyfob::{
-    KeyId, KeyStore, MemoryStore, Tenant,
+    KeyId, KeyStore, MemoryStore, Tenant, Timestamp,
     audit::{AuditEvent, TrailHead},
     gateway::Usage,
     key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
     manage::{Authority, Policy},
     store::{
-        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
-        NamespaceRecord, Page, Revision, StoreError, async_trait,
+        AuditQuery, Change, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery,
+        LiveCount, NamespaceQuery, NamespaceRecord, Page, Revision, StoreError, Target, TargetPage,
+        TargetQuery, async_trait,
     },
 };
 
@@ -35,6 +36,8 @@ pub(crate) enum Fault {
     Slow,
     /// The authority of a change is not checked.
     NoAuthority,
+    /// The next change of a key is preceded by another change of it, by another process.
+    Overtaken,
 }
 
 #[derive(Debug, Default)]
@@ -121,6 +124,29 @@ impl Failing {
         self
     }
 
+    /// Changes the key of a commit before the commit.
+    async fn overtake(&self, commit: &Commit) -> Result<(), CommitError> {
+        let (tenant, id) = match &commit.change {
+            Change::ReplaceKey { record, .. } => (&record.tenant, record.id),
+            Change::DeleteKey { tenant, id, .. } => (tenant, *id),
+            _ => return Ok(()),
+        };
+        self.fault.store(Fault::None);
+        let record = self.inner.key(tenant, id).await?.expect("the key exists");
+        let change = Change::ReplaceKey {
+            expected: record.revision,
+            unique_name: false,
+            record,
+        };
+        let authority = Authority::System;
+        let overtaking = Commit {
+            change,
+            authority,
+            event: commit.event.clone(),
+        };
+        self.inner.commit(&overtaking).await.map(drop)
+    }
+
     async fn reading(&self) -> Result<&dyn KeyStore, StoreError> {
         if self.fault.is(Fault::Slow) {
             tokio::task::yield_now().await;
@@ -139,6 +165,9 @@ impl KeyStore for Failing {
         let mut commit = commit.clone();
         if self.fault.is(Fault::NoAuthority) {
             commit.authority = Authority::System;
+        }
+        if self.fault.is(Fault::Overtaken) {
+            self.overtake(&commit).await?;
         }
         let revision = self.reading().await?.commit(&commit).await?;
         if self.fault.is(Fault::Unknown) {
@@ -166,6 +195,14 @@ impl KeyStore for Failing {
         query: &NamespaceQuery,
     ) -> Result<Page<NamespaceRecord>, StoreError> {
         self.reading().await?.namespaces(query).await
+    }
+
+    async fn targets(&self, query: &TargetQuery) -> Result<TargetPage, StoreError> {
+        self.reading().await?.targets(query).await
+    }
+
+    async fn count_live(&self, target: &Target, at: Timestamp) -> Result<LiveCount, StoreError> {
+        self.reading().await?.count_live(target, at).await
     }
 
     async fn policy(&self, tenant: Option<&Tenant>) -> Result<Policy, StoreError> {

@@ -43,7 +43,19 @@ async fn other_credentials_are_created_with_the_first_one() {
     );
     assert!(second.await.is_err(), "the name is taken");
 
-    // The operator creates an administrator of a new team.
+    // The operator creates a new team by its first namespace, and an administrator of it.
+    let spaces = "/v2/functions/namespaces";
+    let space = json!({"label": "orders", "region": "blr1", "team": "acme"});
+    let keys = "/v2/functions/namespaces/control:acme/keys";
+    let body = json!({"name": "ada", "owner": "user:ada", "scopes": ["team:admin"]});
+    plane
+        .ask(first.expose(), "POST", keys, body)
+        .await
+        .refused(404, "not_found");
+    plane
+        .ask(first.expose(), "POST", spaces, space)
+        .await
+        .expect(200);
     let keys = "/v2/functions/namespaces/control:acme/keys";
     let body = json!({
         "name": "ada",

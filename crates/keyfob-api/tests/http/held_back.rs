@@ -65,9 +65,9 @@ impl Loss {
                 let target = Target::Owner(tenant.team.clone(), key.owner.clone());
                 keyring.remove(&context, target).await.unwrap();
             }
-            Self::Revoked => drop(keyring.revoke(&context, tenant, id).await.unwrap()),
-            Self::Deleted => keyring.delete(&context, tenant, id).await.unwrap(),
-            Self::Disabled => drop(keyring.disable(&context, tenant, id).await.unwrap()),
+            Self::Revoked => drop(keyring.revoke(&context, tenant, id, None).await.unwrap()),
+            Self::Deleted => keyring.delete(&context, tenant, id, None).await.unwrap(),
+            Self::Disabled => drop(keyring.disable(&context, tenant, id, None).await.unwrap()),
             // The caller passes the time on every server.
             Self::Expired => {}
             Self::Demoted => {
@@ -273,7 +273,8 @@ impl Cell {
         let (_, bobs) = server.key("acme", "fn-a", "bob", "his").await;
         let bobs_key = server.keyring.format().key_id(bobs.id);
         let context = server.context();
-        let carol = server.keyring.remove_member(&context, "acme", "carol");
+        let carol = part_of("carol");
+        let carol = server.keyring.remove_in_advance(&context, carol);
         carol.await.unwrap();
         let olga = NewKey::new(
             tenant("ops", "control:ops"),
@@ -465,11 +466,18 @@ async fn a_person_of_the_embedder_who_was_removed_changes_nothing() {
         let body = json!({"name": "new", "owner": "user:carol"});
         let held = HeldBack::send(&listening, "", ("POST", keys, &body), "").await;
         let context = server.context();
-        let remove = server.keyring.remove_member(&context, "acme", removed);
+        let removed_one = part_of(removed);
+        let remove = server.keyring.remove_in_advance(&context, removed_one);
         remove.await.unwrap();
         let before = changes(&server).await;
         let (status, answer) = held.finish().await;
         assert_eq!(status, expected, "{removed}: {answer}");
         assert_eq!(changes(&server).await - before, made, "{removed}");
     }
+}
+
+/// A person's part in the team.
+fn part_of(user: &str) -> Target {
+    let owner = Owner::User(UserId::new(user).unwrap());
+    Target::Owner(TeamId::new("acme").unwrap(), owner)
 }

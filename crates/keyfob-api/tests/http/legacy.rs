@@ -115,6 +115,7 @@ async fn legacy_credentials_have_brownouts_and_can_be_cut_off_and_restored() {
         json!({
             "policy": {"sunset": null, "brownouts": []},
             "previous": rehearsed,
+            "credentials": 1,
             "inherited": false,
         })
     );

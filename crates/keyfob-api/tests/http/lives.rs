@@ -1,10 +1,15 @@
 //! The life cycle of keys beyond the published interface.
 
+use std::sync::Arc;
+
 use keyfob::{Access, gateway::Usage, key::CredentialId};
-use keyfob_api::Right;
+use keyfob_api::{Limits, Right};
 use serde_json::{Value, json};
 
-use crate::fixture::Fixture;
+use crate::{
+    failing::{Failing, Fault},
+    fixture::Fixture,
+};
 
 const KEYS: &str = "/v2/functions/namespaces/fn-a/keys";
 
@@ -197,7 +202,8 @@ async fn a_list_is_paged_and_filtered() {
 async fn a_list_without_parameters_is_complete() {
     let (plane, admin) = plane().await;
     for n in 0..1_050 {
-        plane.key("acme", "fn-a", "bob", &format!("k{n}")).await;
+        let owner = ["bob", "carol"][n % 2];
+        plane.key("acme", "fn-a", owner, &format!("k{n}")).await;
     }
     let all = plane.ask(&admin, "GET", KEYS, ()).await.expect(200);
     assert_eq!(all["count"], 1_051);
@@ -407,6 +413,163 @@ async fn an_expired_key_has_the_status_expired() {
         .ask(&admin, "POST", KEYS, json!({"name": "a"}))
         .await
         .expect(201);
+}
+
+/// The key changes after the request was admitted and before the change is kept.
+#[tokio::test]
+async fn a_tag_is_a_condition_of_the_commit() {
+    let store = Arc::new(Failing::default().shared());
+    let plane = Fixture::open(Arc::clone(&store), Limits::default()).await;
+    plane.key("acme", "fn-a", "ada", "first").await;
+    let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
+    for (method, call, body) in [
+        ("DELETE", "", Value::Null),
+        ("POST", "/revoke", Value::Null),
+        ("POST", "/disable", Value::Null),
+        ("POST", "/enable", Value::Null),
+        ("POST", "/rotate", Value::Null),
+        ("PUT", "", json!({"scopes": ["read"]})),
+    ] {
+        let name = format!("{method}{call}");
+        let (_, info) = plane.key("acme", "fn-a", "ada", &name).await;
+        if call == "/enable" {
+            let context = plane.context();
+            let disabled = plane.keyring.disable(&context, &info.tenant, info.id, None);
+            disabled.await.unwrap();
+        }
+        let one = format!("{KEYS}/{}", plane.keyring.format().key_id(info.id));
+        let seen = plane.ask(&admin, "GET", &one, ()).await;
+        let (tag, before) = (seen.header("etag").to_owned(), seen.expect(200));
+        let request = |tag: Option<&str>| {
+            let request = axum::http::Request::builder()
+                .method(method)
+                .uri(format!("{one}{call}"))
+                .header("authorization", format!("Bearer {admin}"));
+            let request = match tag {
+                Some(tag) => request.header("if-match", tag),
+                None => request,
+            };
+            let text = body.to_string();
+            let request = if body.is_null() {
+                request.body(axum::body::Body::empty())
+            } else {
+                let request = request.header("content-type", "application/json");
+                request.body(axum::body::Body::from(text))
+            };
+            request.unwrap()
+        };
+        store.fault.store(Fault::Overtaken);
+        let refused = plane.send(request(Some(&tag))).await;
+        refused.refused(412, "precondition_failed");
+        let still = plane.ask(&admin, "GET", &one, ()).await.expect(200);
+        for field in ["status", "scopes", "issued_at"] {
+            assert_eq!(
+                still["access_key"][field], before["access_key"][field],
+                "{name}"
+            );
+        }
+        // Without a tag it is done to the key as it is; of two rotations, one is refused.
+        store.fault.store(Fault::Overtaken);
+        let status = plane.send(request(None)).await.status;
+        let expected = if call == "/rotate" { 409 } else { 200 };
+        assert_eq!(status, expected, "{name}");
+        store.fault.store(Fault::None);
+    }
+}
+
+#[tokio::test]
+async fn a_rotation_does_not_restart_the_maximum_ttl() {
+    let plane = Fixture::new();
+    let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
+    let policy = "/v2/functions/namespaces/control:acme/policy";
+    let body = json!({"max_expires_in": "1h"});
+    plane.ask(&admin, "PUT", policy, body).await.expect(200);
+    let mut alice = plane
+        .control_key("acme", "alice", Right::FunctionAdmin)
+        .await;
+    let id = alice.split_once(':').unwrap().0.to_owned();
+    let rotate = format!("/v2/functions/namespaces/control:acme/keys/{id}/rotate");
+    for _ in 0..5 {
+        plane.pass(600);
+        let rotated = plane
+            .ask(&alice, "POST", &rotate, json!({}))
+            .await
+            .expect(200);
+        let secret = rotated["access_key"]["secret"].as_str().unwrap();
+        alice = format!("{id}:{secret}");
+        let longer = json!({"expires_in": "1h"});
+        plane
+            .ask(&alice, "POST", &rotate, longer)
+            .await
+            .refused(403, "forbidden");
+    }
+    plane.pass(599);
+    plane.ask(&alice, "GET", "/v1/caller", ()).await.expect(200);
+    plane.pass(1);
+    plane
+        .ask(&alice, "POST", &rotate, json!({}))
+        .await
+        .refused(401, "unauthorized");
+}
+
+#[tokio::test]
+async fn two_people_may_each_have_a_key_of_one_name() {
+    let plane = Fixture::new();
+    plane.key("acme", "fn-a", "alice", "laptop").await;
+    let bob = plane.control_key("acme", "bob", Right::FunctionAdmin).await;
+    // Bob may not see Alice's keys, and learns nothing of their names.
+    let laptop = || json!({"name": "laptop"});
+    plane.ask(&bob, "POST", KEYS, laptop()).await.expect(201);
+    let taken = plane.ask(&bob, "POST", KEYS, laptop()).await;
+    assert_eq!(
+        taken.refused(409, "conflict"),
+        "name: the owner has a key of this name in the namespace"
+    );
+    let made = plane
+        .ask(&bob, "POST", KEYS, json!({"name": "phone"}))
+        .await
+        .expect(201);
+    let phone = format!("{KEYS}/{}", made["access_key"]["id"].as_str().unwrap());
+    plane.key("acme", "fn-a", "alice", "desk").await;
+    plane
+        .ask(&bob, "PUT", &phone, json!({"name": "desk"}))
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
+async fn an_owner_has_no_more_keys_than_the_default_policy_allows() {
+    let plane = Fixture::new();
+    let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
+    for n in 0..keyfob::manage::Policy::KEYS_PER_OWNER {
+        plane.key("acme", "fn-a", "bob", &format!("key {n}")).await;
+    }
+    let another = || json!({"name": "another", "owner": "user:bob"});
+    let refused = plane.ask(&admin, "POST", KEYS, another()).await;
+    let message = refused.refused(409, "conflict");
+    assert!(
+        message.contains("revoke one, or raise keys_per_owner"),
+        "{message}"
+    );
+    let theirs = json!({"name": "another", "owner": "user:carol"});
+    plane.ask(&admin, "POST", KEYS, theirs).await.expect(201);
+    // The policy can raise the limit, and remove it.
+    let policy = "/v2/functions/namespaces/fn-a/policy";
+    for limit in [json!(1_001), Value::Null] {
+        let set = plane
+            .ask(&admin, "PUT", policy, json!({"keys_per_owner": limit}))
+            .await
+            .expect(200);
+        assert_eq!(set["policy"]["keys_per_owner"], limit);
+        let name = format!("another under {limit}");
+        let body = json!({"name": name, "owner": "user:bob"});
+        plane.ask(&admin, "POST", KEYS, body).await.expect(201);
+    }
+    let set = plane
+        .ask(&admin, "PUT", policy, json!({}))
+        .await
+        .expect(200);
+    assert_eq!(set["policy"]["keys_per_owner"], 1_000);
 }
 
 /// The clock ran ahead and back: an answer says of a key what the verifiers say.

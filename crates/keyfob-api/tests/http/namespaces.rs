@@ -84,15 +84,56 @@ async fn namespaces_exist_before_their_first_key() {
         names(&plane.ask(&admin, "GET", spaces, ()).await.expect(200)),
         ["fn-a"]
     );
+    // So is all that is below it.
+    let key = "dof_v1_00000000000000000000000000000000";
+    for (method, below) in [
+        ("GET", "/keys".to_owned()),
+        ("POST", "/keys".to_owned()),
+        ("GET", format!("/keys/{key}")),
+        ("PUT", format!("/keys/{key}")),
+        ("DELETE", format!("/keys/{key}")),
+        ("POST", format!("/keys/{key}/rotate")),
+        ("POST", format!("/keys/{key}/disable")),
+        ("POST", format!("/keys/{key}/enable")),
+        ("POST", format!("/keys/{key}/revoke")),
+        ("GET", "/policy".to_owned()),
+        ("PUT", "/policy".to_owned()),
+        ("DELETE", "/policy".to_owned()),
+        ("GET", "/legacy-policy".to_owned()),
+        ("PUT", "/legacy-policy".to_owned()),
+        ("DELETE", "/legacy-policy".to_owned()),
+        ("POST", "/legacy-policy/cut-off".to_owned()),
+        (
+            "POST",
+            "/legacy/23bc46b1-71f6-4ed5-8c54-816aa4f8c502/revoke".to_owned(),
+        ),
+    ] {
+        let body = match (method, below.as_str()) {
+            ("POST", "/keys") | ("PUT", _) if !below.ends_with("policy") => json!({"name": "b"}),
+            ("PUT", "/legacy-policy") => json!({"sunset": null}),
+            ("PUT", _) => json!({}),
+            _ => Value::Null,
+        };
+        let answer = plane
+            .ask(&admin, method, &format!("{one}{below}"), body)
+            .await;
+        answer.refused(404, "not_found");
+    }
+    let revocations = "/v1/teams/acme/revocations";
+    let all = json!({"of": "namespace", "id": name});
+    plane
+        .ask(&admin, "POST", revocations, all)
+        .await
+        .refused(404, "not_found");
+    plane
+        .ask(&admin, "POST", &format!("{one}/restore"), ())
+        .await
+        .expect(200);
     let keys = plane
         .ask(&admin, "GET", &format!("{one}/keys?status=all"), ())
         .await
         .expect(200);
     assert_eq!(keys["access_keys"][0]["revocation"]["cause"], "namespace");
-    plane
-        .ask(&admin, "POST", &format!("{one}/restore"), ())
-        .await
-        .expect(200);
     plane.ask(&admin, "GET", &one, ()).await.expect(200);
     // The control namespace cannot be removed.
     for call in ["remove", "restore"] {

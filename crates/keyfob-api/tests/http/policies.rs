@@ -26,7 +26,7 @@ async fn a_policy_limits_new_and_existing_keys() {
             "min_expires_in": "1h",
             "max_expires_in": null,
             "expiry_required": false,
-            "keys_per_owner": null,
+            "keys_per_owner": 1000,
             "unique_names": true,
             "max_grace_seconds": 2_592_000,
         })

@@ -31,7 +31,7 @@ async fn removing_a_member_revokes_only_their_keys() {
     let gone = plane.key("acme", "fn-a", "bob", "gone").await.1;
     plane
         .keyring
-        .revoke(&plane.context(), &gone.tenant, gone.id)
+        .revoke(&plane.context(), &gone.tenant, gone.id, None)
         .await
         .unwrap();
     let usage = [Usage::accepted(CredentialId::Key(info.id), plane.now())];
@@ -119,7 +119,7 @@ async fn the_preview_of_a_removal_excludes_expired_keys() {
         if info.name.as_str() == "off" {
             let disabled = plane
                 .keyring
-                .disable(&plane.context(), &info.tenant, info.id)
+                .disable(&plane.context(), &info.tenant, info.id, None)
                 .await;
             disabled.unwrap();
         }
@@ -162,8 +162,14 @@ async fn a_service_keeps_its_keys_when_their_creator_is_removed() {
         .expect(200);
     assert!(works(&plane, "fn-a", &key));
     // A user with the same name is a different owner.
+    let in_advance = json!({"in_advance": true});
     plane
-        .ask(&boss, "POST", "/v1/teams/acme/members/bot/remove", ())
+        .ask(
+            &boss,
+            "POST",
+            "/v1/teams/acme/members/bot/remove",
+            in_advance,
+        )
         .await
         .expect(200);
     assert!(works(&plane, "fn-a", &key));
@@ -296,4 +302,244 @@ async fn a_team_is_removed_and_restored() {
         .ask(&operator, "POST", "/v1/teams/acme/restore", ())
         .await
         .expect(200);
+}
+
+#[tokio::test]
+async fn a_mistyped_name_is_not_found_and_removes_nobody() {
+    let plane = Fixture::new();
+    let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
+    let operator = plane.control_key("ops", "olga", Right::Operator).await;
+    let (key, _) = plane.key("acme", "fn-a", "bob", "his").await;
+    plane.key("rival", "fn-r", "rita", "hers").await;
+    let before = plane.keyring.sync(plane.now()).await.unwrap();
+    for (path, message) in [
+        (
+            "acme/members/bbo/remove",
+            "name: no such person in the team",
+        ),
+        (
+            "acme/members/Bob/remove",
+            "name: no such person in the team",
+        ),
+        (
+            "acme/members/user:bbo/remove",
+            "name: no such person in the team",
+        ),
+        (
+            "acme/members/rita/remove",
+            "name: no such person in the team",
+        ),
+        (
+            "acme/services/bob/remove",
+            "name: no such service in the team",
+        ),
+        (
+            "amce/members/bob/remove",
+            "name: no such person in the team",
+        ),
+        ("amce/remove", "team_id: no such team"),
+    ] {
+        let path = format!("/v1/teams/{path}");
+        let refused = plane.ask(&operator, "POST", &path, ()).await;
+        assert_eq!(refused.refused(404, "not_found"), message, "{path}");
+    }
+    for (kind, name) in [("members", "bbo"), ("members", "Bob"), ("services", "bob")] {
+        let path = format!("/v1/teams/acme/{kind}/{name}/keys");
+        let refused = plane.ask(&admin, "GET", &path, ()).await;
+        refused.refused(404, "not_found");
+    }
+    for (body, message) in [
+        (
+            json!({"of": "user", "id": "bbo"}),
+            "id: no such person in the team",
+        ),
+        (
+            json!({"of": "service", "id": "bob"}),
+            "id: no such service in the team",
+        ),
+    ] {
+        let path = "/v1/teams/acme/revocations";
+        let refused = plane.ask(&admin, "POST", path, body).await;
+        assert_eq!(refused.refused(404, "not_found"), message);
+    }
+    let team = plane
+        .ask(
+            &operator,
+            "POST",
+            "/v1/teams/amce/revocations",
+            json!({"of": "team"}),
+        )
+        .await;
+    assert_eq!(team.refused(404, "not_found"), "team_id: no such team");
+    // A control key for a team that does not exist would create the team.
+    for (method, body) in [
+        ("GET", Value::Null),
+        ("POST", json!({"name": "x", "scopes": ["team:admin"]})),
+    ] {
+        let keys = "/v2/functions/namespaces/control:amce/keys";
+        let answer = plane.ask(&operator, method, keys, body).await;
+        answer.refused(404, "not_found");
+    }
+    assert_eq!(plane.keyring.sync(plane.now()).await.unwrap(), before);
+    assert!(works(&plane, "fn-a", key.expose()));
+
+    // Who never had a key is removed if that is asked for.
+    let in_advance = json!({"in_advance": true});
+    let removed = plane
+        .ask(
+            &admin,
+            "POST",
+            "/v1/teams/acme/members/mallory/remove",
+            in_advance,
+        )
+        .await
+        .expect(200);
+    assert_eq!(removed["keys_revoked"], 0);
+    let late = json!({"name": "late", "owner": "user:mallory"});
+    plane
+        .ask(&admin, "POST", "/v2/functions/namespaces/fn-a/keys", late)
+        .await
+        .refused(409, "conflict");
+}
+
+#[tokio::test]
+async fn an_owner_is_the_same_with_and_without_its_kind() {
+    let plane = Fixture::new();
+    let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
+    let (key, _) = plane.key("acme", "fn-a", "bob", "his").await;
+    let bot = NewKey::for_service("acme", "fn-a", "bot", "deploy").unwrap();
+    let (bots, _) = plane.make(bot).await;
+    for (path, body) in [
+        ("/v1/teams/acme/members/service:bot/remove", Value::Null),
+        ("/v1/teams/acme/services/user:bob/remove", Value::Null),
+        (
+            "/v1/teams/acme/revocations",
+            json!({"of": "user", "id": "service:bot"}),
+        ),
+        (
+            "/v1/teams/acme/revocations",
+            json!({"of": "service", "id": "user:bob"}),
+        ),
+    ] {
+        let refused = plane.ask(&admin, "POST", path, body).await;
+        let message = refused.refused(400, "bad_request");
+        assert!(
+            message.contains("a person") && message.contains("a service"),
+            "{message}"
+        );
+    }
+    assert!(works(&plane, "fn-a", key.expose()) && works(&plane, "fn-a", bots.expose()));
+    for (path, body) in [
+        ("/v1/teams/acme/members/user:bob/remove", Value::Null),
+        (
+            "/v1/teams/acme/revocations",
+            json!({"of": "service", "id": "service:bot"}),
+        ),
+    ] {
+        let ended = plane.ask(&admin, "POST", path, body).await.expect(200);
+        assert_eq!(ended["keys_revoked"], 1, "{path}");
+    }
+    assert!(!works(&plane, "fn-a", key.expose()) && !works(&plane, "fn-a", bots.expose()));
+    plane
+        .ask(
+            &admin,
+            "POST",
+            "/v1/teams/acme/members/user:bob/restore",
+            (),
+        )
+        .await
+        .expect(200);
+}
+
+#[tokio::test]
+async fn a_removal_answers_how_many_keys_it_ended() {
+    let plane = Fixture::new();
+    let operator = plane.control_key("ops", "olga", Right::Operator).await;
+    let ada = plane.control_key("acme", "ada", Right::TeamAdmin).await;
+    plane.key("acme", "fn-a", "ada", "hers").await;
+    plane.key("acme", "fn-b", "bob", "his").await;
+    let body = json!({"name": "deploy", "owner": "service:bot"});
+    let keys = "/v2/functions/namespaces/fn-a/keys";
+    plane.ask(&ada, "POST", keys, body).await.expect(201);
+    crate::legacy::import_guest(&plane).await;
+    for (path, body, expected) in [
+        ("/v1/teams/acme/members/ada/remove", Value::Null, [2, 0, 1]),
+        ("/v1/teams/acme/members/ada/remove", Value::Null, [0, 0, 1]),
+        (
+            "/v1/teams/acme/revocations",
+            json!({"of": "namespace", "id": "fn-a"}),
+            [1, 0, 0],
+        ),
+        (
+            "/v2/functions/namespaces/guest/remove",
+            Value::Null,
+            [0, 1, 0],
+        ),
+        ("/v1/teams/acme/remove", Value::Null, [1, 0, 0]),
+    ] {
+        let ended = plane.ask(&operator, "POST", path, body).await.expect(200);
+        let [keys, legacy, kept] = expected;
+        let expected = json!({
+            "keys_revoked": keys,
+            "legacy_revoked": legacy,
+            "keys_created_for_others": kept,
+        });
+        assert_eq!(ended, expected, "{path}");
+    }
+}
+
+#[tokio::test]
+async fn teams_members_and_services_are_listed_page_by_page() {
+    let plane = Fixture::new();
+    let operator = plane.control_key("ops", "olga", Right::Operator).await;
+    for user in ["bob", "alice", "carol"] {
+        plane.key("acme", "fn-a", user, "key").await;
+    }
+    let bot = NewKey::for_service("acme", "fn-b", "bot", "deploy").unwrap();
+    plane.make(bot).await;
+    let remove = "/v1/teams/acme/members/carol/remove";
+    plane.ask(&operator, "POST", remove, ()).await.expect(200);
+    let list = async |path: &str, field: &str| -> Vec<Value> {
+        let (mut all, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let path = format!("{path}?limit=1{cursor}");
+            let page = plane.ask(&operator, "GET", &path, ()).await.expect(200);
+            let items = page[field].as_array().unwrap();
+            assert!(items.len() <= 1);
+            all.extend(items.iter().cloned());
+            match page["next_cursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return all,
+            }
+        }
+    };
+    let member = |name, kind, removed| json!({"name": name, "owner": format!("{kind}:{name}"), "removed": removed});
+    assert_eq!(
+        list("/v1/teams/acme/members", "members").await,
+        [
+            member("alice", "user", false),
+            member("bob", "user", false),
+            member("carol", "user", true)
+        ]
+    );
+    assert_eq!(
+        list("/v1/teams/acme/services", "members").await,
+        [member("bot", "service", false)]
+    );
+    let team = |name| json!({"team": name, "removed": false});
+    assert_eq!(
+        list("/v1/teams", "teams").await,
+        [team("acme"), team("ops")]
+    );
+    let spaces = list("/v1/teams/acme/namespaces", "namespaces").await;
+    let names: Vec<_> = spaces.iter().map(|one| one["namespace"].clone()).collect();
+    assert_eq!(names, ["fn-a", "fn-b"]);
+    for path in [
+        "/v1/teams/acme/robots",
+        "/v1/teams/acme/members?cursor=",
+        "/v1/teams/acme/members?limit=0",
+    ] {
+        let status = plane.ask(&operator, "GET", path, ()).await.status;
+        assert!([400, 404].contains(&status), "{path}: {status}");
+    }
 }

@@ -94,7 +94,7 @@ async fn only_a_valid_credential_is_described() {
     );
     plane
         .keyring
-        .revoke(&plane.context(), &info.tenant, info.id)
+        .revoke(&plane.context(), &info.tenant, info.id, None)
         .await
         .unwrap();
     assert_eq!(
@@ -139,7 +139,7 @@ async fn the_holder_of_a_key_can_revoke_it() {
     let (off, info) = plane.key("acme", "fn-a", "alice", "off").await;
     plane
         .keyring
-        .disable(&context, &info.tenant, info.id)
+        .disable(&context, &info.tenant, info.id, None)
         .await
         .unwrap();
     let request = Request::post("/v1/revoke")
@@ -149,7 +149,7 @@ async fn the_holder_of_a_key_can_revoke_it() {
     assert!(
         plane
             .keyring
-            .enable(&context, &info.tenant, info.id)
+            .enable(&context, &info.tenant, info.id, None)
             .await
             .is_err()
     );
@@ -214,7 +214,7 @@ async fn a_key_that_another_process_deleted_is_not_found_once_it_no_longer_works
     for (method, call) in [("DELETE", ""), ("POST", "/revoke"), ("POST", "/disable")] {
         let (key, info) = plane.key("acme", "fn-a", "alice", "hers").await;
         elsewhere
-            .delete(&context, &info.tenant, info.id)
+            .delete(&context, &info.tenant, info.id, None)
             .await
             .unwrap();
         assert!(works(&plane, "fn-a", key.expose()));
@@ -287,12 +287,12 @@ async fn leaked_credentials_are_revoked() {
     let context: Context = plane.context();
     plane
         .keyring
-        .disable(&context, &off_info.tenant, off_info.id)
+        .disable(&context, &off_info.tenant, off_info.id, None)
         .await
         .unwrap();
     plane
         .keyring
-        .revoke(&context, &gone_info.tenant, gone_info.id)
+        .revoke(&context, &gone_info.tenant, gone_info.id, None)
         .await
         .unwrap();
     import_guest(&plane).await;
@@ -332,7 +332,7 @@ async fn leaked_credentials_are_revoked() {
     assert!(
         plane
             .keyring
-            .enable(&context, &off_info.tenant, off_info.id)
+            .enable(&context, &off_info.tenant, off_info.id, None)
             .await
             .is_err()
     );
@@ -380,6 +380,10 @@ async fn a_key_that_a_policy_expired_is_revoked_when_it_leaks() {
             .await
             .unwrap();
     };
+    let place = tenant("acme", "fn-a");
+    let context = plane.context();
+    let created = plane.keyring.create_namespace(&context, place);
+    created.await.unwrap();
     for (path, name) in [("/v1/leaks", "leaked"), ("/v1/revoke", "revoked")] {
         set_policy(24).await;
         let (key, _) = plane.key("acme", "fn-a", "alice", name).await;
@@ -394,6 +398,52 @@ async fn a_key_that_a_policy_expired_is_revoked_when_it_leaks() {
         set_policy(24).await;
         assert!(!works(&plane, "fn-a", key.expose()), "{path}");
     }
+}
+
+#[tokio::test]
+async fn a_replaced_secret_that_a_policy_ended_is_revoked_when_it_leaks() {
+    let plane = Fixture::new();
+    let operator = plane.control_key("ops", "olga", Right::Operator).await;
+    let (old, info) = plane.key("acme", "fn-a", "alice", "laptop").await;
+    let set_policy = async |hours| {
+        let ttl = keyfob::Ttl::hours(hours).unwrap();
+        let policy = Policy::default().with_max_ttl(ttl);
+        let place = Some(&info.tenant);
+        let context = plane.context();
+        let set = plane.keyring.set_policy(&context, place, Some(policy));
+        set.await.unwrap();
+    };
+    plane.pass(3_600);
+    let grace = std::time::Duration::from_secs(24 * 3_600);
+    let rotation = Rotation::new().with_grace(grace);
+    let rotated = plane
+        .keyring
+        .rotate(&plane.context(), &info.tenant, info.id, rotation, None)
+        .await;
+    let new = rotated.unwrap().secret;
+    set_policy(1).await;
+    assert!(!works(&plane, "fn-a", old.expose()) && works(&plane, "fn-a", new.expose()));
+    let leak = |text: &str| json!([{"token": text}]);
+    plane
+        .ask(&operator, "POST", "/v1/leaks", leak(old.expose()))
+        .await
+        .expect(200);
+    set_policy(48).await;
+    assert!(!works(&plane, "fn-a", old.expose()));
+
+    // After the grace period, it can never work again, and the new secret goes on.
+    let (old, info) = plane.key("acme", "fn-a", "alice", "desk").await;
+    let rotation = Rotation::new();
+    let rotated = plane
+        .keyring
+        .rotate(&plane.context(), &info.tenant, info.id, rotation, None)
+        .await;
+    let new = rotated.unwrap().secret;
+    plane
+        .ask(&operator, "POST", "/v1/leaks", leak(old.expose()))
+        .await
+        .expect(200);
+    assert!(works(&plane, "fn-a", new.expose()));
 }
 
 #[tokio::test]

@@ -103,20 +103,20 @@ async fn a_401_does_not_reveal_the_reason() {
             0 => drop(
                 plane
                     .keyring
-                    .revoke(&context, &control, info.id)
+                    .revoke(&context, &control, info.id, None)
                     .await
                     .unwrap(),
             ),
             1 => drop(
                 plane
                     .keyring
-                    .disable(&context, &control, info.id)
+                    .disable(&context, &control, info.id, None)
                     .await
                     .unwrap(),
             ),
             _ => plane
                 .keyring
-                .delete(&context, &control, info.id)
+                .delete(&context, &control, info.id, None)
                 .await
                 .unwrap(),
         }

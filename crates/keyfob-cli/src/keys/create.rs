@@ -52,7 +52,7 @@ pub(crate) struct Create {
 
 impl Create {
     pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
-        let tenant = cx.tenant()?;
+        let tenant = cx.known_tenant().await?;
         let owner = self.owner.or_else(|| cx.actor().owner.clone()).ok_or_else(|| {
             Failure::usage("no owner given").hint("give `--owner alice` or `--owner service:deploy-bot`, or set the actor with `--as`")
         })?;

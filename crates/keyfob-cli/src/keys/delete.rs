@@ -29,7 +29,7 @@ impl Delete {
         let context = cx.context(self.reason.as_ref());
         let mut deleted = Vec::new();
         for id in cx.key_ids(&self.keys)? {
-            let outcome = cx.keyring.delete(&context, &tenant, id).await;
+            let outcome = cx.keyring.delete(&context, &tenant, id, None).await;
             outcome.map_err(|error| Failure::from(error).done_before(&deleted))?;
             deleted.push(cx.format().key_id(id));
         }

@@ -2,10 +2,10 @@
 
 use clap::{Args, ValueEnum};
 use keyfob::{
-    Owner,
+    Owner, Tenant,
     manage::EffectiveStatus,
     name::{KeyName, LabelName, LabelValue},
-    store::{Cursor, KeyQuery, StatusFilter},
+    store::{Cursor, KeyQuery, StatusFilter, Target},
 };
 use serde::Serialize;
 
@@ -86,6 +86,15 @@ struct Listed {
 impl List {
     pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         let namespace = cx.any_namespace().filter(|_| !self.all_namespaces);
+        let team = cx.team()?.clone();
+        let known = match (&namespace, &self.owner) {
+            (_, Some(owner)) => Target::Owner(team.clone(), owner.clone()),
+            (Some(namespace), None) => {
+                Target::Namespace(Tenant::new(team.clone(), namespace.clone()))
+            }
+            (None, None) => Target::Team(team.clone()),
+        };
+        cx.known(&known).await?;
         let mut query = KeyQuery {
             namespace,
             owner: self.owner,
@@ -94,7 +103,7 @@ impl List {
             status: self.status.and_then(Wanted::filter),
             after: self.after,
             limit: self.limit.clamp(1, KeyQuery::LIMIT_MAX),
-            ..KeyQuery::team(cx.team()?.clone())
+            ..KeyQuery::team(team)
         };
         let mut keys = Vec::new();
         let next = loop {

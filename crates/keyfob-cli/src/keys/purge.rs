@@ -1,7 +1,12 @@
 //! `keyfob keys purge`
 
 use clap::Args;
-use keyfob::{KeyInfo, Timestamp, manage::Status, name::Reason, store::KeyQuery};
+use keyfob::{
+    KeyInfo, Timestamp,
+    manage::Status,
+    name::Reason,
+    store::{KeyQuery, Target},
+};
 use serde::Serialize;
 
 use crate::{
@@ -46,6 +51,7 @@ struct Planned {
 impl Purge {
     pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
         let team = cx.team()?;
+        cx.known(&Target::Team(team.clone())).await?;
         let before = self.dead_for.ago(cx.now);
         if self.dry_run {
             let mut keys = read_all(cx, KeyQuery::team(team.clone())).await?;

@@ -7,7 +7,7 @@ use crate::{
     command_context::CommandContext,
     failure::Failure,
     owner,
-    targets::{Preview, say_done},
+    targets::{Preview, say_ended},
 };
 
 /// Revoke all existing keys of an owner, a namespace or a team; new ones can be created
@@ -45,10 +45,13 @@ impl RevokeAll {
             None => Target::Team(cx.team()?.clone()),
         };
         if self.dry_run {
+            cx.known(&target).await?;
             return Preview::of(cx, &target).await?.show(cx);
         }
         let context = cx.context(self.reason.as_ref());
-        cx.keyring.revoke_all(&context, target.clone()).await?;
-        say_done(cx, &target, "revoked")
+        match cx.keyring.revoke_all(&context, target.clone()).await {
+            Ok(ended) => say_ended(cx, &target, "revoked all of", ended),
+            Err(error) => Err(cx.explain(error).await),
+        }
     }
 }

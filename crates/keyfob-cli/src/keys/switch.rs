@@ -43,9 +43,9 @@ impl Switch {
         let mut keys = Vec::new();
         for id in ids {
             let changed = match to {
-                To::Disabled => cx.keyring.disable(&context, &tenant, id).await,
-                To::Enabled => cx.keyring.enable(&context, &tenant, id).await,
-                To::Revoked => cx.keyring.revoke(&context, &tenant, id).await,
+                To::Disabled => cx.keyring.disable(&context, &tenant, id, None).await,
+                To::Enabled => cx.keyring.enable(&context, &tenant, id, None).await,
+                To::Revoked => cx.keyring.revoke(&context, &tenant, id, None).await,
             };
             let done = keys.iter().map(|key: &KeyView| &key.id);
             let key = changed.map_err(|error| Failure::from(error).done_before(done))?;

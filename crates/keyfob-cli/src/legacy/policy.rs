@@ -187,19 +187,23 @@ impl Restore {
 }
 
 impl Whose {
-    /// The namespace; none for the default.
-    fn tenant(&self, cx: &CommandContext) -> Result<Option<Tenant>, Failure> {
-        (!self.default).then(|| cx.tenant()).transpose()
+    /// The namespace, which must exist; none for the default.
+    async fn tenant(&self, cx: &CommandContext) -> Result<Option<Tenant>, Failure> {
+        if self.default {
+            return Ok(None);
+        }
+        cx.known_tenant().await.map(Some)
     }
 
     /// The policy in force.
     async fn policy(&self, cx: &CommandContext) -> Result<LegacyPolicy, Failure> {
-        Ok(cx.keyring.legacy_policy(self.tenant(cx)?.as_ref()).await?)
+        let tenant = self.tenant(cx).await?;
+        Ok(cx.keyring.legacy_policy(tenant.as_ref()).await?)
     }
 
     /// Sets or removes the policy, and writes the policy in force.
     async fn set(&self, cx: &CommandContext, policy: Option<LegacyPolicy>) -> Result<(), Failure> {
-        let tenant = self.tenant(cx)?;
+        let tenant = self.tenant(cx).await?;
         let context = cx.context(self.reason.as_ref());
         // Before the change: after it, nothing may fail.
         let in_force = match (&policy, &tenant) {

@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use clap::Args;
 use keyfob::{
+    Tenant,
     legacy::{LegacyPolicy, LegacyUse},
-    store::LegacyQuery,
+    store::{LegacyQuery, Target},
 };
 use serde::Serialize;
 
@@ -60,6 +61,13 @@ struct LegacyView {
 
 impl Report {
     pub(super) async fn run(self, cx: &CommandContext) -> Result<(), Failure> {
+        if let (Some(team), false) = (cx.any_team(self.all_teams), self.all_teams) {
+            let target = match cx.any_namespace() {
+                Some(namespace) => Target::Namespace(Tenant::new(team, namespace)),
+                None => Target::Team(team),
+            };
+            cx.known(&target).await?;
+        }
         let since = self.used_since.map(|since| since.ago(cx.now));
         let query = LegacyQuery {
             team: cx.any_team(self.all_teams),

@@ -1,8 +1,8 @@
 //! Whether a find is live, according to the store.
 
 use keyfob::{
-    Access, DenyReason, KeyId, Principal, Tenant, Timestamp, Verifier,
-    key::{CredentialId, KeyFormat, PresentedKey},
+    Access, Denied, DenyReason, KeyId, Principal, Tenant, Timestamp, Verifier,
+    key::{KeyFormat, PresentedKey},
     legacy::{LegacyId, PresentedLegacy},
     manage,
     name::Reason,
@@ -91,8 +91,8 @@ pub(super) struct Liveness {
     pub(super) reason: Option<&'static str>,
     pub(super) owner: Option<String>,
     pub(super) tenant: Option<Tenant>,
-    /// The credential, if it is right and only temporarily refused.
-    pub(super) waits: Option<CredentialId>,
+    /// The refusal of a credential whose secret is right: it may work again.
+    pub(super) refused: Option<Denied>,
 }
 
 impl Liveness {
@@ -102,7 +102,7 @@ impl Liveness {
         reason: None,
         owner: None,
         tenant: None,
-        waits: None,
+        refused: None,
     };
 }
 
@@ -222,20 +222,12 @@ impl LivenessCheck {
                 reason => Liveness {
                     state: State::Dead,
                     reason: Some(reason.as_str()),
-                    waits: denied.credential().filter(|_| can_come_back(reason)),
+                    refused: denied.credential().is_some().then_some(denied),
                     ..unknown
                 },
             },
         }
     }
-}
-
-/// Whether a credential that is refused for this reason may work again.
-fn can_come_back(reason: DenyReason) -> bool {
-    matches!(
-        reason,
-        DenyReason::Disabled | DenyReason::NotYetValid | DenyReason::LegacyOff
-    )
 }
 
 /// The maximum number of pairs of an id and a secret of one file that are tried: about half a minute.
@@ -250,7 +242,7 @@ fn holder(principal: &Principal<'_>) -> Option<String> {
     })
 }
 
-/// Revokes the live finds.
+/// Revokes the live finds, and those that could work again.
 pub(super) async fn revoke(
     cx: &CommandContext,
     reason: &Reason,
@@ -259,12 +251,12 @@ pub(super) async fn revoke(
     let context = cx.context(Some(reason));
     let mut done = Vec::new();
     for find in finds {
-        let tenant = match (find.state, find.waits, &find.team, &find.namespace) {
+        let tenant = match (find.state, &find.refused, &find.team, &find.namespace) {
             (State::Live, _, Some(team), Some(namespace)) => {
                 Some(Tenant::new(team.parse()?, namespace.parse()?))
             }
-            (_, Some(credential), ..) => match cx.keyring.tenant_of(credential).await {
-                Ok(tenant) => tenant,
+            (_, Some(denied), ..) => match cx.keyring.revocable(denied, cx.now).await {
+                Ok(revocable) => revocable.map(|(_, tenant)| tenant),
                 Err(error) => return Err(Failure::from(error).done_before(done)),
             },
             _ => None,
@@ -277,7 +269,10 @@ pub(super) async fn revoke(
             keyring.revoke_legacy(&context, &tenant, legacy).await
         } else {
             let id = cx.key_id(id)?;
-            cx.keyring.revoke(&context, &tenant, id).await.map(drop)
+            cx.keyring
+                .revoke(&context, &tenant, id, None)
+                .await
+                .map(drop)
         };
         match revoked {
             // It was deleted in the meantime; revoke the others.

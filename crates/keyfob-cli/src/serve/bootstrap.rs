@@ -116,7 +116,10 @@ impl Bootstrap<'_> {
         let deleted = match Reason::new(NOT_SHOWN) {
             Ok(reason) => {
                 let context = context.with_reason(reason);
-                let deleted = self.keyring.delete(&context, &info.tenant, info.id).await;
+                let deleted = self
+                    .keyring
+                    .delete(&context, &info.tenant, info.id, None)
+                    .await;
                 deleted.map_err(Failure::from)
             }
             Err(error) => Err(error.into()),

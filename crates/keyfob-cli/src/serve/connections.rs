@@ -150,7 +150,7 @@ fn report(error: &hyper::Error, peer: SocketAddr) {
     counter!(metrics::REFUSED_HEADS, "reason" => reason).increment(1);
 }
 
-/// The largest number of header fields. Envoy, HAProxy and Apache pass on about 100 by default, and
+/// The largest number of header fields. Envoy, `HAProxy` and Apache pass on about 100 by default, and
 /// nginx as many as fit in 32 KiB. hyper allocates this number of places for every request: 256 take
 /// about 4 us of it, 2048 about 25.
 const HEADERS_MAX: usize = 256;

@@ -54,14 +54,12 @@ async fn by_header(State(auth): State<Arc<ForwardAuth>>, headers: HeaderMap) -> 
 /// The first segment below `/auth` is the namespace. The rest may be the path of the call, and is
 /// not used; a path that another program could read as another namespace's is refused.
 async fn by_path(State(auth): State<Arc<ForwardAuth>>, uri: Uri, headers: HeaderMap) -> Response {
-    match auth.path.read(uri.path()) {
-        Ok(namespace) => auth.decide(&namespace, &headers),
-        Err(_) => {
-            let reason = "ambiguous_path";
-            tracing::info!(reason, "refused");
-            refuse(403, reason)
-        }
+    if let Ok(namespace) = auth.path.read(uri.path()) {
+        return auth.decide(&namespace, &headers);
     }
+    let reason = "ambiguous_path";
+    tracing::info!(reason, "refused");
+    refuse(403, reason)
 }
 
 impl ForwardAuth {

@@ -6,15 +6,16 @@ use std::sync::{
 };
 
 use keyfob::{
-    KeyId, KeyStore, Tenant,
+    KeyId, KeyStore, Tenant, Timestamp,
     audit::{AuditEvent, TrailHead},
     gateway::Usage,
     key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
     manage::Policy,
     store::{
-        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
-        NamespaceRecord, Page, Revision, StoreError, async_trait,
+        AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, LiveCount,
+        NamespaceQuery, NamespaceRecord, Page, Revision, StoreError, Target, TargetPage,
+        TargetQuery, async_trait,
     },
 };
 
@@ -76,6 +77,14 @@ impl KeyStore for Watched {
         query: &NamespaceQuery,
     ) -> Result<Page<NamespaceRecord>, StoreError> {
         self.store.namespaces(query).await
+    }
+
+    async fn targets(&self, query: &TargetQuery) -> Result<TargetPage, StoreError> {
+        self.store.targets(query).await
+    }
+
+    async fn count_live(&self, target: &Target, at: Timestamp) -> Result<LiveCount, StoreError> {
+        self.store.count_live(target, at).await
     }
 
     async fn policy(&self, tenant: Option<&Tenant>) -> Result<Policy, StoreError> {

@@ -93,8 +93,17 @@ impl Program {
         self.done(&[args, &["--output", "json"]].concat()).json()
     }
 
-    /// Creates a key, and returns its credential.
+    /// Creates a key, and its namespace unless it exists, and returns its credential.
     pub(crate) fn create(&self, args: &[&str]) -> String {
+        let given = args
+            .iter()
+            .position(|arg| matches!(*arg, "-n" | "--namespace"));
+        let given = given.and_then(|at| args.get(at + 1)).copied();
+        let set = self
+            .environment()
+            .find(|(name, _)| *name == "KEYFOB_NAMESPACE");
+        let namespace = given.or(set.map(|(_, value)| value)).unwrap();
+        self.run(&["namespaces", "create", namespace]);
         let ran = self.done(&[&["keys", "create"], args].concat());
         ran.out.trim_end().to_owned()
     }

@@ -129,3 +129,167 @@ fn a_team_is_removed_and_restored() {
     program.done(&["teams", "restore", "acme"]);
     program.create(&["x"]);
 }
+
+#[test]
+fn a_mistyped_name_removes_nobody() {
+    let program = Program::new();
+    let key = program.create(&["laptop"]);
+    let bot = program.create(&["ci", "--owner", "service:deploy-bot"]);
+    for (args, hint) in [
+        (
+            &["members", "remove", "alcie"][..],
+            "did you mean `user:alice`?",
+        ),
+        (
+            &["members", "remove", "Alice"],
+            "did you mean `user:alice`?",
+        ),
+        (
+            &["members", "remove", "deploy-bot"],
+            "did you mean `service:deploy-bot`?",
+        ),
+        (
+            &["members", "remove", "alcie", "--dry-run"],
+            "did you mean `user:alice`?",
+        ),
+        (&["members", "remove", "zoe"], "`keyfob members list`"),
+        (
+            &["services", "remove", "alice"],
+            "did you mean `user:alice`?",
+        ),
+        (
+            &["services", "remove", "deploybot"],
+            "did you mean `service:deploy-bot`?",
+        ),
+        (
+            &["--team", "amce", "members", "remove", "alice"],
+            "`keyfob members list`",
+        ),
+        (&["teams", "remove", "amce"], "did you mean `acme`?"),
+        (
+            &["namespaces", "remove", "ordres"],
+            "did you mean `orders`?",
+        ),
+        (
+            &["keys", "revoke-all", "--owner", "alcie"],
+            "did you mean `user:alice`?",
+        ),
+        (
+            &["-n", "ordres", "keys", "revoke-all", "--whole-namespace"],
+            "did you mean `orders`?",
+        ),
+        (
+            &["-n", "ordres", "keys", "create", "x"],
+            "`keyfob namespaces create`",
+        ),
+        (&["-n", "ordres", "keys", "list"], "did you mean `orders`?"),
+        (
+            &["keys", "list", "--owner", "alcie"],
+            "did you mean `user:alice`?",
+        ),
+        (
+            &["--team", "amce", "keys", "list", "--all-namespaces"],
+            "did you mean `acme`?",
+        ),
+        (
+            &["--team", "amce", "keys", "purge", "--dead-for", "90d"],
+            "did you mean `acme`?",
+        ),
+        (
+            &["-n", "ordres", "policy", "show"],
+            "did you mean `orders`?",
+        ),
+        (
+            &["-n", "ordres", "policy", "set", "--max-ttl", "90d"],
+            "did you mean `orders`?",
+        ),
+        (
+            &["-n", "ordres", "policy", "clear"],
+            "did you mean `orders`?",
+        ),
+        (
+            &["-n", "ordres", "legacy", "sunset", "90d"],
+            "did you mean `orders`?",
+        ),
+        (
+            &["-n", "ordres", "legacy", "cut-off"],
+            "did you mean `orders`?",
+        ),
+        (
+            &["-n", "ordres", "legacy", "brownout", "--for", "1h"],
+            "did you mean `orders`?",
+        ),
+        (
+            &["-n", "ordres", "legacy", "restore", "--inherit"],
+            "did you mean `orders`?",
+        ),
+        (
+            &["-n", "ordres", "legacy", "report"],
+            "did you mean `orders`?",
+        ),
+    ] {
+        let ran = program.run(args);
+        assert_eq!(ran.code, 3, "{args:?}: {}", ran.redacted());
+        assert!(ran.err.contains(hint), "{args:?}: {}", ran.err);
+    }
+    assert!(works(&program, &key) && works(&program, &bot));
+    let listed = program.json(&["namespaces", "list"]);
+    assert_eq!(listed["namespaces"].as_array().unwrap().len(), 1);
+
+    program.done(&["members", "remove", "mallory", "--in-advance"]);
+    let refused = program.run(&["keys", "create", "x", "--owner", "mallory"]);
+    assert_eq!(refused.code, 4, "{}", refused.redacted());
+}
+
+#[test]
+fn a_removal_says_how_many_keys_it_ended() {
+    let program = Program::new();
+    program.create(&["laptop"]);
+    program.create(&["laptop", "-n", "billing"]);
+    program.create(&["ci", "--owner", "service:deploy-bot"]);
+    let text = program.done(&["members", "remove", "alice"]);
+    let said = format!("{}{}", text.out, text.err);
+    assert!(
+        said.contains("2 keys revoked") && said.contains("1 key that"),
+        "{said}"
+    );
+    let again = program.json(&["members", "remove", "alice"]);
+    assert_eq!(again["keys_revoked"], 0);
+    assert_eq!(again["keys_created_for_others"], 1);
+    let team = program.json(&["keys", "revoke-all", "--whole-team"]);
+    assert_eq!(
+        (&team["keys_revoked"], &team["legacy_revoked"]),
+        (&1.into(), &0.into())
+    );
+}
+
+#[test]
+fn people_services_and_teams_are_listed() {
+    let program = Program::new();
+    program.create(&["laptop"]);
+    program.create(&["desk", "--owner", "bob"]);
+    program.create(&["ci", "--owner", "service:deploy-bot"]);
+    program.done(&["members", "remove", "bob"]);
+    let names = |args: &[&str]| -> Vec<String> {
+        let listed = program.json(args);
+        let items = listed["items"].as_array().unwrap().iter();
+        let shown = |item: &serde_json::Value| {
+            let removed = if item["removed"] == true {
+                " removed"
+            } else {
+                ""
+            };
+            format!("{}{removed}", item["name"].as_str().unwrap())
+        };
+        items.map(shown).collect()
+    };
+    assert_eq!(
+        names(&["members", "list"]),
+        ["user:alice", "user:bob removed"]
+    );
+    assert_eq!(names(&["members", "list", "--limit", "1"]), ["user:alice"]);
+    let rest = ["members", "list", "--after", "user:alice"];
+    assert_eq!(names(&rest), ["user:bob removed"]);
+    assert_eq!(names(&["services", "list"]), ["service:deploy-bot"]);
+    assert_eq!(names(&["teams", "list"]), ["acme"]);
+}

@@ -16,12 +16,13 @@ use keyfob::{
     },
     store::{
         AuditQuery, Change, Commit, Cursor, Item, KeyQuery, KeyRecord, LegacyQuery, Limits,
-        NamespaceQuery, Order, PreviousSecret, Revision, StatusFilter, Target,
+        NamespaceQuery, Order, PreviousSecret, Revision, StatusFilter, Target, TargetQuery,
+        TargetsOf,
     },
 };
 
 use crate::{
-    fixture::{NOW, deletion, later, name, told, user},
+    fixture::{NOW, later, name, told, user},
     reading::feed,
 };
 
@@ -131,7 +132,7 @@ impl Generator {
         Scopes::only(scopes).expect("the scopes are few")
     }
 
-    fn time(&mut self) -> Timestamp {
+    pub(crate) fn time(&mut self) -> Timestamp {
         match self.below(20) {
             0 => Timestamp::MIN,
             1 => Timestamp::MAX,
@@ -171,7 +172,7 @@ impl Generator {
         KeyDigest::from_text(&text).expect("the digest is valid")
     }
 
-    fn target(&mut self) -> Target {
+    pub(crate) fn target(&mut self) -> Target {
         match self.below(10) {
             0 if self.one_in(3) => Target::Team(self.team()),
             1..=2 => Target::Namespace(self.tenant()),
@@ -258,7 +259,11 @@ impl Generator {
                 if off {
                     known.tenant = self.tenant();
                 }
-                Some(deletion(&known))
+                Some(Change::DeleteKey {
+                    tenant: known.tenant,
+                    id: known.id,
+                    expected: self.rarely(|_| expected(known.revision)),
+                })
             }
             Item::Key(known) => Some(Change::ReplaceKey {
                 expected: expected(known.revision),
@@ -295,6 +300,7 @@ impl Generator {
             0..=1 => Change::Revoke {
                 target: self.target(),
                 block: self.one_in(3),
+                in_advance: self.one_in(3),
             },
             2..=4 => Change::Restore {
                 target: self.target(),
@@ -416,6 +422,7 @@ impl Generator {
             team: self.team(),
             namespace: self.rarely(Self::namespace),
             owner: self.rarely(Self::owner),
+            created_for_others_by: self.rarely(Self::owner).filter(|_| self.one_in(2)),
             name: self.rarely(Self::name),
             label: self.rarely(Self::label),
             status: self.rarely(|own| {
@@ -439,6 +446,23 @@ impl Generator {
             id: self.rarely(Self::legacy_id),
             after,
             limit,
+        }
+    }
+
+    pub(crate) fn target_query(&mut self) -> TargetQuery {
+        let after = self.rarely(Self::owner);
+        let query = match self.below(4) {
+            0 => TargetQuery::teams(),
+            1 => TargetQuery::members(self.team()),
+            2 => TargetQuery::one(self.target()),
+            _ => TargetQuery::services(self.team()),
+        };
+        let query = query.limit(self.pick(&[0, 1, 2, 1000]));
+        let team = self.team();
+        match (&query.of, after) {
+            (TargetsOf::Teams(_), Some(_)) => query.after(&Target::Team(team)),
+            (_, Some(owner)) => query.after(&Target::Owner(team, owner)),
+            _ => query,
         }
     }
 

@@ -15,6 +15,17 @@ use crate::{
 
 pub(crate) const DEFECTS: &[Defect] = &[
     Defect {
+        name: "a deletion does not look at the revision",
+        hooks: || {
+            rewriting(|_, commit| {
+                if let Change::DeleteKey { expected, .. } = &mut commit.change {
+                    *expected = None;
+                }
+            })
+        },
+        caught_by: &["a_stale_deletion_is_refused"],
+    },
+    Defect {
         name: "a lost update: no look at the revision",
         hooks: || {
             rewriting(|state, commit| match &mut commit.change {
@@ -90,7 +101,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
         name: "a deletion by a foreign tenant is accepted",
         hooks: || {
             rewriting(|state, commit| {
-                if let Change::DeleteKey { tenant, id } = &mut commit.change {
+                if let Change::DeleteKey { tenant, id, .. } = &mut commit.change {
                     *tenant = whosever(state, *id).map_or(tenant.clone(), |known| known.tenant);
                 }
             })
@@ -156,7 +167,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
         name: "a revoked key cannot be deleted",
         hooks: || {
             committing(|state, commit| match &commit.change {
-                Change::DeleteKey { tenant, id }
+                Change::DeleteKey { tenant, id, .. }
                     if state.key(tenant, *id).is_some_and(|key| key.is_revoked()) =>
                 {
                     Err(Conflict::Revoked)
@@ -170,7 +181,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
         name: "a deleted key is only revoked",
         hooks: || {
             rewriting(|state, commit| {
-                let Change::DeleteKey { tenant, id } = &commit.change else {
+                let Change::DeleteKey { tenant, id, .. } = &commit.change else {
                     return;
                 };
                 let Some(record) = state.key(tenant, *id).filter(|key| !key.is_revoked()) else {

@@ -64,6 +64,35 @@ pub(crate) const DEFECTS: &[Defect] = &[
         caught_by: &["a_name_is_taken_in_its_namespace_only"],
     },
     Defect {
+        name: "names are unique across owners",
+        hooks: || {
+            committing(|state, commit| {
+                let named = match &commit.change {
+                    Change::CreateKey { record, limits } if limits.unique_name => Some(record),
+                    Change::ReplaceKey {
+                        record,
+                        unique_name: true,
+                        ..
+                    } => Some(record),
+                    _ => None,
+                };
+                let taken = named.is_some_and(|record| {
+                    every_key(state).iter().any(|other| {
+                        other.tenant == record.tenant
+                            && other.name == record.name
+                            && other.id != record.id
+                            && other.is_live(commit.event.at)
+                    })
+                });
+                if taken {
+                    return Err(Conflict::NameTaken);
+                }
+                state.commit(&commit)
+            })
+        },
+        caught_by: &["a_name_is_taken_for_its_owner_only"],
+    },
+    Defect {
         name: "names are compared without regard to case",
         hooks: || {
             committing(|state, commit| match &commit.change {

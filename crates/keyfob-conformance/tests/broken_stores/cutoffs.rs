@@ -153,6 +153,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
                 if let Change::Revoke {
                     target,
                     block: false,
+                    ..
                 } = &commit.change
                 {
                     open(state, &commit, target.clone());
@@ -230,6 +231,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
                 if let Change::Revoke {
                     target: Target::Team(team),
                     block,
+                    ..
                 } = &commit.change
                 {
                     if team.as_str() == "%" {
@@ -237,6 +239,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
                             let change = Change::Revoke {
                                 target: Target::Team(key.tenant.team),
                                 block: *block,
+                                in_advance: true,
                             };
                             let event = commit.event.clone();
                             state.commit(&Commit {

@@ -10,6 +10,7 @@ mod recording;
 mod reopening;
 mod showing;
 mod store;
+mod targets;
 mod telling;
 mod waiting;
 
@@ -42,6 +43,7 @@ fn defects() -> impl Iterator<Item = &'static Defect> + Send {
         counting::DEFECTS,
         namespaces::DEFECTS,
         cutoffs::DEFECTS,
+        targets::DEFECTS,
         recording::DEFECTS,
         showing::DEFECTS,
         telling::DEFECTS,
@@ -138,6 +140,9 @@ fn random_operations_catch_defects() {
         "the trail is not selected by action",
         "the feed misses deletions",
         "a look-up does not read behind cutoffs",
+        "an unknown person is removed",
+        "a list of people has those of every team",
+        "a count ignores the cutoffs of owners",
         "labels are lost",
     ] {
         let mut all = defects();

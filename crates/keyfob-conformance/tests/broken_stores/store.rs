@@ -7,7 +7,7 @@ use std::{
 };
 
 use keyfob::{
-    KeyId, KeyStore, Tenant,
+    KeyId, KeyStore, Tenant, Timestamp,
     audit::{AuditEvent, TrailHead},
     gateway::Usage,
     key::{CredentialId, KeyFormat},
@@ -15,12 +15,13 @@ use keyfob::{
     manage::Policy,
     store::{
         AuditQuery, Changes, Commit, CommitError, Conflict, Cursor, Item, KeyQuery, KeyRecord,
-        LegacyQuery, NamespaceQuery, NamespaceRecord, Page, Revision, StoreError, StoreState,
-        async_trait,
+        LegacyQuery, LiveCount, NamespaceQuery, NamespaceRecord, Page, Revision, StoreError,
+        StoreState, Target, TargetPage, TargetQuery, async_trait,
     },
 };
 
 type Commits = Box<dyn FnMut(&mut StoreState, &Commit) -> Result<Revision, Conflict> + Send>;
+type CountsLive = Box<dyn FnMut(&StoreState, &Target, Timestamp) -> LiveCount + Send>;
 type Finds = Box<dyn FnMut(&StoreState, &Tenant, KeyId) -> Option<KeyRecord> + Send>;
 type Answers<Q, A> = Box<dyn FnMut(&StoreState, &Q) -> A + Send>;
 type Policies<A> = Box<dyn FnMut(&StoreState, Option<&Tenant>) -> A + Send>;
@@ -41,6 +42,8 @@ pub(crate) struct Hooks {
     pub(crate) keys: Answers<KeyQuery, Page<KeyRecord>>,
     pub(crate) legacy: Answers<LegacyQuery, Page<LegacyRecord>>,
     pub(crate) namespaces: Answers<NamespaceQuery, Page<NamespaceRecord>>,
+    pub(crate) targets: Answers<TargetQuery, TargetPage>,
+    pub(crate) count_live: CountsLive,
     pub(crate) policy: Policies<Policy>,
     pub(crate) legacy_policy: Policies<LegacyPolicy>,
     pub(crate) audit: Answers<AuditQuery, Page<AuditEvent>>,
@@ -63,6 +66,8 @@ impl Default for Hooks {
             keys: Box::new(StoreState::keys),
             legacy: Box::new(StoreState::legacy),
             namespaces: Box::new(StoreState::namespaces),
+            targets: Box::new(StoreState::targets),
+            count_live: Box::new(StoreState::count_live),
             policy: Box::new(StoreState::policy),
             legacy_policy: Box::new(StoreState::legacy_policy),
             audit: Box::new(StoreState::audit),
@@ -140,6 +145,16 @@ impl KeyStore for Broken {
     async fn legacy(&self, query: &LegacyQuery) -> Result<Page<LegacyRecord>, StoreError> {
         let (state, hooks) = &mut *self.parts();
         Ok((hooks.legacy)(state, query))
+    }
+
+    async fn targets(&self, query: &TargetQuery) -> Result<TargetPage, StoreError> {
+        let (state, hooks) = &mut *self.parts();
+        Ok((hooks.targets)(state, query))
+    }
+
+    async fn count_live(&self, target: &Target, at: Timestamp) -> Result<LiveCount, StoreError> {
+        let (state, hooks) = &mut *self.parts();
+        Ok((hooks.count_live)(state, target, at))
     }
 
     async fn policy(&self, tenant: Option<&Tenant>) -> Result<Policy, StoreError> {

@@ -22,7 +22,10 @@ use tokio::task::JoinSet;
 
 use crate::{
     server::{self, Server, Store, random},
-    work::{NOW, check, commit, create, creation, key, live, part_of, store_error, tenant, user},
+    work::{
+        NOW, check, commit, create, creation, key, live, part_of, removal, store_error, tenant,
+        user,
+    },
 };
 
 /// A store over a proxy, and one with a direct connection.
@@ -70,21 +73,21 @@ async fn prepared(store: &PostgresStore, kind: usize, n: u32) -> Option<(Change,
         2 => {
             let record = create(store, record).await.unwrap();
             let (tenant, id) = (record.tenant, record.id);
-            (Change::DeleteKey { tenant, id }, Action::KeyDeleted)
+            let expected = Some(record.revision);
+            let change = Change::DeleteKey {
+                tenant,
+                id,
+                expected,
+            };
+            (change, Action::KeyDeleted)
         }
         3 => {
-            let (target, block) = (part_of(&owner), true);
-            (Change::Revoke { target, block }, Action::Removed)
+            let target = part_of(&owner);
+            (removal(target), Action::Removed)
         }
         4 => {
-            let (target, block) = (part_of(&owner), true);
-            let closing = commit(
-                Change::Revoke {
-                    target: target.clone(),
-                    block,
-                },
-                Action::Removed,
-            );
+            let target = part_of(&owner);
+            let closing = commit(removal(target.clone()), Action::Removed);
             store.commit(&closing).await.unwrap();
             (Change::Restore { target }, Action::Restored)
         }
@@ -433,10 +436,7 @@ fn a_store_heals_when_the_server_restarts() {
         });
         tokio::time::sleep(Duration::from_millis(50)).await;
         let target = Target::Team(TeamId::new("acme").unwrap());
-        let cut = Change::Revoke {
-            target,
-            block: true,
-        };
+        let cut = removal(target);
         store.commit(&commit(cut, Action::Removed)).await.unwrap();
         assert!(waiting.await.unwrap() < Duration::from_secs(5));
     });

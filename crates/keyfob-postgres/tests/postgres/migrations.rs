@@ -117,14 +117,17 @@ fn the_database_enforces_the_contract() {
         let keyring = crate::work::keyring(&store).await;
         let context = crate::work::context();
         let tenant = crate::work::tenant();
-        keyring.revoke(&context, &tenant, record.id).await.unwrap();
-        keyring.delete(&context, &tenant, gone.id).await.unwrap();
-        let team = &tenant.team;
-        let member = keyfob::name::UserId::new("bob").unwrap();
         keyring
-            .remove_member(&context, team.clone(), member)
+            .revoke(&context, &tenant, record.id, None)
             .await
             .unwrap();
+        keyring
+            .delete(&context, &tenant, gone.id, None)
+            .await
+            .unwrap();
+        let team = &tenant.team;
+        let bob = keyfob::store::Target::Owner(team.clone(), user("bob"));
+        keyring.remove_in_advance(&context, bob).await.unwrap();
         let admin = store.database.client().await;
         admin
             .batch_execute("SET search_path = keyfob")

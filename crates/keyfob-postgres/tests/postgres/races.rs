@@ -225,10 +225,7 @@ fn a_creation_that_is_stopped_at_any_step_leaves_no_key() {
             });
             let stopped = stop.reached().await;
             let removal = crate::work::commit(
-                keyfob::store::Change::Revoke {
-                    target: crate::work::part_of(&owner),
-                    block: true,
-                },
+                crate::work::removal(crate::work::part_of(&owner)),
                 keyfob::audit::Action::Removed,
             );
             let answer = remover.commit(&removal).await;

@@ -32,6 +32,7 @@ async fn written() -> Store {
             Change::Revoke {
                 target: part_of(&user("bob")),
                 block: true,
+                in_advance: true,
             },
             Action::Removed,
         ),
@@ -39,6 +40,7 @@ async fn written() -> Store {
             Change::DeleteKey {
                 tenant: tenant(),
                 id: laptop.unwrap().id,
+                expected: None,
             },
             Action::KeyDeleted,
         ),
@@ -144,9 +146,9 @@ fn a_store_is_verified_while_others_write_to_it() {
                     let set = keyring.set_policy(&context, Some(&tenant), Some(policy));
                     set.await.unwrap();
                     if n.is_multiple_of(2) {
-                        keyring.delete(&context, &tenant, id).await.unwrap();
+                        keyring.delete(&context, &tenant, id, None).await.unwrap();
                     } else {
-                        keyring.revoke(&context, &tenant, id).await.unwrap();
+                        keyring.revoke(&context, &tenant, id, None).await.unwrap();
                     }
                     let new = Tenant::parse("acme", &format!("new-{n}")).unwrap();
                     keyring.create_namespace(&context, new).await.unwrap();

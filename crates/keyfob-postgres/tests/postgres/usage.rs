@@ -69,6 +69,7 @@ fn no_usage_outlives_its_key() {
             let deletion = Change::DeleteKey {
                 tenant: tenant(),
                 id,
+                expected: None,
             };
             store
                 .commit(&commit(deletion, Action::KeyDeleted))

@@ -28,6 +28,15 @@ pub(crate) fn user(name: &str) -> Owner {
     Owner::User(UserId::new(name).unwrap())
 }
 
+/// The removal of a target, whether anything is known of it or not.
+pub(crate) fn removal(target: Target) -> Change {
+    Change::Revoke {
+        target,
+        block: true,
+        in_advance: true,
+    }
+}
+
 pub(crate) fn part_of(owner: &Owner) -> Target {
     Target::Owner(tenant().team, owner.clone())
 }

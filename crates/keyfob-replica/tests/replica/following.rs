@@ -7,9 +7,11 @@ use std::sync::{
 
 use axum::{Router, body::Body, http::Request};
 use keyfob::{
-    Context, DenyReason, Keyring, MemoryStore,
+    Context, DenyReason, Keyring, MemoryStore, Owner,
     gateway::{FollowError, IndexError},
     manage,
+    name::{TeamId, UserId},
+    store::Target,
 };
 use keyfob_replica::{Failure, Follower, StartError};
 use tokio::time::{Duration, Instant, sleep, timeout};
@@ -58,7 +60,7 @@ async fn a_revocation_by_another_process_is_in_force_at_once_if_the_store_notifi
     sleep(Duration::from_millis(5_500)).await;
     let context = Context::system(fixture.clock.now());
     let info = &fixture.info;
-    let revoked = remote.revoke(&context, &info.tenant, info.id).await;
+    let revoked = remote.revoke(&context, &info.tenant, info.id, None).await;
     revoked.unwrap();
     let took = until(&fixture, &verifier, Some(DenyReason::Revoked)).await;
     assert!(took <= Duration::from_millis(10), "{took:?}");
@@ -191,7 +193,9 @@ async fn a_store_that_went_back_fails_the_replica() {
     let other = Keyring::open(backup, "acme").await.unwrap();
     let context = Context::system(fixture.clock.now());
     for member in ["alice", "bob", "carol"] {
-        let removed = other.remove_member(&context, "other", member).await;
+        let member = Owner::User(UserId::new(member).unwrap());
+        let target = Target::Owner(TeamId::new("other").unwrap(), member);
+        let removed = other.remove_in_advance(&context, target).await;
         removed.unwrap();
         let result = replica.keyring().sync(fixture.clock.now()).await;
         assert!(result.is_err());
@@ -243,7 +247,7 @@ async fn a_replica_can_share_the_index_of_a_keyring_that_manages_keys() {
     }
     let context = Context::system(fixture.clock.now());
     let info = &fixture.info;
-    let revoked = keyring.revoke(&context, &info.tenant, info.id).await;
+    let revoked = keyring.revoke(&context, &info.tenant, info.id, None).await;
     revoked.unwrap();
     for verifier in &verifiers {
         assert_eq!(fixture.refused(verifier), Some(DenyReason::Revoked));

@@ -94,7 +94,7 @@ impl Fixture {
         let context = Context::system(self.clock.now());
         let revoked = self
             .remote
-            .revoke(&context, &self.info.tenant, self.info.id);
+            .revoke(&context, &self.info.tenant, self.info.id, None);
         revoked.await.unwrap();
     }
 

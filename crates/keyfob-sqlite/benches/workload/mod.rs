@@ -110,14 +110,17 @@ impl Bench {
             let start = Instant::now();
             let rotated = self
                 .keyring
-                .rotate(&context(), &home(), *id, rotation, None)
+                .rotate(&context(), &home(), *id, rotation.clone(), None)
                 .await;
             report.add("rotate", start);
             rotated.unwrap();
         }
         for id in &keys {
             let start = Instant::now();
-            self.keyring.revoke(&context(), &home(), *id).await.unwrap();
+            self.keyring
+                .revoke(&context(), &home(), *id, None)
+                .await
+                .unwrap();
             report.add("revoke", start);
         }
         let usage: Vec<Usage> = keys

@@ -111,7 +111,7 @@ async fn the_decision_is_made_when_the_wait_is_over() {
     assert!(waiting);
     fixture
         .keyring
-        .revoke(&fixture.context(), &key.info.tenant, key.info.id)
+        .revoke(&fixture.context(), &key.info.tenant, key.info.id, None)
         .await
         .unwrap();
     open.store(true, Ordering::Relaxed);

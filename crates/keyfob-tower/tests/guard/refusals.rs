@@ -96,11 +96,11 @@ async fn a_key_that_does_not_work_now_is_answered_with_401_and_named_to_logs() {
     ];
     let tenant = &disabled.info.tenant;
     keyring
-        .disable(&context, tenant, disabled.info.id)
+        .disable(&context, tenant, disabled.info.id, None)
         .await
         .unwrap();
     keyring
-        .revoke(&context, tenant, revoked.info.id)
+        .revoke(&context, tenant, revoked.info.id, None)
         .await
         .unwrap();
     let early = NewKey::for_user("team", "orders", "alice", "early").unwrap();

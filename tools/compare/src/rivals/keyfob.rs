@@ -99,6 +99,6 @@ impl Rival for Keyfob {
         let tenant = Tenant::new(principal.team().clone(), principal.namespace().clone());
         let id = principal.key_id().expect("not a legacy credential");
         let context = principal.context(Timestamp::from_unix(now));
-        block_on(self.keyring.revoke(&context, &tenant, id)).is_ok()
+        block_on(self.keyring.revoke(&context, &tenant, id, None)).is_ok()
     }
 }
