@@ -149,8 +149,8 @@ fn main() -> Result<(), Box<dyn Error>> {
             entry.actor.to_string()
         );
     }
-    let verified = block_on(keyring.verify_audit(None))?;
-    println!("   verified, up to revision {}", verified.head.revision);
+    let trail = block_on(keyring.verify_audit(None))?;
+    println!("   verified, up to revision {}", trail.head.revision);
     Ok(())
 }
 

@@ -322,7 +322,7 @@ impl ChainHash {
 
 impl RecordHash {
     pub(crate) fn of(item: &Item) -> Self {
-        let mut canonical = Canonical::new(b"kfr1");
+        let mut canonical = Canonical::new(*b"kfr1");
         canonical.item(item);
         Self(canonical.hash())
     }
@@ -435,7 +435,7 @@ fn chain(entry: &AuditEntry, revision: Revision, before: ChainHash) -> ChainHash
         replaces,
         record,
     } = entry;
-    let mut canonical = Canonical::new(b"kfa1");
+    let mut canonical = Canonical::new(*b"kfa1");
     canonical.bytes(&before.0);
     canonical.number(revision.get());
     canonical.moment(*at);

@@ -65,7 +65,7 @@ fn a_change_is_refused_if_its_actors_key_no_longer_works() {
         ),
         (
             |keyring, system, tenant, id| {
-                block_on(keyring.delete(system, tenant, id, None)).unwrap()
+                block_on(keyring.delete(system, tenant, id, None)).unwrap();
             },
             ActorFault::Unknown,
         ),

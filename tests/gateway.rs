@@ -396,8 +396,8 @@ fn bad_headers(gateway: &GatewayProcess, unissued_key: &str) -> Vec<(&'static st
             vec![authorization(&format!("Token {alice}"))],
         ),
         (
-            "two spaces",
-            vec![authorization(&format!("Bearer  {alice}"))],
+            "a tab after the scheme",
+            vec![authorization(&format!("Bearer\t{alice}"))],
         ),
         ("bytes beyond ASCII", vec![authorization("Bearer \u{fc}")]),
         ("an id alone", vec![basic(alice_id)]),

@@ -432,7 +432,7 @@ fn creation_enforces_the_policy() {
     assert_eq!(create("a", Expiry::In(Ttl::days(7).unwrap())), Ok(()));
     assert_eq!(
         create("a", Expiry::In(Ttl::days(7).unwrap())),
-        refused("name: a key of this name exists in the namespace")
+        refused("name: the owner has a key of this name in the namespace")
     );
     assert_eq!(create("b", Expiry::In(Ttl::hours(2).unwrap())), Ok(()));
     assert_eq!(

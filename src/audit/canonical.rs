@@ -23,9 +23,9 @@ pub(super) struct Canonical(Vec<u8>);
 
 impl Canonical {
     /// Begins with a tag of 4 bytes, which names the format.
-    pub(super) fn new(tag: &[u8; 4]) -> Self {
+    pub(super) fn new(tag: [u8; 4]) -> Self {
         let mut bytes = Vec::with_capacity(512);
-        bytes.extend_from_slice(tag);
+        bytes.extend_from_slice(&tag);
         Self(bytes)
     }
 

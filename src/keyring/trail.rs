@@ -96,14 +96,14 @@ impl Keyring {
         let Some(credential) = denied.credential() else {
             return Ok(None);
         };
-        let may_return = match denied.reason() {
+        let may_return = matches!(
+            denied.reason(),
             DenyReason::Disabled
-            | DenyReason::NotYetValid
-            | DenyReason::Expired
-            | DenyReason::LegacyOff
-            | DenyReason::Replaced => true,
-            _ => false,
-        };
+                | DenyReason::NotYetValid
+                | DenyReason::Expired
+                | DenyReason::LegacyOff
+                | DenyReason::Replaced
+        );
         if !may_return {
             return Ok(None);
         }

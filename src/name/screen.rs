@@ -77,16 +77,15 @@ fn percent_decoded(bytes: &[u8]) -> Vec<u8> {
     loop {
         rest = match rest {
             [] => return decoded,
-            [b'%', high, low, after @ ..] => match (digit(*high), digit(*low)) {
-                (Some(high), Some(low)) => {
+            [b'%', high, low, after @ ..] => {
+                if let (Some(high), Some(low)) = (digit(*high), digit(*low)) {
                     decoded.push(high.wrapping_shl(4) | low);
                     after
-                }
-                _ => {
+                } else {
                     decoded.push(b'%');
                     rest.split_at(1).1
                 }
-            },
+            }
             [byte, after @ ..] => {
                 decoded.push(*byte);
                 after

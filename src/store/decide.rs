@@ -230,6 +230,7 @@ impl Commit {
     /// # Errors
     ///
     /// The first condition that does not hold, as listed on [`Change`].
+    #[expect(clippy::too_many_lines, reason = "one arm for each change")]
     pub fn decide(&self, snapshot: &Snapshot) -> Result<WriteSet, Conflict> {
         self.check_actor(snapshot).map_err(Conflict::Actor)?;
         let tenant = self.change.tenant();

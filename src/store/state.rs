@@ -56,6 +56,7 @@ pub struct StoreState {
 }
 
 #[derive(Debug, Default)]
+#[expect(clippy::struct_field_names, reason = "one index each")]
 struct TeamState {
     by_creation: BTreeMap<Revision, KeyId>,
     by_owner: BTreeMap<Owner, BTreeSet<KeyId>>,
@@ -320,7 +321,7 @@ impl StoreState {
 
     /// See [`KeyStore::count_live`](super::KeyStore::count_live).
     pub fn count_live(&self, target: &Target, at: Timestamp) -> LiveCount {
-        fn all<'a, K>(ids: Option<&'a BTreeMap<K, KeyId>>) -> Vec<&'a KeyId> {
+        fn all<K>(ids: Option<&BTreeMap<K, KeyId>>) -> Vec<&KeyId> {
             ids.into_iter().flat_map(BTreeMap::values).collect()
         }
         fn of<'a>(

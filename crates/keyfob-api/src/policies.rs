@@ -227,6 +227,7 @@ pub(crate) struct SetPolicy {
     /// How many live keys one owner may have in the namespace; null for no limit.
     #[serde(default, deserialize_with = "given")]
     #[schema(value_type = Option<u32>, format = Int64, maximum = 4_294_967_295_u32)]
+    #[expect(clippy::option_option, reason = "null is not the same as left out")]
     keys_per_owner: Option<Option<u32>>,
     /// Whether the name of a live key is unique among its owner's in the namespace.
     unique_names: Option<bool>,
@@ -269,6 +270,7 @@ impl SetPolicy {
 }
 
 /// Reads a field that may be null, which is not the same as left out.
+#[expect(clippy::option_option, reason = "null is not the same as left out")]
 fn given<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Option<u32>>, D::Error> {
     Option::deserialize(deserializer).map(Some)
 }

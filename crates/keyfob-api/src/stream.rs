@@ -83,16 +83,12 @@ pub(crate) async fn answer(mut parts: impl Parts) -> Result<Response, Refusal> {
             let Some((mut parts, mut text)) = rest else {
                 return Ok(None);
             };
-            match parts.next(&mut text).await {
-                Ok(more) => {
-                    let bytes = text.take();
-                    Ok(Some((bytes, (None, more.then_some((parts, text))))))
-                }
-                Err(_) => {
-                    tracing::error!("a list was broken off: its next part could not be read");
-                    Err(BrokenOff)
-                }
-            }
+            let Ok(more) = parts.next(&mut text).await else {
+                tracing::error!("a list was broken off: its next part could not be read");
+                return Err(BrokenOff);
+            };
+            let bytes = text.take();
+            Ok(Some((bytes, (None, more.then_some((parts, text))))))
         }))
     } else {
         Body::from(first)

@@ -80,6 +80,7 @@ impl From<ReasonBody> for Removal {
 /// What was revoked, counted just before: a key that was created in between is revoked and not
 /// counted. The numbers are null if they could not be counted.
 #[derive(Serialize, ToSchema)]
+#[expect(clippy::struct_field_names, reason = "the names of JSON fields")]
 pub(crate) struct Revoked {
     /// How many keys were revoked, without those that were revoked or expired already.
     #[schema(required, examples(3))]

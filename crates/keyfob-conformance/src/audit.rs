@@ -112,6 +112,7 @@ pub async fn every_field_of_an_event_is_kept(store: &dyn KeyStore) {
 
 /// An event says what the commit did, whatever the commit says of it: the object, and each changed
 /// field with its old and its new value, as they were in the transaction.
+#[expect(clippy::too_many_lines, reason = "the expected lines of every event")]
 pub async fn an_event_says_what_was_changed(store: &dyn KeyStore) {
     let mut laptop = key("laptop").until(later(9000));
     laptop.record.labels = Labels::new()
@@ -236,13 +237,13 @@ pub async fn an_event_says_what_was_changed(store: &dyn KeyStore) {
         .iter()
         .map(|event| event.entry.replaces.map(Revision::get))
         .collect();
-    let replaces = [0, 1, 2, 0, 4, 5, 3, 0, 8, 9, 10, 0, 12, 13, 0];
-    let replaces: Vec<Option<u64>> = replaces
+    let expected = [0, 1, 2, 0, 4, 5, 3, 0, 8, 9, 10, 0, 12, 13, 0];
+    let expected: Vec<Option<u64>> = expected
         .into_iter()
         .map(|revision| (revision > 0).then_some(revision))
         .collect();
     assert_eq!(
-        replaced, replaces,
+        replaced, expected,
         "the revisions that the changes replaced"
     );
     let first = events.first().map(|event| &event.entry).expect("15 events");

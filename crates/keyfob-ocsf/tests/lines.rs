@@ -96,12 +96,12 @@ fn trail() -> Vec<AuditEvent> {
         everywhere(about(Action::LegacyPolicySet, system, None, None)),
         about(Action::PolicySet, system, None, None),
     ];
-    let mut last = ChainHash::START;
+    let mut before = ChainHash::START;
     (1..)
         .zip(entries)
         .map(|(revision, entry)| {
-            let event = AuditEvent::chained(entry, Revision::new(revision), last);
-            last = event.hash;
+            let event = AuditEvent::chained(entry, Revision::new(revision), before);
+            before = event.hash;
             event
         })
         .collect()

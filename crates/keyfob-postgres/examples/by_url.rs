@@ -70,7 +70,7 @@ async fn tour(store: impl KeyStore + 'static) -> Result<(), Box<dyn Error>> {
 
     let keys = keyring.list(&KeyQuery::namespace(&tenant)).await?;
     println!("the list holds {} of her keys", keys.items.len());
-    let verified = keyring.verify_audit(None).await?;
-    println!("the trail is whole, up to {}", verified.head);
+    let trail = keyring.verify_audit(None).await?;
+    println!("the trail is whole, up to {}", trail.head);
     Ok(())
 }

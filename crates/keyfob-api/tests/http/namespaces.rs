@@ -14,6 +14,7 @@ async fn plane() -> (Fixture, String) {
 }
 
 #[tokio::test]
+#[expect(clippy::too_many_lines, reason = "the life of a namespace")]
 async fn namespaces_exist_before_their_first_key() {
     let (plane, admin) = plane().await;
     let spaces = "/v2/functions/namespaces";

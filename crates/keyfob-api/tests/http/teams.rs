@@ -44,11 +44,11 @@ async fn removing_a_member_revokes_only_their_keys() {
         .expect(200);
     assert_eq!(preview["count"], 3);
     let keys = preview["access_keys"].as_array().unwrap();
-    let mut uses: Vec<_> = keys
+    let mut last_uses: Vec<_> = keys
         .iter()
         .map(|key| (key["namespace"].as_str().unwrap(), &key["last_used_at"]))
         .collect();
-    uses.sort_by_key(|(namespace, _)| *namespace);
+    last_uses.sort_by_key(|(namespace, _)| *namespace);
     let used = json!("2025-12-19T10:30:00Z");
     let expected = [
         ("control:acme", &Value::Null),

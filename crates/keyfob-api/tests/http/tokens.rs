@@ -380,9 +380,9 @@ async fn a_key_that_a_policy_expired_is_revoked_when_it_leaks() {
             .await
             .unwrap();
     };
-    let place = tenant("acme", "fn-a");
+    let home = tenant("acme", "fn-a");
     let context = plane.context();
-    let created = plane.keyring.create_namespace(&context, place);
+    let created = plane.keyring.create_namespace(&context, home);
     created.await.unwrap();
     for (path, name) in [("/v1/leaks", "leaked"), ("/v1/revoke", "revoked")] {
         set_policy(24).await;
@@ -408,13 +408,13 @@ async fn a_replaced_secret_that_a_policy_ended_is_revoked_when_it_leaks() {
     let set_policy = async |hours| {
         let ttl = keyfob::Ttl::hours(hours).unwrap();
         let policy = Policy::default().with_max_ttl(ttl);
-        let place = Some(&info.tenant);
+        let home = Some(&info.tenant);
         let context = plane.context();
-        let set = plane.keyring.set_policy(&context, place, Some(policy));
+        let set = plane.keyring.set_policy(&context, home, Some(policy));
         set.await.unwrap();
     };
     plane.pass(3_600);
-    let grace = std::time::Duration::from_secs(24 * 3_600);
+    let grace = std::time::Duration::from_hours(24);
     let rotation = Rotation::new().with_grace(grace);
     let rotated = plane
         .keyring

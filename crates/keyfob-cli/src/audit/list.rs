@@ -21,6 +21,7 @@ use super::{follow, view::EventView};
 
 /// List audit events, newest first: of the team, or of all teams if none is set
 #[derive(Args, Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "flags of a command")]
 pub(crate) struct List {
     /// Events of all teams
     #[arg(long)]

@@ -102,13 +102,12 @@ impl VerifyFile<'_> {
             })?;
             let head = reader.head();
             if let Some(expected) = expected.take_if(|expected| expected.revision == head.revision)
+                && expected != head
             {
-                if expected != head {
-                    return Err(refused(format!(
-                        "the event of revision {} has the hash {}, not {}",
-                        head.revision, head.hash, expected.hash
-                    )));
-                }
+                return Err(refused(format!(
+                    "the event of revision {} has the hash {}, not {}",
+                    head.revision, head.hash, expected.hash
+                )));
             }
         }
         let head = reader.head();
