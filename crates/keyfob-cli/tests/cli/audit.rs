@@ -90,9 +90,10 @@ fn an_export_verifies_and_tampering_with_it_is_detected() {
         program.run_with(&[&["audit", "verify", "--file", "-"], args].concat(), text)
     };
     assert_eq!(check(&lines, &[]).code, 0);
-    let changed = lines[1].replace("it was lost", "it was sold");
+    let changed = lines[2].replace("it was lost", "it was sold");
+    assert_ne!(changed, lines[2]);
     for (bad, place) in [
-        ([lines[0], &changed, lines[2], lines[3]], "line 2"),
+        ([lines[0], lines[1], &changed, lines[3]], "line 3"),
         ([lines[1], lines[0], lines[2], lines[3]], "line 1"),
         ([lines[0], lines[0], lines[1], lines[2]], "line 2"),
     ] {

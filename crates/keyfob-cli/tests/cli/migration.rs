@@ -79,7 +79,6 @@ fn keys_and_legacy_credentials_work_until_the_sunset() {
     let expected = [
         "legacy_imported",
         "legacy_policy_set",
-        "namespace_created",
         "key_created",
         "legacy_policy_set",
         "legacy_policy_set",
