@@ -78,8 +78,10 @@ async fn arguments(client: &Client) -> String {
 /// What of a plan grows with a table.
 fn fault(name: &str, plan: &[String]) -> Option<String> {
     let scan = plan.iter().find(|line| {
-        // One row, however many commits there are.
-        line.contains("Seq Scan on ") && !line.contains("Seq Scan on log")
+        // The log has one row, however many commits there are. The keys of a whole team are
+        // compared with its cutoffs, which the planner may find by reading all of them.
+        let whole_team = name == "LIVE_OF_TEAM" && line.contains("Seq Scan on cutoffs");
+        line.contains("Seq Scan on ") && !line.contains("Seq Scan on log") && !whole_team
     });
     if let Some(scan) = scan {
         return Some(scan.trim().to_owned());

@@ -321,7 +321,8 @@ statements! {
                  ", jsonb_build_object('owner', jsonb_build_array(r.team, $2::text))]"),
         "WHERE r.namespace = $1), 0) AND k.expires_at > $3 LIMIT $4) AS live";
 
-    TEAM_IS_KNOWN = "SELECT 1 FROM namespaces WHERE team = $1 LIMIT 1";
+    // Ordered, so that the index is used: an unknown team has no row to be found early.
+    TEAM_IS_KNOWN = "SELECT 1 FROM namespaces WHERE team = $1 ORDER BY created_revision LIMIT 1";
     OWNER_IS_KNOWN = "SELECT 1 FROM keys WHERE team = $1 AND owner = $2 LIMIT 1";
     POLICY_ENTRY = "SELECT revision, jsonb_build_object(kind, record) FROM policies \
                     WHERE kind = $1 AND namespace = $2";
@@ -380,8 +381,8 @@ statements! {
         next_owner!("keys", "n.name"), next_owner!("cutoffs", "n.name"),
         "jsonb_build_object('owner', jsonb_build_array($1::text, p.name))", "$4");
     // Whether something is known, and whether its cutoff blocks it.
-    TEAM = "SELECT EXISTS (SELECT 1 FROM namespaces WHERE team = $1), (SELECT c.blocked \
-            FROM cutoffs c WHERE c.target = jsonb_build_object('team', $1::text))";
+    TEAM = "SELECT (SELECT true FROM namespaces WHERE team = $1 ORDER BY created_revision LIMIT 1) \
+            IS NOT NULL, (SELECT c.blocked FROM cutoffs c WHERE c.target = jsonb_build_object('team', $1::text))";
     NAMESPACE = "SELECT EXISTS (SELECT 1 FROM namespaces WHERE namespace = $2 AND team = $1), \
                  (SELECT c.blocked FROM cutoffs c WHERE c.target = jsonb_build_object('namespace', \
                  jsonb_build_object('team', $1::text, 'namespace', $2::text)))";
