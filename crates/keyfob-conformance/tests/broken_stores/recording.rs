@@ -275,7 +275,9 @@ pub(crate) const DEFECTS: &[Defect] = &[
         hooks: || Hooks {
             policy: Box::new(|state, namespace| {
                 let mut policy = state.policy(namespace);
-                policy.keys_per_owner = policy.keys_per_owner.or(Some(100));
+                if policy == Policy::default() {
+                    policy.keys_per_owner = Some(100);
+                }
                 policy
             }),
             ..Hooks::default()

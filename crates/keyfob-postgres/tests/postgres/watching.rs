@@ -93,7 +93,7 @@ fn waits_share_one_connection() {
 }
 
 const LISTENING: &str = "SELECT count(*) FROM pg_stat_activity \
-    WHERE datname = current_database() AND query LIKE 'SELECT revision FROM log%' \
+    WHERE datname = current_database() AND query LIKE 'SELECT revision, hash FROM log%' \
     AND pid <> pg_backend_pid()";
 
 /// A notice that is lost costs delay, and no change: a connection that listens is ended, and what is
@@ -111,7 +111,7 @@ fn a_lost_notice_costs_delay_only() {
             // The connection is ended right before the change, so the notice is lost.
             let ending = admin.query_one(
                 "SELECT count(pg_terminate_backend(pid)) FROM pg_stat_activity \
-                 WHERE datname = current_database() AND query LIKE 'SELECT revision FROM log%' \
+                 WHERE datname = current_database() AND query LIKE 'SELECT revision, hash FROM log%' \
                  AND pid <> pg_backend_pid()",
                 &[],
             );
