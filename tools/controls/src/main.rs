@@ -5,6 +5,7 @@
 
 mod control;
 mod outcome;
+mod results;
 mod tree;
 
 use std::{
@@ -17,6 +18,7 @@ use std::{
 use crate::{
     control::{Control, Target},
     outcome::Outcome,
+    results::Results,
     tree::Tree,
 };
 
@@ -32,7 +34,8 @@ fn main() -> ExitCode {
     }
 }
 
-/// Tries the controls of the wanted threats, or all; whether every test failed as it must.
+/// Tries the controls of the wanted threats or removals, or all; whether every test failed as it
+/// must.
 fn run(wanted: &[String]) -> Result<bool, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = folder.join("../..");
@@ -41,29 +44,24 @@ fn run(wanted: &[String]) -> Result<bool, String> {
     let target = env::var_os("CARGO_TARGET_DIR").map_or_else(|| root.join("target"), PathBuf::from);
     let tree = Tree::at_last_commit(&root, &target.join("controls"))?;
 
-    let mut rows = Vec::new();
+    let mut results = Results::read(folder.join("RESULTS.md"));
+    let (mut tried, mut failed) = (0, 0);
     for control in &controls {
-        if !wanted.is_empty() && !wanted.contains(&control.threat) {
+        let names = [&control.threat, &control.removed];
+        if !wanted.is_empty() && !names.iter().any(|name| wanted.contains(name)) {
             continue;
         }
         for (test, outcome) in try_one(&tree, control)? {
-            println!("{} {test}: {outcome} ({})", control.threat, control.removed);
-            rows.push((control, test, outcome));
+            let (threat, removed) = (&control.threat, &control.removed);
+            println!("{threat} {test}: {outcome} ({removed})");
+            results.put(control, &test, outcome, &tree.date);
+            tried += 1;
+            failed += usize::from(outcome.is_failure());
         }
+        results.write(&controls)?;
     }
-    let failed = rows.iter().all(|(.., outcome)| outcome.is_failure());
-    if wanted.is_empty() {
-        fs::write(folder.join("RESULTS.md"), report(&tree.commit, &rows)).map_err(text)?;
-    }
-    let count = rows
-        .iter()
-        .filter(|(.., outcome)| outcome.is_failure())
-        .count();
-    println!(
-        "{count} of {} tests failed without their control",
-        rows.len()
-    );
-    Ok(failed)
+    println!("{failed} of {tried} tests failed without their control");
+    Ok(failed == tried)
 }
 
 /// Removes a control, runs its tests, and puts the control back.
@@ -88,21 +86,6 @@ fn try_one(tree: &Tree, control: &Control) -> Result<Vec<(String, Outcome)>, Str
     }
     tree.write(&control.file, &original)?;
     Ok(outcomes)
-}
-
-fn report(commit: &str, rows: &[(&Control, String, Outcome)]) -> String {
-    let mut report = format!(
-        "# Controls removed, and what their tests said\n\n\
-         Written by `just controls` at commit {commit}.\n\n\
-         | threat | removed | test | without the control |\n|---|---|---|---|\n"
-    );
-    for (control, test, outcome) in rows {
-        let (threat, removed) = (&control.threat, &control.removed);
-        report.push_str(&format!(
-            "| {threat} | {removed} | `{test}` | {outcome} |\n"
-        ));
-    }
-    report
 }
 
 fn text(error: impl std::fmt::Display) -> String {

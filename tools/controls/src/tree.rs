@@ -18,15 +18,16 @@ const LIMIT: &str = "300";
 pub(crate) struct Tree {
     folder: PathBuf,
     target: PathBuf,
-    /// The short name of the commit.
-    pub(crate) commit: String,
+    /// The date of the commit.
+    pub(crate) date: String,
 }
 
 impl Tree {
     /// Makes the work tree in `place`, or brings an existing one to the last commit.
     pub(crate) fn at_last_commit(root: &Path, place: &Path) -> Result<Self, String> {
         let folder = place.join("tree");
-        let commit = git(root, &["rev-parse", "--short", "HEAD"])?;
+        let commit = git(root, &["rev-parse", "HEAD"])?;
+        let date = git(root, &["show", "--no-patch", "--format=%cs", "HEAD"])?;
         if folder.exists() {
             git(
                 &folder,
@@ -42,7 +43,7 @@ impl Tree {
         Ok(Self {
             folder,
             target: place.join("target"),
-            commit,
+            date,
         })
     }
 
