@@ -520,8 +520,8 @@ impl Index {
     }
 
     /// Returns the time to decide by: the latest of `now` and all times that this index was given,
-    /// by verifications and by changes of its [`Keyring`](crate::Keyring). Whoever shows the status
-    /// of a key uses it, to say what a verifier would say.
+    /// by verifications and by changes of its [`Keyring`](crate::Keyring). With it, the
+    /// status of a key is shown as a verifier would decide.
     pub fn latest(&self, now: impl Into<Timestamp>) -> Timestamp {
         self.ratchet(now.into())
     }

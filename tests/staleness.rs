@@ -288,7 +288,7 @@ fn a_call_with_nothing_to_change_returns_when_the_change_is_in_force_here() {
     }
 }
 
-/// A store may also hang after the commit: whoever drops the call then would lose the secret.
+/// A store may also hang after the commit: a caller that drops the call then would lose the secret.
 #[test]
 fn a_new_secret_is_returned_although_the_store_does_not_answer_any_more() {
     let store = Arc::new(Unreliable::default());

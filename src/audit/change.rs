@@ -322,7 +322,7 @@ fn pepper(id: Option<crate::digest::PepperId>) -> Option<Value> {
     id.map(|id| Value::Number(id.get().into()))
 }
 
-/// The scopes in one form, whoever made the value.
+/// The scopes in one form: sorted and without repetition.
 fn scopes(scopes: &Scopes) -> Value {
     match scopes {
         Scopes::All => text("all"),

@@ -93,8 +93,8 @@ pub struct Snapshot {
     pub existing: Existing,
     /// The cutoffs of those targets that have one.
     pub cutoffs: Vec<Cutoff>,
-    /// Whether a namespace is bound to the team, or the owner has a key in the team, whatever its
-    /// status.
+    /// Whether a namespace is bound to the team, or the owner has a key of any status in the
+    /// team.
     pub target_is_known: bool,
     /// Whether the name is taken.
     pub name_is_taken: bool,

@@ -110,7 +110,7 @@ pub async fn every_field_of_an_event_is_kept(store: &dyn KeyStore) {
     assert!(AuditEvent::verify(ChainHash::START, &events).is_ok());
 }
 
-/// An event says what the commit did, whatever the commit says of it: the object, and each changed
+/// An event says what the commit did, not what the commit says of it: the object, and each changed
 /// field with its old and its new value, as they were in the transaction.
 #[expect(clippy::too_many_lines, reason = "the expected lines of every event")]
 pub async fn an_event_says_what_was_changed(store: &dyn KeyStore) {

@@ -48,7 +48,7 @@ pub async fn a_commit_has_one_revision_everywhere(store: &dyn KeyStore) {
     assert_eq!(of_events, expected, "the revisions of the audit trail");
 }
 
-/// Whoever begins to read after a commit returned sees that commit, and its last state.
+/// A read that begins after a commit returned sees that commit, and its last state.
 pub async fn a_reader_sees_what_was_committed_before(store: &dyn KeyStore) {
     let mut laptop = key("laptop").create(store).await;
     for called in ["second", "third", "fourth"] {

@@ -1,4 +1,4 @@
-//! Cuts: what was created before is revoked for ever, what comes after is not.
+//! Cutoffs: what was created before is revoked permanently, what comes after is not.
 
 use keyfob::{
     DenyReason, KeyStore, Owner, Tenant,
@@ -33,7 +33,7 @@ async fn assert_standing(store: &dyn KeyStore, gate: &Gate, key: &Key, status: &
     let following = gate.decide(key.text(), place, NOW);
     assert_eq!(following, expected, "{what}, by an index that followed");
     let anew = verdict(store, key.text(), place, NOW).await;
-    assert_eq!(anew, expected, "{what}, by an index that starts anew");
+    assert_eq!(anew, expected, "{what}, by a new index");
 }
 
 fn elsewhere() -> Tenant {
@@ -220,7 +220,7 @@ pub async fn a_cut_does_not_rewrite_a_revocation(store: &dyn KeyStore) {
     assert_eq!(fields(&found), fields(&revoked), "the first revocation");
 }
 
-/// A key that a cut revoked cannot be replaced, whoever has its current revision.
+/// A key that a cutoff revoked cannot be replaced, even with its current revision.
 pub async fn a_key_behind_a_cut_cannot_be_replaced(store: &dyn KeyStore) {
     for target in targets() {
         let laptop = key("laptop").create(store).await;

@@ -228,7 +228,7 @@ pub async fn a_cut_rewrites_no_record(store: &dyn KeyStore) {
 }
 
 /// An index that followed the store from any moment on says the same to every credential as one
-/// that starts anew.
+/// that starts now.
 pub async fn indexes_agree_wherever_they_began(store: &dyn KeyStore) {
     let history = History::new();
     let mut gates = vec![Gate::over(store).await];

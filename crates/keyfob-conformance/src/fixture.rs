@@ -127,7 +127,7 @@ impl Key {
         self.secret.expose()
     }
 
-    /// The change that creates the key, whatever its name and however many there are.
+    /// The change that creates the key, without limits on names and numbers.
     pub(crate) fn creation(&self) -> Change {
         self.creation_within(Limits::default())
     }

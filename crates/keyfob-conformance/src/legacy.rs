@@ -1,4 +1,4 @@
-//! Legacy credentials: imported once, listed, revoked for ever.
+//! Legacy credentials: imported once, listed, revoked permanently.
 
 use keyfob::{
     Actor, DenyReason, KeyStore, Timestamp,

@@ -33,7 +33,7 @@
 //! );
 //! ```
 //!
-//! [`behaviours`] gives the same list as values, for a runner of one's own.
+//! [`behaviours`] gives the same list as values, for another test runner.
 
 #![forbid(unsafe_code)]
 #![expect(

@@ -144,7 +144,7 @@ pub async fn limits_are_clamped(store: &dyn KeyStore) {
     }
 }
 
-/// No page holds more than the maximum, whatever limit was asked for.
+/// No page holds more than the maximum, with any limit in the query.
 pub async fn no_page_is_larger_than_the_maximum(store: &dyn KeyStore) {
     for n in 0..=KeyQuery::LIMIT_MAX {
         key(&format!("{n}")).create(store).await;

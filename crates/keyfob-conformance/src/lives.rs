@@ -1,4 +1,4 @@
-//! The life of a key: changed once at a time, ended for ever, exact to the second.
+//! The life of a key: changed once at a time, revoked permanently, exact to the second.
 
 use std::time::Duration;
 

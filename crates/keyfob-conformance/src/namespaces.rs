@@ -36,7 +36,7 @@ async fn listed(store: &dyn KeyStore) -> Vec<NamespaceRecord> {
     list_namespaces(store, &NamespaceQuery::every_team()).await
 }
 
-/// Whatever binds a namespace puts it on the list, once, with the time and the revision.
+/// Every change that binds a namespace adds it to the list, once, with the time and the revision.
 pub async fn a_namespace_is_listed_from_its_first_change_on(store: &dyn KeyStore) {
     let mut expected = Vec::new();
     for n in 0..first_changes_of(&home()).len() {

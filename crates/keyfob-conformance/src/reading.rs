@@ -259,7 +259,7 @@ impl Gate {
     }
 }
 
-/// The verdict of a gate that starts anew.
+/// The verdict of a gateway that starts now.
 pub(crate) async fn verdict(
     store: &dyn KeyStore,
     text: &str,

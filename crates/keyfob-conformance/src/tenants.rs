@@ -114,7 +114,7 @@ pub async fn a_namespace_belongs_to_its_first_team(store: &dyn KeyStore) {
     .await;
 }
 
-/// Whatever the first change of a namespace is, it binds the namespace to its team.
+/// The first change of a namespace, of any kind, binds the namespace to its team.
 pub async fn the_first_change_binds_a_namespace(store: &dyn KeyStore) {
     for n in 0..first_changes_of(&home()).len() {
         let place = format!("fn-{n}");

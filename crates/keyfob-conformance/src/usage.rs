@@ -56,7 +56,7 @@ pub async fn counts_are_added(store: &dyn KeyStore) {
     assert_eq!(usage(store, id).await, Some(expected), "large counts");
 }
 
-/// Last use only moves forward, whatever the order of the batches.
+/// The last use only moves forward, in any order of the batches.
 pub async fn last_use_only_moves_forward(store: &dyn KeyStore) {
     let id = of(&key("laptop").create(store).await);
     let steps = [(60, 60), (180, 180), (120, 180), (0, 180), (240, 240)];

@@ -138,7 +138,7 @@ fn exported_lines_equal_the_golden_file() {
     }
 }
 
-/// Writes the golden file anew, after an intended change of the format.
+/// Writes the golden file again, after an intended change of the format.
 #[test]
 #[ignore = "writes the golden file"]
 fn write_golden_file() {

@@ -148,7 +148,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
         caught_by: &["changes_between_pages_disturb_no_place"],
     },
     Defect {
-        name: "a cursor past the end begins anew",
+        name: "a cursor past the end begins again",
         hooks: || Hooks {
             keys: Box::new(|state, query| {
                 let mut query = query.clone();
@@ -322,7 +322,7 @@ fn turning(turn: fn(&KeyQuery, Revision) -> Revision) -> Hooks {
     }
 }
 
-/// A store that cleans up whatever ended before the last commit.
+/// A store that deletes everything that ended before the last commit.
 fn dropping_expired() -> Hooks {
     Hooks {
         keys: Box::new(|state, query| {

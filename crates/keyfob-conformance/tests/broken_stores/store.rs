@@ -291,7 +291,7 @@ pub(crate) fn listing(
     }
 }
 
-/// A store that changes its audit trail and chains it anew.
+/// A store that changes its audit trail and chains it again.
 pub(crate) fn auditing(mut change: impl FnMut(&mut Vec<AuditEvent>) + Send + 'static) -> Hooks {
     Hooks {
         audit: Box::new(move |state, query| {
@@ -323,7 +323,7 @@ pub(crate) fn every_key(state: &StoreState) -> Vec<KeyRecord> {
         .collect()
 }
 
-/// The key of this identifier, whoever's it is.
+/// The key with this identifier, of any tenant.
 pub(crate) fn whosever(state: &StoreState, id: KeyId) -> Option<KeyRecord> {
     let mut keys = every_key(state).into_iter();
     keys.find(|record| record.id == id)

@@ -20,7 +20,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
         caught_by: &["the_feed_goes_on_from_every_revision"],
     },
     Defect {
-        name: "the feed says for ever that there is more",
+        name: "the feed always says that there is more",
         hooks: || telling(|_, _, changes| changes.more = true),
         caught_by: &["an_empty_feed_is_at_its_end"],
     },
