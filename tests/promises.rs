@@ -437,7 +437,10 @@ fn creation_enforces_the_policy() {
     assert_eq!(create("b", Expiry::In(Ttl::hours(2).unwrap())), Ok(()));
     assert_eq!(
         create("c", Expiry::In(Ttl::hours(2).unwrap())),
-        refused("the owner has as many keys in the namespace as the policy allows")
+        refused(
+            "the owner has as many keys in the namespace as the policy allows; revoke one, or raise \
+             keys_per_owner in the policy"
+        )
     );
 }
 
