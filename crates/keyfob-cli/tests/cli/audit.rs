@@ -121,11 +121,11 @@ fn an_export_verifies_and_tampering_with_it_is_detected() {
     let whole = check(&lines, &["--expect", &head]);
     assert_eq!(whole.code, 0);
     assert!(
-        whole.out.starts_with("whole, ends with 4:"),
+        whole.out.starts_with("whole, ends with 5:"),
         "{}",
         whole.out
     );
-    let other = head.replace("4:", "3:");
+    let other = head.replace("5:", "3:");
     assert_eq!(check(&lines, &["--expect", &other]).code, 1);
     assert_eq!(check(&[], &[]).code, 1);
     assert_eq!(check(&[], &["--expect", &head]).code, 1);
