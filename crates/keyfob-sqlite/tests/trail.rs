@@ -53,7 +53,7 @@ fn written(path: &Path) -> TrailHead {
     set(None, Some(policy.clone()));
     let bob = "user:bob".parse().unwrap();
     let target = Target::Owner(TeamId::new("acme").unwrap(), bob);
-    block_on(keyring.remove(&context, target)).unwrap();
+    block_on(keyring.remove_in_advance(&context, target)).unwrap();
     let new = create("new");
     update(new.id).unwrap();
     set(Some(&tenant()), Some(policy));
