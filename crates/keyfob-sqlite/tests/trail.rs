@@ -296,7 +296,7 @@ fn a_store_is_verified_while_others_write_to_it() {
                         _ => {
                             let dave = "user:dave".parse().unwrap();
                             let target = Target::Owner(tenant.team.clone(), dave);
-                            block_on(keyring.revoke_all(&at, target)).unwrap();
+                            block_on(keyring.remove_in_advance(&at, target)).unwrap();
                         }
                     }
                     n += 1;
