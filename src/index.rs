@@ -36,7 +36,7 @@ pub(crate) use table::{Place, Seen};
 use crate::{
     credential_id::CredentialId,
     cutoff::Target,
-    digest::Peppers,
+    digest::{Peppers, same},
     format::KeyFormat,
     key_id::KeyId,
     legacy::{LegacyId, LegacyRecord},
@@ -465,10 +465,15 @@ impl Index {
         let flags = self.grants.flags(GrantRef(row.payload))?;
         let result = read(flags)?;
         let again = self.entry(credential);
-        let is_same = again.mismatch == 0
-            && again.row.payload == row.payload
-            && again.row.digest == row.digest;
-        (is_same && self.grants.flags(GrantRef(row.payload)) == Some(flags)).then_some(result)
+        // The caller has shown the secret: the verdict, public from here on.
+        if again.mismatch != 0
+            || again.row.payload != row.payload
+            || !bool::from(same(&again.row.digest, &row.digest))
+            || self.grants.flags(GrantRef(row.payload)) != Some(flags)
+        {
+            return None;
+        }
+        Some(result)
     }
 
     fn entry(&self, credential: CredentialId) -> Seen {
