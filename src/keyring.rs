@@ -29,7 +29,7 @@ use builder::SyncLimit;
 use crate::{
     audit::{Action, AuditEntry},
     format::{FormatError, KeyFormat},
-    identity::{Context, Tenant},
+    identity::Context,
     index::{FollowError, Index},
     random::Random,
     revision::Revision,
@@ -181,28 +181,32 @@ impl Keyring {
     async fn commit(
         &self,
         context: &Context,
+        action: Action,
         change: Change,
-        event: AuditEntry,
     ) -> Result<Revision, Error> {
-        let revision = self.keep(context, change, event).await?;
+        let revision = self.keep(context, action, change).await?;
         self.sync_for(context)
             .await
             .map_err(Error::AppliedNotSynced)?;
         Ok(revision)
     }
 
+    /// Commits a change. What the event says of its object is computed by
+    /// [`Commit::decide`].
     async fn keep(
         &self,
         context: &Context,
+        action: Action,
         change: Change,
-        mut event: AuditEntry,
     ) -> Result<Revision, Error> {
-        // The time by which the store judges the actor: see `timed`.
-        event.at = self.index.latest(event.at);
         let commit = Commit {
             change,
             authority: context.authority.clone(),
-            event,
+            // The store judges the actor by the time of the event.
+            event: AuditEntry {
+                at: self.index.latest(context.now),
+                ..AuditEntry::new(action, context)
+            },
         };
         match self.store.commit(&commit).await {
             Err(CommitError::Conflict(conflict)) => self.refused(context, conflict).await,
@@ -218,13 +222,5 @@ impl core::fmt::Debug for Keyring {
             .field("index", &self.index)
             .field("stale_after", &self.stale_after)
             .finish_non_exhaustive()
-    }
-}
-
-fn about_namespace(action: Action, context: &Context, tenant: Option<&Tenant>) -> AuditEntry {
-    AuditEntry {
-        team: tenant.map(|tenant| tenant.team.clone()),
-        namespace: tenant.map(|tenant| tenant.namespace.clone()),
-        ..AuditEntry::new(action, context)
     }
 }

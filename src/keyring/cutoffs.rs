@@ -1,7 +1,7 @@
 //! Removing and restoring people, services, namespaces and teams.
 
 use crate::{
-    audit::{Action, AuditEntry},
+    audit::Action,
     cutoff::Target,
     identity::{Context, Owner, Tenant},
     keyring::{Error, Keyring},
@@ -150,8 +150,7 @@ impl Keyring {
             block: false,
             in_advance: false,
         };
-        self.revoke_target(context, Action::AllRevoked, change)
-            .await?;
+        self.commit(context, Action::AllRevoked, change).await?;
         Ok(live)
     }
 
@@ -173,14 +172,7 @@ impl Keyring {
         context: &Context,
         target: Target,
     ) -> Result<Option<LiveCount>, Error> {
-        let live = self.count_before(context, &target).await;
-        let change = Change::Revoke {
-            target,
-            block: true,
-            in_advance: false,
-        };
-        self.revoke_target(context, Action::Removed, change).await?;
-        Ok(live)
+        self.block(context, target, false).await
     }
 
     /// Removes a target of which the store may know nothing yet, such as a person who must never
@@ -194,14 +186,7 @@ impl Keyring {
         context: &Context,
         target: Target,
     ) -> Result<Option<LiveCount>, Error> {
-        let live = self.count_before(context, &target).await;
-        let change = Change::Revoke {
-            target,
-            block: true,
-            in_advance: true,
-        };
-        self.revoke_target(context, Action::Removed, change).await?;
-        Ok(live)
+        self.block(context, target, true).await
     }
 
     /// Counts the credentials of a target that [`Keyring::remove`] and [`Keyring::revoke_all`] would
@@ -233,9 +218,10 @@ impl Keyring {
     ///
     /// The target was not removed -> [`Conflict::NotRemoved`](crate::store::Conflict::NotRemoved).
     pub async fn restore(&self, context: &Context, target: Target) -> Result<(), Error> {
-        let event = about_target(Action::Restored, context, &target);
         let change = Change::Restore { target };
-        self.commit(context, change, event).await.map(drop)
+        self.commit(context, Action::Restored, change)
+            .await
+            .map(drop)
     }
 
     /// What a revocation of the target is about to end; `None` if it cannot be counted.
@@ -244,17 +230,20 @@ impl Keyring {
         self.store.count_live(target, now).await.ok()
     }
 
-    async fn revoke_target(
+    async fn block(
         &self,
         context: &Context,
-        action: Action,
-        change: Change,
-    ) -> Result<(), Error> {
-        let event = match &change {
-            Change::Revoke { target, .. } => about_target(action, context, target),
-            _ => AuditEntry::new(action, context),
+        target: Target,
+        in_advance: bool,
+    ) -> Result<Option<LiveCount>, Error> {
+        let live = self.count_before(context, &target).await;
+        let change = Change::Revoke {
+            target,
+            block: true,
+            in_advance,
         };
-        self.commit(context, change, event).await.map(drop)
+        self.commit(context, Action::Removed, change).await?;
+        Ok(live)
     }
 }
 
@@ -272,22 +261,4 @@ fn service_of(
 ) -> Result<Target, NameError> {
     let owner = Owner::Service(service.try_into().map_err(Into::into)?);
     Ok(Target::Owner(team.try_into().map_err(Into::into)?, owner))
-}
-
-fn about_target(action: Action, context: &Context, target: &Target) -> AuditEntry {
-    let entry = AuditEntry {
-        team: Some(target.team().clone()),
-        ..AuditEntry::new(action, context)
-    };
-    match target {
-        Target::Team(_) => entry,
-        Target::Namespace(tenant) => AuditEntry {
-            namespace: Some(tenant.namespace.clone()),
-            ..entry
-        },
-        Target::Owner(_, owner) => AuditEntry {
-            owner: Some(owner.clone()),
-            ..entry
-        },
-    }
 }

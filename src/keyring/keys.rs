@@ -1,12 +1,11 @@
 //! Creating, listing, changing and revoking keys.
 
 use crate::{
-    audit::{Action, AuditEntry},
-    credential_id::CredentialId,
+    audit::Action,
     identity::{Context, Tenant},
     issued::IssuedKey,
     key_id::KeyId,
-    keyring::{Error, Keyring, about_namespace},
+    keyring::{Error, Keyring},
     lifecycle::{KeyUpdate, LifecycleError, NewKey, Rotation},
     policy::Policy,
     presented::PresentedKey,
@@ -52,8 +51,7 @@ impl Keyring {
             record: record.clone(),
             limits: Limits::from(&policy),
         };
-        let event = about_key(Action::KeyCreated, &timed, &record);
-        let revision = self.keep(context, change, event).await?;
+        let revision = self.keep(context, Action::KeyCreated, change).await?;
         Ok(self.created(context, record, revision, secret).await)
     }
 
@@ -223,13 +221,12 @@ impl Keyring {
             Ok(rotated) => rotated,
             Err(error) => return self.refused(context, error).await,
         };
-        let event = about_key(Action::KeyRotated, &timed, &record);
         let change = Change::ReplaceKey {
             record: record.clone(),
             expected,
             unique_name: false,
         };
-        let revision = self.keep(context, change, event).await?;
+        let revision = self.keep(context, Action::KeyRotated, change).await?;
         Ok(self.created(context, record, revision, secret).await)
     }
 
@@ -275,15 +272,16 @@ impl Keyring {
         id: KeyId,
         expected: Option<Revision>,
     ) -> Result<(), Error> {
-        let timed = self.timed(context);
-        let record = self.record_at(context, tenant, id, expected).await?;
-        let event = about_key(Action::KeyDeleted, &timed, &record);
+        // A key that is missing is told before the commit judges the actor.
+        self.record_at(context, tenant, id, expected).await?;
         let change = Change::DeleteKey {
             tenant: tenant.clone(),
             id,
             expected,
         };
-        self.commit(context, change, event).await.map(drop)
+        self.commit(context, Action::KeyDeleted, change)
+            .await
+            .map(drop)
     }
 
     /// Returns the policy for keys of a namespace, or the default policy for `None`.
@@ -307,12 +305,13 @@ impl Keyring {
         tenant: Option<&Tenant>,
         policy: Option<Policy>,
     ) -> Result<(), Error> {
-        let event = about_namespace(Action::PolicySet, context, tenant);
         let change = Change::SetPolicy {
             tenant: tenant.cloned(),
             policy,
         };
-        self.commit(context, change, event).await.map(drop)
+        self.commit(context, Action::PolicySet, change)
+            .await
+            .map(drop)
     }
 
     /// Reads a key that is to be changed.
@@ -360,13 +359,12 @@ impl Keyring {
                 }
                 Err(error) => return self.refused(context, error).await,
             };
-            let event = about_key(action, &timed, &after);
             let change = Change::ReplaceKey {
                 record: after.clone(),
                 expected: revision,
                 unique_name,
             };
-            match self.commit(context, change, event).await {
+            match self.commit(context, action, change).await {
                 Ok(revision) => {
                     after.revision = revision;
                     return Ok(KeyInfo::from(&after));
@@ -395,13 +393,5 @@ impl Keyring {
             info: KeyInfo::from(&record),
             in_force: self.sync_for(context).await.is_ok() && self.index.is_ready(),
         }
-    }
-}
-
-fn about_key(action: Action, context: &Context, record: &KeyRecord) -> AuditEntry {
-    AuditEntry {
-        owner: Some(record.owner.clone()),
-        credential: Some(CredentialId::Key(record.id)),
-        ..about_namespace(action, context, Some(&record.tenant))
     }
 }

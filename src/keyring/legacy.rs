@@ -3,10 +3,10 @@
 use alloc::vec::Vec;
 
 use crate::{
-    audit::{Action, AuditEntry},
+    audit::Action,
     credential_id::CredentialId,
     identity::{Context, Tenant},
-    keyring::{Error, Keyring, about_namespace},
+    keyring::{Error, Keyring},
     legacy::{LegacyId, LegacyPolicy, LegacyRecord, LegacyUse, NamespaceUse},
     revocation::{Revocation, RevocationCause},
     store::{Change, Conflict, LegacyQuery, Page},
@@ -46,12 +46,13 @@ impl Keyring {
         tenant: Option<&Tenant>,
         policy: Option<LegacyPolicy>,
     ) -> Result<(), Error> {
-        let event = about_namespace(Action::LegacyPolicySet, context, tenant);
         let change = Change::SetLegacyPolicy {
             tenant: tenant.cloned(),
             policy,
         };
-        self.commit(context, change, event).await.map(drop)
+        self.commit(context, Action::LegacyPolicySet, change)
+            .await
+            .map(drop)
     }
 
     /// Stores a legacy credential from `legacy::read_subjects`. It is accepted only while a policy
@@ -70,11 +71,10 @@ impl Keyring {
         context: &Context,
         record: LegacyRecord,
     ) -> Result<Imported, Error> {
-        let event = about_legacy(Action::LegacyImported, context, &record);
         let change = Change::ImportLegacy {
             record: record.clone(),
         };
-        match self.commit(context, change, event).await {
+        match self.commit(context, Action::LegacyImported, change).await {
             Ok(_) => Ok(Imported::Stored),
             Err(Error::Conflict(Conflict::IdTaken)) => self.import_again(context, record).await,
             Err(error) => Err(error),
@@ -102,9 +102,8 @@ impl Keyring {
             blocked: true,
             ..known
         };
-        let event = about_legacy(Action::LegacyBlocked, context, &record);
-        self.commit(context, Change::ReplaceLegacy { record, expected }, event)
-            .await?;
+        let change = Change::ReplaceLegacy { record, expected };
+        self.commit(context, Action::LegacyBlocked, change).await?;
         Ok(Imported::Blocked)
     }
 
@@ -144,8 +143,8 @@ impl Keyring {
             }),
             ..record
         };
-        let event = about_legacy(Action::LegacyRevoked, &timed, &record);
-        self.commit(context, Change::ReplaceLegacy { record, expected }, event)
+        let change = Change::ReplaceLegacy { record, expected };
+        self.commit(context, Action::LegacyRevoked, change)
             .await
             .map(drop)
     }
@@ -190,12 +189,5 @@ impl Keyring {
                 .cloned(),
             record,
         }))
-    }
-}
-
-fn about_legacy(action: Action, context: &Context, record: &LegacyRecord) -> AuditEntry {
-    AuditEntry {
-        credential: Some(CredentialId::Legacy(record.id)),
-        ..about_namespace(action, context, Some(&record.tenant))
     }
 }

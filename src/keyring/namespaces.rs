@@ -3,7 +3,7 @@
 use crate::{
     audit::Action,
     identity::Context,
-    keyring::{Error, Keyring, about_namespace},
+    keyring::{Error, Keyring},
     namespace::NewNamespace,
     store::{Change, NamespaceQuery, NamespaceRecord, Page},
 };
@@ -23,13 +23,8 @@ impl Keyring {
         context: &Context,
         new: impl Into<NewNamespace>,
     ) -> Result<(), Error> {
-        let new = new.into();
-        let event = about_namespace(
-            Action::NamespaceCreated,
-            &self.timed(context),
-            Some(&new.tenant),
-        );
-        self.commit(context, Change::CreateNamespace { new }, event)
+        let change = Change::CreateNamespace { new: new.into() };
+        self.commit(context, Action::NamespaceCreated, change)
             .await
             .map(drop)
     }
