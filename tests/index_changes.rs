@@ -219,7 +219,7 @@ fn revoked_owners_whose_keys_were_deleted_do_not_grow_the_index() {
     let _alone = ALONE.lock();
     let mut feed = Feed::new();
     let grown = growth(ROUNDS / 10, |_| {
-        // The same owner, since a store keeps the cutoff of each owner for ever.
+        // The same owner, since a store keeps the cutoff of each owner permanently.
         let (record, _) = key("fn-a", "alice");
         let (id, target) = (
             record.id,

@@ -12,7 +12,7 @@ use crate::{
 /// Selects teams, or the people or services of a team.
 ///
 /// A team is listed if a namespace is bound to it, a person or service if the store has a key of
-/// theirs in the team, whatever its status. What was removed or had everything revoked is listed
+/// theirs of any status in the team. What was removed or had everything revoked is listed
 /// too, also if it never had a key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TargetQuery {

@@ -70,7 +70,7 @@ pub(crate) async fn wrap(
     .await
 }
 
-/// Refuses what no handler may see, whoever the caller is.
+/// Refuses what no handler may see, from any caller.
 fn admissible(request: &Request) -> impl Future<Output = Result<(), Refusal>> + use<> {
     let types = body::refuse_other_types(request);
     let question = cross_site::Question::of(request);

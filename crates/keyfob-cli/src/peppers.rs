@@ -57,33 +57,27 @@ impl PeppersCommand {
             let targets = targets.iter();
             targets.filter_map(|target| cutoffs.get(target)).collect()
         };
-        let mut after = Some(Revision::ZERO);
-        while let Some(from) = after {
-            let page = cx.store.changes(from).await?;
-            after = page.more.then_some(page.next_after);
-            for entry in page.entries {
-                match entry.item {
-                    Item::Key(record) => {
-                        let cutoffs = covering(&record.targets());
-                        let record = record.with_cutoffs(cutoffs);
-                        let expired = record.expires_at.is_some_and(|end| end <= cx.now);
-                        if !expired && !matches!(record.status, Status::Revoked(_)) {
-                            let pepper = record.digest.pepper().map(PepperId::get);
-                            counts.entry(pepper).or_default().0 += 1;
-                        }
-                    }
-                    Item::Legacy(record) => {
-                        let cutoffs = covering(&record.targets());
-                        let record = record.with_cutoffs(cutoffs);
-                        if record.revoked.is_none() {
-                            let pepper = record.digest.pepper().map(PepperId::get);
-                            counts.entry(pepper).or_default().1 += 1;
-                        }
-                    }
-                    _ => {}
+        each_item(cx, |item| match item {
+            Item::Key(record) => {
+                let cutoffs = covering(&record.targets());
+                let record = record.with_cutoffs(cutoffs);
+                let expired = record.expires_at.is_some_and(|end| end <= cx.now);
+                if !expired && !matches!(record.status, Status::Revoked(_)) {
+                    let pepper = record.digest.pepper().map(PepperId::get);
+                    counts.entry(pepper).or_default().0 += 1;
                 }
             }
-        }
+            Item::Legacy(record) => {
+                let cutoffs = covering(&record.targets());
+                let record = record.with_cutoffs(cutoffs);
+                if record.revoked.is_none() {
+                    let pepper = record.digest.pepper().map(PepperId::get);
+                    counts.entry(pepper).or_default().1 += 1;
+                }
+            }
+            _ => {}
+        })
+        .await?;
         let configured: Vec<u8> = cx.peppers.ids().map(PepperId::get).collect();
         let peppers = counts
             .into_iter()
@@ -123,15 +117,22 @@ impl PeppersCommand {
 /// The cutoffs of all targets.
 async fn cutoffs(cx: &CommandContext) -> Result<BTreeMap<Target, Cutoff>, Failure> {
     let mut cutoffs = BTreeMap::new();
+    each_item(cx, |item| {
+        if let Item::Cutoff(cutoff) = item {
+            cutoffs.insert(cutoff.target.clone(), cutoff);
+        }
+    })
+    .await?;
+    Ok(cutoffs)
+}
+
+/// Reads every item of the store.
+async fn each_item(cx: &CommandContext, mut take: impl FnMut(Item)) -> Result<(), Failure> {
     let mut after = Some(Revision::ZERO);
     while let Some(from) = after {
         let page = cx.store.changes(from).await?;
         after = page.more.then_some(page.next_after);
-        for entry in page.entries {
-            if let Item::Cutoff(cutoff) = entry.item {
-                cutoffs.insert(cutoff.target.clone(), cutoff);
-            }
-        }
+        page.entries.into_iter().for_each(|entry| take(entry.item));
     }
-    Ok(cutoffs)
+    Ok(())
 }

@@ -154,7 +154,7 @@ impl Settings {
             .iter_mut()
             .flat_map(|peppers| peppers.files.values_mut())
         {
-            *path = in_force.beside(path);
+            *path = in_force.resolved(path);
         }
         let (peppers, pepper_sources, mut warnings) = peppers::load(file.peppers)?;
         warnings.append(&mut in_force.warnings);
@@ -179,12 +179,12 @@ impl Settings {
         if settings.origin("store") == Origin::File
             && let StoreUrl::Sqlite(path) = &mut settings.store
         {
-            *path = in_force.beside(path);
+            *path = in_force.resolved(path);
         }
         if settings.origin("serve.operator_file") == Origin::File
             && let Some(path) = &mut settings.serve.operator_file
         {
-            *path = in_force.beside(path);
+            *path = in_force.resolved(path);
         }
         settings.file = in_force.path;
         let mut listed = settings.listed.iter_mut();

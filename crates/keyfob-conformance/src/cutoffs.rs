@@ -16,7 +16,7 @@ use crate::{
 };
 
 /// Asserts how a key reads, in look-up and list, and what verdict it gets: from an index that
-/// followed all along, and from one that starts anew.
+/// followed all along, and from a new one.
 async fn assert_standing(store: &dyn KeyStore, gate: &Gate, key: &Key, status: &Status) {
     let what = &key.record.name;
     assert_eq!(&read(store, &key.record).await.status, status, "{what}");
@@ -32,8 +32,8 @@ async fn assert_standing(store: &dyn KeyStore, gate: &Gate, key: &Key, status: &
     let place = &key.record.tenant;
     let following = gate.decide(key.text(), place, NOW);
     assert_eq!(following, expected, "{what}, by an index that followed");
-    let anew = verdict(store, key.text(), place, NOW).await;
-    assert_eq!(anew, expected, "{what}, by a new index");
+    let fresh = verdict(store, key.text(), place, NOW).await;
+    assert_eq!(fresh, expected, "{what}, by a new index");
 }
 
 fn elsewhere() -> Tenant {

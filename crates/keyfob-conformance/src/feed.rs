@@ -239,12 +239,12 @@ pub async fn indexes_agree_wherever_they_began(store: &dyn KeyStore) {
             steady.follow(store).await;
         }
     }
-    let anew = history.verdicts(&Gate::over(store).await);
+    let fresh = history.verdicts(&Gate::over(store).await);
     for (began, gate) in gates.iter().enumerate() {
         gate.follow(store).await;
         let verdicts = history.verdicts(gate);
-        assert_eq!(verdicts, anew, "an index that began at revision {began}");
+        assert_eq!(verdicts, fresh, "an index that began at revision {began}");
     }
-    let admitted = anew.iter().filter(|verdict| verdict.ends_with("Ok(())"));
+    let admitted = fresh.iter().filter(|verdict| verdict.ends_with("Ok(())"));
     assert!(admitted.count() > 4, "the history admits somebody");
 }

@@ -136,7 +136,7 @@ fn listed(targets: impl IntoIterator<Item = Target>) -> Vec<TargetRecord> {
     targets.into_iter().map(record).collect()
 }
 
-/// Teams, people and services are listed once each, in the order of their names, whatever the
+/// Teams, people and services are listed once each, in the order of their names, with any
 /// number, status and namespaces of their keys; a deleted key leaves no owner behind.
 pub async fn teams_and_owners_are_listed_by_their_names(store: &dyn KeyStore) {
     let second = tenant("acme", "fn-2");

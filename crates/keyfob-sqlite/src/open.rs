@@ -24,7 +24,7 @@ pub(crate) struct Source {
     busy_timeout: Duration,
     file: Option<FileId>,
     /// The write-ahead log and its index, once a connection has them open.
-    beside: Arc<OnceLock<[Beside; 2]>>,
+    log_files: Arc<OnceLock<[LogFile; 2]>>,
 }
 
 impl Source {
@@ -49,7 +49,7 @@ impl Source {
             })?,
             busy_timeout,
             file: None,
-            beside: Arc::default(),
+            log_files: Arc::default(),
         };
         source.file = file_id(&source.path)?;
         let connection = source.connect().map_err(OpenError::database)?;
@@ -64,9 +64,9 @@ impl Source {
     /// Connections to a file that was moved, deleted or replaced would go on with data that no other
     /// process sees, and that is lost when they close.
     pub(crate) fn check_place(&self) -> Result<(), Moved> {
-        let beside = self.beside.get().into_iter().flatten();
-        let beside = beside.map(|(path, file)| (path.as_path(), *file));
-        for (path, file) in beside.chain([(self.path.as_path(), self.file)]) {
+        let log_files = self.log_files.get().into_iter().flatten();
+        let log_files = log_files.map(|(path, file)| (path.as_path(), *file));
+        for (path, file) in log_files.chain([(self.path.as_path(), self.file)]) {
             match file_id(path) {
                 Ok(found) if found == file => {}
                 _ => return Err(Moved),
@@ -88,9 +88,9 @@ impl Source {
             let path = PathBuf::from(path);
             file_id(&path).map(|file| (path, file))
         };
-        let beside = [note("-wal")?, note("-shm")?];
+        let log_files = [note("-wal")?, note("-shm")?];
         // It is noted once per store.
-        let _ = self.beside.set(beside);
+        let _ = self.log_files.set(log_files);
         Ok(())
     }
 
@@ -149,7 +149,7 @@ impl Source {
 }
 
 /// A file next to the store, and which one it is.
-type Beside = (PathBuf, Option<FileId>);
+type LogFile = (PathBuf, Option<FileId>);
 
 /// The device and inode of a file, which differ for a file that replaces it.
 type FileId = (u64, u64);

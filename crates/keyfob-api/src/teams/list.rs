@@ -71,7 +71,7 @@ pub(crate) async fn list_teams(
 
 /// Lists the people or services of a team
 ///
-/// Those with a key in the team, whatever its status, and those that were removed, by name.
+/// Those with a key of any status in the team, and those that were removed, by name.
 #[utoipa::path(
     get,
     path = "/v1/teams/{team_id}/{kind}",

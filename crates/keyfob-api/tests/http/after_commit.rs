@@ -17,7 +17,7 @@ use crate::{
     fixture::{Answer, Fixture, tenant},
 };
 
-/// What the answer of a call has, whatever fails after its first commit.
+/// What the answer of a call has, with any failure after its first commit.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Expected {
     /// The new secret.

@@ -103,7 +103,7 @@ impl InForce {
     }
 
     /// A path in the file: relative to the folder of the file, not to the current one.
-    pub(super) fn beside(&self, path: &Path) -> PathBuf {
+    pub(super) fn resolved(&self, path: &Path) -> PathBuf {
         let folder = self.path.as_deref().and_then(Path::parent);
         folder.map_or_else(|| path.to_owned(), |folder| folder.join(path))
     }

@@ -62,7 +62,7 @@ impl CommandContext {
                 // `service:alice` may stand for `user:alice`.
                 let same = names
                     .iter()
-                    .find(|name| name.ends_with(&format!(":{}", bare(owner))));
+                    .find(|name| name.ends_with(&format!(":{}", owner.as_str())));
                 if let Some(same) = same {
                     return Ok(vec![(1.0, same.clone())]);
                 }
@@ -96,10 +96,6 @@ impl CommandContext {
 }
 
 const SIMILAR: f64 = 0.7;
-
-fn bare(owner: &Owner) -> &str {
-    owner.as_str()
-}
 
 fn text(target: &Target) -> String {
     let team = target.team();

@@ -58,7 +58,7 @@ fn only_calls_with_a_key_of_the_namespace_reach_the_backend() {
         assert_eq!(answer.body, expected);
     }
     assert_eq!(send(&[], "").status, 401);
-    // A preflight passes without an identity, whatever it claims and carries.
+    // A preflight passes without an identity, also if it claims or carries one.
     let origin = "Origin: https://app.example";
     let method = "Access-Control-Request-Method: POST";
     for headers in [

@@ -251,7 +251,7 @@ fn has_folded_name(state: &StoreState, name: &KeyName) -> bool {
     keys.any(|key| key.name.as_str().to_lowercase() == folded)
 }
 
-/// A store that merges usage in a way of its own, whatever the credential.
+/// A store that merges usage in its own way, for every credential.
 fn counting(merge: fn(&mut Usage, &Usage)) -> Hooks {
     let kept: Arc<Mutex<BTreeMap<CredentialId, Usage>>> = Arc::default();
     let read = Arc::clone(&kept);
