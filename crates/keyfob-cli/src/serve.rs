@@ -1,7 +1,6 @@
 //! `keyfob serve`: control plane and forward authentication in one process.
 
 mod bootstrap;
-mod connections;
 mod forward_auth;
 mod health;
 mod log;
@@ -20,8 +19,9 @@ use std::{
 use axum::{Router, middleware::from_fn_with_state};
 use clap::Args;
 use keyfob_api::{ApiHost, ControlKeys, ControlPlane, Gateways};
+use keyfob_listen::{Address, Limits, Listener, Routes, Server};
 use keyfob_replica::Follower;
-use tokio::{net::TcpListener, sync::watch};
+use tokio::sync::watch;
 
 use crate::{
     exit::Exit,
@@ -33,7 +33,6 @@ use crate::{
 };
 
 use bootstrap::Bootstrap;
-use connections::{Connections, Routes};
 use forward_auth::ForwardAuth;
 use rehash::Rehasher;
 use stop::StopSignals;
@@ -54,9 +53,8 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
-    #[expect(clippy::too_many_lines, reason = "the start of a server, step by step")]
     pub(crate) async fn run(self, settings: Settings, terminal: Terminal) -> Result<(), Failure> {
-        log::start(&settings.serve)?;
+        log::start(&settings.serve.server)?;
         let file = settings
             .file
             .as_deref()
@@ -69,7 +67,7 @@ impl Serve {
                 "the connection to the database may go on without TLS: add `?sslmode=verify-full` to the URL of the store"
             );
         }
-        let most = connections_within(settings.serve.connections);
+        let most = connections_within(settings.serve.server.connections);
         let metrics = metrics::install()?;
         let (store, writes) = Store::open(&settings.store, Absent::Create)
             .await?
@@ -87,18 +85,16 @@ impl Serve {
         let keyring = Arc::new(keyring);
 
         // Reading all keys takes a while: until then, the answer is 503, which is not a closed port.
-        let listener = bind(&serve.listen).await?;
-        let address = listener.local_addr()?;
+        let listener = bind(&serve.server.listen).await?;
+        let address = listener.address()?;
+        let own_host = own_address(&listener);
         let routes = Routes::starting(health::starting(metrics.clone()));
         let (stop, stopped) = watch::channel(());
-        let connections = Connections {
-            listener,
-            routes: routes.clone(),
-            most,
-            header_timeout: serve.header_timeout,
-            write_timeout: WRITE_TIMEOUT,
-        };
-        let server = tokio::spawn(connections.serve(stopped));
+        let limits = Limits::default()
+            .with_connections(most)
+            .with_header_timeout(serve.server.header_timeout);
+        let server = Server::new("control", listener, routes.clone()).with_limits(limits);
+        let server = tokio::spawn(server.serve(stopped));
         // Before the address is written: a supervisor may stop the server as soon as it reads that.
         let mut signals = StopSignals::listen()
             .map_err(|error| Failure::new(Exit::Failed, format!("signals: {}", cause(&error))))?;
@@ -126,7 +122,7 @@ impl Serve {
         let authenticate = ControlKeys::new(replica.verifier());
         let gateways = Gateways::at(match serve.api_host {
             Some(api_host) => api_host,
-            None => own_address(address)?,
+            None => own_host?,
         });
         let plane = ControlPlane::new(Arc::clone(&keyring))
             .with_authenticate(authenticate)
@@ -150,7 +146,7 @@ impl Serve {
             .merge(plane);
 
         routes.serve(all);
-        bootstrap.show(terminal, address).await?;
+        bootstrap.show(terminal, &address).await?;
         tracing::info!(%address, "serving");
 
         let ended = tokio::select! {
@@ -171,7 +167,12 @@ impl Serve {
 
 /// The address of the gateways if none is set: the one that the server listens on. One that stands
 /// for all addresses of the machine is no address to connect to.
-fn own_address(address: SocketAddr) -> Result<ApiHost, Failure> {
+fn own_address(listener: &Listener) -> Result<ApiHost, Failure> {
+    let Some(address) = listener.socket_address() else {
+        return Err(Failure::usage(
+            "api_host: must be set if the server listens on a Unix socket",
+        ));
+    };
     let reachable = match address.ip() {
         IpAddr::V4(ip) if ip.is_unspecified() => IpAddr::V4(Ipv4Addr::LOCALHOST),
         IpAddr::V6(ip) if ip.is_unspecified() => IpAddr::V6(Ipv6Addr::LOCALHOST),
@@ -215,24 +216,13 @@ fn cannot_follow(failure: &keyfob_replica::Failure) -> Failure {
         .hint("start the server again: it then reads all keys from the store")
 }
 
-/// Waits until the server is to stop.
-async fn closed(mut stopped: watch::Receiver<()>) {
-    // Nothing is sent; the channel closes.
-    while stopped.changed().await.is_ok() {}
-}
-
-async fn bind(address: &str) -> Result<TcpListener, Failure> {
-    TcpListener::bind(address).await.map_err(|error| {
-        Failure::new(
-            Exit::Failed,
-            format!("cannot listen on {address}: {}", cause(&error)),
-        )
-        .hint("use `--listen` for another address; port 0 takes any free port")
+async fn bind(address: &Address) -> Result<Listener, Failure> {
+    address.bind().await.map_err(|error| {
+        Failure::new(Exit::Failed, with_sources(&error))
+            .hint("use `--listen` for another address; port 0 takes any free port")
     })
 }
 
-/// How long a client may read nothing of an answer.
-const WRITE_TIMEOUT: Duration = Duration::from_secs(30);
 /// How long an answer waits until this process applies the change that it made.
 const SYNC_WITHIN: Duration = Duration::from_secs(5);
 /// How long calls may take after the server was asked to stop.

@@ -26,24 +26,55 @@ pub(super) struct File {
     pub(super) peppers: Option<PepperFiles>,
 }
 
-#[derive(Debug, Default, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Serve {
+/// Defines the section of a command that serves: the settings of all of them, and its own.
+/// `serde(flatten)` cannot refuse unknown fields.
+macro_rules! section {
+    ($name:ident { $($own:ident: $type:ty),* $(,)? }) => {
+        #[derive(Debug, Default, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        pub(super) struct $name {
+            listen: Option<String>,
+            connections: Option<i64>,
+            header_timeout: Option<String>,
+            $(pub(super) $own: Option<$type>,)*
+            log: Option<String>,
+            log_form: Option<String>,
+        }
+
+        impl $name {
+            pub(super) fn server(&mut self) -> Server {
+                Server {
+                    listen: self.listen.take(),
+                    connections: self.connections,
+                    header_timeout: self.header_timeout.take(),
+                    log: self.log.take(),
+                    log_form: self.log_form.take(),
+                }
+            }
+        }
+    };
+}
+
+/// The settings of every command that serves.
+pub(super) struct Server {
     pub(super) listen: Option<String>,
     pub(super) connections: Option<i64>,
     pub(super) header_timeout: Option<String>,
-    pub(super) namespace_header: Option<String>,
-    pub(super) api_host: Option<String>,
-    pub(super) regions: Option<String>,
-    pub(super) follow_every: Option<String>,
-    pub(super) stale_after: Option<String>,
-    pub(super) flush_every: Option<String>,
     pub(super) log: Option<String>,
     pub(super) log_form: Option<String>,
-    pub(super) operators: Option<String>,
-    pub(super) operator: Option<String>,
-    pub(super) operator_file: Option<String>,
 }
+
+section!(Serve {
+    namespace_header: String,
+    api_host: String,
+    regions: String,
+    follow_every: String,
+    stale_after: String,
+    flush_every: String,
+    operators: String,
+    operator: String,
+    operator_file: String,
+});
 
 /// The files of the peppers. Peppers themselves are never in this file.
 #[derive(Debug, Default, Deserialize)]

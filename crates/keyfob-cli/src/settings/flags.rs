@@ -59,10 +59,10 @@ pub(crate) struct Flags {
     color: Option<String>,
 }
 
-/// The flags of `keyfob serve`.
+/// The flags of every command that serves.
 #[derive(Args, Debug)]
-pub(crate) struct ServeFlags {
-    /// The address to listen on [default: 127.0.0.1:8080]
+pub(crate) struct ServerFlags {
+    /// The address to listen on: HOST:PORT, or unix:PATH [default: 127.0.0.1:8080]
     #[arg(long, value_name = "ADDRESS", env = "KEYFOB_LISTEN")]
     listen: Option<String>,
 
@@ -73,6 +73,21 @@ pub(crate) struct ServeFlags {
     /// The time limit for the head of a request, the first or the next [default: 30s]
     #[arg(long, value_name = "TIME", env = "KEYFOB_HEADER_TIMEOUT")]
     header_timeout: Option<String>,
+
+    /// The log level, or a filter such as `keyfob=debug` [default: info]
+    #[arg(long, value_name = "FILTER", env = "KEYFOB_LOG")]
+    log: Option<String>,
+
+    /// The log format: text or json [default: text]
+    #[arg(long, value_name = "FORM", env = "KEYFOB_LOG_FORM")]
+    log_form: Option<String>,
+}
+
+/// The flags of `keyfob serve`.
+#[derive(Args, Debug)]
+pub(crate) struct ServeFlags {
+    #[command(flatten)]
+    server: ServerFlags,
 
     /// The header field in which a proxy names the namespace [default: x-keyfob-namespace]
     #[arg(long, value_name = "NAME", env = "KEYFOB_NAMESPACE_HEADER")]
@@ -99,14 +114,6 @@ pub(crate) struct ServeFlags {
     /// Write usage to the store this often [default: 10s]
     #[arg(long, value_name = "TIME", env = "KEYFOB_FLUSH_EVERY")]
     flush_every: Option<String>,
-
-    /// The log level, or a filter such as `keyfob=debug` [default: info]
-    #[arg(long, value_name = "FILTER", env = "KEYFOB_LOG")]
-    log: Option<String>,
-
-    /// The log format: text or json [default: text]
-    #[arg(long, value_name = "FORM", env = "KEYFOB_LOG_FORM")]
-    log_form: Option<String>,
 
     /// The team of the operators [default: operators]
     #[arg(long, value_name = "TEAM", env = "KEYFOB_OPERATORS")]
