@@ -474,8 +474,12 @@ impl Shadow {
 
     /// The process has forgotten everything.
     pub(crate) fn emptied(&mut self) {
-        self.position = None;
-        self.state = State::default();
+        *self = Self {
+            revoked: std::mem::take(&mut self.revoked),
+            signers: self.signers,
+            clock: self.clock,
+            ..Self::default()
+        };
     }
 
     /// The index could be confirmed as of the latest `as_of`.

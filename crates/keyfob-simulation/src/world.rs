@@ -98,7 +98,9 @@ pub fn run(
         if healed && !world.context.healed {
             world.heal();
         }
-        world.step();
+        // In the last steps there are no calls, so that all usage is reported.
+        let left = settings.steps + Settings::HEALING_STEPS - step;
+        world.step(left < Settings::HEALING_STEPS / 3);
         if world.context.oracle.violation().is_some() {
             break;
         }
@@ -208,7 +210,7 @@ impl World {
 
     /// Time passes, what is due arrives, everybody does what timers make them do, and something
     /// happens.
-    fn step(&mut self) {
+    fn step(&mut self, is_last: bool) {
         let until = self.context.now + 30 + self.context.rng.below(500);
         while let Some((at, envelope)) = self.context.network.arrival(until) {
             self.context.now = self.context.now.max(at);
@@ -229,8 +231,10 @@ impl World {
             }
             self.replicas[n].tick(&mut self.context);
         }
-        for _ in 0..3 {
-            self.call();
+        if !is_last {
+            for _ in 0..3 {
+                self.call();
+            }
         }
         let swept = self.context.rng.index(self.replicas.len());
         self.replicas[swept].sweep(&mut self.context);

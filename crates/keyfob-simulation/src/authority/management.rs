@@ -160,7 +160,13 @@ impl Authority {
             Standing::Revoked => block_on(keyring.revoke(&by, &of, id, None)),
         };
         if changed.is_ok() {
-            self.changed(context, ItemId::Key(n), |_| Item::Key(Key { standing, ..key }));
+            let previous = key.previous.filter(|_| standing != Standing::Revoked);
+            let key = Key {
+                standing,
+                previous,
+                ..key
+            };
+            self.changed(context, ItemId::Key(n), |_| Item::Key(key));
         }
     }
 

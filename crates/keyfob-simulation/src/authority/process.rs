@@ -33,6 +33,8 @@ struct Stream {
     call: Call,
     at: Position,
     cursor: Option<Cursor>,
+    /// Whether nothing was sent yet.
+    fresh: bool,
 }
 
 impl Process {
@@ -93,6 +95,7 @@ impl Authority {
                 call: 0,
                 at: process.publisher.position(),
                 cursor: None,
+                fresh: true,
             });
         }
         let streams: Vec<(Node, Filter)> = self.processes[n].streams.keys().cloned().collect();
@@ -129,13 +132,14 @@ impl Authority {
                     }
                 }
             } else {
-                match publisher.join(filter, stream.at, true) {
+                match publisher.join(filter, stream.at, stream.fresh) {
                     Join::At(cursor) => {
                         stream.cursor = Some(cursor);
                         continue;
                     }
                     Join::CatchUp(line, to) => {
                         stream.at = to;
+                        stream.fresh = false;
                         line
                     }
                     Join::Ask(revision) => {
@@ -199,6 +203,7 @@ impl Authority {
                     call,
                     at: after,
                     cursor: None,
+                    fresh: true,
                 };
                 process.streams.insert((from, filter.clone()), stream);
                 self.serve(context, n, from, &filter);
