@@ -42,7 +42,9 @@ pub struct Limits {
     pub catch_up_bytes: usize,
     /// How many bytes of entries a frame may have. One that has a single entry may have more.
     pub frame_bytes: usize,
-    /// How old the last line for a filter may be before a bookmark is signed, in milliseconds.
+    /// How old the last line for a filter may become, in milliseconds: see
+    /// [`Publisher::bookmark_due`]. A line that is half as old is followed by a bookmark when the store is
+    /// read anyway, so that the filters' bookmarks are due together.
     pub bookmark_ms: u64,
 }
 
@@ -56,7 +58,7 @@ impl Default for Limits {
             catch_ups: 256,
             catch_up_bytes: 16 << 20,
             frame_bytes: 1 << 20,
-            bookmark_ms: 750,
+            bookmark_ms: 950,
         }
     }
 }
@@ -81,12 +83,14 @@ pub struct Publisher {
     log: Log,
     /// The marks of horizons from the start of the log on.
     marks: BTreeMap<Revision, Mark>,
+    /// The marks that were asked for, the latest last.
+    learned: VecDeque<(Revision, Mark)>,
     /// Whether the last answer was the end of the feed.
     complete: bool,
     /// The time of the last answer, in Unix milliseconds. It does not run back.
-    as_of: u64,
+    latest: u64,
     /// The time of the last answer that was the end of the feed.
-    complete_as_of: u64,
+    as_of: u64,
     /// The time of a page that waits for a proof.
     asked: Option<u64>,
     channels: HashMap<Filter, Channel>,
@@ -146,9 +150,10 @@ impl Publisher {
             at,
             log: Log::at(at),
             marks: BTreeMap::from([(at.horizon, at.mark)]),
+            learned: VecDeque::new(),
             complete: false,
+            latest: 0,
             as_of: 0,
-            complete_as_of: 0,
             asked: None,
             channels: HashMap::new(),
             catch_ups: VecDeque::new(),
@@ -182,7 +187,19 @@ impl Publisher {
     /// The time before the last read that reached the end of the store's feed, in Unix
     /// milliseconds; zero if there was none.
     pub fn as_of(&self) -> u64 {
-        self.complete_as_of
+        self.as_of
+    }
+
+    /// When the store should be read again, so that each filter in use has a line that is new enough;
+    /// in Unix milliseconds. `None` if no filter is in use.
+    pub fn bookmark_due(&self) -> Option<u64> {
+        let oldest = self.channels.values().map(|channel| channel.last).min()?;
+        Some(oldest.saturating_add(self.limits.bookmark_ms))
+    }
+
+    /// The position after which the last entries are kept.
+    pub fn kept_from(&self) -> Position {
+        self.log.start()
     }
 
     /// Why nothing is served any more, if the store has another history than before.
@@ -232,10 +249,10 @@ impl Publisher {
             return Ok(progress);
         };
         // A clock that was set back does not make what is known older.
-        self.as_of = self.as_of.max(asked);
+        self.latest = self.latest.max(asked);
         self.complete = !page.more();
         if self.complete {
-            self.complete_as_of = self.as_of;
+            self.as_of = self.latest;
         }
         self.publish(&page);
         Ok(progress)
@@ -264,7 +281,7 @@ impl Publisher {
                         let head = FrameHead {
                             from: channel.lines.end(),
                             to: segment.to(),
-                            as_of: self.as_of,
+                            as_of: self.latest,
                             filter: filter.id(),
                             more,
                         };
@@ -280,9 +297,9 @@ impl Publisher {
             self.forget_marks();
         }
         for (filter, channel) in &mut self.channels {
-            let age = self.as_of.saturating_sub(channel.last);
-            if self.complete && age >= self.limits.bookmark_ms {
-                channel.bookmark(filter, self.at, self.as_of, &self.keys, &self.limits);
+            let age = self.latest.saturating_sub(channel.last);
+            if self.complete && age >= self.limits.bookmark_ms / 2 {
+                channel.bookmark(filter, self.at, self.latest, &self.keys, &self.limits);
                 self.signatures += 1;
             }
         }
@@ -290,12 +307,12 @@ impl Publisher {
 
     /// Counts a reader of this filter. The lines of a filter are made while it has readers.
     pub fn open(&mut self, filter: &Filter) {
-        let (at, as_of) = (self.at, self.as_of);
+        let (at, last) = (self.at, self.latest);
         let channel = self.channels.entry(filter.clone());
         let channel = channel.or_insert_with(|| Channel {
             lines: Lines::at(at),
             readers: 0,
-            last: as_of,
+            last,
         });
         channel.readers += 1;
     }
@@ -344,7 +361,10 @@ impl Publisher {
         if position.revision < self.log.start().revision {
             return Join::Gone;
         }
-        match self.marks.get(&position.horizon) {
+        let learned = self.learned.iter();
+        let mut learned = learned.filter(|(revision, _)| *revision == position.horizon);
+        let known = self.marks.get(&position.horizon);
+        match known.or_else(|| learned.next().map(|(_, mark)| mark)) {
             Some(mark) if *mark == position.mark => {}
             Some(_) => return Join::Gone,
             None => return Join::Ask(position.horizon),
@@ -353,7 +373,7 @@ impl Publisher {
         if self.complete {
             self.advance(filter);
         }
-        let oldest = self.as_of.saturating_sub(self.limits.bookmark_ms);
+        let oldest = self.latest.saturating_sub(self.limits.bookmark_ms);
         let channel = self.channels.get(filter);
         let continues = |to: Position| {
             to == self.at || channel.is_some_and(|channel| channel.lines.find(to).is_some())
@@ -382,7 +402,7 @@ impl Publisher {
         let head = FrameHead {
             from: position,
             to,
-            as_of: self.as_of,
+            as_of: self.latest,
             filter: filter.id(),
             more: part.end.is_some() || !self.complete,
         };
@@ -392,7 +412,7 @@ impl Publisher {
             from: position,
             filter: filter.clone(),
             to,
-            as_of: self.as_of,
+            as_of: self.latest,
             line: line.clone(),
         });
         Join::CatchUp(line, to)
@@ -403,7 +423,7 @@ impl Publisher {
         if let Some(channel) = self.channels.get_mut(filter)
             && channel.lines.end() != self.at
         {
-            channel.bookmark(filter, self.at, self.as_of, &self.keys, &self.limits);
+            channel.bookmark(filter, self.at, self.latest, &self.keys, &self.limits);
             self.signatures += 1;
         }
     }
@@ -412,7 +432,7 @@ impl Publisher {
         let limits = &self.limits;
         self.catch_up_bytes += catch_up.line.as_bytes().len();
         self.catch_ups.push_back(catch_up);
-        let oldest = self.as_of.saturating_sub(limits.bookmark_ms);
+        let oldest = self.latest.saturating_sub(limits.bookmark_ms);
         while let Some(first) = self.catch_ups.front()
             && (first.as_of < oldest
                 || self.catch_ups.len() > limits.catch_ups
@@ -426,8 +446,10 @@ impl Publisher {
     /// Takes the hash of the store's event with a revision that [`Join::Ask`] asked for.
     pub fn learn(&mut self, revision: Revision, hash: ChainHash) {
         let mark = self.keys.mark_key().mark(revision, hash);
-        self.marks.entry(revision).or_insert(mark);
-        self.forget_marks();
+        if self.learned.len() >= LEARNED_MAX {
+            self.learned.pop_front();
+        }
+        self.learned.push_back((revision, mark));
     }
 
     fn forget_marks(&mut self) {
@@ -439,15 +461,12 @@ impl Publisher {
         {
             self.marks = self.marks.split_off(&start);
         }
-        // Marks that were asked for: at most as many as there are entries.
-        while self.marks.len() > self.limits.log_entries.max(1) {
-            self.marks.pop_first();
-        }
     }
 
     /// The next line of a reader that joined.
     pub fn next(&self, filter: &Filter, cursor: Cursor) -> Next {
         match self.channels.get(filter) {
+            _ if self.failed.is_some() => Next::Lost,
             Some(channel) => channel.lines.next(cursor),
             None => Next::Lost,
         }
@@ -480,3 +499,6 @@ impl Channel {
         self.push(line, head, limits);
     }
 }
+
+/// How many marks that were asked for are kept.
+const LEARNED_MAX: usize = 256;

@@ -43,7 +43,7 @@ impl Flusher {
     /// time.
     pub(crate) async fn flush(&self) {
         let shared = &self.monitor.0;
-        let flush = shared.keyring.flush_usage(&shared.usage);
+        let flush = shared.keyring.flush_usage(&shared.usage, (shared.clock)());
         let error = match timeout(FLUSH_WITHIN, flush).await {
             Ok(Ok(lost)) => return self.monitor.count_lost_usage(lost),
             Ok(Err(error)) => chain(&error),
