@@ -10,12 +10,13 @@ use std::{
 };
 
 use keyfob::{
-    KeyId, Keyring, Timestamp, block_on,
+    KeyId, KeyStore, Keyring, Timestamp,
     audit::TrailHead,
+    block_on,
+    gateway::UsageBatch,
     key::{CredentialId, KeyFormat},
     legacy::LegacyId,
     store::{Journal, JournalEntry, JournaledStore},
-    KeyStore,
 };
 use keyfob_feed::{FeedKeys, Publisher, SignerKey, Trust};
 
@@ -24,8 +25,8 @@ pub(crate) use process::Process;
 use crate::{
     clock::{Machine, START},
     context::Context,
+    model::{Item, ItemId},
     random::{Predictable, Rng},
-    usage::UsageBatch,
 };
 
 pub(crate) type Store = Arc<JournaledStore<Tape>>;
@@ -138,8 +139,9 @@ impl Authority {
         process.restart(publisher(&self.keys));
     }
 
-    /// Replaces the store by a standby that lacks the last commits.
-    pub(crate) fn fail_over(&mut self, context: &mut Context, lost: u64) {
+    /// Replaces the store by a standby that lacks the last commits; returns the last revision that it
+    /// has.
+    pub(crate) fn fail_over(&mut self, context: &mut Context, lost: u64) -> u64 {
         let head = self.head().revision.get();
         let kept = head.saturating_sub(lost);
         let mut left = kept;
@@ -153,8 +155,8 @@ impl Authority {
             }
             if !is_lost {
                 entries.push(entry);
-            } else if let JournalEntry::Usage(batch) = &entry {
-                for usage in batch.iter() {
+            } else if let JournalEntry::Usage { batch, .. } = &entry {
+                for usage in &batch.usage {
                     let uses = usage.accepted + usage.refused;
                     context.oracle.lost(usage.credential, uses);
                 }
@@ -165,6 +167,7 @@ impl Authority {
         (self.store, self.keyring) = open(&self.tape, &self.random, entries);
         self.names += 1_000;
         context.oracle.forked(context.now, kept);
+        kept
     }
 
     /// A copy of the store as it is now.
@@ -181,25 +184,31 @@ impl Authority {
     /// Records usage, once.
     fn record(&mut self, context: &mut Context, batch: &UsageBatch) {
         for usage in &batch.usage {
-            let known = self.has(usage.credential);
+            let known = self.has(context, usage.credential);
             if !known {
                 context.oracle.excused(usage.credential);
             }
         }
-        let recorded = self.tape.record(batch.source, batch.sequence);
-        if recorded {
-            block_on(self.store.record_usage(&batch.usage)).expect("the store answers");
-        }
+        let now = Timestamp::from_unix(self.processes[0].machine.seconds(context.now));
+        block_on(self.store.record_usage(batch, now)).expect("the store answers");
     }
 
-    fn has(&self, credential: CredentialId) -> bool {
-        match credential {
-            CredentialId::Key(id) => self.keys_made.iter().any(|(tenant, key)| {
-                let tenant = crate::model::tenant(*tenant);
-                *key == id && block_on(self.store.key(&tenant, id)).is_ok_and(|key| key.is_some())
-            }),
-            _ => true,
-        }
+    /// Whether the store has a credential now.
+    fn has(&self, context: &Context, credential: CredentialId) -> bool {
+        let item = match credential {
+            CredentialId::Key(id) => {
+                let n = self.keys_made.iter().position(|(_, key)| *key == id);
+                n.map(ItemId::Key)
+            }
+            CredentialId::Legacy(id) => {
+                let n = self.legacy_made.iter().position(|(_, legacy)| *legacy == id);
+                n.map(ItemId::Legacy)
+            }
+            _ => None,
+        };
+        let items = &context.oracle.state().items;
+        let state = item.and_then(|item| items.get(&item));
+        matches!(state, Some((_, Item::Key(_) | Item::Legacy { .. })))
     }
 
     /// Compares what the store counted with what was used.
@@ -207,7 +216,7 @@ impl Authority {
         let used = context.oracle.used_credentials();
         let counted = block_on(self.store.usage(&used)).expect("the store answers");
         for credential in used {
-            if at_end && !self.has(credential) {
+            if at_end && !self.has(context, credential) {
                 continue;
             }
             let usage = counted.iter().find(|usage| usage.credential == credential);
@@ -269,35 +278,19 @@ impl keyfob::key::Random for Shared {
 
 /// A journal that can be read.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Tape(Arc<Mutex<Recorded>>);
-
-#[derive(Debug, Default)]
-struct Recorded {
-    entries: Vec<JournalEntry<'static>>,
-    batches: std::collections::BTreeMap<[u8; 16], u64>,
-}
+pub(crate) struct Tape(Arc<Mutex<Vec<JournalEntry<'static>>>>);
 
 impl Tape {
-    fn with<T>(&self, act: impl FnOnce(&mut Recorded) -> T) -> T {
+    fn with<T>(&self, act: impl FnOnce(&mut Vec<JournalEntry<'static>>) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     fn entries(&self) -> Vec<JournalEntry<'static>> {
-        self.with(|recorded| recorded.entries.clone())
+        self.with(|entries| entries.clone())
     }
 
     fn restore(&self, entries: &[JournalEntry<'static>]) {
-        self.with(|recorded| recorded.entries = entries.to_vec());
-    }
-
-    /// SHIM
-    fn record(&self, source: [u8; 16], sequence: u64) -> bool {
-        self.with(|recorded| {
-            let last = recorded.batches.entry(source).or_insert(0);
-            let new = sequence > *last;
-            *last = (*last).max(sequence);
-            new
-        })
+        self.with(|recorded| *recorded = entries.to_vec());
     }
 }
 
@@ -308,10 +301,13 @@ impl Journal for Tape {
             JournalEntry::Commit(commit) => {
                 JournalEntry::Commit(Cow::Owned(commit.clone().into_owned()))
             }
-            JournalEntry::Usage(batch) => JournalEntry::Usage(Cow::Owned(batch.to_vec())),
+            JournalEntry::Usage { batch, at } => JournalEntry::Usage {
+                batch: Cow::Owned(batch.clone().into_owned()),
+                at: *at,
+            },
             _ => return Err("an entry of an unknown kind".into()),
         };
-        self.with(|recorded| recorded.entries.push(entry));
+        self.with(|entries| entries.push(entry));
         Ok(())
     }
 }

@@ -56,7 +56,9 @@ impl Context {
 
     /// Notes an event, if a trace is wanted.
     pub(crate) fn note(&mut self, event: impl FnOnce() -> String) {
-        if let Some(trace) = &mut self.trace {
+        if let Some(trace) = &mut self.trace
+            && self.oracle.violation().is_none()
+        {
             if trace.len() >= Self::TRACE {
                 trace.pop_front();
             }

@@ -12,7 +12,6 @@ mod random;
 mod reader;
 mod relay;
 mod replica;
-mod usage;
 mod world;
 
 pub use bug::Bug;

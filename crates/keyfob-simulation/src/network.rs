@@ -3,9 +3,10 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
+use keyfob::gateway::UsageBatch;
 use keyfob_feed::{Filter, Position, SignedLine};
 
-use crate::{clock::Ms, random::Rng, usage::UsageBatch};
+use crate::{clock::Ms, random::Rng};
 
 /// A process with a network address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

@@ -92,8 +92,7 @@ pub(crate) struct Shadow {
     pub(crate) as_of: u64,
     /// The latest time of the authority that it accepted.
     latest: u64,
-    /// When it could first confirm its index as of `as_of`: the true time, the wall clock and its
-    /// error then.
+    /// When it last confirmed its index as of a later time.
     pub(crate) seen: Option<Seen>,
     /// What it refused as revoked, with the history and revision at which it did.
     revoked: BTreeMap<usize, (usize, u64)>,
@@ -105,7 +104,8 @@ pub(crate) struct Shadow {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
-    pub(crate) as_of: u64,
+    /// The latest `as_of`, but no time to come.
+    pub(crate) confirmed: u64,
     pub(crate) at: Ms,
     pub(crate) wall: u64,
     pub(crate) error: i64,
@@ -329,7 +329,7 @@ impl Oracle {
             });
         }
         let Some(seen) = shadow.seen else { return };
-        let age = now.saturating_sub(seen.at) + seen.wall.saturating_sub(seen.as_of);
+        let age = now.saturating_sub(seen.at) + seen.wall.saturating_sub(seen.confirmed);
         if age >= STALE_AFTER_MS + ROUNDING_MS.unsigned_abs() {
             self.violate(Invariant::NothingStaleDecides, || {
                 format!("{name} says {got} by a state that is {age} ms old by the time passed")
@@ -445,7 +445,8 @@ pub(crate) struct Moment<'a> {
 }
 
 impl Shadow {
-    /// A frame of this time was applied. What was complete as of a later time stays so.
+    /// A frame of this time was applied, after which nothing follows. What was complete as of a later
+    /// time stays so.
     pub(crate) fn took_frame(&mut self, as_of: u64) {
         self.as_of = self.as_of.max(as_of);
         self.latest = self.latest.max(as_of);
@@ -467,6 +468,11 @@ impl Shadow {
         }
     }
 
+    /// The store no longer has what was later than this revision.
+    pub(crate) fn forget_refusals_after(&mut self, fork: u64) {
+        self.revoked.retain(|_, (_, revision)| *revision <= fork);
+    }
+
     /// The replica lost what it refused.
     pub(crate) fn forget_refusals(&mut self) {
         self.revoked.clear();
@@ -482,11 +488,12 @@ impl Shadow {
         };
     }
 
-    /// The index could be confirmed as of the latest `as_of`.
-    pub(crate) fn confirmed(&mut self, at: Ms, machine: &Machine) {
-        if self.seen.is_none_or(|seen| seen.as_of != self.as_of) {
+    /// The index could be confirmed. A confirmation of the same second keeps its age.
+    pub(crate) fn confirmed(&mut self, at: Ms, machine: &Machine, own_now: u64) {
+        let confirmed = self.as_of.min(own_now);
+        if self.seen.is_none_or(|seen| seen.confirmed / 1000 != confirmed / 1000) {
             self.seen = Some(Seen {
-                as_of: self.as_of,
+                confirmed,
                 at,
                 wall: machine.wall(at),
                 error: machine.error,

@@ -8,7 +8,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use keyfob::{
     Access, Timestamp, Verifier,
-    gateway::{Index, UsageRecorder},
+    gateway::{Index, UsageBatch, UsageRecorder, UsageSource},
     key::Peppers,
 };
 use keyfob_feed::{Filter, Position, Receiver, Trust};
@@ -21,7 +21,6 @@ use crate::{
     model::{Scope, TENANTS, tenant},
     network::{Call, Message, Node},
     oracle::{Moment, STALE_AFTER_MS, Shadow},
-    usage::UsageBatch,
 };
 
 /// A gateway.
@@ -57,7 +56,7 @@ struct Process {
     upstream: usize,
     wants_signers: Option<Ms>,
     held: Held,
-    source: [u8; 16],
+    source: UsageSource,
     sequence: u64,
     pending: Option<Pending>,
     flushed: Ms,
@@ -167,7 +166,7 @@ impl Replica {
             upstream: 0,
             wants_signers: None,
             held: Held::default(),
-            source: context.rng.bits().to_be_bytes(),
+            source: UsageSource::from_bytes(context.rng.bits().to_be_bytes()),
             sequence: 0,
             pending: None,
             flushed: context.now,

@@ -332,7 +332,10 @@ impl World {
             }
             10 if self.moods.failover && self.context.rng.chance(40) => {
                 let lost = self.context.rng.below(8);
-                self.authority.fail_over(&mut self.context, lost);
+                let kept = self.authority.fail_over(&mut self.context, lost);
+                for replica in &mut self.replicas {
+                    replica.shadow.forget_refusals_after(kept);
+                }
             }
             _ => {}
         }

@@ -35,6 +35,7 @@ struct Stream {
     cursor: Option<Cursor>,
     /// Whether nothing was sent yet.
     fresh: bool,
+    opened: Ms,
 }
 
 impl Process {
@@ -48,6 +49,9 @@ impl Process {
             broker: None,
         }
     }
+
+    /// How long a reader may be ahead of what this process has read.
+    const AHEAD_WITHIN: Ms = 1_000;
 
     pub(crate) fn restart(&mut self, publisher: Publisher) {
         let machine = self.machine.clone();
@@ -96,6 +100,7 @@ impl Authority {
                 at: process.publisher.position(),
                 cursor: None,
                 fresh: true,
+                opened: context.now,
             });
         }
         let streams: Vec<(Node, Filter)> = self.processes[n].streams.keys().cloned().collect();
@@ -151,7 +156,12 @@ impl Authority {
                         }
                         continue;
                     }
-                    Join::Ahead => return,
+                    // Another process may have read more, but not for long.
+                    Join::Ahead
+                        if context.now.saturating_sub(stream.opened) < Process::AHEAD_WITHIN =>
+                    {
+                        return;
+                    }
                     _ => {
                         context.send(Node::Authority(n), node, call, Message::Gone);
                         return self.end(context, n, node, filter);
@@ -204,6 +214,7 @@ impl Authority {
                     at: after,
                     cursor: None,
                     fresh: true,
+                    opened: context.now,
                 };
                 process.streams.insert((from, filter.clone()), stream);
                 self.serve(context, n, from, &filter);
@@ -239,7 +250,7 @@ impl Authority {
     ) -> Message {
         let Self { processes, store, .. } = self;
         let process = &mut processes[n];
-        for _ in 0..2 {
+        for _ in 0..4 {
             match process.publisher.catch_up(filter, after) {
                 Join::CatchUp(line, _) => {
                     context.oracle.signed(&line, &scope_of(filter));
@@ -254,6 +265,25 @@ impl Authority {
                     }
                 }
                 Join::Gone => return Message::Gone,
+                // Another process may have read more: what the store has now decides.
+                Join::Ahead => {
+                    let asked = process.machine.wall(context.now);
+                    context.oracle.asked(context.now, asked);
+                    loop {
+                        let wants = process.publisher.wants();
+                        let changes = block_on(store.changes(wants, 100));
+                        let changes = changes.expect("the store answers");
+                        match process.publisher.answer(&changes, asked) {
+                            Ok(Progress::Again) => {}
+                            Ok(Progress::End) => break,
+                            Err(_) => return Message::Unavailable,
+                        }
+                    }
+                    let end = process.publisher.position();
+                    if after.horizon > end.horizon {
+                        return Message::Gone;
+                    }
+                }
                 _ => return Message::Unavailable,
             }
         }

@@ -234,10 +234,10 @@ impl Replica {
             process.is_loaded = false;
             return self.fail(context, &format!("the index: {error}"));
         }
-        self.shadow.took_frame(brought.as_of);
         context.oracle.moved(&mut self.shadow, &self.scope, brought.position);
         if brought.confirmed.is_some() {
-            self.shadow.confirmed(context.now, &self.machine);
+            self.shadow.took_frame(brought.as_of);
+            self.shadow.confirmed(context.now, &self.machine, own_now);
         }
         self.disk.records.push(Record {
             kind: Kind::Frame,
@@ -311,7 +311,7 @@ impl Replica {
         process.is_loaded = true;
         self.shadow.took_snapshot(manifest.as_of());
         context.oracle.moved(&mut self.shadow, &self.scope, manifest.position());
-        self.shadow.confirmed(context.now, &self.machine);
+        self.shadow.confirmed(context.now, &self.machine, own_now);
         self.save_snapshot(context.now, line, object);
         self.sweep(context);
         self.open(context);

@@ -78,7 +78,7 @@ impl Replica {
             (context.now, now.wall, self.machine.error)
         };
         self.shadow.seen = Some(Seen {
-            as_of: self.shadow.as_of,
+            confirmed: self.shadow.as_of.min(since.1),
             at: since.0,
             wall: since.1,
             error: since.2,
@@ -140,7 +140,9 @@ impl Replica {
                         return restored;
                     }
                     restored.end = is_end.then_some((accepted.position, *stamp));
-                    self.shadow.took_frame(accepted.as_of);
+                    if is_end {
+                        self.shadow.took_frame(accepted.as_of);
+                    }
                     context.oracle.moved(&mut self.shadow, &self.scope, accepted.position);
                 }
             }
