@@ -8,6 +8,7 @@ use crate::{
     network::{Call, Envelope, Message, Network, Node},
     oracle::Oracle,
     random::Rng,
+    world::Settings,
 };
 
 pub(crate) struct Context {
@@ -27,13 +28,13 @@ impl Context {
     /// How many events a trace keeps.
     const TRACE: usize = 400;
 
-    pub(crate) fn new(now: Ms, rng: Rng, bug: Option<Bug>, traced: bool) -> Self {
+    pub(crate) fn new(now: Ms, rng: Rng, settings: &Settings, traced: bool) -> Self {
         Self {
             now,
             rng,
             network: Network::default(),
-            oracle: Oracle::default(),
-            bug,
+            oracle: Oracle::checking(settings.only),
+            bug: settings.bug,
             healed: false,
             trace: traced.then(VecDeque::new),
             step: 0,

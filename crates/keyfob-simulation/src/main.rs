@@ -9,7 +9,7 @@ use std::{
 };
 
 use clap::Parser;
-use keyfob_simulation::{Bug, Failure, Settings, run};
+use keyfob_simulation::{Bug, Invariant, Settings, run};
 
 /// Plays the replication of keys with faults, clocks and attackers, and compares it with what is true
 #[derive(Parser)]
@@ -33,6 +33,9 @@ struct Arguments {
     /// Plant a bug
     #[arg(long, value_enum)]
     bug: Option<Bug>,
+    /// Check this invariant only
+    #[arg(long, value_enum)]
+    only: Option<Invariant>,
     /// Play on this many threads [default: the number of cores]
     #[arg(long)]
     threads: Option<NonZero<usize>>,
@@ -47,6 +50,9 @@ fn main() -> io::Result<ExitCode> {
     if let Some(bug) = arguments.bug {
         settings = settings.with_bug(bug);
     }
+    if let Some(invariant) = arguments.only {
+        settings = settings.with_only(invariant);
+    }
     let mut out = io::stdout().lock();
     if let Some(seed) = arguments.seed {
         return match run(seed, &settings, true) {
@@ -60,7 +66,7 @@ fn main() -> io::Result<ExitCode> {
                 Ok(ExitCode::SUCCESS)
             }
             Err(failure) => {
-                show(&mut out, &failure, &arguments)?;
+                writeln!(out, "{failure}")?;
                 Ok(ExitCode::FAILURE)
             }
         };
@@ -77,7 +83,7 @@ fn main() -> io::Result<ExitCode> {
                 if seed >= end || stop {
                     return Ok(());
                 }
-                let Err(failure) = run(seed, &settings, !arguments.keep_going) else {
+                let Err(failure) = run(seed, &settings, false) else {
                     continue;
                 };
                 failed.store(true, Ordering::Relaxed);
@@ -86,8 +92,8 @@ fn main() -> io::Result<ExitCode> {
                     let violation = &failure.violation;
                     let (invariant, text) = (violation.invariant, &violation.text);
                     writeln!(out, "seed {seed}, step {}: {invariant:?}: {text}", failure.step)?;
-                } else {
-                    show(&mut out, &failure, &arguments)?;
+                } else if let Err(failure) = run(seed, &settings, true) {
+                    writeln!(out, "{failure}")?;
                 }
             }
         };
@@ -103,22 +109,4 @@ fn main() -> io::Result<ExitCode> {
     let (seeds, from) = (arguments.seeds, arguments.from);
     writeln!(io::stdout(), "{seeds} seeds from {from} hold")?;
     Ok(ExitCode::SUCCESS)
-}
-
-fn show(out: &mut impl Write, failure: &Failure, arguments: &Arguments) -> io::Result<()> {
-    for event in &failure.trace {
-        writeln!(out, "{event}")?;
-    }
-    let Failure { seed, step, .. } = failure;
-    let violation = &failure.violation;
-    writeln!(out, "seed {seed}, step {step}: {:?} does not hold", violation.invariant)?;
-    writeln!(out, "{}", violation.text)?;
-    write!(out, "replay: cargo run -p keyfob-simulation -- --seed {seed} --trace")?;
-    if arguments.steps != Settings::STEPS {
-        write!(out, " --steps {}", arguments.steps)?;
-    }
-    if let Some(bug) = arguments.bug.and_then(|bug| clap::ValueEnum::to_possible_value(&bug)) {
-        write!(out, " --bug {}", bug.get_name())?;
-    }
-    writeln!(out)
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use clap::ValueEnum;
 use keyfob::key::CredentialId;
 use keyfob_feed::{Mark, Position, SKEW_MS, SignedLine};
 use serde::Deserialize;
@@ -22,7 +23,7 @@ pub(crate) const STALE_AFTER_MS: u64 = 3_000;
 const ROUNDING_MS: i64 = 1_000;
 
 /// What must always hold. The README describes each.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, ValueEnum)]
 #[non_exhaustive]
 pub enum Invariant {
     /// No key is accepted after its end and the bound.
@@ -69,6 +70,7 @@ pub(crate) struct Oracle {
     retired: HashMap<String, u64>,
     /// Which uses were made, lost and counted.
     uses: BTreeMap<CredentialId, Uses>,
+    only: Option<Invariant>,
     violation: Option<Violation>,
     summary: Summary,
 }
@@ -122,8 +124,16 @@ struct Raw {
 }
 
 impl Oracle {
+    pub(crate) fn checking(only: Option<Invariant>) -> Self {
+        Self {
+            only,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn violate(&mut self, invariant: Invariant, text: impl FnOnce() -> String) {
-        if self.violation.is_none() {
+        let is_wanted = self.only.is_none_or(|only| only == invariant);
+        if is_wanted && self.violation.is_none() {
             self.violation = Some(Violation {
                 invariant,
                 text: text(),
@@ -224,6 +234,11 @@ impl Oracle {
         kind: &str,
         own_now: u64,
     ) -> bool {
+        if let Some(raw) = raw(line, kind)
+            && let Some(entries) = raw.entries.as_array()
+        {
+            self.check_scope(entries, scope);
+        }
         let fault = self.fault_of(shadow, scope, line, kind, own_now);
         if let Some((invariant, text)) = fault {
             self.violate(invariant, || text);

@@ -1,5 +1,8 @@
 //! A run: who there is, what happens in each step, and the end without faults.
 
+use std::fmt;
+
+use clap::ValueEnum;
 use keyfob_feed::SKEW_MS;
 
 use crate::{
@@ -23,6 +26,8 @@ pub struct Settings {
     pub steps: u64,
     /// The planted bug.
     pub bug: Option<Bug>,
+    /// Only this invariant is checked.
+    pub only: Option<Invariant>,
 }
 
 impl Settings {
@@ -33,13 +38,24 @@ impl Settings {
 
     /// Runs of this many steps.
     pub fn new(steps: u64) -> Self {
-        Self { steps, bug: None }
+        Self {
+            steps,
+            bug: None,
+            only: None,
+        }
     }
 
     /// Plants a bug.
     #[must_use]
     pub fn with_bug(mut self, bug: Bug) -> Self {
         self.bug = Some(bug);
+        self
+    }
+
+    /// Checks one invariant, and no other.
+    #[must_use]
+    pub fn with_only(mut self, invariant: Invariant) -> Self {
+        self.only = Some(invariant);
         self
     }
 }
@@ -60,8 +76,40 @@ pub struct Failure {
     pub step: u64,
     /// What does not hold.
     pub violation: Violation,
+    /// What was played.
+    pub settings: Settings,
     /// The last events, if a trace was wanted.
     pub trace: Vec<String>,
+}
+
+/// The last events, what does not hold, and the command that replays it.
+impl fmt::Display for Failure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for event in &self.trace {
+            writeln!(f, "{event}")?;
+        }
+        let Self {
+            seed,
+            step,
+            violation,
+            settings,
+            ..
+        } = self;
+        let Violation { invariant, text } = violation;
+        writeln!(f, "seed {seed}, step {step}: {invariant:?} does not hold")?;
+        writeln!(f, "{text}")?;
+        write!(f, "replay: cargo run -p keyfob-simulation -- --seed {seed} --trace")?;
+        if settings.steps != Settings::STEPS {
+            write!(f, " --steps {}", settings.steps)?;
+        }
+        if let Some(bug) = settings.bug.and_then(|bug| bug.to_possible_value()) {
+            write!(f, " --bug {}", bug.get_name())?;
+        }
+        if let Some(only) = settings.only.and_then(|only| only.to_possible_value()) {
+            write!(f, " --only {}", only.get_name())?;
+        }
+        Ok(())
+    }
 }
 
 /// What happened in a run.
@@ -112,6 +160,7 @@ pub fn run(
             seed,
             step,
             violation,
+            settings: *settings,
             trace: world.context.take_trace(),
         })),
     }
@@ -145,7 +194,7 @@ impl World {
 
     fn new(seed: u64, settings: &Settings, traced: bool) -> Self {
         let rng = Rng::new(seed);
-        let mut context = Context::new(START, rng, settings.bug, traced);
+        let mut context = Context::new(START, rng, settings, traced);
         let rng = &mut context.rng;
         let moods = Moods {
             network: rng.chance(70),
@@ -182,7 +231,9 @@ impl World {
             let (trust, _) = world.authority.pins();
             let mut relay = Relay::new(n, machine, upstreams, trust);
             if hostile == Some(n) {
-                relay.hostile = Some(Hostile::new(world.context.rng.within(5, 40)));
+                let rng = &mut world.context.rng;
+                let lag = if rng.chance(25) { rng.within(3_500, 6_000) } else { 0 };
+                relay.hostile = Some(Hostile::new(rng.within(5, 40), lag));
             } else {
                 relay.has_broker = world.context.rng.chance(30);
             }

@@ -1,6 +1,6 @@
 //! What a hostile relay does. It has everything that it ever received, but no key that is trusted.
 
-use std::sync::Arc;
+use std::{collections::BTreeMap, sync::Arc};
 
 use bytes::Bytes;
 use keyfob::{KeyStore, audit::TrailHead, block_on};
@@ -23,6 +23,11 @@ pub(crate) struct Hostile {
     snapshots: Vec<(Filter, SignedLine, Bytes)>,
     signers: Vec<Vec<SignedLine>>,
     thief: Option<Thief>,
+    /// How long it holds back every line, in the end: it begins with less, so that no reader finds it
+    /// silent.
+    lag: Ms,
+    /// When it first sent something for a call.
+    began: BTreeMap<Call, Ms>,
     /// It holds back everything until then.
     holds_until: Ms,
 }
@@ -34,9 +39,10 @@ struct Thief {
 }
 
 impl Hostile {
-    pub(crate) fn new(zeal: u64) -> Self {
+    pub(crate) fn new(zeal: u64, lag: Ms) -> Self {
         Self {
             zeal,
+            lag,
             ..Self::default()
         }
     }
@@ -140,10 +146,13 @@ impl Relay {
             return vec![line.clone()];
         };
         hostile.lines.push(line.clone());
-        if hostile.holds_until > context.now {
+        let began = *hostile.began.entry(call).or_insert(context.now);
+        let lag = hostile.lag.min((context.now - began) / 2);
+        let held_until = hostile.holds_until.max(context.now + lag);
+        if held_until > context.now {
             let message = Message::Line {
                 line: line.clone(),
-                sent_at: hostile.holds_until,
+                sent_at: held_until,
             };
             let envelope = Envelope {
                 from: self.node,
@@ -151,7 +160,7 @@ impl Relay {
                 call,
                 message,
             };
-            context.network.deliver_at(hostile.holds_until, envelope);
+            context.network.deliver_at(held_until, envelope);
             return Vec::new();
         }
         if !context.rng.chance(hostile.zeal) {
