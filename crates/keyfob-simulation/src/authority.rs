@@ -40,8 +40,9 @@ pub(crate) struct Authority {
     /// The file of secret keys, which processes read when they start.
     keys: FeedKeys,
     rotation: Rotation,
-    /// The file of keys as it was before a signer was retired: somebody has it.
-    pub(crate) stolen: Option<FeedKeys>,
+    /// The file of keys as it was before a signer was retired, and the version in which it was:
+    /// somebody has it.
+    pub(crate) stolen: Option<(FeedKeys, u64)>,
     pub(crate) processes: Vec<Process>,
     keys_made: Vec<(usize, KeyId)>,
     legacy_made: Vec<(usize, LegacyId)>,
@@ -125,7 +126,8 @@ impl Authority {
                     let id = signer.id().to_string();
                     context.oracle.retired(id, self.keys.version());
                 }
-                self.stolen = signed_by(&before, &retired);
+                let version = self.keys.version();
+                self.stolen = signed_by(&before, &retired).map(|keys| (keys, version));
                 self.rotation = Rotation::Steady;
             }
         }

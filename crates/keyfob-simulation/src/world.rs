@@ -466,9 +466,8 @@ impl World {
         let relays = self.relays.iter().filter_map(Relay::signers);
         let known = replicas.chain(relays).min().unwrap_or(0);
         self.authority.rotate_signer(&mut self.context, known);
-        if known >= version
-            && let Some(keys) = self.authority.stolen.take()
-        {
+        let is_useless = |stolen: &mut (_, u64)| known >= stolen.1;
+        if let Some((keys, _)) = self.authority.stolen.take_if(is_useless) {
             let standby = self.authority.standby();
             for relay in &mut self.relays {
                 relay.steal(&keys, standby.clone());
