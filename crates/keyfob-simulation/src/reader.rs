@@ -1,6 +1,9 @@
 //! A receiver, and what planted bugs make of it.
 
-use keyfob::gateway::{ReplicaChanges, ReplicaEntry};
+use keyfob::{
+    gateway::{ReplicaChanges, ReplicaEntry, ReplicaItem},
+    store::Revision,
+};
 use keyfob_feed::{FilterId, Manifest, Position, Receiver, Refused};
 use serde::Deserialize;
 
@@ -27,7 +30,7 @@ struct Unverified {
     #[serde(default)]
     more: bool,
     #[serde(default)]
-    entries: Vec<ReplicaEntry>,
+    entries: Vec<(Revision, ReplicaItem)>,
 }
 
 /// Gives a line to a receiver.
@@ -68,7 +71,7 @@ pub(crate) fn receive(
         signers: frame.signers,
         changes: ReplicaChanges {
             after: frame.from.revision,
-            entries: frame.entries,
+            entries: frame.entries.into_iter().map(entry).collect(),
             next_after: frame.to.revision,
             more: frame.more,
             last_revision: frame.to.horizon,
@@ -89,6 +92,10 @@ pub(crate) fn is_ignored(bug: Option<Bug>, refused: Refused) -> bool {
             | (Some(Bug::AcceptsOlderSnapshots), Refused::Older)
             | (Some(Bug::AcceptsOtherFilters), Refused::OtherFilter)
     )
+}
+
+fn entry((revision, item): (Revision, ReplicaItem)) -> ReplicaEntry {
+    ReplicaEntry { revision, item }
 }
 
 fn refused_elsewhere(refused: Refused) -> bool {

@@ -94,7 +94,7 @@ impl Authority {
         }
         if to_broker && self.processes[n].broker.is_none() {
             let process = &mut self.processes[n];
-            process.publisher.open(&Filter::All);
+            assert!(process.publisher.open(&Filter::All), "there are few filters");
             process.broker = Some(Stream {
                 call: 0,
                 at: process.publisher.position(),
@@ -208,7 +208,7 @@ impl Authority {
             } => {
                 self.end(context, n, from, &filter);
                 let process = &mut self.processes[n];
-                process.publisher.open(&filter);
+                assert!(process.publisher.open(&filter), "there are few filters");
                 let stream = Stream {
                     call,
                     at: after,
