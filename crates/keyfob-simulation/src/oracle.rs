@@ -460,10 +460,10 @@ pub(crate) struct Moment<'a> {
 }
 
 impl Shadow {
-    /// A frame of this time was applied, after which nothing follows. What was complete as of a later
-    /// time stays so.
-    pub(crate) fn took_frame(&mut self, as_of: u64) {
-        self.as_of = self.as_of.max(as_of);
+    /// A frame of this time was applied, after which nothing follows. A bookmark proves that the
+    /// position is complete; what was so as of a later time stays so.
+    pub(crate) fn took_frame(&mut self, as_of: u64, is_bookmark: bool) {
+        self.as_of = if is_bookmark { self.as_of.max(as_of) } else { as_of };
         self.latest = self.latest.max(as_of);
     }
 

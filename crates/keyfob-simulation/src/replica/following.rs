@@ -234,9 +234,10 @@ impl Replica {
             process.is_loaded = false;
             return self.fail(context, &format!("the index: {error}"));
         }
+        let is_bookmark = self.shadow.position == Some(brought.position);
         context.oracle.moved(&mut self.shadow, &self.scope, brought.position);
         if brought.confirmed.is_some() {
-            self.shadow.took_frame(brought.as_of);
+            self.shadow.took_frame(brought.as_of, is_bookmark);
             self.shadow.confirmed(context.now, &self.machine, own_now);
         }
         self.disk.records.push(Record {

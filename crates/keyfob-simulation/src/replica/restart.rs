@@ -141,7 +141,8 @@ impl Replica {
                     }
                     restored.end = is_end.then_some((accepted.position, *stamp));
                     if is_end {
-                        self.shadow.took_frame(accepted.as_of);
+                        let is_bookmark = self.shadow.position == Some(accepted.position);
+                        self.shadow.took_frame(accepted.as_of, is_bookmark);
                     }
                     context.oracle.moved(&mut self.shadow, &self.scope, accepted.position);
                 }
