@@ -398,7 +398,12 @@ impl Oracle {
             return;
         }
         let refused = shadow.revoked.get(&number).copied();
-        if refused.is_some_and(|refused| self.is_within(refused, place.0)) {
+        // Two histories have the part before their fork in common.
+        let lost = |refused: (usize, u64)| {
+            let mut histories = 0..self.histories.len();
+            histories.any(|of| self.is_within(place, of) && !self.is_within(refused, of))
+        };
+        if refused.is_some_and(|refused| !lost(refused)) {
             let text = format!("{name} accepts credential {number} again, which was revoked");
             self.violate(Invariant::RevokedIsPermanent, || text);
         }

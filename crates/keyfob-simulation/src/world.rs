@@ -32,9 +32,9 @@ pub struct Settings {
 
 impl Settings {
     /// The default of [`Settings::steps`].
-    pub const STEPS: u64 = 120;
+    pub const STEPS: u64 = 100;
     /// How many steps without faults follow, within which every replica must become ready.
-    pub const HEALING_STEPS: u64 = 60;
+    pub const HEALING_STEPS: u64 = 50;
 
     /// Runs of this many steps.
     pub fn new(steps: u64) -> Self {

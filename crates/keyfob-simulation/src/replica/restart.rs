@@ -77,7 +77,7 @@ impl Replica {
         } else {
             (context.now, now.wall, self.machine.error)
         };
-        self.shadow.seen = Some(Seen {
+        self.shadow.seen = age.map(|_| Seen {
             confirmed: self.shadow.as_of.min(since.1),
             at: since.0,
             wall: since.1,
