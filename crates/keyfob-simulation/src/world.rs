@@ -232,8 +232,13 @@ impl World {
             let mut relay = Relay::new(n, machine, upstreams, trust);
             if hostile == Some(n) {
                 let rng = &mut world.context.rng;
-                let lag = if rng.chance(25) { rng.within(3_500, 6_000) } else { 0 };
-                relay.hostile = Some(Hostile::new(rng.within(5, 40), lag));
+                // One that only lags gives no other reason to turn away from it.
+                let (zeal, lag) = if rng.chance(25) {
+                    (0, rng.within(3_500, 6_000))
+                } else {
+                    (rng.within(5, 40), 0)
+                };
+                relay.hostile = Some(Hostile::new(zeal, lag));
             } else {
                 relay.has_broker = world.context.rng.chance(30);
             }
