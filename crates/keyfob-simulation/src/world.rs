@@ -98,7 +98,10 @@ impl fmt::Display for Failure {
         let Violation { invariant, text } = violation;
         writeln!(f, "seed {seed}, step {step}: {invariant:?} does not hold")?;
         writeln!(f, "{text}")?;
-        write!(f, "replay: cargo run -p keyfob-simulation -- --seed {seed} --trace")?;
+        write!(
+            f,
+            "replay: cargo run -p keyfob-simulation -- --seed {seed} --trace"
+        )?;
         if settings.steps != Settings::STEPS {
             write!(f, " --steps {}", settings.steps)?;
         }
@@ -204,11 +207,7 @@ impl World {
             rotation: rng.chance(40),
             mild: rng.chance(50),
         };
-        let (processes, relays, replicas) = (
-            1 + rng.index(2),
-            rng.index(3),
-            2 + rng.index(2),
-        );
+        let (processes, relays, replicas) = (1 + rng.index(2), rng.index(3), 2 + rng.index(2));
         let hostile = (relays > 0 && rng.chance(60)).then(|| rng.index(relays));
         let mut authority = Authority::new(&mut context, processes);
         authority.furnish(&mut context);
@@ -281,7 +280,10 @@ impl World {
             relay.tick(&mut self.context);
         }
         for n in 0..self.replicas.len() {
-            if self.replicas[n].down_until.is_some_and(|until| until <= self.context.now) {
+            if self.replicas[n]
+                .down_until
+                .is_some_and(|until| until <= self.context.now)
+            {
                 let pins = self.authority.pins();
                 self.replicas[n].start(&mut self.context, pins);
             }
@@ -369,7 +371,8 @@ impl World {
             0 | 1 if self.moods.network => self.change_weather(),
             2 | 3 if self.moods.network => {
                 let (a, b) = (self.any_node(), self.any_node());
-                self.context.note(|| format!("no messages between {a:?} and {b:?}"));
+                self.context
+                    .note(|| format!("no messages between {a:?} and {b:?}"));
                 self.context.network.cut_between(a, b);
             }
             4 if self.moods.network => self.context.network.cut.clear(),
@@ -421,7 +424,8 @@ impl World {
             (false, false) => 20_000,
         };
         let error = self.context.rng.around(most);
-        self.context.note(|| format!("the clock of {node:?} is off by {error} ms"));
+        self.context
+            .note(|| format!("the clock of {node:?} is off by {error} ms"));
         self.machine(node).error = error;
     }
 
@@ -467,7 +471,10 @@ impl World {
         if !self.moods.rotation || !self.context.rng.chance(10) || self.context.healed {
             return;
         }
-        let replicas = self.replicas.iter().map(|replica| replica.signers().unwrap_or(0));
+        let replicas = self
+            .replicas
+            .iter()
+            .map(|replica| replica.signers().unwrap_or(0));
         let relays = self.relays.iter().filter_map(Relay::signers);
         let known = replicas.chain(relays).min().unwrap_or(0);
         self.authority.rotate_signer(&mut self.context, known);
@@ -503,7 +510,9 @@ impl World {
     /// Notes which replicas are ready and have everything.
     fn arrive(&mut self) {
         for (replica, arrived) in self.replicas.iter_mut().zip(&mut self.arrived) {
-            let latest = replica.position().is_some_and(|at| self.context.oracle.is_latest(at));
+            let latest = replica
+                .position()
+                .is_some_and(|at| self.context.oracle.is_latest(at));
             *arrived |= latest && replica.is_ready(&self.context);
         }
     }
@@ -512,7 +521,10 @@ impl World {
         match node {
             Node::Relay(n) => {
                 self.relays[n].hostile.is_none()
-                    && self.relays[n].upstreams.iter().any(|node| self.is_honest(*node))
+                    && self.relays[n]
+                        .upstreams
+                        .iter()
+                        .any(|node| self.is_honest(*node))
             }
             _ => true,
         }
@@ -523,14 +535,22 @@ impl World {
             if self.context.oracle.violation().is_some() {
                 return;
             }
-            let honest = replica.upstreams.iter().filter(|node| self.is_honest(**node)).count();
+            let honest = replica
+                .upstreams
+                .iter()
+                .filter(|node| self.is_honest(**node))
+                .count();
             if honest > 0 && !self.arrived[n] {
                 let text = format!("{} is not ready", replica.name);
-                self.context.oracle.violate(Invariant::ReadyAfterFaults, || text);
+                self.context
+                    .oracle
+                    .violate(Invariant::ReadyAfterFaults, || text);
             }
             if honest == replica.upstreams.len() && !replica.has_reported() {
                 let text = format!("{} could not report its usage", replica.name);
-                self.context.oracle.violate(Invariant::UsageCountsOnce, || text);
+                self.context
+                    .oracle
+                    .violate(Invariant::UsageCountsOnce, || text);
             }
         }
         for replica in &mut self.replicas {

@@ -23,7 +23,9 @@ fn play(seeds: u64, settings: &Settings) -> Vec<Failure> {
     };
     thread::scope(|scope| {
         let players = [scope.spawn(player), scope.spawn(player)];
-        let played = players.into_iter().map(|player| player.join().expect("no panic"));
+        let played = players
+            .into_iter()
+            .map(|player| player.join().expect("no panic"));
         played.flatten().map(|failure| *failure).collect()
     })
 }
@@ -56,7 +58,41 @@ fn every_planted_bug_is_found_by_a_seed_that_holds_without_it() {
 }
 
 /// The first seed that finds each bug, and what it violates first.
-const FOUND: [(Bug, Invariant, u64); 0] = [
+const FOUND: [(Bug, Invariant, u64); 18] = [
+    (Bug::ConfirmsByArrival, Invariant::NothingStaleDecides, 1),
+    (Bug::TrustsTheRelaysTime, Invariant::NothingStaleDecides, 4),
+    (
+        Bug::ConfirmsWithMoreToCome,
+        Invariant::NothingStaleDecides,
+        3,
+    ),
+    (Bug::IgnoresFrom, Invariant::OnlyTheSignedState, 1),
+    (Bug::IgnoresSignatures, Invariant::OnlyTheSignedState, 4),
+    (Bug::TrustsAnySigner, Invariant::OnlyTheSignedState, 17),
+    (Bug::AcceptsTheFuture, Invariant::NothingStaleDecides, 2),
+    (
+        Bug::AcceptsOlderSnapshots,
+        Invariant::NothingStaleDecides,
+        10,
+    ),
+    (Bug::AcceptsOtherFilters, Invariant::OnlyTheSignedState, 31),
+    (Bug::KeepsTheOldHistory, Invariant::OnlyTheSignedState, 2),
+    (Bug::SkipsTombstones, Invariant::OnlyTheSignedState, 3),
+    (
+        Bug::SkipsCutoffsOfSnapshots,
+        Invariant::OnlyTheSignedState,
+        2,
+    ),
+    (Bug::RestartsWithoutAge, Invariant::NothingStaleDecides, 1),
+    (Bug::HasNoRatchet, Invariant::NothingStaleDecides, 2),
+    (Bug::RenumbersUsage, Invariant::UsageCountsOnce, 5),
+    (Bug::ForgetsUsage, Invariant::UsageCountsOnce, 5),
+    (
+        Bug::StaysWithASlowUpstream,
+        Invariant::ReadyAfterFaults,
+        204,
+    ),
+    (Bug::WaitsAtAGap, Invariant::ReadyAfterFaults, 3),
 ];
 
 #[test]
@@ -69,5 +105,7 @@ fn every_invariant_finds_a_bug_by_itself() {
 }
 
 /// The first seed in which a bug violates an invariant, whatever else it violates before.
-const FOUND_BY_ONE: [(Bug, Invariant, u64); 0] = [
+const FOUND_BY_ONE: [(Bug, Invariant, u64); 2] = [
+    (Bug::ConfirmsByArrival, Invariant::EndIsBounded, 2),
+    (Bug::AcceptsOtherFilters, Invariant::NoForeignEntry, 63),
 ];
