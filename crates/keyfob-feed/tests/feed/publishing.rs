@@ -198,14 +198,8 @@ fn a_reader_within_a_range_keeps_its_horizon_at_another_process() {
     let Join::CatchUp(line, within) = first.catch_up(&Filter::All, reader.position()) else {
         panic!("the start is gone");
     };
-    reader.apply(
-        reader
-            .receiver
-            .clone()
-            .receive(line.as_bytes(), START)
-            .unwrap(),
-    );
-    reader.receiver.receive(line.as_bytes(), START).unwrap();
+    let accepted = reader.receiver.receive(line.as_bytes(), START).unwrap();
+    reader.apply(accepted);
     assert_eq!((within.revision.get(), within.horizon.get()), (2, 15));
     // The frame does not reach the end, and so not the horizon.
     let Join::CatchUp(line, to) = second.catch_up(&Filter::All, within) else {
