@@ -167,8 +167,8 @@ impl Command {
         // These commands need no store, and so no runtime.
         match &self {
             Self::Config(command) => return command.run(&settings, terminal).map(done),
-            Self::Completions(command) => return command.run().map(done),
-            Self::Man(command) => return command.run().map(done),
+            Self::Completions(command) => return command.run(Cli::command()).map(done),
+            Self::Man(command) => return command.run(Cli::command()).map(done),
             Self::Audit(audit) => {
                 if let Some(check) = audit.file() {
                     return check.run(terminal).map(done);
