@@ -34,6 +34,7 @@ mod process;
 mod redact;
 mod scan;
 mod serve;
+mod server;
 mod settings;
 mod store;
 mod targets;
