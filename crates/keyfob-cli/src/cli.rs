@@ -14,6 +14,7 @@ use crate::{
     config::Config,
     exit::{self, Exit},
     failure::{Failure, cause},
+    feed::FeedCommand,
     keys::Keys,
     legacy::Legacy,
     man::ManPages,
@@ -69,6 +70,8 @@ enum Command {
     Bench(Bench),
     #[command(subcommand)]
     Peppers(PeppersCommand),
+    #[command(subcommand)]
+    Feed(FeedCommand),
     #[command(subcommand)]
     Config(Config),
     Completions(Completions),
@@ -167,6 +170,7 @@ impl Command {
         // These commands need no store, and so no runtime.
         match &self {
             Self::Config(command) => return command.run(&settings, terminal).map(done),
+            Self::Feed(command) => return command.run(terminal).map(done),
             Self::Completions(command) => return command.run(Cli::command()).map(done),
             Self::Man(command) => return command.run(Cli::command()).map(done),
             Self::Audit(audit) => {
@@ -209,6 +213,7 @@ impl Command {
             Self::Serve(_)
             | Self::Bench(_)
             | Self::Scan(_)
+            | Self::Feed(_)
             | Self::Config(_)
             | Self::Completions(_)
             | Self::Man(_) => {}

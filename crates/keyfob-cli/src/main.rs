@@ -20,6 +20,7 @@ mod completions;
 mod config;
 mod exit;
 mod failure;
+mod feed;
 mod key_view;
 mod keys;
 mod legacy;
