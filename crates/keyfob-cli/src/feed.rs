@@ -45,7 +45,7 @@ pub(crate) struct KeysFile {
 
 impl FeedCommand {
     pub(crate) fn run(&self, terminal: Terminal) -> Result<(), Failure> {
-        let random = SystemRandom::new();
+        let random = SystemRandom;
         match self {
             Self::Create(KeysFile { file }) => {
                 let keys = FeedKeys::generate(&random).map_err(failed)?;
@@ -108,12 +108,19 @@ fn show(terminal: Terminal, keys: &FeedKeys) -> Result<(), Failure> {
     }
     let shown = Shown {
         version: keys.version(),
-        signers: keys.signers().map(|key: SignerKey| key.to_string()).collect(),
+        signers: keys
+            .signers()
+            .map(|key: SignerKey| key.to_string())
+            .collect(),
     };
     terminal.answer(&shown, |shown| {
         let mut table = TableView::new(["SIGNER", "STATE"], "no signers");
         for (at, signer) in shown.signers.iter().enumerate() {
-            let state = if at == 0 { "signs" } else { "announced or replaced" };
+            let state = if at == 0 {
+                "signs"
+            } else {
+                "announced or replaced"
+            };
             table.row([
                 (signer.clone(), Tone::Plain),
                 (state.to_owned(), Tone::Plain),

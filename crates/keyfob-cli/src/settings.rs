@@ -25,8 +25,8 @@ use serde::Serialize;
 use crate::{failure::Failure, owner, store::StoreUrl};
 
 use file::InForce;
-use network::Resolve;
 pub(crate) use flags::{Flags, GatewayFlags, RelayFlags, ServeFlags};
+use network::Resolve;
 pub(crate) use network::{
     FeedSettings, GatewaySettings, RelaySettings, TlsSettings, UpstreamSettings,
 };

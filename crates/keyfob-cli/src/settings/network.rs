@@ -109,9 +109,16 @@ impl TlsSettings {
             key: from.path("tls_key", file.key, resolve)?,
             clients: from.path("tls_clients", file.clients, resolve)?,
         };
-        together("tls_certificate", &settings.certificate, "tls_key", &settings.key)?;
+        together(
+            "tls_certificate",
+            &settings.certificate,
+            "tls_key",
+            &settings.key,
+        )?;
         if settings.clients.is_some() && settings.certificate.is_none() {
-            return Err(Failure::usage("tls_clients: needs tls_certificate and tls_key"));
+            return Err(Failure::usage(
+                "tls_clients: needs tls_certificate and tls_key",
+            ));
         }
         Ok(settings)
     }
