@@ -179,7 +179,7 @@ pub(crate) struct UpstreamFlags {
     credential_file: Option<String>,
 
     /// Read only this part: TEAM, or TEAM/NAMESPACE one or more times, separated by commas [default:
-    /// all that the key may read]
+    /// everything]
     #[arg(long, value_name = "PART", env = "KEYFOB_ONLY")]
     only: Option<String>,
 
