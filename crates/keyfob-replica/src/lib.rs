@@ -15,8 +15,11 @@ pub mod metrics;
 #[cfg(feature = "axum")]
 mod readyz;
 mod replica;
+mod source;
 mod usage;
 
 pub use error::{Failure, StartError};
-pub use follower::{Follower, NewKeyring};
+pub use follower::{Follower, OwnIndex};
+pub use keyfob::store::async_trait;
 pub use replica::{Monitor, Replica, Status};
+pub use source::{Source, SourceError, Synced};
