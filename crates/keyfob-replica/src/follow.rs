@@ -3,12 +3,16 @@
 use std::{sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use keyfob::{Timestamp, gateway::IndexError, manage::KeyringBuilder};
+use keyfob::{
+    Timestamp,
+    gateway::{Index, IndexError},
+    manage::KeyringBuilder,
+};
 use metrics::{counter, gauge};
 use tokio::time::{Instant, error::Elapsed, sleep_until, timeout_at};
 
 use crate::{
-    Failure, SourceError, Synced,
+    Failure, Source, SourceError, Synced,
     clock::{Moment, Uptime, Watch},
     error::chain,
     metrics as names,
@@ -119,7 +123,8 @@ impl Follow {
             let (before, turn) = (index.as_of(), Instant::now());
             match &mut delays {
                 None => {
-                    if let Err(error) = self.wait(&confirmed).await {
+                    let until = self.within_bound(&confirmed, turn + self.interval);
+                    if let Err(error) = wait(&*shared.source, index, until).await {
                         return self.fail(error);
                     }
                 }
@@ -157,22 +162,6 @@ impl Follow {
             self.monitor.set_last_error(Some(error));
             self.hold_to_bound(&mut confirmed);
         }
-    }
-
-    /// Waits until there may be something new, or for the interval.
-    async fn wait(&self, confirmed: &Confirmed) -> Result<(), IndexError> {
-        let until = self.within_bound(confirmed, Instant::now() + self.interval);
-        let shared = &self.monitor.0;
-        match timeout_at(until, shared.source.wait(&shared.index)).await {
-            Ok(Ok(true)) | Err(Elapsed { .. }) => {}
-            Ok(Ok(false)) => sleep_until(until).await,
-            Ok(Err(SourceError::Index(error))) => return Err(error),
-            Ok(Err(error)) => {
-                tracing::debug!(error = chain(&error), "the store cannot tell of changes");
-                sleep_until(until).await;
-            }
-        }
-        Ok(())
     }
 
     fn fail(&self, error: IndexError) -> Failure {
@@ -220,6 +209,24 @@ impl Follow {
     }
 }
 
+/// Waits until there may be something new, or until a moment.
+pub(crate) async fn wait(
+    source: &dyn Source,
+    index: &Index,
+    until: Instant,
+) -> Result<(), IndexError> {
+    match timeout_at(until, source.wait(index)).await {
+        Ok(Ok(true)) | Err(Elapsed { .. }) => {}
+        Ok(Ok(false)) => sleep_until(until).await,
+        Ok(Err(SourceError::Index(error))) => return Err(error),
+        Ok(Err(error)) => {
+            tracing::debug!(error = chain(&error), "the store cannot tell of changes");
+            sleep_until(until).await;
+        }
+    }
+    Ok(())
+}
+
 /// The pauses after failures: doubled each time, with jitter, so that the processes of a fleet do
 /// not all come back at once.
 fn backoff() -> ExponentialBuilder {
@@ -232,4 +239,5 @@ fn backoff() -> ExponentialBuilder {
 
 const DELAY_MIN: Duration = Duration::from_millis(50);
 const DELAY_MAX: Duration = Duration::from_secs(1);
-const PAUSE_MIN: Duration = Duration::from_millis(10);
+/// The least time between two readings that find nothing new.
+pub(crate) const PAUSE_MIN: Duration = Duration::from_millis(10);

@@ -1,7 +1,7 @@
 //! Keeps a process's [`Verifier`](keyfob::Verifier) up to date with a store that other processes
-//! change.
+//! change, or with another [`Source`].
 //!
-//! [`Follower::start`] reads the store to its end, and starts one task that follows it from then
+//! [`Follower::start`] reads the source to its end, and starts one task that follows it from then
 //! on. The [`Replica`] that it returns has the verifier.
 //!
 #![doc = include_str!("../README.md")]

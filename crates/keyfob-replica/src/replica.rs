@@ -14,12 +14,16 @@ use keyfob::{
     gateway::{Index, UsageRecorder},
     store::Revision,
 };
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::{
-    Failure, Source, StartError,
+    Failure, Source, SourceError, StartError,
     clock::{Clock, ClockFault, Moment},
-    follow::{Confirmed, Follow},
+    follow::{Confirmed, Follow, PAUSE_MIN, wait},
     follower::Settings,
     usage::{Flusher, stop_requested},
 };
@@ -61,14 +65,22 @@ impl Replica {
         }
         let Settings { clock, uptime, .. } = settings;
         let mut confirmed = Confirmed::never(&uptime);
-        for _ in 0..2 {
+        let mut took_long = false;
+        loop {
             let (asked, now) = (Moment::now(&uptime), clock());
             let synced = source.sync(&index, now).await?;
             let took = asked.elapsed();
             confirmed.update(synced, index.confirmed_at(), asked, now);
-            // If it took long, the next reading has few changes to read.
-            if stale_after.is_none_or(|bound| took <= bound / 4) {
+            if !index.is_ready() {
+                // A sender has not sent everything yet.
+                let until = Instant::now() + settings.poll_every;
+                wait(&*source, &index, until).await.map_err(SourceError::from)?;
+                sleep(PAUSE_MIN).await;
+            } else if took_long || stale_after.is_none_or(|bound| took <= bound / 4) {
                 break;
+            } else {
+                // The next reading has few changes to read.
+                took_long = true;
             }
         }
         let monitor = Monitor(Arc::new(Shared {
