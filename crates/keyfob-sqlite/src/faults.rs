@@ -298,7 +298,10 @@ fn a_failed_commit_of_a_batch_fails_alone() {
                 assert_eq!(changes.last_revision(), Revision::new(3));
             }
             // At BEGIN or COMMIT all are told the same.
-            4 => assert!([0, 3].contains(&changes.last_revision().get()), "{answers:?}"),
+            4 => assert!(
+                [0, 3].contains(&changes.last_revision().get()),
+                "{answers:?}"
+            ),
             _ => panic!("some were told of others' faults: {answers:?}"),
         }
         if !fired {
