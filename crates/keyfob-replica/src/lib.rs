@@ -11,6 +11,8 @@ mod clock;
 mod error;
 mod follow;
 mod follower;
+#[cfg(feature = "http")]
+mod http;
 pub mod metrics;
 #[cfg(feature = "axum")]
 mod readyz;
@@ -20,6 +22,10 @@ mod usage;
 
 pub use error::{Failure, StartError};
 pub use follower::{Follower, OwnIndex};
+#[cfg(feature = "http")]
+pub use http::{
+    FeedError, FeedStatus, HttpSource, HttpSourceBuilder, HttpSourceError, Upstream, UpstreamError,
+};
 pub use keyfob::store::async_trait;
 pub use replica::{Monitor, Replica, Status};
 pub use source::{Source, SourceError, Synced};

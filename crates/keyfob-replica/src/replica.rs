@@ -71,7 +71,7 @@ impl Replica {
             let synced = source.sync(&index, now).await?;
             let took = asked.elapsed();
             confirmed.update(synced, index.confirmed_at(), asked, now);
-            if !index.is_ready() {
+            if index.confirmed_at().is_none() {
                 // A sender has not sent everything yet.
                 let until = Instant::now() + settings.poll_every;
                 wait(&*source, &index, until).await.map_err(SourceError::from)?;
