@@ -17,7 +17,7 @@ mod table;
 
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicI64, Ordering},
+    atomic::{AtomicI64, AtomicU64, Ordering, fence},
 };
 
 use alloc::{
@@ -90,6 +90,9 @@ pub struct Index {
     /// The time before the last read of the feed that reached its end; [`NEVER`] or [`INVALID`] if there
     /// is none.
     confirmed_at: AtomicI64,
+    /// How often the index was reset. A reader whose verification a reset interrupted may have seen
+    /// some of the new contents, but not the revocations in them.
+    resets: AtomicU64,
     clock: AtomicI64,
     writer: Mutex<Writer>,
     format: KeyFormat,
@@ -174,6 +177,7 @@ impl Index {
             grants: Grants::new(),
             deleted: Mutex::default(),
             confirmed_at: AtomicI64::new(NEVER),
+            resets: AtomicU64::new(0),
             clock: AtomicI64::new(i64::MIN),
             writer: Mutex::new(Writer {
                 cursor: Revision::ZERO,
@@ -239,20 +243,21 @@ impl Index {
     ) -> Result<Revision, FollowError> {
         let progress = || {
             let writer = self.writer();
-            (writer.cursor, writer.newest)
+            (writer.cursor, writer.newest, self.resets())
         };
         loop {
             let before = progress();
-            let (cursor, _) = before;
+            let (cursor, _, resets) = before;
             let changes = store.changes(cursor, Self::PAGE).await?;
-            self.absorb_changes(&changes)?;
+            self.absorb_changes(&changes, resets)?;
             while !self.apply_policies(Self::SLICE) {
                 yield_now().await;
             }
-            if self.conclude(&Span::of(&changes), confirmation)? {
+            if self.conclude(&Span::of(&changes), resets, confirmation)? {
                 return Ok(self.as_of());
             }
-            // Another task may have learned of a later revision in the meantime.
+            // Another task may have learned of a later revision, or reset the index, in the
+            // meantime.
             if progress() == before {
                 return Err(IndexError::Stalled { at: cursor }.into());
             }
@@ -274,16 +279,17 @@ impl Index {
     ///   [`IndexError::Forked`]: as before, but the store has caught up since
     /// - the index has no room -> [`IndexError::Full`]
     ///
-    /// All but the first are permanent: from then on every verification is refused as
-    /// [`DenyReason::Stale`](crate::DenyReason::Stale) and every page with the same error,
-    /// even if the store reaches the index's revision again.
+    /// All but the first are permanent until [`Index::reset`]: every verification is refused as
+    /// [`DenyReason::Stale`](crate::DenyReason::Stale) and every page with the same error, even if
+    /// the store reaches the index's revision again.
     pub fn apply(
         &self,
         changes: &Changes,
         asked_at: impl Into<Timestamp>,
     ) -> Result<(), IndexError> {
-        self.absorb_changes(changes)?;
-        self.complete(&Span::of(changes), asked_at.into())
+        let resets = self.resets();
+        self.absorb_changes(changes, resets)?;
+        self.complete(&Span::of(changes), resets, asked_at.into())
     }
 
     /// Applies a page of the projected feed as [`Index::apply`] does, without the check of the
@@ -303,12 +309,17 @@ impl Index {
             more: changes.more,
             last_revision: changes.last_revision,
         };
+        let resets = self.resets();
         self.absorb(&mut self.writer(), &span, changes.entries)?;
-        self.complete(&span, asked_at.into())
+        self.complete(&span, resets, asked_at.into())
     }
 
-    fn absorb_changes(&self, changes: &Changes) -> Result<(), IndexError> {
+    /// Applies the entries of a page, unless the index was reset since it was reset `resets` times.
+    fn absorb_changes(&self, changes: &Changes, resets: u64) -> Result<(), IndexError> {
         let writer = &mut *self.writer();
+        if self.resets() != resets {
+            return Ok(());
+        }
         // A page that went back has no event at its start: that is the more exact error.
         if writer.failed.is_none()
             && changes.next_after >= changes.after
@@ -365,9 +376,10 @@ impl Index {
         Ok(())
     }
 
-    fn complete(&self, span: &Span, asked_at: Timestamp) -> Result<(), IndexError> {
+    fn complete(&self, span: &Span, resets: u64, asked_at: Timestamp) -> Result<(), IndexError> {
         while !self.apply_policies(usize::MAX) {}
-        self.conclude(span, Confirmation::At(asked_at)).map(drop)
+        self.conclude(span, resets, Confirmation::At(asked_at))
+            .map(drop)
     }
 
     /// Confirms the index if this page, which was absorbed, is the end of the feed; returns whether
@@ -376,8 +388,16 @@ impl Index {
     /// Only a page with the latest `last_revision` seen counts as the end: an item of an older page
     /// may have changed since, and moved to a part of the feed that the index has not read. While
     /// keys are not recomputed for a changed policy, there is no end: another task continues.
-    fn conclude(&self, span: &Span, confirmation: Confirmation) -> Result<bool, IndexError> {
+    fn conclude(
+        &self,
+        span: &Span,
+        resets: u64,
+        confirmation: Confirmation,
+    ) -> Result<bool, IndexError> {
         let mut writer = self.writer();
+        if self.resets() != resets {
+            return Ok(false);
+        }
         if let Some(error) = writer.failed {
             return Err(error);
         }
@@ -410,6 +430,53 @@ impl Index {
         if self.is_ready() {
             self.confirmed_at.store(INVALID, Ordering::Release);
         }
+    }
+
+    /// Empties the index, to be filled again from revision zero: for a store whose history is
+    /// another one ([`IndexError::Forked`], [`IndexError::Regressed`]), and after any other
+    /// permanent failure.
+    ///
+    /// Every verification is refused as [`DenyReason::Stale`](crate::DenyReason::Stale) until the
+    /// index has reached the end of a feed again. The verifiers remain valid, and the memory is
+    /// used again. A [`Principal`](crate::Principal) that was verified before knows its team and
+    /// namespace, but its owner and scopes only if the new contents have its credential.
+    ///
+    /// A running [`Index::follow`] begins again. A page for [`Index::apply`] that was requested
+    /// before the reset must not be applied after it.
+    pub fn reset(&self) {
+        let writer = &mut *self.writer();
+        self.invalidate();
+        self.resets.fetch_add(1, Ordering::Release);
+        // Ordered before every change of the tables, as `Index::resets_now` expects.
+        fence(Ordering::Release);
+        self.keys.clear(&mut writer.keys);
+        self.secondary.clear(&mut writer.secondary);
+        self.legacy.clear(&mut writer.legacy);
+        self.grants.reset(&mut writer.grants);
+        writer.members.iter_mut().for_each(Members::clear);
+        writer.cutoffs.clear();
+        writer.policies.clear();
+        writer.pending.clear();
+        writer.history = History::default();
+        writer.cursor = Revision::ZERO;
+        writer.as_of = Revision::ZERO;
+        writer.newest = Revision::ZERO;
+        writer.changed_at = None;
+        writer.failed = None;
+    }
+
+    /// How often the index was reset, read before anything else of it.
+    #[inline]
+    pub(crate) fn resets(&self) -> u64 {
+        self.resets.load(Ordering::Acquire)
+    }
+
+    /// How often the index was reset, read after everything else of it: if it is what
+    /// [`Index::resets`] was before, nothing that was read in between is of later contents.
+    #[inline]
+    pub(crate) fn resets_now(&self) -> u64 {
+        fence(Ordering::Acquire);
+        self.resets.load(Ordering::Relaxed)
     }
 
     /// The revision up to which the index is complete: the last end of the feed that it reached.

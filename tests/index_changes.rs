@@ -240,6 +240,49 @@ fn revoked_owners_whose_keys_were_deleted_do_not_grow_the_index() {
     assert!(grown < SLACK, "{grown} bytes");
 }
 
+#[test]
+fn resets_do_not_grow_the_index() {
+    let _alone = ALONE.lock();
+    let mut feed = Feed::new();
+    let records: Vec<_> = (0..1_500)
+        .map(|n| {
+            let mut record = key(&format!("fn-{}", n % 30), &format!("owner-{}", n % 70)).0;
+            record.not_before = (n % 3 == 0).then_some(NOW);
+            record.scopes = scopes([&format!("scope-{}", n % 5)]);
+            record
+        })
+        .collect();
+    let policy = Policy::default().with_max_ttl(Ttl::hours(1).unwrap());
+    let target = Target::Owner(tenant("fn-a").team, owner("owner-1"));
+    let rounds = ROUNDS / 500;
+    let grown = growth(rounds, |round| {
+        feed.index.reset();
+        feed.revision = Revision::ZERO;
+        // Other keys of the same owners, not always as many.
+        let records = records.iter().skip(round % 7).cloned();
+        feed.apply(records.map(|mut record| {
+            record.id = KeyId::from_bytes(rand_bytes(&record, round));
+            Item::Key(record)
+        }));
+        let place = Some(tenant("fn-1"));
+        feed.apply([
+            revocation(&target, feed.revision.next()),
+            Item::Policy(place.clone(), Some(policy.clone())),
+            Item::LegacyPolicy(place, Some(LegacyPolicy::until(NOW))),
+        ]);
+    });
+    // Tables of other keys are split a little differently.
+    assert!(grown < 4 * SLACK, "{grown} bytes in {rounds} rounds");
+}
+
+/// An identifier that differs in each round.
+fn rand_bytes(record: &KeyRecord, round: usize) -> [u8; 16] {
+    let n = u128::try_from(round + 1)
+        .unwrap()
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+    (u128::from_le_bytes(record.id.to_bytes()) ^ n).to_le_bytes()
+}
+
 /// The tombstone of a key of `fn-a`.
 fn deleted(id: KeyId) -> Item {
     let tenant = tenant("fn-a");

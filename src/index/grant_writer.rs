@@ -24,6 +24,7 @@ pub(super) struct GrantWriter {
     uses: Vec<u32>,
     /// Numbers that no entry refers to.
     free: Vec<u32>,
+    /// The numbers of namespaces. A namespace that is in another team after a reset is another one.
     namespaces: BTreeMap<Tenant, u32>,
     /// How many revoked grants each namespace has, by the rank of its number.
     revoked: Vec<u32>,
@@ -192,6 +193,32 @@ impl Grants {
                 numbers.revoked = Some(number);
             }
         }
+    }
+
+    /// Removes all grants and policies, once no entry refers to a grant. Namespaces keep their
+    /// numbers, since principals refer to them.
+    pub(super) fn reset(&self, writer: &mut GrantWriter) {
+        writer.numbers.clear();
+        writer.by_target.clear();
+        writer.legacy_policies.clear();
+        writer.uses.fill(0);
+        writer.free.clear();
+        for number in self.cells.numbers() {
+            self.clear(number);
+            writer.free.push(number);
+        }
+        // The lowest numbers are used first.
+        writer.free.reverse();
+        writer.revoked.fill(0);
+        for number in self.namespaces.numbers() {
+            if let Some(namespace) = self.namespaces.get(number).and_then(|cell| cell.0.get()) {
+                namespace.set_has_revoked_grants(false);
+            }
+            if let Some(info) = self.infos.value(number) {
+                info.legacy.set(None);
+            }
+        }
+        self.default_legacy.set(None);
     }
 
     /// Removes one grant, which is no longer live, from the list of a target.

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use keyfob::gateway::{Usage, UsageRecorder};
 use metrics::counter;
 use tokio::{
     sync::watch,
@@ -43,14 +44,37 @@ impl Flusher {
     /// time.
     pub(crate) async fn flush(&self) {
         let shared = &self.monitor.0;
-        let flush = shared.keyring.flush_usage(&shared.usage);
-        let error = match timeout(FLUSH_WITHIN, flush).await {
-            Ok(Ok(lost)) => return self.monitor.count_lost_usage(lost),
+        let (batch, without_room) = shared.usage.drain();
+        self.monitor.count_lost_usage(without_room);
+        if batch.is_empty() {
+            return;
+        }
+        let mut taken = Taken {
+            batch,
+            recorder: &shared.usage,
+        };
+        let recorded = shared.source.record_usage(&taken.batch);
+        let error = match timeout(FLUSH_WITHIN, recorded).await {
+            Ok(Ok(())) => return taken.batch.clear(),
             Ok(Err(error)) => chain(&error),
             Err(_) => format!("no answer within {FLUSH_WITHIN:?}"),
         };
         counter!(names::USAGE_FLUSH_FAILURES).increment(1);
         tracing::error!(error, "usage could not be written to the store");
+    }
+}
+
+/// Usage taken from a recorder; it returns to the recorder unless the source took it.
+struct Taken<'a> {
+    batch: Vec<Usage>,
+    recorder: &'a UsageRecorder,
+}
+
+impl Drop for Taken<'_> {
+    fn drop(&mut self) {
+        for usage in &self.batch {
+            self.recorder.record(usage);
+        }
     }
 }
 
