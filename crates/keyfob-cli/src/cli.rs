@@ -15,6 +15,7 @@ use crate::{
     exit::{self, Exit},
     failure::{Failure, cause},
     feed::FeedCommand,
+    gateway::Gateway,
     keys::Keys,
     legacy::Legacy,
     man::ManPages,
@@ -47,6 +48,7 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(Serve),
+    Gateway(Gateway),
     #[command(subcommand)]
     Keys(Keys),
     #[command(subcommand)]
@@ -192,6 +194,7 @@ impl Command {
     async fn run_async(self, settings: Settings, terminal: Terminal) -> Result<Exit, Failure> {
         match self {
             Self::Serve(command) => return command.run(settings, terminal).await.map(done),
+            Self::Gateway(command) => return command.run(settings).await.map(done),
             Self::Bench(command) => return command.run(terminal).await.map(done),
             Self::Scan(command) => return command.run(settings, terminal).await,
             _ => {}
@@ -211,6 +214,7 @@ impl Command {
             Self::Check(command) => command.run(&cx).await?,
             Self::Peppers(command) => command.run(&cx).await?,
             Self::Serve(_)
+            | Self::Gateway(_)
             | Self::Bench(_)
             | Self::Scan(_)
             | Self::Feed(_)

@@ -21,6 +21,7 @@ mod config;
 mod exit;
 mod failure;
 mod feed;
+mod gateway;
 mod key_view;
 mod keys;
 mod legacy;
@@ -40,6 +41,7 @@ mod settings;
 mod store;
 mod targets;
 mod terminal;
+mod upstream;
 mod verify;
 
 use std::process::ExitCode;

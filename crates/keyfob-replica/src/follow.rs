@@ -229,7 +229,7 @@ pub(crate) async fn wait(
 
 /// The pauses after failures: doubled each time, with jitter, so that the processes of a fleet do
 /// not all come back at once.
-fn backoff() -> ExponentialBuilder {
+pub(crate) fn backoff() -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_min_delay(DELAY_MIN)
         .with_max_delay(DELAY_MAX)

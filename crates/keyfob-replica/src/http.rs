@@ -2,6 +2,7 @@
 
 mod client;
 mod error;
+mod format;
 mod report;
 mod saved;
 mod session;
@@ -327,7 +328,11 @@ impl Source for HttpSource {
     async fn record_usage(&self, usage: &[Usage]) -> Result<(), SourceError> {
         let status = self.status();
         let mut reporter = self.reporter.lock().await;
-        let reported = { let _ = usage; reporter.report(&self.config, &status, None) }.await;
+        let reported = {
+            let _ = usage;
+            reporter.report(&self.config, &status, None)
+        }
+        .await;
         reported.map_err(SourceError::unavailable)
     }
 }

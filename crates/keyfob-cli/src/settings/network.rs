@@ -14,6 +14,7 @@ use keyfob::{
 };
 use keyfob_feed::{Filter, SignerKey};
 use keyfob_listen::Address;
+use keyfob_replica::{Upstream, UpstreamError};
 
 use crate::failure::Failure;
 
@@ -46,7 +47,7 @@ pub(crate) struct TlsSettings {
 #[derive(Debug)]
 pub(crate) struct UpstreamSettings {
     /// In the order in which they are tried.
-    pub(crate) urls: Vec<String>,
+    pub(crate) urls: Vec<Upstream>,
     /// The public keys of the authority.
     pub(crate) signers: Vec<SignerKey>,
     /// The file with the key that reads the feed.
@@ -208,15 +209,8 @@ fn together<T>(
     }
 }
 
-fn parse_urls(text: &str) -> Result<Vec<String>, MustBe> {
-    let urls = text.split(',').map(str::trim);
-    urls.map(|url| match url.split_once(':') {
-        Some(("http" | "https" | "unix", rest)) if !rest.contains('@') => Ok(url.to_owned()),
-        _ => Err(MustBe(
-            "URLs separated by commas, as in https://keys.example:8444 or unix:/run/keyfob.sock",
-        )),
-    })
-    .collect()
+fn parse_urls(text: &str) -> Result<Vec<Upstream>, UpstreamError> {
+    text.split(',').map(|url| url.trim().parse()).collect()
 }
 
 fn parse_signers(text: &str) -> Result<Vec<SignerKey>, keyfob_feed::SignerKeyError> {

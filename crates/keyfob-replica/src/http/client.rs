@@ -101,7 +101,9 @@ impl Client {
         let key = self.key.header().await?;
         let (tls, host, port) = match &upstream.0 {
             Address::Unix(path) => {
-                let socket = UnixStream::connect(path).await.map_err(FeedError::Connect)?;
+                let socket = UnixStream::connect(path)
+                    .await
+                    .map_err(FeedError::Connect)?;
                 return Connection::over(socket, upstream, key).await;
             }
             Address::Tcp { tls, host, port } => (tls, host, *port),
@@ -198,9 +200,9 @@ impl Connection {
             let response = self.get(path).await?;
             let body = Limited::new(response.into_body(), LINE_BYTES_MAX);
             let body = body.collect().await.map_err(FeedError::Body)?.to_bytes();
-            Ok(body.strip_suffix(b"\n").map_or(body.clone(), |line| {
-                body.slice_ref(line)
-            }))
+            Ok(body
+                .strip_suffix(b"\n")
+                .map_or(body.clone(), |line| body.slice_ref(line)))
         };
         timeout(ANSWER_WITHIN, reading)
             .await

@@ -1,7 +1,12 @@
 //! What goes back to the authority: usage, and how far the replica is.
 
 use keyfob::gateway::Usage;
-#[derive(Debug)] pub(super) struct UsageBatch { source: String, sequence: u64, usage: Vec<Usage> }
+#[derive(Debug)]
+pub(super) struct UsageBatch {
+    source: String,
+    sequence: u64,
+    usage: Vec<Usage>,
+}
 use keyfob_feed::Refusals;
 use serde::Serialize;
 use tokio::time::timeout;
@@ -58,7 +63,10 @@ impl Reporter {
         let body = serde_json::to_vec(&report).map_err(|error| FeedError::Body(error.into()))?;
         // The upstream of the stream first, then the others in their order.
         let current = status.upstream.as_ref();
-        let others = config.upstreams.iter().filter(|other| Some(*other) != current);
+        let others = config
+            .upstreams
+            .iter()
+            .filter(|other| Some(*other) != current);
         let mut result = Err(FeedError::Closed);
         for upstream in current.into_iter().chain(others) {
             result = self.send(config, upstream, body.clone()).await;

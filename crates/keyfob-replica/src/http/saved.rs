@@ -155,7 +155,9 @@ impl Saved {
             let records = without_old_bookmarks(self.read()?);
             self.log = Some(self.write_log(records.iter())?);
         } else if log.bytes > BYTES_MAX {
-            tracing::info!("the log for a warm restart is too long: it starts again with a snapshot");
+            tracing::info!(
+                "the log for a warm restart is too long: it starts again with a snapshot"
+            );
             self.forget();
         }
         Ok(())

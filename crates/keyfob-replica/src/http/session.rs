@@ -20,9 +20,7 @@ use keyfob::{
     Timestamp,
     gateway::{Index, IndexError, ReplicaChanges},
 };
-use keyfob_feed::{
-    Filter, Manifest, Position, Receiver, Refused, SignedLine, SnapshotReader,
-};
+use keyfob_feed::{Filter, Manifest, Position, Receiver, Refused, SignedLine, SnapshotReader};
 use metrics::counter;
 use tokio::{
     task::{JoinHandle, spawn_blocking, yield_now},
@@ -39,9 +37,9 @@ use super::{
 use crate::{SourceError, metrics as names};
 
 pub(super) struct Session {
-    config: Arc<Config>,
+    pub(super) config: Arc<Config>,
     progress: Arc<Mutex<FeedStatus>>,
-    receiver: Receiver,
+    pub(super) receiver: Receiver,
     /// Whether the index has what the receiver's position says.
     is_loaded: bool,
     /// Whether anything was applied to the index since it was empty.
@@ -54,7 +52,7 @@ pub(super) struct Session {
     /// Whether a stream was open before, or there was no need for one.
     was_connected: bool,
     /// None while a snapshot is written to it.
-    saved: Option<Saved>,
+    pub(super) saved: Option<Saved>,
     saving: Option<JoinHandle<Saved>>,
     /// What was accepted while a snapshot is written.
     unsaved: Vec<Record>,
@@ -324,8 +322,7 @@ impl Session {
         let before = self.receiver.position();
         let now = self.config.clocks.now();
         let accepted = self.receiver.receive(line.as_bytes(), now)?;
-        let is_bookmark =
-            accepted.changes.entries.is_empty() && Some(accepted.position) == before;
+        let is_bookmark = accepted.changes.entries.is_empty() && Some(accepted.position) == before;
         if accepted.signers_version > self.receiver.trust().version() {
             self.wants_signers = true;
         }
@@ -384,7 +381,11 @@ impl Session {
             return Ok(Step::Pause);
         };
         let lag_max = self.config.lag_max;
-        let lag = self.config.clocks.now().saturating_sub(self.receiver.as_of());
+        let lag = self
+            .config
+            .clocks
+            .now()
+            .saturating_sub(self.receiver.as_of());
         if self.config.upstreams.len() > 1
             && streaming.opened.elapsed() > lag_max
             && u128::from(lag) > lag_max.as_millis()
@@ -396,7 +397,10 @@ impl Session {
 
     /// Reads a signers document next to the stream.
     fn read_signers(&mut self) {
-        if let Some(reading) = self.reading_signers.take_if(|reading| reading.is_finished()) {
+        if let Some(reading) = self
+            .reading_signers
+            .take_if(|reading| reading.is_finished())
+        {
             if let Some(Ok(Ok(line))) = finished(reading) {
                 self.take_signers(Some(line));
             }
@@ -456,7 +460,11 @@ impl Session {
         let upstream = upstream.map_or(String::new(), |upstream| upstream.to_string());
         if !self.was_connected && self.failed < self.config.upstreams.len() {
             let error = crate::error::chain(&error);
-            tracing::warn!(upstream, error, "the upstream failed: the next one is tried");
+            tracing::warn!(
+                upstream,
+                error,
+                "the upstream failed: the next one is tried"
+            );
             return None;
         }
         self.failed = 0;
@@ -485,7 +493,10 @@ impl Session {
             && !records.is_empty()
         {
             let error = crate::error::chain(error);
-            tracing::warn!(error, "not all that was kept for a warm restart can be used");
+            tracing::warn!(
+                error,
+                "not all that was kept for a warm restart can be used"
+            );
         }
         if !restored.is_loaded {
             self.empty(index);
@@ -513,7 +524,9 @@ impl Session {
         };
         let now = self.config.clocks.stamp();
         let as_of = self.receiver.as_of();
-        let confirmed = now.age(as_of, &stamp).map(|age| now.wall.saturating_sub(age));
+        let confirmed = now
+            .age(as_of, &stamp)
+            .map(|age| now.wall.saturating_sub(age));
         match confirmed {
             Some(confirmed) => {
                 let age = now.wall.saturating_sub(confirmed);
@@ -558,7 +571,8 @@ impl Session {
                     }
                     let object = saved.object(manifest.object()).map_err(FeedError::Object)?;
                     self.is_filled = true;
-                    let opening = SnapshotReader::<File>::open(&manifest, &self.config.filter, object);
+                    let opening =
+                        SnapshotReader::<File>::open(&manifest, &self.config.filter, object);
                     let mut reader = opening?;
                     while let Some(page) = reader.next_page()? {
                         // Nothing is confirmed before all of it is known.
@@ -619,8 +633,7 @@ impl Opening {
     fn new(
         start: impl FnOnce(
             Arc<AtomicU64>,
-        )
-            -> Pin<Box<dyn Future<Output = Result<Opened, FeedError>> + Send>>,
+        ) -> Pin<Box<dyn Future<Output = Result<Opened, FeedError>> + Send>>,
     ) -> Self {
         let bytes = Arc::new(AtomicU64::new(0));
         Self {
@@ -763,7 +776,7 @@ pub(super) fn query(filter: &Filter) -> String {
     pairs.join("&")
 }
 
-fn with_query(path: &str, query: &str) -> String {
+pub(super) fn with_query(path: &str, query: &str) -> String {
     match query {
         "" => path.to_owned(),
         query if path.contains('?') => format!("{path}&{query}"),

@@ -21,11 +21,7 @@ use bytes::Bytes;
 use http_body_util::channel::Channel;
 use keyfob::{
     Access, Context, DenyReason, IssuedKey, KeyInfo, KeyStore, Keyring, MemoryStore, NewKey,
-    Verifier,
-    audit::TrailHead,
-    gateway::ReplicaEntry,
-    key::SystemRandom,
-    manage::CreatedKey,
+    Verifier, audit::TrailHead, gateway::ReplicaEntry, key::SystemRandom, manage::CreatedKey,
     store::Revision,
 };
 use keyfob_feed::{
@@ -85,11 +81,7 @@ impl Created {
     }
 
     /// Waits until the verifier returns this answer, and returns how long it took.
-    pub(crate) async fn until(
-        &self,
-        verifier: &Verifier,
-        answer: Option<DenyReason>,
-    ) -> Duration {
+    pub(crate) async fn until(&self, verifier: &Verifier, answer: Option<DenyReason>) -> Duration {
         let start = tokio::time::Instant::now();
         loop {
             let refused = self.refused(verifier);
@@ -375,7 +367,11 @@ async fn stream(
     // The first answer decides about the status.
     let mut join = joined(&authority, position).await;
     if join == Join::Gone {
-        return Ok((StatusCode::GONE, Json(json!({"snapshot": "/v1/feed/snapshot"}))).into_response());
+        return Ok((
+            StatusCode::GONE,
+            Json(json!({"snapshot": "/v1/feed/snapshot"})),
+        )
+            .into_response());
     }
     let (mut sender, body) = Channel::<Bytes>::new(64);
     let mut stopped = state.stop.subscribe();
@@ -385,7 +381,11 @@ async fn stream(
                 let cursor = match join {
                     Join::CatchUp(line, to) => {
                         position = to;
-                        if sender.send_data(altered(&state, line.to_sent())).await.is_err() {
+                        if sender
+                            .send_data(altered(&state, line.to_sent()))
+                            .await
+                            .is_err()
+                        {
                             return;
                         }
                         join = authority.publisher(|p| p.join(&Filter::All, position, false));
@@ -460,7 +460,11 @@ async fn manifest(State(state): State<Serving>, headers: HeaderMap) -> Result<By
     let snapshot = state.authority.snapshot().await;
     state.authority.0.snapshots.fetch_add(1, SeqCst);
     let name = format!("{}.ndjson.zst", snapshot.manifest.object());
-    state.snapshots.lock().unwrap().insert(name, snapshot.object);
+    state
+        .snapshots
+        .lock()
+        .unwrap()
+        .insert(name, snapshot.object);
     Ok(snapshot.line.to_sent())
 }
 

@@ -198,8 +198,14 @@ async fn a_replica_does_not_start_with_a_wrong_key_signer_prefix_or_snapshot() {
     };
     let good = || builder(&authority, &[&server]);
     let text = error(good().key("test-key-of-nobody")).await;
-    assert!(text.ends_with("the upstream answered 401 Unauthorized"), "{text}");
-    assert!(text.contains(&server.address) && !text.contains("nobody"), "{text}");
+    assert!(
+        text.ends_with("the upstream answered 401 Unauthorized"),
+        "{text}"
+    );
+    assert!(
+        text.contains(&server.address) && !text.contains("nobody"),
+        "{text}"
+    );
     let stranger = Authority::new().await;
     let text = error(builder(&stranger, &[&server])).await;
     assert!(text.ends_with("the signer is not trusted"), "{text}");
@@ -213,7 +219,10 @@ async fn a_replica_does_not_start_with_a_wrong_key_signer_prefix_or_snapshot() {
     assert!(text.contains("503"), "{text}");
     server.stop();
     let text = error(good()).await;
-    assert!(text.contains("503") || text.contains("cannot be reached"), "{text}");
+    assert!(
+        text.contains("503") || text.contains("cannot be reached"),
+        "{text}"
+    );
 }
 
 pub(crate) async fn until(holds: impl Fn() -> bool) {

@@ -71,8 +71,7 @@ async fn a_restart_needs_no_network_until_the_bound_has_passed() {
     assert_eq!(key.refused(&replica.verifier()), Some(DenyReason::Stale));
     replica.stop().await;
     let snapshots = authority.snapshots();
-    let gateway =
-        Gateway::start(builder(&authority, &[&server]).saved_in(folder.path())).await;
+    let gateway = Gateway::start(builder(&authority, &[&server]).saved_in(folder.path())).await;
     key.until(&gateway.replica.verifier(), None).await;
     assert_eq!(authority.snapshots(), snapshots);
 }
@@ -118,13 +117,13 @@ async fn a_log_that_was_cut_at_any_byte_is_the_old_or_the_new_state() {
     let server = authority.serve().await;
     let bound = Duration::from_secs(600);
     {
-        let gateway =
-            Gateway::start(builder(&authority, &[&server]).saved_in(folder.path())).await;
+        let gateway = Gateway::start(builder(&authority, &[&server]).saved_in(folder.path())).await;
         until(|| gateway.source.status().is_connected).await;
         until(|| folder.path().join("feed.log").exists()).await;
         sleep(Duration::from_millis(300)).await;
         authority.revoke(&key).await;
-        key.until(&gateway.replica.verifier(), Some(DenyReason::Revoked)).await;
+        key.until(&gateway.replica.verifier(), Some(DenyReason::Revoked))
+            .await;
         sleep(Duration::from_millis(300)).await;
         gateway.replica.stop().await;
     }
@@ -152,7 +151,8 @@ async fn a_log_that_was_cut_at_any_byte_is_the_old_or_the_new_state() {
         {
             let online = builder(&authority, &[&server]).saved_in(copy.path());
             let gateway = Gateway::start(online).await;
-            key.until(&gateway.replica.verifier(), Some(DenyReason::Revoked)).await;
+            key.until(&gateway.replica.verifier(), Some(DenyReason::Revoked))
+                .await;
             assert_eq!(gateway.source.status().snapshots, 0);
             gateway.replica.stop().await;
         }
@@ -237,18 +237,17 @@ async fn rotated_signers_are_kept() {
     let server = authority.serve().await;
     let pinned = authority.trust();
     {
-        let gateway =
-            Gateway::start(builder(&authority, &[&server]).saved_in(folder.path())).await;
+        let gateway = Gateway::start(builder(&authority, &[&server]).saved_in(folder.path())).await;
         let steps: [fn(&mut keyfob_feed::FeedKeys); 3] = [
             |keys| {
-            let _ = keys.announce(&keyfob::key::SystemRandom).unwrap();
-        },
+                let _ = keys.announce(&keyfob::key::SystemRandom).unwrap();
+            },
             |keys| {
-            let _ = keys.switch();
-        },
+                let _ = keys.switch();
+            },
             |keys| {
-            let _ = keys.retire();
-        },
+                let _ = keys.retire();
+            },
         ];
         for step in steps {
             authority.with_keys(step).await;
@@ -258,7 +257,8 @@ async fn rotated_signers_are_kept() {
             sleep(Duration::from_millis(300)).await;
         }
         authority.revoke(&key).await;
-        key.until(&gateway.replica.verifier(), Some(DenyReason::Revoked)).await;
+        key.until(&gateway.replica.verifier(), Some(DenyReason::Revoked))
+            .await;
         gateway.replica.stop().await;
     }
     let replica = start_offline(offline(pinned, folder.path()), STALE_AFTER).await;
@@ -267,7 +267,11 @@ async fn rotated_signers_are_kept() {
 }
 
 /// The variables that make the test binary a process that is killed.
-const ROLE: [&str; 3] = ["KEYFOB_TEST_KILLED", "KEYFOB_TEST_FOLDER", "KEYFOB_TEST_SIGNER"];
+const ROLE: [&str; 3] = [
+    "KEYFOB_TEST_KILLED",
+    "KEYFOB_TEST_FOLDER",
+    "KEYFOB_TEST_SIGNER",
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_is_killed_at_any_time_leaves_a_state_to_start_with() {
@@ -309,9 +313,12 @@ async fn a_process_that_is_killed_at_any_time_leaves_a_state_to_start_with() {
         let verifier = replica.verifier();
         // Of one history: either this store, or the one before it.
         let refused = [&key, &first].map(|key| key.refused(&verifier));
-        assert!(refused.iter().all(|refused| {
-            matches!(refused, None | Some(DenyReason::UnknownKey))
-        }), "{refused:?}");
+        assert!(
+            refused
+                .iter()
+                .all(|refused| { matches!(refused, None | Some(DenyReason::UnknownKey)) }),
+            "{refused:?}"
+        );
         last = revision;
         replica.stop().await;
     }
