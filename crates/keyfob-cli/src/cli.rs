@@ -194,7 +194,7 @@ impl Command {
     async fn run_async(self, settings: Settings, terminal: Terminal) -> Result<Exit, Failure> {
         match self {
             Self::Serve(command) => return command.run(settings, terminal).await.map(done),
-            Self::Gateway(command) => return command.run(settings).await.map(done),
+            Self::Gateway(command) => return command.run(settings, terminal).await.map(done),
             Self::Bench(command) => return command.run(terminal).await.map(done),
             Self::Scan(command) => return command.run(settings, terminal).await,
             _ => {}

@@ -16,6 +16,7 @@ use crate::{
         health, log, metrics, signals,
     },
     settings::{GatewayFlags, Settings},
+    terminal::Terminal,
     upstream,
 };
 
@@ -31,7 +32,7 @@ pub(crate) struct Gateway {
 }
 
 impl Gateway {
-    pub(crate) async fn run(self, settings: Settings) -> Result<(), Failure> {
+    pub(crate) async fn run(self, settings: Settings, terminal: Terminal) -> Result<(), Failure> {
         let Settings {
             gateway,
             peppers,
@@ -52,6 +53,7 @@ impl Gateway {
         let frontend = frontend.await?;
         // Before the address is written: a supervisor may stop the process as soon as it reads that.
         let mut signals = signals()?;
+        frontend.announce(terminal)?;
         tracing::info!(address = %frontend.address, "reading the feed");
         let format = match prefix {
             Some(format) => format,

@@ -10,12 +10,15 @@ use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
 
 use axum::Router;
 use keyfob_listen::{Address, Limits, Routes, Server, Tls};
+use serde::Serialize;
 use tokio::{sync::watch, task::JoinHandle};
 
 use crate::{
     exit::Exit,
     failure::{Failure, cause, with_sources},
     process,
+    settings::Form,
+    terminal::{self, Terminal},
 };
 
 pub(crate) use stop::StopSignals;
@@ -59,6 +62,21 @@ impl Frontend {
             stop,
             server: tokio::spawn(server.serve(stopped)),
         })
+    }
+
+    /// Writes the address: as JSON to the standard output, or for people to the standard error.
+    pub(crate) fn announce(&self, terminal: Terminal) -> Result<(), Failure> {
+        #[derive(Serialize)]
+        struct Hello {
+            address: String,
+        }
+        if terminal.form() == Form::Json {
+            let address = self.address.to_string();
+            return terminal::json_line(&Hello { address });
+        }
+        let address = &self.address;
+        terminal.note(format_args!("listening on {address}; stop with ctrl-c"));
+        Ok(())
     }
 
     /// Serves everything from now on.

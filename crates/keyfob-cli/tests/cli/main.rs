@@ -9,6 +9,7 @@ mod check;
 mod connections;
 mod crash;
 mod documents;
+mod gateway;
 mod keys;
 mod legacy;
 mod migration;
