@@ -1,6 +1,7 @@
 //! `keyfob serve`: control plane and forward authentication in one process.
 
 mod bootstrap;
+mod feed;
 mod rehash;
 
 use std::{
@@ -30,6 +31,7 @@ use crate::{
 };
 
 use bootstrap::Bootstrap;
+use feed::Feed;
 use rehash::Rehasher;
 
 /// Run the server: control plane and forward authentication
@@ -105,7 +107,7 @@ impl Serve {
 
         let bootstrap = Bootstrap {
             keyring: &keyring,
-            team: serve.operators,
+            team: serve.operators.clone(),
             owner: serve.operator,
             file: serve.operator_file.as_deref(),
         };
@@ -141,6 +143,8 @@ impl Serve {
             .merge(health::routes(replica.monitor(), Some(writes), metrics))
             .merge(plane);
 
+        let (verifier, operators) = (replica.verifier(), serve.operators);
+        let feed = Feed::start(serve.feed, &keyring, verifier, operators).await?;
         frontend.ready(all);
         bootstrap.show(terminal, &address).await?;
         tracing::info!(%address, "serving");
@@ -148,8 +152,12 @@ impl Serve {
         let ended = tokio::select! {
             () = signals.received() => Ok(()),
             failure = replica.failed() => Err(cannot_follow(&failure)),
+            failure = failed(feed.as_ref()) => Err(failure),
         };
         tracing::info!("stopping");
+        if let Some(feed) = feed {
+            feed.stop().await;
+        }
         frontend.stop().await;
         // After the last call, so that its use is written too.
         replica.stop().await;
@@ -181,6 +189,14 @@ fn own_address(socket: Option<SocketAddr>) -> Result<ApiHost, Failure> {
         SocketAddr::new(reachable, address.port())
     ))
     .map_err(|error| Failure::new(Exit::Failed, format!("api_host {error}")))
+}
+
+/// Waits until the feed, if there is one, cannot be published any more.
+async fn failed(feed: Option<&Feed>) -> Failure {
+    match feed {
+        Some(feed) => feed.failed().await,
+        None => std::future::pending().await,
+    }
 }
 
 fn cannot_follow(failure: &keyfob_replica::Failure) -> Failure {

@@ -46,16 +46,20 @@ fn takes(writes: &Writes) -> (StatusCode, &'static str) {
     }
 }
 
-/// The routes while the server reads the store: nothing is decided yet.
-pub(crate) fn starting(metrics: PrometheusHandle) -> Router {
-    let not_yet = || async {
+/// What answers while nothing is served yet.
+pub(crate) fn not_yet() -> Router {
+    Router::new().fallback(|| async {
         let retry = [(RETRY_AFTER, HeaderValue::from_static("1"))];
         (StatusCode::SERVICE_UNAVAILABLE, retry, "starting\n")
-    };
+    })
+}
+
+/// The routes while the server reads the store: nothing is decided yet.
+pub(crate) fn starting(metrics: PrometheusHandle) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/metrics", get(async move || text(&metrics)))
-        .fallback(not_yet)
+        .merge(not_yet())
 }
 
 fn show(

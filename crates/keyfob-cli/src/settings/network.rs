@@ -13,10 +13,13 @@ use keyfob::{
     name::{NamespaceId, TeamId},
 };
 use keyfob_feed::{Filter, SignerKey};
-use keyfob_listen::Address;
+use keyfob_listen::{Address, Tls};
 use keyfob_replica::{Upstream, UpstreamError};
 
-use crate::failure::Failure;
+use crate::{
+    exit::Exit,
+    failure::{Failure, with_sources},
+};
 
 use super::{
     ServerSettings, file,
@@ -100,6 +103,22 @@ impl FeedSettings {
 }
 
 impl TlsSettings {
+    /// Reads the certificates. Other machines can reach a listener only by TLS: the keys that read
+    /// the feed must not cross a network in the clear.
+    pub(crate) fn load(self, listen: &Address) -> Result<Option<Tls>, Failure> {
+        let (Some(certificate), Some(key)) = (self.certificate, self.key) else {
+            if listen.is_local() {
+                return Ok(None);
+            }
+            return Err(Failure::usage(format!(
+                "tls_certificate: needed to serve the feed on {listen}, which other machines can reach"
+            )));
+        };
+        let tls = Tls::from_files(certificate, key, self.clients);
+        tls.map(Some)
+            .map_err(|error| Failure::new(Exit::Failed, with_sources(&error)))
+    }
+
     fn resolve(
         from: &mut Resolver<'_>,
         file: file::Tls,
