@@ -488,10 +488,8 @@ impl Session {
             tracing::warn!(error, "not all that was kept for a warm restart can be used");
         }
         if !restored.is_loaded {
+            // The next snapshot takes its place.
             self.empty(index);
-            if let Some(saved) = &mut self.saved {
-                saved.forget();
-            }
             return false;
         }
         let kept = records.get(..restored.records).unwrap_or_default();
@@ -544,7 +542,9 @@ impl Session {
         receiver: &mut Receiver,
         restored: &mut Restored,
     ) -> Result<(), FeedError> {
-        let now = self.config.clocks.now();
+        // A wall clock that ran back does not make the records come from the future: their age decides.
+        let latest = records.iter().map(|record| record.stamp.wall).max();
+        let now = self.config.clocks.now().max(latest.unwrap_or(0));
         for record in records {
             match record.kind {
                 Kind::Signers => {
