@@ -31,7 +31,7 @@ use tokio::{
 
 use super::{
     Config, FeedStatus,
-    client::{ANSWER_WITHIN, Connection, Lines, lines, next_line},
+    client::{ANSWER_WITHIN, Connection, WORK_WITHIN, Lines, lines, next_line},
     error::FeedError,
     lock,
     saved::{Kind, Record, Saved},
@@ -405,7 +405,7 @@ impl Session {
             self.reading_signers = Some(tokio::spawn(async move {
                 let upstream = config.upstreams.get(upstream).ok_or(FeedError::Closed)?;
                 let mut connection = config.client.connect(upstream).await?;
-                connection.line(SIGNERS).await
+                connection.read(SIGNERS, ANSWER_WITHIN).await
             }));
         }
     }
@@ -675,8 +675,9 @@ async fn open(
 ) -> Result<Opened, FeedError> {
     let upstream = config.upstreams.get(upstream).ok_or(FeedError::Closed)?;
     let mut connection = config.client.connect(upstream).await?;
-    let signers = if wants_signers {
-        Some(connection.line(SIGNERS).await?)
+    // Before a snapshot, which may take long, it also shows that the upstream answers.
+    let signers = if wants_signers || position.is_none() {
+        Some(connection.read(SIGNERS, ANSWER_WITHIN).await?)
     } else {
         None
     };
@@ -695,7 +696,7 @@ async fn open(
         }
     }
     let path = with_query("/v1/feed/snapshot", &config.query);
-    let line = connection.line(&path).await?;
+    let line = connection.read(&path, WORK_WITHIN).await?;
     Ok(Opened::Manifest {
         connection,
         line,
@@ -711,7 +712,7 @@ async fn download(
     progress: Arc<AtomicU64>,
 ) -> Result<Opened, FeedError> {
     let path = format!("/v1/feed/snapshots/{}.ndjson.zst", manifest.object());
-    let response = timeout(ANSWER_WITHIN, connection.get(&path)).await;
+    let response = timeout(WORK_WITHIN, connection.get(&path)).await;
     let mut body = response
         .unwrap_or(Err(FeedError::TimedOut("the answer")))?
         .into_body();
