@@ -194,8 +194,12 @@ impl Connection {
         }
     }
 
-    /// Reads a response of one line.
-    pub(super) async fn line(&mut self, path: &str) -> Result<Bytes, FeedError> {
+    /// Reads a short response, within this time.
+    pub(super) async fn read(
+        &mut self,
+        path: &str,
+        within: Duration,
+    ) -> Result<Bytes, FeedError> {
         let reading = async {
             let response = self.get(path).await?;
             let body = Limited::new(response.into_body(), LINE_BYTES_MAX);
@@ -204,7 +208,7 @@ impl Connection {
                 .strip_suffix(b"\n")
                 .map_or(body.clone(), |line| body.slice_ref(line)))
         };
-        timeout(ANSWER_WITHIN, reading)
+        timeout(within, reading)
             .await
             .unwrap_or(Err(FeedError::TimedOut("the answer")))
     }
@@ -236,8 +240,10 @@ pub(super) async fn next_line(lines: &mut Lines) -> Option<Result<String, FeedEr
 }
 
 const AGENT: &str = concat!("keyfob-replica/", env!("CARGO_PKG_VERSION"));
-const CONNECT_WITHIN: Duration = Duration::from_secs(5);
-/// How long the answer to a request may take. A server may have to make a snapshot first.
-pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+/// How long the answer to a request may take for which a server has everything.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// How long a server may take to make a snapshot, or to record usage.
+pub(super) const WORK_WITHIN: Duration = Duration::from_secs(30);
 /// The longest manifest or signers document.
 const LINE_BYTES_MAX: usize = 64 << 10;

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::{
     Config, FeedStatus, Upstream,
-    client::{ANSWER_WITHIN, Connection},
+    client::{WORK_WITHIN, Connection},
     error::FeedError,
 };
 
@@ -88,7 +88,7 @@ impl Reporter {
             Some((of, connection)) if of == *upstream && connection.is_ready() => connection,
             _ => config.client.connect(upstream).await?,
         };
-        let answer = timeout(ANSWER_WITHIN, connection.post("/v1/feed/report", body)).await;
+        let answer = timeout(WORK_WITHIN, connection.post("/v1/feed/report", body)).await;
         answer.unwrap_or(Err(FeedError::TimedOut("the answer")))?;
         self.0 = Some((upstream.clone(), connection));
         Ok(())

@@ -304,3 +304,101 @@ const OBJECT_SUFFIX: &str = ".ndjson.zst";
 const BYTES_MAX: u64 = 64 << 20;
 /// How many bytes of bookmarks make the log be written again without them.
 const BOOKMARK_BYTES_MAX: u64 = 1 << 20;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn record(kind: Kind, number: u64) -> Record {
+        Record {
+            kind,
+            stamp: Stamp {
+                boot: "a-1".to_owned(),
+                uptime: number,
+                wall: 1_000 + number,
+            },
+            line: format!("{{\"frame\":{number}, \"of\":\"two words\"}}").into_bytes(),
+        }
+    }
+
+    fn name() -> ObjectName {
+        ObjectName::parse(&"7".repeat(64)).unwrap()
+    }
+
+    fn begun(folder: &Path) -> Saved {
+        let mut saved = Saved::open(folder).unwrap();
+        let signers = [record(Kind::Signers, 1)];
+        let manifest = record(Kind::Manifest, 2);
+        saved.begin(&signers, &manifest, name(), b"object").unwrap();
+        saved
+    }
+
+    #[test]
+    fn a_log_that_is_cut_at_any_byte_has_all_records_before_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut saved = begun(folder.path());
+        for number in 3..8 {
+            let kind = [Kind::Frame, Kind::Bookmark][usize::from(number % 2 == 0)];
+            saved.append(&record(kind, number)).unwrap();
+        }
+        let log = fs::read(saved.path()).unwrap();
+        let records = saved.read().unwrap();
+        assert_eq!(records.len(), 7);
+        assert_eq!(records[1], record(Kind::Manifest, 2));
+        assert_eq!(records[6], record(Kind::Frame, 7));
+        for length in 0..=log.len() {
+            fs::write(saved.path(), &log[..length]).unwrap();
+            let complete = log[..length].iter().filter(|byte| **byte == b'\n').count();
+            let read = saved.read().unwrap();
+            assert_eq!(read, records[..complete]);
+            // It goes on after the last complete line.
+            if complete > 0 {
+                saved.resume(&read).unwrap();
+                saved.append(&record(Kind::Frame, 100)).unwrap();
+                let read = saved.read().unwrap();
+                assert_eq!(read.len(), complete + 1);
+                assert_eq!(read.last(), Some(&record(Kind::Frame, 100)));
+            }
+        }
+    }
+
+    #[test]
+    fn a_folder_has_one_snapshot_and_one_user() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut saved = begun(folder.path());
+        assert!(Saved::open(folder.path()).is_err());
+        let other = ObjectName::parse(&"8".repeat(64)).unwrap();
+        let manifest = record(Kind::Manifest, 9);
+        saved.begin(&[], &manifest, other, b"other").unwrap();
+        assert_eq!(saved.read().unwrap(), [manifest]);
+        assert!(saved.object(name()).is_err());
+        let mut text = String::new();
+        saved.object(other).unwrap().read_to_string(&mut text).unwrap();
+        assert_eq!(text, "other");
+        saved.forget();
+        assert_eq!(saved.read().unwrap(), []);
+        drop(saved);
+        Saved::open(folder.path()).unwrap();
+    }
+
+    #[test]
+    fn old_bookmarks_do_not_grow_the_log() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut saved = begun(folder.path());
+        let mut longest = 0;
+        for number in 0..40_000 {
+            if number % 10_000 == 0 {
+                saved.append(&record(Kind::Frame, number)).unwrap();
+            }
+            saved.append(&record(Kind::Bookmark, number)).unwrap();
+            longest = longest.max(saved.log.as_ref().unwrap().bytes);
+        }
+        assert!(longest < BOOKMARK_BYTES_MAX + 10_000, "{longest}");
+        let records = saved.read().unwrap();
+        let frames = records.iter().filter(|record| record.kind == Kind::Frame);
+        assert_eq!(frames.count(), 4);
+        assert_eq!(records.last(), Some(&record(Kind::Bookmark, 39_999)));
+        let length = fs::metadata(saved.path()).unwrap().len();
+        assert_eq!(saved.log.as_ref().unwrap().bytes, length);
+    }
+}

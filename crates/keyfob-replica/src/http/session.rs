@@ -29,7 +29,7 @@ use tokio::{
 
 use super::{
     Config, FeedStatus,
-    client::{ANSWER_WITHIN, Connection, Lines, lines, next_line},
+    client::{ANSWER_WITHIN, Connection, WORK_WITHIN, Lines, lines, next_line},
     error::FeedError,
     lock,
     saved::{Kind, Record, Saved},
@@ -409,7 +409,7 @@ impl Session {
             self.reading_signers = Some(tokio::spawn(async move {
                 let upstream = config.upstreams.get(upstream).ok_or(FeedError::Closed)?;
                 let mut connection = config.client.connect(upstream).await?;
-                connection.line(SIGNERS).await
+                connection.read(SIGNERS, ANSWER_WITHIN).await
             }));
         }
     }
@@ -499,10 +499,8 @@ impl Session {
             );
         }
         if !restored.is_loaded {
+            // The next snapshot takes its place.
             self.empty(index);
-            if let Some(saved) = &mut self.saved {
-                saved.forget();
-            }
             return false;
         }
         let kept = records.get(..restored.records).unwrap_or_default();
@@ -557,7 +555,9 @@ impl Session {
         receiver: &mut Receiver,
         restored: &mut Restored,
     ) -> Result<(), FeedError> {
-        let now = self.config.clocks.now();
+        // A wall clock that ran back does not make the records come from the future: their age decides.
+        let latest = records.iter().map(|record| record.stamp.wall).max();
+        let now = self.config.clocks.now().max(latest.unwrap_or(0));
         for record in records {
             match record.kind {
                 Kind::Signers => {
@@ -688,8 +688,9 @@ async fn open(
 ) -> Result<Opened, FeedError> {
     let upstream = config.upstreams.get(upstream).ok_or(FeedError::Closed)?;
     let mut connection = config.client.connect(upstream).await?;
-    let signers = if wants_signers {
-        Some(connection.line(SIGNERS).await?)
+    // Before a snapshot, which may take long, it also shows that the upstream answers.
+    let signers = if wants_signers || position.is_none() {
+        Some(connection.read(SIGNERS, ANSWER_WITHIN).await?)
     } else {
         None
     };
@@ -708,7 +709,7 @@ async fn open(
         }
     }
     let path = with_query("/v1/feed/snapshot", &config.query);
-    let line = connection.line(&path).await?;
+    let line = connection.read(&path, WORK_WITHIN).await?;
     Ok(Opened::Manifest {
         connection,
         line,
@@ -724,7 +725,7 @@ async fn download(
     progress: Arc<AtomicU64>,
 ) -> Result<Opened, FeedError> {
     let path = format!("/v1/feed/snapshots/{}.ndjson.zst", manifest.object());
-    let response = timeout(ANSWER_WITHIN, connection.get(&path)).await;
+    let response = timeout(WORK_WITHIN, connection.get(&path)).await;
     let mut body = response
         .unwrap_or(Err(FeedError::TimedOut("the answer")))?
         .into_body();

@@ -3,12 +3,12 @@
 use std::time::Duration;
 
 use keyfob::{DenyReason, key::SystemRandom};
-use keyfob_replica::Upstream;
+use keyfob_replica::{HttpSource, Upstream};
 use tokio::time::{Instant, sleep};
 
 use crate::{
     Gateway, STALE_AFTER,
-    authority::{Authority, Fault},
+    authority::{Authority, Fault, KEY},
     builder,
 };
 
@@ -110,6 +110,25 @@ async fn a_silent_upstream_is_left_for_the_next_one() {
     key.until(&verifier, Some(DenyReason::Revoked)).await;
     let took = start.elapsed();
     assert!(took < Duration::from_secs(2), "{took:?}");
+}
+
+#[tokio::test]
+async fn an_upstream_that_never_answers_is_left_for_the_next_one_also_at_the_start() {
+    let authority = Authority::new().await;
+    let key = authority.create("alice").await;
+    let server = authority.serve().await;
+    // Connections wait in its queue.
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let hanging = format!("http://{}", listener.local_addr().unwrap());
+    let upstreams = HttpSource::builder(authority.trust())
+        .upstream(hanging.parse().unwrap())
+        .upstream(server.address.parse().unwrap())
+        .key(KEY);
+    let start = Instant::now();
+    let gateway = Gateway::start(upstreams).await;
+    let took = start.elapsed();
+    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert_eq!(key.refused(&gateway.replica.verifier()), None);
 }
 
 #[tokio::test]

@@ -4,6 +4,7 @@ mod authority;
 mod following;
 mod restart;
 mod settings;
+mod transport;
 
 use std::{sync::Arc, time::Duration};
 

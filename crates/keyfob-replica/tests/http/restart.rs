@@ -131,8 +131,11 @@ async fn a_log_that_was_cut_at_any_byte_is_the_old_or_the_new_state() {
     let new = log.windows(6).rposition(|text| text == b"\nframe").unwrap() + 1;
     let end = new + log[new..].iter().position(|byte| *byte == b'\n').unwrap() + 1;
     let (mut old, mut revoked) = (0, 0);
-    let tail = (new - 50..end + 50).chain(log.len() - 450..log.len());
-    for length in tail {
+    // Each byte near the ends of lines, and some of the others: a unit test cuts at every byte.
+    let near = |length: usize| {
+        [new, end, log.len()].iter().any(|at| length.abs_diff(*at) < 20) || length % 7 == 0
+    };
+    for length in (new - 50..log.len()).filter(|length| near(*length)) {
         let copy = copied(folder.path());
         fs::write(copy.path().join("feed.log"), &log[..length]).unwrap();
         let replica = start_offline(offline(authority.trust(), copy.path()), bound).await;
@@ -142,7 +145,7 @@ async fn a_log_that_was_cut_at_any_byte_is_the_old_or_the_new_state() {
         old += usize::from(expected.is_none());
         revoked += usize::from(expected.is_some());
     }
-    assert!(old > 400 && revoked > 400, "{old} {revoked}");
+    assert!(old > 100 && revoked > 100, "{old} {revoked}");
 
     // A log that was cut is continued behind its last complete line.
     for length in [new - 10, new + 10, end - 1, log.len() - 1] {
