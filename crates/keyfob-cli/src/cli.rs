@@ -23,6 +23,7 @@ use crate::{
     peppers::PeppersCommand,
     policy::PolicyCommand,
     redact::redact,
+    relay::Relay,
     scan::Scan,
     serve::Serve,
     settings::{Flags, Form, Settings},
@@ -49,6 +50,7 @@ pub(crate) struct Cli {
 enum Command {
     Serve(Serve),
     Gateway(Gateway),
+    Relay(Relay),
     #[command(subcommand)]
     Keys(Keys),
     #[command(subcommand)]
@@ -195,6 +197,7 @@ impl Command {
         match self {
             Self::Serve(command) => return command.run(settings, terminal).await.map(done),
             Self::Gateway(command) => return command.run(settings, terminal).await.map(done),
+            Self::Relay(command) => return command.run(settings, terminal).await.map(done),
             Self::Bench(command) => return command.run(terminal).await.map(done),
             Self::Scan(command) => return command.run(settings, terminal).await,
             _ => {}
@@ -215,6 +218,7 @@ impl Command {
             Self::Peppers(command) => command.run(&cx).await?,
             Self::Serve(_)
             | Self::Gateway(_)
+            | Self::Relay(_)
             | Self::Bench(_)
             | Self::Scan(_)
             | Self::Feed(_)

@@ -43,7 +43,14 @@ impl Gateway {
         let most = connections_within(gateway.server.connections);
         let metrics = metrics::install()?;
         let stale_after = gateway.upstream.stale_after;
-        let source = upstream::source(gateway.upstream, "gateway")?;
+        let mut builder = upstream::source(&gateway.upstream, "gateway")?;
+        if let Some(part) = gateway.upstream.only {
+            builder = builder.filter(part);
+        }
+        if let Some(folder) = gateway.upstream.state {
+            builder = builder.saved_in(folder);
+        }
+        let source = upstream::built(builder)?;
 
         let limits = Limits::default()
             .with_connections(most)

@@ -34,6 +34,7 @@ mod policy;
 mod private_file;
 mod process;
 mod redact;
+mod relay;
 mod scan;
 mod serve;
 mod server;

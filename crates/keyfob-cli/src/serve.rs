@@ -144,7 +144,7 @@ impl Serve {
             .merge(plane);
 
         let (verifier, operators) = (replica.verifier(), serve.operators);
-        let feed = Feed::start(serve.feed, &keyring, verifier, operators).await?;
+        let feed = Feed::start(serve.feed, store.keys(), format, verifier, operators).await?;
         frontend.ready(all);
         bootstrap.show(terminal, &address).await?;
         tracing::info!(%address, "serving");

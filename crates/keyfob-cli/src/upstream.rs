@@ -2,21 +2,17 @@
 
 use std::sync::Arc;
 
-use keyfob_feed::{Filter, Trust};
-use keyfob_replica::HttpSource;
+use keyfob_feed::Trust;
+use keyfob_replica::{HttpSource, HttpSourceBuilder};
 
 use crate::{
     failure::{Failure, with_sources},
     settings::UpstreamSettings,
 };
 
-/// The source that the settings describe.
-pub(crate) fn source(settings: UpstreamSettings, name: &str) -> Result<Arc<HttpSource>, Failure> {
-    let trust = Trust::pinned(settings.signers).map_err(|_| {
-        Failure::usage("signers: the public keys of the authority are needed")
-            .hint("`keyfob feed show FILE` prints them, on a machine of the authority")
-    })?;
-    let credential = settings.credential_file.ok_or_else(|| {
+/// The settings of a source, without its filter.
+pub(crate) fn source(settings: &UpstreamSettings, name: &str) -> Result<HttpSourceBuilder, Failure> {
+    let credential = settings.credential_file.as_ref().ok_or_else(|| {
         Failure::usage("credential_file: a key with the scope `replica` is needed").hint(
             "an operator makes one: `keyfob keys create gateway --owner service:gateway --scope replica --team operators --namespace control:operators`",
         )
@@ -25,22 +21,30 @@ pub(crate) fn source(settings: UpstreamSettings, name: &str) -> Result<Arc<HttpS
         return Err(Failure::usage("upstream: the URL of a feed is needed")
             .hint("it is that of `keyfob serve --feed-listen`, or of a `keyfob relay`"));
     }
-    let mut builder = HttpSource::builder(trust)
+    let mut builder = HttpSource::builder(trust(settings)?)
         .key_file(credential)
-        .name(name)
-        .filter(settings.only.unwrap_or(Filter::All));
-    for upstream in settings.urls {
-        builder = builder.upstream(upstream);
+        .name(name);
+    for upstream in &settings.urls {
+        builder = builder.upstream(upstream.clone());
     }
-    if let Some(folder) = settings.state {
-        builder = builder.saved_in(folder);
-    }
-    if let Some(file) = settings.ca {
+    if let Some(file) = &settings.ca {
         builder = builder.root_certificates(file);
     }
-    if let (Some(certificate), Some(key)) = (settings.certificate, settings.key) {
+    if let (Some(certificate), Some(key)) = (&settings.certificate, &settings.key) {
         builder = builder.client_certificate(certificate, key);
     }
+    Ok(builder)
+}
+
+/// The signers that the settings name.
+pub(crate) fn trust(settings: &UpstreamSettings) -> Result<Trust, Failure> {
+    Trust::pinned(settings.signers.iter().copied()).map_err(|_| {
+        Failure::usage("signers: the public keys of the authority are needed")
+            .hint("`keyfob feed show FILE` prints them, on a machine of the authority")
+    })
+}
+
+pub(crate) fn built(builder: HttpSourceBuilder) -> Result<Arc<HttpSource>, Failure> {
     let source = builder.build();
     source
         .map(Arc::new)

@@ -3,6 +3,8 @@
 mod client;
 mod error;
 mod format;
+#[cfg(feature = "relay")]
+mod relay;
 mod report;
 mod saved;
 mod session;
@@ -25,6 +27,8 @@ use keyfob::{
 use keyfob_feed::{Filter, Position, Receiver, Refusals, Trust};
 
 pub use error::{FeedError, HttpSourceError};
+#[cfg(feature = "relay")]
+pub use relay::HttpUpstream;
 pub use upstream::{Upstream, UpstreamError};
 
 use client::{Client, ServiceKey};
@@ -82,7 +86,11 @@ struct Config {
     silence: Duration,
     lag_max: Duration,
     clocks: Clocks,
+    on_line: Option<OnLine>,
+    on_signers: Option<OnLine>,
 }
+
+type OnLine = Box<dyn Fn(&[u8]) + Send + Sync>;
 
 /// What a source has received.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -119,6 +127,8 @@ pub struct HttpSourceBuilder {
     lag_max: Duration,
     wall: Option<Wall>,
     uptime: Option<Uptime>,
+    on_line: Option<OnLine>,
+    on_signers: Option<OnLine>,
 }
 
 impl HttpSource {
@@ -139,6 +149,8 @@ impl HttpSource {
             lag_max: HttpSourceBuilder::LAG_MAX,
             wall: None,
             uptime: None,
+            on_line: None,
+            on_signers: None,
         }
     }
 
@@ -267,6 +279,19 @@ impl HttpSourceBuilder {
         self
     }
 
+    /// Calls this with each line of the stream that was accepted, without its line break: for a
+    /// relay. It must not wait.
+    pub fn on_line(mut self, told: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {
+        self.on_line = Some(Box::new(told));
+        self
+    }
+
+    /// Calls this with each signers document that was accepted: for a relay. It must not wait.
+    pub fn on_signers(mut self, told: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {
+        self.on_signers = Some(Box::new(told));
+        self
+    }
+
     /// Makes the source. It connects when a replica is started with it.
     ///
     /// # Errors
@@ -300,6 +325,8 @@ impl HttpSourceBuilder {
             silence: self.silence,
             lag_max: self.lag_max,
             clocks: Clocks::new(self.wall, self.uptime),
+            on_line: self.on_line,
+            on_signers: self.on_signers,
         });
         let progress = Arc::new(Mutex::new(FeedStatus::default()));
         let receiver = Receiver::new(self.trust, self.filter);

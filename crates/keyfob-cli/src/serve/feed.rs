@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use keyfob::{Keyring, Verifier, name::TeamId};
+use keyfob::{KeyStore, Verifier, key::KeyFormat, name::TeamId};
 use keyfob_feed::server::{Authority, AuthorityError, KeyRights};
 use keyfob_listen::Limits;
 
@@ -21,10 +21,11 @@ pub(super) struct Feed {
 }
 
 impl Feed {
-    /// Serves the feed of the keyring's store, if the settings say so.
+    /// Serves the feed of the store, if the settings say so.
     pub(super) async fn start(
         settings: FeedSettings,
-        keyring: &Arc<Keyring>,
+        store: Arc<dyn KeyStore>,
+        format: KeyFormat,
         verifier: Verifier,
         operators: TeamId,
     ) -> Result<Option<Self>, Failure> {
@@ -46,8 +47,7 @@ impl Feed {
         })?;
         let keys = feed::read(&keys)?;
         let tls = tls.load(&listen)?;
-        let store = Arc::clone(keyring.store());
-        let authority = Authority::over(store, keys, *keyring.format()).start();
+        let authority = Authority::over(store, keys, format).start();
         let authority = authority.await.map_err(|error| cannot_publish(&error))?;
         let limits = Limits::default()
             .with_connections(connections)

@@ -127,6 +127,8 @@ section!(Gateway {
 });
 
 section!(Relay {
+    carry: String,
+    operators: String,
     upstream: String,
     signers: String,
     credential_file: String,

@@ -228,6 +228,14 @@ pub(crate) struct RelayFlags {
     #[command(flatten)]
     server: ServerFlags,
 
+    /// Also serve these parts to gateways that ask for them: each as in `--only`, separated by spaces
+    #[arg(long, value_name = "PARTS", env = "KEYFOB_CARRY")]
+    carry: Option<String>,
+
+    /// The team of the operators [default: operators]
+    #[arg(long, value_name = "TEAM", env = "KEYFOB_OPERATORS")]
+    operators: Option<String>,
+
     #[command(flatten)]
     upstream: UpstreamFlags,
 

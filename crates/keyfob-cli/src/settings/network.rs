@@ -80,6 +80,9 @@ pub(crate) struct RelaySettings {
     pub(crate) server: ServerSettings,
     pub(crate) upstream: UpstreamSettings,
     pub(crate) tls: TlsSettings,
+    /// The parts of the feed that are served, besides what the relay reads.
+    pub(crate) carry: Vec<Filter>,
+    pub(crate) operators: TeamId,
 }
 
 /// Makes a path of the configuration file relative to that file.
@@ -210,6 +213,10 @@ impl RelaySettings {
             server: ServerSettings::resolve(from, file.server(), "127.0.0.1:8444")?,
             tls: TlsSettings::resolve(from, file.tls(), resolve)?,
             upstream: UpstreamSettings::resolve(from, file.upstream(), resolve)?,
+            carry: from
+                .optional("carry", file.carry, parse_parts)?
+                .unwrap_or_default(),
+            operators: from.value("operators", file.operators, "operators", TeamId::new)?,
         })
     }
 }
@@ -234,6 +241,11 @@ fn parse_urls(text: &str) -> Result<Vec<Upstream>, UpstreamError> {
 
 fn parse_signers(text: &str) -> Result<Vec<SignerKey>, keyfob_feed::SignerKeyError> {
     text.split(',').map(|key| key.trim().parse()).collect()
+}
+
+/// Reads parts that are separated by spaces.
+fn parse_parts(text: &str) -> Result<Vec<Filter>, MustBe> {
+    text.split_whitespace().map(parse_part).collect()
 }
 
 /// Reads `TEAM`, or `TEAM/NAMESPACE` one or more times.

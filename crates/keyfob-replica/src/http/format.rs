@@ -7,7 +7,7 @@ use tokio::time::sleep;
 
 use super::{
     FeedError, HttpSource,
-    saved::Kind,
+    client::WORK_WITHIN, saved::Kind,
     session::{Session, with_query},
 };
 use crate::{error::chain, follow::backoff};
@@ -68,7 +68,7 @@ impl Session {
         let upstream = config.upstreams.get(upstream).ok_or(FeedError::Closed)?;
         let mut connection = config.client.connect(upstream).await?;
         let path = with_query("/v1/feed/snapshot", &config.query);
-        let line = connection.line(&path).await?;
+        let line = connection.read(&path, WORK_WITHIN).await?;
         self.format(&mut self.receiver.clone(), &line)
     }
 

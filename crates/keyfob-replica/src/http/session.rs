@@ -338,6 +338,9 @@ impl Session {
             Kind::Frame
         };
         self.save(kind, line.as_bytes());
+        if let Some(told) = &self.config.on_line {
+            told(line.as_bytes());
+        }
         let mut progress = lock(&self.progress);
         progress.position = Some(accepted.position);
         progress.as_of = self.receiver.as_of();
@@ -426,6 +429,9 @@ impl Session {
                     let record = self.record(Kind::Signers, line);
                     self.signers.push(record);
                     self.save(Kind::Signers, line);
+                    if let Some(told) = &self.config.on_signers {
+                        told(line);
+                    }
                 }
                 Ok(false) => {}
                 // Signed by a signer that is not known here yet, for example.
