@@ -27,9 +27,7 @@ use crate::{failure::Failure, owner, store::StoreUrl};
 use file::InForce;
 pub(crate) use flags::{Flags, GatewayFlags, RelayFlags, ServeFlags};
 use network::Resolve;
-pub(crate) use network::{
-    FeedSettings, GatewaySettings, RelaySettings, TlsSettings, UpstreamSettings,
-};
+pub(crate) use network::{FeedSettings, GatewaySettings, RelaySettings, UpstreamSettings};
 use resolver::{
     Resolver, parse, parse_actor, parse_duration, parse_filter, parse_regions, parse_word,
 };

@@ -11,7 +11,10 @@ use crate::{
 };
 
 /// The settings of a source, without its filter.
-pub(crate) fn source(settings: &UpstreamSettings, name: &str) -> Result<HttpSourceBuilder, Failure> {
+pub(crate) fn source(
+    settings: &UpstreamSettings,
+    name: &str,
+) -> Result<HttpSourceBuilder, Failure> {
     let credential = settings.credential_file.as_ref().ok_or_else(|| {
         Failure::usage("credential_file: a key with the scope `replica` is needed").hint(
             "an operator makes one: `keyfob keys create gateway --owner service:gateway --scope replica --team operators --namespace control:operators`",

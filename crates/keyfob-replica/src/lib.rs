@@ -22,6 +22,8 @@ mod usage;
 
 pub use error::{Failure, StartError};
 pub use follower::{Follower, OwnIndex};
+#[cfg(feature = "relay")]
+pub use http::HttpUpstream;
 #[cfg(feature = "http")]
 pub use http::{
     FeedError, FeedStatus, HttpSource, HttpSourceBuilder, HttpSourceError, Upstream, UpstreamError,

@@ -52,7 +52,9 @@ impl Authority {
         let key = self
             .program
             .create(&[&["gateway"][..], &owner, &place].concat());
-        let file = self.program.path(&format!("{}.key", namespace.replace(':', "-")));
+        let file = self
+            .program
+            .path(&format!("{}.key", namespace.replace(':', "-")));
         fs::write(&file, key).unwrap();
         file.display().to_string()
     }
@@ -317,8 +319,7 @@ fn a_signer_is_replaced_without_a_gap_and_a_strangers_is_refused() {
     let args = ["--signers", &stranger.signer];
     let upstream = format!("http://{}", authority.feed);
     let own = ["--upstream", &upstream, "--credential-file", &all];
-    let refusing =
-        Server::start_command(&Program::bare(), "gateway", &[&own[..], &args].concat());
+    let refusing = Server::start_command(&Program::bare(), "gateway", &[&own[..], &args].concat());
     thread::sleep(Duration::from_secs(1));
     assert_eq!(refusing.auth(&key, "orders"), 503);
     drop(server);
@@ -353,7 +354,13 @@ fn settings_that_cannot_work_are_refused_with_what_to_do() {
         (&["gateway", "--only", "acme/"], "only:"),
         (&["serve", "--feed-listen", "127.0.0.1:0"], "feed_keys:"),
         (
-            &["serve", "--feed-listen", "0.0.0.0:0", "--feed-keys", "feed.keys"],
+            &[
+                "serve",
+                "--feed-listen",
+                "0.0.0.0:0",
+                "--feed-keys",
+                "feed.keys",
+            ],
             "tls_certificate",
         ),
         (&["serve", "--tls-certificate", "a.pem"], "tls_key"),

@@ -195,11 +195,7 @@ impl Connection {
     }
 
     /// Reads a short response, within this time.
-    pub(super) async fn read(
-        &mut self,
-        path: &str,
-        within: Duration,
-    ) -> Result<Bytes, FeedError> {
+    pub(super) async fn read(&mut self, path: &str, within: Duration) -> Result<Bytes, FeedError> {
         let reading = async {
             let response = self.get(path).await?;
             let body = Limited::new(response.into_body(), LINE_BYTES_MAX);

@@ -7,7 +7,8 @@ use tokio::time::sleep;
 
 use super::{
     FeedError, HttpSource,
-    client::WORK_WITHIN, saved::Kind,
+    client::WORK_WITHIN,
+    saved::Kind,
     session::{Session, with_query},
 };
 use crate::{error::chain, follow::backoff};

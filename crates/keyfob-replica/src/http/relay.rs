@@ -31,22 +31,20 @@ impl HttpUpstream {
     }
 
     /// Asks one upstream after the other until one answers.
-    async fn ask<T>(
-        &self,
-        what: impl AsyncFn(&mut Connection) -> Result<T, FeedError>,
-    ) -> Result<T, UpstreamError> {
+    async fn ask(&self, request: &Request) -> Result<Bytes, UpstreamError> {
         let config = &self.0.config;
         let read = self.0.status().upstream;
-        let mut upstreams: Vec<_> = config.upstreams.iter().collect();
+        let mut upstreams: Vec<super::Upstream> = config.upstreams.clone();
         // A stable sort: the rest stays in its order.
-        upstreams.sort_by_key(|upstream| Some(*upstream) != read.as_ref());
+        upstreams.sort_by_key(|upstream| Some(upstream) != read.as_ref());
         let mut failure = String::new();
         for upstream in upstreams {
-            let answer = async {
-                let mut connection = config.client.connect(upstream).await?;
-                what(&mut connection).await
+            let most = config.snapshot_bytes_max;
+            let answer = match config.client.connect(&upstream).await {
+                Ok(mut connection) => request.send(&mut connection, most).await,
+                Err(error) => Err(error),
             };
-            match answer.await {
+            match answer {
                 Ok(answer) => return Ok(answer),
                 Err(FeedError::Gone) => return Err(UpstreamError::Gone),
                 Err(FeedError::Status(status)) if status == http::StatusCode::NOT_FOUND => {
@@ -59,9 +57,50 @@ impl HttpUpstream {
     }
 
     async fn line(&self, path: &str, filter: &Filter) -> Result<SignedLine, UpstreamError> {
-        let path = with_query(path, &query(filter));
-        let read = self.ask(async |connection| connection.read(&path, WORK_WITHIN).await);
-        read.await.map(|line| SignedLine::received(&line))
+        let request = Request::Lines(with_query(path, &query(filter)));
+        Ok(SignedLine::received(&self.ask(&request).await?))
+    }
+}
+
+/// A request to an upstream.
+enum Request {
+    /// For signed lines.
+    Lines(String),
+    /// For the object of a snapshot.
+    Object(String),
+    /// With the report of a replica.
+    Report(Bytes),
+}
+
+impl Request {
+    /// Sends it, and reads the answer. An object has at most `most` bytes.
+    async fn send(&self, connection: &mut Connection, most: u64) -> Result<Bytes, FeedError> {
+        match self {
+            Self::Lines(path) => connection.read(path, WORK_WITHIN).await,
+            Self::Object(path) => {
+                let response = timeout(WORK_WITHIN, connection.get(path)).await;
+                let response = response.unwrap_or(Err(FeedError::TimedOut("the answer")))?;
+                let most = usize::try_from(most).unwrap_or(usize::MAX);
+                let mut body = Limited::new(response.into_body(), most);
+                let mut object = BytesMut::new();
+                loop {
+                    let frame = timeout(STALLED, body.frame()).await;
+                    let frame = frame.map_err(|_| FeedError::TimedOut("the snapshot"))?;
+                    let Some(frame) = frame else {
+                        return Ok(object.freeze());
+                    };
+                    if let Ok(data) = frame.map_err(FeedError::Body)?.into_data() {
+                        object.extend_from_slice(&data);
+                    }
+                }
+            }
+            Self::Report(body) => {
+                let sent = connection.post("/v1/feed/report", body.to_vec());
+                let answer = timeout(ANSWER_WITHIN, sent).await;
+                answer.unwrap_or(Err(FeedError::TimedOut("the answer")))?;
+                Ok(Bytes::new())
+            }
+        }
     }
 }
 
@@ -78,44 +117,17 @@ impl Upstream for HttpUpstream {
 
     async fn object(&self, name: ObjectName) -> Result<Bytes, UpstreamError> {
         let path = format!("/v1/feed/snapshots/{name}.ndjson.zst");
-        let most = usize::try_from(self.0.config.snapshot_bytes_max).unwrap_or(usize::MAX);
-        self.ask(async |connection| {
-            let response = timeout(ANSWER_WITHIN, connection.get(&path)).await;
-            let response = response.unwrap_or(Err(FeedError::TimedOut("the answer")))?;
-            let mut body = Limited::new(response.into_body(), most);
-            let mut object = BytesMut::new();
-            loop {
-                let frame = timeout(STALLED, body.frame()).await;
-                let frame = frame.map_err(|_| FeedError::TimedOut("the snapshot"))?;
-                let Some(frame) = frame else {
-                    return Ok(object.freeze());
-                };
-                if let Ok(data) = frame.map_err(FeedError::Body)?.into_data() {
-                    object.extend_from_slice(&data);
-                }
-            }
-        })
-        .await
+        self.ask(&Request::Object(path)).await
     }
 
     async fn signers(&self) -> Result<Vec<SignedLine>, UpstreamError> {
-        let read = self.ask(async |connection| {
-            connection.read("/v1/feed/signers", ANSWER_WITHIN).await
-        });
-        let lines = read.await?;
+        let lines = self.ask(&Request::Lines("/v1/feed/signers".into())).await?;
         let lines = lines.split(|byte| *byte == b'\n');
         Ok(lines.map(SignedLine::received).collect())
     }
 
     async fn report(&self, body: Bytes) -> Result<(), UpstreamError> {
-        self.ask(async |connection| {
-            let sent = connection.post("/v1/feed/report", body.to_vec());
-            let answer = timeout(ANSWER_WITHIN, sent).await;
-            answer
-                .unwrap_or(Err(FeedError::TimedOut("the answer")))
-                .map(drop)
-        })
-        .await
+        self.ask(&Request::Report(body)).await.map(drop)
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::time::timeout;
 
 use super::{
     Config, FeedStatus, Upstream,
-    client::{WORK_WITHIN, Connection},
+    client::{Connection, WORK_WITHIN},
     error::FeedError,
 };
 

@@ -373,7 +373,11 @@ mod tests {
         assert_eq!(saved.read().unwrap(), [manifest]);
         assert!(saved.object(name()).is_err());
         let mut text = String::new();
-        saved.object(other).unwrap().read_to_string(&mut text).unwrap();
+        saved
+            .object(other)
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
         assert_eq!(text, "other");
         saved.forget();
         assert_eq!(saved.read().unwrap(), []);

@@ -29,7 +29,7 @@ use tokio::{
 
 use super::{
     Config, FeedStatus,
-    client::{ANSWER_WITHIN, Connection, WORK_WITHIN, Lines, lines, next_line},
+    client::{ANSWER_WITHIN, Connection, Lines, WORK_WITHIN, lines, next_line},
     error::FeedError,
     lock,
     saved::{Kind, Record, Saved},

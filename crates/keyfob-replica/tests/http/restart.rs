@@ -133,7 +133,10 @@ async fn a_log_that_was_cut_at_any_byte_is_the_old_or_the_new_state() {
     let (mut old, mut revoked) = (0, 0);
     // Each byte near the ends of lines, and some of the others: a unit test cuts at every byte.
     let near = |length: usize| {
-        [new, end, log.len()].iter().any(|at| length.abs_diff(*at) < 20) || length % 7 == 0
+        [new, end, log.len()]
+            .iter()
+            .any(|at| length.abs_diff(*at) < 20)
+            || length % 7 == 0
     };
     for length in (new - 50..log.len()).filter(|length| near(*length)) {
         let copy = copied(folder.path());
