@@ -15,6 +15,7 @@ pub(crate) fn source(
     settings: &UpstreamSettings,
     name: &str,
 ) -> Result<HttpSourceBuilder, Failure> {
+    let trust = trust(settings)?;
     let credential = settings.credential_file.as_ref().ok_or_else(|| {
         Failure::usage("credential_file: a key with the scope `replica` is needed").hint(
             "an operator makes one: `keyfob keys create gateway --owner service:gateway --scope replica --team operators --namespace control:operators`",
@@ -24,7 +25,7 @@ pub(crate) fn source(
         return Err(Failure::usage("upstream: the URL of a feed is needed")
             .hint("it is that of `keyfob serve --feed-listen`, or of a `keyfob relay`"));
     }
-    let mut builder = HttpSource::builder(trust(settings)?)
+    let mut builder = HttpSource::builder(trust)
         .key_file(credential)
         .name(name);
     for upstream in &settings.urls {
