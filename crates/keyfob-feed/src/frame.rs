@@ -57,6 +57,29 @@ pub(crate) struct FrameHead {
 }
 
 impl FrameHead {
+    /// Reads a frame whose signature was verified, without its entries.
+    #[cfg(feature = "server")]
+    pub(crate) fn parse(raw: &[u8]) -> Option<Self> {
+        #[derive(Deserialize)]
+        struct Parsed {
+            from: Position,
+            to: Position,
+            as_of: u64,
+            #[serde(default)]
+            filter: Option<FilterId>,
+            #[serde(default)]
+            more: bool,
+        }
+        let parsed: Parsed = serde_json::from_slice(raw).ok()?;
+        Some(Self {
+            from: parsed.from,
+            to: parsed.to,
+            as_of: parsed.as_of,
+            filter: parsed.filter,
+            more: parsed.more,
+        })
+    }
+
     /// Signs the frame with these entries: pieces of JSON, each of which is one entry, or several with
     /// commas between them.
     pub(crate) fn signed(&self, entries: &[&[u8]], keys: &FeedKeys) -> SignedLine {

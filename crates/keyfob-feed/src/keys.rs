@@ -9,7 +9,7 @@ use zeroize::Zeroizing;
 use crate::{
     line::{Document, SignedLine},
     position::MarkKey,
-    signer::{SignerId, SignerKey, Signers, Trust},
+    signer::{SignerId, SignerKey, SignersDocument, Trust},
     text,
 };
 
@@ -198,12 +198,12 @@ impl FeedKeys {
     /// Returns the signers document of `as_of` (Unix milliseconds), signed by each signer: a reader
     /// takes the line of one that it trusts.
     pub fn signers_document(&self, as_of: u64) -> Vec<SignedLine> {
-        let signers = Signers {
+        let document = SignersDocument {
             version: self.version,
             signers: self.signers().collect(),
             as_of,
         };
-        let lines = self.signers.iter().map(|signer| signers.signed(signer));
+        let lines = self.signers.iter().map(|signer| document.signed(signer));
         lines.collect()
     }
 

@@ -11,6 +11,8 @@ mod lines;
 mod position;
 mod publisher;
 mod receiver;
+#[cfg(feature = "server")]
+pub mod server;
 mod signer;
 mod snapshot;
 mod text;

@@ -7,7 +7,7 @@ use crate::{line::SignedLine, position::Position};
 /// The last lines for a filter, each of which starts where the one before ended.
 #[derive(Debug)]
 pub(crate) struct Lines {
-    lines: VecDeque<Line>,
+    kept: VecDeque<Line>,
     /// The number of the first line.
     first: u64,
     /// Where the last line ended.
@@ -40,7 +40,7 @@ pub enum Next {
 impl Lines {
     pub(crate) fn at(at: Position) -> Self {
         Self {
-            lines: VecDeque::new(),
+            kept: VecDeque::new(),
             first: 0,
             at,
             bytes: 0,
@@ -57,9 +57,9 @@ impl Lines {
     pub(crate) fn push(&mut self, line: SignedLine, to: Position, most: usize, bytes_max: usize) {
         let from = std::mem::replace(&mut self.at, to);
         self.bytes += line.as_bytes().len();
-        self.lines.push_back(Line { from, line });
-        while self.lines.len() > 1 && (self.lines.len() > most || self.bytes > bytes_max) {
-            if let Some(dropped) = self.lines.pop_front() {
+        self.kept.push_back(Line { from, line });
+        while self.kept.len() > 1 && (self.kept.len() > most || self.bytes > bytes_max) {
+            if let Some(dropped) = self.kept.pop_front() {
                 self.bytes -= dropped.line.as_bytes().len();
                 self.first += 1;
             }
@@ -67,16 +67,22 @@ impl Lines {
     }
 
     /// Drops all lines: the next one starts at `at`.
+    /// The last line.
+    #[cfg(feature = "server")]
+    pub(crate) fn last(&self) -> Option<&SignedLine> {
+        self.kept.back().map(|line| &line.line)
+    }
+
     #[cfg(feature = "server")]
     pub(crate) fn restart(&mut self, at: Position) {
         self.first = self.end_cursor().0 + 1;
-        self.lines.clear();
+        self.kept.clear();
         self.bytes = 0;
         self.at = at;
     }
 
     fn end_cursor(&self) -> Cursor {
-        Cursor(self.first + u64::try_from(self.lines.len()).unwrap_or(u64::MAX))
+        Cursor(self.first + u64::try_from(self.kept.len()).unwrap_or(u64::MAX))
     }
 
     /// The cursor of a reader at a position that is the end, or the start of a line that is kept.
@@ -85,7 +91,7 @@ impl Lines {
             return Some(self.end_cursor());
         }
         let back = self
-            .lines
+            .kept
             .iter()
             .rev()
             .position(|line| line.from == position)?;
@@ -97,10 +103,7 @@ impl Lines {
         let Some(index) = cursor.0.checked_sub(self.first) else {
             return Next::Lost;
         };
-        match usize::try_from(index)
-            .ok()
-            .and_then(|at| self.lines.get(at))
-        {
+        match usize::try_from(index).ok().and_then(|at| self.kept.get(at)) {
             Some(line) => Next::Line(line.line.clone(), Cursor(cursor.0 + 1)),
             None if cursor == self.end_cursor() => Next::Wait,
             None => Next::Lost,

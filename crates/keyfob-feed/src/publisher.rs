@@ -42,7 +42,9 @@ pub struct Limits {
     pub catch_up_bytes: usize,
     /// How many bytes of entries a frame may have. One that has a single entry may have more.
     pub frame_bytes: usize,
-    /// How old the last line for a filter may be before a bookmark is signed, in milliseconds.
+    /// How old the last line for a filter may become, in milliseconds: see
+    /// [`Publisher::bookmark_due`]. A line that is half as old is followed by a bookmark when the store is
+    /// read anyway, so that the filters' bookmarks are due together.
     pub bookmark_ms: u64,
 }
 
@@ -56,7 +58,7 @@ impl Default for Limits {
             catch_ups: 256,
             catch_up_bytes: 16 << 20,
             frame_bytes: 1 << 20,
-            bookmark_ms: 750,
+            bookmark_ms: 950,
         }
     }
 }
@@ -84,9 +86,9 @@ pub struct Publisher {
     /// Whether the last answer was the end of the feed.
     complete: bool,
     /// The time of the last answer, in Unix milliseconds. It does not run back.
-    as_of: u64,
+    latest: u64,
     /// The time of the last answer that was the end of the feed.
-    complete_as_of: u64,
+    as_of: u64,
     /// The time of a page that waits for a proof.
     asked: Option<u64>,
     channels: HashMap<Filter, Channel>,
@@ -147,8 +149,8 @@ impl Publisher {
             log: Log::at(at),
             marks: BTreeMap::from([(at.horizon, at.mark)]),
             complete: false,
+            latest: 0,
             as_of: 0,
-            complete_as_of: 0,
             asked: None,
             channels: HashMap::new(),
             catch_ups: VecDeque::new(),
@@ -182,7 +184,19 @@ impl Publisher {
     /// The time before the last read that reached the end of the store's feed, in Unix
     /// milliseconds; zero if there was none.
     pub fn as_of(&self) -> u64 {
-        self.complete_as_of
+        self.as_of
+    }
+
+    /// When the store should be read again, so that each filter in use has a line that is new enough;
+    /// in Unix milliseconds. `None` if no filter is in use.
+    pub fn bookmark_due(&self) -> Option<u64> {
+        let oldest = self.channels.values().map(|channel| channel.last).min()?;
+        Some(oldest.saturating_add(self.limits.bookmark_ms))
+    }
+
+    /// The position after which the last entries are kept.
+    pub fn kept_from(&self) -> Position {
+        self.log.start()
     }
 
     /// Why nothing is served any more, if the store has another history than before.
@@ -232,10 +246,10 @@ impl Publisher {
             return Ok(progress);
         };
         // A clock that was set back does not make what is known older.
-        self.as_of = self.as_of.max(asked);
+        self.latest = self.latest.max(asked);
         self.complete = !page.more();
         if self.complete {
-            self.complete_as_of = self.as_of;
+            self.as_of = self.latest;
         }
         self.publish(&page);
         Ok(progress)
@@ -264,7 +278,7 @@ impl Publisher {
                         let head = FrameHead {
                             from: channel.lines.end(),
                             to: segment.to(),
-                            as_of: self.as_of,
+                            as_of: self.latest,
                             filter: filter.id(),
                             more,
                         };
@@ -280,9 +294,9 @@ impl Publisher {
             self.forget_marks();
         }
         for (filter, channel) in &mut self.channels {
-            let age = self.as_of.saturating_sub(channel.last);
-            if self.complete && age >= self.limits.bookmark_ms {
-                channel.bookmark(filter, self.at, self.as_of, &self.keys, &self.limits);
+            let age = self.latest.saturating_sub(channel.last);
+            if self.complete && age >= self.limits.bookmark_ms / 2 {
+                channel.bookmark(filter, self.at, self.latest, &self.keys, &self.limits);
                 self.signatures += 1;
             }
         }
@@ -290,12 +304,12 @@ impl Publisher {
 
     /// Counts a reader of this filter. The lines of a filter are made while it has readers.
     pub fn open(&mut self, filter: &Filter) {
-        let (at, as_of) = (self.at, self.as_of);
+        let (at, last) = (self.at, self.latest);
         let channel = self.channels.entry(filter.clone());
         let channel = channel.or_insert_with(|| Channel {
             lines: Lines::at(at),
             readers: 0,
-            last: as_of,
+            last,
         });
         channel.readers += 1;
     }
@@ -353,7 +367,7 @@ impl Publisher {
         if self.complete {
             self.advance(filter);
         }
-        let oldest = self.as_of.saturating_sub(self.limits.bookmark_ms);
+        let oldest = self.latest.saturating_sub(self.limits.bookmark_ms);
         let channel = self.channels.get(filter);
         let continues = |to: Position| {
             to == self.at || channel.is_some_and(|channel| channel.lines.find(to).is_some())
@@ -382,7 +396,7 @@ impl Publisher {
         let head = FrameHead {
             from: position,
             to,
-            as_of: self.as_of,
+            as_of: self.latest,
             filter: filter.id(),
             more: part.end.is_some() || !self.complete,
         };
@@ -392,7 +406,7 @@ impl Publisher {
             from: position,
             filter: filter.clone(),
             to,
-            as_of: self.as_of,
+            as_of: self.latest,
             line: line.clone(),
         });
         Join::CatchUp(line, to)
@@ -403,7 +417,7 @@ impl Publisher {
         if let Some(channel) = self.channels.get_mut(filter)
             && channel.lines.end() != self.at
         {
-            channel.bookmark(filter, self.at, self.as_of, &self.keys, &self.limits);
+            channel.bookmark(filter, self.at, self.latest, &self.keys, &self.limits);
             self.signatures += 1;
         }
     }
@@ -412,7 +426,7 @@ impl Publisher {
         let limits = &self.limits;
         self.catch_up_bytes += catch_up.line.as_bytes().len();
         self.catch_ups.push_back(catch_up);
-        let oldest = self.as_of.saturating_sub(limits.bookmark_ms);
+        let oldest = self.latest.saturating_sub(limits.bookmark_ms);
         while let Some(first) = self.catch_ups.front()
             && (first.as_of < oldest
                 || self.catch_ups.len() > limits.catch_ups

@@ -159,12 +159,12 @@ impl Trust {
     /// - it names no signer, or too many -> [`TrustError::Empty`], [`TrustError::TooMany`]
     pub fn update(&mut self, line: &[u8]) -> Result<bool, TrustError> {
         let raw = self.verify(Document::Signers, line)?;
-        let signers: Signers =
+        let document: SignersDocument =
             serde_json::from_slice(raw).map_err(|_| TrustError::Line(LineError::Malformed))?;
-        if signers.version <= self.version {
+        if document.version <= self.version {
             return Ok(false);
         }
-        *self = Self::of(signers.signers, signers.version)?;
+        *self = Self::of(document.signers, document.version)?;
         Ok(true)
     }
 
@@ -193,14 +193,14 @@ impl Trust {
 /// The content of a signers document.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub(crate) struct Signers {
+pub(crate) struct SignersDocument {
     pub(crate) version: u64,
     pub(crate) signers: Vec<SignerKey>,
     /// When it was signed, in Unix milliseconds.
     pub(crate) as_of: u64,
 }
 
-impl Signers {
+impl SignersDocument {
     pub(crate) fn signed(&self, by: &crate::keys::Signer) -> SignedLine {
         // Numbers and texts: it cannot fail.
         let raw = serde_json::to_vec(self).unwrap_or_default();

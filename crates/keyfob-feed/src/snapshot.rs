@@ -35,6 +35,13 @@ impl ObjectName {
         Self(name)
     }
 
+    /// Whether it is the name of this object.
+    pub fn is_of(&self, object: &[u8]) -> bool {
+        let mut digest = Context::new(&SHA256);
+        digest.update(object);
+        Self::of(digest) == *self
+    }
+
     /// Parses 64 lower-case hexadecimal digits.
     pub fn parse(text: &str) -> Option<Self> {
         let digits = text.as_bytes();

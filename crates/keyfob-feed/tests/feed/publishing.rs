@@ -78,11 +78,12 @@ fn bookmarks_are_signed_for_filters_in_use_when_nothing_changes() {
     let Join::At(cursor) = publisher.join(&Filter::All, publisher.position(), false) else {
         panic!("the publisher's own position is no start of a line");
     };
-    for passed in [100, 300, 700] {
+    for passed in [100, 300, 400] {
         read_to_end(&mut publisher, &*world.store, 100, START + passed);
         assert_eq!(publisher.next(&Filter::All, cursor), Next::Wait);
     }
-    read_to_end(&mut publisher, &*world.store, 100, START + 800);
+    assert_eq!(publisher.bookmark_due(), Some(START + 950));
+    read_to_end(&mut publisher, &*world.store, 100, START + 500);
     assert!(matches!(
         publisher.next(&Filter::All, cursor),
         Next::Line(..)
