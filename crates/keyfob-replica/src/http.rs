@@ -21,7 +21,7 @@ use std::{
 
 use keyfob::{
     Timestamp,
-    gateway::{Index, Usage},
+    gateway::{Index, UsageBatch},
     store::async_trait,
 };
 use keyfob_feed::{Filter, Position, Receiver, Refusals, Trust};
@@ -352,14 +352,10 @@ impl Source for HttpSource {
         synced.map(|()| Synced::AsSent)
     }
 
-    async fn record_usage(&self, usage: &[Usage]) -> Result<(), SourceError> {
+    async fn report(&self, usage: Option<&UsageBatch>, _: Timestamp) -> Result<(), SourceError> {
         let status = self.status();
         let mut reporter = self.reporter.lock().await;
-        let reported = {
-            let _ = usage;
-            reporter.report(&self.config, &status, None)
-        }
-        .await;
+        let reported = reporter.report(&self.config, &status, usage).await;
         reported.map_err(SourceError::unavailable)
     }
 }

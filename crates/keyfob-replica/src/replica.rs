@@ -153,14 +153,11 @@ impl Replica {
         if timeout(STOP_WITHIN, written).await.is_err() {
             tracing::error!("the store did not take the last uses in time");
             if !self.task.is_finished() {
-                // What it was writing goes back to the recorder.
                 self.task.abort();
                 let _ = (&mut self.task).await;
             }
         }
-        let (left, without_room) = self.monitor.0.usage.drain();
-        let uses = left.iter().map(|usage| usage.accepted + usage.refused);
-        let lost = uses.sum::<u64>() + without_room;
+        let lost = self.flusher.left();
         self.monitor.count_lost_usage(lost);
         lost
     }

@@ -4,7 +4,7 @@ use std::{error::Error, sync::Arc};
 
 use keyfob::{
     Keyring, Timestamp,
-    gateway::{FollowError, Index, IndexError, Usage},
+    gateway::{FollowError, Index, IndexError, UsageBatch},
     store::async_trait,
 };
 
@@ -24,7 +24,7 @@ use keyfob::{
 ///
 /// use keyfob::{
 ///     Timestamp,
-///     gateway::{Index, Usage},
+///     gateway::{Index, UsageBatch},
 ///     store::Changes,
 /// };
 /// use keyfob_replica::{Follower, Source, SourceError, Synced, async_trait};
@@ -45,7 +45,7 @@ use keyfob::{
 ///         Ok(Synced::AsSent)
 ///     }
 ///
-///     async fn record_usage(&self, _: &[Usage]) -> Result<(), SourceError> {
+///     async fn report(&self, _: Option<&UsageBatch>, _: Timestamp) -> Result<(), SourceError> {
 ///         Ok(()) // nobody wants it
 ///     }
 /// }
@@ -75,12 +75,14 @@ pub trait Source: Send + Sync {
     /// - the index can never be confirmed again -> [`SourceError::Index`]
     async fn sync(&self, index: &Index, now: Timestamp) -> Result<Synced, SourceError>;
 
-    /// Records usage.
+    /// Takes usage back at the time `now`, and may tell how far the replica is. It is called every
+    /// [`flush_usage_every`](crate::Follower::flush_usage_every) and at the end, with `None` if
+    /// nothing was used.
     ///
-    /// - recorded -> `Ok`
-    /// - refused, or the outcome is unknown -> an error: the replica keeps the usage, and hands it
-    ///   over again later, with what is used until then
-    async fn record_usage(&self, usage: &[Usage]) -> Result<(), SourceError>;
+    /// - recorded, now or by an earlier call with the same batch -> `Ok`
+    /// - refused, or the outcome is unknown -> an error: the replica keeps the batch, and hands it over
+    ///   again unchanged
+    async fn report(&self, usage: Option<&UsageBatch>, now: Timestamp) -> Result<(), SourceError>;
 }
 
 /// How far [`Source::sync`] came: from when on the age of the index counts.
@@ -132,8 +134,8 @@ impl<S: Source + ?Sized> Source for Arc<S> {
         (**self).sync(index, now).await
     }
 
-    async fn record_usage(&self, usage: &[Usage]) -> Result<(), SourceError> {
-        (**self).record_usage(usage).await
+    async fn report(&self, usage: Option<&UsageBatch>, now: Timestamp) -> Result<(), SourceError> {
+        (**self).report(usage, now).await
     }
 }
 
@@ -152,8 +154,11 @@ impl Source for StoreSource {
         Ok(Synced::ToEnd)
     }
 
-    async fn record_usage(&self, usage: &[Usage]) -> Result<(), SourceError> {
-        let recorded = self.0.store().record_usage(usage).await;
+    async fn report(&self, usage: Option<&UsageBatch>, now: Timestamp) -> Result<(), SourceError> {
+        let Some(batch) = usage else {
+            return Ok(());
+        };
+        let recorded = self.0.store().record_usage(batch, now).await;
         recorded.map_err(SourceError::unavailable)
     }
 }

@@ -13,7 +13,7 @@ use std::{
 
 use keyfob::{
     Access, Context, KeyStore, Keyring, MemoryStore, NewKey, Timestamp,
-    gateway::{Index, Usage},
+    gateway::{Index, UsageBatch},
     manage::CreatedKey,
 };
 use keyfob_replica::{Follower, Source, SourceError, Synced, async_trait};
@@ -213,7 +213,7 @@ impl Source for Pipe {
         Ok(Synced::AsSent)
     }
 
-    async fn record_usage(&self, _: &[Usage]) -> Result<(), SourceError> {
+    async fn report(&self, _: Option<&UsageBatch>, _: Timestamp) -> Result<(), SourceError> {
         Ok(())
     }
 }

@@ -1,12 +1,6 @@
 //! What goes back to the authority: usage, and how far the replica is.
 
-use keyfob::gateway::Usage;
-#[derive(Debug)]
-pub(super) struct UsageBatch {
-    source: String,
-    sequence: u64,
-    usage: Vec<Usage>,
-}
+use keyfob::gateway::{Usage, UsageBatch, UsageSource};
 use keyfob_feed::Refusals;
 use serde::Serialize;
 use tokio::time::timeout;
@@ -24,7 +18,7 @@ pub(super) struct Reporter(Option<(Upstream, Connection)>);
 #[derive(Serialize)]
 struct Report<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
-    source: Option<String>,
+    source: Option<UsageSource>,
     #[serde(skip_serializing_if = "Option::is_none")]
     sequence: Option<u64>,
     usage: &'a [Usage],
@@ -49,7 +43,7 @@ impl Reporter {
     ) -> Result<(), FeedError> {
         let lag = (status.as_of > 0).then(|| config.clocks.now().saturating_sub(status.as_of));
         let report = Report {
-            source: usage.map(|batch| batch.source.to_string()),
+            source: usage.map(|batch| batch.source),
             sequence: usage.map(|batch| batch.sequence),
             usage: usage.map_or(&[], |batch| &batch.usage),
             replica: ReplicaReport {

@@ -418,7 +418,15 @@ async fn stream(
                                 return;
                             }
                         }
-                        Next::Wait => sleep(Duration::from_millis(5)).await,
+                        Next::Wait => match &last {
+                            Some(last) if state.fault() == Fault::Repeats => {
+                                sleep(Duration::from_millis(50)).await;
+                                if sender.send_data(Bytes::clone(last)).await.is_err() {
+                                    return;
+                                }
+                            }
+                            _ => sleep(Duration::from_millis(5)).await,
+                        },
                         _ => return,
                     }
                 }

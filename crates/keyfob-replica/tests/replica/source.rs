@@ -10,7 +10,7 @@ use std::{
 
 use keyfob::{
     Access, Context, DenyReason, KeyStore, Keyring, NewKey, Timestamp, Verifier,
-    gateway::{Index, IndexError, Usage},
+    gateway::{Index, IndexError, Usage, UsageBatch},
     key::{PepperId, Peppers},
     store::{Changes, Revision},
 };
@@ -103,10 +103,11 @@ impl Source for Scripted {
         }
     }
 
-    async fn record_usage(&self, usage: &[Usage]) -> Result<(), SourceError> {
+    async fn report(&self, usage: Option<&UsageBatch>, _: Timestamp) -> Result<(), SourceError> {
         if self.mode() == Mode::Hangs {
             std::future::pending::<()>().await;
         }
+        let usage = usage.map_or(&[][..], |batch| &batch.usage);
         self.0.usage.lock().unwrap().extend_from_slice(usage);
         Ok(())
     }
