@@ -462,6 +462,7 @@ impl Publisher {
     /// The next line of a reader that joined.
     pub fn next(&self, filter: &Filter, cursor: Cursor) -> Next {
         match self.channels.get(filter) {
+            _ if self.failed.is_some() => Next::Lost,
             Some(channel) => channel.lines.next(cursor),
             None => Next::Lost,
         }
