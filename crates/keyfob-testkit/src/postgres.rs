@@ -255,10 +255,15 @@ impl Server {
         &self.folder
     }
 
+    /// The folder of the socket, as the host of a URL.
+    pub fn socket(&self) -> String {
+        self.folder.display().to_string().replace('/', "%2F")
+    }
+
     /// The URL of a database, over the socket.
     pub fn url(&self, database: &str) -> String {
-        let folder = self.folder.display().to_string().replace('/', "%2F");
-        format!("postgres://keyfob@{folder}:{}/{database}", self.port)
+        let (socket, port) = (self.socket(), self.port);
+        format!("postgres://keyfob@{socket}:{port}/{database}")
     }
 
     /// The URL of a database, over the loopback or something between that listens on this port.

@@ -10,6 +10,7 @@ mod crashes;
 mod faults;
 mod migrations;
 mod model;
+mod pooling;
 mod process;
 mod races;
 mod server;
