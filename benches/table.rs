@@ -537,7 +537,7 @@ fn with_writer(population: &Population, slice: Duration) -> (f64, usize) {
         let writer = scope.spawn(move || {
             let mut keys = 0;
             for record in records.into_iter().cycle() {
-                let id = record.id;
+                let (id, tenant) = (record.id, record.tenant.clone());
                 let mut revoked = record.clone();
                 revoked.status = Status::Revoked(Revocation {
                     at: NOW,
@@ -547,7 +547,7 @@ fn with_writer(population: &Population, slice: Duration) -> (f64, usize) {
                 });
                 feed.apply([Item::Key(record)], false);
                 feed.apply([Item::Key(revoked)], false);
-                feed.apply([Item::KeyDeleted(id)], false);
+                feed.apply([Item::KeyDeleted { id, tenant }], false);
                 keys += 1;
                 if done.load(Ordering::Relaxed) {
                     break;

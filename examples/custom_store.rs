@@ -247,7 +247,7 @@ mod tests {
             assert_eq!(error.is_definite(), definite);
         }
         let changes = block_on(store.changes(Revision::ZERO, 10)).unwrap();
-        assert_eq!(changes.last_revision, Revision::new(1));
+        assert_eq!(changes.last_revision(), Revision::new(1));
         assert_eq!(file.names(), ["first"]);
     }
 

@@ -349,7 +349,7 @@ fn parse_hash(text: &str) -> Option<[u8; 32]> {
 /// reveals later that events were removed or rewritten.
 ///
 /// The text form is `REVISION:HASH`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct TrailHead {
     /// The revision of the last event; zero if there is none.

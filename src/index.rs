@@ -6,6 +6,7 @@ mod append_vec;
 mod error;
 mod grant;
 mod grant_writer;
+mod history;
 mod legacy_terms;
 mod line;
 mod members;
@@ -16,7 +17,7 @@ mod table;
 
 use std::sync::{
     Arc, Mutex, PoisonError,
-    atomic::{AtomicI64, Ordering},
+    atomic::{AtomicI64, AtomicU64, Ordering, fence},
 };
 
 use alloc::{
@@ -38,19 +39,23 @@ use crate::{
     cutoff::Target,
     digest::{Peppers, same},
     format::KeyFormat,
+    identity::Tenant,
     key_id::KeyId,
-    legacy::{LegacyId, LegacyRecord},
-    name::{NamespaceId, Scope, TeamId},
-    policy::Policy,
-    record::{KeyRecord, Status},
+    legacy::LegacyId,
+    name::{Scope, TeamId},
+    projection::{
+        ReplicaChanges, ReplicaEntry, ReplicaItem, ReplicaLegacy, ReplicaPolicy, ReplicaRecord,
+        ReplicaStatus,
+    },
     revision::Revision,
     scope::Scopes,
-    store::{Changes, Entry, Item, KeyStore},
+    store::{Changes, Item, KeyStore},
     timestamp::Timestamp,
 };
 
 use grant::{Grants, NamespaceVec};
 use grant_writer::GrantWriter;
+use history::History;
 use members::Members;
 use table::{Table, TableWriter, spread, spread_digits};
 
@@ -85,6 +90,9 @@ pub struct Index {
     /// The time before the last read of the feed that reached its end; [`NEVER`] or [`INVALID`] if there
     /// is none.
     confirmed_at: AtomicI64,
+    /// How often the index was reset. A reader whose verification a reset interrupted may have seen
+    /// some of the new contents, but not the revocations in them.
+    resets: AtomicU64,
     clock: AtomicI64,
     writer: Mutex<Writer>,
     format: KeyFormat,
@@ -113,6 +121,8 @@ struct Writer {
     as_of: Revision,
     /// The latest [`Changes::last_revision`] seen.
     newest: Revision,
+    /// The history that the applied pages are of.
+    history: History,
     changed_at: Option<Timestamp>,
     /// The error after which the index can never be confirmed again.
     failed: Option<IndexError>,
@@ -122,11 +132,11 @@ struct Writer {
     grants: GrantWriter,
     /// The revision up to which a cutoff of a target revokes.
     cutoffs: BTreeMap<Target, Revision>,
-    policies: BTreeMap<Option<NamespaceId>, Policy>,
+    policies: BTreeMap<Option<Tenant>, ReplicaPolicy>,
     /// The keys of each namespace, by the rank of its number.
     members: Vec<Members>,
     /// The namespaces with keys whose end must be recomputed.
-    pending: Vec<(NamespaceId, u32)>,
+    pending: Vec<(Tenant, u32)>,
 }
 
 /// The times from which the end of a secret is recomputed when a policy changes: issue and own
@@ -145,7 +155,7 @@ impl Lifetime {
         }
     }
 
-    fn end_under(&self, policy: &Policy) -> Option<Timestamp> {
+    fn end_under(&self, policy: &ReplicaPolicy) -> Option<Timestamp> {
         let own = End::from_bytes(self.expires_at).moment();
         match End::from_bytes(self.issued_at).moment() {
             Some(issued_at) => policy.end_of_life(issued_at, own),
@@ -167,11 +177,13 @@ impl Index {
             grants: Grants::new(),
             deleted: Mutex::default(),
             confirmed_at: AtomicI64::new(NEVER),
+            resets: AtomicU64::new(0),
             clock: AtomicI64::new(i64::MIN),
             writer: Mutex::new(Writer {
                 cursor: Revision::ZERO,
                 as_of: Revision::ZERO,
                 newest: Revision::ZERO,
+                history: History::default(),
                 changed_at: None,
                 failed: None,
                 keys: keys_writer,
@@ -231,20 +243,21 @@ impl Index {
     ) -> Result<Revision, FollowError> {
         let progress = || {
             let writer = self.writer();
-            (writer.cursor, writer.newest)
+            (writer.cursor, writer.newest, self.resets())
         };
         loop {
             let before = progress();
-            let (cursor, _) = before;
+            let (cursor, _, resets) = before;
             let changes = store.changes(cursor, Self::PAGE).await?;
-            self.absorb(&changes)?;
+            self.absorb_changes(&changes, resets)?;
             while !self.apply_policies(Self::SLICE) {
                 yield_now().await;
             }
-            if self.conclude(&changes, confirmation)? {
+            if self.conclude(&Span::of(&changes), resets, confirmation)? {
                 return Ok(self.as_of());
             }
-            // Another task may have learned of a later revision in the meantime.
+            // Another task may have learned of a later revision, or reset the index, in the
+            // meantime.
             if progress() == before {
                 return Err(IndexError::Stalled { at: cursor }.into());
             }
@@ -261,53 +274,112 @@ impl Index {
     ///
     /// - the page starts after the index's revision -> [`IndexError::Gap`]
     /// - the store's last revision is before the start of the page -> [`IndexError::Regressed`]:
-    ///   the store was restored from a backup, or it is another store; build a new index
+    ///   the store was restored from a backup, or it is another store
+    /// - the event at the start of the page is not the one that the index was at before ->
+    ///   [`IndexError::Forked`]: as before, but the store has caught up since
     /// - the index has no room -> [`IndexError::Full`]
     ///
-    /// The last two are permanent: from then on every verification is refused as
-    /// [`DenyReason::Stale`](crate::DenyReason::Stale) and every page with the same error,
-    /// even if the store reaches the index's revision again.
+    /// All but the first are permanent until [`Index::reset`]: every verification is refused as
+    /// [`DenyReason::Stale`](crate::DenyReason::Stale) and every page with the same error, even if
+    /// the store reaches the index's revision again.
     pub fn apply(
         &self,
         changes: &Changes,
         asked_at: impl Into<Timestamp>,
     ) -> Result<(), IndexError> {
-        self.absorb(changes)?;
-        while !self.apply_policies(usize::MAX) {}
-        self.conclude(changes, Confirmation::At(asked_at.into()))
-            .map(drop)
+        let resets = self.resets();
+        self.absorb_changes(changes, resets)?;
+        self.complete(&Span::of(changes), resets, asked_at.into())
+    }
+
+    /// Applies a page of the projected feed as [`Index::apply`] does, without the check of the
+    /// store's history: the reader of the feed must make sure that all pages are of one history.
+    ///
+    /// # Errors
+    ///
+    /// As [`Index::apply`], apart from [`IndexError::Forked`].
+    pub fn apply_replica(
+        &self,
+        changes: ReplicaChanges,
+        asked_at: impl Into<Timestamp>,
+    ) -> Result<(), IndexError> {
+        let span = Span {
+            after: changes.after,
+            next_after: changes.next_after,
+            more: changes.more,
+            last_revision: changes.last_revision,
+        };
+        let resets = self.resets();
+        self.absorb(&mut self.writer(), &span, changes.entries)?;
+        self.complete(&span, resets, asked_at.into())
+    }
+
+    /// Applies the entries of a page, unless the index was reset since it was reset `resets` times.
+    fn absorb_changes(&self, changes: &Changes, resets: u64) -> Result<(), IndexError> {
+        let writer = &mut *self.writer();
+        if self.resets() != resets {
+            return Ok(());
+        }
+        // A page that went back has no event at its start: that is the more exact error.
+        if writer.failed.is_none()
+            && changes.next_after >= changes.after
+            && let Err(error) = writer.history.check(changes)
+        {
+            return Err(self.fail(writer, error));
+        }
+        let changed_at = changes
+            .entries
+            .iter()
+            .filter(|entry| entry.revision > writer.cursor)
+            .filter_map(|entry| changed_at(&entry.item))
+            .max();
+        // Projected one by one, so that no page is held twice.
+        let entries = changes.entries.iter().map(ReplicaEntry::from);
+        self.absorb(writer, &Span::of(changes), entries)?;
+        writer.changed_at = writer.changed_at.max(changed_at);
+        writer.history.extend(changes);
+        Ok(())
     }
 
     /// Applies the entries of a page. A changed policy applies to existing keys after
     /// [`Index::apply_policies`].
-    fn absorb(&self, changes: &Changes) -> Result<(), IndexError> {
-        let mut writer = self.writer();
+    fn absorb(
+        &self,
+        writer: &mut Writer,
+        span: &Span,
+        entries: impl IntoIterator<Item = ReplicaEntry>,
+    ) -> Result<(), IndexError> {
         let at = writer.cursor;
         if let Some(error) = writer.failed {
             return Err(error);
         }
-        if changes.after > at {
+        if span.after > at {
             return Err(IndexError::Gap { at });
         }
-        if changes.next_after < changes.after {
+        if span.next_after < span.after {
             let error = IndexError::Regressed {
-                store_at: changes.next_after,
+                store_at: span.next_after,
                 at,
             };
-            return Err(self.fail(&mut writer, error));
+            return Err(self.fail(writer, error));
         }
-        for entry in &changes.entries {
-            if entry.revision > writer.cursor {
-                writer.changed_at = writer.changed_at.max(changed_at(&entry.item));
-                if let Err(error) = self.apply_entry(&mut writer, entry) {
-                    return Err(self.fail(&mut writer, error));
+        for ReplicaEntry { revision, item } in entries {
+            if revision > writer.cursor {
+                if let Err(error) = self.apply_item(writer, item) {
+                    return Err(self.fail(writer, error));
                 }
-                writer.cursor = entry.revision;
+                writer.cursor = revision;
             }
         }
-        writer.cursor = writer.cursor.max(changes.next_after);
-        writer.newest = writer.newest.max(changes.last_revision);
+        writer.cursor = writer.cursor.max(span.next_after);
+        writer.newest = writer.newest.max(span.last_revision);
         Ok(())
+    }
+
+    fn complete(&self, span: &Span, resets: u64, asked_at: Timestamp) -> Result<(), IndexError> {
+        while !self.apply_policies(usize::MAX) {}
+        self.conclude(span, resets, Confirmation::At(asked_at))
+            .map(drop)
     }
 
     /// Confirms the index if this page, which was absorbed, is the end of the feed; returns whether
@@ -316,13 +388,20 @@ impl Index {
     /// Only a page with the latest `last_revision` seen counts as the end: an item of an older page
     /// may have changed since, and moved to a part of the feed that the index has not read. While
     /// keys are not recomputed for a changed policy, there is no end: another task continues.
-    fn conclude(&self, changes: &Changes, confirmation: Confirmation) -> Result<bool, IndexError> {
+    fn conclude(
+        &self,
+        span: &Span,
+        resets: u64,
+        confirmation: Confirmation,
+    ) -> Result<bool, IndexError> {
         let mut writer = self.writer();
+        if self.resets() != resets {
+            return Ok(false);
+        }
         if let Some(error) = writer.failed {
             return Err(error);
         }
-        let at_end =
-            !changes.more && changes.last_revision >= writer.newest && writer.pending.is_empty();
+        let at_end = !span.more && span.last_revision >= writer.newest && writer.pending.is_empty();
         if at_end {
             writer.as_of = writer.cursor;
             let before = self.confirmed();
@@ -351,6 +430,53 @@ impl Index {
         if self.is_ready() {
             self.confirmed_at.store(INVALID, Ordering::Release);
         }
+    }
+
+    /// Empties the index, to be filled again from revision zero: for a store whose history is
+    /// another one ([`IndexError::Forked`], [`IndexError::Regressed`]), and after any other
+    /// permanent failure.
+    ///
+    /// Every verification is refused as [`DenyReason::Stale`](crate::DenyReason::Stale) until the
+    /// index has reached the end of a feed again. The verifiers remain valid, and the memory is
+    /// used again. A [`Principal`](crate::Principal) that was verified before knows its team and
+    /// namespace, but its owner and scopes only if the new contents have its credential.
+    ///
+    /// A running [`Index::follow`] begins again. A page for [`Index::apply`] that was requested
+    /// before the reset must not be applied after it.
+    pub fn reset(&self) {
+        let writer = &mut *self.writer();
+        self.invalidate();
+        self.resets.fetch_add(1, Ordering::Release);
+        // Ordered before every change of the tables, as `Index::resets_now` expects.
+        fence(Ordering::Release);
+        self.keys.clear(&mut writer.keys);
+        self.secondary.clear(&mut writer.secondary);
+        self.legacy.clear(&mut writer.legacy);
+        self.grants.reset(&mut writer.grants);
+        writer.members.iter_mut().for_each(Members::clear);
+        writer.cutoffs.clear();
+        writer.policies.clear();
+        writer.pending.clear();
+        writer.history = History::default();
+        writer.cursor = Revision::ZERO;
+        writer.as_of = Revision::ZERO;
+        writer.newest = Revision::ZERO;
+        writer.changed_at = None;
+        writer.failed = None;
+    }
+
+    /// How often the index was reset, read before anything else of it.
+    #[inline]
+    pub(crate) fn resets(&self) -> u64 {
+        self.resets.load(Ordering::Acquire)
+    }
+
+    /// How often the index was reset, read after everything else of it: if it is what
+    /// [`Index::resets`] was before, nothing that was read in between is of later contents.
+    #[inline]
+    pub(crate) fn resets_now(&self) -> u64 {
+        fence(Ordering::Acquire);
+        self.resets.load(Ordering::Relaxed)
     }
 
     /// The revision up to which the index is complete: the last end of the feed that it reached.
@@ -547,31 +673,30 @@ impl Index {
         self.writer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn apply_entry(&self, writer: &mut Writer, entry: &Entry) -> Result<(), IndexError> {
-        match &entry.item {
-            Item::Key(record) => self.apply_key(writer, record),
-            Item::KeyDeleted(id) => {
-                self.delete_key(writer, *id);
+    fn apply_item(&self, writer: &mut Writer, item: ReplicaItem) -> Result<(), IndexError> {
+        match item {
+            ReplicaItem::Key(record) => self.apply_key(writer, record),
+            ReplicaItem::KeyDeleted { id, .. } => {
+                self.delete_key(writer, id);
                 Ok(())
             }
-            Item::Cutoff(cutoff) => {
-                self.grants.revoke(&mut writer.grants, &cutoff.target);
-                writer.cutoffs.insert(cutoff.target.clone(), cutoff.up_to);
+            ReplicaItem::Cutoff { target, up_to } => {
+                self.grants.revoke(&mut writer.grants, &target);
+                writer.cutoffs.insert(target, up_to);
                 Ok(())
             }
-            Item::Legacy(record) => self.apply_legacy(writer, record),
-            Item::Policy(namespace, policy) => {
+            ReplicaItem::Legacy(record) => self.apply_legacy(writer, record),
+            ReplicaItem::Policy { tenant, policy } => {
                 let before = match policy {
-                    Some(policy) => writer.policies.insert(namespace.clone(), policy.clone()),
-                    None => writer.policies.remove(namespace),
+                    Some(policy) => writer.policies.insert(tenant.clone(), policy),
+                    None => writer.policies.remove(&tenant),
                 };
-                writer.mark(namespace.as_ref(), before.as_ref());
+                writer.mark(tenant, before);
                 Ok(())
             }
-            Item::LegacyPolicy(namespace, policy) => {
-                let (namespace, policy) = (namespace.as_ref(), policy.as_ref());
+            ReplicaItem::LegacyPolicy { tenant, policy } => {
                 let grants = &mut writer.grants;
-                self.grants.set_legacy_policy(grants, namespace, policy);
+                self.grants.set_legacy_policy(grants, tenant, policy);
                 Ok(())
             }
         }
@@ -600,20 +725,20 @@ impl Index {
         }
     }
 
-    fn apply_key(&self, writer: &mut Writer, record: &KeyRecord) -> Result<(), IndexError> {
+    fn apply_key(&self, writer: &mut Writer, record: ReplicaRecord) -> Result<(), IndexError> {
         let (high, low) = record.id.halves();
         let revoked = writer.is_revoked(&record.targets(), record.created_revision);
+        let policy = policy_of(&writer.policies, &record.tenant);
         let grant = Grant {
-            tenant: record.tenant.clone(),
-            holder: Holder::Owner(record.owner.clone()),
-            scopes: record.scopes.clone(),
+            tenant: record.tenant,
+            holder: Holder::Owner(record.owner),
+            scopes: record.scopes,
         };
         let grants = &mut writer.grants;
         let grant_ref = self.grants.acquire(grants, grant, revoked);
         let grant_ref = grant_ref.ok_or(IndexError::Full)?;
         let before = self.keys.row(&writer.keys, high, low);
 
-        let policy = policy_of(&writer.policies, &record.tenant.namespace);
         let previous = record.previous.as_ref();
         let secondary = (previous.is_some() || record.not_before.is_some()).then(|| Row {
             high,
@@ -621,8 +746,8 @@ impl Index {
             digest: previous.map_or([0; 4], |previous| *previous.digest.lanes()),
             payload: EntryMeta::pack_time(record.not_before.unwrap_or(Timestamp::MIN)),
             meta: previous.map_or(0, |previous| {
-                let end = previous.expires_under(&policy);
-                let meta = EntryMeta::new(Some(end), &previous.digest);
+                let end = policy.end_of_life(previous.issued_at, Some(previous.until));
+                let meta = EntryMeta::new(end, &previous.digest);
                 meta.with(EntryMeta::PREVIOUS).0
             }),
         });
@@ -634,11 +759,12 @@ impl Index {
             self.secondary
                 .upsert(&mut writer.secondary, secondary, lifetime)?;
         }
-        let mut meta = EntryMeta::new(record.expires_under(&policy), &record.digest);
+        let end = policy.end_of_life(record.issued_at, record.expires_at);
+        let mut meta = EntryMeta::new(end, &record.digest);
         meta = match record.status {
-            Status::Active => meta,
-            Status::Disabled => meta.with(EntryMeta::DISABLED),
-            Status::Revoked(_) => meta.with(EntryMeta::REVOKED),
+            ReplicaStatus::Active => meta,
+            ReplicaStatus::Disabled => meta.with(EntryMeta::DISABLED),
+            ReplicaStatus::Revoked => meta.with(EntryMeta::REVOKED),
         };
         if record.not_before.is_some() {
             meta = meta.with(EntryMeta::NOT_BEFORE);
@@ -670,12 +796,12 @@ impl Index {
         Ok(())
     }
 
-    fn apply_legacy(&self, writer: &mut Writer, record: &LegacyRecord) -> Result<(), IndexError> {
+    fn apply_legacy(&self, writer: &mut Writer, record: ReplicaLegacy) -> Result<(), IndexError> {
         let (high, low) = record.id.halves();
         let revoked = writer.is_revoked(&record.targets(), record.created_revision);
         let grant = Grant {
-            tenant: record.tenant.clone(),
-            holder: Holder::Subject(record.subject.clone()),
+            tenant: record.tenant,
+            holder: Holder::Subject(record.subject),
             scopes: Scopes::All,
         };
         let grant_ref = self.grants.acquire(&mut writer.grants, grant, revoked);
@@ -685,7 +811,7 @@ impl Index {
         if record.blocked {
             meta = meta.with(EntryMeta::DISABLED);
         }
-        if record.revoked.is_some() {
+        if record.revoked {
             meta = meta.with(EntryMeta::REVOKED);
         }
         let row = Row {
@@ -708,8 +834,8 @@ impl Index {
     fn apply_policies(&self, keys: usize) -> bool {
         let writer = &mut *self.writer();
         let mut left = keys;
-        while let Some((namespace, number)) = writer.pending.last() {
-            let policy = policy_of(&writer.policies, namespace);
+        while let Some((tenant, number)) = writer.pending.last() {
+            let policy = policy_of(&writer.policies, tenant);
             let members = writer.members.get_mut(NamespaceVec::<()>::rank(*number));
             let Some(members) = members else {
                 writer.pending.pop();
@@ -748,7 +874,7 @@ fn changed_at(item: &Item) -> Option<Timestamp> {
         Item::Key(record) => Some(record.updated_at),
         Item::Legacy(record) => Some(record.imported_at),
         Item::Cutoff(cutoff) => Some(cutoff.revocation.at),
-        Item::KeyDeleted(_) | Item::Policy(..) | Item::LegacyPolicy(..) => None,
+        Item::KeyDeleted { .. } | Item::Policy(..) | Item::LegacyPolicy(..) => None,
     }
 }
 
@@ -784,55 +910,62 @@ impl Writer {
 
     /// Marks the keys whose end a changed policy may change. `before` is the policy before, of the
     /// namespace itself or the default.
-    fn mark(&mut self, namespace: Option<&NamespaceId>, before: Option<&Policy>) {
-        let inherited = match namespace {
-            Some(_) => self.policies.get(&None),
-            None => None,
-        };
-        let max_ttl =
-            |policy: Option<&Policy>| policy.or(inherited).and_then(|policy| policy.max_ttl);
-        let after = self.policies.get(&namespace.cloned());
-        if max_ttl(before) == max_ttl(after) {
+    fn mark(&mut self, tenant: Option<Tenant>, before: Option<ReplicaPolicy>) {
+        let policies = &self.policies;
+        let after = policies.get(&tenant).copied();
+        let inherited = tenant
+            .as_ref()
+            .and_then(|_| policies.get(&None).copied())
+            .unwrap_or_default();
+        if before.unwrap_or(inherited) == after.unwrap_or(inherited) {
             return;
         }
-        let policies = &self.policies;
-        let concerned: Vec<_> = match namespace {
-            Some(id) => {
-                let number = self.grants.namespace(id);
-                number
-                    .map(|number| (id.clone(), number))
-                    .into_iter()
-                    .collect()
+        let concerned: Vec<_> = match tenant {
+            Some(tenant) => {
+                let number = self.grants.namespace(&tenant);
+                number.map(|number| (tenant, number)).into_iter().collect()
             }
             None => self
                 .grants
                 .namespaces()
-                .filter(|(id, _)| !policies.contains_key(&Some((*id).clone())))
-                .map(|(id, number)| (id.clone(), number))
+                .filter(|(tenant, _)| !policies.contains_key(&Some((*tenant).clone())))
+                .map(|(tenant, number)| (tenant.clone(), number))
                 .collect(),
         };
-        for (id, number) in concerned {
+        for (tenant, number) in concerned {
             let members = self.members.get_mut(NamespaceVec::<()>::rank(number));
             if members.is_some_and(Members::mark) {
-                self.pending.push((id, number));
+                self.pending.push((tenant, number));
             }
         }
     }
 }
 
-fn policy_of(policies: &BTreeMap<Option<NamespaceId>, Policy>, namespace: &NamespaceId) -> Policy {
-    own_or_default(policies, namespace)
-        .cloned()
+/// The policy of a tenant: its own, else the default policy.
+fn policy_of(policies: &BTreeMap<Option<Tenant>, ReplicaPolicy>, tenant: &Tenant) -> ReplicaPolicy {
+    let own = policies.get(&Some(tenant.clone()));
+    own.or_else(|| policies.get(&None))
+        .copied()
         .unwrap_or_default()
 }
 
-fn own_or_default<'a, P>(
-    policies: &'a BTreeMap<Option<NamespaceId>, P>,
-    namespace: &NamespaceId,
-) -> Option<&'a P> {
-    policies
-        .get(&Some(namespace.clone()))
-        .or_else(|| policies.get(&None))
+/// The part of the feed that a page is of.
+struct Span {
+    after: Revision,
+    next_after: Revision,
+    more: bool,
+    last_revision: Revision,
+}
+
+impl Span {
+    fn of(changes: &Changes) -> Self {
+        Self {
+            after: changes.after,
+            next_after: changes.next_after,
+            more: changes.more,
+            last_revision: changes.last_revision(),
+        }
+    }
 }
 
 #[cfg(test)]
@@ -841,18 +974,40 @@ mod tests {
     use core::time::Duration;
 
     use super::*;
-    use crate::{Access, DenyReason, Verifier};
+    use crate::{
+        Access, DenyReason, Verifier,
+        audit::{ChainHash, TrailHead},
+    };
 
     const NOW: Timestamp = Timestamp::from_unix(1_700_000_000);
 
-    fn feed(after: u64, next_after: u64) -> Changes {
+    /// An empty page of a history that is named by `hash` after revision zero.
+    fn page(after: u64, next_after: u64, hash: u8) -> Changes {
+        let hash_of = |revision| {
+            let hash = ChainHash::from_bytes([hash; 32]);
+            Some(if revision == 0 {
+                ChainHash::START
+            } else {
+                hash
+            })
+        };
+        let next_hash = hash_of(next_after);
         Changes {
             after: Revision::new(after),
+            after_hash: hash_of(after).filter(|_| after <= next_after),
             entries: vec![],
             next_after: Revision::new(next_after),
-            last_revision: Revision::new(next_after),
+            next_hash,
             more: false,
+            head: TrailHead {
+                revision: Revision::new(next_after),
+                hash: next_hash.unwrap(),
+            },
         }
+    }
+
+    fn feed(after: u64, next_after: u64) -> Changes {
+        page(after, next_after, 1)
     }
 
     fn reason_of_key(verifier: &Verifier) -> DenyReason {

@@ -81,6 +81,7 @@ mod policy;
 mod presented;
 #[cfg(feature = "std")]
 mod principal;
+mod projection;
 mod random;
 mod record;
 mod revision;
@@ -117,6 +118,10 @@ pub use {
 pub mod gateway {
     pub use crate::{
         credential::Credential,
+        projection::{
+            ReplicaChanges, ReplicaEntry, ReplicaItem, ReplicaLegacy, ReplicaPolicy, ReplicaRecord,
+            ReplicaStatus,
+        },
         usage::{Usage, UsageTable},
     };
     #[cfg(feature = "std")]

@@ -2,7 +2,7 @@
 
 use core::time::Duration;
 
-use crate::{timestamp::Timestamp, ttl::Ttl};
+use crate::{projection::ReplicaPolicy, timestamp::Timestamp, ttl::Ttl};
 
 /// The rules for the keys of a namespace: lifetime, number, names and rotation.
 ///
@@ -105,11 +105,7 @@ impl Policy {
         issued_at: Timestamp,
         expires_at: Option<Timestamp>,
     ) -> Option<Timestamp> {
-        let longest = self.max_ttl.map(|ttl| ttl.after(issued_at));
-        match (expires_at, longest) {
-            (Some(own), Some(longest)) => Some(own.min(longest)),
-            (own, longest) => own.or(longest),
-        }
+        ReplicaPolicy::from(self).end_of_life(issued_at, expires_at)
     }
 }
 

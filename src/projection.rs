@@ -44,7 +44,7 @@ impl From<&Changes> for ReplicaChanges {
             entries: changes.entries.iter().map(ReplicaEntry::from).collect(),
             next_after: changes.next_after,
             more: changes.more,
-            last_revision: changes.last_revision,
+            last_revision: changes.last_revision(),
         }
     }
 }
@@ -231,7 +231,10 @@ pub enum ReplicaStatus {
 impl ReplicaStatus {
     /// Whether it is neither disabled nor revoked.
     #[cfg(feature = "serde")]
-    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+    #[expect(
+        clippy::trivially_copy_pass_by_ref,
+        reason = "serde passes a reference"
+    )]
     fn is_active(&self) -> bool {
         *self == Self::Active
     }
@@ -289,6 +292,10 @@ impl From<&LegacyRecord> for ReplicaLegacy {
 #[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReplicaPolicy {
     /// The maximum TTL.
+    #[cfg_attr(
+        feature = "serde",
+        serde(default, skip_serializing_if = "Option::is_none")
+    )]
     pub max_ttl: Option<Ttl>,
 }
 

@@ -259,9 +259,15 @@ impl Verifier {
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
-        match self.try_key(key, place, access, now) {
+        let resets = self.index.resets();
+        let verdict = match self.try_key(key, place, access, now) {
             Err(denied) if denied.is_interrupted() => self.retry_key(key, access, now),
             verdict => verdict,
+        };
+        if self.index.resets_now() == resets {
+            verdict
+        } else {
+            Err(self.not_ready())
         }
     }
 
@@ -424,10 +430,12 @@ impl Verifier {
         access: &Access<'_>,
         now: Timestamp,
     ) -> Result<Principal<'_>, Denied> {
+        let resets = self.index.resets();
         for _ in 0..Index::RETRIES {
             match self.try_legacy(legacy, access, now) {
                 Err(denied) if denied.is_interrupted() => {}
-                verdict => return verdict,
+                verdict if self.index.resets_now() == resets => return verdict,
+                _ => return Err(self.not_ready()),
             }
         }
         Err(Denied::unknown(DenyReason::NotReady))

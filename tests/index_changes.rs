@@ -18,11 +18,12 @@ use std::{
 use keyfob::{
     Access, Actor, Context, DenyReason, Expiry, KeyId, NewKey, Owner, Scopes, Tenant, Timestamp,
     Ttl, Verifier,
+    audit::{ChainHash, TrailHead},
     gateway::Index,
     key::{KeyFormat, Peppers, SystemRandom},
     legacy::LegacyPolicy,
     manage::Policy,
-    name::{KeyName, NamespaceId, Scope, UserId},
+    name::{KeyName, Scope, UserId},
     store::{Changes, Cutoff, Entry, Item, KeyRecord, Revision, Target},
 };
 
@@ -90,12 +91,19 @@ impl Feed {
                 item,
             });
         }
+        // All events have the same hash.
+        let head = TrailHead {
+            revision: self.revision,
+            hash: ChainHash::START,
+        };
         let changes = Changes {
             after,
+            after_hash: Some(head.hash),
             entries,
             next_after: self.revision,
-            last_revision: self.revision,
+            next_hash: Some(head.hash),
             more: false,
+            head,
         };
         self.index.apply(&changes, NOW).unwrap();
     }
@@ -178,7 +186,7 @@ fn keys_that_come_and_go_do_not_grow_the_index() {
     let grown = growth(ROUNDS / 10, |round| {
         let (record, _) = key("fn-a", &format!("owner-{round}"));
         let id = record.id;
-        feed.apply([Item::Key(record), Item::KeyDeleted(id)]);
+        feed.apply([Item::Key(record), deleted(id)]);
     });
     assert!(grown < SLACK, "{grown} bytes");
     let verifier = feed.index.verifier(None);
@@ -192,8 +200,8 @@ fn changes_of_policies_do_not_grow_the_index() {
     let mut feed = Feed::new();
     let (record, _) = key("fn-a", "alice");
     feed.apply([Item::Key(record)]);
-    let own = Some(NamespaceId::new("fn-a").unwrap());
-    let other = Some(NamespaceId::new("fn-without-keys").unwrap());
+    let own = Some(tenant("fn-a"));
+    let other = Some(tenant("fn-without-keys"));
     let grown = growth(ROUNDS / 10, |round| {
         let seconds = u64::try_from(round).unwrap();
         for place in [&own, &other, &None] {
@@ -227,9 +235,58 @@ fn revoked_owners_whose_keys_were_deleted_do_not_grow_the_index() {
         );
         feed.apply([Item::Key(record)]);
         feed.apply([revocation(&target, feed.revision.next())]);
-        feed.apply([Item::KeyDeleted(id)]);
+        feed.apply([deleted(id)]);
     });
     assert!(grown < SLACK, "{grown} bytes");
+}
+
+#[test]
+fn resets_do_not_grow_the_index() {
+    let _alone = ALONE.lock();
+    let mut feed = Feed::new();
+    let records: Vec<_> = (0..1_500)
+        .map(|n| {
+            let mut record = key(&format!("fn-{}", n % 30), &format!("owner-{}", n % 70)).0;
+            record.not_before = (n % 3 == 0).then_some(NOW);
+            record.scopes = scopes([&format!("scope-{}", n % 5)]);
+            record
+        })
+        .collect();
+    let policy = Policy::default().with_max_ttl(Ttl::hours(1).unwrap());
+    let target = Target::Owner(tenant("fn-a").team, owner("owner-1"));
+    let rounds = ROUNDS / 500;
+    let grown = growth(rounds, |round| {
+        feed.index.reset();
+        feed.revision = Revision::ZERO;
+        // Other keys of the same owners, not always as many.
+        let records = records.iter().skip(round % 7).cloned();
+        feed.apply(records.map(|mut record| {
+            record.id = KeyId::from_bytes(rand_bytes(&record, round));
+            Item::Key(record)
+        }));
+        let place = Some(tenant("fn-1"));
+        feed.apply([
+            revocation(&target, feed.revision.next()),
+            Item::Policy(place.clone(), Some(policy.clone())),
+            Item::LegacyPolicy(place, Some(LegacyPolicy::until(NOW))),
+        ]);
+    });
+    // Tables of other keys are split a little differently.
+    assert!(grown < 4 * SLACK, "{grown} bytes in {rounds} rounds");
+}
+
+/// An identifier that differs in each round.
+fn rand_bytes(record: &KeyRecord, round: usize) -> [u8; 16] {
+    let n = u128::try_from(round + 1)
+        .unwrap()
+        .wrapping_mul(0x9e37_79b9_7f4a_7c15_f39c_c060_5ced_c835);
+    (u128::from_le_bytes(record.id.to_bytes()) ^ n).to_le_bytes()
+}
+
+/// The tombstone of a key of `fn-a`.
+fn deleted(id: KeyId) -> Item {
+    let tenant = tenant("fn-a");
+    Item::KeyDeleted { id, tenant }
 }
 
 fn revocation(target: &Target, revision: Revision) -> Item {
@@ -280,7 +337,7 @@ fn a_reader_never_sees_the_grant_of_another_key() {
                 feed.apply([Item::Key(dora)]);
                 let target = Target::Owner(tenant("fn-a").team, owner("dora"));
                 feed.apply([revocation(&target, feed.revision.next())]);
-                feed.apply([Item::KeyDeleted(id)]);
+                feed.apply([deleted(id)]);
             }
         }
         done.store(true, Ordering::Relaxed);
@@ -320,12 +377,12 @@ fn a_principal_keeps_its_names_when_its_key_is_deleted() {
     let principal = verifier
         .verify_text(text.as_bytes(), &Access::to("fn-a"), NOW)
         .unwrap();
-    feed.apply([Item::KeyDeleted(id)]);
+    feed.apply([deleted(id)]);
     // Others take over the memory.
     for n in 0..200 {
         let (other, _) = key("fn-a", &format!("other-{n}"));
         let id = other.id;
-        feed.apply([Item::Key(other), Item::KeyDeleted(id)]);
+        feed.apply([Item::Key(other), deleted(id)]);
     }
     assert_eq!(principal.to_string(), "user:alice");
     assert_eq!(
@@ -336,7 +393,7 @@ fn a_principal_keeps_its_names_when_its_key_is_deleted() {
     for n in 0..300 {
         let (other, _) = key("fn-a", &format!("other-{n}"));
         let id = other.id;
-        feed.apply([Item::Key(other), Item::KeyDeleted(id)]);
+        feed.apply([Item::Key(other), deleted(id)]);
     }
     let owned = principal.to_owned();
     assert_eq!((owned.owner, owned.scopes), (None, Scopes::none()));
@@ -372,9 +429,8 @@ fn large(keys: usize) -> (Feed, String) {
 }
 
 fn set(feed: &mut Feed, namespace: Option<&str>, hours: u32) {
-    let namespace = namespace.map(|name| NamespaceId::new(name).unwrap());
     let policy = Policy::default().with_max_ttl(Ttl::hours(hours).unwrap());
-    feed.apply([Item::Policy(namespace, Some(policy))]);
+    feed.apply([Item::Policy(namespace.map(tenant), Some(policy))]);
 }
 
 /// Of many tries, since others use the machine too.
@@ -429,12 +485,12 @@ fn a_policy_for_each_namespace_does_not_make_the_start_quadratic() {
         let start = Instant::now();
         for first in (0..namespaces).step_by(100) {
             let items = (first..first + 100).flat_map(|n| {
-                let id = Some(NamespaceId::new(&format!("fn-{n}")).unwrap());
+                let tenant = Some(tenant(&format!("fn-{n}")));
                 let policy = Policy::default().with_max_ttl(Ttl::hours(2).unwrap());
                 let legacy = LegacyPolicy::until(NOW);
                 [
-                    Item::Policy(id.clone(), Some(policy)),
-                    Item::LegacyPolicy(id, Some(legacy)),
+                    Item::Policy(tenant.clone(), Some(policy)),
+                    Item::LegacyPolicy(tenant, Some(legacy)),
                 ]
             });
             feed.apply(items);

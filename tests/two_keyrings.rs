@@ -299,7 +299,7 @@ fn a_page_that_another_task_overtook_is_read_again() {
         block_on(first.create(&context, new)).unwrap();
         // A slow task reads a page that the index has, and learns of the new revision.
         let page = block_on(store.changes(Revision::ZERO, 1)).unwrap();
-        assert!(page.more && page.last_revision > reached);
+        assert!(page.more && page.last_revision() > reached);
         index.apply(&page, NOW).unwrap();
         assert_eq!(index.as_of(), reached);
     }));

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use base64::{Engine, engine::general_purpose::STANDARD};
 use keyfob::{
     Actor, IssuedKey, Owner, Scopes, Tenant, Timestamp, Verifier,
+    audit::{ChainHash, TrailHead},
     gateway::Index,
     key::{KeyDigest, KeyFormat, Peppers, SystemRandom},
     manage::{Labels, Status},
@@ -57,12 +58,19 @@ impl Feed {
                 }
             })
             .collect();
+        // All events have the same hash.
+        let head = TrailHead {
+            revision: self.revision,
+            hash: ChainHash::START,
+        };
         Changes {
             after,
+            after_hash: Some(head.hash),
             entries,
             next_after: self.revision,
+            next_hash: Some(head.hash),
             more,
-            last_revision: self.revision,
+            head,
         }
     }
 }

@@ -91,21 +91,22 @@ impl Canonical {
     pub(super) fn item(&mut self, item: &Item) {
         match item {
             Item::Key(record) => self.key(record),
-            Item::KeyDeleted(id) => {
+            Item::KeyDeleted { id, tenant } => {
                 self.text("key_deleted");
                 self.shown(Some(id));
+                self.tenant(tenant);
             }
             Item::Cutoff(cutoff) => self.cutoff(cutoff),
             Item::Legacy(record) => self.legacy(record),
             Item::Policy(place, policy) => {
                 self.text("policy");
-                self.shown(place.as_ref());
+                self.place(place.as_ref());
                 self.0.push(u8::from(policy.is_some()));
                 self.fields(&item.fields());
             }
             Item::LegacyPolicy(place, policy) => {
                 self.text("legacy_policy");
-                self.shown(place.as_ref());
+                self.place(place.as_ref());
                 self.0.push(u8::from(policy.is_some()));
                 self.fields(&item.fields());
             }
@@ -220,6 +221,14 @@ impl Canonical {
     fn tenant(&mut self, tenant: &Tenant) {
         self.text(tenant.team.as_str());
         self.text(tenant.namespace.as_str());
+    }
+
+    /// Where a policy applies: a namespace, or everywhere.
+    fn place(&mut self, tenant: Option<&Tenant>) {
+        self.0.push(u8::from(tenant.is_some()));
+        if let Some(tenant) = tenant {
+            self.tenant(tenant);
+        }
     }
 
     pub(super) fn actor(&mut self, actor: &Actor) {

@@ -192,7 +192,7 @@ impl Item {
     pub(crate) fn fields(&self) -> Fields {
         match self {
             Self::Key(record) => record.fields(),
-            Self::KeyDeleted(_) => Fields::new(),
+            Self::KeyDeleted { .. } => Fields::new(),
             Self::Cutoff(cutoff) => cutoff.fields(),
             Self::Legacy(record) => record.fields(),
             Self::Policy(_, policy) => policy.as_ref().map(Policy::fields).unwrap_or_default(),

@@ -481,7 +481,7 @@ impl Object {
     fn of_item(item: &Item) -> Self {
         Self(match item {
             Item::Key(record) => alloc::format!("key:{}", record.id),
-            Item::KeyDeleted(id) => alloc::format!("key:{id}"),
+            Item::KeyDeleted { id, .. } => alloc::format!("key:{id}"),
             Item::Legacy(record) => alloc::format!("legacy:{}", record.id),
             Item::Cutoff(cutoff) => match &cutoff.target {
                 Target::Team(team) => alloc::format!("team {team}"),
@@ -489,11 +489,11 @@ impl Object {
                 Target::Owner(_, owner) => owner.to_string(),
             },
             Item::Policy(place, _) => match place {
-                Some(namespace) => alloc::format!("policy of namespace {namespace}"),
+                Some(tenant) => alloc::format!("policy of namespace {}", tenant.namespace),
                 None => "default policy".into(),
             },
             Item::LegacyPolicy(place, _) => match place {
-                Some(namespace) => alloc::format!("legacy policy of namespace {namespace}"),
+                Some(tenant) => alloc::format!("legacy policy of namespace {}", tenant.namespace),
                 None => "default legacy policy".into(),
             },
         })

@@ -39,6 +39,18 @@ impl<T, const PLACE_BITS: u32> AppendVec<T, PLACE_BITS> {
         Self::rank(self.next.load(Ordering::Relaxed))
     }
 
+    /// The numbers of all cells in use, in their order.
+    pub(super) fn numbers(&self) -> impl Iterator<Item = u32> + use<T, PLACE_BITS> {
+        let next = self.next.load(Ordering::Relaxed);
+        let first_of = |chunk: usize| {
+            let chunk = u32::try_from(chunk).unwrap_or(u32::MAX);
+            chunk.wrapping_shl(PLACE_BITS)
+        };
+        (0..CHUNKS)
+            .flat_map(move |chunk| (first_of(chunk)..).take(Self::room(chunk)))
+            .take_while(move |number| *number < next)
+    }
+
     /// The number of cells before the one with this number.
     pub(super) fn rank(number: u32) -> usize {
         let (chunk, place) = Self::locate(number);
@@ -117,6 +129,7 @@ mod tests {
             assert_eq!(AppendVec::<(), 9>::rank(*number), value);
         }
         assert!(numbers.is_sorted());
+        assert!(append_vec.numbers().eq(numbers));
         assert_eq!(append_vec.value(u32::MAX), None);
         assert_eq!(append_vec.len(), 10_000);
     }

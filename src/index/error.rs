@@ -21,6 +21,13 @@ pub enum IndexError {
         /// The revision of the index.
         at: Revision,
     },
+    /// The store has another history than before: it was restored from a backup or replaced by a
+    /// standby that lacked commits, and has caught up since, or it is another store.
+    #[error("the store has another history up to revision {at} than the one that was read before")]
+    Forked {
+        /// The revision of the event that differs.
+        at: Revision,
+    },
     /// The store reports more entries but returns none.
     #[error("the change feed does not advance past revision {at}")]
     Stalled {

@@ -13,7 +13,6 @@ use crate::{
         namespace::{Namespace, NamespaceInfo},
     },
     legacy::LegacyPolicy,
-    name::NamespaceId,
 };
 
 /// Holding it gives the right to write the grants.
@@ -25,13 +24,14 @@ pub(super) struct GrantWriter {
     uses: Vec<u32>,
     /// Numbers that no entry refers to.
     free: Vec<u32>,
-    namespaces: BTreeMap<NamespaceId, u32>,
+    /// The numbers of namespaces. A namespace that is in another team after a reset is another one.
+    namespaces: BTreeMap<Tenant, u32>,
     /// How many revoked grants each namespace has, by the rank of its number.
     revoked: Vec<u32>,
     /// The live grants that a cutoff of a target revokes.
     by_target: BTreeMap<Target, Targeted>,
     /// Policies for legacy credentials of namespaces that have none yet.
-    legacy_policies: BTreeMap<NamespaceId, LegacyPolicy>,
+    legacy_policies: BTreeMap<Tenant, LegacyPolicy>,
 }
 
 /// The numbers of the live and of the last revoked grant with the same content.
@@ -182,7 +182,7 @@ impl Grants {
                 continue;
             };
             self.set_revoked(number);
-            if let Some(namespace) = writer.namespaces.get(&grant.tenant.namespace) {
+            if let Some(namespace) = writer.namespaces.get(&grant.tenant) {
                 self.count_revoked(writer, *namespace);
             }
             for other in grant.targets().filter(|other| other != target) {
@@ -193,6 +193,32 @@ impl Grants {
                 numbers.revoked = Some(number);
             }
         }
+    }
+
+    /// Removes all grants and policies, once no entry refers to a grant. Namespaces keep their
+    /// numbers, since principals refer to them.
+    pub(super) fn reset(&self, writer: &mut GrantWriter) {
+        writer.numbers.clear();
+        writer.by_target.clear();
+        writer.legacy_policies.clear();
+        writer.uses.fill(0);
+        writer.free.clear();
+        for number in self.cells.numbers() {
+            self.clear(number);
+            writer.free.push(number);
+        }
+        // The lowest numbers are used first.
+        writer.free.reverse();
+        writer.revoked.fill(0);
+        for number in self.namespaces.numbers() {
+            if let Some(namespace) = self.namespaces.get(number).and_then(|cell| cell.0.get()) {
+                namespace.set_has_revoked_grants(false);
+            }
+            if let Some(info) = self.infos.value(number) {
+                info.legacy.set(None);
+            }
+        }
+        self.default_legacy.set(None);
     }
 
     /// Removes one grant, which is no longer live, from the list of a target.
@@ -237,22 +263,21 @@ impl Grants {
     }
 
     fn namespace_number(&self, writer: &mut GrantWriter, tenant: &Tenant) -> Option<u32> {
-        if let Some(number) = writer.namespaces.get(&tenant.namespace) {
+        if let Some(number) = writer.namespaces.get(tenant) {
             return Some(*number);
         }
-        let id = &tenant.namespace;
         let info = NamespaceInfo {
             team: tenant.team.clone(),
             legacy: TermsCell::default(),
         };
-        if let Some(policy) = writer.legacy_policies.remove(id) {
+        if let Some(policy) = writer.legacy_policies.remove(tenant) {
             info.legacy.set(Some(&policy));
         }
         let (number, cell) = self.namespaces.extend()?;
-        cell.0.set(Namespace::new(id.clone())).ok()?;
+        cell.0.set(Namespace::new(tenant.namespace.clone())).ok()?;
         self.infos.push(info)?;
         writer.revoked.push(0);
-        writer.namespaces.insert(id.clone(), number);
+        writer.namespaces.insert(tenant.clone(), number);
         Some(number)
     }
 
@@ -260,20 +285,20 @@ impl Grants {
     pub(super) fn set_legacy_policy(
         &self,
         writer: &mut GrantWriter,
-        namespace: Option<&NamespaceId>,
-        policy: Option<&LegacyPolicy>,
+        tenant: Option<Tenant>,
+        policy: Option<LegacyPolicy>,
     ) {
-        let Some(id) = namespace else {
-            return self.default_legacy.set(policy);
+        let Some(tenant) = tenant else {
+            return self.default_legacy.set(policy.as_ref());
         };
-        let number = writer.namespaces.get(id);
+        let number = writer.namespaces.get(&tenant);
         match (number.and_then(|number| self.infos.value(*number)), policy) {
-            (Some(info), policy) => info.legacy.set(policy),
+            (Some(info), policy) => info.legacy.set(policy.as_ref()),
             (None, Some(policy)) => {
-                writer.legacy_policies.insert(id.clone(), policy.clone());
+                writer.legacy_policies.insert(tenant, policy);
             }
             (None, None) => {
-                writer.legacy_policies.remove(id);
+                writer.legacy_policies.remove(&tenant);
             }
         }
     }
@@ -281,12 +306,14 @@ impl Grants {
 
 impl GrantWriter {
     /// All namespaces with keys or legacy credentials, and their numbers.
-    pub(super) fn namespaces(&self) -> impl Iterator<Item = (&NamespaceId, u32)> {
-        self.namespaces.iter().map(|(id, number)| (id, *number))
+    pub(super) fn namespaces(&self) -> impl Iterator<Item = (&Tenant, u32)> {
+        self.namespaces
+            .iter()
+            .map(|(tenant, number)| (tenant, *number))
     }
 
-    pub(super) fn namespace(&self, id: &NamespaceId) -> Option<u32> {
-        self.namespaces.get(id).copied()
+    pub(super) fn namespace(&self, tenant: &Tenant) -> Option<u32> {
+        self.namespaces.get(tenant).copied()
     }
 }
 

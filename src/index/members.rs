@@ -36,6 +36,11 @@ impl Members {
         }
     }
 
+    /// Forgets all keys, and frees their memory.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
     /// Marks all keys as to be recomputed; returns whether there are any, and none were marked.
     pub(super) fn mark(&mut self) -> bool {
         let is_new = self.todo == 0;

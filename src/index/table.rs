@@ -253,6 +253,20 @@ impl Table {
         }
     }
 
+    /// Removes all entries. The memory is kept for others.
+    pub(super) fn clear<C>(&self, writer: &mut TableWriter<C>) {
+        for (number, segment_meta) in self.segments.numbers().zip(&mut writer.segment_metas) {
+            let lines = self.segments.get(number).and_then(|own| own.lines.get());
+            for line in lines.into_iter().flat_map(|lines| lines.iter()) {
+                if line.is_live() {
+                    line.take_out();
+                }
+            }
+            segment_meta.groups.fill(FREE);
+            segment_meta.live = 0;
+        }
+    }
+
     /// Replaces the metadata of an entry, if it exists, with the result of `change`.
     pub(super) fn update_meta<C>(
         &self,

@@ -3,12 +3,11 @@
 use alloc::vec::Vec;
 
 use crate::{
-    audit::AuditEntry,
+    audit::{AuditEntry, ChainHash, TrailHead},
     cutoff::{Cutoff, Target},
     identity::{Authority, Owner, Tenant},
     key_id::KeyId,
     legacy::{LegacyPolicy, LegacyRecord},
-    name::NamespaceId,
     namespace::NewNamespace,
     policy::Policy,
     record::KeyRecord,
@@ -267,16 +266,23 @@ fn unknown_name(target: &Target) -> &'static str {
 pub struct Changes {
     /// The revision that the reader asked to start after.
     pub after: Revision,
+    /// The hash of the event with revision `after`, as the store has it now: a reader that was there
+    /// before sees whether the store has the same history. [`ChainHash::START`] for revision zero;
+    /// `None` if the store has no such event.
+    pub after_hash: Option<ChainHash>,
     /// The entries, in the order of their revisions.
     pub entries: Vec<Entry>,
     /// The revision to continue after. At the end of the feed, the reader knows everything up to
     /// it. Less than `after` only if the store itself is behind: it was restored from a backup, or
     /// it is another store.
     pub next_after: Revision,
+    /// The hash of the event with revision `next_after`, with which the next page starts; `None` if
+    /// the store has no such event.
+    pub next_hash: Option<ChainHash>,
     /// Whether there are more entries.
     pub more: bool,
-    /// The store's last revision when the page was read. It tells which of two pages is older.
-    pub last_revision: Revision,
+    /// The head of the store when the page was read. Its revision tells which of two pages is older.
+    pub head: TrailHead,
 }
 
 impl Changes {
@@ -286,31 +292,46 @@ impl Changes {
         limit.max(1).saturating_add(1)
     }
 
+    /// The store's last revision when the page was read.
+    pub fn last_revision(&self) -> Revision {
+        self.head.revision
+    }
+
     /// The part of the feed after `after` that begins with these entries: the first `limit` of
-    /// them. `last_revision` is that of the store, read at the same moment.
+    /// them. `head` is that of the store, and `hash_of` returns the hash of the event with a
+    /// revision, both read at the same moment. It is not called for the head and for revision zero.
     ///
     /// # Errors
     ///
-    /// An entry that is reached could not be read.
+    /// An entry or a hash that is needed could not be read.
     pub fn first_of<E>(
         after: Revision,
-        last_revision: Revision,
+        head: TrailHead,
         entries: impl IntoIterator<Item = Result<Entry, E>>,
         limit: usize,
+        mut hash_of: impl FnMut(Revision) -> Result<Option<ChainHash>, E>,
     ) -> Result<Self, E> {
+        let mut hash_at = |revision: Revision| match revision {
+            Revision::ZERO => Ok(Some(ChainHash::START)),
+            revision if revision == head.revision => Ok(Some(head.hash)),
+            revision if revision > head.revision => Ok(None),
+            revision => hash_of(revision),
+        };
         let mut rest = entries.into_iter();
         let entries: Vec<Entry> = rest.by_ref().take(limit.max(1)).collect::<Result<_, E>>()?;
         let more = rest.next().transpose()?.is_some();
         let next_after = match entries.last() {
             Some(last) if more => last.revision,
-            _ => last_revision,
+            _ => head.revision,
         };
         Ok(Self {
             after,
+            after_hash: hash_at(after)?,
             entries,
             next_after,
+            next_hash: hash_at(next_after)?,
             more,
-            last_revision,
+            head,
         })
     }
 }
@@ -334,15 +355,20 @@ pub enum Item {
     /// A key, without cutoffs applied: those are items themselves.
     Key(KeyRecord),
     /// The tombstone of a deleted key.
-    KeyDeleted(KeyId),
+    KeyDeleted {
+        /// The key.
+        id: KeyId,
+        /// The tenant that it belonged to.
+        tenant: Tenant,
+    },
     /// The cutoff of a team, a namespace, or an owner in a team.
     Cutoff(Cutoff),
     /// A legacy credential.
     Legacy(LegacyRecord),
     /// The policy for keys of a namespace, or the default policy.
-    Policy(Option<NamespaceId>, Option<Policy>),
+    Policy(Option<Tenant>, Option<Policy>),
     /// The policy for legacy credentials of a namespace, or the default policy.
-    LegacyPolicy(Option<NamespaceId>, Option<LegacyPolicy>),
+    LegacyPolicy(Option<Tenant>, Option<LegacyPolicy>),
 }
 
 #[cfg(test)]
@@ -350,7 +376,7 @@ mod tests {
     use alloc::string::ToString;
 
     use super::*;
-    use crate::name::{ServiceId, TeamId, UserId};
+    use crate::name::{NamespaceId, ServiceId, TeamId, UserId};
 
     #[test]
     fn a_conflict_names_the_removed_target() {

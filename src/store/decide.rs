@@ -274,7 +274,10 @@ impl Commit {
                 if expected.is_some_and(|expected| expected != known.revision) {
                     return Err(Conflict::Stale);
                 }
-                Some(Item::KeyDeleted(*id))
+                Some(Item::KeyDeleted {
+                    id: *id,
+                    tenant: tenant.clone(),
+                })
             }
             Change::Revoke {
                 target,
@@ -315,12 +318,11 @@ impl Commit {
             Change::SetPolicy { tenant, policy } => {
                 snapshot.check_bound(tenant.as_ref())?;
                 let policy = policy.clone().map(Policy::in_whole_seconds);
-                Some(Item::Policy(place(tenant.as_ref()), policy))
+                Some(Item::Policy(tenant.clone(), policy))
             }
             Change::SetLegacyPolicy { tenant, policy } => {
                 snapshot.check_bound(tenant.as_ref())?;
-                let place = place(tenant.as_ref());
-                Some(Item::LegacyPolicy(place, policy.clone()))
+                Some(Item::LegacyPolicy(tenant.clone(), policy.clone()))
             }
             Change::CreateNamespace { .. } => {
                 if snapshot.team.is_some() {
@@ -701,8 +703,4 @@ fn check_replacement(revoked: bool, known: Revision, expected: Revision) -> Resu
 /// Whether the name must be unique: a revoked key does not hold its name.
 fn must_be_free(record: &KeyRecord, unique_name: bool) -> bool {
     unique_name && !record.is_revoked()
-}
-
-fn place(tenant: Option<&Tenant>) -> Option<NamespaceId> {
-    tenant.map(|tenant| tenant.namespace.clone())
 }

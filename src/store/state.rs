@@ -7,7 +7,7 @@ use alloc::{
 use core::{convert::Infallible, ops::Bound};
 
 use crate::{
-    audit::{AuditEvent, TrailHead},
+    audit::{AuditEvent, ChainHash, TrailHead},
     credential_id::CredentialId,
     cutoff::{Cutoff, Target},
     format::KeyFormat,
@@ -37,8 +37,9 @@ use crate::{
 pub struct StoreState {
     revision: Revision,
     key_format: Option<KeyFormat>,
-    /// All keys; `None` is the tombstone of a deleted key.
-    keys: BTreeMap<KeyId, Option<KeyRecord>>,
+    keys: BTreeMap<KeyId, KeyRecord>,
+    /// The tombstones of deleted keys.
+    deleted_keys: BTreeMap<KeyId, Tenant>,
     /// The teams that a namespace is bound to.
     teams: BTreeMap<TeamId, TeamState>,
     namespaces: BTreeMap<NamespaceId, NamespaceState>,
@@ -205,15 +206,15 @@ impl StoreState {
 
     /// Whether a key is live, with cutoffs applied.
     fn is_live(&self, id: &KeyId, at: Timestamp) -> bool {
-        let record = self.keys.get(id).and_then(Option::as_ref);
+        let record = self.keys.get(id);
         record.is_some_and(|record| self.read(record).is_live(at))
     }
 
     fn existing(&self, credential: CredentialId) -> Existing {
         match credential {
             CredentialId::Key(id) => match self.keys.get(&id) {
-                Some(Some(record)) => Existing::Key(self.read(record)),
-                Some(None) => Existing::Deleted,
+                Some(record) => Existing::Key(self.read(record)),
+                None if self.deleted_keys.contains_key(&id) => Existing::Deleted,
                 None => Existing::Nothing,
             },
             CredentialId::Legacy(id) => self.legacy.get(&id).map_or(Existing::Nothing, |record| {
@@ -224,7 +225,7 @@ impl StoreState {
 
     /// See [`KeyStore::key`](super::KeyStore::key).
     pub fn key(&self, tenant: &Tenant, id: KeyId) -> Option<KeyRecord> {
-        let record = self.keys.get(&id)?.as_ref()?;
+        let record = self.keys.get(&id)?;
         (record.tenant == *tenant).then(|| self.read(record))
     }
 
@@ -237,7 +238,7 @@ impl StoreState {
         let records = creations
             .into_iter()
             .flat_map(|creations| creations.range(after(query.after)))
-            .filter_map(|(_, id)| self.keys.get(id)?.as_ref())
+            .filter_map(|(_, id)| self.keys.get(id))
             .map(|record| self.read(record))
             .filter(|record| query.selects(record));
         page(records, query.limit, |record| record.created_revision)
@@ -422,15 +423,25 @@ impl StoreState {
                     item: self.item(subject)?,
                 }))
             });
-        let Ok(changes) = Changes::first_of::<Infallible>(after, self.revision, entries, limit);
+        let hash_of = |revision| Ok(self.hash_of(revision));
+        let Ok(changes) =
+            Changes::first_of::<Infallible>(after, self.head(), entries, limit, hash_of);
         changes
+    }
+
+    /// The hash of the event with this revision.
+    fn hash_of(&self, revision: Revision) -> Option<ChainHash> {
+        let at = self
+            .audit
+            .binary_search_by_key(&revision, |event| event.revision);
+        Some(self.audit.get(at.ok()?)?.hash)
     }
 
     /// See [`KeyStore::record_usage`](super::KeyStore::record_usage).
     pub fn record_usage(&mut self, batch: &[Usage]) {
         for usage in batch {
             let kept = match usage.credential {
-                CredentialId::Key(id) => self.keys.get(&id).is_some_and(Option::is_some),
+                CredentialId::Key(id) => self.keys.contains_key(&id),
                 CredentialId::Legacy(id) => self.legacy.contains_key(&id),
             };
             if kept {
@@ -459,9 +470,9 @@ impl StoreState {
                 self.insert(record);
                 Subject::Key(id)
             }
-            Item::KeyDeleted(id) => {
+            Item::KeyDeleted { id, tenant } => {
                 self.take(id);
-                self.keys.insert(id, None);
+                self.deleted_keys.insert(id, tenant);
                 self.usage.remove(&CredentialId::Key(id));
                 Subject::Key(id)
             }
@@ -476,11 +487,13 @@ impl StoreState {
                 self.legacy.insert(id, record);
                 Subject::Legacy(id)
             }
-            Item::Policy(place, policy) => {
+            Item::Policy(tenant, policy) => {
+                let place = tenant.map(|tenant| tenant.namespace);
                 set(&mut self.policies, place.clone(), policy);
                 Subject::Policy(place)
             }
-            Item::LegacyPolicy(place, policy) => {
+            Item::LegacyPolicy(tenant, policy) => {
+                let place = tenant.map(|tenant| tenant.namespace);
                 set(&mut self.legacy_policies, place.clone(), policy);
                 Subject::LegacyPolicy(place)
             }
@@ -521,7 +534,7 @@ impl StoreState {
             let same_creator = team.by_creator.entry(creator.clone());
             same_creator.or_default().insert(id);
         }
-        self.keys.insert(id, Some(record));
+        self.keys.insert(id, record);
     }
 
     fn take(&mut self, id: KeyId) -> Option<KeyRecord> {
@@ -533,7 +546,7 @@ impl StoreState {
                 }
             }
         }
-        let record = self.keys.get_mut(&id)?.take()?;
+        let record = self.keys.remove(&id)?;
         if let Some(namespace) = self.namespaces.get_mut(&record.tenant.namespace) {
             namespace.by_creation.remove(&record.created_revision);
             if let Some(of_owner) = namespace.by_name.get_mut(&record.owner) {
@@ -583,19 +596,34 @@ impl StoreState {
 
     fn item(&self, subject: &Subject) -> Option<Item> {
         Some(match subject {
-            Subject::Key(id) => match self.keys.get(id)? {
+            Subject::Key(id) => match self.keys.get(id) {
                 Some(record) => Item::Key(record.clone()),
-                None => Item::KeyDeleted(*id),
+                None => Item::KeyDeleted {
+                    id: *id,
+                    tenant: self.deleted_keys.get(id)?.clone(),
+                },
             },
             Subject::Cutoff(target) => Item::Cutoff(self.cutoffs.get(target)?.clone()),
             Subject::Legacy(id) => Item::Legacy(self.legacy.get(id)?.clone()),
             Subject::Policy(place) => {
-                Item::Policy(place.clone(), self.policies.get(place).cloned())
+                Item::Policy(self.tenant_of(place)?, self.policies.get(place).cloned())
             }
             Subject::LegacyPolicy(place) => {
-                Item::LegacyPolicy(place.clone(), self.legacy_policies.get(place).cloned())
+                let policy = self.legacy_policies.get(place).cloned();
+                Item::LegacyPolicy(self.tenant_of(place)?, policy)
             }
         })
+    }
+
+    /// The tenant of the namespace of a policy: `Some(None)` for the default policy, `None` if the
+    /// namespace is unknown.
+    #[expect(clippy::option_option, reason = "the place of a policy is an option")]
+    fn tenant_of(&self, place: &Option<NamespaceId>) -> Option<Option<Tenant>> {
+        let Some(namespace) = place else {
+            return Some(None);
+        };
+        let known = self.namespaces.get(namespace)?;
+        Some(Some(known.record.tenant.clone()))
     }
 }
 

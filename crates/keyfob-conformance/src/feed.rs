@@ -99,7 +99,7 @@ pub async fn parts_of_the_feed_join_to_the_whole(store: &dyn KeyStore) {
         loop {
             let part = changes(store, after, limit).await;
             assert_part(&part, after, limit);
-            assert_eq!(part.last_revision, end, "when a part was read");
+            assert_eq!(part.last_revision(), end, "when a part was read");
             joined.extend(part.entries);
             after = part.next_after;
             if !part.more {

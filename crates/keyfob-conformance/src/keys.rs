@@ -214,7 +214,8 @@ pub async fn a_deleted_key_is_gone_everywhere(store: &dyn KeyStore) {
         matches!(
             entries.as_slice(),
             [entry] if entry.revision == revision
-                && matches!(entry.item, Item::KeyDeleted(id) if id == gone.record.id)
+                && matches!(&entry.item, Item::KeyDeleted { id, tenant }
+                    if *id == gone.record.id && *tenant == gone.record.tenant)
         ),
         "the feed tells: {entries:?}"
     );

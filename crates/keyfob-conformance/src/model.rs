@@ -201,6 +201,8 @@ impl Pair<'_> {
         assert_eq!(found.after, expected.after, "{at}");
         assert_eq!(found.next_after, expected.next_after, "{at}");
         assert_eq!(found.more, expected.more, "{at}");
-        assert_eq!(found.last_revision, expected.last_revision, "{at}");
+        assert_eq!(found.head, expected.head, "{at}");
+        assert_eq!(found.after_hash, expected.after_hash, "{at}");
+        assert_eq!(found.next_hash, expected.next_hash, "{at}");
     }
 }

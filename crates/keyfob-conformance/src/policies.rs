@@ -6,7 +6,6 @@ use keyfob::{
     DenyReason, KeyStore, Tenant, Ttl,
     legacy::LegacyPolicy,
     manage::Policy,
-    name::NamespaceId,
     store::{Change, Item, Revision},
 };
 
@@ -169,7 +168,7 @@ pub async fn the_feed_tells_of_policies(store: &dyn KeyStore) {
     set_legacy(store, Some(home()), Some(sunset(20))).await;
     set(store, Some(home()), None).await;
     set_legacy(store, None, None).await;
-    let told: Vec<(Option<NamespaceId>, String)> = feed(store, Revision::ZERO, 2)
+    let told: Vec<(Option<Tenant>, String)> = feed(store, Revision::ZERO, 2)
         .await
         .into_iter()
         .map(|entry| match entry.item {
@@ -178,11 +177,11 @@ pub async fn the_feed_tells_of_policies(store: &dyn KeyStore) {
             other => panic!("the feed tells: {other:?}"),
         })
         .collect();
-    let namespace = Some(home().namespace);
+    let tenant = Some(home());
     let expected = [
         (None, format!("{:?}", Some(full(4)))),
-        (namespace.clone(), format!("{:?}", Some(sunset(20)))),
-        (namespace, "None".to_owned()),
+        (tenant.clone(), format!("{:?}", Some(sunset(20)))),
+        (tenant, "None".to_owned()),
         (None, "None".to_owned()),
     ];
     assert_eq!(told, expected);

@@ -189,7 +189,7 @@ pub(crate) async fn everything(
 pub(crate) fn subject(item: &Item) -> String {
     match item {
         Item::Key(record) => format!("key {}", record.id),
-        Item::KeyDeleted(id) => format!("key {id}"),
+        Item::KeyDeleted { id, .. } => format!("key {id}"),
         Item::Cutoff(cutoff) => format!("cutoff {:?}", cutoff.target),
         Item::Legacy(record) => format!("legacy {}", record.id),
         Item::Policy(namespace, _) => format!("policy {namespace:?}"),

@@ -46,7 +46,7 @@ pub async fn contents(store: &dyn KeyStore) -> Contents {
                 tenants.insert(record.tenant.clone());
                 credentials.push(CredentialId::Key(record.id));
             }
-            Item::KeyDeleted(id) => credentials.push(CredentialId::Key(*id)),
+            Item::KeyDeleted { id, .. } => credentials.push(CredentialId::Key(*id)),
             Item::Legacy(record) => {
                 tenants.insert(record.tenant.clone());
                 credentials.push(CredentialId::Legacy(record.id));

@@ -102,7 +102,7 @@ async fn delays(store: &PostgresStore, other: &PostgresStore, changes: usize) ->
     let second = Duration::from_secs(1);
     let keyring = open(store).await;
     let changes_so_far = other.changes(Revision::ZERO, 1).await.unwrap();
-    let mut at = changes_so_far.last_revision;
+    let mut at = changes_so_far.last_revision();
     let mut delays = Vec::new();
     for n in 0..changes {
         let maker = Arc::clone(&keyring);
@@ -112,8 +112,8 @@ async fn delays(store: &PostgresStore, other: &PostgresStore, changes: usize) ->
         });
         loop {
             let changes = other.changes(at, 10).await.unwrap();
-            if changes.last_revision > at {
-                at = changes.last_revision;
+            if changes.last_revision() > at {
+                at = changes.last_revision();
                 break;
             }
             let _ = tokio::time::timeout(second, other.wait_for_change(at)).await;

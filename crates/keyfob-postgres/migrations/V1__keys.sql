@@ -120,7 +120,10 @@ EXECUTE FUNCTION write_labels();
 -- The identifiers of deleted keys stay taken.
 CREATE TABLE deleted_keys (
     id text COLLATE "C" PRIMARY KEY,
-    revision bigint NOT NULL UNIQUE CHECK (revision > 0)
+    revision bigint NOT NULL UNIQUE CHECK (revision > 0),
+    team text COLLATE "C" NOT NULL,
+    namespace text COLLATE "C" NOT NULL,
+    FOREIGN KEY (namespace, team) REFERENCES namespaces (namespace, team)
 );
 
 CREATE TABLE cutoffs (
@@ -163,14 +166,16 @@ WHERE NOT revoked AND NOT blocked;
 CREATE INDEX legacy_by_team ON legacy (team, created_revision);
 CREATE INDEX legacy_by_namespace ON legacy (namespace, created_revision);
 
--- A record is `[namespace, policy]`: no namespace for the default, no policy where it was taken
--- back.
+-- A record is `[tenant, policy]`: no tenant for the default, no policy where it was taken back.
 CREATE TABLE policies (
     kind text COLLATE "C" NOT NULL CHECK (kind IN ('policy', 'legacy_policy')),
     record jsonb NOT NULL,
     revision bigint NOT NULL UNIQUE CHECK (revision > 0),
-    namespace text COLLATE "C" NOT NULL GENERATED ALWAYS AS (coalesce(record ->> 0, '')) STORED,
-    PRIMARY KEY (kind, namespace)
+    team text COLLATE "C" GENERATED ALWAYS AS (record #>> '{0,team}') STORED,
+    namespace text COLLATE "C" NOT NULL
+        GENERATED ALWAYS AS (coalesce(record #>> '{0,namespace}', '')) STORED,
+    PRIMARY KEY (kind, namespace),
+    FOREIGN KEY (namespace, team) REFERENCES namespaces (namespace, team)
 );
 
 CREATE TABLE usage (

@@ -22,16 +22,17 @@ const MANY: &[&str] = &[
      'expires_at', CASE WHEN n % 2 = 0 THEN n END, 'status', 'active', \
      'created_revision', n + 10000, 'revision', n + 10000) \
      FROM generate_series(1, 30000) n JOIN namespaces s ON s.created_revision = 1 + n % 10000",
-    "INSERT INTO deleted_keys SELECT 'key:' || n + 1000000, n FROM generate_series(1, 20000) n",
+    "INSERT INTO deleted_keys SELECT 'key:' || n + 1000000, n, team, namespace \
+     FROM generate_series(1, 20000) n JOIN namespaces ON created_revision = 1 + n % 10000",
     "INSERT INTO cutoffs SELECT jsonb_build_object('target', jsonb_build_object('owner', \
      jsonb_build_array('team-' || n % 50, 'user:' || n)), 'up_to', n, 'blocked', false, \
      'revision', n) FROM generate_series(1, 20000) n",
     "INSERT INTO legacy SELECT jsonb_build_object('id', n, 'tenant', s.record -> 'tenant', \
      'blocked', n % 100 = 0, 'created_revision', n, 'revision', n) \
      FROM generate_series(1, 20000) n JOIN namespaces s ON s.created_revision = 1 + n % 10000",
-    "INSERT INTO policies SELECT kind, jsonb_build_array('fn-' || n, '{}'::jsonb), \
-     2 * n + (kind = 'policy')::integer \
-     FROM generate_series(1, 10000) n, unnest(ARRAY['policy', 'legacy_policy']) kind",
+    "INSERT INTO policies SELECT kind, jsonb_build_array(record -> 'tenant', '{}'::jsonb), \
+     2 * created_revision + (kind = 'policy')::integer \
+     FROM namespaces, unnest(ARRAY['policy', 'legacy_policy']) kind",
     "INSERT INTO usage SELECT id, 0, 1, 1 FROM keys",
     "ANALYZE",
 ];

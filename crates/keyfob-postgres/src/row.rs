@@ -64,6 +64,13 @@ pub(crate) fn hash(row: &Row, column: usize) -> Result<ChainHash> {
     bytes(row, column).map(ChainHash::from_bytes)
 }
 
+pub(crate) fn hash_or_null(row: &Row, column: usize) -> Result<Option<ChainHash>> {
+    match get::<Option<&[u8]>>(row, column)? {
+        Some(_) => hash(row, column).map(Some),
+        None => Ok(None),
+    }
+}
+
 pub(crate) fn revision(row: &Row, column: usize) -> Result<Revision> {
     count(row, column).map(Revision::new)
 }

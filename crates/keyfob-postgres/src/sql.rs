@@ -338,7 +338,8 @@ statements! {
     PUT_KEY = "INSERT INTO keys (record) VALUES ($1) \
                ON CONFLICT (created_revision) DO UPDATE SET record = excluded.record";
     DELETE_KEY = one!("DELETE FROM keys WHERE id = $1");
-    MARK_DELETED = "INSERT INTO deleted_keys (id, revision) VALUES ($1, $2)";
+    MARK_DELETED = "INSERT INTO deleted_keys (id, revision, team, namespace) \
+                    VALUES ($1, $2, $3, $4)";
     DELETE_USAGE = "DELETE FROM usage WHERE credential = $1";
     PUT_CUTOFF = "INSERT INTO cutoffs (record) VALUES ($1) \
                   ON CONFLICT (target) DO UPDATE SET record = excluded.record";
@@ -416,9 +417,14 @@ statements! {
 
     // The feed: the tables merged in the order of last changes, each row as an item.
     HEAD = "SELECT revision, hash FROM log WHERE one = 1";
-    CHANGED = "SELECT revision, item FROM (",
+    HEAD_AND_EVENT = "SELECT revision, hash, (SELECT a.hash FROM audit a WHERE a.revision = $1) \
+                      FROM log WHERE one = 1";
+    // With the hash of the event of the last row but one, which is where a page with more rows ends.
+    CHANGED = "SELECT revision, item, CASE WHEN row_number() OVER (ORDER BY revision) = $2 - 1 \
+        THEN (SELECT a.hash FROM audit a WHERE a.revision = changed.revision) END FROM (",
         changed!("keys", "'key'", "record"), " UNION ALL ",
-        changed!("deleted_keys", "'key_deleted'", "substr(id, 5)"), " UNION ALL ",
+        changed!("deleted_keys", "'key_deleted'", "jsonb_build_object('id', substr(id, 5), \
+            'tenant', jsonb_build_object('team', team, 'namespace', namespace))"), " UNION ALL ",
         changed!("cutoffs", "'cutoff'", "record"), " UNION ALL ",
         changed!("legacy", "'legacy'", "record"), " UNION ALL ",
         changed!("policies", "kind", "record"), ") changed ORDER BY revision LIMIT $2";

@@ -33,21 +33,23 @@ pub(crate) fn writes(write_set: &WriteSet, attempt: [u8; 16]) -> Result<Vec<Step
     }
     match &write_set.item {
         Some(Item::Key(record)) => steps.push(Step::new(sql::PUT_KEY, values![Json(record)])),
-        Some(Item::KeyDeleted(id)) => {
+        Some(Item::KeyDeleted { id, tenant }) => {
             let id = || CredentialId::Key(*id).to_string();
             steps.push(Step::new(sql::DELETE_KEY, values![id()]));
-            steps.push(Step::new(sql::MARK_DELETED, values![id(), revision]));
+            let (team, namespace) = (tenant.team.as_str(), tenant.namespace.as_str());
+            let mark = values![id(), revision, team, namespace];
+            steps.push(Step::new(sql::MARK_DELETED, mark));
             steps.push(Step::new(sql::DELETE_USAGE, values![id()]));
         }
         Some(Item::Cutoff(cutoff)) => steps.push(Step::new(sql::PUT_CUTOFF, values![Json(cutoff)])),
         Some(Item::Legacy(record)) => steps.push(Step::new(sql::PUT_LEGACY, values![Json(record)])),
-        Some(Item::Policy(namespace, policy)) => steps.push(Step::new(
+        Some(Item::Policy(tenant, policy)) => steps.push(Step::new(
             sql::PUT_POLICY,
-            values!["policy", Json((namespace, policy)), revision],
+            values!["policy", Json((tenant, policy)), revision],
         )),
-        Some(Item::LegacyPolicy(namespace, policy)) => steps.push(Step::new(
+        Some(Item::LegacyPolicy(tenant, policy)) => steps.push(Step::new(
             sql::PUT_POLICY,
-            values!["legacy_policy", Json((namespace, policy)), revision],
+            values!["legacy_policy", Json((tenant, policy)), revision],
         )),
         Some(_) => {
             let fault = "a kind of item that this version of the store does not know";

@@ -159,7 +159,10 @@ END;
 -- The identifiers of deleted keys stay taken.
 CREATE TABLE deleted_keys (
     revision INTEGER PRIMARY KEY REFERENCES audit (revision),
-    id TEXT NOT NULL UNIQUE
+    id TEXT NOT NULL UNIQUE,
+    team TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    FOREIGN KEY (namespace, team) REFERENCES namespaces (namespace, team)
 ) STRICT;
 
 CREATE TRIGGER deleted_keys_stay BEFORE DELETE ON deleted_keys
@@ -246,14 +249,15 @@ BEGIN
     SELECT RAISE(ABORT, 'a legacy credential stays');
 END;
 
--- A record is `[namespace, policy]`: no namespace for the default, no policy where it was taken
--- back.
+-- A record is `[tenant, policy]`: no tenant for the default, no policy where it was taken back.
 CREATE TABLE policies (
     kind TEXT NOT NULL CHECK (kind IN ('policy', 'legacy_policy')),
     revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision),
     record TEXT NOT NULL,
-    namespace TEXT NOT NULL AS (coalesce(record ->> 0, '')),
-    UNIQUE (kind, namespace)
+    team TEXT AS (record ->> '$[0].team'),
+    namespace TEXT NOT NULL AS (coalesce(record ->> '$[0].namespace', '')),
+    UNIQUE (kind, namespace),
+    FOREIGN KEY (namespace, team) REFERENCES namespaces (namespace, team)
 ) STRICT;
 
 CREATE TABLE usage (

@@ -269,7 +269,7 @@ fn a_fault_after_commit_is_no_reason_to_keep_it_twice() {
     }
     assert_eq!(kept, Some(Conflict::IdTaken), "the second try is told");
     let changes = feed::changes(&bench.writer.connection, Revision::ZERO, 9).unwrap();
-    assert_eq!(changes.last_revision, Revision::new(1));
+    assert_eq!(changes.last_revision(), Revision::new(1));
 }
 
 #[test]
@@ -295,10 +295,13 @@ fn a_failed_commit_of_a_batch_fails_alone() {
             // The fault passed, and each was tried again by itself.
             0 => {
                 assert_eq!((kept, refused.count()), (3, 1), "{answers:?}");
-                assert_eq!(changes.last_revision, Revision::new(3));
+                assert_eq!(changes.last_revision(), Revision::new(3));
             }
             // At BEGIN or COMMIT all are told the same.
-            4 => assert!([0, 3].contains(&changes.last_revision.get()), "{answers:?}"),
+            4 => assert!(
+                [0, 3].contains(&changes.last_revision().get()),
+                "{answers:?}"
+            ),
             _ => panic!("some were told of others' faults: {answers:?}"),
         }
         if !fired {

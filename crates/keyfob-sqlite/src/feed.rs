@@ -1,7 +1,7 @@
 //! The change feed.
 
 use keyfob::store::{Changes, Revision};
-use rusqlite::{Connection, Result};
+use rusqlite::{Connection, OptionalExtension, Result};
 
 use crate::{
     row::{self, number},
@@ -11,9 +11,14 @@ use crate::{
 
 /// A part of the feed, read within the transaction that is open.
 pub(crate) fn changes(connection: &Connection, after: Revision, limit: usize) -> Result<Changes> {
-    let last_revision = head(connection)?.revision;
+    let head = head(connection)?;
     let rows = i64::try_from(Changes::rows(limit)).unwrap_or(i64::MAX);
     let mut statement = sql::CHANGED.on(connection)?;
     let entries = statement.query_map((number(after), rows), row::entry)?;
-    Changes::first_of(after, last_revision, entries, limit)
+    let mut event = sql::HASH_OF.on(connection)?;
+    let hash_of = |revision| {
+        let hash = event.query_row([number(revision)], |row| row::hash(row, 0));
+        hash.optional()
+    };
+    Changes::first_of(after, head, entries, limit, hash_of)
 }

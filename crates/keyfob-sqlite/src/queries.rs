@@ -6,7 +6,6 @@ use keyfob::{
     key::CredentialId,
     legacy::{LegacyPolicy, LegacyRecord},
     manage::Policy,
-    name::NamespaceId,
     store::{
         AuditPath, AuditQuery, Cursor, KeyPath, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
         NamespaceRecord, Order, Page, Record, Revision, StatusFilter, Target,
@@ -158,7 +157,7 @@ fn effective<P: Default + DeserializeOwned>(
 ) -> Result<P> {
     let mut statement = sql::POLICY.on(connection)?;
     let mut policy = |namespace: &str| -> Result<Option<P>> {
-        let record: Option<(Option<NamespaceId>, Option<P>)> = statement
+        let record: Option<(Option<Tenant>, Option<P>)> = statement
             .query_row((kind, namespace), |row| row::json(row, 0))
             .optional()?;
         Ok(record.and_then(|(_, policy)| policy))

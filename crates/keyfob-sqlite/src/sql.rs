@@ -136,7 +136,8 @@ statements! {
     INSERT_NAMESPACE = "INSERT INTO namespaces (created_revision, record) VALUES (?1, ?2)";
     PUT_KEY = "INSERT INTO keys (created_revision, record) VALUES (?1, ?2) \
                ON CONFLICT (created_revision) DO UPDATE SET record = excluded.record";
-    MARK_DELETED = "INSERT INTO deleted_keys (revision, id) VALUES (?1, ?2)";
+    MARK_DELETED = "INSERT INTO deleted_keys (revision, id, team, namespace) \
+                    VALUES (?1, ?2, ?3, ?4)";
     DELETE_KEY = "DELETE FROM keys WHERE id = ?1";
     DELETE_USAGE = "DELETE FROM usage WHERE credential = ?1";
     PUT_CUTOFF = "INSERT INTO cutoffs (record) VALUES (?1) \
@@ -217,7 +218,8 @@ statements! {
 
     // The feed: the tables merged in the order of last changes, each row as an item.
     CHANGED = "SELECT revision, '{\"key\":' || record || '}' FROM keys WHERE revision > ?1 \
-               UNION ALL SELECT revision, '{\"key_deleted\":\"' || substr(id, 5) || '\"}' \
+               UNION ALL SELECT revision, json_object('key_deleted', json_object('id', \
+               substr(id, 5), 'tenant', json_object('team', team, 'namespace', namespace))) \
                FROM deleted_keys WHERE revision > ?1 \
                UNION ALL SELECT revision, '{\"cutoff\":' || record || '}' \
                FROM cutoffs WHERE revision > ?1 \
@@ -225,6 +227,7 @@ statements! {
                FROM legacy WHERE revision > ?1 \
                UNION ALL SELECT revision, '{\"' || kind || '\":' || record || '}' \
                FROM policies WHERE revision > ?1 ORDER BY 1 LIMIT ?2";
+    HASH_OF = "SELECT hash FROM audit WHERE revision = ?1";
 
     // Usage.
     MERGE_USAGE = "INSERT INTO usage (credential, last_used, accepted, refused) \

@@ -1,7 +1,7 @@
 //! Keeping a commit: decided and written in one transaction.
 
 use keyfob::{
-    KeyId,
+    KeyId, Tenant,
     audit::AuditEvent,
     key::{CredentialId, KeyFormat},
     store::{Commit, Conflict, Item, Revision, WriteSet},
@@ -50,19 +50,19 @@ pub(crate) fn write(connection: &Connection, write_set: &WriteSet) -> Result<()>
             sql::PUT_KEY.on(connection)?,
             (number(record.created_revision), to_json(record)?),
         )?,
-        Some(Item::KeyDeleted(id)) => delete_key(connection, revision, *id)?,
+        Some(Item::KeyDeleted { id, tenant }) => delete_key(connection, revision, *id, tenant)?,
         Some(Item::Cutoff(cutoff)) => one(sql::PUT_CUTOFF.on(connection)?, [to_json(cutoff)?])?,
         Some(Item::Legacy(record)) => one(
             sql::PUT_LEGACY.on(connection)?,
             (number(record.created_revision), to_json(record)?),
         )?,
-        Some(Item::Policy(namespace, policy)) => one(
+        Some(Item::Policy(tenant, policy)) => one(
             sql::PUT_POLICY.on(connection)?,
-            ("policy", revision, to_json(&(namespace, policy))?),
+            ("policy", revision, to_json(&(tenant, policy))?),
         )?,
-        Some(Item::LegacyPolicy(namespace, policy)) => one(
+        Some(Item::LegacyPolicy(tenant, policy)) => one(
             sql::PUT_POLICY.on(connection)?,
-            ("legacy_policy", revision, to_json(&(namespace, policy))?),
+            ("legacy_policy", revision, to_json(&(tenant, policy))?),
         )?,
         Some(_) => {
             let fault = "a kind of item that this version of the store does not know";
@@ -86,9 +86,11 @@ fn insert_event(connection: &Connection, event: &AuditEvent) -> Result<()> {
     )
 }
 
-fn delete_key(connection: &Connection, revision: i64, id: KeyId) -> Result<()> {
+fn delete_key(connection: &Connection, revision: i64, id: KeyId, tenant: &Tenant) -> Result<()> {
     let id = CredentialId::Key(id).to_string();
-    one(sql::MARK_DELETED.on(connection)?, (revision, &id))?;
+    let (team, namespace) = (tenant.team.as_str(), tenant.namespace.as_str());
+    let mark = sql::MARK_DELETED.on(connection)?;
+    one(mark, (revision, &id, team, namespace))?;
     one(sql::DELETE_KEY.on(connection)?, [&id])?;
     sql::DELETE_USAGE.on(connection)?.execute([&id])?;
     Ok(())

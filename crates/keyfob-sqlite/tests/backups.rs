@@ -48,9 +48,9 @@ fn a_copy_that_is_made_during_writes_is_of_one_moment() {
             // The trail to the head, and nothing but what it tells of.
             block_on(copy.check()).unwrap();
             let changes = block_on(copy.changes(Revision::ZERO, usize::MAX)).unwrap();
-            assert_eq!(changes.entries.len() as u64, changes.last_revision.get());
-            assert!(before <= changes.last_revision, "an older moment");
-            heads.push(changes.last_revision);
+            assert_eq!(changes.entries.len() as u64, changes.last_revision().get());
+            assert!(before <= changes.last_revision(), "an older moment");
+            heads.push(changes.last_revision());
         }
         ended.store(true, Ordering::Relaxed);
         let made: u64 = writers.into_iter().map(|w| w.join().unwrap()).sum();
@@ -63,7 +63,7 @@ fn a_copy_that_is_made_during_writes_is_of_one_moment() {
 fn head(store: &SqliteStore) -> Revision {
     block_on(store.changes(Revision::ZERO, 1))
         .unwrap()
-        .last_revision
+        .last_revision()
 }
 
 #[test]

@@ -68,8 +68,8 @@ fn a_dropped_commit_is_kept_completely_or_not_at_all() {
     create(&keyring, "alice", "last").unwrap();
     block_on(keyring.store().check()).unwrap();
     let changes = block_on(keyring.store().changes(Revision::ZERO, 1000)).unwrap();
-    assert_eq!(changes.entries.len() as u64, changes.last_revision.get());
-    let kept = changes.last_revision.get();
+    assert_eq!(changes.entries.len() as u64, changes.last_revision().get());
+    let kept = changes.last_revision().get();
     assert!((1..=begun + 1).contains(&kept), "{kept} of {begun}");
 }
 
@@ -141,7 +141,7 @@ fn many_commits_at_once_are_kept_in_one_order() {
     });
     block_on(keyring.store().check()).unwrap();
     let changes = block_on(keyring.store().changes(Revision::ZERO, 1000)).unwrap();
-    assert_eq!(changes.last_revision, Revision::new(400));
+    assert_eq!(changes.last_revision(), Revision::new(400));
     let credentials: Vec<CredentialId> = changes
         .entries
         .iter()

@@ -75,7 +75,7 @@ fn is_whole(store: &SqliteStore) {
                 assert!(!deleted.contains(&record.id));
                 Subject::Credential(CredentialId::Key(record.id))
             }
-            Item::KeyDeleted(id) => {
+            Item::KeyDeleted { id, .. } => {
                 assert!(deleted.contains(&id));
                 Subject::Credential(CredentialId::Key(id))
             }
@@ -100,7 +100,7 @@ fn acknowledged_commits_survive_a_kill_and_no_commit_is_partial() {
     let mut lost_answers = 0;
     for kill in 0..kills() {
         let before = block_on(SqliteStore::open(&path).unwrap().changes(Revision::ZERO, 1));
-        let before = before.unwrap().last_revision.get();
+        let before = before.unwrap().last_revision().get();
         let mut process = Process::start("process_that_is_killed", &words);
         let mut lines = Vec::new();
         for _ in 0..kill * 7 % 41 {

@@ -12,7 +12,7 @@ use rusqlite::Connection;
 fn head(store: &SqliteStore) -> Revision {
     block_on(store.changes(Revision::ZERO, 1))
         .unwrap()
-        .last_revision
+        .last_revision()
 }
 
 #[test]

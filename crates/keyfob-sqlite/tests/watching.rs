@@ -126,7 +126,7 @@ fn a_commit_of_another_process_ends_a_wait() {
         assert!(is_told(&store, n - 1, LONG));
         slowest = slowest.max(start.elapsed());
         let changes = block_on(store.changes(Revision::ZERO, 1)).unwrap();
-        assert_eq!(changes.last_revision, Revision::new(n));
+        assert_eq!(changes.last_revision(), Revision::new(n));
     }
     assert!(slowest < LONG / 2, "told after {slowest:?}");
     // A commit that was kept while nobody waited ends the next wait too.

@@ -255,7 +255,7 @@ impl Plane {
     fn revision(&self) -> Revision {
         self.store.fault.store(Fault::None);
         let changes = block_on(self.store.changes(Revision::ZERO, 1));
-        changes.unwrap().last_revision
+        changes.unwrap().last_revision()
     }
 }
 

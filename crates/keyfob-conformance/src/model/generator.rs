@@ -352,7 +352,7 @@ impl Generator {
                 let known = items.iter().map(|item| match item {
                     Item::Legacy(record) => CredentialId::Legacy(record.id),
                     Item::Key(record) => CredentialId::Key(record.id),
-                    Item::KeyDeleted(id) => CredentialId::Key(*id),
+                    Item::KeyDeleted { id, .. } => CredentialId::Key(*id),
                     _ => self.credential(),
                 });
                 let known: Vec<CredentialId> = known.collect();
@@ -373,7 +373,12 @@ impl Generator {
         let feed = feed(store, Revision::ZERO, 1000).await;
         let items = feed.into_iter().map(|entry| entry.item);
         let items: Vec<Item> = items
-            .filter(|item| matches!(item, Item::Key(_) | Item::Legacy(_) | Item::KeyDeleted(_)))
+            .filter(|item| {
+                matches!(
+                    item,
+                    Item::Key(_) | Item::Legacy(_) | Item::KeyDeleted { .. }
+                )
+            })
             .collect();
         let change = self.change(&items);
         let event = AuditEntry {

@@ -65,7 +65,7 @@ const LOSSES: &[Loss] = &[
         name: "tombstones",
         hooks: || {
             telling(|_, _, changes| {
-                let kept = |item: &Item| !matches!(item, Item::KeyDeleted(_));
+                let kept = |item: &Item| !matches!(item, Item::KeyDeleted { .. });
                 changes.entries.retain(|entry| kept(&entry.item));
             })
         },
@@ -102,7 +102,7 @@ const LOSSES: &[Loss] = &[
                 changes.entries.pop();
                 let last = changes.entries.last();
                 changes.next_after = last.map_or(changes.after, |last| last.revision);
-                changes.last_revision = changes.next_after;
+                changes.head.revision = changes.next_after;
             })
         },
         noticed_after: "a_created_key_is_found_everywhere",

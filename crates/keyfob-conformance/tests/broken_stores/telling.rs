@@ -26,7 +26,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
     },
     Defect {
         name: "the feed does not tell when a part was read",
-        hooks: || telling(|_, _, changes| changes.last_revision = changes.next_after),
+        hooks: || telling(|_, _, changes| changes.head.revision = changes.next_after),
         caught_by: &["parts_of_the_feed_join_to_the_whole"],
     },
     Defect {
@@ -38,7 +38,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
         name: "the feed misses deletions",
         hooks: || {
             telling(|_, _, changes| {
-                let is_deleted = |item: &Item| matches!(item, Item::KeyDeleted(_));
+                let is_deleted = |item: &Item| matches!(item, Item::KeyDeleted { .. });
                 changes.entries.retain(|entry| !is_deleted(&entry.item));
             })
         },

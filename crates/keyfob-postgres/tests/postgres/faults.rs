@@ -138,7 +138,7 @@ async fn judge(setting: &Setting, before: Revision, answer: Result<Revision, Com
         .changes(before, 10)
         .await
         .unwrap()
-        .last_revision;
+        .last_revision();
     let kept = head.get() - before.get();
     assert!(kept <= 1, "it was kept {kept} times");
     match answer {
@@ -186,7 +186,7 @@ fn a_commit_whose_connection_is_cut_at_any_statement_is_kept_once() {
                         .changes(Revision::ZERO, 1)
                         .await
                         .unwrap()
-                        .last_revision;
+                        .last_revision();
                     setting.proxy.arm(at, fault.clone());
                     let answer = setting.over.commit(&commit(change, action)).await;
                     let fired = setting.proxy.mend();
@@ -223,7 +223,7 @@ fn a_commit_whose_network_goes_away_says_what_is_known() {
                     .changes(Revision::ZERO, 1)
                     .await
                     .unwrap()
-                    .last_revision;
+                    .last_revision();
                 setting.proxy.arm(at, fault.clone());
                 let creation = commit(creation(&record), Action::KeyCreated);
                 let answer = setting.over.commit(&creation).await;

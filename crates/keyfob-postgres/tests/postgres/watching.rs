@@ -28,7 +28,7 @@ async fn is_told(store: &PostgresStore, after: Revision, at_most: Duration) -> b
 
 async fn last_revision(store: &PostgresStore) -> Revision {
     let changes = store.changes(Revision::ZERO, 1).await.unwrap();
-    changes.last_revision
+    changes.last_revision()
 }
 
 /// Waits until the store listens and knows the last revision.

@@ -116,7 +116,7 @@ pub(crate) async fn check(store: &impl KeyStore) -> (Revision, Vec<Entry>) {
         feed.extend(part.entries);
         after = part.next_after;
         if !part.more {
-            break part.last_revision;
+            break part.head.revision;
         }
     };
     assert_eq!(head, revision, "the head is the last event's");
