@@ -162,6 +162,7 @@ impl Inner {
         let mut order = (0..count).map(|n| (first + n) % count.max(1)).peekable();
         loop {
             let at = order.next().unwrap_or_default();
+            let attempt = Attempt { of: self, at };
             let connecting = self.connect_to(at, &hear);
             let connected = if order.peek().is_none() {
                 // The caller ends this attempt.
@@ -172,6 +173,7 @@ impl Inner {
                     Err(_) => continue,
                 }
             };
+            attempt.has_ended();
             match connected {
                 Err(error) if order.peek().is_some() => {
                     tracing::debug!(%error, "a server is not the primary; the next one is tried");
@@ -229,6 +231,27 @@ impl Inner {
             Some(pooled)
         };
         timeout(self.timeout, asking).await.ok().flatten()
+    }
+}
+
+/// An attempt to connect to a server. If it is given up, here or by a caller that does not wait so
+/// long, the next attempt begins with the next server.
+struct Attempt<'a> {
+    of: &'a Inner,
+    at: usize,
+}
+
+impl Attempt<'_> {
+    fn has_ended(self) {
+        std::mem::forget(self);
+    }
+}
+
+impl Drop for Attempt<'_> {
+    fn drop(&mut self) {
+        let next = (self.at + 1) % self.of.servers.len().max(1);
+        let last = &self.of.last;
+        let _ = last.compare_exchange(self.at, next, Ordering::Relaxed, Ordering::Relaxed);
     }
 }
 

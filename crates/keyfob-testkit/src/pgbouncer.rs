@@ -43,6 +43,7 @@ fn installed() -> bool {
 pub struct PgBouncer {
     port: u16,
     folder: PathBuf,
+    settings: Vec<String>,
     /// What stops the pooler when its standard input ends.
     guard: Child,
 }
@@ -51,31 +52,15 @@ impl PgBouncer {
     /// Starts a pooler in transaction mode with these lines in its configuration.
     pub fn start(server: &Server, settings: &[&str]) -> Self {
         let (port, folder) = (free_port(), folder("keyfob-pgbouncer-"));
+        let settings: Vec<String> = settings.iter().map(|&line| line.to_owned()).collect();
         let file = folder.join("pgbouncer.ini");
-        let mut lines = format!(
-            "[databases]\n\
-             * = host={} port={} user=keyfob\n\
-             [pgbouncer]\n\
-             listen_addr = 127.0.0.1\n\
-             listen_port = {port}\n\
-             unix_socket_dir =\n\
-             auth_type = any\n\
-             logfile = {}\n\
-             max_client_conn = 1000\n\
-             pool_mode = transaction\n",
-            server.folder().display(),
-            server.port(),
-            folder.join("log").display(),
-        );
-        for line in settings {
-            writeln!(lines, "{line}").expect("a text can be written");
-        }
-        fs::write(&file, lines).expect("the folder can be written");
+        configure(&file, port, server, &settings);
         give(&folder);
         let pooler = Self {
             port,
             guard: guard(&file, &folder),
             folder,
+            settings,
         };
         let until = Instant::now() + Duration::from_mins(1);
         while TcpStream::connect(("127.0.0.1", port)).is_err() {
@@ -84,6 +69,18 @@ impl PgBouncer {
             thread::sleep(Duration::from_millis(20));
         }
         pooler
+    }
+
+    /// Lets the pooler connect to another server from its next transaction on.
+    pub fn point_to(&self, server: &Server) {
+        let file = self.folder.join("pgbouncer.ini");
+        configure(&file, self.port, server, &self.settings);
+        give(&self.folder);
+        let process = fs::read_to_string(self.folder.join("process")).unwrap_or_default();
+        let told = Command::new("sh")
+            .args(["-c", "kill -HUP \"$1\"", "reload", process.trim()])
+            .status();
+        assert!(told.is_ok_and(|status| status.success()), "kill");
     }
 
     /// The port on the loopback.
@@ -103,6 +100,29 @@ impl Drop for PgBouncer {
         drop(self.guard.stdin.take());
         let _ = self.guard.wait();
     }
+}
+
+fn configure(file: &Path, port: u16, server: &Server, settings: &[String]) {
+    let folder = file.parent().unwrap_or(file).display();
+    let mut lines = format!(
+        "[databases]\n\
+         * = host={} port={} user=keyfob\n\
+         [pgbouncer]\n\
+         listen_addr = 127.0.0.1\n\
+         listen_port = {port}\n\
+         unix_socket_dir =\n\
+         auth_type = any\n\
+         logfile = {folder}/log\n\
+         pidfile = {folder}/process\n\
+         max_client_conn = 1000\n\
+         pool_mode = transaction\n",
+        server.folder().display(),
+        server.port(),
+    );
+    for line in settings {
+        writeln!(lines, "{line}").expect("a text can be written");
+    }
+    fs::write(file, lines).expect("the folder can be written");
 }
 
 fn program() -> Option<PathBuf> {

@@ -7,6 +7,7 @@
 
 mod contract;
 mod crashes;
+mod failover;
 mod faults;
 mod migrations;
 mod model;
