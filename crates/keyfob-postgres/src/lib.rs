@@ -62,6 +62,7 @@ mod queries;
 mod retry;
 mod row;
 mod session;
+mod settings;
 mod snapshot;
 mod sql;
 mod store;
@@ -69,6 +70,7 @@ mod targets;
 mod tls;
 mod url;
 mod usage;
+mod value;
 mod write;
 
 pub use error::{ConnectError, DatabaseError};
