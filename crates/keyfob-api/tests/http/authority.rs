@@ -482,7 +482,7 @@ async fn a_caller_without_team_admin_cannot_extend_control_keys() {
 fn control_key(scopes: &[&str]) -> NewKey {
     let scopes = scopes
         .iter()
-        .map(|scope| keyfob::name::Scope::new(scope).unwrap());
+        .map(|scope| Scope::new(scope).unwrap());
     let owner = Owner::User(UserId::new("alice").unwrap());
     let name = keyfob::name::KeyName::new("another").unwrap();
     NewKey::new(crate::fixture::tenant("acme", "control:acme"), owner, name)
