@@ -480,9 +480,7 @@ async fn a_caller_without_team_admin_cannot_extend_control_keys() {
 
 /// A control key of Alice.
 fn control_key(scopes: &[&str]) -> NewKey {
-    let scopes = scopes
-        .iter()
-        .map(|scope| Scope::new(scope).unwrap());
+    let scopes = scopes.iter().map(|scope| Scope::new(scope).unwrap());
     let owner = Owner::User(UserId::new("alice").unwrap());
     let name = keyfob::name::KeyName::new("another").unwrap();
     NewKey::new(crate::fixture::tenant("acme", "control:acme"), owner, name)
