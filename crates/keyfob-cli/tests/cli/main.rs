@@ -18,6 +18,7 @@ mod others;
 mod policy;
 mod postgres;
 mod program;
+mod repeated;
 mod scan;
 mod serve;
 mod server;
