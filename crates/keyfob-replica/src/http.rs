@@ -279,6 +279,10 @@ impl HttpSourceBuilder {
             return Err(HttpSourceError::Key);
         }
         let key = self.key.ok_or(HttpSourceError::NoKey)?;
+        let printable = |byte| matches!(byte, b' '..=b'~');
+        if self.name.len() > 128 || !self.name.bytes().all(printable) {
+            return Err(HttpSourceError::Name);
+        }
         let open = |upstream: &&Upstream| !upstream.is_private();
         if let Some(upstream) = self.upstreams.iter().find(open)
             && !self.allow_plain_http

@@ -51,6 +51,9 @@ pub fn describe() {
     #[cfg(feature = "http")]
     {
         describe_counter!(FEED_REFUSED, "Lines of the feed that were refused");
-        describe_counter!(FEED_SNAPSHOTS, "Snapshots that were loaded over the network");
+        describe_counter!(
+            FEED_SNAPSHOTS,
+            "Snapshots that were loaded over the network"
+        );
     }
 }

@@ -74,7 +74,9 @@ impl Replica {
             if index.confirmed_at().is_none() {
                 // A sender has not sent everything yet.
                 let until = Instant::now() + settings.poll_every;
-                wait(&*source, &index, until).await.map_err(SourceError::from)?;
+                wait(&*source, &index, until)
+                    .await
+                    .map_err(SourceError::from)?;
                 sleep(PAUSE_MIN).await;
             } else if took_long || stale_after.is_none_or(|bound| took <= bound / 4) {
                 break;

@@ -101,7 +101,9 @@ impl Client {
         let key = self.key.header().await?;
         let (tls, host, port) = match &upstream.0 {
             Address::Unix(path) => {
-                let socket = UnixStream::connect(path).await.map_err(FeedError::Connect)?;
+                let socket = UnixStream::connect(path)
+                    .await
+                    .map_err(FeedError::Connect)?;
                 return Connection::over(socket, upstream, key).await;
             }
             Address::Tcp { tls, host, port } => (tls, host, *port),
@@ -193,18 +195,14 @@ impl Connection {
     }
 
     /// Reads a short response, within this time.
-    pub(super) async fn read(
-        &mut self,
-        path: &str,
-        within: Duration,
-    ) -> Result<Bytes, FeedError> {
+    pub(super) async fn read(&mut self, path: &str, within: Duration) -> Result<Bytes, FeedError> {
         let reading = async {
             let response = self.get(path).await?;
             let body = Limited::new(response.into_body(), LINE_BYTES_MAX);
             let body = body.collect().await.map_err(FeedError::Body)?.to_bytes();
-            Ok(body.strip_suffix(b"\n").map_or(body.clone(), |line| {
-                body.slice_ref(line)
-            }))
+            Ok(body
+                .strip_suffix(b"\n")
+                .map_or(body.clone(), |line| body.slice_ref(line)))
         };
         timeout(within, reading)
             .await
@@ -239,8 +237,9 @@ pub(super) async fn next_line(lines: &mut Lines) -> Option<Result<String, FeedEr
 
 const AGENT: &str = concat!("keyfob-replica/", env!("CARGO_PKG_VERSION"));
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
-/// How long the answer to a request may take for which a server has everything.
-pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// How long the answer to a request may take for which a server has everything. It waits 2 seconds
+/// itself if the position is later than what it has read.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 /// How long a server may take to make a snapshot, or to record usage.
 pub(super) const WORK_WITHIN: Duration = Duration::from_secs(30);
 /// The longest manifest or signers document.

@@ -155,7 +155,9 @@ impl Saved {
             let records = without_old_bookmarks(self.read()?);
             self.log = Some(self.write_log(records.iter())?);
         } else if log.bytes > BYTES_MAX {
-            tracing::info!("the log for a warm restart is too long: it starts again with a snapshot");
+            tracing::info!(
+                "the log for a warm restart is too long: it starts again with a snapshot"
+            );
             self.forget();
         }
         Ok(())
@@ -371,7 +373,11 @@ mod tests {
         assert_eq!(saved.read().unwrap(), [manifest]);
         assert!(saved.object(name()).is_err());
         let mut text = String::new();
-        saved.object(other).unwrap().read_to_string(&mut text).unwrap();
+        saved
+            .object(other)
+            .unwrap()
+            .read_to_string(&mut text)
+            .unwrap();
         assert_eq!(text, "other");
         saved.forget();
         assert_eq!(saved.read().unwrap(), []);

@@ -20,10 +20,9 @@ use keyfob::{
     Timestamp,
     gateway::{Index, IndexError, ReplicaChanges},
 };
-use keyfob_feed::{
-    Filter, Manifest, Position, Receiver, Refused, SignedLine, SnapshotReader,
-};
+use keyfob_feed::{Filter, Manifest, Position, Receiver, Refused, SignedLine, SnapshotReader};
 use metrics::counter;
+use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
 use tokio::{
     task::{JoinHandle, spawn_blocking, yield_now},
     time::{Instant, timeout, timeout_at},
@@ -31,7 +30,7 @@ use tokio::{
 
 use super::{
     Config, FeedStatus,
-    client::{ANSWER_WITHIN, Connection, WORK_WITHIN, Lines, lines, next_line},
+    client::{ANSWER_WITHIN, Connection, Lines, WORK_WITHIN, lines, next_line},
     error::FeedError,
     lock,
     saved::{Kind, Record, Saved},
@@ -324,8 +323,7 @@ impl Session {
         let before = self.receiver.position();
         let now = self.config.clocks.now();
         let accepted = self.receiver.receive(line.as_bytes(), now)?;
-        let is_bookmark =
-            accepted.changes.entries.is_empty() && Some(accepted.position) == before;
+        let is_bookmark = accepted.changes.entries.is_empty() && Some(accepted.position) == before;
         if accepted.signers_version > self.receiver.trust().version() {
             self.wants_signers = true;
         }
@@ -384,7 +382,11 @@ impl Session {
             return Ok(Step::Pause);
         };
         let lag_max = self.config.lag_max;
-        let lag = self.config.clocks.now().saturating_sub(self.receiver.as_of());
+        let lag = self
+            .config
+            .clocks
+            .now()
+            .saturating_sub(self.receiver.as_of());
         if self.config.upstreams.len() > 1
             && streaming.opened.elapsed() > lag_max
             && u128::from(lag) > lag_max.as_millis()
@@ -396,7 +398,10 @@ impl Session {
 
     /// Reads a signers document next to the stream.
     fn read_signers(&mut self) {
-        if let Some(reading) = self.reading_signers.take_if(|reading| reading.is_finished()) {
+        if let Some(reading) = self
+            .reading_signers
+            .take_if(|reading| reading.is_finished())
+        {
             if let Some(Ok(Ok(line))) = finished(reading) {
                 self.take_signers(Some(line));
             }
@@ -456,7 +461,11 @@ impl Session {
         let upstream = upstream.map_or(String::new(), |upstream| upstream.to_string());
         if !self.was_connected && self.failed < self.config.upstreams.len() {
             let error = crate::error::chain(&error);
-            tracing::warn!(upstream, error, "the upstream failed: the next one is tried");
+            tracing::warn!(
+                upstream,
+                error,
+                "the upstream failed: the next one is tried"
+            );
             return None;
         }
         self.failed = 0;
@@ -485,7 +494,10 @@ impl Session {
             && !records.is_empty()
         {
             let error = crate::error::chain(error);
-            tracing::warn!(error, "not all that was kept for a warm restart can be used");
+            tracing::warn!(
+                error,
+                "not all that was kept for a warm restart can be used"
+            );
         }
         if !restored.is_loaded {
             // The next snapshot takes its place.
@@ -511,7 +523,9 @@ impl Session {
         };
         let now = self.config.clocks.stamp();
         let as_of = self.receiver.as_of();
-        let confirmed = now.age(as_of, &stamp).map(|age| now.wall.saturating_sub(age));
+        let confirmed = now
+            .age(as_of, &stamp)
+            .map(|age| now.wall.saturating_sub(age));
         match confirmed {
             Some(confirmed) => {
                 let age = now.wall.saturating_sub(confirmed);
@@ -558,7 +572,8 @@ impl Session {
                     }
                     let object = saved.object(manifest.object()).map_err(FeedError::Object)?;
                     self.is_filled = true;
-                    let opening = SnapshotReader::<File>::open(&manifest, &self.config.filter, object);
+                    let opening =
+                        SnapshotReader::<File>::open(&manifest, &self.config.filter, object);
                     let mut reader = opening?;
                     while let Some(page) = reader.next_page()? {
                         // Nothing is confirmed before all of it is known.
@@ -619,8 +634,7 @@ impl Opening {
     fn new(
         start: impl FnOnce(
             Arc<AtomicU64>,
-        )
-            -> Pin<Box<dyn Future<Output = Result<Opened, FeedError>> + Send>>,
+        ) -> Pin<Box<dyn Future<Output = Result<Opened, FeedError>> + Send>>,
     ) -> Self {
         let bytes = Arc::new(AtomicU64::new(0));
         Self {
@@ -759,7 +773,7 @@ pub(super) fn query(filter: &Filter) -> String {
     let pairs = filter.to_query();
     let pairs: Vec<_> = pairs
         .iter()
-        .map(|(name, value)| format!("{name}={value}"))
+        .map(|(name, value)| format!("{name}={}", utf8_percent_encode(value, NON_ALPHANUMERIC)))
         .collect();
     pairs.join("&")
 }

@@ -49,7 +49,10 @@ impl Clocks {
     /// run back, this does not.
     pub(super) fn now(&self) -> u64 {
         let (wall, uptime) = ((self.wall)(), (self.uptime)());
-        let mut last = self.last.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let mut last = self
+            .last
+            .lock()
+            .unwrap_or_else(std::sync::PoisonError::into_inner);
         let (before, at) = *last;
         let now = if before == 0 {
             wall
@@ -83,7 +86,11 @@ impl Stamp {
     }
 
     pub(super) fn to_text(&self) -> String {
-        let boot = if self.boot.is_empty() { "-" } else { &self.boot };
+        let boot = if self.boot.is_empty() {
+            "-"
+        } else {
+            &self.boot
+        };
         format!("{boot}:{}:{}", self.uptime, self.wall)
     }
 
@@ -142,7 +149,10 @@ mod tests {
 
     #[test]
     fn the_time_moves_on_with_the_uptime_when_the_wall_clock_runs_back() {
-        let (wall, up) = (Arc::new(AtomicU64::new(10_000)), Arc::new(AtomicU64::new(50)));
+        let (wall, up) = (
+            Arc::new(AtomicU64::new(10_000)),
+            Arc::new(AtomicU64::new(50)),
+        );
         let (of_wall, of_up) = (Arc::clone(&wall), Arc::clone(&up));
         let clocks = Clocks::new(
             Some(Arc::new(move || of_wall.load(SeqCst))),

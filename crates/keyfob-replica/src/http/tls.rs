@@ -55,9 +55,8 @@ impl TlsSettings {
                 _ => Ok(roots),
             };
         };
-        let invalid = |error: rustls::pki_types::pem::Error| {
-            HttpSourceError::RootCertificates(error.into())
-        };
+        let invalid =
+            |error: rustls::pki_types::pem::Error| HttpSourceError::RootCertificates(error.into());
         for certificate in CertificateDer::pem_file_iter(file).map_err(invalid)? {
             roots
                 .add(certificate.map_err(invalid)?)

@@ -70,9 +70,7 @@ impl FromStr for Upstream {
             Some("http") => false,
             _ => return Err(UpstreamError("must begin with https:, http: or unix:")),
         };
-        let authority = uri
-            .authority()
-            .ok_or(UpstreamError("must name a host"))?;
+        let authority = uri.authority().ok_or(UpstreamError("must name a host"))?;
         if authority.as_str().contains('@') {
             return Err(UpstreamError("must have no user and no password"));
         }
@@ -123,7 +121,11 @@ mod tests {
     fn addresses_are_parsed_and_printed() {
         for (text, printed, private) in [
             ("https://keys.example", "https://keys.example:443", true),
-            ("https://keys.example:8443/", "https://keys.example:8443", true),
+            (
+                "https://keys.example:8443/",
+                "https://keys.example:8443",
+                true,
+            ),
             ("http://127.0.0.1:8082", "http://127.0.0.1:8082", true),
             ("http://[::1]:8082", "http://[::1]:8082", true),
             ("http://localhost", "http://localhost:80", true),

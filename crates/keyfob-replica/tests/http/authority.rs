@@ -21,11 +21,7 @@ use bytes::Bytes;
 use http_body_util::channel::Channel;
 use keyfob::{
     Access, Context, DenyReason, IssuedKey, KeyInfo, KeyStore, Keyring, MemoryStore, NewKey,
-    Verifier,
-    audit::TrailHead,
-    gateway::ReplicaEntry,
-    key::SystemRandom,
-    manage::CreatedKey,
+    Verifier, audit::TrailHead, gateway::ReplicaEntry, key::SystemRandom, manage::CreatedKey,
     store::Revision,
 };
 use keyfob_feed::{
@@ -85,11 +81,7 @@ impl Created {
     }
 
     /// Waits until the verifier returns this answer, and returns how long it took.
-    pub(crate) async fn until(
-        &self,
-        verifier: &Verifier,
-        answer: Option<DenyReason>,
-    ) -> Duration {
+    pub(crate) async fn until(&self, verifier: &Verifier, answer: Option<DenyReason>) -> Duration {
         let start = tokio::time::Instant::now();
         loop {
             let refused = self.refused(verifier);
@@ -375,7 +367,11 @@ async fn stream(
     // The first answer decides about the status.
     let mut join = joined(&authority, position).await;
     if join == Join::Gone {
-        return Ok((StatusCode::GONE, Json(json!({"snapshot": "/v1/feed/snapshot"}))).into_response());
+        return Ok((
+            StatusCode::GONE,
+            Json(json!({"snapshot": "/v1/feed/snapshot"})),
+        )
+            .into_response());
     }
     let (mut sender, body) = Channel::<Bytes>::new(64);
     let mut stopped = state.stop.subscribe();
@@ -385,18 +381,17 @@ async fn stream(
                 let cursor = match join {
                     Join::CatchUp(line, to) => {
                         position = to;
-                        if sender.send_data(altered(&state, line.to_sent())).await.is_err() {
+                        if sender
+                            .send_data(altered(&state, line.to_sent()))
+                            .await
+                            .is_err()
+                        {
                             return;
                         }
                         join = authority.publisher(|p| p.join(&Filter::All, position, false));
                         continue;
                     }
                     Join::At(cursor) => cursor,
-                    Join::Ahead => {
-                        sleep(Duration::from_millis(5)).await;
-                        join = joined(&authority, position).await;
-                        continue;
-                    }
                     _ => return,
                 };
                 let mut cursor = cursor;
@@ -441,10 +436,18 @@ async fn stream(
 }
 
 async fn joined(authority: &Authority, position: Position) -> Join {
+    let start = tokio::time::Instant::now();
     loop {
         let join = authority.publisher(|p| p.join(&Filter::All, position, true));
-        let Join::Ask(revision) = join else {
-            return join;
+        let revision = match join {
+            Join::Ask(revision) => revision,
+            // Another process may have read more; if that lasts, it is of another history.
+            Join::Ahead if start.elapsed() < Duration::from_millis(300) => {
+                sleep(Duration::from_millis(5)).await;
+                continue;
+            }
+            Join::Ahead => return Join::Gone,
+            join => return join,
         };
         let changes = authority.store().changes(revision, 1).await.unwrap();
         let Some(hash) = changes.after_hash else {
@@ -468,7 +471,11 @@ async fn manifest(State(state): State<Serving>, headers: HeaderMap) -> Result<By
     let snapshot = state.authority.snapshot().await;
     state.authority.0.snapshots.fetch_add(1, SeqCst);
     let name = format!("{}.ndjson.zst", snapshot.manifest.object());
-    state.snapshots.lock().unwrap().insert(name, snapshot.object);
+    state
+        .snapshots
+        .lock()
+        .unwrap()
+        .insert(name, snapshot.object);
     Ok(snapshot.line.to_sent())
 }
 

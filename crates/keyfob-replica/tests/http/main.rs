@@ -5,6 +5,7 @@ mod following;
 mod restart;
 mod settings;
 mod transport;
+mod usage;
 
 use std::{sync::Arc, time::Duration};
 

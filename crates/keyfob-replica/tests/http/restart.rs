@@ -71,8 +71,7 @@ async fn a_restart_needs_no_network_until_the_bound_has_passed() {
     assert_eq!(key.refused(&replica.verifier()), Some(DenyReason::Stale));
     replica.stop().await;
     let snapshots = authority.snapshots();
-    let gateway =
-        Gateway::start(builder(&authority, &[&server]).saved_in(folder.path())).await;
+    let gateway = Gateway::start(builder(&authority, &[&server]).saved_in(folder.path())).await;
     key.until(&gateway.replica.verifier(), None).await;
     assert_eq!(authority.snapshots(), snapshots);
 }
@@ -85,7 +84,7 @@ async fn clocks_that_ran_back_make_nothing_younger() {
     let start = now_ms();
     let uptime = move |more: u64| move || Duration::from_millis(now_ms() - start + more);
     {
-        let clocks = builder(&authority, &[&server]).clocks(now_ms, uptime(1_000));
+        let clocks = builder(&authority, &[&server]).clocks(now_ms, uptime(1_000_000));
         let gateway = Gateway::start(clocks.saved_in(folder.path())).await;
         until(|| gateway.source.status().is_connected).await;
         until(|| folder.path().join("feed.log").exists()).await;
@@ -100,15 +99,15 @@ async fn clocks_that_ran_back_make_nothing_younger() {
         replica.stop().await;
         refused
     };
-    assert_eq!(refused(now_ms, 1_000).await, None);
+    assert_eq!(refused(now_ms, 1_000_000).await, None);
     // The machine was up for an hour since, of which the wall clock knows nothing.
     let stale = Some(DenyReason::Stale);
-    assert_eq!(refused(now_ms, 3_601_000).await, stale);
+    assert_eq!(refused(now_ms, 4_600_000).await, stale);
     // The wall clock is before the time at which the state was kept.
-    assert_eq!(refused(|| now_ms() - 10_000, 1_000).await, stale);
+    assert_eq!(refused(|| now_ms() - 10_000, 1_000_000).await, stale);
     // So is the uptime, in the same boot.
     assert_eq!(refused(now_ms, 0).await, stale);
-    assert_eq!(refused(now_ms, 1_000).await, None);
+    assert_eq!(refused(now_ms, 1_000_000).await, None);
 }
 
 #[tokio::test]
@@ -118,13 +117,13 @@ async fn a_log_that_was_cut_at_any_byte_is_the_old_or_the_new_state() {
     let server = authority.serve().await;
     let bound = Duration::from_secs(600);
     {
-        let gateway =
-            Gateway::start(builder(&authority, &[&server]).saved_in(folder.path())).await;
+        let gateway = Gateway::start(builder(&authority, &[&server]).saved_in(folder.path())).await;
         until(|| gateway.source.status().is_connected).await;
         until(|| folder.path().join("feed.log").exists()).await;
         sleep(Duration::from_millis(300)).await;
         authority.revoke(&key).await;
-        key.until(&gateway.replica.verifier(), Some(DenyReason::Revoked)).await;
+        key.until(&gateway.replica.verifier(), Some(DenyReason::Revoked))
+            .await;
         sleep(Duration::from_millis(300)).await;
         gateway.replica.stop().await;
     }
@@ -134,7 +133,10 @@ async fn a_log_that_was_cut_at_any_byte_is_the_old_or_the_new_state() {
     let (mut old, mut revoked) = (0, 0);
     // Each byte near the ends of lines, and some of the others: a unit test cuts at every byte.
     let near = |length: usize| {
-        [new, end, log.len()].iter().any(|at| length.abs_diff(*at) < 20) || length % 7 == 0
+        [new, end, log.len()]
+            .iter()
+            .any(|at| length.abs_diff(*at) < 20)
+            || length % 7 == 0
     };
     for length in (new - 50..log.len()).filter(|length| near(*length)) {
         let copy = copied(folder.path());
@@ -155,7 +157,8 @@ async fn a_log_that_was_cut_at_any_byte_is_the_old_or_the_new_state() {
         {
             let online = builder(&authority, &[&server]).saved_in(copy.path());
             let gateway = Gateway::start(online).await;
-            key.until(&gateway.replica.verifier(), Some(DenyReason::Revoked)).await;
+            key.until(&gateway.replica.verifier(), Some(DenyReason::Revoked))
+                .await;
             assert_eq!(gateway.source.status().snapshots, 0);
             gateway.replica.stop().await;
         }
@@ -240,12 +243,11 @@ async fn rotated_signers_are_kept() {
     let server = authority.serve().await;
     let pinned = authority.trust();
     {
-        let gateway =
-            Gateway::start(builder(&authority, &[&server]).saved_in(folder.path())).await;
+        let gateway = Gateway::start(builder(&authority, &[&server]).saved_in(folder.path())).await;
         let steps: [fn(&mut keyfob_feed::FeedKeys); 2] = [
             |keys| {
-            let _ = keys.announce(&keyfob::key::SystemRandom).unwrap();
-        },
+                let _ = keys.announce(&keyfob::key::SystemRandom).unwrap();
+            },
             // The new signer is known by then.
             |keys| {
                 keys.switch();
@@ -260,7 +262,8 @@ async fn rotated_signers_are_kept() {
             sleep(Duration::from_millis(300)).await;
         }
         authority.revoke(&key).await;
-        key.until(&gateway.replica.verifier(), Some(DenyReason::Revoked)).await;
+        key.until(&gateway.replica.verifier(), Some(DenyReason::Revoked))
+            .await;
         gateway.replica.stop().await;
     }
     let replica = start_offline(offline(pinned.clone(), folder.path()), STALE_AFTER).await;
@@ -286,7 +289,11 @@ async fn rotated_signers_are_kept() {
 }
 
 /// The variables that make the test binary a process that is killed.
-const ROLE: [&str; 3] = ["KEYFOB_TEST_KILLED", "KEYFOB_TEST_FOLDER", "KEYFOB_TEST_SIGNER"];
+const ROLE: [&str; 3] = [
+    "KEYFOB_TEST_KILLED",
+    "KEYFOB_TEST_FOLDER",
+    "KEYFOB_TEST_SIGNER",
+];
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_process_that_is_killed_at_any_time_leaves_a_state_to_start_with() {
@@ -328,9 +335,12 @@ async fn a_process_that_is_killed_at_any_time_leaves_a_state_to_start_with() {
         let verifier = replica.verifier();
         // Of one history: either this store, or the one before it.
         let refused = [&key, &first].map(|key| key.refused(&verifier));
-        assert!(refused.iter().all(|refused| {
-            matches!(refused, None | Some(DenyReason::UnknownKey))
-        }), "{refused:?}");
+        assert!(
+            refused
+                .iter()
+                .all(|refused| { matches!(refused, None | Some(DenyReason::UnknownKey)) }),
+            "{refused:?}"
+        );
         last = revision;
         replica.stop().await;
     }

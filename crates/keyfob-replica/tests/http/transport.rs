@@ -123,7 +123,9 @@ async fn only_a_certified_server_is_spoken_to_and_a_certificate_is_shown() {
     let server = authority.serve_on(Tls { listener, acceptor }, address);
     let builder = || -> HttpSourceBuilder {
         let upstream = server.address.parse().unwrap();
-        HttpSource::builder(authority.trust()).upstream(upstream).key(KEY)
+        HttpSource::builder(authority.trust())
+            .upstream(upstream)
+            .key(KEY)
     };
     let good = builder()
         .root_certificates(file("server-ca.pem"))
@@ -158,7 +160,10 @@ async fn a_unix_socket_is_an_upstream_and_a_key_is_read_from_its_file() {
             .upstream(server.address.parse().unwrap())
             .key_file(&file)
     };
-    assert!(Gateway::try_start(builder()).await.is_err(), "there is no file");
+    assert!(
+        Gateway::try_start(builder()).await.is_err(),
+        "there is no file"
+    );
     fs::write(&file, "not the key\n").unwrap();
     assert!(Gateway::try_start(builder()).await.is_err());
     fs::write(&file, format!("{KEY}\n")).unwrap();
