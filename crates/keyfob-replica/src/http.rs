@@ -2,7 +2,10 @@
 
 mod client;
 mod error;
+mod keeper;
+mod opening;
 mod report;
+mod restore;
 mod saved;
 mod session;
 mod steady;
@@ -296,7 +299,7 @@ impl HttpSourceBuilder {
         let config = Arc::new(Config {
             upstreams: self.upstreams,
             client: Client { key, tls },
-            query: session::query(&self.filter),
+            query: opening::query(&self.filter),
             filter: self.filter.clone(),
             name: self.name,
             snapshot_bytes_max: self.snapshot_bytes_max,
@@ -331,8 +334,8 @@ impl Source for HttpSource {
     async fn report(&self, usage: Option<&UsageBatch>, _: Timestamp) -> Result<(), SourceError> {
         let status = self.status();
         let mut reporter = self.reporter.lock().await;
-        let reported = reporter.report(&self.config, &status, usage).await;
-        reported.map_err(SourceError::unavailable)
+        let sent = reporter.report(&self.config, &status, usage).await;
+        sent.map_err(SourceError::unavailable)
     }
 }
 

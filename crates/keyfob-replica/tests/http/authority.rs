@@ -344,7 +344,7 @@ impl Serving {
             return Err(StatusCode::SERVICE_UNAVAILABLE);
         }
         let expected = format!("Bearer {KEY}");
-        let given = headers.get("authorization").map(|value| value.as_bytes());
+        let given = headers.get("authorization").map(axum::http::HeaderValue::as_bytes);
         (given == Some(expected.as_bytes()))
             .then_some(())
             .ok_or(StatusCode::UNAUTHORIZED)
@@ -499,7 +499,7 @@ async fn object(
 async fn signers(State(state): State<Serving>, headers: HeaderMap) -> Result<Vec<u8>, StatusCode> {
     state.check(&headers)?;
     let lines = state.authority.keys().signers_document(now_ms());
-    let lines: Vec<_> = lines.iter().map(|line| line.to_sent()).collect();
+    let lines: Vec<_> = lines.iter().map(keyfob_feed::SignedLine::to_sent).collect();
     Ok(lines.concat())
 }
 

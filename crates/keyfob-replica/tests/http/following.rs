@@ -218,7 +218,7 @@ async fn a_replica_does_not_start_with_a_wrong_key_signer_prefix_or_snapshot() {
         let mut text = error.to_string();
         let mut source = std::error::Error::source(&error);
         while let Some(error) = source {
-            text += &format!(": {error}");
+            text += &[": ", &error.to_string()].concat();
             source = error.source();
         }
         text

@@ -59,7 +59,7 @@ async fn each_use_is_reported_once_although_answers_are_lost() {
     let refused = |reports: Vec<Value>| -> u64 {
         let usage = reports
             .into_iter()
-            .flat_map(|report| report["usage"].as_array().cloned());
+            .filter_map(|report| report["usage"].as_array().cloned());
         usage
             .flatten()
             .map(|usage| usage["refused"].as_u64().unwrap())
