@@ -467,10 +467,10 @@ impl Source for Published {
     }
 
     async fn report(&self, report: &Report, _: &Bytes) -> Result<(), Refusal> {
-        if report.usage.is_empty() {
+        let Some(batch) = report.batch() else {
             return Ok(());
-        }
-        let recorded = self.store.record_usage(&report.usage);
+        };
+        let recorded = self.store.record_usage(&batch, keyfob::now());
         let error = match timeout(READ_WITHIN, recorded).await {
             Ok(Ok(())) => return Ok(()),
             Ok(Err(error)) => chain(&error),

@@ -6,7 +6,7 @@ use std::{
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use keyfob::gateway::Usage;
+use keyfob::gateway::{Usage, UsageBatch, UsageSource};
 use serde::{Deserialize, Serialize};
 
 use crate::{filter::Filter, position::Position, receiver::Refusals};
@@ -15,9 +15,9 @@ use crate::{filter::Filter, position::Position, receiver::Refusals};
 #[derive(Clone, Debug, Deserialize, Serialize)]
 #[serde(deny_unknown_fields)]
 pub struct Report {
-    /// The replica's process: 16 random bytes, as 32 hexadecimal digits.
-    pub source: String,
-    /// The number of the report. Its usage is recorded once for each source and number.
+    /// What counts the usage in the replica's process.
+    pub source: UsageSource,
+    /// The number of the report: see [`UsageBatch::sequence`]. Its usage is recorded once.
     pub sequence: u64,
     /// What was used since the last report.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -37,9 +37,6 @@ impl Report {
     pub(crate) fn parse(body: &[u8]) -> Result<Self, String> {
         let report: Self = serde_json::from_slice(body)
             .map_err(|error| format!("the report is malformed, at column {}", error.column()))?;
-        report
-            .source()
-            .ok_or("source: must be 32 lower-case hexadecimal digits")?;
         if report.usage.len() > Self::USAGE_MAX {
             return Err(format!("usage: at most {} are allowed", Self::USAGE_MAX));
         }
@@ -54,16 +51,13 @@ impl Report {
         Ok(report)
     }
 
-    /// The bytes of the source.
-    pub(crate) fn source(&self) -> Option<[u8; 16]> {
-        let digits = self.source.as_bytes();
-        let hexadecimal = |digit: &u8| matches!(digit, b'0'..=b'9' | b'a'..=b'f');
-        if digits.len() != 32 || !digits.iter().all(hexadecimal) {
-            return None;
-        }
-        u128::from_str_radix(&self.source, 16)
-            .ok()
-            .map(u128::to_be_bytes)
+    /// The usage, as a store records it; `None` if there is none.
+    pub(crate) fn batch(&self) -> Option<UsageBatch> {
+        (!self.usage.is_empty()).then(|| UsageBatch {
+            source: self.source,
+            sequence: self.sequence,
+            usage: self.usage.clone(),
+        })
     }
 }
 
@@ -91,7 +85,7 @@ pub struct ReplicaState {
 #[non_exhaustive]
 pub struct ReplicaReport {
     /// Its process: see [`Report::source`].
-    pub source: String,
+    pub source: UsageSource,
     /// The number of the report.
     pub sequence: u64,
     /// Its state.
@@ -104,7 +98,7 @@ pub struct ReplicaReport {
 
 /// The last report of each replica. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Fleet(Arc<Mutex<HashMap<[u8; 16], ReplicaReport>>>);
+pub struct Fleet(Arc<Mutex<HashMap<UsageSource, ReplicaReport>>>);
 
 impl Fleet {
     /// How many replicas are kept: those that reported last.
@@ -124,7 +118,7 @@ impl Fleet {
     }
 
     pub(crate) fn keep(&self, report: &Report, right: &Filter, now: u64) {
-        let (Some(source), Some(state)) = (report.source(), &report.replica) else {
+        let (source, Some(state)) = (report.source, &report.replica) else {
             return;
         };
         let mut reports = self.lock();
@@ -135,7 +129,7 @@ impl Fleet {
             }
         }
         let report = ReplicaReport {
-            source: report.source.clone(),
+            source,
             sequence: report.sequence,
             state: state.clone(),
             right: right.clone(),
@@ -150,7 +144,7 @@ impl Fleet {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<[u8; 16], ReplicaReport>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<UsageSource, ReplicaReport>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use tokio::{
     io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader},
-    net::TcpStream,
+    net::{TcpSocket, TcpStream},
     time::timeout,
 };
 
@@ -30,7 +30,9 @@ pub(crate) async fn request(
     headers: &[(&str, &str)],
     body: &[u8],
 ) -> Response {
-    let mut stream = TcpStream::connect(to).await.unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    socket.set_recv_buffer_size(16 << 10).unwrap();
+    let mut stream = socket.connect(to).await.unwrap();
     let mut head = format!(
         "{method} {path} HTTP/1.1\r\nHost: feed\r\nAuthorization: Bearer {key}\r\nContent-Length: {}\r\n",
         body.len()
@@ -81,6 +83,9 @@ impl Response {
 
     /// Reads some of the body; `false` at its end, or if the connection broke.
     async fn read(&mut self) -> bool {
+        if !self.chunked && self.left == 0 {
+            return false;
+        }
         if !self.chunked {
             let mut part = vec![0; self.left];
             let read = self.stream.read(&mut part).await.unwrap_or(0);

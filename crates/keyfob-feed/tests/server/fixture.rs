@@ -14,7 +14,7 @@ use keyfob::{
     Access, Context, Expiry, KeyId, KeyStore, Keyring, MemoryStore, NewKey, Owner, Scopes, Tenant,
     Timestamp, Verifier,
     audit::{AuditEvent, TrailHead},
-    gateway::{Index, Usage},
+    gateway::{Index, Usage, UsageBatch},
     key::{CredentialId, KeyFormat, Peppers, SystemRandom},
     legacy::{LegacyPolicy, LegacyRecord},
     manage::Policy,
@@ -29,7 +29,7 @@ use keyfob_feed::{
     FeedKeys, Filter, Position, Receiver, Refused, SnapshotReader, Trust,
     server::{Authority, AuthorityBuilder, KeyRights, ListenLimits, serve},
 };
-use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+use tokio::{net::TcpSocket, sync::watch, task::JoinHandle};
 
 use crate::client::{Response, get};
 
@@ -51,6 +51,8 @@ struct Inner {
     told: watch::Sender<()>,
     stopped: AtomicBool,
     queries: AtomicU64,
+    /// How often the whole store was read.
+    whole: AtomicU64,
 }
 
 impl Probe {
@@ -60,11 +62,16 @@ impl Probe {
             told: watch::Sender::new(()),
             stopped: AtomicBool::new(false),
             queries: AtomicU64::new(0),
+            whole: AtomicU64::new(0),
         }))
     }
 
     pub(crate) fn queries(&self) -> u64 {
         self.0.queries.load(Ordering::SeqCst)
+    }
+
+    pub(crate) fn whole_reads(&self) -> u64 {
+        self.0.whole.load(Ordering::SeqCst)
     }
 
     pub(crate) fn stop(&self) {
@@ -132,6 +139,9 @@ impl KeyStore for Probe {
         self.read()?.head().await
     }
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, StoreError> {
+        if after == Revision::ZERO {
+            self.0.whole.fetch_add(1, Ordering::SeqCst);
+        }
         self.read()?.changes(after, limit).await
     }
     async fn wait_for_change(&self, after: Revision) -> Result<bool, StoreError> {
@@ -155,8 +165,8 @@ impl KeyStore for Probe {
     async fn record_key_format(&self, format: &KeyFormat) -> Result<KeyFormat, StoreError> {
         self.store().record_key_format(format).await
     }
-    async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {
-        self.read()?.record_usage(batch).await
+    async fn record_usage(&self, batch: &UsageBatch, now: Timestamp) -> Result<(), StoreError> {
+        self.read()?.record_usage(batch, now).await
     }
     async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {
         self.store().usage(credentials).await
@@ -205,7 +215,11 @@ impl Drop for Server {
 }
 
 pub(crate) async fn listen(router: Router) -> (SocketAddr, Server) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let socket = TcpSocket::new_v4().unwrap();
+    // So that a reader that does not read is noticed soon.
+    socket.set_send_buffer_size(16 << 10).unwrap();
+    socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = socket.listen(1024).unwrap();
     let address = listener.local_addr().unwrap();
     let mut limits = ListenLimits::default();
     limits.write_timeout = Duration::from_secs(1);
