@@ -81,7 +81,10 @@ impl Opening {
     }
 
     /// Waits for the answer; none if more of a snapshot has arrived until then.
-    pub(super) async fn progress(&mut self, mut until: Instant) -> Result<Option<Opened>, FeedError> {
+    pub(super) async fn progress(
+        &mut self,
+        mut until: Instant,
+    ) -> Result<Option<Opened>, FeedError> {
         loop {
             if let Ok(opened) = timeout_at(until, &mut self.future).await {
                 return opened.map(Some);

@@ -1,6 +1,6 @@
 //! A warm restart: applying what was kept.
 
-use std::fs::File;
+use std::{fs::File, sync::Arc};
 
 use keyfob::{
     Timestamp,
@@ -10,6 +10,7 @@ use keyfob_feed::{Position, Receiver, Refused, SnapshotReader};
 use tokio::task::yield_now;
 
 use super::{
+    Config,
     error::FeedError,
     lock,
     saved::{Kind, Record, Saved},
@@ -33,7 +34,15 @@ impl Session {
             end: None,
         };
         let mut receiver = self.receiver.clone();
-        let applying = self.apply_records(index, saved, &records, &mut receiver, &mut restored);
+        let config = Arc::clone(&self.config);
+        let applying = apply(
+            &config,
+            index,
+            saved,
+            &records,
+            &mut receiver,
+            &mut restored,
+        );
         let result = applying.await;
         if let Err(error) = &result
             && !records.is_empty()
@@ -81,63 +90,64 @@ impl Session {
         drop(progress);
         index.apply_replica(confirmation, at).is_ok()
     }
+}
 
-    async fn apply_records(
-        &self,
-        index: &Index,
-        saved: &Saved,
-        records: &[Record],
-        receiver: &mut Receiver,
-        restored: &mut Restored,
-    ) -> Result<(), FeedError> {
-        // A wall clock that ran back does not make the records come from the future: their age decides.
-        let latest = records.iter().map(|record| record.stamp.wall).max();
-        let now = self.config.clocks.now().max(latest.unwrap_or(0));
-        for record in records {
-            match record.kind {
-                Kind::Signers => {
-                    let updated = receiver.update_trust(&record.line);
-                    updated.map_err(|_| Refused::UnknownSigner)?;
-                }
-                Kind::Manifest => {
-                    let manifest = receiver.manifest(&record.line, now)?;
-                    if manifest.format() != *index.format() {
-                        return Err(FeedError::OtherFormat);
-                    }
-                    let object = saved.object(manifest.object()).map_err(FeedError::Object)?;
-                    restored.filled = Filled::Partly;
-                    let opening =
-                        SnapshotReader::<File>::open(&manifest, &self.config.filter, object);
-                    let mut reader = opening?;
-                    while let Some(page) = reader.next_page()? {
-                        // Nothing is confirmed before all of it is known.
-                        let page = ReplicaChanges { more: true, ..page };
-                        index.apply_replica(page, Timestamp::MIN)?;
-                        yield_now().await;
-                    }
-                    receiver.loaded(&manifest, now);
-                    restored.filled = Filled::Fully;
-                    restored.end = Some((manifest.position(), record.stamp.clone()));
-                }
-                Kind::Frame | Kind::Bookmark => {
-                    let accepted = receiver.receive(&record.line, now)?;
-                    let is_end = accepted.confirmed.is_some();
-                    let page = ReplicaChanges {
-                        more: true,
-                        ..accepted.changes
-                    };
-                    if let Err(error) = index.apply_replica(page, Timestamp::MIN) {
-                        restored.filled = Filled::Partly;
-                        return Err(error.into());
-                    }
-                    let end = (accepted.position, record.stamp.clone());
-                    restored.end = is_end.then_some(end);
-                }
+/// Verifies the records like what comes from the network, and applies them up to the first one that is
+/// refused.
+async fn apply(
+    config: &Config,
+    index: &Index,
+    saved: &Saved,
+    records: &[Record],
+    receiver: &mut Receiver,
+    restored: &mut Restored,
+) -> Result<(), FeedError> {
+    // A wall clock that ran back does not make the records come from the future: their age decides.
+    let latest = records.iter().map(|record| record.stamp.wall).max();
+    let now = config.clocks.now().max(latest.unwrap_or(0));
+    for record in records {
+        match record.kind {
+            Kind::Signers => {
+                let updated = receiver.update_trust(&record.line);
+                updated.map_err(|_| Refused::UnknownSigner)?;
             }
-            restored.records += 1;
+            Kind::Manifest => {
+                let manifest = receiver.manifest(&record.line, now)?;
+                if manifest.format() != *index.format() {
+                    return Err(FeedError::OtherFormat);
+                }
+                let object = saved.object(manifest.object()).map_err(FeedError::Object)?;
+                restored.filled = Filled::Partly;
+                let opening = SnapshotReader::<File>::open(&manifest, &config.filter, object);
+                let mut reader = opening?;
+                while let Some(page) = reader.next_page()? {
+                    // Nothing is confirmed before all of it is known.
+                    let page = ReplicaChanges { more: true, ..page };
+                    index.apply_replica(page, Timestamp::MIN)?;
+                    yield_now().await;
+                }
+                receiver.loaded(&manifest, now);
+                restored.filled = Filled::Fully;
+                restored.end = Some((manifest.position(), record.stamp.clone()));
+            }
+            Kind::Frame | Kind::Bookmark => {
+                let accepted = receiver.receive(&record.line, now)?;
+                let is_end = accepted.confirmed.is_some();
+                let page = ReplicaChanges {
+                    more: true,
+                    ..accepted.changes
+                };
+                if let Err(error) = index.apply_replica(page, Timestamp::MIN) {
+                    restored.filled = Filled::Partly;
+                    return Err(error.into());
+                }
+                let end = (accepted.position, record.stamp.clone());
+                restored.end = is_end.then_some(end);
+            }
         }
-        Ok(())
+        restored.records += 1;
     }
+    Ok(())
 }
 
 /// What was applied of the records.

@@ -396,7 +396,6 @@ impl Session {
             source: error,
         }))
     }
-
 }
 
 enum Step {

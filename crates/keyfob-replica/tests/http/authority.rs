@@ -13,7 +13,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -344,7 +344,7 @@ impl Serving {
             return Err(StatusCode::SERVICE_UNAVAILABLE);
         }
         let expected = format!("Bearer {KEY}");
-        let given = headers.get("authorization").map(axum::http::HeaderValue::as_bytes);
+        let given = headers.get("authorization").map(HeaderValue::as_bytes);
         (given == Some(expected.as_bytes()))
             .then_some(())
             .ok_or(StatusCode::UNAUTHORIZED)

@@ -3,6 +3,7 @@
 mod authority;
 mod following;
 mod restart;
+mod server;
 mod settings;
 mod transport;
 mod usage;
