@@ -83,6 +83,8 @@ pub struct Publisher {
     log: Log,
     /// The marks of horizons from the start of the log on.
     marks: BTreeMap<Revision, Mark>,
+    /// The marks that were asked for, the latest last.
+    learned: VecDeque<(Revision, Mark)>,
     /// Whether the last answer was the end of the feed.
     complete: bool,
     /// The time of the last answer, in Unix milliseconds. It does not run back.
@@ -148,6 +150,7 @@ impl Publisher {
             at,
             log: Log::at(at),
             marks: BTreeMap::from([(at.horizon, at.mark)]),
+            learned: VecDeque::new(),
             complete: false,
             latest: 0,
             as_of: 0,
@@ -358,7 +361,10 @@ impl Publisher {
         if position.revision < self.log.start().revision {
             return Join::Gone;
         }
-        match self.marks.get(&position.horizon) {
+        let learned = self.learned.iter();
+        let mut learned = learned.filter(|(revision, _)| *revision == position.horizon);
+        let known = self.marks.get(&position.horizon);
+        match known.or_else(|| learned.next().map(|(_, mark)| mark)) {
             Some(mark) if *mark == position.mark => {}
             Some(_) => return Join::Gone,
             None => return Join::Ask(position.horizon),
@@ -440,8 +446,10 @@ impl Publisher {
     /// Takes the hash of the store's event with a revision that [`Join::Ask`] asked for.
     pub fn learn(&mut self, revision: Revision, hash: ChainHash) {
         let mark = self.keys.mark_key().mark(revision, hash);
-        self.marks.entry(revision).or_insert(mark);
-        self.forget_marks();
+        if self.learned.len() >= LEARNED_MAX {
+            self.learned.pop_front();
+        }
+        self.learned.push_back((revision, mark));
     }
 
     fn forget_marks(&mut self) {
@@ -452,10 +460,6 @@ impl Publisher {
             .is_some_and(|(first, _)| *first < start)
         {
             self.marks = self.marks.split_off(&start);
-        }
-        // Marks that were asked for: at most as many as there are entries.
-        while self.marks.len() > self.limits.log_entries.max(1) {
-            self.marks.pop_first();
         }
     }
 
@@ -495,3 +499,6 @@ impl Channel {
         self.push(line, head, limits);
     }
 }
+
+/// How many marks that were asked for are kept.
+const LEARNED_MAX: usize = 256;

@@ -152,7 +152,15 @@ impl Follow {
                 }
                 Ok(Err(SourceError::Index(error))) => return self.fail(error),
                 Ok(Err(error)) => chain(&error),
-                Err(Elapsed { .. }) => format!("no answer within {:?}", limit - asked.at),
+                Err(Elapsed { .. }) => {
+                    let time = limit - asked.at;
+                    if time < self.attempt && delays.is_some() {
+                        // The bound passes: the error before says more.
+                        self.hold_to_bound(&mut confirmed);
+                        continue;
+                    }
+                    format!("no answer within {time:?}")
+                }
             };
             counter!(names::FOLLOW_FAILURES).increment(1);
             if delays.is_none() {

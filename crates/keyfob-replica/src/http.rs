@@ -3,9 +3,12 @@
 mod client;
 mod error;
 mod format;
+mod keeper;
+mod opening;
 #[cfg(feature = "relay")]
 mod relay;
 mod report;
+mod restore;
 mod saved;
 mod session;
 mod steady;
@@ -305,6 +308,10 @@ impl HttpSourceBuilder {
             return Err(HttpSourceError::Key);
         }
         let key = self.key.ok_or(HttpSourceError::NoKey)?;
+        let printable = |byte| matches!(byte, b' '..=b'~');
+        if self.name.len() > 128 || !self.name.bytes().all(printable) {
+            return Err(HttpSourceError::Name);
+        }
         let open = |upstream: &&Upstream| !upstream.is_private();
         if let Some(upstream) = self.upstreams.iter().find(open)
             && !self.allow_plain_http
@@ -318,7 +325,7 @@ impl HttpSourceBuilder {
         let config = Arc::new(Config {
             upstreams: self.upstreams,
             client: Client { key, tls },
-            query: session::query(&self.filter),
+            query: opening::query(&self.filter),
             filter: self.filter.clone(),
             name: self.name,
             snapshot_bytes_max: self.snapshot_bytes_max,
@@ -355,8 +362,8 @@ impl Source for HttpSource {
     async fn report(&self, usage: Option<&UsageBatch>, _: Timestamp) -> Result<(), SourceError> {
         let status = self.status();
         let mut reporter = self.reporter.lock().await;
-        let reported = reporter.report(&self.config, &status, usage).await;
-        reported.map_err(SourceError::unavailable)
+        let sent = reporter.report(&self.config, &status, usage).await;
+        sent.map_err(SourceError::unavailable)
     }
 }
 

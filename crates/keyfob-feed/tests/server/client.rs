@@ -83,6 +83,9 @@ impl Response {
 
     /// Reads some of the body; `false` at its end, or if the connection broke.
     async fn read(&mut self) -> bool {
+        if !self.chunked && self.left == 0 {
+            return false;
+        }
         if !self.chunked {
             let mut part = vec![0; self.left];
             let read = self.stream.read(&mut part).await.unwrap_or(0);

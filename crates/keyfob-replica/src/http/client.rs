@@ -237,8 +237,9 @@ pub(super) async fn next_line(lines: &mut Lines) -> Option<Result<String, FeedEr
 
 const AGENT: &str = concat!("keyfob-replica/", env!("CARGO_PKG_VERSION"));
 const CONNECT_WITHIN: Duration = Duration::from_secs(3);
-/// How long the answer to a request may take for which a server has everything.
-pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(3);
+/// How long the answer to a request may take for which a server has everything. It waits 2 seconds
+/// itself if the position is later than what it has read.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(4);
 /// How long a server may take to make a snapshot, or to record usage.
 pub(super) const WORK_WITHIN: Duration = Duration::from_secs(30);
 /// The longest manifest or signers document.

@@ -3,7 +3,7 @@
 use std::{error::Error, io};
 
 use http::StatusCode;
-use keyfob::gateway::IndexError;
+use keyfob::{gateway::IndexError, key::RandomError};
 use keyfob_feed::{Refused, SnapshotError};
 use tokio_util::codec::LinesCodecError;
 
@@ -22,6 +22,9 @@ pub enum HttpSourceError {
     /// The key has characters that no key has.
     #[error("key: must be a keyfob key, of printable characters without spaces")]
     Key,
+    /// The name is too long for a report, or has other than printable ASCII characters.
+    #[error("name: must be at most 128 printable ASCII characters")]
+    Name,
     /// Others could read the key on its way.
     #[error("upstream {0}: plain HTTP goes to the machine itself only, unless it is allowed")]
     PlainHttp(Upstream),
@@ -98,6 +101,9 @@ pub enum FeedError {
     /// The snapshot that was kept cannot be read.
     #[error("the snapshot that was kept cannot be read")]
     Object(#[source] io::Error),
+    /// The system has no random numbers.
+    #[error("the random source failed")]
+    Random(#[source] RandomError),
     /// What was sent cannot be applied.
     #[error(transparent)]
     Index(#[from] IndexError),

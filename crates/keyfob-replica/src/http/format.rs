@@ -9,7 +9,8 @@ use super::{
     FeedError, HttpSource,
     client::WORK_WITHIN,
     saved::Kind,
-    session::{Session, with_query},
+    opening::with_query,
+    session::Session,
 };
 use crate::{error::chain, follow::backoff};
 
@@ -51,7 +52,7 @@ impl HttpSource {
 
 impl Session {
     fn kept_format(&self) -> Option<KeyFormat> {
-        let records = self.saved.as_ref()?.read().ok()?;
+        let records = self.keeper.saved()?.read().ok()?;
         let mut receiver = self.receiver.clone();
         for record in records {
             match record.kind {

@@ -14,7 +14,7 @@ use tokio::time::timeout;
 use super::{
     FeedError, HttpSource,
     client::{ANSWER_WITHIN, Connection, WORK_WITHIN},
-    session::{query, with_query},
+    opening::{query, with_query},
 };
 use crate::error::chain;
 

@@ -348,7 +348,7 @@ mod tests {
         assert_eq!(records[6], record(Kind::Frame, 7));
         for length in 0..=log.len() {
             fs::write(saved.path(), &log[..length]).unwrap();
-            let complete = log[..length].iter().filter(|byte| **byte == b'\n').count();
+            let complete = log[..length].split(|byte| *byte == b'\n').count() - 1;
             let read = saved.read().unwrap();
             assert_eq!(read, records[..complete]);
             // It goes on after the last complete line.

@@ -13,7 +13,7 @@ use axum::{
     Json, Router,
     body::Body,
     extract::{Path, Query, State},
-    http::{HeaderMap, StatusCode},
+    http::{HeaderMap, HeaderValue, StatusCode},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
@@ -344,7 +344,7 @@ impl Serving {
             return Err(StatusCode::SERVICE_UNAVAILABLE);
         }
         let expected = format!("Bearer {KEY}");
-        let given = headers.get("authorization").map(|value| value.as_bytes());
+        let given = headers.get("authorization").map(HeaderValue::as_bytes);
         (given == Some(expected.as_bytes()))
             .then_some(())
             .ok_or(StatusCode::UNAUTHORIZED)
@@ -392,11 +392,6 @@ async fn stream(
                         continue;
                     }
                     Join::At(cursor) => cursor,
-                    Join::Ahead => {
-                        sleep(Duration::from_millis(5)).await;
-                        join = joined(&authority, position).await;
-                        continue;
-                    }
                     _ => return,
                 };
                 let mut cursor = cursor;
@@ -441,10 +436,18 @@ async fn stream(
 }
 
 async fn joined(authority: &Authority, position: Position) -> Join {
+    let start = tokio::time::Instant::now();
     loop {
         let join = authority.publisher(|p| p.join(&Filter::All, position, true));
-        let Join::Ask(revision) = join else {
-            return join;
+        let revision = match join {
+            Join::Ask(revision) => revision,
+            // Another process may have read more; if that lasts, it is of another history.
+            Join::Ahead if start.elapsed() < Duration::from_millis(300) => {
+                sleep(Duration::from_millis(5)).await;
+                continue;
+            }
+            Join::Ahead => return Join::Gone,
+            join => return join,
         };
         let changes = authority.store().changes(revision, 1).await.unwrap();
         let Some(hash) = changes.after_hash else {
@@ -496,7 +499,7 @@ async fn object(
 async fn signers(State(state): State<Serving>, headers: HeaderMap) -> Result<Vec<u8>, StatusCode> {
     state.check(&headers)?;
     let lines = state.authority.keys().signers_document(now_ms());
-    let lines: Vec<_> = lines.iter().map(|line| line.to_sent()).collect();
+    let lines: Vec<_> = lines.iter().map(keyfob_feed::SignedLine::to_sent).collect();
     Ok(lines.concat())
 }
 

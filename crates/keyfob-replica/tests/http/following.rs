@@ -127,7 +127,7 @@ async fn an_upstream_that_never_answers_is_left_for_the_next_one_also_at_the_sta
     let start = Instant::now();
     let gateway = Gateway::start(upstreams).await;
     let took = start.elapsed();
-    assert!(took < Duration::from_secs(5), "{took:?}");
+    assert!(took < Duration::from_secs(6), "{took:?}");
     assert_eq!(key.refused(&gateway.replica.verifier()), None);
 }
 
@@ -154,20 +154,29 @@ async fn an_upstream_that_is_cut_off_from_the_store_is_left_for_one_that_is_not(
 #[tokio::test]
 async fn another_history_is_loaded_without_a_restart_of_the_process() {
     let authority = Authority::new().await;
-    let old = authority.create("alice").await;
     let server = authority.serve().await;
+    let old = authority.create("alice").await;
     let gateway = Gateway::start(builder(&authority, &[&server])).await;
     let verifier = gateway.replica.verifier();
     assert_eq!(old.refused(&verifier), None);
-
-    authority.replace_store().await;
-    let new = authority.create("bob").await;
-    server.close_streams();
-    new.until(&verifier, None).await;
-    assert_eq!(old.refused(&verifier), Some(DenyReason::UnknownKey));
-    assert_eq!(gateway.source.status().snapshots, 2);
-    authority.revoke(&new).await;
-    new.until(&verifier, Some(DenyReason::Revoked)).await;
+    let mut olds = vec![old];
+    // With as many revisions as before, more, and fewer.
+    for (snapshots, keys) in [(2, 1), (3, 3), (4, 1)] {
+        authority.replace_store().await;
+        let mut news = Vec::new();
+        for _ in 0..keys {
+            news.push(authority.create("bob").await);
+        }
+        server.close_streams();
+        news[0].until(&verifier, None).await;
+        for old in olds {
+            assert_eq!(old.refused(&verifier), Some(DenyReason::UnknownKey));
+        }
+        assert_eq!(gateway.source.status().snapshots, snapshots);
+        authority.revoke(&news[0]).await;
+        news[0].until(&verifier, Some(DenyReason::Revoked)).await;
+        olds = news;
+    }
 }
 
 #[tokio::test]
@@ -209,7 +218,7 @@ async fn a_replica_does_not_start_with_a_wrong_key_signer_prefix_or_snapshot() {
         let mut text = error.to_string();
         let mut source = std::error::Error::source(&error);
         while let Some(error) = source {
-            text += &format!(": {error}");
+            text += &[": ", &error.to_string()].concat();
             source = error.source();
         }
         text

@@ -3,8 +3,10 @@
 mod authority;
 mod following;
 mod restart;
+mod server;
 mod settings;
 mod transport;
+mod usage;
 
 use std::{sync::Arc, time::Duration};
 

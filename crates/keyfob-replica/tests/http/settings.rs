@@ -22,6 +22,10 @@ async fn settings_that_cannot_work_are_refused() {
         assert!(matches!(error, HttpSourceError::Key));
         assert!(key.is_empty() || !error.to_string().contains(key));
     }
+    for name in ["line\nbreak".to_owned(), "x".repeat(129)] {
+        let error = start().upstream(local()).key(KEY).name(name).build();
+        assert!(matches!(error, Err(HttpSourceError::Name)));
+    }
     let remote = || {
         start()
             .upstream("http://10.0.0.1:80".parse().unwrap())
