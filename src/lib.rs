@@ -122,7 +122,7 @@ pub mod gateway {
             ReplicaChanges, ReplicaEntry, ReplicaItem, ReplicaLegacy, ReplicaPolicy, ReplicaRecord,
             ReplicaStatus,
         },
-        usage::{Usage, UsageTable},
+        usage::{Usage, UsageBatch, UsageSource, UsageSourceError, UsageTable},
     };
     #[cfg(feature = "std")]
     pub use crate::{

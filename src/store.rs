@@ -41,7 +41,7 @@ use crate::{
     legacy::{LegacyPolicy, LegacyRecord},
     policy::Policy,
     timestamp::Timestamp,
-    usage::Usage,
+    usage::{Usage, UsageBatch},
 };
 
 /// Storage for keys: an ordered log of changes and the state that results from it.
@@ -165,10 +165,18 @@ pub trait KeyStore: Send + Sync {
     /// Records the format of the keys if none is recorded, and returns the recorded one.
     async fn record_key_format(&self, format: &KeyFormat) -> Result<KeyFormat, StoreError>;
 
-    /// Merges usage into the stored usage: counts are added, the last use is the later of the two.
+    /// Merges a batch of usage into the stored usage, once: counts are added, the last use is the
+    /// later of the two.
     ///
-    /// - the credential is not in the store -> ignored
-    async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError>;
+    /// - a credential is not in the store -> its usage is ignored
+    /// - the batch's sequence is not greater than the last one recorded of its source -> the batch
+    ///   is ignored, `Ok(())`; decided in the transaction that adds the counts
+    /// - the store failed -> an error, after which the same batch can be sent again
+    ///
+    /// `now` is the time of the call. A store forgets a source from which it recorded nothing for
+    /// [`UsageSource::KEPT`](crate::gateway::UsageSource::KEPT) before that: its table has one row
+    /// for each source in that time, and a batch that is sent again later may be counted twice.
+    async fn record_usage(&self, batch: &UsageBatch, now: Timestamp) -> Result<(), StoreError>;
 
     /// Returns the usage of these credentials; a credential that was never used is left out.
     async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError>;
@@ -244,8 +252,8 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
         (**self).record_key_format(format).await
     }
 
-    async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {
-        (**self).record_usage(batch).await
+    async fn record_usage(&self, batch: &UsageBatch, now: Timestamp) -> Result<(), StoreError> {
+        (**self).record_usage(batch, now).await
     }
 
     async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {

@@ -1,5 +1,9 @@
 //! Counting the use of credentials without a write per request.
 
+mod batch;
+
+pub use batch::{UsageBatch, UsageSource, UsageSourceError};
+
 use alloc::{boxed::Box, vec::Vec};
 
 use crate::{credential_id::CredentialId, timestamp::Timestamp};
@@ -143,10 +147,14 @@ mod recorder {
 
     use alloc::{boxed::Box, vec::Vec};
 
-    use super::{Usage, UsageTable};
+    use super::{Usage, UsageBatch, UsageSource, UsageTable};
+    use crate::random::{Random, RandomError};
 
     /// A usage recorder for several threads. Verification records into it without allocation or
     /// waiting; [`Keyring::flush_usage`](crate::Keyring::flush_usage) moves the usage to the store.
+    ///
+    /// It is one [source](UsageSource) of [batches](UsageBatch), and keeps a batch until it is
+    /// confirmed: a batch whose outcome is unknown is sent again, and counted once.
     ///
     /// Each thread starts at its own table; with more threads than tables, several share one. If
     /// the table is locked, the thread takes the next free one instead of waiting.
@@ -155,6 +163,18 @@ mod recorder {
         stripes: Box<[Stripe]>,
         /// The number of uses that found every table locked.
         lost: AtomicU64,
+        outbox: Mutex<Outbox>,
+    }
+
+    /// What is on its way to the store.
+    #[derive(Debug, Default)]
+    struct Outbox {
+        /// Chosen with the first batch.
+        source: Option<UsageSource>,
+        /// The number of the last batch.
+        sequence: u64,
+        /// The last batch, until it is confirmed.
+        pending: Option<UsageBatch>,
     }
 
     /// A table aligned so that no two share a cache line.
@@ -177,6 +197,7 @@ mod recorder {
                     .map(|_| Stripe(Mutex::new(UsageTable::new(capacity))))
                     .collect(),
                 lost: AtomicU64::new(0),
+                outbox: Mutex::default(),
             }
         }
 
@@ -195,12 +216,61 @@ mod recorder {
             self.add_lost(usage.accepted.saturating_add(usage.refused));
         }
 
-        pub(crate) fn add_lost(&self, uses: u64) {
+        fn add_lost(&self, uses: u64) {
             self.lost.fetch_add(uses, Ordering::Relaxed);
         }
 
+        /// Returns the batch to send next: the last one, unchanged, until
+        /// [`UsageRecorder::confirm`] is called for it, then a new one of all usage since. `None` if
+        /// there is no usage.
+        ///
+        /// `random` is used once, for the recorder's [`UsageSource`].
+        ///
+        /// # Errors
+        ///
+        /// The random source failed; the usage stays in the recorder.
+        pub fn batch(&self, random: &dyn Random) -> Result<Option<UsageBatch>, RandomError> {
+            let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+            if outbox.pending.is_none() {
+                let source = match outbox.source {
+                    Some(source) => source,
+                    None => *outbox.source.insert(UsageSource::random(random)?),
+                };
+                let (usage, lost) = self.drain();
+                self.add_lost(lost);
+                if !usage.is_empty() {
+                    outbox.sequence = outbox.sequence.saturating_add(1);
+                    outbox.pending = Some(UsageBatch {
+                        source,
+                        sequence: outbox.sequence,
+                        usage,
+                    });
+                }
+            }
+            Ok(outbox.pending.clone())
+        }
+
+        /// Whether there is a batch that is not confirmed.
+        pub fn has_unconfirmed(&self) -> bool {
+            let outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+            outbox.pending.is_some()
+        }
+
+        /// Forgets a batch that the store has recorded, by its number. Another number is ignored:
+        /// the batch was confirmed before.
+        pub fn confirm(&self, sequence: u64) {
+            let mut outbox = self.outbox.lock().unwrap_or_else(PoisonError::into_inner);
+            outbox.pending.take_if(|batch| batch.sequence == sequence);
+        }
+
+        /// Returns the number of lost uses since the last call, of those that tables had no room for
+        /// only those before the last [batch](UsageRecorder::batch).
+        pub fn take_lost(&self) -> u64 {
+            self.lost.swap(0, Ordering::Relaxed)
+        }
+
         /// Empties all tables, and returns their usage merged by credential and the number of lost
-        /// uses.
+        /// uses. It does not return a [batch](UsageRecorder::batch) that is not confirmed.
         pub fn drain(&self) -> (Vec<Usage>, u64) {
             let mut lost = self.lost.swap(0, Ordering::Relaxed);
             let mut merged = alloc::collections::BTreeMap::new();
@@ -316,5 +386,32 @@ mod tests {
         let kept: u64 = usage.iter().map(|usage| usage.accepted).sum();
         assert_eq!(usage.len(), 50);
         assert_eq!(kept + lost, 80_000);
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn a_batch_is_the_same_until_it_is_confirmed() {
+        let random = crate::random::SystemRandom;
+        let recorder = UsageRecorder::with_stripes(4, 1);
+        let next = || recorder.batch(&random).unwrap();
+        assert_eq!(next(), None);
+        recorder.record(&Usage::accepted(credential(1), at(0)));
+        let first = next().unwrap();
+        assert_eq!((first.sequence, first.usage.len()), (1, 1));
+        for n in 2..20 {
+            recorder.record(&Usage::refused(credential(n)));
+        }
+        assert_eq!(next().as_ref(), Some(&first));
+        assert_eq!(recorder.take_lost(), 0, "of the new usage");
+        recorder.confirm(first.sequence + 1);
+        assert_eq!(next().as_ref(), Some(&first));
+        recorder.confirm(first.sequence);
+        let second = next().unwrap();
+        assert_eq!((second.source, second.sequence), (first.source, 2));
+        assert_eq!(second.usage.len() as u64 + recorder.take_lost(), 18);
+        recorder.confirm(first.sequence);
+        assert_eq!(next().as_ref(), Some(&second), "confirmed late");
+        recorder.confirm(second.sequence);
+        assert_eq!(next(), None);
     }
 }

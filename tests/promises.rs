@@ -1099,7 +1099,10 @@ fn last_use_is_recorded_in_batches() {
     call(key.expose(), "elsewhere", 120);
     call("garbage", "fn-a", 130);
     call(GUEST, "fn-a", 140);
-    assert_eq!(block_on(fixture.keyring.flush_usage(&usage)).unwrap(), 0);
+    assert_eq!(
+        block_on(fixture.keyring.flush_usage(&usage, START)).unwrap(),
+        0
+    );
 
     let id = keyfob::key::CredentialId::Key(key.id());
     let known = block_on(fixture.keyring.usage(&[id])).unwrap();

@@ -10,7 +10,7 @@ use keyfob::{
     Access, Context, DenyReason, KeyId, KeyStore, Keyring, MemoryStore, NewKey, Tenant, Timestamp,
     audit::{AuditEvent, TrailHead},
     block_on,
-    gateway::Usage,
+    gateway::{Usage, UsageBatch},
     key::{CredentialId, KeyFormat, Peppers},
     legacy::{LegacyId, LegacyPolicy, LegacyRecord, read_subjects},
     manage::{Error, Policy, Status},
@@ -108,8 +108,8 @@ impl KeyStore for Feedless {
         self.store.record_key_format(format).await
     }
 
-    async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {
-        self.store.record_usage(batch).await
+    async fn record_usage(&self, batch: &UsageBatch, now: Timestamp) -> Result<(), StoreError> {
+        self.store.record_usage(batch, now).await
     }
 
     async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {

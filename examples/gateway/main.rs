@@ -116,7 +116,7 @@ impl Gateway {
 
     async fn flush_usage(&self) {
         // If the store fails, the counts stay in the recorder until the next flush.
-        match self.keyring.flush_usage(&self.usage).await {
+        match self.keyring.flush_usage(&self.usage, keyfob::now()).await {
             Ok(0) => {}
             Ok(lost) => log(format_args!("usage_lost count={lost}")),
             Err(error) => log(format_args!("usage_not_kept error={error:?}")),

@@ -720,8 +720,9 @@ impl World {
 
     /// Checks that exactly the accepted calls are counted.
     fn check_usage(&self) {
+        let now = Timestamp::from_unix(self.model.now);
         assert_eq!(
-            block_on(self.keyring.flush_usage(&self.usage)).expect("no I/O"),
+            block_on(self.keyring.flush_usage(&self.usage, now)).expect("no I/O"),
             0
         );
         let keys = self

@@ -8,9 +8,10 @@ use crate::{
     denied::{Denied, DenyReason},
     identity::Tenant,
     keyring::{Error, Keyring},
+    lifecycle::LifecycleError,
     store::{AuditQuery, LegacyQuery, Page},
     timestamp::Timestamp,
-    usage::{Usage, UsageRecorder},
+    usage::{Usage, UsageBatch, UsageRecorder},
 };
 
 impl Keyring {
@@ -24,24 +25,42 @@ impl Keyring {
     }
 
     /// Moves the usage from a recorder to the store, and returns the number of uses that the
-    /// recorder had no room for. If the store fails or the future is dropped, the usage and that
-    /// number return to the recorder.
+    /// recorder had no room for. If the store fails or the future is dropped, the recorder keeps the
+    /// batch, and the next call sends it again first; the store counts it once.
     ///
     /// # Errors
     ///
-    /// The store failed -> [`Error::Store`].
-    pub async fn flush_usage(&self, recorder: &UsageRecorder) -> Result<u64, Error> {
-        let (batch, lost) = recorder.drain();
-        let mut taken = Taken {
-            batch,
-            lost,
-            recorder,
-        };
-        if !taken.batch.is_empty() {
-            self.store.record_usage(&taken.batch).await?;
-            taken.batch.clear();
+    /// - the store failed -> [`Error::Store`]
+    /// - the random source failed -> [`Error::Lifecycle`]
+    pub async fn flush_usage(
+        &self,
+        recorder: &UsageRecorder,
+        now: impl Into<Timestamp>,
+    ) -> Result<u64, Error> {
+        let now = now.into();
+        // A batch that was sent before, if there is one, and then all usage since.
+        for _ in 0..=u8::from(recorder.has_unconfirmed()) {
+            let batch = recorder.batch(&*self.random);
+            let Some(batch) = batch.map_err(LifecycleError::from)? else {
+                break;
+            };
+            self.record_usage(&batch, now).await?;
+            recorder.confirm(batch.sequence);
         }
-        Ok(core::mem::take(&mut taken.lost))
+        Ok(recorder.take_lost())
+    }
+
+    /// Records a batch of usage that another process counted. The store counts each batch once.
+    ///
+    /// # Errors
+    ///
+    /// The store failed -> [`Error::Store`]; send the same batch again.
+    pub async fn record_usage(
+        &self,
+        batch: &UsageBatch,
+        now: impl Into<Timestamp>,
+    ) -> Result<(), Error> {
+        Ok(self.store.record_usage(batch, now.into()).await?)
     }
 
     /// Returns a page of the audit trail, in the order of the query.
@@ -135,21 +154,5 @@ impl Keyring {
     /// - the store failed -> [`Error::Store`]
     pub async fn verify_audit(&self, kept: Option<TrailHead>) -> Result<Verified, Error> {
         crate::audit::verify(&*self.store, kept).await
-    }
-}
-
-/// Usage taken from a recorder; it returns to the recorder unless the store took it.
-struct Taken<'a> {
-    batch: Vec<Usage>,
-    lost: u64,
-    recorder: &'a UsageRecorder,
-}
-
-impl Drop for Taken<'_> {
-    fn drop(&mut self) {
-        for usage in &self.batch {
-            self.recorder.record(usage);
-        }
-        self.recorder.add_lost(self.lost);
     }
 }

@@ -23,7 +23,7 @@ use crate::{
         NamespaceQuery, NamespaceRecord, Page, StoreError, StoreState, TargetPage, TargetQuery,
     },
     timestamp::Timestamp,
-    usage::Usage,
+    usage::{Usage, UsageBatch},
 };
 
 /// Durable storage for the entries of a [`JournaledStore`].
@@ -52,7 +52,12 @@ pub enum JournalEntry<'a> {
     /// A committed change.
     Commit(Cow<'a, Commit>),
     /// Usage that was recorded.
-    Usage(Cow<'a, [Usage]>),
+    Usage {
+        /// The usage.
+        batch: Cow<'a, UsageBatch>,
+        /// When it was recorded.
+        at: Timestamp,
+    },
 }
 
 /// No journal: the contents are lost when the process ends.
@@ -115,7 +120,7 @@ impl<J: Journal> JournaledStore<J> {
                 JournalEntry::Commit(commit) => {
                     state.commit(&commit).map_err(StoreError::definite)?;
                 }
-                JournalEntry::Usage(batch) => state.record_usage(&batch),
+                JournalEntry::Usage { batch, at } => state.record_usage(&batch, at),
             }
         }
         let inner = Inner {
@@ -229,10 +234,15 @@ impl<J: Journal> KeyStore for JournaledStore<J> {
         })
     }
 
-    async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {
+    async fn record_usage(&self, batch: &UsageBatch, now: Timestamp) -> Result<(), StoreError> {
         self.write(|inner| {
-            inner.append(&JournalEntry::Usage(Cow::Borrowed(batch)))?;
-            inner.state.record_usage(batch);
+            if !inner.state.has_recorded(batch) {
+                inner.append(&JournalEntry::Usage {
+                    batch: Cow::Borrowed(batch),
+                    at: now,
+                })?;
+                inner.state.record_usage(batch, now);
+            }
             Ok(())
         })
     }

@@ -24,7 +24,7 @@ use crate::{
         Snapshot, TargetPage, TargetQuery, TargetRecord, TargetsOf, WriteSet,
     },
     timestamp::Timestamp,
-    usage::Usage,
+    usage::{Usage, UsageBatch, UsageSource},
 };
 
 /// The state of a store as a value: every method of [`KeyStore`](super::KeyStore) as a plain
@@ -54,6 +54,8 @@ pub struct StoreState {
     last_change: BTreeMap<Subject, Revision>,
     audit: Vec<AuditEvent>,
     usage: BTreeMap<CredentialId, Usage>,
+    /// The last batch of each source of usage: its number, and when it was recorded.
+    usage_sources: BTreeMap<UsageSource, (u64, Timestamp)>,
 }
 
 #[derive(Debug, Default)]
@@ -438,8 +440,15 @@ impl StoreState {
     }
 
     /// See [`KeyStore::record_usage`](super::KeyStore::record_usage).
-    pub fn record_usage(&mut self, batch: &[Usage]) {
-        for usage in batch {
+    pub fn record_usage(&mut self, batch: &UsageBatch, now: Timestamp) {
+        if self.has_recorded(batch) {
+            return;
+        }
+        let forgotten = UsageSource::forgotten_at(now);
+        self.usage_sources.retain(|_, (_, at)| *at > forgotten);
+        self.usage_sources
+            .insert(batch.source, (batch.sequence, now));
+        for usage in &batch.usage {
             let kept = match usage.credential {
                 CredentialId::Key(id) => self.keys.contains_key(&id),
                 CredentialId::Legacy(id) => self.legacy.contains_key(&id),
@@ -451,6 +460,12 @@ impl StoreState {
                     .or_insert_with(|| usage.clone());
             }
         }
+    }
+
+    /// Whether a batch is ignored, since it or a later one of its source was recorded.
+    pub fn has_recorded(&self, batch: &UsageBatch) -> bool {
+        let last = self.usage_sources.get(&batch.source);
+        last.is_some_and(|(sequence, _)| batch.sequence <= *sequence)
     }
 
     /// See [`KeyStore::usage`](super::KeyStore::usage).

@@ -4,16 +4,19 @@ use std::collections::BTreeMap;
 
 use keyfob::{
     KeyStore,
-    manage::Status,
-    store::{Changes, Entry, Item, Revision, Target},
+    audit::{ChainHash, TrailHead},
+    legacy::LegacyPolicy,
+    manage::{Policy, Status},
+    store::{AuditQuery, Change, Changes, Entry, Item, Revision, Target},
 };
 
 use crate::{
     fixture::{
-        NOW, fields, home, kept, key, legacy, name, opening, part_of, removal, replacement, user,
+        NOW, deletion, fields, home, kept, key, legacy, name, opening, part_of, removal,
+        replacement, sound, tenant, user,
     },
     history::History,
-    reading::{Gate, changes, feed, head, state, subject},
+    reading::{Gate, changes, feed, head, state, subject, trail},
 };
 
 fn revisions(entries: &[Entry]) -> Vec<Revision> {
@@ -64,12 +67,7 @@ pub async fn the_feed_tells_each_subject_once(store: &dyn KeyStore) {
 }
 
 /// What the feed tells of after a change, if it does.
-fn subject_of(change: &keyfob::store::Change) -> Option<String> {
-    use keyfob::store::Change;
-    let namespace = |tenant: &Option<keyfob::Tenant>| {
-        let namespace = tenant.as_ref().map(|tenant| tenant.namespace.clone());
-        format!("{namespace:?}")
-    };
+fn subject_of(change: &Change) -> Option<String> {
     Some(match change {
         Change::CreateNamespace { .. } => return None,
         Change::CreateKey { record, .. } | Change::ReplaceKey { record, .. } => {
@@ -82,8 +80,8 @@ fn subject_of(change: &keyfob::store::Change) -> Option<String> {
         Change::ImportLegacy { record } | Change::ReplaceLegacy { record, .. } => {
             format!("legacy {}", record.id)
         }
-        Change::SetPolicy { tenant, .. } => format!("policy {}", namespace(tenant)),
-        Change::SetLegacyPolicy { tenant, .. } => format!("legacy policy {}", namespace(tenant)),
+        Change::SetPolicy { tenant, .. } => format!("policy {tenant:?}"),
+        Change::SetLegacyPolicy { tenant, .. } => format!("legacy policy {tenant:?}"),
         other => panic!("a change that the history does not have: {other:?}"),
     })
 }
@@ -247,4 +245,70 @@ pub async fn indexes_agree_wherever_they_began(store: &dyn KeyStore) {
     }
     let admitted = fresh.iter().filter(|verdict| verdict.ends_with("Ok(())"));
     assert!(admitted.count() > 4, "the history admits somebody");
+}
+
+/// Each page has the hashes of the events at its start and at its end, as the audit trail has them,
+/// and none for a revision that the store has not reached.
+pub async fn pages_of_the_feed_name_their_history(store: &dyn KeyStore) {
+    let part = changes(store, Revision::ZERO, 10).await;
+    let start = Some(ChainHash::START);
+    assert_eq!((part.after_hash, part.next_hash), (start, start), "empty");
+    assert_eq!(part.head, TrailHead::START);
+    History::new().play(store).await;
+    let hashes: BTreeMap<Revision, ChainHash> = trail(store, &AuditQuery::every_team())
+        .await
+        .into_iter()
+        .map(|event| (event.revision, event.hash))
+        .chain([(Revision::ZERO, ChainHash::START)])
+        .collect();
+    let head = sound(store.head().await);
+    for after in (0..=head.revision.get() + 2).map(Revision::new) {
+        for limit in [0, 1, 3, 1000] {
+            let part = changes(store, after, limit).await;
+            let at = format!("{limit} changes after {after}");
+            assert_eq!(part.after_hash, hashes.get(&after).copied(), "{at}: start");
+            let end = hashes.get(&part.next_after).copied();
+            assert_eq!(part.next_hash, end, "{at}: end");
+            assert_eq!(part.head, head, "{at}: head");
+        }
+    }
+}
+
+/// Tombstones and policies say which team and namespace they are of, so that a reader of one team
+/// can be told of these alone.
+pub async fn entries_of_the_feed_have_their_tenant(store: &dyn KeyStore) {
+    let (home, away) = (home(), tenant("other", "fn-9"));
+    let mut deleted = Vec::new();
+    for tenant in [&home, &away] {
+        let gone = key("gone").within(tenant).create(store).await;
+        kept(store, deletion(&gone.record)).await;
+        deleted.push((gone.record.id, tenant.clone()));
+    }
+    let places = [None, Some(home), Some(away)];
+    for tenant in &places {
+        let (policy, legacy) = (Some(Policy::default()), Some(LegacyPolicy::Off));
+        let tenant = || tenant.clone();
+        let set = Change::SetPolicy {
+            tenant: tenant(),
+            policy,
+        };
+        kept(store, set).await;
+        let set = Change::SetLegacyPolicy {
+            tenant: tenant(),
+            policy: legacy,
+        };
+        kept(store, set).await;
+    }
+    let (mut tombstones, mut policies, mut legacy_policies) = (vec![], vec![], vec![]);
+    for entry in feed(store, Revision::ZERO, 2).await {
+        match entry.item {
+            Item::KeyDeleted { id, tenant } => tombstones.push((id, tenant)),
+            Item::Policy(tenant, _) => policies.push(tenant),
+            Item::LegacyPolicy(tenant, _) => legacy_policies.push(tenant),
+            other => panic!("the feed tells: {other:?}"),
+        }
+    }
+    assert_eq!(tombstones, deleted, "tombstones");
+    assert_eq!(policies, places, "policies");
+    assert_eq!(legacy_policies, places, "legacy policies");
 }

@@ -216,6 +216,8 @@ macro_rules! for_each_behaviour {
                 the_feed_tells_of_cuts_and_openings
                 a_cut_rewrites_no_record
                 indexes_agree_wherever_they_began
+                pages_of_the_feed_name_their_history
+                entries_of_the_feed_have_their_tenant
             }
             audit {
                 every_commit_leaves_one_event
@@ -267,6 +269,11 @@ macro_rules! for_each_behaviour {
                 unknown_credentials_are_passed_over
                 keys_and_legacy_credentials_are_counted_apart
                 usage_outlives_changes_and_makes_none
+                a_repeated_batch_is_counted_once
+                of_equal_batches_at_once_one_is_counted
+                an_older_batch_is_ignored
+                sources_do_not_disturb_each_other
+                a_silent_source_is_forgotten
             }
             legacy {
                 an_imported_credential_works_until_the_sunset

@@ -99,9 +99,9 @@ impl Pair<'_> {
 
     async fn record_usage(&self, generator: &mut Generator) {
         if generator.one_in(4) {
-            let batch = generator.usage();
-            sound(self.store.record_usage(&batch).await);
-            sound(self.reference.record_usage(&batch).await);
+            let (batch, now) = generator.usage();
+            sound(self.store.record_usage(&batch, now).await);
+            sound(self.reference.record_usage(&batch, now).await);
         }
     }
 

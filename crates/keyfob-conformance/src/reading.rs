@@ -192,8 +192,8 @@ pub(crate) fn subject(item: &Item) -> String {
         Item::KeyDeleted { id, .. } => format!("key {id}"),
         Item::Cutoff(cutoff) => format!("cutoff {:?}", cutoff.target),
         Item::Legacy(record) => format!("legacy {}", record.id),
-        Item::Policy(namespace, _) => format!("policy {namespace:?}"),
-        Item::LegacyPolicy(namespace, _) => format!("legacy policy {namespace:?}"),
+        Item::Policy(tenant, _) => format!("policy {tenant:?}"),
+        Item::LegacyPolicy(tenant, _) => format!("legacy policy {tenant:?}"),
         other => format!("{other:?}"),
     }
 }

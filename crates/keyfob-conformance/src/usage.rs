@@ -1,12 +1,17 @@
 //! Usage: counts are added, last use moves forward, nothing else is touched.
 
-use keyfob::{KeyStore, Timestamp, gateway::Usage, key::CredentialId, store::Target};
+use keyfob::{
+    KeyStore, Timestamp,
+    gateway::{Usage, UsageBatch, UsageSource},
+    key::{CredentialId, SystemRandom},
+    store::Target,
+};
 
 use crate::{
     fixture::{
         Key, NOW, cut, deletion, home, kept, key, later, legacy, removal, replacement, sound,
     },
-    reading::everything,
+    reading::{everything, side_by_side},
 };
 
 fn of(key: &Key) -> CredentialId {
@@ -22,8 +27,25 @@ fn seen(credential: CredentialId, last: Option<Timestamp>, accepted: u64, refuse
     }
 }
 
+fn source() -> UsageSource {
+    UsageSource::random(&SystemRandom).expect("the system has randomness")
+}
+
+/// The only batch of its source.
+fn once(usage: &[Usage]) -> UsageBatch {
+    batch(source(), 1, usage)
+}
+
+fn batch(source: UsageSource, sequence: u64, usage: &[Usage]) -> UsageBatch {
+    UsageBatch {
+        source,
+        sequence,
+        usage: usage.to_vec(),
+    }
+}
+
 async fn record(store: &dyn KeyStore, batch: &[Usage]) {
-    sound(store.record_usage(batch).await);
+    sound(store.record_usage(&once(batch), NOW).await);
 }
 
 async fn usage(store: &dyn KeyStore, credential: CredentialId) -> Option<Usage> {
@@ -141,4 +163,81 @@ pub async fn usage_outlives_changes_and_makes_none(store: &dyn KeyStore) {
     kept(store, removal(Target::Team(home().team))).await;
     record(store, &[Usage::refused(id)]).await;
     assert_eq!(usage(store, id).await, Some(seen(id, Some(NOW), 1, 3)));
+}
+
+/// A batch that is sent again, because its outcome was unknown, is counted once; so is one with the
+/// same number and other contents.
+pub async fn a_repeated_batch_is_counted_once(store: &dyn KeyStore) {
+    let id = of(&key("laptop").create(store).await);
+    let first = batch(source(), 1, &[seen(id, Some(NOW), 2, 3)]);
+    for at in [0, 0, 60] {
+        sound(store.record_usage(&first, later(at)).await);
+        assert_eq!(usage(store, id).await, Some(seen(id, Some(NOW), 2, 3)));
+    }
+    let other = batch(first.source, 1, &[seen(id, Some(later(60)), 1, 1)]);
+    sound(store.record_usage(&other, NOW).await);
+    assert_eq!(usage(store, id).await, Some(seen(id, Some(NOW), 2, 3)));
+    let second = batch(first.source, 2, &[seen(id, Some(NOW), 2, 3)]);
+    sound(store.record_usage(&second, NOW).await);
+    assert_eq!(usage(store, id).await, Some(seen(id, Some(NOW), 4, 6)));
+}
+
+/// The same batch, sent several times at once, is counted once.
+pub async fn of_equal_batches_at_once_one_is_counted(store: &dyn KeyStore) {
+    let id = of(&key("laptop").create(store).await);
+    let source = source();
+    for sequence in 1..=4 {
+        let same = batch(source, sequence, &[seen(id, Some(NOW), 1, 10)]);
+        let attempts = (0..6).map(|_| async { sound(store.record_usage(&same, NOW).await) });
+        side_by_side(attempts.collect()).await;
+        let expected = seen(id, Some(NOW), sequence, 10 * sequence);
+        assert_eq!(usage(store, id).await, Some(expected), "batch {sequence}");
+    }
+}
+
+/// A batch that arrives after a later one of its source is ignored: it was given up.
+pub async fn an_older_batch_is_ignored(store: &dyn KeyStore) {
+    let id = of(&key("laptop").create(store).await);
+    let source = source();
+    for (sequence, counted) in [(5, 1), (4, 1), (1, 1), (0, 1), (6, 2), (5, 2), (1000, 3)] {
+        let one = batch(source, sequence, &[seen(id, Some(NOW), 1, 0)]);
+        sound(store.record_usage(&one, NOW).await);
+        let expected = Some(seen(id, Some(NOW), counted, 0));
+        assert_eq!(usage(store, id).await, expected, "after batch {sequence}");
+    }
+}
+
+/// Each source has its own numbers.
+pub async fn sources_do_not_disturb_each_other(store: &dyn KeyStore) {
+    let id = of(&key("laptop").create(store).await);
+    let sources = [source(), source(), source()];
+    let mut counted = 0;
+    for sequence in [1, 2, 7, 8] {
+        for (n, source) in (0..).zip(sources) {
+            let one = batch(source, sequence + n, &[seen(id, Some(NOW), 1, 0)]);
+            for _ in 0..2 {
+                sound(store.record_usage(&one, NOW).await);
+            }
+            counted += 1;
+            let expected = Some(seen(id, Some(NOW), counted, 0));
+            assert_eq!(usage(store, id).await, expected);
+        }
+    }
+}
+
+/// A source is remembered for exactly as long as stated, so that the sources of processes that ended
+/// do not add up.
+pub async fn a_silent_source_is_forgotten(store: &dyn KeyStore) {
+    let id = of(&key("laptop").create(store).await);
+    let kept = UsageSource::KEPT.as_secs();
+    let silent = batch(source(), 9, &[seen(id, Some(NOW), 1, 0)]);
+    sound(store.record_usage(&silent, NOW).await);
+    for (at, counted) in [(kept - 1, 1), (kept, 2)] {
+        // Of another source.
+        let other = batch(source(), 1, &[]);
+        sound(store.record_usage(&other, later(at)).await);
+        sound(store.record_usage(&silent, later(at)).await);
+        let expected = Some(seen(id, Some(NOW), counted, 0));
+        assert_eq!(usage(store, id).await, expected, "after {at} s");
+    }
 }

@@ -185,6 +185,15 @@ CREATE TABLE usage (
     refused bigint NOT NULL CHECK (refused >= 0)
 ) WITH (fillfactor = 70);
 
+-- The last batch of usage of each source, and when it was recorded: a batch is counted once.
+CREATE TABLE usage_sources (
+    source bytea PRIMARY KEY CHECK (octet_length(source) = 16),
+    sequence bigint NOT NULL CHECK (sequence >= 0),
+    at bigint NOT NULL
+) WITH (fillfactor = 70);
+
+CREATE INDEX usage_sources_by_time ON usage_sources (at);
+
 -- What may never happen, whatever program writes. A trigger that looks at a computed column of the
 -- new row runs after the change, and its error undoes the change.
 CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS $$

@@ -429,8 +429,16 @@ statements! {
         changed!("legacy", "'legacy'", "record"), " UNION ALL ",
         changed!("policies", "kind", "record"), ") changed ORDER BY revision LIMIT $2";
 
-    // Usage. A key that is being deleted is locked first, so that none of its usage stays.
-    MERGE_USAGE = "WITH keys AS (SELECT id FROM keys WHERE id = ANY ($1::text[]) \
+    // Usage. A key that is being deleted is locked first, so that none of its usage stays. Nothing is
+    // merged if the batch, or a later one of its source, was recorded.
+    MERGE_USAGE = "WITH source AS (INSERT INTO usage_sources (source, sequence, at) \
+                   VALUES ($5, $6, $7) ON CONFLICT (source) DO UPDATE SET \
+                   sequence = excluded.sequence, at = excluded.at \
+                   WHERE excluded.sequence > usage_sources.sequence RETURNING 1), \
+                   forgotten AS (DELETE FROM usage_sources WHERE source IN (SELECT o.source \
+                   FROM usage_sources o WHERE o.at <= $8 AND o.source <> $5 \
+                   AND EXISTS (SELECT 1 FROM source) FOR UPDATE SKIP LOCKED)), \
+                   keys AS (SELECT id FROM keys WHERE id = ANY ($1::text[]) \
                    ORDER BY id FOR KEY SHARE), \
                    kept AS (SELECT id FROM keys UNION ALL \
                    SELECT id FROM legacy WHERE id = ANY ($1::text[])) \
@@ -438,7 +446,8 @@ statements! {
                    SELECT b.credential, b.last_used, b.accepted, b.refused \
                    FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) \
                    AS b (credential, last_used, accepted, refused) \
-                   JOIN kept ON kept.id = b.credential ORDER BY b.credential \
+                   JOIN kept ON kept.id = b.credential \
+                   WHERE EXISTS (SELECT 1 FROM source) ORDER BY b.credential \
                    ON CONFLICT (credential) DO UPDATE SET \
                    last_used = greatest(usage.last_used, excluded.last_used), \
                    accepted = CASE WHEN usage.accepted > 9223372036854775807 - excluded.accepted \

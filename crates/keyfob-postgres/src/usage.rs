@@ -2,7 +2,12 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use keyfob::{Timestamp, gateway::Usage, key::CredentialId, store::StoreError};
+use keyfob::{
+    Timestamp,
+    gateway::{Usage, UsageBatch, UsageSource},
+    key::CredentialId,
+    store::StoreError,
+};
 
 use crate::{
     row::{self, Result, number},
@@ -16,17 +21,15 @@ impl Inner {
     /// waits for the other.
     pub(crate) async fn record_usage(
         &self,
-        batch: &[Usage],
+        batch: &UsageBatch,
+        now: Timestamp,
     ) -> std::result::Result<(), StoreError> {
         let mut merged: BTreeMap<CredentialId, Usage> = BTreeMap::new();
-        for usage in batch {
+        for usage in &batch.usage {
             merged
                 .entry(usage.credential)
                 .and_modify(|known| known.merge(usage))
                 .or_insert_with(|| usage.clone());
-        }
-        if merged.is_empty() {
-            return Ok(());
         }
         let last_used = |usage: &Usage| usage.last_used.map(Timestamp::as_unix);
         let credentials: Vec<String> = merged.keys().map(ToString::to_string).collect();
@@ -36,9 +39,19 @@ impl Inner {
             .map(|usage| number(usage.accepted))
             .collect();
         let refused: Vec<i64> = merged.values().map(|usage| number(usage.refused)).collect();
-        let values = values![credentials, last_used, accepted, refused];
+        let source = batch.source.to_bytes().to_vec();
+        let values = values![
+            credentials,
+            last_used,
+            accepted,
+            refused,
+            source,
+            number(batch.sequence),
+            now.as_unix(),
+            UsageSource::forgotten_at(now).as_unix(),
+        ];
         let step = [Step::new(sql::MERGE_USAGE, values)];
-        // Counts are added, so what may have been kept is not sent again.
+        // What may have been kept is not sent again here: the caller does, with the same batch.
         let kept = self.retried(|| self.try_record_usage(&step));
         match kept.await.map_err(StoreError::definite)? {
             Kept::Yes => Ok(()),

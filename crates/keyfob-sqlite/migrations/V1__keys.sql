@@ -266,3 +266,12 @@ CREATE TABLE usage (
     accepted INTEGER NOT NULL CHECK (accepted >= 0),
     refused INTEGER NOT NULL CHECK (refused >= 0)
 ) STRICT, WITHOUT ROWID;
+
+-- The last batch of usage of each source, and when it was recorded: a batch is counted once.
+CREATE TABLE usage_sources (
+    source BLOB PRIMARY KEY CHECK (length(source) = 16),
+    sequence INTEGER NOT NULL CHECK (sequence >= 0),
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+
+CREATE INDEX usage_sources_by_time ON usage_sources (at);

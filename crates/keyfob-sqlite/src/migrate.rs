@@ -110,7 +110,7 @@ mod tests {
     use std::{fs, time::Duration};
 
     use keyfob::{
-        gateway::Usage,
+        gateway::{Usage, UsageBatch, UsageSource},
         store::{Change, Limits},
     };
 
@@ -163,7 +163,11 @@ mod tests {
             bench.keep(&commit).unwrap();
         }
         let now = context().now;
-        let batch = credentials().map(|id| Usage::accepted(id, now)).to_vec();
+        let batch = UsageBatch {
+            source: UsageSource::from_bytes([7; 16]),
+            sequence: 1,
+            usage: credentials().map(|id| Usage::accepted(id, now)).to_vec(),
+        };
         bench.merge(batch).unwrap();
         let connection = &bench.writer.connection;
         let version = embedded::migrations::runner().get_migrations().len();

@@ -229,7 +229,11 @@ statements! {
                FROM policies WHERE revision > ?1 ORDER BY 1 LIMIT ?2";
     HASH_OF = "SELECT hash FROM audit WHERE revision = ?1";
 
-    // Usage.
+    // Usage. The first changes no row if the batch, or a later one of its source, was recorded.
+    RECORD_SOURCE = "INSERT INTO usage_sources (source, sequence, at) VALUES (?1, ?2, ?3) \
+                     ON CONFLICT (source) DO UPDATE SET sequence = excluded.sequence, \
+                     at = excluded.at WHERE excluded.sequence > sequence";
+    FORGET_SOURCES = "DELETE FROM usage_sources WHERE at <= ?1";
     MERGE_USAGE = "INSERT INTO usage (credential, last_used, accepted, refused) \
                    SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM keys WHERE id = ?1) \
                    OR EXISTS (SELECT 1 FROM legacy WHERE id = ?1) \

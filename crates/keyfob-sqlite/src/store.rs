@@ -6,7 +6,7 @@ use futures_channel::oneshot;
 use keyfob::{
     KeyId, KeyStore, Tenant, Timestamp,
     audit::{AuditEvent, TrailHead},
-    gateway::Usage,
+    gateway::{Usage, UsageBatch},
     key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
     manage::Policy,
@@ -270,9 +270,9 @@ impl KeyStore for SqliteStore {
         self.0.writer.record_key_format(*format).await
     }
 
-    async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {
+    async fn record_usage(&self, batch: &UsageBatch, now: Timestamp) -> Result<(), StoreError> {
         self.0.source.check_place().map_err(StoreError::definite)?;
-        self.0.writer.record_usage(batch.to_vec()).await
+        self.0.writer.record_usage(batch.clone(), now).await
     }
 
     async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {

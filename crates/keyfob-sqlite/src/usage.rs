@@ -1,13 +1,29 @@
 //! Usage: merged as it comes in, one upsert per credential.
 
-use keyfob::{Timestamp, gateway::Usage, key::CredentialId};
+use keyfob::{
+    Timestamp,
+    gateway::{Usage, UsageBatch, UsageSource},
+    key::CredentialId,
+};
 use rusqlite::{Connection, OptionalExtension, Result};
 
 use crate::{row, sql};
 
-/// Adds a batch to what is kept, in the transaction that is open.
-pub(crate) fn merge(connection: &Connection, batch: &[Usage]) -> Result<()> {
-    for usage in batch {
+/// Adds a batch to what is kept, in the transaction that is open, unless it was added before.
+pub(crate) fn merge(connection: &Connection, batch: &UsageBatch, now: Timestamp) -> Result<()> {
+    let source = batch.source.to_bytes();
+    let recorded = sql::RECORD_SOURCE.on(connection)?.execute((
+        source,
+        count(batch.sequence),
+        now.as_unix(),
+    ))?;
+    if recorded == 0 {
+        return Ok(());
+    }
+    sql::FORGET_SOURCES
+        .on(connection)?
+        .execute([UsageSource::forgotten_at(now).as_unix()])?;
+    for usage in &batch.usage {
         sql::MERGE_USAGE.on(connection)?.execute((
             usage.credential.to_string(),
             usage.last_used.map(Timestamp::as_unix),

@@ -8,7 +8,8 @@ use std::{
 
 use futures_channel::oneshot;
 use keyfob::{
-    gateway::Usage,
+    Timestamp,
+    gateway::UsageBatch,
     key::KeyFormat,
     store::{Commit, CommitError, Conflict, Revision, StoreError},
 };
@@ -25,7 +26,7 @@ use crate::{
 #[derive(Debug)]
 pub(crate) enum Task {
     Commit(Box<Commit>, Answer<Result<Revision, CommitError>>),
-    Usage(Vec<Usage>, Answer<Result<(), StoreError>>),
+    Usage(UsageBatch, Timestamp, Answer<Result<(), StoreError>>),
     KeyFormat(Box<KeyFormat>, Answer<Result<KeyFormat, StoreError>>),
 }
 
@@ -69,9 +70,13 @@ impl Writer {
             .unwrap_or_else(|_| Err(StoreError::unknown(Gone).into()))
     }
 
-    pub(crate) async fn record_usage(&self, batch: Vec<Usage>) -> Result<(), StoreError> {
+    pub(crate) async fn record_usage(
+        &self,
+        batch: UsageBatch,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let (answer, answered) = oneshot::channel();
-        self.send(Task::Usage(batch, answer))?;
+        self.send(Task::Usage(batch, now, answer))?;
         answered
             .await
             .unwrap_or_else(|_| Err(StoreError::unknown(Gone)))
@@ -178,7 +183,7 @@ impl Task {
     fn is_awaited(&self) -> bool {
         match self {
             Self::Commit(_, answer) => !answer.is_canceled(),
-            Self::Usage(_, answer) => !answer.is_canceled(),
+            Self::Usage(_, _, answer) => !answer.is_canceled(),
             Self::KeyFormat(_, answer) => !answer.is_canceled(),
         }
     }
@@ -189,8 +194,8 @@ impl Task {
                 Ok(revision) => Outcome::Kept(revision),
                 Err(conflict) => Outcome::Refused(conflict),
             }),
-            Self::Usage(batch, _) => {
-                usage::merge(connection, batch)?;
+            Self::Usage(batch, now, _) => {
+                usage::merge(connection, batch, *now)?;
                 Ok(Outcome::Merged)
             }
             Self::KeyFormat(format, _) => {
@@ -210,7 +215,7 @@ impl Task {
                     Err(failure) => Err(failure.told().into()),
                 });
             }
-            Self::Usage(_, answer) => {
+            Self::Usage(_, _, answer) => {
                 let _ = answer.send(outcome.map(drop).map_err(Failure::told));
             }
             Self::KeyFormat(_, answer) => {

@@ -12,8 +12,8 @@ use std::{
 
 use keyfob::{
     KeyId, KeyStore, block_on,
-    gateway::Usage,
-    key::CredentialId,
+    gateway::{Usage, UsageBatch},
+    key::{CredentialId, SystemRandom},
     manage,
     store::{CommitError, Item, Revision, StoreError},
 };
@@ -273,8 +273,9 @@ fn process_with_faults() {
             Err(CommitError::Store(_)) => say(format_args!("unknown {id}")),
             Err(error) => panic!("{error:?}"),
         }
-        let usage = Usage::accepted(CredentialId::Key(id), now());
-        if block_on(store.record_usage(&[usage])).is_err() {
+        let usage = vec![Usage::accepted(CredentialId::Key(id), now())];
+        let batch = UsageBatch::single(usage, &SystemRandom).unwrap();
+        if block_on(store.record_usage(&batch, now())).is_err() {
             say("again");
         }
         // Reading goes on.

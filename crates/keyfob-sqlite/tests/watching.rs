@@ -14,6 +14,8 @@ use std::{
 
 use keyfob::{
     KeyStore, block_on,
+    gateway::{Usage, UsageBatch},
+    key::{CredentialId, SystemRandom},
     store::{Revision, StoreError},
 };
 use keyfob_sqlite::SqliteStore;
@@ -58,12 +60,12 @@ fn a_wait_goes_on_while_nothing_changes() {
     let folder = tempfile::tempdir().unwrap();
     let keyring = keyring(&folder.path().join("keys.db"));
     let (_, info) = create(&keyring, "alice", "laptop").unwrap();
-    let usage =
-        keyfob::gateway::Usage::accepted(keyfob::key::CredentialId::Key(info.id), play::now());
+    let usage = Usage::accepted(CredentialId::Key(info.id), play::now());
+    let batch = UsageBatch::single(vec![usage], &SystemRandom).unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
             thread::sleep(Duration::from_millis(50));
-            block_on(keyring.store().record_usage(&[usage])).unwrap();
+            block_on(keyring.record_usage(&batch, play::now())).unwrap();
         });
         // Usage is no change.
         assert!(wait(keyring.store(), 1, Duration::from_millis(250)).is_none());

@@ -8,7 +8,7 @@ use std::sync::{
 use keyfob::{
     KeyId, KeyStore, MemoryStore, Tenant, Timestamp,
     audit::{AuditEvent, TrailHead},
-    gateway::Usage,
+    gateway::{Usage, UsageBatch},
     key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
     manage::{Authority, Policy},
@@ -240,8 +240,8 @@ impl KeyStore for Failing {
         self.reading().await?.record_key_format(format).await
     }
 
-    async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {
-        self.reading().await?.record_usage(batch).await
+    async fn record_usage(&self, batch: &UsageBatch, now: Timestamp) -> Result<(), StoreError> {
+        self.reading().await?.record_usage(batch, now).await
     }
 
     async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {

@@ -14,7 +14,8 @@ use http_body_util::BodyExt as _;
 use keyfob::{
     Context, IssuedKey, KeyInfo, KeyStore, Keyring, MemoryStore, NewKey, Owner, Scopes, Tenant,
     Timestamp, Verifier, block_on,
-    key::KeyFormat,
+    gateway::{Usage, UsageBatch},
+    key::{KeyFormat, SystemRandom},
     name::{KeyName, NamespaceId, Region, Scope, TeamId, UserId},
 };
 use keyfob_api::{ApiHost, ControlPlane, Gateways, Limits, Right, control_namespace};
@@ -82,6 +83,13 @@ impl Fixture {
 
     pub(crate) fn pass(&self, seconds: i64) {
         self.clock.fetch_add(seconds, Ordering::SeqCst);
+    }
+
+    /// Records usage once.
+    pub(crate) async fn record_usage(&self, usage: Vec<Usage>) {
+        let batch = UsageBatch::single(usage, &SystemRandom).expect("random bytes");
+        let recorded = self.keyring.record_usage(&batch, self.now()).await;
+        recorded.expect("usage is recorded");
     }
 
     /// Creates a control key for a user, with one right.

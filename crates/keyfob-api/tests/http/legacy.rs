@@ -42,7 +42,7 @@ async fn the_report_lists_uses_of_legacy_credentials() {
     let uuid = GUEST.split_once(':').unwrap().0;
     let id = CredentialId::Legacy(LegacyId::parse(uuid.as_bytes()).unwrap());
     let used = [Usage::accepted(id, plane.now()), Usage::refused(id)];
-    plane.keyring.store().record_usage(&used).await.unwrap();
+    plane.record_usage(used.to_vec()).await;
     let report = plane
         .ask(&admin, "GET", "/v1/teams/acme/legacy", ())
         .await

@@ -83,7 +83,7 @@ async fn a_key_is_shown_with_all_fields_but_the_secret() {
     let key = plane.keyring.format().parse_key_id(id).unwrap();
     plane.pass(3_600);
     let usage = [Usage::accepted(CredentialId::Key(key), plane.now())];
-    plane.keyring.store().record_usage(&usage).await.unwrap();
+    plane.record_usage(usage.to_vec()).await;
     let revoke = plane
         .ask(
             &admin,

@@ -35,7 +35,7 @@ async fn removing_a_member_revokes_only_their_keys() {
         .await
         .unwrap();
     let usage = [Usage::accepted(CredentialId::Key(info.id), plane.now())];
-    plane.keyring.store().record_usage(&usage).await.unwrap();
+    plane.record_usage(usage.to_vec()).await;
 
     let member = "/v1/teams/acme/members/bob";
     let preview = plane

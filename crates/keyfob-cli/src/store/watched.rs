@@ -8,7 +8,7 @@ use std::sync::{
 use keyfob::{
     KeyId, KeyStore, Tenant, Timestamp,
     audit::{AuditEvent, TrailHead},
-    gateway::Usage,
+    gateway::{Usage, UsageBatch},
     key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
     manage::Policy,
@@ -54,8 +54,8 @@ impl KeyStore for Watched {
         done
     }
 
-    async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {
-        let done = self.store.record_usage(batch).await;
+    async fn record_usage(&self, batch: &UsageBatch, now: Timestamp) -> Result<(), StoreError> {
+        let done = self.store.record_usage(batch, now).await;
         self.writes.note(done.is_err());
         done
     }

@@ -6,7 +6,7 @@ use std::time::Duration;
 use keyfob::{
     Actor, KeyId, MemoryStore, Owner, Scopes, Tenant, Timestamp, Ttl,
     audit::{Action, AuditEntry},
-    gateway::Usage,
+    gateway::{Usage, UsageBatch, UsageSource},
     key::{CredentialId, KeyDigest},
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
     manage::{Authority, Labels, Policy, Revocation, RevocationCause, Status},
@@ -398,7 +398,9 @@ impl Generator {
         }
     }
 
-    pub(crate) fn usage(&mut self) -> Vec<Usage> {
+    /// A batch of one of a few sources, often one that was sent before, and a time, sometimes long
+    /// after the others.
+    pub(crate) fn usage(&mut self) -> (UsageBatch, Timestamp) {
         let count = self.below(6);
         let batch = (0..count).map(|n| match n % 2 {
             0 => Usage::refused(self.credential()),
@@ -410,7 +412,15 @@ impl Generator {
             first.accepted = i64::MAX.unsigned_abs();
             first.last_used = Some(NOW);
         }
-        batch
+        let source = [u8::try_from(self.below(3)).unwrap_or(0); 16];
+        let batch = UsageBatch {
+            source: UsageSource::from_bytes(source),
+            sequence: self.below(12),
+            usage: batch,
+        };
+        let kept = UsageSource::KEPT.as_secs();
+        let now = later(self.pick(&[0, 1, kept, kept + 1, 2 * kept]));
+        (batch, now)
     }
 
     fn page(&mut self, head: Revision) -> (Option<Cursor>, usize) {

@@ -7,8 +7,8 @@ use std::{
 
 use keyfob::{
     Timestamp,
-    gateway::Usage,
-    key::CredentialId,
+    gateway::{Usage, UsageBatch, UsageSource},
+    key::{CredentialId, SystemRandom},
     legacy::LegacyId,
     name::KeyName,
     store::{Change, Conflict, StoreState},
@@ -224,8 +224,8 @@ pub(crate) const DEFECTS: &[Defect] = &[
     Defect {
         name: "usage is a commit",
         hooks: || Hooks {
-            record_usage: Box::new(|state, batch| {
-                state.record_usage(batch);
+            record_usage: Box::new(|state, batch, now| {
+                state.record_usage(batch, now);
                 let context = keyfob::Context::new(keyfob::Actor::system(), Timestamp::MIN);
                 let action = keyfob::audit::Action::PolicySet;
                 state
@@ -243,7 +243,76 @@ pub(crate) const DEFECTS: &[Defect] = &[
         },
         caught_by: &["usage_outlives_changes_and_makes_none"],
     },
+    Defect {
+        name: "every batch is counted",
+        hooks: || {
+            sending(|state, batch, now| {
+                let own = UsageBatch::single(batch.usage.clone(), &SystemRandom).unwrap();
+                state.record_usage(&own, now);
+            })
+        },
+        caught_by: &[
+            "a_repeated_batch_is_counted_once",
+            "of_equal_batches_at_once_one_is_counted",
+            "an_older_batch_is_ignored",
+            "sources_do_not_disturb_each_other",
+        ],
+    },
+    Defect {
+        name: "all sources share their numbers",
+        hooks: || {
+            sending(|state, batch, now| {
+                let mut batch = batch.clone();
+                batch.source = UsageSource::from_bytes([0; 16]);
+                state.record_usage(&batch, now);
+            })
+        },
+        caught_by: &["sources_do_not_disturb_each_other", "counts_are_added"],
+    },
+    Defect {
+        name: "an older batch is counted",
+        hooks: counting_older,
+        caught_by: &["an_older_batch_is_ignored"],
+    },
+    Defect {
+        name: "only the last source is remembered",
+        hooks: || {
+            let mut last = None;
+            sending(move |state, batch, now| {
+                if last.replace(batch.source) != Some(batch.source) {
+                    let other = UsageBatch::single(Vec::new(), &SystemRandom).unwrap();
+                    state.record_usage(&other, now.plus_seconds(UsageSource::KEPT.as_secs()));
+                }
+                state.record_usage(batch, now);
+            })
+        },
+        caught_by: &["a_silent_source_is_forgotten"],
+    },
+    Defect {
+        name: "no source is ever forgotten",
+        hooks: || sending(|state, batch, _| state.record_usage(batch, Timestamp::UNIX_EPOCH)),
+        caught_by: &["a_silent_source_is_forgotten"],
+    },
 ];
+
+/// A store that records batches in its own way.
+fn sending(record: impl FnMut(&mut StoreState, &UsageBatch, Timestamp) + Send + 'static) -> Hooks {
+    Hooks {
+        record_usage: Box::new(record),
+        ..Hooks::default()
+    }
+}
+
+/// A store that ignores only a batch with the number of the last one.
+fn counting_older() -> Hooks {
+    let mut last = BTreeMap::new();
+    sending(move |state, batch, now| {
+        if last.insert(batch.source, batch.sequence) != Some(batch.sequence) {
+            let own = UsageBatch::single(batch.usage.clone(), &SystemRandom).unwrap();
+            state.record_usage(&own, now);
+        }
+    })
+}
 
 fn has_folded_name(state: &StoreState, name: &KeyName) -> bool {
     let folded = name.as_str().to_lowercase();
@@ -256,9 +325,9 @@ fn counting(merge: fn(&mut Usage, &Usage)) -> Hooks {
     let kept: Arc<Mutex<BTreeMap<CredentialId, Usage>>> = Arc::default();
     let read = Arc::clone(&kept);
     Hooks {
-        record_usage: Box::new(move |_, batch| {
+        record_usage: Box::new(move |_, batch, _| {
             let mut kept = kept.lock().unwrap();
-            for usage in batch {
+            for usage in &batch.usage {
                 kept.entry(usage.credential)
                     .and_modify(|known| merge(known, usage))
                     .or_insert_with(|| usage.clone());
@@ -283,12 +352,12 @@ fn counting_together() -> Hooks {
     let mut sound = counting(Usage::merge);
     let mut usage = sound.usage;
     let mut record = sound.record_usage;
-    sound.record_usage = Box::new(move |state, batch| {
-        let batch = batch.iter().cloned().map(|mut usage| {
+    sound.record_usage = Box::new(move |state, batch, now| {
+        let mut batch = batch.clone();
+        for usage in &mut batch.usage {
             usage.credential = number(usage.credential);
-            usage
-        });
-        record(state, &batch.collect::<Vec<_>>());
+        }
+        record(state, &batch, now);
     });
     sound.usage = Box::new(move |state, credentials| {
         let numbers: Vec<_> = credentials.iter().copied().map(number).collect();

@@ -9,7 +9,7 @@ use std::{
 use keyfob::{
     KeyId, KeyStore, Tenant, Timestamp,
     audit::{AuditEvent, TrailHead},
-    gateway::Usage,
+    gateway::{Usage, UsageBatch},
     key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
     manage::Policy,
@@ -32,7 +32,7 @@ type Tells = Box<dyn FnMut(&StoreState, Revision, usize) -> Changes + Send>;
 /// Answers a wait after a revision that began at another one.
 type Waits = Box<dyn FnMut(&StoreState, Revision, Revision) -> Poll<bool> + Send>;
 type Wakes = Box<dyn FnMut(&mut Vec<Waker>) + Send>;
-type Records = Box<dyn FnMut(&mut StoreState, &[Usage]) + Send>;
+type Records = Box<dyn FnMut(&mut StoreState, &UsageBatch, Timestamp) + Send>;
 type Counts = Box<dyn FnMut(&StoreState, &[CredentialId]) -> Vec<Usage> + Send>;
 
 /// What a store does on each call: at first what the contract says.
@@ -210,9 +210,9 @@ impl KeyStore for Broken {
         Ok((hooks.record_key_format)(state, format))
     }
 
-    async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {
+    async fn record_usage(&self, batch: &UsageBatch, now: Timestamp) -> Result<(), StoreError> {
         let (state, hooks) = &mut *self.parts();
-        (hooks.record_usage)(state, batch);
+        (hooks.record_usage)(state, batch, now);
         Ok(())
     }
 

@@ -1,6 +1,10 @@
 //! Defects in the change feed.
 
-use keyfob::store::{Entry, Item, Revision};
+use keyfob::{
+    audit::ChainHash,
+    name::TeamId,
+    store::{Entry, Item, Revision},
+};
 
 use crate::{
     Defect,
@@ -131,6 +135,74 @@ pub(crate) const DEFECTS: &[Defect] = &[
             })
         },
         caught_by: &["the_feed_tells_of_cuts_and_openings"],
+    },
+    Defect {
+        name: "a page does not name the history at its start",
+        hooks: || telling(|_, _, changes| changes.after_hash = None),
+        caught_by: &[
+            "pages_of_the_feed_name_their_history",
+            "indexes_agree_wherever_they_began",
+        ],
+    },
+    Defect {
+        name: "a page names the head where it starts",
+        hooks: || telling(|state, _, changes| changes.after_hash = Some(state.head().hash)),
+        caught_by: &["pages_of_the_feed_name_their_history"],
+    },
+    Defect {
+        name: "a page names a history that the store has not reached",
+        hooks: || {
+            telling(|state, _, changes| {
+                if changes.after > state.revision() {
+                    changes.after_hash = Some(state.head().hash);
+                }
+            })
+        },
+        caught_by: &["pages_of_the_feed_name_their_history"],
+    },
+    Defect {
+        name: "a page names the head where it ends",
+        hooks: || telling(|state, _, changes| changes.next_hash = Some(state.head().hash)),
+        caught_by: &["pages_of_the_feed_name_their_history"],
+    },
+    Defect {
+        name: "the head of a page has no hash",
+        hooks: || telling(|_, _, changes| changes.head.hash = ChainHash::START),
+        caught_by: &["pages_of_the_feed_name_their_history"],
+    },
+    Defect {
+        name: "a tombstone is told as another tenant's",
+        hooks: || {
+            telling(|_, _, changes| {
+                for entry in &mut changes.entries {
+                    if let Item::KeyDeleted { tenant, .. } = &mut entry.item {
+                        tenant.team = TeamId::new("other").unwrap();
+                    }
+                }
+            })
+        },
+        caught_by: &[
+            "entries_of_the_feed_have_their_tenant",
+            "a_deleted_key_is_gone_everywhere",
+        ],
+    },
+    Defect {
+        name: "a policy is told as another team's",
+        hooks: || {
+            telling(|_, _, changes| {
+                for entry in &mut changes.entries {
+                    if let Item::Policy(Some(tenant), _) | Item::LegacyPolicy(Some(tenant), _) =
+                        &mut entry.item
+                    {
+                        tenant.team = TeamId::new("other").unwrap();
+                    }
+                }
+            })
+        },
+        caught_by: &[
+            "entries_of_the_feed_have_their_tenant",
+            "the_feed_tells_of_policies",
+        ],
     },
 ];
 

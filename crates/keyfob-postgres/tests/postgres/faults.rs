@@ -6,8 +6,8 @@ use std::time::{Duration, Instant};
 use keyfob::{
     KeyStore, Tenant,
     audit::Action,
-    gateway::Usage,
-    key::{CredentialId, KeyDigest},
+    gateway::{Usage, UsageBatch},
+    key::{CredentialId, KeyDigest, SystemRandom},
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
     manage::Policy,
     name::{TeamId, UserId},
@@ -317,7 +317,11 @@ async fn read(store: &PostgresStore, call: u32, record: &KeyRecord) -> Result<()
         6 => assert_eq!(store.audit(&AuditQuery::every_team()).await?.items.len(), 1),
         7 => assert_eq!(store.changes(Revision::ZERO, 10).await?.entries.len(), 1),
         8 => assert!(store.usage(&[id]).await?.is_empty()),
-        _ => store.record_usage(&[Usage::accepted(id, NOW)]).await?,
+        _ => {
+            let usage = vec![Usage::accepted(id, NOW)];
+            let batch = UsageBatch::single(usage, &SystemRandom).unwrap();
+            store.record_usage(&batch, NOW).await?;
+        }
     }
     Ok(())
 }

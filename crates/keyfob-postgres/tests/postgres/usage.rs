@@ -1,7 +1,11 @@
 //! Usage that many gateways record at once.
 
 use keyfob::{
-    KeyStore, Timestamp, audit::Action, gateway::Usage, key::CredentialId, store::Change,
+    KeyStore, Timestamp,
+    audit::Action,
+    gateway::{Usage, UsageBatch},
+    key::{CredentialId, SystemRandom},
+    store::Change,
 };
 use tokio::task::JoinSet;
 
@@ -9,6 +13,11 @@ use crate::{
     server::{self, random},
     work::{NOW, commit, create, key, tenant, user},
 };
+
+/// The only batch of its source.
+fn once(usage: Vec<Usage>) -> UsageBatch {
+    UsageBatch::single(usage, &SystemRandom).unwrap()
+}
 
 #[test]
 fn many_gateways_record_at_once_and_nothing_is_lost() {
@@ -33,7 +42,8 @@ fn many_gateways_record_at_once_and_nothing_is_lost() {
                         .collect();
                     // Every gateway in an order of its own.
                     batch.sort_by_cached_key(|_| random());
-                    gateway_store.record_usage(&batch).await.unwrap();
+                    let batch = once(batch);
+                    gateway_store.record_usage(&batch, NOW).await.unwrap();
                 }
             });
         }
@@ -62,8 +72,8 @@ fn no_usage_outlives_its_key() {
             let recorder = second.clone();
             let recording = tokio::spawn(async move {
                 for _ in 0..5 {
-                    let batch = [Usage::accepted(credential, NOW)];
-                    recorder.record_usage(&batch).await.unwrap();
+                    let batch = once(vec![Usage::accepted(credential, NOW)]);
+                    recorder.record_usage(&batch, NOW).await.unwrap();
                 }
             });
             let deletion = Change::DeleteKey {
@@ -98,10 +108,8 @@ fn counts_stop_at_the_largest_number() {
             refused: 7,
         };
         for _ in 0..2 {
-            store
-                .record_usage(std::slice::from_ref(&most))
-                .await
-                .unwrap();
+            let batch = once(vec![most.clone()]);
+            store.record_usage(&batch, NOW).await.unwrap();
         }
         let usage = store.usage(&[credential, credential]).await.unwrap();
         assert_eq!(usage.len(), 2, "asked for twice, told twice");

@@ -8,7 +8,7 @@ use std::sync::{
 use keyfob::{
     KeyId, KeyStore, MemoryStore, Tenant, Timestamp,
     audit::{AuditEvent, TrailHead},
-    gateway::Usage,
+    gateway::{Usage, UsageBatch},
     key::{CredentialId, KeyFormat},
     legacy::{LegacyPolicy, LegacyRecord},
     manage::Policy,
@@ -158,11 +158,11 @@ impl KeyStore for Faulty {
         true
     }
 
-    async fn record_usage(&self, batch: &[Usage]) -> Result<(), StoreError> {
+    async fn record_usage(&self, batch: &UsageBatch, now: Timestamp) -> Result<(), StoreError> {
         let fault = *self.0.usage.lock().unwrap();
         self.suffer(fault).await?;
         self.0.writes.fetch_add(1, Ordering::SeqCst);
-        self.memory().record_usage(batch).await
+        self.memory().record_usage(batch, now).await
     }
 
     async fn key(&self, tenant: &Tenant, id: KeyId) -> Result<Option<KeyRecord>, StoreError> {

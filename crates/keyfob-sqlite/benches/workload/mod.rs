@@ -10,8 +10,8 @@ use std::{
 
 use keyfob::{
     Actor, Context, Expiry, KeyId, KeyStore, Keyring, NewKey, Owner, Tenant, Timestamp, Ttl,
-    gateway::Usage,
-    key::{CredentialId, KeyFormat},
+    gateway::{Usage, UsageBatch},
+    key::{CredentialId, KeyFormat, SystemRandom},
     manage::{Policy, Rotation},
     name::{KeyName, NamespaceId, TeamId, UserId},
     store::{KeyQuery, Revision, StatusFilter},
@@ -137,8 +137,10 @@ impl Bench {
             .map(|id| Usage::accepted(CredentialId::Key(*id), context().now))
             .collect();
         for _ in 0..10 {
+            let batch = UsageBatch::single(usage.clone(), &SystemRandom).unwrap();
             let start = Instant::now();
-            self.keyring.store().record_usage(&usage).await.unwrap();
+            let recorded = self.keyring.record_usage(&batch, context().now).await;
+            recorded.unwrap();
             report.add(&format!("merge usage of {}", usage.len()), start);
         }
     }

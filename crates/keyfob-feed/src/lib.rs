@@ -1,0 +1,29 @@
+//! The signed feed by which gateways receive keys.
+#![doc = include_str!("../README.md")]
+#![forbid(unsafe_code)]
+
+mod filter;
+mod frame;
+mod history;
+mod keys;
+mod line;
+mod lines;
+mod position;
+mod publisher;
+mod receiver;
+#[cfg(feature = "server")]
+pub mod server;
+mod signer;
+mod snapshot;
+mod text;
+
+pub use filter::{Filter, FilterError, FilterId, Namespaces};
+pub use history::{FeedPage, FeedRead, HistoryError, Progress};
+pub use keys::{FeedKeys, KeysError, KeysFault, RotationError};
+pub use line::{LineError, SignedLine};
+pub use lines::{Cursor, Next};
+pub use position::{Mark, Position, PositionError};
+pub use publisher::{Join, Limits, Publisher};
+pub use receiver::{Accepted, Receiver, Refusals, Refused, SKEW_MS};
+pub use signer::{SignerId, SignerKey, SignerKeyError, Trust, TrustError};
+pub use snapshot::{Manifest, ObjectName, Snapshot, SnapshotError, SnapshotReader, SnapshotWriter};

@@ -1,0 +1,29 @@
+//! The feed over HTTP, for an authority and for relays.
+//!
+//! One task reads the store, or the upstream feed, and all connections share what it made: a connection is
+//! a cursor. The number of readers changes neither the number of queries nor that of signatures.
+//!
+//! - [`Authority`] reads a store and signs.
+//! - [`Relay`] serves what an authority signed.
+//! - Both have a [`Hub`], whose [`router`](Hub::router) answers requests.
+//! - [`serve`] accepts connections with limits that fit this router.
+
+mod authority;
+mod authorize;
+mod hub;
+mod listen;
+pub mod metrics;
+mod object;
+mod refusal;
+mod relay;
+mod report;
+mod routes;
+mod snapshots;
+mod stream;
+
+pub use authority::{Authority, AuthorityBuilder, AuthorityError};
+pub use authorize::{Authorize, KeyRights, ReplicaRight};
+pub use hub::Hub;
+pub use listen::{ListenLimits, serve, serve_connection};
+pub use relay::{Relay, RelayError, Upstream, UpstreamError};
+pub use report::{Fleet, ReplicaReport, ReplicaState, Report};

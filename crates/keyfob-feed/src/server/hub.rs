@@ -1,0 +1,156 @@
+//! What all connections share.
+
+use std::{
+    fmt,
+    sync::Arc,
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use axum::Router;
+use bytes::Bytes;
+use keyfob::store::async_trait;
+use tokio::sync::watch;
+
+use crate::{
+    filter::Filter,
+    line::SignedLine,
+    lines::{Cursor, Next},
+    position::Position,
+    snapshot::ObjectName,
+};
+
+use super::{
+    authorize::Authorize,
+    refusal::Refusal,
+    report::{Fleet, Report},
+    routes,
+};
+
+/// What all connections of a server share: the source of lines, and the reports of replicas. Cheap to
+/// clone.
+#[derive(Clone)]
+pub struct Hub {
+    pub(crate) source: Arc<dyn Source>,
+    fleet: Fleet,
+}
+
+impl Hub {
+    pub(crate) fn over(source: Arc<dyn Source>, fleet: Fleet) -> Self {
+        Self { source, fleet }
+    }
+
+    /// The routes of the feed, for requests that `authorize` admits.
+    ///
+    /// | request | answer |
+    /// |---|---|
+    /// | `GET /v1/feed?after=POSITION` | a stream of signed lines that does not end |
+    /// | `GET /v1/feed/frame?after=POSITION` | one signed frame, for relays |
+    /// | `GET /v1/feed/snapshot` | a signed manifest |
+    /// | `GET /v1/feed/snapshots/NAME.ndjson.zst` | an object; needs no credential but its name |
+    /// | `GET /v1/feed/signers` | signed signers documents, one line each |
+    /// | `POST /v1/feed/report` | 204 |
+    ///
+    /// The first three take a filter: `team=TEAM`, or `namespace=TEAM/NAMESPACE` one or more times.
+    pub fn router(&self, authorize: impl Authorize) -> Router {
+        routes::router(self.clone(), Arc::new(authorize))
+    }
+
+    /// The last reports of the replicas.
+    pub fn fleet(&self) -> &Fleet {
+        &self.fleet
+    }
+
+    /// Whether this server is up to date itself. If it is not, it begins no stream.
+    pub fn is_current(&self) -> bool {
+        self.source.is_current()
+    }
+
+    /// The position up to which the feed is published; `None` if nothing was read.
+    pub fn position(&self) -> Option<Position> {
+        self.source.position()
+    }
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Hub")
+            .field("position", &self.position())
+            .finish_non_exhaustive()
+    }
+}
+
+/// Where a server's lines come from.
+#[async_trait]
+pub(crate) trait Source: Send + Sync {
+    /// Tells when there may be another line, or none any more.
+    fn changed(&self) -> watch::Receiver<()>;
+
+    /// Counts a reader of a filter.
+    fn open(&self, filter: &Filter) -> Result<(), Refusal>;
+
+    /// Forgets a reader of a filter.
+    fn close(&self, filter: &Filter);
+
+    fn next(&self, filter: &Filter, cursor: Cursor) -> Next;
+
+    /// Finds the place of a reader that was counted. With `fresh`, one that has everything gets a
+    /// bookmark.
+    async fn join(
+        &self,
+        filter: &Filter,
+        position: Position,
+        fresh: bool,
+    ) -> Result<Joined, Refusal>;
+
+    /// One frame from a position to the end of a line.
+    async fn frame(&self, filter: &Filter, position: Position) -> Result<SignedLine, Refusal>;
+
+    async fn manifest(&self, filter: &Filter) -> Result<SignedLine, Refusal>;
+
+    async fn object(&self, name: ObjectName) -> Result<Bytes, Refusal>;
+
+    async fn signers(&self) -> Result<Vec<SignedLine>, Refusal>;
+
+    /// Hands on what a replica reported; `body` is its text.
+    async fn report(&self, report: &Report, body: &Bytes) -> Result<(), Refusal>;
+
+    fn is_current(&self) -> bool;
+
+    fn position(&self) -> Option<Position>;
+}
+
+/// The place of a reader.
+pub(crate) enum Joined {
+    /// Its next line is kept.
+    At(Cursor),
+    /// It gets this line, and joins again at this position.
+    Line(SignedLine, Position),
+}
+
+/// The path of a snapshot of this filter.
+pub(crate) fn snapshot_path(filter: &Filter) -> String {
+    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
+    let mut path = String::from("/v1/feed/snapshot");
+    for (at, (name, value)) in filter.to_query().iter().enumerate() {
+        path.push(if at == 0 { '?' } else { '&' });
+        path.push_str(name);
+        path.push('=');
+        path.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
+    }
+    path
+}
+
+/// Tells the time in Unix milliseconds.
+pub(crate) type Clock = Arc<dyn Fn() -> u64 + Send + Sync>;
+
+pub(crate) fn system_clock() -> Clock {
+    Arc::new(|| {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH);
+        u64::try_from(since.unwrap_or(Duration::ZERO).as_millis()).unwrap_or(u64::MAX)
+    })
+}
+
+/// How old the last line may be for a server to be up to date, in milliseconds.
+pub(crate) const CURRENT_WITHIN_MS: u64 = 5_000;
+/// How long a reader may wait that is further than this server.
+pub(crate) const AHEAD_WITHIN: Duration = Duration::from_secs(2);

@@ -1,0 +1,183 @@
+//! The routes of the feed.
+
+use std::sync::Arc;
+
+use axum::{
+    Router,
+    body::Bytes,
+    extract::{DefaultBodyLimit, Path, RawQuery, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::{IntoResponse, Response},
+    routing::{get, post},
+};
+use metrics::counter;
+use percent_encoding::percent_decode_str;
+
+use crate::{filter::Filter, line::SignedLine, position::Position, snapshot::ObjectName};
+
+use super::{
+    authorize::{Authorize, ReplicaRight},
+    hub::{Hub, system_clock},
+    metrics as names, object,
+    refusal::Refusal,
+    report::Report,
+    stream::Stream,
+};
+
+#[derive(Clone)]
+struct App {
+    hub: Hub,
+    authorize: Arc<dyn Authorize>,
+}
+
+pub(crate) fn router(hub: Hub, authorize: Arc<dyn Authorize>) -> Router {
+    Router::new()
+        .route("/v1/feed", get(feed))
+        .route("/v1/feed/frame", get(frame))
+        .route("/v1/feed/snapshot", get(snapshot))
+        .route("/v1/feed/snapshots/{object}", get(snapshot_object))
+        .route("/v1/feed/signers", get(signers))
+        .route("/v1/feed/report", post(report))
+        .layer(DefaultBodyLimit::max(Report::BYTES_MAX))
+        .with_state(App { hub, authorize })
+}
+
+impl App {
+    fn right(&self, headers: &HeaderMap) -> Result<ReplicaRight, Refusal> {
+        let right = self.authorize.authorize(headers, keyfob::now());
+        right.map_err(Refusal::Unauthorized)
+    }
+}
+
+async fn feed(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let right = app.right(&headers)?;
+    let query = Query::parse(query.as_deref())?;
+    let filter = query.filter(&right)?;
+    let position = query.after()?;
+    let stream = Stream::begin(app.hub, filter.clone(), right, position).await;
+    let stream = stream.map_err(|refusal| refusal.for_filter(&filter))?;
+    Ok(lines(stream.into_body()))
+}
+
+async fn frame(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let right = app.right(&headers)?;
+    let query = Query::parse(query.as_deref())?;
+    let filter = query.filter(&right)?;
+    let frame = app.hub.source.frame(&filter, query.after()?).await;
+    let frame = frame.map_err(|refusal| refusal.for_filter(&filter))?;
+    Ok(lines(frame.to_sent()))
+}
+
+async fn snapshot(
+    State(app): State<App>,
+    RawQuery(query): RawQuery,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let right = app.right(&headers)?;
+    let query = Query::parse(query.as_deref())?;
+    let filter = query.filter(&right)?;
+    let manifest = app.hub.source.manifest(&filter).await?;
+    Ok(lines(manifest.to_sent()))
+}
+
+/// Who knows the name of an object has read its manifest, or was told of it by somebody who may. So
+/// a cache that knows nothing of keys can stand in front of objects.
+async fn snapshot_object(
+    State(app): State<App>,
+    Path(object): Path<String>,
+    headers: HeaderMap,
+) -> Result<Response, Refusal> {
+    let name = object
+        .strip_suffix(".ndjson.zst")
+        .and_then(ObjectName::parse);
+    let name = name.ok_or(Refusal::NotFound)?;
+    let object = app.hub.source.object(name).await?;
+    Ok(object::answer(name, &object, &headers))
+}
+
+async fn signers(State(app): State<App>, headers: HeaderMap) -> Result<Response, Refusal> {
+    app.right(&headers)?;
+    let documents = app.hub.source.signers().await?;
+    let documents = documents.iter().map(SignedLine::to_sent);
+    Ok(lines(documents.collect::<Vec<_>>().concat()))
+}
+
+async fn report(
+    State(app): State<App>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<StatusCode, Refusal> {
+    let right = app.right(&headers)?;
+    let report = Report::parse(&body).map_err(Refusal::Invalid)?;
+    counter!(names::REPORTS).increment(1);
+    app.hub
+        .fleet()
+        .keep(&report, right.filter(), system_clock()());
+    app.hub.source.report(&report, &body).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// An answer of signed lines.
+fn lines(body: impl IntoResponse) -> Response {
+    let mut response = body.into_response();
+    let headers = response.headers_mut();
+    let kind = HeaderValue::from_static("application/x-ndjson");
+    headers.insert(header::CONTENT_TYPE, kind);
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    response
+}
+
+/// The decoded parameters of a request.
+struct Query(Vec<(String, String)>);
+
+impl Query {
+    fn parse(query: Option<&str>) -> Result<Self, Refusal> {
+        let pairs = query
+            .unwrap_or_default()
+            .split('&')
+            .filter(|p| !p.is_empty());
+        let pairs = pairs.map(|pair| {
+            let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
+            let value = value.replace('+', " ");
+            let value = percent_decode_str(&value).decode_utf8().ok()?;
+            Some((name.to_owned(), value.into_owned()))
+        });
+        let pairs = pairs.collect::<Option<_>>().map(Self);
+        pairs.ok_or_else(|| Refusal::Invalid("the query is not UTF-8".into()))
+    }
+
+    fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.0
+            .iter()
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+    }
+
+    /// The filter that is asked for, else what the credential may read.
+    fn filter(&self, right: &ReplicaRight) -> Result<Filter, Refusal> {
+        let asked = Filter::from_query(self.pairs())
+            .map_err(|error| Refusal::Invalid(error.to_string()))?;
+        let filter = asked.unwrap_or_else(|| right.filter().clone());
+        if right.filter().covers(&filter) {
+            Ok(filter)
+        } else {
+            Err(Refusal::Beyond)
+        }
+    }
+
+    fn after(&self) -> Result<Position, Refusal> {
+        let after = self.pairs().find(|(name, _)| *name == "after");
+        let (_, after) = after
+            .ok_or_else(|| Refusal::Invalid("after: must be the position of the reader".into()))?;
+        after
+            .parse()
+            .map_err(|error| Refusal::Invalid(format!("after: {error}")))
+    }
+}

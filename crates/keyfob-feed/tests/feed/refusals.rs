@@ -1,0 +1,237 @@
+//! Lines that are not what the authority signed for this reader now.
+
+use std::sync::Arc;
+
+use keyfob::{Scopes, audit::TrailHead, key::SystemRandom};
+use keyfob_feed::{
+    FeedKeys, Filter, Join, Next, Publisher, Receiver, Refused, SKEW_MS, SignedLine, Trust,
+};
+use proptest::{collection::vec, prelude::*};
+
+use crate::world::{Reader, START, World, filter, owner, read_to_end, small, snapshot, tenant};
+
+struct Fixture {
+    keys: Arc<FeedKeys>,
+    world: World,
+    publisher: Publisher,
+    reader: Reader,
+}
+
+impl Fixture {
+    fn new(filter: &Filter) -> Self {
+        let keys = Arc::new(FeedKeys::generate(&SystemRandom).unwrap());
+        let mut world = World::new();
+        world.create(tenant(0), owner(0), Scopes::All, START);
+        let mut publisher = Publisher::new(Arc::clone(&keys), TrailHead::START, small());
+        read_to_end(&mut publisher, &*world.store, 10, START);
+        publisher.open(filter);
+        let trust = Trust::pinned(keys.signers()).unwrap();
+        let mut reader = Reader::new(trust, filter.clone());
+        let made = snapshot(&keys, &publisher, &*world.store, filter, START);
+        reader.load(&made, START);
+        Self {
+            keys,
+            world,
+            publisher,
+            reader,
+        }
+    }
+
+    /// A change, and the line that tells of it.
+    fn change(&mut self, now: u64) -> SignedLine {
+        let filter = self.reader.receiver.filter().clone();
+        let position = self.publisher.position();
+        self.world.create(tenant(0), owner(1), Scopes::All, now);
+        let Join::At(cursor) = self.publisher.join(&filter, position, false) else {
+            panic!("the publisher's own position is no start of a line");
+        };
+        read_to_end(&mut self.publisher, &*self.world.store, 10, now);
+        match self.publisher.next(&filter, cursor) {
+            Next::Line(line, _) => line,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn receive(&mut self, line: &SignedLine, now: u64) -> Result<(), Refused> {
+        self.reader.receiver.receive(line.as_bytes(), now).map(drop)
+    }
+}
+
+#[test]
+fn every_altered_byte_of_a_line_is_refused() {
+    let mut fixture = Fixture::new(&Filter::All);
+    let line = fixture.change(START);
+    for at in 0..line.as_bytes().len() {
+        for xor in [1, 2, 4, 8, 16, 32, 64, 128, 255] {
+            let mut altered = line.as_bytes().to_vec();
+            altered[at] ^= xor;
+            let altered = SignedLine::received(&altered);
+            assert!(fixture.receive(&altered, START).is_err(), "{at} {xor}");
+        }
+    }
+    for length in 0..line.as_bytes().len() {
+        let part = SignedLine::received(&line.as_bytes()[..length]);
+        assert!(fixture.receive(&part, START).is_err(), "{length}");
+    }
+    for with in [b" ".as_slice(), b"\n", b"}", b"\0"] {
+        let longer = SignedLine::received(&[line.as_bytes(), with].concat());
+        assert!(fixture.receive(&longer, START).is_err());
+        let longer = SignedLine::received(&[with, line.as_bytes()].concat());
+        assert!(fixture.receive(&longer, START).is_err());
+    }
+    assert_eq!(fixture.receive(&line, START), Ok(()));
+}
+
+#[test]
+fn a_line_is_accepted_once_and_only_in_its_place() {
+    let mut fixture = Fixture::new(&Filter::All);
+    let lines = [1, 2, 3].map(|_| fixture.change(START));
+    assert_eq!(fixture.receive(&lines[1], START), Err(Refused::Gap));
+    assert_eq!(fixture.receive(&lines[0], START), Ok(()));
+    assert_eq!(fixture.receive(&lines[0], START), Err(Refused::Replayed));
+    assert_eq!(fixture.receive(&lines[2], START), Err(Refused::Gap));
+    assert_eq!(fixture.receive(&lines[1], START), Ok(()));
+    assert_eq!(fixture.receive(&lines[0], START), Err(Refused::Replayed));
+    assert_eq!(fixture.receive(&lines[2], START), Ok(()));
+    let refusals = fixture.reader.receiver.refusals();
+    assert_eq!(
+        (refusals.gap, refusals.replayed, refusals.total()),
+        (2, 2, 4)
+    );
+}
+
+#[test]
+fn lines_of_others_are_refused() {
+    let mut fixture = Fixture::new(&filter(2));
+    let own = fixture.change(START);
+    // Of another filter, that includes the same change.
+    let mut other = Fixture::new(&filter(1));
+    other.reader.receiver =
+        Receiver::new(Trust::pinned(fixture.keys.signers()).unwrap(), filter(1));
+    let made = snapshot(
+        &fixture.keys,
+        &fixture.publisher,
+        &*fixture.world.store,
+        &filter(1),
+        START,
+    );
+    other.reader.load(&made, START);
+    assert_eq!(other.receive(&own, START), Err(Refused::OtherFilter));
+    // Of an authority with other keys.
+    let foreign = Fixture::new(&filter(2)).change(START);
+    assert_eq!(
+        fixture.receive(&foreign, START),
+        Err(Refused::UnknownSigner)
+    );
+    // With the name of the trusted signer.
+    let mut forged = foreign.as_bytes().to_vec();
+    forged[11..27].copy_from_slice(&own.as_bytes()[11..27]);
+    let forged = SignedLine::received(&forged);
+    assert_eq!(fixture.receive(&forged, START), Err(Refused::Forged));
+    assert_eq!(fixture.receive(&own, START), Ok(()));
+    // Before a snapshot was loaded.
+    let trust = Trust::pinned(fixture.keys.signers()).unwrap();
+    fixture.reader.receiver = Receiver::new(trust, filter(2));
+    assert_eq!(fixture.receive(&own, START), Err(Refused::NotLoaded));
+}
+
+#[test]
+fn a_line_of_another_history_is_refused() {
+    let mut fixture = Fixture::new(&Filter::All);
+    let restored = fixture.world.restored(1);
+    let line = fixture.change(START);
+    assert_eq!(fixture.receive(&line, START), Ok(()));
+    // The restored store has caught up: it is at the same revision, with another change.
+    let mut other = Fixture {
+        keys: Arc::clone(&fixture.keys),
+        publisher: Publisher::new(Arc::clone(&fixture.keys), TrailHead::START, small()),
+        reader: Reader::new(fixture.reader.receiver.trust().clone(), Filter::All),
+        world: restored,
+    };
+    other.publisher.open(&Filter::All);
+    read_to_end(&mut other.publisher, &*other.world.store, 10, START);
+    let first = other.change(START + 1);
+    assert_eq!(
+        other.publisher.position().revision,
+        fixture.reader.position().revision
+    );
+    let second = other.change(START + 2);
+    assert_eq!(fixture.receive(&first, START + 2), Err(Refused::Replayed));
+    assert_eq!(
+        fixture.receive(&second, START + 2),
+        Err(Refused::OtherHistory)
+    );
+    let position = fixture.reader.position();
+    assert_eq!(other.publisher.catch_up(&Filter::All, position), Join::Gone);
+}
+
+#[test]
+fn a_line_of_an_earlier_time_or_of_a_time_to_come_is_refused() {
+    let mut fixture = Fixture::new(&Filter::All);
+    let position = fixture.publisher.position();
+    let bookmark = |fixture: &mut Fixture, now| {
+        read_to_end(&mut fixture.publisher, &*fixture.world.store, 10, now);
+        match fixture.publisher.catch_up(&Filter::All, position) {
+            Join::CatchUp(line, to) => {
+                assert_eq!(to, position);
+                line
+            }
+            other => panic!("{other:?}"),
+        }
+    };
+    let first = bookmark(&mut fixture, START + 1_000);
+    let second = bookmark(&mut fixture, START + 10_000);
+    let third = bookmark(&mut fixture, START + 20_000);
+    // The reader's clock runs after the authority's, by less and by more than is allowed.
+    let own = START + 20_000 - SKEW_MS;
+    assert_eq!(fixture.receive(&third, own - 1), Err(Refused::Future));
+    assert_eq!(fixture.receive(&second, own), Ok(()));
+    let accepted = fixture.reader.receiver.receive(third.as_bytes(), own);
+    // Nothing is confirmed for a time that has not come.
+    assert_eq!(accepted.unwrap().confirmed, Some(own));
+    // Old bookmarks are at the reader's position, but prove nothing new.
+    assert_eq!(fixture.receive(&second, own), Err(Refused::Older));
+    assert_eq!(fixture.receive(&first, own), Err(Refused::Older));
+    // The reader's clock does not run back.
+    let accepted = fixture.reader.receiver.receive(third.as_bytes(), START);
+    assert_eq!(accepted.unwrap().confirmed, Some(own));
+}
+
+/// Lines that resemble what is signed.
+fn near_lines() -> impl Strategy<Value = Vec<u8>> {
+    let pieces = [
+        r#"{"signer":""#,
+        "0123456789abcdef",
+        r#"","sig":""#,
+        r#"","frame":"#,
+        r#"","snapshot":"#,
+        r#"","signers":"#,
+        r#"{"from":"1-AAAAAAAAAAAAAAAAAAAAAA","to":"1-AAAAAAAAAAAAAAAAAAAAAA"}"#,
+        "{}",
+        "}",
+        "\u{1F512}",
+    ];
+    let signature = "A".repeat(86);
+    let piece = (0..12usize).prop_flat_map(move |n| match pieces.get(n) {
+        Some(piece) => Just(piece.as_bytes().to_vec()).boxed(),
+        None if n == 10 => Just(signature.clone().into_bytes()).boxed(),
+        None => vec(any::<u8>(), 0..8).boxed(),
+    });
+    vec(piece, 0..9).prop_map(|pieces| pieces.concat())
+}
+
+proptest! {
+    #[test]
+    fn no_line_that_nobody_signed_is_accepted_and_none_panics(
+        line in prop_oneof![near_lines(), vec(any::<u8>(), 0..300)],
+        now in any::<u64>(),
+    ) {
+        let keys = FeedKeys::generate(&SystemRandom).unwrap();
+        let mut trust = Trust::pinned(keys.signers()).unwrap();
+        let mut receiver = Receiver::new(trust.clone(), Filter::All);
+        prop_assert!(receiver.receive(&line, now).is_err());
+        prop_assert!(receiver.manifest(&line, now).is_err());
+        prop_assert!(trust.update(&line).is_err());
+        prop_assert_eq!(receiver.refusals().total(), 2);
+    }
+}

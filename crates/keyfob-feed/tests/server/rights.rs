@@ -1,0 +1,165 @@
+//! Who may read what.
+
+use std::time::{Duration, Instant};
+
+use keyfob::{Context, Tenant, key::CredentialId};
+use keyfob_feed::Filter;
+
+use crate::{
+    client::{get, request},
+    fixture::{Fixture, Reader, replica_key, tenant},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_filter_is_bounded_by_the_right_of_the_key() {
+    let fixture = Fixture::new().await;
+    for n in 0..3 {
+        fixture.create(n).await;
+    }
+    let namespace = Filter::namespaces([tenant(0)]).unwrap();
+    let team = Filter::Team(tenant(0).team);
+    let (_, of_namespace) = replica_key(&fixture.keyring, tenant(0)).await;
+    let (_, of_team) = replica_key(&fixture.keyring, tenant(4)).await;
+    for (key, right) in [(&of_namespace, &namespace), (&of_team, &team)] {
+        // Without a filter: what the key may read.
+        let mut response = get(fixture.address, "/v1/feed/snapshot", key).await;
+        assert_eq!(response.status, 200);
+        let line = response.line().await.unwrap();
+        let mut reader = Reader::new(fixture.trust.clone(), right.clone(), fixture.address, key);
+        reader
+            .receiver
+            .manifest(&line, crate::fixture::now())
+            .unwrap();
+        reader.load().await;
+        let mut stream = reader.connect().await;
+        reader.step(&mut stream).await.unwrap();
+        for (tenant, text) in fixture.created() {
+            let covered = right.covers(&Filter::namespaces([tenant.clone()]).unwrap());
+            assert_eq!(reader.accepts(&tenant, &text), covered);
+        }
+    }
+    let after = fixture.authority.hub().position().unwrap();
+    for (key, filter, status) in [
+        (&of_namespace, "&namespace=acme/fn-a", 200),
+        (
+            &of_namespace,
+            "&namespace=acme/fn-a&namespace=acme/fn-b",
+            403,
+        ),
+        (&of_namespace, "&team=acme", 403),
+        (&of_team, "&team=acme", 200),
+        (&of_team, "&namespace=acme/fn-b", 200),
+        (&of_team, "&namespace=umbrella/fn-c", 403),
+        (&of_team, "&team=umbrella", 403),
+        (&of_team, "&team=acme&namespace=acme/fn-a", 400),
+        (&of_team, "&namespace=acme", 400),
+        (&fixture.key, "", 200),
+        (&fixture.key, "&team=umbrella", 200),
+    ] {
+        for path in ["/v1/feed", "/v1/feed/frame", "/v1/feed/snapshot"] {
+            let path = format!("{path}?after={after}{filter}");
+            let response = get(fixture.address, &path, key).await;
+            assert_eq!(response.status, status, "{path}");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_key_without_the_scope_by_name_reads_nothing() {
+    let fixture = Fixture::new().await;
+    // It has all scopes, but is no key of a replica.
+    let (_, ordinary) = fixture.create(0).await;
+    let (_, operator) = fixture.create(3).await;
+    // A control namespace of another team's name opens nothing.
+    let foreign = Tenant::parse("umbrella", "control:other").unwrap();
+    let (_, foreign) = replica_key(&fixture.keyring, foreign).await;
+    let after = fixture.authority.hub().position().unwrap();
+    for (key, status) in [
+        (ordinary.as_str(), 403),
+        (&operator, 403),
+        (&foreign, 403),
+        ("", 401),
+        ("dof_v1_nothing", 401),
+    ] {
+        for path in ["", "/frame", "/snapshot", "/signers"] {
+            let path = format!("/v1/feed{path}?after={after}");
+            let response = get(fixture.address, &path, key).await;
+            assert_eq!(response.status, status, "{path}");
+            let challenge = response.header("www-authenticate");
+            assert_eq!(challenge.is_some(), status == 401);
+        }
+        let report = request(fixture.address, "POST", "/v1/feed/report", key, &[], b"{}").await;
+        assert_eq!(report.status, status);
+    }
+    let unknown = format!("/v1/feed/snapshots/{}.ndjson.zst", "0".repeat(64));
+    assert_eq!(get(fixture.address, &unknown, "").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_stream_of_a_revoked_key_ends_within_a_bookmark() {
+    let fixture = Fixture::new().await;
+    let mut reader = fixture.reader();
+    reader.load().await;
+    let mut stream = reader.connect().await;
+    reader.step(&mut stream).await.unwrap();
+    let context = Context::system(keyfob::now());
+    let (keyring, of) = (&fixture.keyring, tenant(3));
+    let revoked = keyring.revoke(&context, &of, fixture.key_id, None).await;
+    revoked.unwrap();
+    let started = Instant::now();
+    while reader.step(&mut stream).await.is_some() {}
+    assert!(
+        started.elapsed() < Duration::from_millis(1_500),
+        "{started:?}"
+    );
+    assert_eq!(reader.connect().await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_signers_document_is_signed_and_a_report_is_recorded_and_kept() {
+    let fixture = Fixture::new().await;
+    let mut response = fixture.get("/v1/feed/signers").await;
+    let line = response.line().await.unwrap();
+    assert_eq!(fixture.trust.clone().update(&line), Ok(true));
+
+    let (id, _) = fixture.create(0).await;
+    let position = fixture.authority.hub().position().unwrap();
+    let report = format!(
+        r#"{{"source":"000102030405060708090a0b0c0d0e0f","sequence":1,
+            "usage":[{{"credential":"key:{id}","last_used":1800000000,"accepted":7,"refused":1}}],
+            "replica":{{"name":"gw-1","position":"{position}","lag_ms":12,
+            "refused":{{"forged":2}},"version":"0.1.0"}}}}"#
+    );
+    for _ in 0..2 {
+        let response = request(
+            fixture.address,
+            "POST",
+            "/v1/feed/report",
+            &fixture.key,
+            &[("Content-Type", "application/json")],
+            report.as_bytes(),
+        );
+        assert_eq!(response.await.status, 204);
+    }
+    let replicas = fixture.authority.hub().fleet().replicas(0);
+    assert_eq!(replicas.len(), 1);
+    let state = &replicas[0].state;
+    assert_eq!((state.name.as_str(), state.lag_ms), ("gw-1", 12));
+    assert_eq!(state.refused.forged, 2);
+    assert_eq!(state.position, Some(position));
+    let usage = fixture
+        .keyring
+        .usage(&[CredentialId::Key(id)])
+        .await
+        .unwrap();
+    assert_eq!((usage[0].accepted, usage[0].refused), (7, 1));
+    let bad = request(
+        fixture.address,
+        "POST",
+        "/v1/feed/report",
+        &fixture.key,
+        &[],
+        b"{}",
+    );
+    assert_eq!(bad.await.status, 400);
+}
