@@ -543,9 +543,9 @@ fn several_servers_share_a_store() {
         }
         for (n, key) in keys.iter().enumerate() {
             let context = Context::system(keyfob::now());
-            let revoker = &servers[(n + 1) % servers.len()].keyring;
-            let revoked = revoker.revoke(&context, &key.info.tenant, key.info.id, None);
-            revoked.await.unwrap();
+            let other = &servers[(n + 1) % servers.len()].keyring;
+            let revoking = other.revoke(&context, &key.info.tenant, key.info.id, None);
+            revoking.await.unwrap();
             for server in &servers {
                 server
                     .await_answer(&key.secret, Some(DenyReason::Revoked))
