@@ -25,9 +25,7 @@ pub(crate) fn source(
         return Err(Failure::usage("upstream: the URL of a feed is needed")
             .hint("it is that of `keyfob serve --feed-listen`, or of a `keyfob relay`"));
     }
-    let mut builder = HttpSource::builder(trust)
-        .key_file(credential)
-        .name(name);
+    let mut builder = HttpSource::builder(trust).key_file(credential).name(name);
     for upstream in &settings.urls {
         builder = builder.upstream(upstream.clone());
     }

@@ -79,7 +79,7 @@ impl Options {
     }
 
     /// Whether the URL is that of a pooler that gives each transaction another connection to the
-    /// server, as PgBouncer in transaction mode does. Default: no, unless the URL has
+    /// server, as `PgBouncer` in transaction mode does. Default: no, unless the URL has
     /// `pool_mode=transaction`, which means the same.
     ///
     /// Then no statement is prepared, settings are part of each transaction, and changes of other

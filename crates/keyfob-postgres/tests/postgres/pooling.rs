@@ -1,4 +1,4 @@
-//! The store behind PgBouncer in transaction mode: each transaction may have another connection to
+//! The store behind `PgBouncer` in transaction mode: each transaction may have another connection to
 //! the server.
 
 use std::{
