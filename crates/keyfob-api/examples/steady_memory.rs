@@ -7,7 +7,7 @@
 //! ```
 //!
 //! The folder is where the file is created, at first the system's for temporary files. A million
-//! calls leave a file of about a gigabyte, most of it the audit trail.
+//! calls leave a file of about 750 MB, most of it the audit trail.
 
 use std::{
     collections::VecDeque,
@@ -33,7 +33,7 @@ use serde_json::{Value, json};
 use tower::ServiceExt as _;
 
 /// How much the memory may grow between 20 % and 100 % of the calls, in kB.
-const MOST: u64 = 8 * 1024;
+const MOST: u64 = 2 * 1024;
 /// The keys at one time.
 const KEYS: usize = 512;
 /// The people who own them.
