@@ -35,8 +35,8 @@ fn main() -> Result<(), Box<dyn Error>> {
         return { runtime }.enable_all().build()?.block_on(authority());
     }
     let count: u64 = argument.map_or(Ok(1_000), |count| count.parse())?;
-    let mut server = Server::start()?;
-    let position = server.position()?;
+    let server = Server::start()?;
+    let position = server.position.clone();
     // What the first connections allocate is not theirs alone.
     let mut streams = open(&server.address, &position, 20)?;
     sleep(Duration::from_secs(2));
@@ -101,10 +101,6 @@ impl Server {
         })
     }
 
-    fn position(&self) -> Result<String, Box<dyn Error>> {
-        Ok(self.position.clone())
-    }
-
     /// The resident memory, in bytes.
     fn resident(&self) -> Result<u64, Box<dyn Error>> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
@@ -114,7 +110,7 @@ impl Server {
     }
 
     /// The processor time, in seconds.
-    fn processor(&mut self) -> Result<f64, Box<dyn Error>> {
+    fn processor(&self) -> Result<f64, Box<dyn Error>> {
         let stat = fs::read_to_string(format!("/proc/{}/stat", self.child.id()))?;
         let (_, fields) = stat.rsplit_once(')').ok_or("no times")?;
         let ticks = fields.split_whitespace().skip(11).take(2);

@@ -4,6 +4,7 @@ use keyfob::gateway::ReplicaEntry;
 use serde::Deserialize;
 
 use crate::{
+    entry,
     filter::FilterId,
     keys::FeedKeys,
     line::{Document, SignedLine},
@@ -29,7 +30,7 @@ pub(crate) struct Frame {
     #[serde(default)]
     pub(crate) more: bool,
     /// The state of the items whose last change is in the range, in the order of these changes.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "entry::list")]
     pub(crate) entries: Vec<ReplicaEntry>,
 }
 

@@ -2,6 +2,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod entry;
 mod filter;
 mod frame;
 mod history;

@@ -36,6 +36,8 @@ pub struct Limits {
     pub lines: usize,
     /// How many bytes these lines may have, for each filter in use.
     pub line_bytes: usize,
+    /// How many filters may be in use at one time.
+    pub filters: usize,
     /// How many frames for readers that come back are kept.
     pub catch_ups: usize,
     /// How many bytes these frames may have.
@@ -55,6 +57,7 @@ impl Default for Limits {
             log_bytes: 64 << 20,
             lines: 256,
             line_bytes: 4 << 20,
+            filters: 1_000,
             catch_ups: 256,
             catch_up_bytes: 16 << 20,
             frame_bytes: 1 << 20,
@@ -87,7 +90,8 @@ pub struct Publisher {
     learned: VecDeque<(Revision, Mark)>,
     /// Whether the last answer was the end of the feed.
     complete: bool,
-    /// The time of the last answer, in Unix milliseconds. It does not run back.
+    /// The time of the last answer, in Unix milliseconds. A clock that was set back sets it back:
+    /// readers refuse what is of a time to come, and nothing else would help them.
     latest: u64,
     /// The time of the last answer that was the end of the feed.
     as_of: u64,
@@ -248,8 +252,7 @@ impl Publisher {
             self.asked = Some(asked);
             return Ok(progress);
         };
-        // A clock that was set back does not make what is known older.
-        self.latest = self.latest.max(asked);
+        self.latest = asked;
         self.complete = !page.more();
         if self.complete {
             self.as_of = self.latest;
@@ -297,16 +300,23 @@ impl Publisher {
             self.forget_marks();
         }
         for (filter, channel) in &mut self.channels {
-            let age = self.latest.saturating_sub(channel.last);
-            if self.complete && age >= self.limits.bookmark_ms / 2 {
+            let age = self.latest.checked_sub(channel.last);
+            // There is no age if the clock was set back.
+            let due = age.is_none_or(|age| age >= self.limits.bookmark_ms / 2);
+            if self.complete && due {
                 channel.bookmark(filter, self.at, self.latest, &self.keys, &self.limits);
                 self.signatures += 1;
             }
         }
     }
 
-    /// Counts a reader of this filter. The lines of a filter are made while it has readers.
-    pub fn open(&mut self, filter: &Filter) {
+    /// Counts a reader of this filter. The lines of a filter are made while it has readers. Returns
+    /// `false`, and does not count it, if [`Limits::filters`] others are in use.
+    #[must_use]
+    pub fn open(&mut self, filter: &Filter) -> bool {
+        if self.channels.len() >= self.limits.filters && !self.channels.contains_key(filter) {
+            return false;
+        }
         let (at, last) = (self.at, self.latest);
         let channel = self.channels.entry(filter.clone());
         let channel = channel.or_insert_with(|| Channel {
@@ -315,6 +325,7 @@ impl Publisher {
             last,
         });
         channel.readers += 1;
+        true
     }
 
     /// Forgets a reader of this filter; the filter is dropped with its last reader.
@@ -381,7 +392,7 @@ impl Publisher {
         let kept = self.catch_ups.iter().find(|kept| {
             kept.from == position
                 && kept.filter == *filter
-                && kept.as_of >= oldest
+                && (oldest..=self.latest).contains(&kept.as_of)
                 && continues(kept.to)
         });
         if let Some(kept) = kept {

@@ -16,6 +16,7 @@ use serde::{Deserialize, Serialize};
 use zstd::stream::raw::{CParameter, DParameter};
 
 use crate::{
+    entry,
     filter::{Filter, FilterId},
     keys::FeedKeys,
     line::{Document, SignedLine},
@@ -204,8 +205,7 @@ impl SnapshotWriter {
         for entry in entries {
             if self.filter.includes(&entry.item) {
                 line.clear();
-                serde_json::to_writer(&mut line, entry)
-                    .map_err(|error| SnapshotError::compression(error.into()))?;
+                entry::write(entry, &mut line);
                 line.push(b'\n');
                 self.encoder
                     .write_all(&line)
@@ -396,8 +396,7 @@ impl<R: Read + Seek> SnapshotReader<R> {
             .read_until(b'\n', &mut line)
             .map_err(SnapshotError::compression)?;
         let line = line.strip_suffix(b"\n").ok_or(SnapshotError::Content)?;
-        let entry: ReplicaEntry =
-            serde_json::from_slice(line).map_err(|_| SnapshotError::Content)?;
+        let entry = entry::parse(line).map_err(|_| SnapshotError::Content)?;
         if entry.revision <= self.at
             || entry.revision > self.end.revision
             || !self.filter.includes(&entry.item)

@@ -6,6 +6,7 @@ use bytes::Bytes;
 use keyfob::{gateway::ReplicaEntry, store::Revision};
 
 use crate::{
+    entry,
     filter::{Filter, Reach},
     position::Position,
 };
@@ -75,10 +76,10 @@ impl Log {
     ) -> usize {
         let mut added = 0;
         let mut open = Segment::empty(end);
-        let mut json = Vec::new();
+        let (mut json, mut text) = (Vec::new(), Vec::new());
         for entry in entries {
-            // Names and numbers: it cannot fail.
-            let text = serde_json::to_vec(entry).unwrap_or_default();
+            text.clear();
+            entry::write(entry, &mut text);
             if !json.is_empty() && json.len() + 1 + text.len() > bytes_max {
                 if let Some(last) = open.entries.last() {
                     open.to = within(last.revision);

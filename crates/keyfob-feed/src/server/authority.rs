@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    fmt, iter,
+    fmt, io, iter,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
@@ -30,11 +30,11 @@ use crate::{
     lines::{Cursor, Next},
     position::Position,
     publisher::{Join, Limits, Publisher},
-    snapshot::{ObjectName, SnapshotWriter},
+    snapshot::{Manifest, ObjectName, Snapshot, SnapshotReader, SnapshotWriter},
 };
 
 use super::{
-    hub::{AHEAD_WITHIN, CURRENT_WITHIN_MS, Clock, Hub, Joined, Source, system_clock},
+    hub::{AHEAD_WITHIN, CURRENT_WITHIN, Clock, Hub, Joined, Source, system_clock},
     metrics as names,
     refusal::Refusal,
     report::{Fleet, Report},
@@ -163,6 +163,7 @@ impl AuthorityBuilder {
             snapshot_bytes: self.snapshot_bytes,
             making: Semaphore::new(1),
             clock: self.clock,
+            read_at: std::sync::Mutex::default(),
         });
         published.read().await.map_err(|error| match error {
             ReadError::History(error) => AuthorityError::History(error),
@@ -225,6 +226,8 @@ struct Published {
     /// One snapshot is made at a time.
     making: Semaphore,
     clock: Clock,
+    /// When the last read that reached the end of the store's feed began.
+    read_at: std::sync::Mutex<Option<Instant>>,
 }
 
 enum ReadError {
@@ -248,12 +251,16 @@ impl Published {
     async fn read(&self) -> Result<(), ReadError> {
         loop {
             let wants = self.publisher().wants();
-            let asked = (self.clock)();
+            let (asked, began) = ((self.clock)(), Instant::now());
             let changes = self.changes(wants, PAGE).await.map_err(ReadError::Store)?;
             let progress = self.publisher_mut().answer(&changes, asked);
             self.changed.send_replace(());
             match progress {
-                Ok(Progress::End) => break,
+                Ok(Progress::End) => {
+                    let read_at = &mut *self.read_at.lock().unwrap_or_else(PoisonError::into_inner);
+                    *read_at = Some(began);
+                    break;
+                }
                 Ok(Progress::Again) => {}
                 Err(error @ HistoryError::Unexpected) => {
                     return Err(ReadError::Store(error.to_string()));
@@ -356,16 +363,65 @@ impl Published {
         Ok(())
     }
 
-    /// Reads the whole store, and makes a snapshot of it.
-    async fn make(&self, filter: &Filter) -> Result<Made, Refusal> {
+    /// The manifest of everything, or of a part, which is taken from the snapshot of everything: the
+    /// store is read once for all filters.
+    async fn made(&self, filter: &Filter) -> Result<SignedLine, Refusal> {
+        // A reader must be able to continue from it.
+        let usable = |made: &Made| made.position.revision >= self.publisher().kept_from().revision;
+        let all = self
+            .snapshots
+            .manifest(&Filter::All, usable, || self.make());
+        let all = all.await?;
+        if *filter == Filter::All {
+            return Ok(all.line);
+        }
+        let part = self
+            .snapshots
+            .manifest(filter, usable, || self.make_part(filter, all.manifest));
+        Ok(part.await?.line)
+    }
+
+    /// Makes a snapshot of a part from the snapshot of everything.
+    async fn make_part(&self, filter: &Filter, all: Arc<Manifest>) -> Result<Made, Refusal> {
         let _one = self.making.acquire().await;
-        let failed = |error: &dyn Error| {
-            tracing::error!(error = chain(error), "a snapshot cannot be made");
-            Refusal::NotCurrent
-        };
+        let object = self.snapshots.object(all.object());
+        let object = object.ok_or(Refusal::NotCurrent)?;
+        let (filter, bytes_max, keys) =
+            (filter.clone(), self.snapshot_bytes, Arc::clone(&self.keys));
+        let made = spawn_blocking(move || {
+            let object = io::Cursor::new(object);
+            let mut pages = SnapshotReader::open(&all, &Filter::All, object)?;
+            let mut writer = SnapshotWriter::new(filter, bytes_max)?;
+            while let Some(page) = pages.next_page()? {
+                writer.write(&page.entries)?;
+            }
+            writer.finish(all.position(), all.as_of(), all.format(), &keys)
+        });
+        match made.await {
+            Ok(Ok(snapshot)) => Ok(self.keep(snapshot)),
+            Ok(Err(error)) => Err(not_made(&error)),
+            Err(error) => Err(not_made(&error)),
+        }
+    }
+
+    fn keep(&self, snapshot: Snapshot) -> Made {
+        counter!(names::SNAPSHOTS).increment(1);
+        tracing::info!(
+            entries = snapshot.manifest.entries(),
+            bytes = snapshot.manifest.bytes(),
+            "made a snapshot"
+        );
+        let made = Made::new(snapshot.line, snapshot.manifest);
+        self.snapshots.keep(made.manifest.object(), snapshot.object);
+        made
+    }
+
+    /// Reads the whole store, and makes a snapshot of it.
+    async fn make(&self) -> Result<Made, Refusal> {
+        let _one = self.making.acquire().await;
         let mut read = FeedRead::after(TrailHead::START);
-        let mut writer = SnapshotWriter::new(filter.clone(), self.snapshot_bytes)
-            .map_err(|error| failed(&error))?;
+        let mut writer = SnapshotWriter::new(Filter::All, self.snapshot_bytes)
+            .map_err(|error| not_made(&error))?;
         // The time of a page that waits for a proof.
         let mut waiting = None;
         let as_of = loop {
@@ -374,7 +430,7 @@ impl Published {
                 tracing::error!(error, "a snapshot cannot be made");
                 Refusal::NotCurrent
             })?;
-            let (page, progress) = read.answer(&changes).map_err(|error| failed(&error))?;
+            let (page, progress) = read.answer(&changes).map_err(|error| not_made(&error))?;
             let asked = waiting.take().unwrap_or(now);
             match page {
                 None => waiting = Some(asked),
@@ -383,8 +439,8 @@ impl Published {
                         spawn_blocking(move || writer.write(&page.entries).map(|()| writer));
                     writer = written
                         .await
-                        .map_err(|error| failed(&error))?
-                        .map_err(|error| failed(&error))?;
+                        .map_err(|error| not_made(&error))?
+                        .map_err(|error| not_made(&error))?;
                 }
             }
             if progress == Progress::End {
@@ -394,16 +450,8 @@ impl Published {
         let position = self.publisher().position_of(read.at());
         let snapshot = writer
             .finish(position, as_of, self.format, &self.keys)
-            .map_err(|error| failed(&error))?;
-        counter!(names::SNAPSHOTS).increment(1);
-        tracing::info!(
-            entries = snapshot.manifest.entries(),
-            bytes = snapshot.manifest.bytes(),
-            "made a snapshot"
-        );
-        self.snapshots
-            .keep(snapshot.manifest.object(), snapshot.object);
-        Ok(Made::new(snapshot.line, &snapshot.manifest))
+            .map_err(|error| not_made(&error))?;
+        Ok(self.keep(snapshot))
     }
 }
 
@@ -414,8 +462,11 @@ impl Source for Published {
     }
 
     fn open(&self, filter: &Filter) -> Result<(), Refusal> {
-        self.publisher_mut().open(filter);
-        Ok(())
+        if self.publisher_mut().open(filter) {
+            Ok(())
+        } else {
+            Err(Refusal::TooManyFilters)
+        }
     }
 
     fn close(&self, filter: &Filter) {
@@ -450,12 +501,7 @@ impl Source for Published {
         if !self.is_current() {
             return Err(Refusal::NotCurrent);
         }
-        // A reader must be able to continue from it.
-        let usable = |made: &Made| made.position.revision >= self.publisher().kept_from().revision;
-        let made = self
-            .snapshots
-            .manifest(filter, usable, || self.make(filter));
-        made.await
+        self.made(filter).await
     }
 
     async fn object(&self, name: ObjectName) -> Result<Bytes, Refusal> {
@@ -481,14 +527,19 @@ impl Source for Published {
     }
 
     fn is_current(&self) -> bool {
-        let publisher = self.publisher();
-        publisher.failed().is_none()
-            && publisher.as_of().saturating_add(CURRENT_WITHIN_MS) >= (self.clock)()
+        let read_at = *self.read_at.lock().unwrap_or_else(PoisonError::into_inner);
+        read_at.is_some_and(|at| at.elapsed() < CURRENT_WITHIN)
+            && self.publisher().failed().is_none()
     }
 
     fn position(&self) -> Option<Position> {
         Some(self.publisher().position())
     }
+}
+
+fn not_made(error: &dyn Error) -> Refusal {
+    tracing::error!(error = chain(error), "a snapshot cannot be made");
+    Refusal::NotCurrent
 }
 
 /// Follows the store until it has another history.

@@ -150,7 +150,7 @@ pub(crate) fn system_clock() -> Clock {
     })
 }
 
-/// How old the last line may be for a server to be up to date, in milliseconds.
-pub(crate) const CURRENT_WITHIN_MS: u64 = 5_000;
+/// How long ago the store was read to its end, or a line arrived, if a server is up to date.
+pub(crate) const CURRENT_WITHIN: Duration = Duration::from_secs(5);
 /// How long a reader may wait that is further than this server.
 pub(crate) const AHEAD_WITHIN: Duration = Duration::from_secs(2);

@@ -100,6 +100,8 @@ pub async fn serve_connection(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(limits.header_timeout)
+        // Lines are shared, never copied into a buffer of the connection.
+        .writev(true)
         .max_headers(HEADERS_MAX)
         .max_buf_size(HEAD_MAX);
     let mut stream = TimeoutStream::new(stream);

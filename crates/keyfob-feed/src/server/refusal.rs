@@ -26,6 +26,8 @@ pub(crate) enum Refusal {
     Gone(Option<String>),
     /// There is no such object.
     NotFound,
+    /// Too many different filters are in use.
+    TooManyFilters,
     /// The authority or the relay is not up to date itself, or cannot do what was asked now.
     NotCurrent,
 }
@@ -87,6 +89,11 @@ impl IntoResponse for Refusal {
             Self::NotFound => (
                 StatusCode::NOT_FOUND,
                 "no such object; ask for the manifest of a snapshot again",
+                None,
+            ),
+            Self::TooManyFilters => (
+                StatusCode::SERVICE_UNAVAILABLE,
+                "too many different filters are in use; ask for a team instead of namespaces",
                 None,
             ),
             Self::NotCurrent => (

@@ -27,7 +27,7 @@ use crate::{
 };
 
 use super::{
-    hub::{AHEAD_WITHIN, CURRENT_WITHIN_MS, Clock, Hub, Joined, Source, system_clock},
+    hub::{AHEAD_WITHIN, CURRENT_WITHIN, Hub, Joined, Source},
     metrics as names,
     refusal::Refusal,
     report::{Fleet, Report},
@@ -96,7 +96,6 @@ impl Relay {
             snapshots: Snapshots::new(MANIFEST_EVERY, OBJECT_BYTES),
             fetching: tokio::sync::Mutex::new(()),
             catch_ups: Mutex::default(),
-            clock: system_clock(),
         });
         let source: Arc<dyn Source> = Arc::clone(&shared) as _;
         Self {
@@ -135,7 +134,7 @@ impl Relay {
             } = self.shared.limits;
             lines.push(SignedLine::received(line), head.to, most, line_bytes);
             channel.last_is_bookmark = head.from == head.to && !head.more;
-            channel.as_of = channel.as_of.max(head.as_of);
+            channel.last = Some(Instant::now());
         }
         self.shared.changed.send_replace(());
         Ok(())
@@ -181,14 +180,14 @@ struct Relayed {
     /// One object is fetched at a time.
     fetching: tokio::sync::Mutex<()>,
     catch_ups: Mutex<HashMap<(Filter, Position), Arc<CatchUp>>>,
-    clock: Clock,
 }
 
 #[derive(Default)]
 struct Channel {
     lines: Option<Lines>,
     last_is_bookmark: bool,
-    as_of: u64,
+    /// When the last line arrived.
+    last: Option<Instant>,
 }
 
 /// A frame that was fetched, and when. Those who need it wait for the one who fetches it.
@@ -204,10 +203,10 @@ impl Relayed {
     fn channel(&self, filter: &Filter) -> Result<RwLockReadGuard<'_, Channel>, Refusal> {
         let channel = self.channels.get(filter).ok_or(Refusal::NotCarried)?;
         let channel = read(channel);
-        if channel.as_of.saturating_add(CURRENT_WITHIN_MS) < (self.clock)() {
-            return Err(Refusal::NotCurrent);
+        match channel.last {
+            Some(last) if last.elapsed() < CURRENT_WITHIN => Ok(channel),
+            _ => Err(Refusal::NotCurrent),
         }
-        Ok(channel)
     }
 
     fn find(
@@ -282,7 +281,7 @@ impl Relayed {
             return Err(Refusal::NotCurrent);
         };
         self.snapshots.tell(manifest.object());
-        Ok(Made::new(line, &manifest))
+        Ok(Made::new(line, manifest))
     }
 }
 
@@ -341,7 +340,7 @@ impl Source for Relayed {
         let manifest = self
             .snapshots
             .manifest(filter, |_| true, || self.fetch_manifest(filter));
-        manifest.await
+        Ok(manifest.await?.line)
     }
 
     async fn object(&self, name: ObjectName) -> Result<Bytes, Refusal> {

@@ -32,15 +32,17 @@ type Slot = tokio::sync::Mutex<Option<Made>>;
 #[derive(Clone)]
 pub(crate) struct Made {
     pub(crate) line: SignedLine,
+    pub(crate) manifest: Arc<Manifest>,
     pub(crate) position: Position,
     at: Instant,
 }
 
 impl Made {
-    pub(crate) fn new(line: SignedLine, manifest: &Manifest) -> Self {
+    pub(crate) fn new(line: SignedLine, manifest: Manifest) -> Self {
         Self {
             line,
             position: manifest.position(),
+            manifest: Arc::new(manifest),
             at: Instant::now(),
         }
     }
@@ -72,7 +74,7 @@ impl Snapshots {
         filter: &Filter,
         usable: impl Fn(&Made) -> bool,
         create: impl FnOnce() -> F,
-    ) -> Result<SignedLine, Refusal>
+    ) -> Result<Made, Refusal>
     where
         F: Future<Output = Result<Made, Refusal>>,
     {
@@ -82,10 +84,10 @@ impl Snapshots {
             && made.at.elapsed() < self.every
             && usable(made)
         {
-            return Ok(made.line.clone());
+            return Ok(made.clone());
         }
         let made = create().await?;
-        Ok(last.insert(made).line.clone())
+        Ok(last.insert(made).clone())
     }
 
     fn slot(&self, filter: &Filter) -> Arc<Slot> {

@@ -1,5 +1,7 @@
 //! The promises of the feed's format and state machines.
 
+#![expect(clippy::print_stdout, reason = "with --nocapture, sizes are shown")]
+
 mod model;
 mod publishing;
 mod refusals;

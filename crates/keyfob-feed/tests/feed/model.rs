@@ -101,7 +101,7 @@ impl Model {
         for n in filters {
             let filter = filter(*n);
             for publisher in &mut model.publishers {
-                publisher.open(&filter);
+                assert!(publisher.open(&filter));
             }
             let trust = Trust::pinned(model.keys.signers()).unwrap();
             let mut connected = Connected {
@@ -315,7 +315,7 @@ proptest! {
         let backup = world.head();
         let filter = filter(n);
         let mut publisher = Publisher::new(Arc::clone(&keys), TrailHead::START, small());
-        publisher.open(&filter);
+        assert!(publisher.open(&filter));
         read_to_end(&mut publisher, &*world.store, 10, START);
         let trust = Trust::pinned(keys.signers()).unwrap();
         let mut reader = Reader::new(trust, filter.clone());
@@ -337,7 +337,7 @@ proptest! {
         }
         let now = START + 120_000;
         let mut second = Publisher::new(Arc::clone(&keys), TrailHead::START, small());
-        second.open(&filter);
+        assert!(second.open(&filter));
         read_to_end(&mut second, &*restored.store, 10, now);
         if !reader.follow(&mut second, &*restored.store, now) {
             reader.load(&snapshot(&keys, &second, &*restored.store, &filter, now), now);

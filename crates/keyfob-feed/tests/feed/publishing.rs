@@ -30,7 +30,7 @@ fn a_thousand_readers_with_one_position_cost_one_signature() {
     read_to_end(&mut publisher, &*world.store, 100, START);
     let before = publisher.signatures();
     for _ in 0..1000 {
-        publisher.open(&Filter::All);
+        assert!(publisher.open(&Filter::All));
         let Join::CatchUp(_, to) = publisher.join(&Filter::All, position, true) else {
             panic!("the position is gone");
         };
@@ -52,8 +52,8 @@ fn a_filter_without_readers_is_dropped() {
     let mut publisher = publisher(Limits::default());
     read_to_end(&mut publisher, &*world.store, 100, START);
     for n in 0..5 {
-        publisher.open(&filter(n));
-        publisher.open(&filter(n));
+        assert!(publisher.open(&filter(n)));
+        assert!(publisher.open(&filter(n)));
     }
     assert_eq!(publisher.filters(), 5);
     for n in 0..5 {
@@ -64,6 +64,15 @@ fn a_filter_without_readers_is_dropped() {
         publisher.close(&filter(n));
     }
     assert_eq!(publisher.filters(), 0);
+    // There are as many filters as are allowed.
+    let mut limits = Limits::default();
+    limits.filters = 2;
+    let mut bounded = self::publisher(limits);
+    assert!(bounded.open(&filter(0)) && bounded.open(&filter(1)));
+    assert!(!bounded.open(&filter(2)));
+    assert!(bounded.open(&filter(1)));
+    bounded.close(&filter(0));
+    assert!(bounded.open(&filter(2)));
     let before = publisher.signatures();
     read_to_end(&mut publisher, &*world.store, 100, START + 10_000);
     assert_eq!(publisher.signatures(), before);
@@ -74,7 +83,7 @@ fn bookmarks_are_signed_for_filters_in_use_when_nothing_changes() {
     let world = World::new();
     let mut publisher = publisher(Limits::default());
     read_to_end(&mut publisher, &*world.store, 100, START);
-    publisher.open(&Filter::All);
+    assert!(publisher.open(&Filter::All));
     let Join::At(cursor) = publisher.join(&Filter::All, publisher.position(), false) else {
         panic!("the publisher's own position is no start of a line");
     };
@@ -84,6 +93,11 @@ fn bookmarks_are_signed_for_filters_in_use_when_nothing_changes() {
     }
     assert_eq!(publisher.bookmark_due(), Some(START + 950));
     read_to_end(&mut publisher, &*world.store, 100, START + 500);
+    let Next::Line(_, cursor) = publisher.next(&Filter::All, cursor) else {
+        panic!("there is no bookmark");
+    };
+    // A clock that is set back does not end them.
+    read_to_end(&mut publisher, &*world.store, 100, START - 60_000);
     assert!(matches!(
         publisher.next(&Filter::All, cursor),
         Next::Line(..)
@@ -94,7 +108,7 @@ fn bookmarks_are_signed_for_filters_in_use_when_nothing_changes() {
 fn what_is_kept_is_bounded_and_a_reader_that_was_away_too_long_loads_a_snapshot() {
     let mut world = World::new();
     let mut publisher = publisher(small());
-    publisher.open(&Filter::All);
+    assert!(publisher.open(&Filter::All));
     read_to_end(&mut publisher, &*world.store, 100, START);
     let start = publisher.position();
     let Join::At(cursor) = publisher.join(&Filter::All, start, false) else {
@@ -122,7 +136,7 @@ fn a_large_change_reaches_readers_in_frames_of_bounded_size() {
     let limits = small();
     let mut publisher = publisher(limits);
     read_to_end(&mut publisher, &*world.store, 100, START);
-    publisher.open(&Filter::All);
+    assert!(publisher.open(&Filter::All));
     let mut cursor = match publisher.join(&Filter::All, publisher.position(), false) {
         Join::At(cursor) => cursor,
         other => panic!("{other:?}"),
@@ -148,7 +162,7 @@ fn a_position_of_another_process_is_proven_by_one_look_at_the_store() {
     read_to_end(&mut first, &*world.store, 100, START);
     let position = first.position();
     create(&mut world, 3);
-    second.open(&Filter::All);
+    assert!(second.open(&Filter::All));
     assert_eq!(second.join(&Filter::All, position, true), Join::Ahead);
     read_to_end(&mut second, &*world.store, 100, START);
     let Join::Ask(revision) = second.join(&Filter::All, position, true) else {
@@ -168,7 +182,7 @@ fn nothing_is_served_when_the_store_has_another_history() {
     let mut publisher = publisher(Limits::default());
     create(&mut world, 3);
     let backup = world.restored(1);
-    publisher.open(&Filter::All);
+    assert!(publisher.open(&Filter::All));
     read_to_end(&mut publisher, &*world.store, 100, START);
     let position = publisher.position();
     let mut back = backup.restored(1);

@@ -24,7 +24,7 @@ impl Fixture {
         world.create(tenant(0), owner(0), Scopes::All, START);
         let mut publisher = Publisher::new(Arc::clone(&keys), TrailHead::START, small());
         read_to_end(&mut publisher, &*world.store, 10, START);
-        publisher.open(filter);
+        assert!(publisher.open(filter));
         let trust = Trust::pinned(keys.signers()).unwrap();
         let mut reader = Reader::new(trust, filter.clone());
         let made = snapshot(&keys, &publisher, &*world.store, filter, START);
@@ -148,7 +148,7 @@ fn a_line_of_another_history_is_refused() {
         reader: Reader::new(fixture.reader.receiver.trust().clone(), Filter::All),
         world: restored,
     };
-    other.publisher.open(&Filter::All);
+    assert!(other.publisher.open(&Filter::All));
     read_to_end(&mut other.publisher, &*other.world.store, 10, START);
     let first = other.change(START + 1);
     assert_eq!(

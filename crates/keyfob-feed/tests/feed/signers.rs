@@ -11,7 +11,7 @@ use crate::world::{Reader, START, World, owner, read_to_end, small, snapshot, te
 fn next_line(keys: FeedKeys, world: &World, reader: &Reader) -> Vec<u8> {
     let mut publisher = Publisher::new(Arc::new(keys), TrailHead::START, small());
     read_to_end(&mut publisher, &*world.store, 10, START);
-    publisher.open(&Filter::All);
+    assert!(publisher.open(&Filter::All));
     loop {
         match publisher.join(&Filter::All, reader.position(), true) {
             Join::CatchUp(line, _) => return line.as_bytes().to_vec(),

@@ -2,7 +2,7 @@
 
 use std::{io::Cursor, sync::Arc};
 
-use keyfob::{KeyStore, Scopes, audit::TrailHead, block_on, key::SystemRandom};
+use keyfob::{KeyStore, Scopes, audit::ChainHash, audit::TrailHead, block_on, key::SystemRandom};
 use keyfob_feed::{
     FeedKeys, Filter, Publisher, Receiver, Refused, Snapshot, SnapshotError, SnapshotReader,
     SnapshotWriter, Trust,
@@ -165,8 +165,8 @@ fn the_size_of_an_object_and_of_its_decompression_is_bounded() {
     let honest = made(&keys, &world, &Filter::All);
     let mut json = serde_json::to_value(&honest.manifest).unwrap();
     let digest = ring::digest::digest(&ring::digest::SHA256, &bomb);
-    let name: String = digest.as_ref().iter().map(|b| format!("{b:02x}")).collect();
-    json["object"] = name.into();
+    let name = digest.as_ref().try_into().map(ChainHash::from_bytes);
+    json["object"] = name.unwrap().to_string().into();
     json["bytes"] = bomb.len().into();
     json["content_bytes"] = (1u64 << 30).into();
     let manifest = serde_json::from_value(json).unwrap();

@@ -174,6 +174,7 @@ impl World {
         secret
     }
 
+    #[expect(clippy::too_many_lines, reason = "one arm for each kind of change")]
     /// Makes a change; one that the store refuses changes nothing.
     pub(crate) fn apply(&mut self, op: &Op, now: u64) {
         let context = Context::system(at(now));
@@ -205,7 +206,7 @@ impl World {
             }
             Op::Rotate(n) => {
                 if let Some((tenant, id, _)) = key(n) {
-                    let rotation = Rotation::new().with_grace(Duration::from_secs(3600));
+                    let rotation = Rotation::new().with_grace(Duration::from_hours(1));
                     let rotated = keyring.rotate(&context, &tenant, id, rotation, None);
                     if let Ok(rotated) = block_on(rotated) {
                         let secret = rotated.secret.expose().to_owned();

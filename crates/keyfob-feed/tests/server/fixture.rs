@@ -268,7 +268,10 @@ impl Fixture {
         let count = self.created.lock().unwrap().len();
         let new = NewKey::new(
             tenant.clone(),
-            "user:alice".parse::<Owner>().unwrap(),
+            // The policy allows 1,000 keys of an owner.
+            format!("user:user-{}", count / 500)
+                .parse::<Owner>()
+                .unwrap(),
             KeyName::new(&format!("key {count}")).unwrap(),
         )
         .with_expiry(Expiry::Never);

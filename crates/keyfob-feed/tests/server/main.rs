@@ -1,5 +1,7 @@
 //! The feed over real sockets.
 
+#![expect(clippy::print_stdout, reason = "with --nocapture, figures are shown")]
+
 mod client;
 mod fixture;
 mod load;
