@@ -51,6 +51,8 @@ use crate::{Source, SourceError, Synced, clock::Uptime};
 /// tried, with the back-off of the [`Replica`](crate::Replica). If the upstream no longer knows the
 /// position, or the store has another history, a snapshot is loaded again; the process goes on.
 ///
+/// A source is for one replica: it knows what that replica's index has.
+///
 /// # Examples
 ///
 /// ```no_run

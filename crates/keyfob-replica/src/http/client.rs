@@ -16,7 +16,7 @@ use hyper_util::rt::TokioIo;
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpStream, UnixStream},
+    net::TcpStream,
     task::JoinHandle,
     time::timeout,
 };
@@ -100,11 +100,14 @@ impl Client {
     async fn connect_to(&self, upstream: &Upstream) -> Result<Connection, FeedError> {
         let key = self.key.header().await?;
         let (tls, host, port) = match &upstream.0 {
+            #[cfg(unix)]
             Address::Unix(path) => {
-                let socket = UnixStream::connect(path)
-                    .await
-                    .map_err(FeedError::Connect)?;
-                return Connection::over(socket, upstream, key).await;
+                let socket = tokio::net::UnixStream::connect(path).await;
+                return Connection::over(socket.map_err(FeedError::Connect)?, upstream, key).await;
+            }
+            #[cfg(not(unix))]
+            Address::Unix(_) => {
+                return Err(FeedError::Connect(io::ErrorKind::Unsupported.into()));
             }
             Address::Tcp { tls, host, port } => (tls, host, *port),
         };

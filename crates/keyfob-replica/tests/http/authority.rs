@@ -377,10 +377,12 @@ async fn stream(
     let mut stopped = state.stop.subscribe();
     tokio::spawn(async move {
         let send = async {
+            let mut last: Option<Bytes> = None;
             loop {
                 let cursor = match join {
                     Join::CatchUp(line, to) => {
                         position = to;
+                        last = Some(line.to_sent());
                         if sender
                             .send_data(altered(&state, line.to_sent()))
                             .await
@@ -395,7 +397,6 @@ async fn stream(
                     _ => return,
                 };
                 let mut cursor = cursor;
-                let mut last = None;
                 loop {
                     let next = authority.publisher(|p| p.next(&Filter::All, cursor));
                     match next {

@@ -5,6 +5,7 @@ mod following;
 mod restart;
 mod server;
 mod settings;
+mod stopped;
 mod transport;
 mod usage;
 
