@@ -213,10 +213,9 @@ impl Inner {
     async fn is_pooled(&self, at: usize) -> Option<bool> {
         let nothing: Hear = Arc::new(|_| ());
         let asking = async {
-            let (one, task) = self.raw(at, &nothing).await.ok()?;
-            let _one = AbortOnDrop(Some(task.abort_handle()));
-            let (two, task) = self.raw(at, &nothing).await.ok()?;
-            let _two = AbortOnDrop(Some(task.abort_handle()));
+            let (one, two) = tokio::join!(self.raw(at, &nothing), self.raw(at, &nothing));
+            let ((one, task), (two, other)) = (one.ok()?, two.ok()?);
+            let _unused = [task, other].map(|task| AbortOnDrop(Some(task.abort_handle())));
             let (first, second) = (process(&one).await?, process(&two).await?);
             let mut pooled = first == second;
             for _ in 0..4 {

@@ -36,6 +36,8 @@ const MANY: &[&str] = &[
      2 * created_revision + (kind = 'policy')::integer \
      FROM namespaces, unnest(ARRAY['policy', 'legacy_policy']) kind",
     "INSERT INTO usage SELECT id, 0, 1, 1 FROM keys",
+    "INSERT INTO usage_sources SELECT decode(lpad(to_hex(n), 32, '0'), 'hex'), 1, n \
+     FROM generate_series(1, 20000) n",
     "ANALYZE",
 ];
 

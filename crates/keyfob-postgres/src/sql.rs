@@ -435,9 +435,10 @@ statements! {
                    VALUES ($5, $6, $7) ON CONFLICT (source) DO UPDATE SET \
                    sequence = excluded.sequence, at = excluded.at \
                    WHERE excluded.sequence > usage_sources.sequence RETURNING 1), \
-                   forgotten AS (DELETE FROM usage_sources WHERE source IN (SELECT o.source \
-                   FROM usage_sources o WHERE o.at <= $8 AND o.source <> $5 \
-                   AND EXISTS (SELECT 1 FROM source) FOR UPDATE SKIP LOCKED)), \
+                   forgotten AS (DELETE FROM usage_sources WHERE source = ANY (ARRAY( \
+                   SELECT o.source FROM usage_sources o WHERE o.at <= $8 AND o.source <> $5 \
+                   AND EXISTS (SELECT 1 FROM source) ORDER BY o.at LIMIT 100 \
+                   FOR UPDATE SKIP LOCKED))), \
                    keys AS (SELECT id FROM keys WHERE id = ANY ($1::text[]) \
                    ORDER BY id FOR KEY SHARE), \
                    kept AS (SELECT id FROM keys UNION ALL \

@@ -147,6 +147,39 @@ impl Server {
         assert!(promoted, "the standby is not promoted: {}", self.log());
     }
 
+    /// Waits until this holds of a standby's row in `pg_stat_replication`.
+    pub async fn await_replication(&self, condition: &str) {
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM pg_stat_replication WHERE {condition})");
+        self.await_true(&sql).await;
+    }
+
+    /// Lets no commit be acknowledged before the standby of this name has it, and waits until that
+    /// is so.
+    pub async fn synchronize(&self, standby: &str) {
+        self.configure(&format!("synchronous_standby_names = '{standby}'"));
+        self.reload();
+        self.await_replication("sync_state = 'sync'").await;
+    }
+
+    /// Cuts this standby off from its primary: from now on it gets nothing.
+    pub async fn cut_off(&self) {
+        let client = self.client("postgres").await;
+        let cut = "ALTER SYSTEM SET primary_conninfo = ''";
+        client.batch_execute(cut).await.expect("it is a setting");
+        self.reload();
+        self.await_true("SELECT NOT EXISTS (SELECT 1 FROM pg_stat_wal_receiver)")
+            .await;
+    }
+
+    async fn await_true(&self, sql: &str) {
+        let client = self.client("postgres").await;
+        let until = Instant::now() + Duration::from_mins(2);
+        while !client.query_one(sql, &[]).await.is_ok_and(|row| row.get(0)) {
+            assert!(Instant::now() < until, "{sql}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
     /// Reads the configuration again.
     pub fn reload(&self) {
         assert!(self.control("reload", &[]), "the server cannot be told");

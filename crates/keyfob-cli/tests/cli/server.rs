@@ -188,6 +188,18 @@ impl Server {
         (status.code(), self.log())
     }
 
+    /// Waits until the server ends by itself, and returns its exit code and its log.
+    pub(crate) fn ended(mut self) -> (Option<i32>, String) {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it is a child") {
+                return (status.code(), self.log());
+            }
+            assert!(start.elapsed() < 2 * PATIENCE, "the server does not end");
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
     fn log(&mut self) -> String {
         let log = self.log.take().expect("the log was not taken before");
         log.join().expect("the log is read to its end")

@@ -75,39 +75,13 @@ impl Cluster {
     /// Lets no commit be acknowledged before the standby has it.
     async fn synchronize(&self) {
         self.standby.configure("synchronous_standby_names = ''");
-        self.primary
-            .configure("synchronous_standby_names = 'second'");
-        self.primary.reload();
-        self.replication("sync_state = 'sync'").await;
+        self.primary.synchronize("second").await;
     }
 
     /// Waits until the standby has everything that the primary has.
     async fn catch_up(&self) {
-        self.replication("replay_lsn >= pg_current_wal_flush_lsn()")
-            .await;
-    }
-
-    /// Waits until this holds of the replication to the standby.
-    async fn replication(&self, condition: &str) {
-        let client = self.primary.client("postgres").await;
-        let sql = format!("SELECT EXISTS (SELECT 1 FROM pg_stat_replication WHERE {condition})");
-        until(condition, async || {
-            client.query_one(&sql, &[]).await.unwrap().get(0)
-        })
-        .await;
-    }
-
-    /// Cuts the standby off: from now on it gets nothing.
-    async fn cut_off(&self) {
-        let client = self.standby.client("postgres").await;
-        let cut = "ALTER SYSTEM SET primary_conninfo = ''";
-        client.batch_execute(cut).await.unwrap();
-        self.standby.reload();
-        let receiver = "SELECT NOT EXISTS (SELECT 1 FROM pg_stat_wal_receiver)";
-        until("the standby gets nothing", async || {
-            client.query_one(receiver, &[]).await.unwrap().get(0)
-        })
-        .await;
+        let all = "replay_lsn >= pg_current_wal_flush_lsn()";
+        self.primary.await_replication(all).await;
     }
 
     /// The primary crashes, and the standby takes its place.
@@ -223,7 +197,7 @@ fn with_a_synchronous_standby_a_failover_loses_nothing() {
         };
         reaches(50).await;
         // What is committed from here on reaches the primary alone.
-        cluster.cut_off().await;
+        cluster.standby.cut_off().await;
         let waits = "SELECT EXISTS (SELECT 1 FROM pg_stat_activity WHERE wait_event = 'SyncRep')";
         let admin = cluster.primary.client("postgres").await;
         until("a commit waits for the standby", async || {
@@ -334,7 +308,7 @@ fn commits_that_an_asynchronous_standby_lacked_are_noticed_by_all() {
         ];
         let kept = one.create("kept").await;
         cluster.catch_up().await;
-        cluster.cut_off().await;
+        cluster.standby.cut_off().await;
         let lost = one.create("lost").await;
         let context = Context::system(keyfob::now());
         let revoked = &kept.info;
