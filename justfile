@@ -118,7 +118,7 @@ models:
 fuzz seconds="20":
     fuzz/run-all {{seconds}}
 
-# Test the tests of the decision modules with mutants; not part of CI, it takes most of an hour
+# Test the tests of the decision modules with mutants; not part of CI, all of them take a night
 mutants *arguments:
     @.ci/need cc cargo-mutants
     # The baseline would be run in one package, which does not have all of these tests. A loop without end
