@@ -59,7 +59,7 @@ impl Config {
             let mut table = TableView::new(["SETTING", "VALUE", "FROM"], "");
             for listed in shown.settings {
                 table.row([
-                    (listed.name.to_owned(), Tone::Plain),
+                    (listed.name.clone(), Tone::Plain),
                     (listed.value.clone(), Tone::Plain),
                     (listed.origin.to_string(), Tone::Dim),
                 ]);

@@ -4,10 +4,11 @@
 mod environment;
 mod file;
 mod flags;
+mod network;
 mod peppers;
 mod resolver;
 
-use std::{fmt, num::NonZeroU32, path::PathBuf, time::Duration};
+use std::{fmt, num::NonZeroU32, path::PathBuf, str::FromStr as _, time::Duration};
 
 use anstream::ColorChoice;
 use axum::http::HeaderName;
@@ -18,15 +19,17 @@ use keyfob::{
     name::{NamespaceId, Region, TeamId},
 };
 use keyfob_api::ApiHost;
+use keyfob_listen::Address;
 use serde::Serialize;
 
 use crate::{failure::Failure, owner, store::StoreUrl};
 
 use file::InForce;
-pub(crate) use flags::{Flags, ServeFlags};
+pub(crate) use flags::{Flags, GatewayFlags, RelayFlags, ServeFlags};
+use network::Resolve;
+pub(crate) use network::{FeedSettings, GatewaySettings, RelaySettings, UpstreamSettings};
 use resolver::{
-    Resolver, parse, parse_actor, parse_duration, parse_filter, parse_listen, parse_regions,
-    parse_word,
+    Resolver, parse, parse_actor, parse_duration, parse_filter, parse_regions, parse_word,
 };
 
 /// All settings.
@@ -41,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) output: Form,
     pub(crate) color: Color,
     pub(crate) serve: ServeSettings,
+    pub(crate) gateway: GatewaySettings,
+    pub(crate) relay: RelaySettings,
     pub(crate) peppers: Peppers,
     /// The numbers of the peppers, and the source of each.
     pub(crate) pepper_sources: Vec<(u8, String)>,
@@ -52,15 +57,22 @@ pub(crate) struct Settings {
     pub(crate) listed: Vec<Listed>,
 }
 
-/// The settings of `keyfob serve`.
+/// The settings of every command that serves.
 #[derive(Debug)]
-pub(crate) struct ServeSettings {
-    /// A host, which is resolved when the server starts, and a port.
-    pub(crate) listen: String,
+pub(crate) struct ServerSettings {
+    pub(crate) listen: Address,
     /// The maximum number of open connections.
     pub(crate) connections: NonZeroU32,
     /// The time limit for the head of a request, the first or the next.
     pub(crate) header_timeout: Duration,
+    pub(crate) log: String,
+    pub(crate) log_form: LogForm,
+}
+
+/// The settings of `keyfob serve`.
+#[derive(Debug)]
+pub(crate) struct ServeSettings {
+    pub(crate) server: ServerSettings,
     pub(crate) namespace_header: HeaderName,
     /// The address of the gateways that answers name; none for the server's own.
     pub(crate) api_host: Option<ApiHost>,
@@ -69,18 +81,17 @@ pub(crate) struct ServeSettings {
     pub(crate) follow_every: Duration,
     pub(crate) stale_after: Duration,
     pub(crate) flush_every: Duration,
-    pub(crate) log: String,
-    pub(crate) log_form: LogForm,
     pub(crate) operators: TeamId,
     pub(crate) operator: Owner,
     /// The file for the first operator's credential; none for the standard output.
     pub(crate) operator_file: Option<PathBuf>,
+    pub(crate) feed: FeedSettings,
 }
 
 /// A setting in the output.
 #[derive(Debug, PartialEq, Eq, Serialize)]
 pub(crate) struct Listed {
-    pub(crate) name: &'static str,
+    pub(crate) name: String,
     pub(crate) value: String,
     pub(crate) origin: Origin,
 }
@@ -159,6 +170,7 @@ impl Settings {
         let (peppers, pepper_sources, mut warnings) = peppers::load(file.peppers)?;
         warnings.append(&mut in_force.warnings);
         let mut from = Resolver::new(matches, in_force.path.as_deref());
+        let resolve: Resolve<'_> = &|path| in_force.resolved(path);
         let mut settings = Self {
             store: from.value("store", file.store, "sqlite:keyfob.db", StoreUrl::parse)?,
             prefix: from.optional("prefix", file.prefix, KeyFormat::new)?,
@@ -167,7 +179,21 @@ impl Settings {
             actor: from.value("as", file.acting_as, "system", parse_actor)?,
             output: from.value("output", file.output, "table", parse_word)?,
             color: from.value("color", file.color, "auto", parse_word)?,
-            serve: ServeSettings::resolve(&mut from, file.serve.unwrap_or_default())?,
+            serve: ServeSettings::resolve(
+                from.section("serve"),
+                file.serve.unwrap_or_default(),
+                resolve,
+            )?,
+            gateway: GatewaySettings::resolve(
+                from.section("gateway"),
+                file.gateway.unwrap_or_default(),
+                resolve,
+            )?,
+            relay: RelaySettings::resolve(
+                from.section("relay"),
+                file.relay.unwrap_or_default(),
+                resolve,
+            )?,
             peppers,
             pepper_sources,
             warnings,
@@ -178,11 +204,6 @@ impl Settings {
         settings.listed = from.into_listed();
         if settings.origin("store") == Origin::File
             && let StoreUrl::Sqlite(path) = &mut settings.store
-        {
-            *path = in_force.resolved(path);
-        }
-        if settings.origin("serve.operator_file") == Origin::File
-            && let Some(path) = &mut settings.serve.operator_file
         {
             *path = in_force.resolved(path);
         }
@@ -210,57 +231,56 @@ impl Settings {
     }
 }
 
-impl ServeSettings {
-    fn resolve(from: &mut Resolver<'_>, file: file::Serve) -> Result<Self, Failure> {
+impl ServerSettings {
+    fn resolve(
+        from: &mut Resolver<'_>,
+        file: file::Server,
+        default: &str,
+    ) -> Result<Self, Failure> {
         let connections = file.connections.map(|most| most.to_string());
-        let settings = Self {
-            listen: from.value("serve.listen", file.listen, "127.0.0.1:8080", parse_listen)?,
-            connections: from.value("serve.connections", connections, "512", |text| {
+        Ok(Self {
+            listen: from.value("listen", file.listen, default, Address::from_str)?,
+            connections: from.value("connections", connections, "512", |text| {
                 parse(text, "a number from 1 on")
             })?,
             header_timeout: from.value(
-                "serve.header_timeout",
+                "header_timeout",
                 file.header_timeout,
                 "30s",
                 parse_duration,
             )?,
+            log: from.value("log", file.log, "info", parse_filter)?,
+            log_form: from.value("log_form", file.log_form, "text", parse_word)?,
+        })
+    }
+}
+
+impl ServeSettings {
+    fn resolve(
+        from: &mut Resolver<'_>,
+        mut file: file::Serve,
+        resolve: Resolve<'_>,
+    ) -> Result<Self, Failure> {
+        let (server, feed) = (file.server(), file.feed());
+        let settings = Self {
+            server: ServerSettings::resolve(from, server, "127.0.0.1:8080")?,
             namespace_header: from.value(
-                "serve.namespace_header",
+                "namespace_header",
                 file.namespace_header,
                 "x-keyfob-namespace",
                 |text| parse(text, "a header name"),
             )?,
-            api_host: from.optional("serve.api_host", file.api_host, ApiHost::parse)?,
+            api_host: from.optional("api_host", file.api_host, ApiHost::parse)?,
             regions: from
-                .optional("serve.regions", file.regions, parse_regions)?
+                .optional("regions", file.regions, parse_regions)?
                 .unwrap_or_default(),
-            follow_every: from.value(
-                "serve.follow_every",
-                file.follow_every,
-                "1s",
-                parse_duration,
-            )?,
-            stale_after: from.value(
-                "serve.stale_after",
-                file.stale_after,
-                "10s",
-                parse_duration,
-            )?,
-            flush_every: from.value(
-                "serve.flush_every",
-                file.flush_every,
-                "10s",
-                parse_duration,
-            )?,
-            log: from.value("serve.log", file.log, "info", parse_filter)?,
-            log_form: from.value("serve.log_form", file.log_form, "text", parse_word)?,
-            operators: from.value("serve.operators", file.operators, "operators", TeamId::new)?,
-            operator: from.value("serve.operator", file.operator, "user:admin", owner::parse)?,
-            operator_file: from
-                .optional("serve.operator_file", file.operator_file, |text| {
-                    parse(text, "a path")
-                })?
-                .filter(|path: &PathBuf| !path.as_os_str().is_empty()),
+            follow_every: from.value("follow_every", file.follow_every, "1s", parse_duration)?,
+            stale_after: from.value("stale_after", file.stale_after, "10s", parse_duration)?,
+            flush_every: from.value("flush_every", file.flush_every, "10s", parse_duration)?,
+            operators: from.value("operators", file.operators, "operators", TeamId::new)?,
+            operator: from.value("operator", file.operator, "user:admin", owner::parse)?,
+            operator_file: from.path("operator_file", file.operator_file, resolve)?,
+            feed: FeedSettings::resolve(from, feed, resolve)?,
         };
         if settings.stale_after < settings.follow_every {
             return Err(Failure::usage(

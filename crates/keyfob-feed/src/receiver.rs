@@ -37,8 +37,10 @@ pub struct Receiver {
     trust: Trust,
     filter: Filter,
     position: Option<Position>,
-    /// The latest time of the authority as of which everything is known.
+    /// The time of the authority as of which everything at the position is known.
     as_of: u64,
+    /// The latest time of the authority as of which everything was known.
+    latest: u64,
     /// The latest own time.
     now: u64,
     refusals: Refusals,
@@ -54,9 +56,9 @@ pub struct Accepted {
     pub position: Position,
     /// The authority's time before it read the store, in Unix milliseconds.
     pub as_of: u64,
-    /// The time as of which the index is confirmed after the changes, in Unix milliseconds: the
-    /// latest `as_of` that was accepted, and never later than the reader's own time. `None`
-    /// if more changes follow.
+    /// The time as of which the index is confirmed after the changes, in Unix milliseconds: `as_of`,
+    /// or a later one that was accepted for the same position, and never later than the reader's own
+    /// time. `None` if more changes follow.
     pub confirmed: Option<u64>,
     /// The version of the authority's signers document. If it is later than [`Trust::version`], read
     /// the document.
@@ -79,6 +81,7 @@ impl Receiver {
             filter,
             position: None,
             as_of: 0,
+            latest: 0,
             now: 0,
             refusals: Refusals::default(),
         }
@@ -139,6 +142,11 @@ impl Receiver {
             return Err(Refused::OtherFilter);
         }
         self.check_time(manifest.as_of(), now)?;
+        // What was refused as revoked since must not be accepted again.
+        let is_behind = |at: Position| manifest.position().revision < at.revision;
+        if manifest.as_of() < self.latest && self.position.is_some_and(is_behind) {
+            return Err(Refused::Older);
+        }
         Ok(manifest)
     }
 
@@ -147,7 +155,9 @@ impl Receiver {
     pub fn loaded(&mut self, manifest: &Manifest, now: u64) -> u64 {
         self.now = self.now.max(now);
         self.position = Some(manifest.position());
-        self.as_of = self.as_of.max(manifest.as_of());
+        // A later time that was accepted before was of another state.
+        self.as_of = manifest.as_of();
+        self.latest = self.latest.max(self.as_of);
         self.as_of.min(self.now)
     }
 
@@ -159,17 +169,19 @@ impl Receiver {
     /// [`Refused`] says why; the line changes nothing, and is counted.
     pub fn receive(&mut self, line: &[u8], now: u64) -> Result<Accepted, Refused> {
         let accepted = self.verify_frame(line, now);
-        let accepted = self.counted(accepted)?;
+        let (accepted, as_of) = self.counted(accepted)?;
         self.position = Some(accepted.position);
         // A frame that more follow claims nothing for its time: the lines that follow it may have
         // been signed earlier.
         if !accepted.changes.more {
-            self.as_of = self.as_of.max(accepted.as_of);
+            self.as_of = as_of;
+            self.latest = self.latest.max(as_of);
         }
         Ok(accepted)
     }
 
-    fn verify_frame(&mut self, line: &[u8], now: u64) -> Result<Accepted, Refused> {
+    /// Returns the time as of which the state after the frame is complete, too.
+    fn verify_frame(&mut self, line: &[u8], now: u64) -> Result<(Accepted, u64), Refused> {
         let raw = self.trust.verify(Document::Frame, line)?;
         let frame: Frame = serde_json::from_slice(raw).map_err(|_| Refused::Malformed)?;
         if frame.filter != self.filter.id() {
@@ -187,8 +199,17 @@ impl Receiver {
             return Err(misplaced(frame.from, at));
         }
         self.check_time(frame.as_of, now)?;
-        let as_of = self.as_of.max(frame.as_of);
-        Ok(Accepted {
+        // A frame that changes something vouches for its own time only: it can be of a history that the
+        // store has lost since. A bookmark proves that the position is still the end.
+        let as_of = if frame.to == at {
+            self.as_of.max(frame.as_of)
+        } else if frame.more && frame.as_of < self.as_of {
+            // Until the last frame, the index stays confirmed as it was.
+            return Err(Refused::Older);
+        } else {
+            frame.as_of
+        };
+        let accepted = Accepted {
             changes: ReplicaChanges {
                 after: frame.from.revision,
                 entries: frame.entries,
@@ -200,7 +221,8 @@ impl Receiver {
             as_of: frame.as_of,
             confirmed: (!frame.more).then(|| as_of.min(self.now)),
             signers_version: frame.signers,
-        })
+        };
+        Ok((accepted, as_of))
     }
 
     fn check_time(&mut self, as_of: u64, now: u64) -> Result<(), Refused> {
@@ -208,7 +230,7 @@ impl Receiver {
         if as_of > self.now.saturating_add(SKEW_MS) {
             return Err(Refused::Future);
         }
-        if as_of.saturating_add(SKEW_MS) < self.as_of {
+        if as_of.saturating_add(SKEW_MS) < self.latest {
             return Err(Refused::Older);
         }
         Ok(())

@@ -1,6 +1,6 @@
 //! The first credential, created at the first start on a store.
 
-use std::{collections::BTreeSet, fs, io::Write, net::SocketAddr, path::Path};
+use std::{collections::BTreeSet, fmt, fs, io::Write, path::Path};
 
 use keyfob::{
     Context, Expiry, IssuedKey, KeyInfo, Keyring, Owner, Tenant,
@@ -10,6 +10,7 @@ use keyfob::{
     store::{AuditQuery, Conflict, KeyQuery, NamespaceQuery},
 };
 use keyfob_api::{FirstCredentialError, Right, control_namespace, first_credential};
+use keyfob_listen::Address;
 use serde::Serialize;
 
 use crate::{
@@ -32,11 +33,7 @@ impl Bootstrap<'_> {
     /// Creates it unless there ever was one, and writes the server's address.
     ///
     /// If it cannot be written, it is deleted, and the next start creates another.
-    pub(super) async fn show(
-        &self,
-        terminal: Terminal,
-        address: SocketAddr,
-    ) -> Result<(), Failure> {
+    pub(super) async fn show(&self, terminal: Terminal, address: &Address) -> Result<(), Failure> {
         let prefix = self.keyring.format().prefix();
         if self.was_shown().await? {
             return announce(terminal, address, None, prefix);
@@ -158,7 +155,7 @@ fn store(mut file: PrivateFile, credential: &IssuedKey) -> Result<(), Failure> {
 /// standard output, or in the one line of JSON; commands to try go to the standard error.
 fn announce(
     terminal: Terminal,
-    address: SocketAddr,
+    address: &Address,
     credential: Option<&IssuedKey>,
     prefix: &str,
 ) -> Result<(), Failure> {
@@ -173,7 +170,8 @@ fn announce(
         return terminal::json_line(&Hello { address, operator });
     }
     terminal.note(format_args!(
-        "listening on http://{address}; stop with ctrl-c"
+        "listening on {}; stop with ctrl-c",
+        Http(address)
     ));
     if let Some(text) = operator {
         terminal.note(format_args!("the operator's credential, shown only once:"));
@@ -188,7 +186,26 @@ fn announce(
     Ok(())
 }
 
-fn guide(address: SocketAddr, prefix: &str) -> String {
+/// An address in the form of a URL.
+struct Http<'a>(&'a Address);
+
+impl fmt::Display for Http<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.0 {
+            Address::Unix(_) => write!(f, "{}", self.0),
+            address => write!(f, "http://{address}"),
+        }
+    }
+}
+
+fn guide(address: &Address, prefix: &str) -> String {
+    let (curl, origin) = match address {
+        Address::Unix(path) => {
+            let curl = format!("curl --unix-socket '{}'", path.display());
+            (curl, "http://localhost".to_owned())
+        }
+        address => ("curl".to_owned(), format!("http://{address}")),
+    };
     format!(
         r#"
 # To try it, in another shell. Other users can read the arguments of a process, so the credentials
@@ -197,14 +214,14 @@ umask 077
 cat > operator   # paste the line above, then press ctrl-d
 sed 's/^/Authorization: Bearer /' operator > operator.header
 keyfob namespaces create orders --team acme
-curl -s -H @operator.header -H 'Content-Type: application/json' \
-  -d '{{"name": "laptop", "expires_in": "90d"}}' http://{address}/v2/functions/namespaces/orders/keys
+{curl} -s -H @operator.header -H 'Content-Type: application/json' \
+  -d '{{"name": "laptop", "expires_in": "90d"}}' {origin}/v2/functions/namespaces/orders/keys
 
 # The answer has an id and a secret. With them a call passes; with another namespace it does not:
 cat > key.header   # Authorization: Bearer {prefix}_v1_…:{prefix}_sk_…
-curl -i -H @key.header http://{address}/auth/orders
-curl -i -H @key.header http://{address}/auth/other
+{curl} -i -H @key.header {origin}/auth/orders
+{curl} -i -H @key.header {origin}/auth/other
 
-# Everything that the control plane does: http://{address}/docs"#
+# Everything that the control plane does: {origin}/docs"#
     )
 }

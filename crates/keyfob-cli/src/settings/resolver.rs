@@ -1,6 +1,11 @@
 //! The value of a setting by precedence.
 
-use std::{fmt, net::SocketAddr, path::Path, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use clap::{ArgMatches, parser::ValueSource};
 use keyfob::{
@@ -11,13 +16,13 @@ use keyfob::{
 
 use crate::{failure::Failure, moment, owner, redact::redact};
 
-use super::{Listed, Origin, environment::Variables};
+use super::{Listed, Origin, environment::Variables, network::Resolve};
 
 /// Resolves settings, and lists them.
 pub(super) struct Resolver<'a> {
     matches: &'a ArgMatches,
-    /// None in a command without the flags of `serve`: it reads those variables here.
-    serve: Option<&'a ArgMatches>,
+    /// The section of the settings that are resolved: the name of a command.
+    section: Option<&'static str>,
     variables: Variables,
     /// The configuration file.
     file: Option<&'a Path>,
@@ -28,11 +33,17 @@ impl<'a> Resolver<'a> {
     pub(super) fn new(matches: &'a ArgMatches, file: Option<&'a Path>) -> Self {
         Self {
             matches,
-            serve: matches.subcommand_matches("serve"),
+            section: None,
             variables: Variables::read(),
             file,
             listed: Vec::new(),
         }
+    }
+
+    /// Resolves the settings of a command from now on.
+    pub(super) fn section(&mut self, name: &'static str) -> &mut Self {
+        self.section = Some(name);
+        self
     }
 
     /// The setting with this name, parsed by `parse`.
@@ -62,9 +73,24 @@ impl<'a> Resolver<'a> {
         self.parsed(name, &text, origin, parse).map(Some)
     }
 
+    /// The setting with this name, a path. One of the configuration file is relative to that file, and
+    /// an empty one is none.
+    pub(super) fn path(
+        &mut self,
+        name: &'static str,
+        file: Option<String>,
+        resolve: Resolve<'_>,
+    ) -> Result<Option<PathBuf>, Failure> {
+        let path: Option<PathBuf> = self.optional(name, file, |text| parse(text, "a path"))?;
+        let of_file = self.listed.last().map(|listed| listed.origin) == Some(Origin::File);
+        Ok(path
+            .filter(|path| !path.as_os_str().is_empty())
+            .map(|path| if of_file { resolve(&path) } else { path }))
+    }
+
     /// Warnings about unknown variables. All settings must have been resolved before.
     pub(super) fn unknown_variables(&self) -> Vec<String> {
-        let known: Vec<&str> = self.listed.iter().map(|one| short(one.name)).collect();
+        let known: Vec<&str> = self.listed.iter().map(|one| short(&one.name)).collect();
         self.variables.unknown(&known)
     }
 
@@ -73,18 +99,17 @@ impl<'a> Resolver<'a> {
     }
 
     fn given(&self, name: &'static str, file: Option<String>) -> Option<(String, Origin)> {
-        let (of_serve, short) = (name != short(name), short(name));
-        let flags = if of_serve {
-            self.serve
-        } else {
-            Some(self.matches)
+        let flags = match self.section {
+            // A command without these flags reads their variables here.
+            Some(section) => self.matches.subcommand_matches(section),
+            None => Some(self.matches),
         };
         let given = match flags {
             // `clap` reads the variable of a flag.
-            Some(flags) => flag(flags, short),
+            Some(flags) => flag(flags, name),
             None => self
                 .variables
-                .value(short)
+                .value(name)
                 .map(|text| (text, Origin::Environment)),
         };
         given.or_else(|| Some((file?, Origin::File)))
@@ -98,7 +123,7 @@ impl<'a> Resolver<'a> {
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Result<T, Failure> {
         let value = parse(text).map_err(|error| {
-            let (name, error) = (short(name), error.to_string());
+            let error = error.to_string();
             // Errors about names contain the field.
             let error = error.strip_prefix(name).unwrap_or(&error);
             let error = error.trim_start_matches([':', ' ']);
@@ -114,7 +139,10 @@ impl<'a> Resolver<'a> {
 
     fn list(&mut self, name: &'static str, text: &str, origin: Origin) {
         self.listed.push(Listed {
-            name,
+            name: match self.section {
+                Some(section) => format!("{section}.{name}"),
+                None => name.to_owned(),
+            },
             value: redact(text),
             origin,
         });
@@ -132,8 +160,8 @@ fn flag(matches: &ArgMatches, name: &str) -> Option<(String, Origin)> {
 }
 
 /// The name without its section: that of the flag.
-fn short(name: &'static str) -> &'static str {
-    name.strip_prefix("serve.").unwrap_or(name)
+fn short(name: &str) -> &str {
+    name.split_once('.').map_or(name, |(_, short)| short)
 }
 
 /// Parses what `expected` describes.
@@ -173,21 +201,6 @@ pub(super) fn parse_regions(text: &str) -> Result<Vec<Region>, NameError> {
         .collect()
 }
 
-/// A host or address and a port; an IPv6 address is in brackets.
-pub(super) fn parse_listen(text: &str) -> Result<String, MustBe> {
-    let host_and_port = text.rsplit_once(':').filter(|(host, port)| {
-        let plain = !host.is_empty() && !host.contains([':', '/', '@']);
-        (plain || host.starts_with('[') && text.parse::<SocketAddr>().is_ok())
-            && port.parse::<u16>().is_ok()
-    });
-    match host_and_port {
-        Some(_) => Ok(text.to_owned()),
-        None => Err(MustBe(
-            "a host and a port, as in 127.0.0.1:8080, localhost:8080 or [::]:8080",
-        )),
-    }
-}
-
 pub(super) fn parse_filter(text: &str) -> Result<String, MustBe> {
     match text.parse::<tracing_subscriber::EnvFilter>() {
         Ok(_) => Ok(text.to_owned()),
@@ -198,7 +211,7 @@ pub(super) fn parse_filter(text: &str) -> Result<String, MustBe> {
 /// A text is not a value of the setting.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("must be {0}")]
-pub(super) struct MustBe(&'static str);
+pub(super) struct MustBe(pub(super) &'static str);
 
 /// A text is not one of the setting's words.
 #[derive(Clone, Debug, thiserror::Error)]

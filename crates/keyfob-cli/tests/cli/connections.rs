@@ -3,7 +3,8 @@
 use std::{
     io::{self, ErrorKind, Read, Write},
     net::TcpStream,
-    process::Command,
+    os::unix::net::UnixStream,
+    process::{Command, Stdio},
     thread,
     time::{Duration, Instant},
 };
@@ -57,7 +58,10 @@ fn connections_beyond_the_limit_wait_and_open_ones_are_served() {
     assert_eq!(ask(&mut two).unwrap(), 200);
     drop((two, three));
     let metrics = server.send("GET", "/metrics", &[], "").body;
-    assert!(metrics.contains("keyfob_connections "), "{metrics}");
+    assert!(
+        metrics.contains("keyfob_connections{listener=\"control\"} "),
+        "{metrics}"
+    );
     assert!(
         server
             .kill()
@@ -132,8 +136,8 @@ fn a_request_with_many_fields_is_judged() {
     assert_eq!(answer(&mut connection).unwrap(), 400);
     let metrics = server.send("GET", "/metrics", &[], "").body;
     for line in [
-        "keyfob_refused_heads_total{reason=\"head_too_large\"} 2",
-        "keyfob_refused_heads_total{reason=\"malformed_head\"} 1",
+        "keyfob_refused_heads_total{listener=\"control\",reason=\"head_too_large\"} 2",
+        "keyfob_refused_heads_total{listener=\"control\",reason=\"malformed_head\"} 1",
     ] {
         assert!(metrics.contains(line), "{metrics}");
     }
@@ -237,4 +241,36 @@ fn requests_cost_no_memory_if_nobody_reads_the_metrics() {
     ask_many(400);
     let grown = memory() - before;
     assert!(grown < 900, "{grown} kB for 80,000 requests");
+}
+
+#[test]
+fn a_server_listens_on_a_unix_socket() {
+    let program = Program::new();
+    let socket = program.path("keyfob.sock");
+    let mut server = Command::new(env!("CARGO_BIN_EXE_keyfob"))
+        .args(["serve", "--api-host", "https://fn.example", "--listen"])
+        .arg(format!("unix:{}", socket.display()))
+        .current_dir(program.folder())
+        .env_clear()
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let start = Instant::now();
+    let answer = loop {
+        let asked = UnixStream::connect(&socket).and_then(|mut connection| {
+            let request = "GET /readyz HTTP/1.1\r\nHost: keyfob\r\nConnection: close\r\n\r\n";
+            connection.write_all(request.as_bytes())?;
+            let mut answer = String::new();
+            connection.read_to_string(&mut answer).map(|_| answer)
+        });
+        match asked {
+            Ok(answer) if answer.starts_with("HTTP/1.1 200") => break answer,
+            _ if start.elapsed() > PATIENCE => break String::new(),
+            _ => thread::sleep(Duration::from_millis(20)),
+        }
+    };
+    server.kill().unwrap();
+    server.wait().unwrap();
+    assert!(answer.ends_with("ready\n"), "{answer}");
 }

@@ -7,10 +7,10 @@ use tracing_subscriber::{EnvFilter, fmt, layer::SubscriberExt, util::SubscriberI
 use crate::{
     exit::Exit,
     failure::Failure,
-    settings::{LogForm, ServeSettings},
+    settings::{LogForm, ServerSettings},
 };
 
-pub(super) fn start(settings: &ServeSettings) -> Result<(), Failure> {
+pub(crate) fn start(settings: &ServerSettings) -> Result<(), Failure> {
     let filter = EnvFilter::new(&settings.log);
     // It reports every start, also if there was nothing to migrate. A filter can still name it.
     let filter = match "refinery_core=warn".parse() {

@@ -1,0 +1,154 @@
+//! Warm restarts: what was saved is applied again, and its age is known.
+
+use std::io::Cursor;
+
+use keyfob::{Timestamp, gateway::ReplicaChanges};
+use keyfob_feed::{Position, Receiver, SnapshotReader};
+
+use super::{Kind, Process, Record, Replica, following::of_snapshot};
+use crate::{bug::Bug, clock::Stamp, context::Context, oracle::Seen};
+
+/// What was applied of the records.
+#[derive(Default)]
+struct Restored {
+    records: usize,
+    is_loaded: bool,
+    /// Where and when the last record ended; none if more followed then.
+    end: Option<(Position, Stamp)>,
+}
+
+impl Replica {
+    /// Applies what was saved, as far as it can be.
+    pub(super) fn restore(&mut self, context: &mut Context) {
+        let own_now = self.own_now(context);
+        let mut process = self.process.take().expect("it was just started");
+        let mut receiver = process.receiver.clone();
+        let restored = self.apply_records(context, &mut process, &mut receiver, own_now);
+        self.process = Some(process);
+        let Some(process) = &mut self.process else {
+            return;
+        };
+        if !restored.is_loaded {
+            process.index.reset();
+            process.is_filled = false;
+            self.disk.records.clear();
+            self.disk.synced = 0;
+            self.shadow.emptied();
+            self.shadow.forget_refusals();
+            return;
+        }
+        let all = self.disk.records.len();
+        self.disk.records.truncate(restored.records);
+        self.disk.synced = self.disk.synced.min(restored.records);
+        if restored.records < all {
+            self.shadow.forget_refusals();
+        }
+        process.receiver = receiver;
+        process.is_loaded = true;
+        let Some((end, saved)) = restored.end else {
+            return;
+        };
+        let now = Stamp::of(&self.machine, context.now);
+        let as_of = process.receiver.as_of();
+        let age = if context.has(Bug::RestartsWithoutAge) {
+            Some(0)
+        } else {
+            now.age(as_of, &saved)
+        };
+        context.note(|| format!("{} restarts at {end}, {age:?} ms old", self.name));
+        let at = age.map_or(Timestamp::MIN, |age| {
+            let confirmed = now.wall.saturating_sub(age) / 1000;
+            Timestamp::from_unix(i64::try_from(confirmed).unwrap_or(i64::MAX))
+        });
+        let confirmation = ReplicaChanges {
+            after: end.revision,
+            entries: Vec::new(),
+            next_after: end.revision,
+            more: false,
+            last_revision: end.horizon,
+        };
+        if process.index.apply_replica(confirmation, at).is_err() {
+            process.is_loaded = false;
+        }
+        // Within one boot the time since it was saved is known; otherwise only the wall clock tells.
+        let (truly, error) = saved.truly;
+        let since = if saved.boot == now.boot {
+            (truly, saved.wall, error)
+        } else {
+            (context.now, now.wall, self.machine.error)
+        };
+        self.shadow.seen = Some(Seen {
+            confirmed: self.shadow.as_of.min(since.1),
+            at: since.0,
+            wall: since.1,
+            error: since.2,
+        });
+        self.sweep(context);
+    }
+
+    fn apply_records(
+        &mut self,
+        context: &mut Context,
+        process: &mut Process,
+        receiver: &mut Receiver,
+        own_now: u64,
+    ) -> Restored {
+        let mut restored = Restored::default();
+        for record in &self.disk.records {
+            let Record { kind, stamp, line } = record;
+            match kind {
+                Kind::Signers => {
+                    if receiver.update_trust(line).is_err() {
+                        return restored;
+                    }
+                    let version = receiver.trust().version();
+                    self.shadow.signers = self.shadow.signers.max(version);
+                }
+                Kind::Manifest(object) => {
+                    let Ok(manifest) = receiver.manifest(line, own_now) else {
+                        return restored;
+                    };
+                    process.is_filled = true;
+                    let object = Cursor::new(object.clone());
+                    let Ok(mut pages) = SnapshotReader::open(&manifest, &self.filter, object) else {
+                        return restored;
+                    };
+                    while let Ok(Some(page)) = pages.next_page() {
+                        let page = ReplicaChanges { more: true, ..page };
+                        let page = of_snapshot(context, page);
+                        if process.index.apply_replica(page, Timestamp::MIN).is_err() {
+                            return restored;
+                        }
+                    }
+                    receiver.loaded(&manifest, own_now);
+                    restored.is_loaded = true;
+                    restored.end = Some((manifest.position(), *stamp));
+                    self.shadow.took_snapshot(manifest.as_of());
+                    context.oracle.moved(&mut self.shadow, &self.scope, manifest.position());
+                }
+                Kind::Frame => {
+                    let Ok(accepted) = receiver.receive(line, own_now) else {
+                        return restored;
+                    };
+                    let is_end = accepted.confirmed.is_some();
+                    let page = ReplicaChanges {
+                        more: true,
+                        ..accepted.changes
+                    };
+                    if process.index.apply_replica(page, Timestamp::MIN).is_err() {
+                        restored.is_loaded = false;
+                        return restored;
+                    }
+                    restored.end = is_end.then_some((accepted.position, *stamp));
+                    if is_end {
+                        let is_bookmark = self.shadow.position == Some(accepted.position);
+                        self.shadow.took_frame(accepted.as_of, is_bookmark);
+                    }
+                    context.oracle.moved(&mut self.shadow, &self.scope, accepted.position);
+                }
+            }
+            restored.records += 1;
+        }
+        restored
+    }
+}
