@@ -110,6 +110,10 @@ async fn a_position_that_is_gone_is_answered_410_with_the_path_of_a_snapshot() {
     for _ in 0..20 {
         fixture.create(0).await;
     }
+    let head = fixture.keyring.index().as_of();
+    while fixture.authority.hub().position().unwrap().revision < head {
+        sleep(Duration::from_millis(5)).await;
+    }
     let mut now = fixture.reader();
     now.load().await;
     let (at, mark) = (now.position().revision, old.mark);
