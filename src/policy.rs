@@ -149,6 +149,49 @@ mod seconds {
 mod tests {
     use super::*;
 
+    /// A policy that differs from the default in every field.
+    fn strict() -> Policy {
+        Policy {
+            min_ttl: Ttl::hours(2).unwrap(),
+            max_ttl: Some(Ttl::days(90).unwrap()),
+            expiry_required: true,
+            keys_per_owner: Some(3),
+            unique_names: false,
+            max_grace: Duration::from_millis(60_500),
+        }
+    }
+
+    #[test]
+    fn every_rule_has_a_setter_that_keeps_the_others() {
+        let policy = Policy::default()
+            .with_min_ttl(Ttl::hours(2).unwrap())
+            .with_max_ttl(Ttl::days(90).unwrap())
+            .with_expiry_required(true)
+            .with_keys_per_owner(3)
+            .with_unique_names(false)
+            .with_max_grace(Duration::from_millis(60_500));
+        assert_eq!(policy, strict());
+    }
+
+    #[test]
+    fn a_stored_policy_has_whole_seconds_and_every_rule() {
+        let stored = strict().in_whole_seconds();
+        let max_grace = Duration::from_secs(60);
+        assert_eq!(
+            stored,
+            Policy {
+                max_grace,
+                ..strict()
+            }
+        );
+        #[cfg(feature = "serde")]
+        {
+            let text = serde_json::to_string(&strict()).unwrap();
+            assert!(text.contains("\"max_grace_seconds\":60"), "{text}");
+            assert_eq!(serde_json::from_str::<Policy>(&text).unwrap(), stored);
+        }
+    }
+
     #[test]
     fn the_earlier_of_two_expiries_applies() {
         let at = Timestamp::from_unix;

@@ -249,9 +249,10 @@ mod tests {
                 Err(error) => assert_eq!(error, TtlError::TooLong),
             }
         }
-        // Just beyond 64 bits: as a number, and as a number of seconds.
+        // Just beyond 64 bits: by the last digit, by its place, and as a number of seconds.
         for text in [
             "18446744073709551617h",
+            "18446744073709551620h",
             "5124095576030432h",
             "213503982334602d",
         ] {

@@ -243,12 +243,7 @@ impl Verification {
         if binds(entry) {
             self.namespaces.insert(event.revision);
         }
-        if self.is_at_head() && self.at.hash != self.head.hash {
-            return Err(VerifyError::HeadDiffers {
-                revision: event.revision,
-            });
-        }
-        Ok(())
+        self.check_head(self.head)
     }
 
     /// Takes the end of the trail.
@@ -356,15 +351,21 @@ impl Verification {
                 revision: head.revision,
             });
         }
+        self.check_head(head)?;
+        Ok(Verified {
+            head: self.head,
+            records: self.found,
+        })
+    }
+
+    /// Compares the last event with the head of the store, if it is the event of that revision.
+    fn check_head(&self, head: TrailHead) -> Result<(), VerifyError> {
         if head.revision == self.at.revision && head.hash != self.at.hash {
             return Err(VerifyError::HeadDiffers {
                 revision: head.revision,
             });
         }
-        Ok(Verified {
-            head: self.head,
-            records: self.found,
-        })
+        Ok(())
     }
 
     /// Compares the last event with the head that was kept.

@@ -621,11 +621,11 @@ impl StoreState {
             Subject::Cutoff(target) => Item::Cutoff(self.cutoffs.get(target)?.clone()),
             Subject::Legacy(id) => Item::Legacy(self.legacy.get(id)?.clone()),
             Subject::Policy(place) => {
-                Item::Policy(self.tenant_of(place)?, self.policies.get(place).cloned())
+                Item::Policy(self.tenant_of(place.as_ref())?, self.policies.get(place).cloned())
             }
             Subject::LegacyPolicy(place) => {
                 let policy = self.legacy_policies.get(place).cloned();
-                Item::LegacyPolicy(self.tenant_of(place)?, policy)
+                Item::LegacyPolicy(self.tenant_of(place.as_ref())?, policy)
             }
         })
     }
@@ -633,7 +633,7 @@ impl StoreState {
     /// The tenant of the namespace of a policy: `Some(None)` for the default policy, `None` if the
     /// namespace is unknown.
     #[expect(clippy::option_option, reason = "the place of a policy is an option")]
-    fn tenant_of(&self, place: &Option<NamespaceId>) -> Option<Option<Tenant>> {
+    fn tenant_of(&self, place: Option<&NamespaceId>) -> Option<Option<Tenant>> {
         let Some(namespace) = place else {
             return Some(None);
         };

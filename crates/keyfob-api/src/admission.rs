@@ -11,10 +11,10 @@ use axum::{
 use crate::{
     authenticate::Unauthenticated,
     caller_context::CallerContext,
-    middleware::RequestMeta,
     rate::{Allowance, Source, round_up},
     refusal::Refusal,
     request_limits::{RateKey, RequestLimits},
+    request_meta::RequestMeta,
 };
 
 /// Authenticates the caller and counts the request: by caller if the credential is valid, by

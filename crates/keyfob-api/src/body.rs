@@ -15,7 +15,7 @@ use serde::{
 use serde_path_to_error::Segment;
 use tokio::time::timeout;
 
-use crate::{middleware::RequestMeta, refusal::Refusal};
+use crate::{refusal::Refusal, request_meta::RequestMeta};
 
 /// A body that is a JSON object.
 ///

@@ -21,6 +21,7 @@ mod rate;
 mod refusal;
 mod request_id;
 mod request_limits;
+mod request_meta;
 mod routes;
 mod single_flight;
 mod state;

@@ -1,9 +1,6 @@
 //! What every request and every answer has: an identifier, a time limit, headers, a log line.
 
-use std::{
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{sync::Arc, time::Instant};
 
 use axum::{
     extract::{MatchedPath, Request, State},
@@ -17,17 +14,8 @@ use tracing::Instrument;
 
 use crate::{
     body, cross_site, rate::Allowance, refusal::Refusal, request_id, request_limits::RequestLimits,
+    request_meta::RequestMeta,
 };
-
-/// What a request carries from the start.
-#[derive(Clone, Debug)]
-pub(crate) struct RequestMeta {
-    pub(crate) request_id: RequestId,
-    /// The longest body that is read.
-    pub(crate) body_limit: usize,
-    /// The longest time in which it must arrive.
-    pub(crate) body_timeout: Duration,
-}
 
 /// Gives the request an identifier and a time limit, every answer its headers, and every refusal
 /// its body, wherever it was produced.

@@ -23,9 +23,9 @@ use crate::{
     authority::Call,
     body::{JsonBody, JsonList},
     caller_context::CallerContext,
-    middleware::RequestMeta,
     rate::Source,
     refusal::Refusal,
+    request_meta::RequestMeta,
     state::AppState,
     tokens::{
         leak::{Leak, Outcome},

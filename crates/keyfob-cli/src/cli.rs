@@ -14,6 +14,8 @@ use crate::{
     config::Config,
     exit::{self, Exit},
     failure::{Failure, cause},
+    feed::FeedCommand,
+    gateway::Gateway,
     keys::Keys,
     legacy::Legacy,
     man::ManPages,
@@ -21,6 +23,7 @@ use crate::{
     peppers::PeppersCommand,
     policy::PolicyCommand,
     redact::redact,
+    relay::Relay,
     scan::Scan,
     serve::Serve,
     settings::{Flags, Form, Settings},
@@ -46,6 +49,8 @@ pub(crate) struct Cli {
 #[derive(Debug, Subcommand)]
 enum Command {
     Serve(Serve),
+    Gateway(Gateway),
+    Relay(Relay),
     #[command(subcommand)]
     Keys(Keys),
     #[command(subcommand)]
@@ -69,6 +74,8 @@ enum Command {
     Bench(Bench),
     #[command(subcommand)]
     Peppers(PeppersCommand),
+    #[command(subcommand)]
+    Feed(FeedCommand),
     #[command(subcommand)]
     Config(Config),
     Completions(Completions),
@@ -167,8 +174,9 @@ impl Command {
         // These commands need no store, and so no runtime.
         match &self {
             Self::Config(command) => return command.run(&settings, terminal).map(done),
-            Self::Completions(command) => return command.run().map(done),
-            Self::Man(command) => return command.run().map(done),
+            Self::Feed(command) => return command.run(terminal).map(done),
+            Self::Completions(command) => return command.run(Cli::command()).map(done),
+            Self::Man(command) => return command.run(Cli::command()).map(done),
             Self::Audit(audit) => {
                 if let Some(check) = audit.file() {
                     return check.run(terminal).map(done);
@@ -188,6 +196,8 @@ impl Command {
     async fn run_async(self, settings: Settings, terminal: Terminal) -> Result<Exit, Failure> {
         match self {
             Self::Serve(command) => return command.run(settings, terminal).await.map(done),
+            Self::Gateway(command) => return command.run(settings, terminal).await.map(done),
+            Self::Relay(command) => return command.run(settings, terminal).await.map(done),
             Self::Bench(command) => return command.run(terminal).await.map(done),
             Self::Scan(command) => return command.run(settings, terminal).await,
             _ => {}
@@ -207,8 +217,11 @@ impl Command {
             Self::Check(command) => command.run(&cx).await?,
             Self::Peppers(command) => command.run(&cx).await?,
             Self::Serve(_)
+            | Self::Gateway(_)
+            | Self::Relay(_)
             | Self::Bench(_)
             | Self::Scan(_)
+            | Self::Feed(_)
             | Self::Config(_)
             | Self::Completions(_)
             | Self::Man(_) => {}

@@ -1,9 +1,9 @@
 //! `keyfob completions`
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_complete::Shell;
 
-use crate::{cli::Cli, failure::Failure, terminal};
+use crate::{failure::Failure, terminal};
 
 /// Write a shell's completion script
 #[derive(Args, Debug)]
@@ -13,9 +13,10 @@ pub(crate) struct Completions {
 }
 
 impl Completions {
-    pub(crate) fn run(&self) -> Result<(), Failure> {
+    /// Writes the script for this program.
+    pub(crate) fn run(&self, mut program: Command) -> Result<(), Failure> {
         let mut script = Vec::new();
-        clap_complete::generate(self.shell, &mut Cli::command(), "keyfob", &mut script);
+        clap_complete::generate(self.shell, &mut program, "keyfob", &mut script);
         terminal::raw(&script)
     }
 }

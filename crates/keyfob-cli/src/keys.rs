@@ -10,11 +10,8 @@ mod secret;
 mod show;
 mod switch;
 mod update;
-mod view;
 
 use clap::Subcommand;
-
-pub(crate) use view::{KeyReads, KeyView, ScopesView, read_all, views};
 
 use crate::{command_context::CommandContext, failure::Failure, store::Absent};
 

@@ -2,10 +2,10 @@
 
 use std::{fs, io, path::PathBuf};
 
-use clap::{Args, CommandFactory};
+use clap::{Args, Command};
 use clap_mangen::Man;
 
-use crate::{cli::Cli, failure::Failure, terminal};
+use crate::{failure::Failure, terminal};
 
 /// Write the manual pages
 #[derive(Args, Debug)]
@@ -16,15 +16,15 @@ pub(crate) struct ManPages {
 }
 
 impl ManPages {
-    pub(crate) fn run(&self) -> Result<(), Failure> {
-        let command = Cli::command();
+    /// Writes the pages of this program.
+    pub(crate) fn run(&self, program: Command) -> Result<(), Failure> {
         let Some(folder) = &self.out else {
             let mut page = Vec::new();
-            Man::new(command).render(&mut page)?;
+            Man::new(program).render(&mut page)?;
             return terminal::raw(&page);
         };
         let failed = |error: io::Error| Failure::file(folder, &error);
         fs::create_dir_all(folder).map_err(failed)?;
-        clap_mangen::generate_to(command, folder).map_err(failed)
+        clap_mangen::generate_to(program, folder).map_err(failed)
     }
 }

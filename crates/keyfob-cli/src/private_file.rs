@@ -2,7 +2,7 @@
 
 use std::{
     fs::{self, File},
-    io,
+    io::{self, Write as _},
     path::{Path, PathBuf},
 };
 
@@ -10,8 +10,7 @@ use tempfile::NamedTempFile;
 
 use crate::failure::Failure;
 
-/// A file that only its owner can read. It appears under its name when it is complete, and never
-/// replaces another one.
+/// A file that only its owner can read. It appears under its name when it is complete.
 #[derive(Debug)]
 pub(crate) struct PrivateFile {
     file: NamedTempFile,
@@ -19,9 +18,23 @@ pub(crate) struct PrivateFile {
 }
 
 impl PrivateFile {
-    /// Begins a file in the folder of `path`. Without it, nothing is created.
+    /// Begins a file in the folder of `path`, where there must be none. Without the folder, nothing
+    /// is created.
     pub(crate) fn create(path: &Path) -> Result<Self, Failure> {
-        let file = begin(path).map_err(|error| Failure::file(path, &error))?;
+        if fs::symlink_metadata(path).is_ok() {
+            return Err(Failure::file(path, &io::ErrorKind::AlreadyExists.into()));
+        }
+        Self::begin(path)
+    }
+
+    /// Begins a file in the folder of `path`, which may exist.
+    fn begin(path: &Path) -> Result<Self, Failure> {
+        // Its permissions are 0600 on Unix.
+        let begun = tempfile::Builder::new()
+            .prefix(".keyfob-")
+            .suffix(".partial")
+            .tempfile_in(folder(path));
+        let file = begun.map_err(|error| Failure::file(path, &error))?;
         Ok(Self {
             file,
             path: path.to_owned(),
@@ -36,7 +49,21 @@ impl PrivateFile {
         self.file.as_file_mut()
     }
 
-    /// Stores the content, and gives the file its name.
+    /// Replaces a file by one with this content: afterwards there is the old one or the new one.
+    pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), Failure> {
+        let mut new = Self::begin(path)?;
+        let replaced = || -> io::Result<()> {
+            new.file().write_all(content)?;
+            new.file.as_file().sync_all()?;
+            new.file.persist(path).map_err(|failed| failed.error)?;
+            #[cfg(unix)]
+            File::open(folder(path))?.sync_all()?;
+            Ok(())
+        };
+        replaced().map_err(|error| Failure::file(path, &error))
+    }
+
+    /// Stores the content, and gives the file its name, unless there is one of this name by now.
     pub(crate) fn publish(self) -> Result<(), Failure> {
         let Self { file, path } = self;
         let published = || -> io::Result<()> {
@@ -49,17 +76,6 @@ impl PrivateFile {
         };
         published().map_err(|error| Failure::file(&path, &error))
     }
-}
-
-fn begin(path: &Path) -> io::Result<NamedTempFile> {
-    if fs::symlink_metadata(path).is_ok() {
-        return Err(io::ErrorKind::AlreadyExists.into());
-    }
-    // Its permissions are 0600 on Unix.
-    tempfile::Builder::new()
-        .prefix(".keyfob-")
-        .suffix(".partial")
-        .tempfile_in(folder(path))
 }
 
 fn folder(of: &Path) -> &Path {

@@ -1,16 +1,11 @@
 //! `keyfob serve`: control plane and forward authentication in one process.
 
 mod bootstrap;
-mod forward_auth;
-mod health;
-mod log;
-mod metrics;
+mod feed;
 mod rehash;
-mod stop;
 
 use std::{
     net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr},
-    num::NonZeroU32,
     path::Path,
     sync::Arc,
     time::Duration,
@@ -19,23 +14,25 @@ use std::{
 use axum::{Router, middleware::from_fn_with_state};
 use clap::Args;
 use keyfob_api::{ApiHost, ControlKeys, ControlPlane, Gateways};
-use keyfob_listen::{Address, Limits, Listener, Routes, Server};
+use keyfob_listen::Limits;
 use keyfob_replica::Follower;
-use tokio::sync::watch;
 
 use crate::{
     exit::Exit,
-    failure::{Failure, cause, with_sources},
-    process,
+    failure::{Failure, with_sources},
+    server::{
+        Frontend, connections_within,
+        forward_auth::{self, ForwardAuth},
+        health, log, metrics, signals,
+    },
     settings::{ServeFlags, Settings},
     store::{Absent, Store, StoreUrl},
     terminal::Terminal,
 };
 
 use bootstrap::Bootstrap;
-use forward_auth::ForwardAuth;
+use feed::Feed;
 use rehash::Rehasher;
-use stop::StopSignals;
 
 /// Run the server: control plane and forward authentication
 ///
@@ -84,20 +81,15 @@ impl Serve {
             .await?;
         let keyring = Arc::new(keyring);
 
-        // Reading all keys takes a while: until then, the answer is 503, which is not a closed port.
-        let listener = bind(&serve.server.listen).await?;
-        let address = listener.address()?;
-        let own_host = own_address(&listener);
-        let routes = Routes::starting(health::starting(metrics.clone()));
-        let (stop, stopped) = watch::channel(());
         let limits = Limits::default()
             .with_connections(most)
             .with_header_timeout(serve.server.header_timeout);
-        let server = Server::new("control", listener, routes.clone()).with_limits(limits);
-        let server = tokio::spawn(server.serve(stopped));
+        let starting = health::starting(metrics.clone());
+        let frontend = Frontend::open("control", &serve.server.listen, limits, None, starting);
+        let frontend = frontend.await?;
+        let address = frontend.address.clone();
         // Before the address is written: a supervisor may stop the server as soon as it reads that.
-        let mut signals = StopSignals::listen()
-            .map_err(|error| Failure::new(Exit::Failed, format!("signals: {}", cause(&error))))?;
+        let mut signals = signals()?;
         tracing::info!(%address, "reading the store");
         // A damaged file may lack revocations.
         tokio::select! {
@@ -115,14 +107,14 @@ impl Serve {
 
         let bootstrap = Bootstrap {
             keyring: &keyring,
-            team: serve.operators,
+            team: serve.operators.clone(),
             owner: serve.operator,
             file: serve.operator_file.as_deref(),
         };
         let authenticate = ControlKeys::new(replica.verifier());
         let gateways = Gateways::at(match serve.api_host {
             Some(api_host) => api_host,
-            None => own_host?,
+            None => own_address(frontend.socket)?,
         });
         let plane = ControlPlane::new(Arc::clone(&keyring))
             .with_authenticate(authenticate)
@@ -138,26 +130,35 @@ impl Serve {
             None => plane.into_router(),
         };
         let (verifier, format) = (replica.verifier(), *keyring.format());
-        let forward_auth = ForwardAuth::new(verifier, header, format, rehasher);
+        let forward_auth = ForwardAuth::new(verifier, header, format);
+        let forward_auth = match rehasher {
+            Some(rehasher) => forward_auth.on_accepted(move |principal, headers| {
+                rehasher.offer(principal, headers);
+            }),
+            None => forward_auth,
+        };
         let all = Router::new()
             .merge(forward_auth::routes(forward_auth))
             .merge(replica.readyz())
-            .merge(health::routes(replica.monitor(), writes, metrics))
+            .merge(health::routes(replica.monitor(), Some(writes), metrics))
             .merge(plane);
 
-        routes.serve(all);
+        let (verifier, operators) = (replica.verifier(), serve.operators);
+        let feed = Feed::start(serve.feed, store.keys(), format, verifier, operators).await?;
+        frontend.ready(all);
         bootstrap.show(terminal, &address).await?;
         tracing::info!(%address, "serving");
 
         let ended = tokio::select! {
             () = signals.received() => Ok(()),
             failure = replica.failed() => Err(cannot_follow(&failure)),
+            failure = failed(feed.as_ref()) => Err(failure),
         };
         tracing::info!("stopping");
-        drop(stop);
-        if tokio::time::timeout(GRACE, server).await.is_err() {
-            tracing::warn!("some calls were not answered in time");
+        if let Some(feed) = feed {
+            feed.stop().await;
         }
+        frontend.stop().await;
         // After the last call, so that its use is written too.
         replica.stop().await;
         tracing::info!("stopped");
@@ -167,8 +168,8 @@ impl Serve {
 
 /// The address of the gateways if none is set: the one that the server listens on. One that stands
 /// for all addresses of the machine is no address to connect to.
-fn own_address(listener: &Listener) -> Result<ApiHost, Failure> {
-    let Some(address) = listener.socket_address() else {
+fn own_address(socket: Option<SocketAddr>) -> Result<ApiHost, Failure> {
+    let Some(address) = socket else {
         return Err(Failure::usage(
             "api_host: must be set if the server listens on a Unix socket",
         ));
@@ -190,40 +191,18 @@ fn own_address(listener: &Listener) -> Result<ApiHost, Failure> {
     .map_err(|error| Failure::new(Exit::Failed, format!("api_host {error}")))
 }
 
-/// The number of connections for which there are open files.
-fn connections_within(wanted: NonZeroU32) -> NonZeroU32 {
-    let needed = u64::from(wanted.get()) + OTHER_FILES;
-    let Some(limit) = process::raise_open_files(needed).filter(|limit| *limit < needed) else {
-        return wanted;
-    };
-    let left = u32::try_from(limit.saturating_sub(OTHER_FILES)).unwrap_or(u32::MAX);
-    let most = NonZeroU32::new(left.max(LEAST_CONNECTIONS)).unwrap_or(wanted);
-    tracing::warn!(
-        limit,
-        needed,
-        connections = most.get(),
-        "the limit on open files is too low for the setting `connections`, which is lowered: raise it with `ulimit -n` or LimitNOFILE"
-    );
-    most.min(wanted)
+/// Waits until the feed, if there is one, cannot be published any more.
+async fn failed(feed: Option<&Feed>) -> Failure {
+    match feed {
+        Some(feed) => feed.failed().await,
+        None => std::future::pending().await,
+    }
 }
-
-/// Open files besides connections: the store, its threads, the log, the libraries.
-const OTHER_FILES: u64 = 64;
-const LEAST_CONNECTIONS: u32 = 8;
 
 fn cannot_follow(failure: &keyfob_replica::Failure) -> Failure {
     Failure::new(Exit::Store, with_sources(failure))
         .hint("start the server again: it then reads all keys from the store")
 }
 
-async fn bind(address: &Address) -> Result<Listener, Failure> {
-    address.bind().await.map_err(|error| {
-        Failure::new(Exit::Failed, with_sources(&error))
-            .hint("use `--listen` for another address; port 0 takes any free port")
-    })
-}
-
 /// How long an answer waits until this process applies the change that it made.
 const SYNC_WITHIN: Duration = Duration::from_secs(5);
-/// How long calls may take after the server was asked to stop.
-const GRACE: Duration = Duration::from_secs(20);

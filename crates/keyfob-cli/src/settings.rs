@@ -4,6 +4,7 @@
 mod environment;
 mod file;
 mod flags;
+mod network;
 mod peppers;
 mod resolver;
 
@@ -24,7 +25,9 @@ use serde::Serialize;
 use crate::{failure::Failure, owner, store::StoreUrl};
 
 use file::InForce;
-pub(crate) use flags::{Flags, ServeFlags};
+pub(crate) use flags::{Flags, GatewayFlags, RelayFlags, ServeFlags};
+use network::Resolve;
+pub(crate) use network::{FeedSettings, GatewaySettings, RelaySettings, UpstreamSettings};
 use resolver::{
     Resolver, parse, parse_actor, parse_duration, parse_filter, parse_regions, parse_word,
 };
@@ -41,6 +44,8 @@ pub(crate) struct Settings {
     pub(crate) output: Form,
     pub(crate) color: Color,
     pub(crate) serve: ServeSettings,
+    pub(crate) gateway: GatewaySettings,
+    pub(crate) relay: RelaySettings,
     pub(crate) peppers: Peppers,
     /// The numbers of the peppers, and the source of each.
     pub(crate) pepper_sources: Vec<(u8, String)>,
@@ -80,6 +85,7 @@ pub(crate) struct ServeSettings {
     pub(crate) operator: Owner,
     /// The file for the first operator's credential; none for the standard output.
     pub(crate) operator_file: Option<PathBuf>,
+    pub(crate) feed: FeedSettings,
 }
 
 /// A setting in the output.
@@ -164,6 +170,7 @@ impl Settings {
         let (peppers, pepper_sources, mut warnings) = peppers::load(file.peppers)?;
         warnings.append(&mut in_force.warnings);
         let mut from = Resolver::new(matches, in_force.path.as_deref());
+        let resolve: Resolve<'_> = &|path| in_force.resolved(path);
         let mut settings = Self {
             store: from.value("store", file.store, "sqlite:keyfob.db", StoreUrl::parse)?,
             prefix: from.optional("prefix", file.prefix, KeyFormat::new)?,
@@ -172,7 +179,21 @@ impl Settings {
             actor: from.value("as", file.acting_as, "system", parse_actor)?,
             output: from.value("output", file.output, "table", parse_word)?,
             color: from.value("color", file.color, "auto", parse_word)?,
-            serve: ServeSettings::resolve(from.section("serve"), file.serve.unwrap_or_default())?,
+            serve: ServeSettings::resolve(
+                from.section("serve"),
+                file.serve.unwrap_or_default(),
+                resolve,
+            )?,
+            gateway: GatewaySettings::resolve(
+                from.section("gateway"),
+                file.gateway.unwrap_or_default(),
+                resolve,
+            )?,
+            relay: RelaySettings::resolve(
+                from.section("relay"),
+                file.relay.unwrap_or_default(),
+                resolve,
+            )?,
             peppers,
             pepper_sources,
             warnings,
@@ -183,11 +204,6 @@ impl Settings {
         settings.listed = from.into_listed();
         if settings.origin("store") == Origin::File
             && let StoreUrl::Sqlite(path) = &mut settings.store
-        {
-            *path = in_force.resolved(path);
-        }
-        if settings.origin("serve.operator_file") == Origin::File
-            && let Some(path) = &mut settings.serve.operator_file
         {
             *path = in_force.resolved(path);
         }
@@ -240,9 +256,14 @@ impl ServerSettings {
 }
 
 impl ServeSettings {
-    fn resolve(from: &mut Resolver<'_>, mut file: file::Serve) -> Result<Self, Failure> {
+    fn resolve(
+        from: &mut Resolver<'_>,
+        mut file: file::Serve,
+        resolve: Resolve<'_>,
+    ) -> Result<Self, Failure> {
+        let (server, feed) = (file.server(), file.feed());
         let settings = Self {
-            server: ServerSettings::resolve(from, file.server(), "127.0.0.1:8080")?,
+            server: ServerSettings::resolve(from, server, "127.0.0.1:8080")?,
             namespace_header: from.value(
                 "namespace_header",
                 file.namespace_header,
@@ -258,11 +279,8 @@ impl ServeSettings {
             flush_every: from.value("flush_every", file.flush_every, "10s", parse_duration)?,
             operators: from.value("operators", file.operators, "operators", TeamId::new)?,
             operator: from.value("operator", file.operator, "user:admin", owner::parse)?,
-            operator_file: from
-                .optional("operator_file", file.operator_file, |text| {
-                    parse(text, "a path")
-                })?
-                .filter(|path: &PathBuf| !path.as_os_str().is_empty()),
+            operator_file: from.path("operator_file", file.operator_file, resolve)?,
+            feed: FeedSettings::resolve(from, feed, resolve)?,
         };
         if settings.stale_after < settings.follow_every {
             return Err(Failure::usage(

@@ -94,6 +94,11 @@ impl Store {
         (Self { keys, ..self }, writes)
     }
 
+    /// The store itself.
+    pub(crate) fn keys(&self) -> Arc<dyn KeyStore> {
+        Arc::clone(&self.keys)
+    }
+
     /// The keyring over the store: its keys have this prefix, or the one that the store records.
     pub(crate) async fn keyring(
         &self,

@@ -16,7 +16,7 @@ use serde::Serialize;
 use crate::{
     command_context::CommandContext,
     failure::Failure,
-    keys::{KeyView, views},
+    key_view::{KeyView, views},
     owner::{self, OwnerFault},
     terminal::{TableView, Tone, count},
 };

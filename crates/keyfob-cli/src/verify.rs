@@ -11,7 +11,7 @@ use crate::{
     command_context::CommandContext,
     exit::Exit,
     failure::Failure,
-    keys::ScopesView,
+    key_view::ScopesView,
     terminal::{TableView, Tone},
 };
 

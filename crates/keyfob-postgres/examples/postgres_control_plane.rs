@@ -10,7 +10,7 @@
 
 use std::{env, error::Error, future::IntoFuture, net::SocketAddr, sync::Arc};
 
-use keyfob::{Context, Expiry, Owner, Tenant, name::TeamId, now};
+use keyfob::{Context, Expiry, Keyring, Owner, Tenant, name::TeamId, now};
 use keyfob_api::{ControlPlane, Right, first_credential};
 use keyfob_postgres::PostgresStore;
 use keyfob_replica::Follower;
@@ -19,9 +19,9 @@ use tokio::{net::TcpListener, signal};
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
     let store = PostgresStore::connect(&env::var("DATABASE_URL")?).await?;
-    let replica = Follower::new(store, "acme").start().await?;
+    let keyring = Arc::new(Keyring::open(store, "acme").await?);
+    let replica = Follower::over(Arc::clone(&keyring)).start().await?;
 
-    let keyring = Arc::clone(replica.keyring());
     let (by, team) = (Context::system(now()), TeamId::new("operators")?);
     let olga: Owner = "user:olga".parse()?;
     match first_credential(&keyring, &by, team, olga, Right::Operator, Expiry::Never).await {

@@ -140,7 +140,9 @@ impl Inner {
             Step::new(sql::LOCK_LOG, values![]),
             Step::new(sql::ATTEMPT_AT, values![number(mark.revision.get())]),
         ];
-        let sent = session.pipeline(Some(sql::BEGIN), &steps, Some(sql::ROLLBACK));
+        // Not rolled back: a synchronous standby confirms the end of this transaction, and with it
+        // the commit, which may be here without having reached the standby.
+        let sent = session.pipeline(Some(sql::BEGIN), &steps, Some(sql::COMMIT));
         let rows = sent.await?.rows()?.nth(1).unwrap_or_default();
         let attempt = rows.first().map(|row| row::bytes(row, 0));
         Ok(attempt.transpose()? == Some(mark.attempt))

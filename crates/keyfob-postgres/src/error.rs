@@ -2,7 +2,7 @@
 
 use std::{error::Error, fmt, io};
 
-use deadpool_postgres::PoolError;
+use deadpool_postgres::{PoolError, TimeoutType};
 use keyfob::store::StoreError;
 use tokio_postgres::error::{Severity, SqlState};
 
@@ -15,6 +15,9 @@ pub enum ConnectError {
         "not the URL of a PostgreSQL database, as in postgres://user@host/database; write @ in a password as %40"
     )]
     Url,
+    /// A parameter of the URL that this library reads itself has no valid value.
+    #[error("the parameter {0} of the database's URL must be {1}")]
+    Parameter(&'static str, &'static str),
     /// The name of the schema is not allowed.
     #[error("schema: not 1 to 63 characters of a-z, 0-9 and _, beginning with a letter")]
     Schema,
@@ -24,6 +27,16 @@ pub enum ConnectError {
     /// The server could not be reached, refused the connection, or has the wrong certificate.
     #[error("the database could not be connected to")]
     Unreachable(#[source] DatabaseError),
+    /// The server is a standby, which takes no writes and may lack the last changes.
+    #[error(
+        "the server is a standby, which takes no writes and may lack the last changes; name every server of the cluster in the URL, as in postgres://user@a,b/database"
+    )]
+    Standby,
+    /// A pooler in transaction mode is in front of the server, and the options do not say so.
+    #[error(
+        "a pooler in transaction mode is in front of the database; add pool_mode=transaction to its URL, or use a pool in session mode"
+    )]
+    TransactionPooling,
     /// The database has an encoding that cannot hold every name.
     #[error("the database's encoding is {0}; it must be UTF8")]
     Encoding(String),
@@ -38,6 +51,16 @@ pub enum ConnectError {
     /// The schema could not be migrated, or has another history.
     #[error("the store's schema could not be migrated")]
     Migration(#[source] Box<dyn Error + Send + Sync>),
+}
+
+impl ConnectError {
+    /// An error of connecting.
+    pub(crate) fn of(error: DatabaseError) -> Self {
+        if error.is_standby() {
+            return Self::Standby;
+        }
+        Self::Unreachable(error)
+    }
 }
 
 /// An error of the database or of the connection to it.
@@ -64,6 +87,8 @@ enum Fault {
     Late,
     /// No connection became free in time.
     Busy,
+    /// The server is a standby.
+    Standby,
     /// A row does not hold what it should.
     Unfit {
         column: String,
@@ -92,6 +117,30 @@ impl DatabaseError {
         Self(Fault::Other(why.into()))
     }
 
+    /// An error of a new connection, or of one of the pool.
+    pub(crate) fn of_pool(error: PoolError) -> Self {
+        match error {
+            PoolError::Backend(error) => Self::of_settings(error),
+            PoolError::Timeout(TimeoutType::Create) => Self::late(),
+            PoolError::Timeout(_) => Self::busy(),
+            other => Self::other(other),
+        }
+    }
+
+    /// An error of connecting, or of the settings that begin a connection or a transaction: they
+    /// divide by zero on a standby.
+    pub(crate) fn of_settings(error: tokio_postgres::Error) -> Self {
+        if error.code() == Some(&SqlState::DIVISION_BY_ZERO) {
+            return Self(Fault::Standby);
+        }
+        error.into()
+    }
+
+    /// Whether the server is a standby.
+    pub(crate) fn is_standby(&self) -> bool {
+        matches!(self.0, Fault::Standby)
+    }
+
     /// The `SQLSTATE` code, if the server answered with an error.
     pub fn code(&self) -> Option<&str> {
         match &self.0 {
@@ -106,7 +155,7 @@ impl DatabaseError {
             Fault::Refused { fatal, .. } => *fatal,
             Fault::Failed { lost, .. } => *lost,
             Fault::Late => true,
-            Fault::Busy | Fault::Unfit { .. } | Fault::Other(_) => false,
+            Fault::Busy | Fault::Standby | Fault::Unfit { .. } | Fault::Other(_) => false,
         }
     }
 
@@ -124,7 +173,9 @@ impl DatabaseError {
                 passing.contains(code) || (*fatal && code.code().starts_with("08"))
             }
             Fault::Failed { lost, .. } => *lost,
-            Fault::Late | Fault::Busy | Fault::Unfit { .. } | Fault::Other(_) => false,
+            Fault::Late | Fault::Busy | Fault::Standby | Fault::Unfit { .. } | Fault::Other(_) => {
+                false
+            }
         }
     }
 }
@@ -146,16 +197,6 @@ impl From<tokio_postgres::Error> for DatabaseError {
                 error,
             },
         })
-    }
-}
-
-impl From<PoolError> for DatabaseError {
-    fn from(error: PoolError) -> Self {
-        match error {
-            PoolError::Backend(error) => error.into(),
-            PoolError::Timeout(_) => Self::busy(),
-            other => Self::other(other),
-        }
     }
 }
 
@@ -189,6 +230,9 @@ impl fmt::Display for DatabaseError {
             }
             Fault::Late => f.write_str("the database did not answer in time"),
             Fault::Busy => f.write_str("no connection to the database became free in time"),
+            Fault::Standby => f.write_str(
+                "the server is a standby, which takes no writes and may lack the last changes",
+            ),
             Fault::Unfit { column, .. } => {
                 write!(f, "column {column} does not hold what it should")
             }
@@ -202,7 +246,7 @@ impl Error for DatabaseError {
         match &self.0 {
             Fault::Failed { error, .. } => Some(error),
             Fault::Unfit { why, .. } | Fault::Other(why) => Some(&**why),
-            Fault::Refused { .. } | Fault::Late | Fault::Busy => None,
+            Fault::Refused { .. } | Fault::Late | Fault::Busy | Fault::Standby => None,
         }
     }
 }

@@ -33,19 +33,28 @@
 //! looks for the mark that every attempt leaves with its audit event: then the commit was kept, or
 //! was not and is tried again. Only if the database cannot be read for
 //! [the time a commit may wait](Options::with_lock_timeout), the outcome is
-//! [unknown](keyfob::store::StoreError::unknown). A replica that takes over without the last commits
-//! of its primary has lost them: let the server commit synchronously to it.
+//! [unknown](keyfob::store::StoreError::unknown).
+//!
+//! # Failover
+//!
+//! A URL may name the primary and its standbys, `postgres://keyfob@db1,db2/keys`: the store uses the
+//! primary, which it looks for whenever it connects, and never a standby. A standby that takes over
+//! without the last commits of its primary has lost them: let the server commit synchronously to it.
+//! Then nothing that was acknowledged is lost. To acknowledge a commit whose answer was lost, the
+//! store commits another transaction after it, which the standby confirms.
 //!
 //! # The server
 //!
 //! `PostgreSQL` 13 or later, in encoding `UTF8`. The tables are in a schema of their own.
-//! Connections keep settings and prepared statements, so a pooler must be in session mode. Each
-//! commit sends a notice (`NOTIFY keyfob`), for which `PostgreSQL` takes a lock over all databases
-//! of the server while it commits.
+//! Connections keep settings and prepared statements, so a pooler must be in session mode, or the URL
+//! must have `pool_mode=transaction` ([`Options::with_transaction_pooling`]). Each commit sends a
+//! notice (`NOTIFY keyfob`), for which `PostgreSQL` takes a lock over all databases of the server
+//! while it commits.
 //!
 //! A backup by `pg_dump` or a copy of the database is a store. An index that follows the store
 //! notices when an older one takes its place:
-//! [`IndexError::Regressed`](keyfob::gateway::IndexError::Regressed). Then open a new keyring.
+//! [`IndexError::Regressed`](keyfob::gateway::IndexError::Regressed), or
+//! [`Forked`](keyfob::gateway::IndexError::Forked) if that has caught up since.
 
 #![forbid(unsafe_code)]
 
@@ -62,6 +71,7 @@ mod queries;
 mod retry;
 mod row;
 mod session;
+mod settings;
 mod snapshot;
 mod sql;
 mod store;
@@ -69,6 +79,7 @@ mod targets;
 mod tls;
 mod url;
 mod usage;
+mod value;
 mod write;
 
 pub use error::{ConnectError, DatabaseError};

@@ -15,18 +15,26 @@ use tokio::{
 };
 use tokio_postgres::AsyncMessage;
 
-use crate::{DatabaseError, connect::Connector, retry, row, sql};
+use crate::{DatabaseError, connect::Connector, feed, retry, row, session::Sessions, sql};
 
 /// Tells the last revision of the log to every caller that waits for a change.
 ///
 /// The first wait starts a task with a connection of its own, which gets the notices that commits
 /// send. Notices can be lost, so the task also reads the last revision once per poll interval, and
-/// whenever it has connected again: a lost notice costs delay, never a change.
-#[derive(Debug)]
+/// whenever it has connected again: a lost notice costs delay, never a change. Where no notice comes,
+/// it only reads the last revision, over the connections of the store.
 pub(crate) struct ChangeNotifier {
-    connector: Connector,
+    source: Source,
     interval: Duration,
     listening: Mutex<Option<Listening>>,
+}
+
+/// How changes are noticed.
+#[derive(Clone)]
+struct Source {
+    /// What connects to a server that sends notices, if there is one.
+    listener: Option<Connector>,
+    sessions: Sessions,
 }
 
 /// What the listening task last knew.
@@ -40,7 +48,6 @@ enum Seen {
     Failed(Arc<DatabaseError>),
 }
 
-#[derive(Debug)]
 struct Listening {
     seen: watch::Receiver<Seen>,
     task: JoinHandle<()>,
@@ -53,9 +60,9 @@ impl Drop for Listening {
 }
 
 impl ChangeNotifier {
-    pub(crate) fn new(connector: Connector, interval: Duration) -> Self {
+    pub(crate) fn new(listener: Option<Connector>, sessions: Sessions, interval: Duration) -> Self {
         Self {
-            connector,
+            source: Source { listener, sessions },
             interval,
             listening: Mutex::new(None),
         }
@@ -96,7 +103,7 @@ impl ChangeNotifier {
             Some(listening) if !listening.task.is_finished() => listening.seen.clone(),
             _ => {
                 let (tell, seen) = watch::channel(Seen::Nothing);
-                let task = tokio::spawn(listen(self.connector.clone(), self.interval, tell));
+                let task = tokio::spawn(listen(self.source.clone(), self.interval, tell));
                 let started = Listening {
                     seen: seen.clone(),
                     task,
@@ -109,18 +116,50 @@ impl ChangeNotifier {
 }
 
 /// Listens until the task is aborted, and connects again whenever the connection fails.
-async fn listen(connector: Connector, interval: Duration, tell: watch::Sender<Seen>) {
+async fn listen(source: Source, interval: Duration, tell: watch::Sender<Seen>) {
     let mut pauses = retry::connection().build();
     loop {
         let began = Instant::now();
-        let Err(error) = listen_once(&connector, interval, &tell).await;
+        let Err(error) = match &source.listener {
+            Some(connector) => listen_once(connector, interval, &tell).await,
+            None => poll(&source.sessions, interval, &tell).await,
+        };
         tracing::debug!(%error, "the connection that listens for changes failed");
+        if error.is_lost() {
+            // The primary may be another server now. Who is told of the failure reads next.
+            source.sessions.close_idle();
+        }
         tell.send_replace(Seen::Failed(Arc::new(error)));
         if began.elapsed() > Duration::from_secs(10) {
             pauses = retry::connection().build();
         }
         sleep(pauses.next().unwrap_or_default()).await;
     }
+}
+
+/// Reads the last revision once per interval until that fails.
+async fn poll(
+    sessions: &Sessions,
+    every: Duration,
+    tell: &watch::Sender<Seen>,
+) -> Result<Infallible, DatabaseError> {
+    let mut ticks = interval(every.max(Duration::from_millis(1)));
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        let reading = async { feed::head(&mut sessions.session().await?).await };
+        let head = tokio::time::timeout(every.max(PATIENCE), reading).await;
+        let head = head.map_err(|_| DatabaseError::late())??;
+        seen(tell, head.revision);
+    }
+}
+
+fn seen(tell: &watch::Sender<Seen>, revision: Revision) {
+    tell.send_if_modified(|seen| {
+        let is_new = !matches!(seen, Seen::Revision(known) if *known == revision);
+        *seen = Seen::Revision(revision);
+        is_new
+    });
 }
 
 /// Listens until the connection fails. It subscribes first, then reads: a commit in between is
@@ -147,12 +186,7 @@ async fn listen_once(
         let row = tokio::time::timeout(every.max(PATIENCE), client.query_one(&statement, &[]))
             .await
             .map_err(|_| DatabaseError::late())??;
-        let revision = row::revision(&row, 0)?;
-        tell.send_if_modified(|seen| {
-            let is_new = !matches!(seen, Seen::Revision(known) if *known == revision);
-            *seen = Seen::Revision(revision);
-            is_new
-        });
+        seen(tell, row::revision(&row, 0)?);
         tokio::select! {
             told = noticed.recv() => {
                 if told.is_none() {

@@ -17,6 +17,7 @@ pub struct Options {
     pub(crate) lock_timeout: Duration,
     pub(crate) poll_interval: Duration,
     pub(crate) root_certificates: Option<PathBuf>,
+    pub(crate) transaction_pooling: bool,
 }
 
 impl Options {
@@ -77,6 +78,20 @@ impl Options {
         self
     }
 
+    /// Whether the URL is that of a pooler that gives each transaction another connection to the
+    /// server, as `PgBouncer` in transaction mode does. Default: no, unless the URL has
+    /// `pool_mode=transaction`, which means the same.
+    ///
+    /// Then no statement is prepared, settings are part of each transaction, and changes of other
+    /// processes are read once per [poll interval](Self::with_poll_interval), unless the URL names
+    /// the servers themselves by `listen`: notices do not pass such a pooler. Without this, a store
+    /// behind one is refused: [`ConnectError::TransactionPooling`].
+    #[must_use]
+    pub fn with_transaction_pooling(mut self, transaction_pooling: bool) -> Self {
+        self.transaction_pooling = transaction_pooling;
+        self
+    }
+
     /// Connects to the store in the database at this URL.
     ///
     /// # Errors
@@ -104,6 +119,7 @@ impl Default for Options {
             lock_timeout: Duration::from_secs(10),
             poll_interval: Duration::from_secs(1),
             root_certificates: None,
+            transaction_pooling: false,
         }
     }
 }

@@ -1,9 +1,11 @@
 //! How the database finds the rows of each statement, once there are many.
 
-use keyfob_testkit::postgres::{run, shared};
-use tokio_postgres::{Client, SimpleQueryMessage, types::Type};
+use std::time::Duration;
 
-use crate::{PostgresStore, sql};
+use keyfob_testkit::postgres::{run, shared};
+use tokio_postgres::{Client, SimpleQueryMessage};
+
+use crate::{Options, PostgresStore, settings::Settings, sql};
 
 /// Many rows in every table that grows, as many as it takes for the planner to look at an index.
 const MANY: &[&str] = &[
@@ -34,6 +36,8 @@ const MANY: &[&str] = &[
      2 * created_revision + (kind = 'policy')::integer \
      FROM namespaces, unnest(ARRAY['policy', 'legacy_policy']) kind",
     "INSERT INTO usage SELECT id, 0, 1, 1 FROM keys",
+    "INSERT INTO usage_sources SELECT decode(lpad(to_hex(n), 32, '0'), 'hex'), 1, n \
+     FROM generate_series(1, 20000) n",
     "ANALYZE",
 ];
 
@@ -130,10 +134,8 @@ fn every_statement_finds_its_rows_by_an_index() {
         drop(store);
         let client = database.client().await;
         // As on the connections of a store.
-        let [schema, never] = ["keyfob", "0"].map(|setting| (setting, Type::TEXT));
-        let settings =
-            [&schema, &never, &never, &never].map(|(setting, kind)| (setting as _, kind.clone()));
-        client.query_typed(sql::SETTINGS, &settings).await.unwrap();
+        let patient = Options::default().with_statement_timeout(Duration::MAX);
+        Settings::new(&patient).apply(&client, false).await.unwrap();
         for rows in MANY {
             client.batch_execute(rows).await.expect(rows);
         }

@@ -4,24 +4,44 @@ use std::{future::Future, pin::Pin, task::Poll, time::Duration};
 
 use deadpool_postgres::{Object, Pool};
 use tokio::time::timeout;
-use tokio_postgres::{Row, Statement, types::ToSql};
+use tokio_postgres::{Row, Statement};
 
 use crate::{
     DatabaseError,
     row::Result,
+    settings::Settings,
     sql::{self, Sql},
+    value::Value,
 };
 
-/// A value for a statement.
-pub(crate) type Value<'a> = Box<dyn ToSql + Send + Sync + 'a>;
+pub(crate) use crate::value::values;
 
-/// Boxes the values for a statement.
-macro_rules! values {
-    ($($value:expr),* $(,)?) => {
-        vec![$(Box::new($value) as $crate::session::Value<'_>),*]
-    };
+/// The sessions of a store: its connection pool, and how the connections are used.
+#[derive(Clone)]
+pub(crate) struct Sessions {
+    pub(crate) pool: Pool,
+    /// How long the server may take to answer.
+    pub(crate) patience: Duration,
+    /// The settings of each transaction, if a pooler gives each transaction another connection to
+    /// the server. Otherwise each connection has them.
+    pub(crate) per_transaction: Option<Settings>,
 }
-pub(crate) use values;
+
+impl Sessions {
+    pub(crate) async fn session(&self) -> Result<Session> {
+        Ok(Session {
+            client: Some(self.pool.get().await.map_err(DatabaseError::of_pool)?),
+            at_rest: true,
+            sessions: self.clone(),
+        })
+    }
+
+    /// Closes the connections that no call uses. After one of them gave no answer, the others would
+    /// not either: their server hangs, or another one has taken its place.
+    pub(crate) fn close_idle(&self) {
+        self.pool.retain(|_, _| false);
+    }
+}
 
 /// A connection that one call uses. If the call leaves it in the middle of a transaction, by an
 /// error or because the future was dropped, it does not go back to the pool: it is closed, which
@@ -30,8 +50,7 @@ pub(crate) struct Session {
     client: Option<Object>,
     /// Whether no transaction is open.
     at_rest: bool,
-    /// How long the server may take to answer.
-    patience: Duration,
+    sessions: Sessions,
 }
 
 /// A statement with its values.
@@ -47,24 +66,18 @@ impl<'a> Step<'a> {
 }
 
 impl Session {
-    pub(crate) async fn of(pool: &Pool, patience: Duration) -> Result<Self> {
-        Ok(Self {
-            client: Some(pool.get().await?),
-            at_rest: true,
-            patience,
-        })
-    }
-
     /// The rows of one statement, in a transaction of its own.
     pub(crate) async fn rows(&mut self, step: Step<'_>) -> Result<Vec<Row>> {
+        if self.sessions.per_transaction.is_some() {
+            let steps = [step];
+            let sent = self.pipeline(Some(sql::BEGIN), &steps, Some(sql::COMMIT));
+            return Ok(sent.await?.rows()?.next().unwrap_or_default());
+        }
         let statement = self.prepare(step.sql).await?;
         let client = self.client()?;
-        let answer = timeout(self.patience, async {
-            client.query(&statement, &borrowed(&step.values)).await
-        });
+        let answer = timeout(self.sessions.patience, prepared(client, &statement, &step));
         let Ok(rows) = answer.await else {
-            self.discard();
-            return Err(DatabaseError::late());
+            return Err(self.late());
         };
         Ok(rows?)
     }
@@ -81,21 +94,30 @@ impl Session {
         steps: &[Step<'_>],
         after: Option<&'static str>,
     ) -> Result<Pipelined> {
+        let settings = self.sessions.per_transaction.clone();
         let mut statements = Vec::with_capacity(steps.len());
-        for step in steps {
-            statements.push(self.prepare(step.sql).await?);
+        if settings.is_none() {
+            for step in steps {
+                statements.push(self.prepare(step.sql).await?);
+            }
         }
         self.at_rest = false;
-        let patience = self.patience;
+        let patience = self.sessions.patience;
         let client = self.client()?;
-        let mut requests: Vec<Request<'_>> = Vec::with_capacity(steps.len() + 2);
+        let mut requests: Vec<Request<'_>> = Vec::with_capacity(steps.len() + 3);
         requests.extend(before.map(|text| plain(client, text)));
+        if let Some(settings) = settings.as_ref().filter(|_| before.is_some()) {
+            requests.push(Box::pin(settings.apply(client, true)));
+        }
+        if settings.is_some() {
+            requests.extend(steps.iter().map(|step| unprepared(client, step)));
+        }
         for (step, statement) in steps.iter().zip(&statements) {
-            requests.push(prepared(client, statement, &step.values));
+            requests.push(prepared(client, statement, step));
         }
         requests.extend(after.map(|text| plain(client, text)));
         let Ok(answers) = timeout(patience, in_order(requests)).await else {
-            let (answers, ended) = (Vec::new(), Err(DatabaseError::late()));
+            let (answers, ended) = (Vec::new(), Err(self.late()));
             return Ok(Pipelined { answers, ended });
         };
         let mut answers = answers?;
@@ -108,7 +130,12 @@ impl Session {
             None => Ok(()),
         };
         if before.is_some() {
-            answers.remove(0)?;
+            let begun = answers.remove(0);
+            // Their error says more.
+            if settings.is_some() {
+                answers.remove(0).map_err(DatabaseError::of_settings)?;
+            }
+            begun?;
         }
         Ok(Pipelined { answers, ended })
     }
@@ -116,18 +143,25 @@ impl Session {
     /// Rolls the transaction back.
     pub(crate) async fn roll_back(mut self) {
         let Ok(client) = self.client() else { return };
-        let answer = timeout(self.patience, client.batch_execute(sql::ROLLBACK)).await;
+        let rolling_back = client.batch_execute(sql::ROLLBACK);
+        let answer = timeout(self.sessions.patience, rolling_back).await;
         self.at_rest = matches!(answer, Ok(Ok(())));
     }
 
     async fn prepare(&mut self, sql: Sql) -> Result<Statement> {
-        let patience = self.patience;
+        let patience = self.sessions.patience;
         let preparing = self.client()?.prepare_cached(sql.text());
         let Ok(statement) = timeout(patience, preparing).await else {
-            self.discard();
-            return Err(DatabaseError::late());
+            return Err(self.late());
         };
         Ok(statement?)
+    }
+
+    /// Closes the connection, which gave no answer in time.
+    fn late(&mut self) -> DatabaseError {
+        self.discard();
+        self.sessions.close_idle();
+        DatabaseError::late()
     }
 
     fn client(&self) -> Result<&Object> {
@@ -199,16 +233,19 @@ fn plain<'a>(client: &'a Object, text: &'static str) -> Request<'a> {
     })
 }
 
-fn prepared<'a>(
-    client: &'a Object,
-    statement: &'a Statement,
-    values: &'a [Value<'a>],
-) -> Request<'a> {
-    Box::pin(async move { client.query(statement, &borrowed(values)).await })
+fn prepared<'a>(client: &'a Object, statement: &'a Statement, step: &'a Step<'_>) -> Request<'a> {
+    Box::pin(async move {
+        let values: Vec<_> = step.values.iter().map(Value::borrowed).collect();
+        client.query(statement, &values).await
+    })
 }
 
-fn borrowed<'a>(values: &'a [Value<'_>]) -> Vec<&'a (dyn ToSql + Sync)> {
-    values.iter().map(|value| &**value as _).collect()
+/// A statement without a name, which is parsed and planned each time.
+fn unprepared<'a>(client: &'a Object, step: &'a Step<'_>) -> Request<'a> {
+    Box::pin(async move {
+        let values: Vec<_> = step.values.iter().map(Value::typed).collect();
+        client.query_typed(step.sql.text(), &values).await
+    })
 }
 
 /// Runs futures concurrently, each begun after the one before it, and returns their answers in the

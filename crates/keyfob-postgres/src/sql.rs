@@ -435,9 +435,10 @@ statements! {
                    VALUES ($5, $6, $7) ON CONFLICT (source) DO UPDATE SET \
                    sequence = excluded.sequence, at = excluded.at \
                    WHERE excluded.sequence > usage_sources.sequence RETURNING 1), \
-                   forgotten AS (DELETE FROM usage_sources WHERE source IN (SELECT o.source \
-                   FROM usage_sources o WHERE o.at <= $8 AND o.source <> $5 \
-                   AND EXISTS (SELECT 1 FROM source) FOR UPDATE SKIP LOCKED)), \
+                   forgotten AS (DELETE FROM usage_sources WHERE source = ANY (ARRAY( \
+                   SELECT o.source FROM usage_sources o WHERE o.at <= $8 AND o.source <> $5 \
+                   AND EXISTS (SELECT 1 FROM source) ORDER BY o.at LIMIT 100 \
+                   FOR UPDATE SKIP LOCKED))), \
                    keys AS (SELECT id FROM keys WHERE id = ANY ($1::text[]) \
                    ORDER BY id FOR KEY SHARE), \
                    kept AS (SELECT id FROM keys UNION ALL \
@@ -458,15 +459,20 @@ statements! {
              WHERE credential = ANY ($1::text[])";
 }
 
-/// The settings of a connection: the schema, and the timeouts of a statement, a lock and an idle
-/// transaction. `synchronous_commit` is turned on, and bitmap scans off: a page is read in the order
-/// of an index and ends with its last row, while a bitmap would be read to its end and sorted.
-pub(crate) const SETTINGS: &str = "SELECT set_config('search_path', $1, false), \
-    set_config('statement_timeout', $2, false), set_config('lock_timeout', $3, false), \
-    set_config('idle_in_transaction_session_timeout', $4, false), \
-    set_config('enable_bitmapscan', 'off', false), \
+/// The settings of a connection, or, if $5 is true, of a transaction: the schema, and the timeouts of
+/// a statement, a lock and an idle transaction. `synchronous_commit` is turned on, and bitmap scans
+/// off: a page is read in the order of an index and ends with its last row, while a bitmap would be
+/// read to its end and sorted. On a standby this divides by zero, so that nothing else is done there.
+pub(crate) const SETTINGS: &str = "SELECT 1 / (NOT pg_is_in_recovery())::integer, \
+    set_config('search_path', $1, $5), \
+    set_config('statement_timeout', $2, $5), set_config('lock_timeout', $3, $5), \
+    set_config('idle_in_transaction_session_timeout', $4, $5), \
+    set_config('enable_bitmapscan', 'off', $5), \
     set_config('synchronous_commit', CASE current_setting('synchronous_commit') \
-    WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, false)";
+    WHEN 'off' THEN 'on' ELSE current_setting('synchronous_commit') END, $5)";
+
+/// Identifies the server process that runs it.
+pub(crate) const PROCESS: &str = "SELECT pg_backend_pid() || ' ' || pg_postmaster_start_time()";
 
 pub(crate) const BEGIN: &str = "BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE";
 pub(crate) const BEGIN_SNAPSHOT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
@@ -478,9 +484,11 @@ pub(crate) const LISTEN: &str = "LISTEN keyfob";
 
 // What runs once, before anything else.
 pub(crate) const ENCODING: &str = "SELECT current_setting('server_encoding')";
-/// One lock for all schemas of a database.
-pub(crate) const LOCK_MIGRATIONS: &str = "SET lock_timeout = '60s'; SET statement_timeout = '60s'; \
-     SELECT pg_advisory_lock(hashtextextended('keyfob migrations', 0)); SET lock_timeout = '5s'";
+/// One lock for all schemas of a database, until the transaction ends.
+pub(crate) const LOCK_MIGRATIONS: &str = "SET LOCAL lock_timeout = '60s'; \
+     SET LOCAL statement_timeout = '60s'; \
+     SELECT pg_advisory_xact_lock(hashtextextended('keyfob migrations', 0)); \
+     SET LOCAL lock_timeout = '5s'";
 pub(crate) const MAKE_SCHEMA: &str = "DO $$ BEGIN \
     IF to_regnamespace(quote_ident(current_setting('search_path'))) IS NULL THEN \
     EXECUTE format('CREATE SCHEMA %I', current_setting('search_path')); END IF; END $$";

@@ -3,7 +3,6 @@
 use std::{fmt, future::Future, sync::Arc, time::Duration};
 
 use backon::Retryable;
-use deadpool_postgres::Pool;
 use keyfob::{
     KeyId, KeyStore, Tenant, Timestamp,
     audit::{AuditEvent, TrailHead},
@@ -20,8 +19,14 @@ use keyfob::{
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::{
-    ConnectError, DatabaseError, Options, connect::Connector, feed, migrate::migrate,
-    notify::ChangeNotifier, queries, retry, session::Session, targets, usage,
+    ConnectError, DatabaseError, Options,
+    connect::Connector,
+    feed,
+    migrate::migrate,
+    notify::ChangeNotifier,
+    queries, retry,
+    session::{Session, Sessions},
+    targets, usage,
 };
 
 /// Keys, audit trail and change feed in a `PostgreSQL` database, for any number of machines.
@@ -34,14 +39,12 @@ pub struct PostgresStore(Arc<Inner>);
 
 pub(crate) struct Inner {
     connector: Connector,
-    pool: Pool,
+    sessions: Sessions,
     /// Commits are serialized anyway: one runs, and one waits at the server.
     turns: Semaphore,
     notifier: ChangeNotifier,
     /// How long to wait for a turn or for a connection.
     waiting: Duration,
-    /// How long the server may take to answer.
-    patience: Duration,
     /// How long to look for the outcome of a commit whose answer was lost.
     pub(crate) settling: Duration,
 }
@@ -51,7 +54,13 @@ impl PostgresStore {
     /// its schema.
     ///
     /// The URL is `postgres://user:password@host:port/database?parameters`, with libpq's names of
-    /// parameters; a list of `key=value` is taken too.
+    /// parameters. Several servers are separated by commas: the store uses the one that is the
+    /// primary, and looks for it again whenever it connects. Two parameters are the library's own:
+    ///
+    /// - `pool_mode=transaction` if the servers are poolers that give each transaction another
+    ///   connection ([`Options::with_transaction_pooling`]),
+    /// - `listen=HOST:PORT,…`: the database's servers themselves, for the one connection per store
+    ///   that waits for notices, which do not pass such a pooler.
     ///
     /// # Security
     ///
@@ -63,6 +72,10 @@ impl PostgresStore {
     /// # Errors
     ///
     /// - not a database URL -> [`ConnectError::Url`]
+    /// - a parameter has a wrong value -> [`ConnectError::Parameter`]
+    /// - the only server that can be reached is a standby -> [`ConnectError::Standby`]
+    /// - a pooler in transaction mode is in front of the server, and the URL does not say so ->
+    ///   [`ConnectError::TransactionPooling`]
     /// - the server cannot be reached, refuses the connection, or has the wrong certificate ->
     ///   [`ConnectError::Unreachable`]
     /// - a later version of this library created the schema -> [`ConnectError::Newer`]
@@ -78,19 +91,26 @@ impl PostgresStore {
 
     pub(crate) async fn connect_with(url: &str, options: &Options) -> Result<Self, ConnectError> {
         let connector = Connector::new(url, options)?;
-        let connecting = connector.connect(|_| ());
-        let mut alone = connecting.await.map_err(ConnectError::Unreachable)?;
-        migrate(&mut alone.client).await?;
+        if connector.per_transaction().is_none() && connector.is_pooled().await {
+            return Err(ConnectError::TransactionPooling);
+        }
+        let alone = connector.connect(|_| ()).await.map_err(ConnectError::of)?;
+        migrate(&alone.client, connector.settings()).await?;
         drop(alone);
-        let pool = connector.pool(options)?;
-        Ok(Self(Arc::new(Inner {
-            notifier: ChangeNotifier::new(connector.clone(), options.poll_interval),
-            connector,
-            pool,
-            turns: Semaphore::new(2),
-            waiting: options.lock_timeout.max(options.connect_timeout),
+        let sessions = Sessions {
+            pool: connector.pool(options)?,
             // The server applies the limit itself, if it can.
             patience: options.statement_timeout.saturating_add(MARGIN),
+            per_transaction: connector.per_transaction(),
+        };
+        let listener = connector.listener().cloned();
+        let notifier = ChangeNotifier::new(listener, sessions.clone(), options.poll_interval);
+        Ok(Self(Arc::new(Inner {
+            notifier,
+            connector,
+            sessions,
+            turns: Semaphore::new(2),
+            waiting: options.lock_timeout.max(options.connect_timeout),
             settling: options.lock_timeout.max(options.connect_timeout),
         })))
     }
@@ -107,7 +127,7 @@ impl Inner {
     }
 
     pub(crate) async fn session(&self) -> Result<Session, DatabaseError> {
-        Session::of(&self.pool, self.patience).await
+        self.sessions.session().await
     }
 
     /// Does `work`, and tries again if it fails for a passing reason. A failed try must have kept

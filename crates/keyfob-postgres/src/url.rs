@@ -1,6 +1,6 @@
 //! Reading URLs, by the driver's own parser.
 
-use std::fmt;
+use std::{fmt, net::IpAddr};
 
 use tokio_postgres::{
     Config,
@@ -28,38 +28,7 @@ impl Location {
     ///
     /// [`ConnectError::Url`], which does not repeat the text.
     pub fn parse(url: &str) -> Result<Self, ConnectError> {
-        let config = parse(url)?;
-        let addresses = config.get_hostaddrs();
-        let names: Vec<(String, bool)> = if config.get_hosts().is_empty() {
-            let addresses = addresses.iter();
-            addresses
-                .map(|address| (address.to_string(), address.is_loopback()))
-                .collect()
-        } else {
-            let hosts = config.get_hosts().iter().enumerate();
-            hosts
-                .map(|(at, host)| match (host, addresses.get(at)) {
-                    (Host::Tcp(name), Some(address)) => (name.clone(), address.is_loopback()),
-                    (Host::Tcp(name), None) => (name.clone(), is_loopback(name)),
-                    #[cfg(unix)]
-                    (Host::Unix(path), _) => (path.display().to_string(), true),
-                })
-                .collect()
-        };
-        let ports = config.get_ports();
-        let port = |at: usize| ports.get(at).or_else(|| ports.first()).copied();
-        Ok(Self {
-            user: config.get_user().map(ToOwned::to_owned),
-            is_local: names.iter().all(|(_, local)| *local),
-            hosts: names
-                .into_iter()
-                .enumerate()
-                .map(|(at, (name, _))| (name, port(at).unwrap_or(DEFAULT_PORT)))
-                .collect(),
-            database: config.get_dbname().map(ToOwned::to_owned),
-            has_password: config.get_password().is_some(),
-            requires_tls: config.get_ssl_mode() == SslMode::Require,
-        })
+        Url::parse(url).map(|url| url.location())
     }
 
     /// Whether the URL holds a password.
@@ -100,34 +69,196 @@ impl fmt::Display for Location {
     }
 }
 
-/// Reads a URL. What libpq calls `verify-ca` and `verify-full` is what `require` means here: the
-/// server's certificate and name are always verified.
-pub(crate) fn parse(url: &str) -> Result<Config, ConnectError> {
-    if is_ambiguous(url) {
-        return Err(ConnectError::Url);
-    }
-    let (place, parameters) = match url.rsplit_once('?') {
-        Some((place, parameters)) => (place, Some(parameters)),
-        None => (url, None),
-    };
-    let parsed = match parameters {
-        Some(parameters) => {
-            let parameters: Vec<&str> = parameters
-                .split('&')
-                .map(|parameter| match parameter {
-                    "sslmode=verify-full" | "sslmode=verify-ca" => "sslmode=require",
-                    other => other,
-                })
-                .collect();
-            format!("{place}?{}", parameters.join("&")).parse()
+/// A URL that was read.
+#[derive(Debug)]
+pub(crate) struct Url {
+    pub(crate) config: Config,
+    /// Whether a pooler gives each transaction another connection: `pool_mode=transaction`.
+    pub(crate) transaction_pooling: bool,
+    /// `listen`: the servers themselves, which send notices.
+    listen: Option<Config>,
+}
+
+impl Url {
+    /// Reads a URL. What libpq calls `verify-ca` and `verify-full` is what `require` means here: the
+    /// server's certificate and name are always verified.
+    pub(crate) fn parse(url: &str) -> Result<Self, ConnectError> {
+        if is_ambiguous(url) {
+            return Err(ConnectError::Url);
         }
-        None => place.parse(),
-    };
-    let config: Config = parsed.map_err(|_| ConnectError::Url)?;
-    if config.get_hosts().is_empty() && config.get_hostaddrs().is_empty() {
+        let (place, parameters) = match url.rsplit_once('?') {
+            Some((place, parameters)) => (place, parameters),
+            None => (url, ""),
+        };
+        let (mut transaction_pooling, mut listen) = (false, None);
+        let mut text = place.to_owned();
+        let mut mark = '?';
+        for parameter in parameters.split('&').filter(|text| !text.is_empty()) {
+            let parameter = match parameter.split_once('=') {
+                Some(("sslmode", "verify-full" | "verify-ca")) => "sslmode=require",
+                Some(("pool_mode", "transaction")) => {
+                    transaction_pooling = true;
+                    continue;
+                }
+                Some(("pool_mode", "session")) => continue,
+                Some(("pool_mode", _)) => {
+                    let modes = "session or transaction";
+                    return Err(ConnectError::Parameter("pool_mode", modes));
+                }
+                Some(("listen", servers)) => {
+                    listen = Some(listen_servers(servers)?);
+                    continue;
+                }
+                _ => parameter,
+            };
+            text.push(mark);
+            text.push_str(parameter);
+            mark = '&';
+        }
+        Ok(Self {
+            config: of_driver(&text)?,
+            transaction_pooling,
+            listen,
+        })
+    }
+
+    /// The configuration of each server of the URL.
+    pub(crate) fn servers(&self) -> Vec<Config> {
+        servers(&self.config, &self.config)
+    }
+
+    /// The configuration of each server to listen at, if the URL names some.
+    pub(crate) fn listen(&self) -> Option<Vec<Config>> {
+        let listen = self.listen.as_ref();
+        listen.map(|places| servers(&self.config, places))
+    }
+
+    pub(crate) fn location(&self) -> Location {
+        let config = &self.config;
+        let places = places(config);
+        let listen = self.listen.iter().flat_map(self::places);
+        Location {
+            user: config.get_user().map(ToOwned::to_owned),
+            is_local: places
+                .iter()
+                .cloned()
+                .chain(listen)
+                .all(|place| place.is_local()),
+            hosts: places
+                .into_iter()
+                .map(|place| (place.name(), place.port))
+                .collect(),
+            database: config.get_dbname().map(ToOwned::to_owned),
+            has_password: config.get_password().is_some(),
+            requires_tls: config.get_ssl_mode() == SslMode::Require,
+        }
+    }
+}
+
+fn of_driver(text: &str) -> Result<Config, ConnectError> {
+    let config: Config = text.parse().map_err(|_| ConnectError::Url)?;
+    let (hosts, addresses) = (config.get_hosts().len(), config.get_hostaddrs().len());
+    let servers = hosts.max(addresses);
+    let fits = |count: usize| count == 0 || count == servers;
+    let has_ports = config.get_ports().len() <= 1 || fits(config.get_ports().len());
+    if servers == 0 || !fits(hosts) || !fits(addresses) || !has_ports {
         return Err(ConnectError::Url);
     }
     Ok(config)
+}
+
+/// The value of `listen`: servers as in a URL.
+fn listen_servers(text: &str) -> Result<Config, ConnectError> {
+    let refused = ConnectError::Parameter("listen", "HOST or HOST:PORT, separated by commas");
+    if text.contains(['/', '@', '?', '#']) {
+        return Err(refused);
+    }
+    of_driver(&format!("postgres://{text}")).map_err(|_| refused)
+}
+
+/// One server of a URL.
+#[derive(Clone)]
+struct Place {
+    host: Option<Host>,
+    address: Option<IpAddr>,
+    port: u16,
+}
+
+impl Place {
+    fn name(&self) -> String {
+        match (&self.host, self.address) {
+            (Some(Host::Tcp(name)), _) => name.clone(),
+            #[cfg(unix)]
+            (Some(Host::Unix(path)), _) => path.display().to_string(),
+            (None, address) => address
+                .map(|address| address.to_string())
+                .unwrap_or_default(),
+        }
+    }
+
+    fn is_local(&self) -> bool {
+        match (&self.host, self.address) {
+            #[cfg(unix)]
+            (Some(Host::Unix(_)), _) => true,
+            (_, Some(address)) => address.is_loopback(),
+            (Some(Host::Tcp(name)), None) => is_loopback(name),
+            (None, None) => false,
+        }
+    }
+}
+
+fn places(config: &Config) -> Vec<Place> {
+    let (hosts, addresses) = (config.get_hosts(), config.get_hostaddrs());
+    let ports = config.get_ports();
+    let place = |at: usize| Place {
+        host: hosts.get(at).cloned(),
+        address: addresses.get(at).copied(),
+        port: *ports
+            .get(at)
+            .or_else(|| ports.first())
+            .unwrap_or(&DEFAULT_PORT),
+    };
+    (0..hosts.len().max(addresses.len())).map(place).collect()
+}
+
+/// The same configuration for each of these servers alone: the driver, given several, waits for one
+/// that hangs and does not try the next.
+fn servers(config: &Config, of: &Config) -> Vec<Config> {
+    let server = |place: Place| {
+        let mut one = Config::new();
+        match place.host {
+            Some(Host::Tcp(name)) => _ = one.host(name),
+            #[cfg(unix)]
+            Some(Host::Unix(path)) => _ = one.host_path(path),
+            None => {}
+        }
+        if let Some(address) = place.address {
+            one.hostaddr(address);
+        }
+        one.port(place.port)
+            .ssl_mode(config.get_ssl_mode())
+            .ssl_negotiation(config.get_ssl_negotiation())
+            .target_session_attrs(config.get_target_session_attrs())
+            .channel_binding(config.get_channel_binding())
+            .load_balance_hosts(config.get_load_balance_hosts());
+        if let Some(user) = config.get_user() {
+            one.user(user);
+        }
+        if let Some(password) = config.get_password() {
+            one.password(password);
+        }
+        if let Some(database) = config.get_dbname() {
+            one.dbname(database);
+        }
+        if let Some(options) = config.get_options() {
+            one.options(options);
+        }
+        if let Some(name) = config.get_application_name() {
+            one.application_name(name);
+        }
+        one
+    };
+    places(of).into_iter().map(server).collect()
 }
 
 /// Whether a part of the password could be taken for another part. The driver takes everything up to
@@ -147,7 +278,7 @@ fn is_ambiguous(url: &str) -> bool {
 }
 
 fn is_loopback(name: &str) -> bool {
-    let address = name.parse::<std::net::IpAddr>();
+    let address = name.parse::<IpAddr>();
     name == "localhost" || address.is_ok_and(|address| address.is_loopback())
 }
 
@@ -155,10 +286,12 @@ const DEFAULT_PORT: u16 = 5432;
 
 #[cfg(test)]
 mod tests {
+    use tokio_postgres::config::TargetSessionAttrs;
+
     use super::*;
 
     fn mode(url: &str) -> SslMode {
-        parse(url).unwrap().get_ssl_mode()
+        Url::parse(url).unwrap().config.get_ssl_mode()
     }
 
     #[test]
@@ -179,10 +312,58 @@ mod tests {
             ("postgres://u@127.0.0.1,localhost/d", false),
             ("postgres://u@db/d?hostaddr=127.0.0.1", false),
             ("postgres://u@%2Frun%2Fpostgresql/d", false),
+            ("postgres://u@localhost/d?listen=127.0.0.1:5433", false),
+            ("postgres://u@localhost/d?listen=db", true),
         ] {
             let location = Location::parse(url).unwrap();
             assert_eq!(location.may_lose_tls(), may_lose_tls, "{url}");
         }
+    }
+
+    #[test]
+    fn each_server_of_a_url_is_connected_to_alone() {
+        let url = "postgres://k:pw@a:1,b:2/keys?pool_mode=transaction&listen=c:3,%2Frun&sslmode=require\
+                   &target_session_attrs=read-write&application_name=x";
+        let url = Url::parse(url).unwrap();
+        assert!(url.transaction_pooling);
+        for (servers, expected) in [
+            (url.servers(), [("a", 1), ("b", 2)]),
+            (url.listen().unwrap(), [("c", 3), ("/run", 5432)]),
+        ] {
+            let found: Vec<_> = servers.iter().map(|one| (places(one), one)).collect();
+            assert_eq!(found.len(), 2);
+            for ((places, one), (name, port)) in found.into_iter().zip(expected) {
+                assert_eq!((places[0].name().as_str(), places[0].port), (name, port));
+                assert_eq!(places.len(), 1);
+                assert_eq!(one.get_user(), Some("k"));
+                assert_eq!(one.get_password(), Some(&b"pw"[..]));
+                assert_eq!(one.get_dbname(), Some("keys"));
+                assert_eq!(one.get_application_name(), Some("x"));
+                assert_eq!(one.get_ssl_mode(), SslMode::Require);
+                assert_eq!(
+                    one.get_target_session_attrs(),
+                    TargetSessionAttrs::ReadWrite
+                );
+            }
+        }
+        let plain = Url::parse("postgres://h/d?pool_mode=session").unwrap();
+        assert!(!plain.transaction_pooling && plain.listen().is_none());
+    }
+
+    #[test]
+    fn a_parameter_with_a_wrong_value_is_named() {
+        for (url, named) in [
+            ("postgres://h/d?pool_mode=hunter2", "pool_mode"),
+            ("postgres://h/d?listen=hunter2:x", "listen"),
+            ("postgres://h/d?listen=", "listen"),
+            ("postgres://h/d?listen=h/hunter2", "listen"),
+        ] {
+            let error = Url::parse(url).unwrap_err();
+            let said = format!("{error} {error:?}");
+            assert!(said.contains(named) && !said.contains("hunter2"), "{said}");
+        }
+        let count = Url::parse("postgres://a,b/d?hostaddr=10.0.0.1").unwrap_err();
+        assert!(matches!(count, ConnectError::Url));
     }
 
     #[test]
@@ -257,7 +438,7 @@ mod tests {
                 Some("pw"),
             ),
         ] {
-            let config = parse(url).unwrap();
+            let config = Url::parse(url).unwrap().config;
             assert_eq!(config.get_password(), password.map(str::as_bytes), "{url}");
             let location = Location::parse(url).unwrap();
             assert_eq!(location.has_password(), password.is_some(), "{url}");

@@ -2,7 +2,9 @@
 
 use std::{error::Error, iter, time::Duration};
 
-use keyfob::gateway::{FollowError, IndexError};
+use keyfob::gateway::IndexError;
+
+use crate::SourceError;
 
 /// A replica could not start.
 #[derive(Debug, thiserror::Error)]
@@ -11,9 +13,9 @@ pub enum StartError {
     /// The store could not be opened.
     #[error(transparent)]
     Open(#[from] keyfob::manage::Error),
-    /// The store could not be read to its end.
+    /// The source could not be read to its end.
     #[error(transparent)]
-    Follow(#[from] FollowError),
+    Source(#[from] SourceError),
     /// The bound on staleness is too short for timestamps in whole seconds.
     #[error("`stale_after` is {0:?}; the least is 2 seconds")]
     StaleAfter(Duration),

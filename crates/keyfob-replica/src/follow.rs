@@ -1,14 +1,18 @@
-//! The loop that follows the store.
+//! The loop that follows the source.
 
 use std::{sync::Arc, time::Duration};
 
 use backon::{BackoffBuilder, ExponentialBuilder};
-use keyfob::{Timestamp, gateway::FollowError, manage::KeyringBuilder};
+use keyfob::{
+    Timestamp,
+    gateway::{Index, IndexError},
+    manage::KeyringBuilder,
+};
 use metrics::{counter, gauge};
 use tokio::time::{Instant, error::Elapsed, sleep_until, timeout_at};
 
 use crate::{
-    Failure,
+    Failure, Source, SourceError, Synced,
     clock::{Moment, Uptime, Watch},
     error::chain,
     metrics as names,
@@ -19,30 +23,82 @@ pub(crate) struct Follow {
     pub(crate) monitor: Monitor,
     /// The longest time between two readings.
     interval: Duration,
-    /// How long one attempt to read the store may take. What was read by then is in force, and the
+    /// How long one attempt to read the source may take. What was read by then is in force, and the
     /// next attempt continues there.
     attempt: Duration,
-    started: Moment,
+    started: Confirmed,
     uptime: Uptime,
 }
 
-/// When the index was last confirmed.
-struct Confirmed {
-    /// By the clocks that cannot be set.
-    at: Moment,
-    /// By the clock of the verifiers; none if every call is refused.
+/// The last confirmation of the index, and its age by the clocks that cannot be set.
+#[derive(Clone)]
+pub(crate) struct Confirmed {
+    /// The time as of which the index was confirmed; none if it never was.
     stamp: Option<Timestamp>,
+    /// When that became known.
+    seen: Moment,
+    /// How old the confirmation was then.
+    age: Duration,
+}
+
+impl Confirmed {
+    /// The confirmation of an index that was never confirmed.
+    pub(crate) fn never(uptime: &Uptime) -> Self {
+        Self {
+            stamp: None,
+            seen: Moment::now(uptime),
+            age: Duration::ZERO,
+        }
+    }
+
+    /// Takes note of what a reading confirmed that began at `asked`, when the time was `now`.
+    pub(crate) fn update(
+        &mut self,
+        synced: Synced,
+        stamp: Option<Timestamp>,
+        asked: Moment,
+        now: Timestamp,
+    ) {
+        match synced {
+            Synced::ToEnd => {
+                *self = Self {
+                    stamp,
+                    seen: asked,
+                    age: Duration::ZERO,
+                };
+            }
+            Synced::AsSent => self.observe(stamp, asked, now),
+        }
+    }
+
+    /// Takes note of a confirmation that was seen when the time was `now`. The one that is known
+    /// already keeps its age, also if it is sent again after every call was refused for it.
+    fn observe(&mut self, stamp: Option<Timestamp>, seen: Moment, now: Timestamp) {
+        if let Some(confirmed) = stamp
+            && stamp != self.stamp
+        {
+            *self = Self {
+                stamp,
+                seen,
+                age: Duration::from_secs(now.seconds_since(confirmed)),
+            };
+        }
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.age.saturating_add(self.seen.elapsed())
+    }
 }
 
 impl Follow {
-    /// For an index that was confirmed at `started`.
+    /// For an index that was last confirmed as `started` says.
     pub(crate) fn new(
         monitor: Monitor,
         poll_every: Duration,
-        started: Moment,
+        started: Confirmed,
         uptime: Uptime,
     ) -> Self {
-        let bound = monitor.0.keyring.stale_after();
+        let bound = monitor.0.stale_after;
         let attempt = bound.unwrap_or(KeyringBuilder::STALE_AFTER) / 4;
         let interval = bound.map_or(poll_every, |bound| poll_every.min(bound / 4));
         Self {
@@ -54,51 +110,57 @@ impl Follow {
         }
     }
 
-    /// Follows the store until that is no longer possible.
+    /// Follows the source until that is no longer possible.
     pub(crate) async fn run(&self) -> Failure {
-        let keyring = &self.monitor.0.keyring;
-        let index = keyring.index();
-        let mut confirmed = Confirmed {
-            at: self.started.clone(),
-            stamp: index.confirmed_at(),
-        };
+        let shared = &self.monitor.0;
+        let index = &shared.index;
+        let mut confirmed = self.started.clone();
+        self.hold_to_bound(&mut confirmed);
         let mut delays = None;
-        let clock = Arc::clone(&self.monitor.0.clock);
-        let mut watch = Watch::new(clock, &self.uptime);
+        let mut watch = Watch::new(Arc::clone(&shared.clock), &self.uptime);
         loop {
             self.report(&mut watch);
             let (before, turn) = (index.as_of(), Instant::now());
             match &mut delays {
-                None => self.wait().await,
+                None => {
+                    let until = self.within_bound(&confirmed, turn + self.interval);
+                    if let Err(error) = wait(&*shared.source, index, until).await {
+                        return self.fail(error);
+                    }
+                }
                 Some(delays) => {
                     let delay = Iterator::next(delays).unwrap_or(DELAY_MAX);
                     sleep_until(self.within_bound(&confirmed, turn + delay)).await;
                 }
             }
-            let asked = Moment::now(&self.uptime);
+            let (asked, now) = (Moment::now(&self.uptime), (shared.clock)());
             let limit = self.within_bound(&confirmed, asked.at + self.attempt);
-            let sync = keyring.sync((self.monitor.0.clock)());
-            let error = match timeout_at(limit, sync).await {
-                Ok(Ok(_)) => {
+            let error = match timeout_at(limit, shared.source.sync(index, now)).await {
+                Ok(Ok(synced)) => {
                     if delays.take().is_some() {
                         tracing::info!("the store can be read again");
                         self.monitor.set_last_error(None);
                     }
-                    let stamp = index.confirmed_at();
-                    confirmed = Confirmed { at: asked, stamp };
+                    confirmed.update(synced, index.confirmed_at(), asked, now);
+                    // What was sent may be too old already.
+                    self.hold_to_bound(&mut confirmed);
                     if index.as_of() == before {
-                        // A store may wake its follower too early, but not without a pause.
+                        // A source may wake its follower too early, but not without a pause.
                         sleep_until(turn + PAUSE_MIN).await;
                     }
                     continue;
                 }
-                Ok(Err(FollowError::Index(error))) => {
-                    index.invalidate();
-                    self.monitor.set_last_error(Some(error.to_string()));
-                    return error.into();
-                }
+                Ok(Err(SourceError::Index(error))) => return self.fail(error),
                 Ok(Err(error)) => chain(&error),
-                Err(Elapsed { .. }) => format!("no answer within {:?}", limit - asked.at),
+                Err(Elapsed { .. }) => {
+                    let time = limit - asked.at;
+                    if time < self.attempt && delays.is_some() {
+                        // The bound passes: the error before says more.
+                        self.hold_to_bound(&mut confirmed);
+                        continue;
+                    }
+                    format!("no answer within {time:?}")
+                }
             };
             counter!(names::FOLLOW_FAILURES).increment(1);
             if delays.is_none() {
@@ -110,41 +172,30 @@ impl Follow {
         }
     }
 
-    /// Waits until the store may have changed, or for the interval.
-    async fn wait(&self) {
-        let until = Instant::now() + self.interval;
-        let keyring = &self.monitor.0.keyring;
-        let change = keyring.store().wait_for_change(keyring.index().as_of());
-        match timeout_at(until, change).await {
-            Ok(Ok(true)) | Err(Elapsed { .. }) => {}
-            Ok(Ok(false)) => sleep_until(until).await,
-            Ok(Err(error)) => {
-                tracing::debug!(error = chain(&error), "the store cannot tell of changes");
-                sleep_until(until).await;
-            }
-        }
+    fn fail(&self, error: IndexError) -> Failure {
+        self.monitor.0.index.invalidate();
+        self.monitor.set_last_error(Some(error.to_string()));
+        error.into()
     }
 
     /// Refuses every call once the bound has passed by the monotonic clock. By the clock of the
     /// verifiers it has not, if that has run back meanwhile.
     fn hold_to_bound(&self, confirmed: &mut Confirmed) {
-        let index = self.monitor.0.keyring.index();
-        let stamp = index.confirmed_at();
-        if stamp != confirmed.stamp {
-            // Another task read the store, as after a change that this process made.
-            let at = Moment::now(&self.uptime);
-            *confirmed = Confirmed { at, stamp };
-        } else if self.left(confirmed).is_some_and(|left| left.is_zero()) {
-            index.invalidate();
-            confirmed.stamp = None;
+        let shared = &self.monitor.0;
+        // Another task may have read the store, as after a change that this process made.
+        let stamp = shared.index.confirmed_at();
+        confirmed.observe(stamp, Moment::now(&self.uptime), (shared.clock)());
+        if self.left(confirmed).is_some_and(|left| left.is_zero()) {
+            shared.index.invalidate();
         }
     }
 
     /// How long it is until the bound passes; none if there is none, or every call is refused.
     fn left(&self, confirmed: &Confirmed) -> Option<Duration> {
-        confirmed.stamp?;
-        let bound = self.monitor.0.keyring.stale_after()?;
-        Some(bound.saturating_sub(confirmed.at.elapsed()))
+        let shared = &self.monitor.0;
+        let bound = shared.stale_after?;
+        shared.index.confirmed_at()?;
+        Some(bound.saturating_sub(confirmed.elapsed()))
     }
 
     fn within_bound(&self, confirmed: &Confirmed, moment: Instant) -> Instant {
@@ -166,9 +217,27 @@ impl Follow {
     }
 }
 
+/// Waits until there may be something new, or until a moment.
+pub(crate) async fn wait(
+    source: &dyn Source,
+    index: &Index,
+    until: Instant,
+) -> Result<(), IndexError> {
+    match timeout_at(until, source.wait(index)).await {
+        Ok(Ok(true)) | Err(Elapsed { .. }) => {}
+        Ok(Ok(false)) => sleep_until(until).await,
+        Ok(Err(SourceError::Index(error))) => return Err(error),
+        Ok(Err(error)) => {
+            tracing::debug!(error = chain(&error), "the store cannot tell of changes");
+            sleep_until(until).await;
+        }
+    }
+    Ok(())
+}
+
 /// The pauses after failures: doubled each time, with jitter, so that the processes of a fleet do
 /// not all come back at once.
-fn backoff() -> ExponentialBuilder {
+pub(crate) fn backoff() -> ExponentialBuilder {
     ExponentialBuilder::default()
         .with_min_delay(DELAY_MIN)
         .with_max_delay(DELAY_MAX)
@@ -178,4 +247,5 @@ fn backoff() -> ExponentialBuilder {
 
 const DELAY_MIN: Duration = Duration::from_millis(50);
 const DELAY_MAX: Duration = Duration::from_secs(1);
-const PAUSE_MIN: Duration = Duration::from_millis(10);
+/// The least time between two readings that find nothing new.
+pub(crate) const PAUSE_MIN: Duration = Duration::from_millis(10);

@@ -1,7 +1,7 @@
 //! Keeps a process's [`Verifier`](keyfob::Verifier) up to date with a store that other processes
-//! change.
+//! change, or with another [`Source`].
 //!
-//! [`Follower::start`] reads the store to its end, and starts one task that follows it from then
+//! [`Follower::start`] reads the source to its end, and starts one task that follows it from then
 //! on. The [`Replica`] that it returns has the verifier.
 //!
 #![doc = include_str!("../README.md")]
@@ -11,12 +11,23 @@ mod clock;
 mod error;
 mod follow;
 mod follower;
+#[cfg(feature = "http")]
+mod http;
 pub mod metrics;
 #[cfg(feature = "axum")]
 mod readyz;
 mod replica;
+mod source;
 mod usage;
 
 pub use error::{Failure, StartError};
-pub use follower::{Follower, NewKeyring};
+pub use follower::{Follower, OwnIndex};
+#[cfg(feature = "relay")]
+pub use http::HttpUpstream;
+#[cfg(feature = "http")]
+pub use http::{
+    FeedError, FeedStatus, HttpSource, HttpSourceBuilder, HttpSourceError, Upstream, UpstreamError,
+};
+pub use keyfob::store::async_trait;
 pub use replica::{Monitor, Replica, Status};
+pub use source::{Source, SourceError, Synced};

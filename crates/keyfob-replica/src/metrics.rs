@@ -17,6 +17,13 @@ pub const USAGE_FLUSH_FAILURES: &str = "keyfob_usage_flush_failures_total";
 /// Counter: uses that were not recorded.
 pub const USAGE_LOST: &str = "keyfob_usage_lost_total";
 
+/// Counter: lines of a feed that were refused, by `reason`.
+#[cfg(feature = "http")]
+pub const FEED_REFUSED: &str = "keyfob_feed_refused_total";
+/// Counter: snapshots that were loaded over the network.
+#[cfg(feature = "http")]
+pub const FEED_SNAPSHOTS: &str = "keyfob_feed_snapshots_total";
+
 /// Describes the metrics to the recorder of this process. Call it after installing one.
 pub fn describe() {
     describe_gauge!(
@@ -41,4 +48,12 @@ pub fn describe() {
         "Failed attempts to write usage to the store"
     );
     describe_counter!(USAGE_LOST, "Uses that were not recorded");
+    #[cfg(feature = "http")]
+    {
+        describe_counter!(FEED_REFUSED, "Lines of the feed that were refused");
+        describe_counter!(
+            FEED_SNAPSHOTS,
+            "Snapshots that were loaded over the network"
+        );
+    }
 }

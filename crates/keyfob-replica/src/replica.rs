@@ -9,18 +9,26 @@ use std::{
     time::Duration,
 };
 
-use keyfob::{Keyring, Timestamp, Verifier, gateway::UsageRecorder, store::Revision};
-use tokio::{sync::watch, task::JoinHandle, time::timeout};
+use keyfob::{
+    Timestamp, Verifier,
+    gateway::{Index, UsageRecorder},
+    store::Revision,
+};
+use tokio::{
+    sync::watch,
+    task::JoinHandle,
+    time::{Instant, sleep, timeout},
+};
 
 use crate::{
-    Failure, StartError,
+    Failure, Source, SourceError, StartError,
     clock::{Clock, ClockFault, Moment},
-    follow::Follow,
+    follow::{Confirmed, Follow, PAUSE_MIN, wait},
     follower::Settings,
     usage::{Flusher, stop_requested},
 };
 
-/// A verifier that is kept up to date with a store by a task: what [`Follower`](crate::Follower)
+/// A verifier that is kept up to date with a store or another source by a task: what [`Follower`](crate::Follower)
 /// starts.
 ///
 /// Dropping it aborts the task, and loses the uses that were not yet written;
@@ -35,37 +43,59 @@ pub struct Replica {
     task: JoinHandle<()>,
 }
 
+/// What a replica is made of: a source, the index that it fills, and the bound on its age.
+pub(crate) struct Origin {
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) index: Arc<Index>,
+    pub(crate) stale_after: Option<Duration>,
+}
+
 impl Replica {
-    /// Reads the keyring's store to its end, and starts the task.
-    pub(crate) async fn start(
-        keyring: Arc<Keyring>,
-        settings: Settings,
-    ) -> Result<Self, StartError> {
-        if let Some(bound) = keyring.stale_after()
+    /// Reads the source to its end, and starts the task.
+    pub(crate) async fn start(origin: Origin, settings: Settings) -> Result<Self, StartError> {
+        let Origin {
+            source,
+            index,
+            stale_after,
+        } = origin;
+        if let Some(bound) = stale_after
             && bound < STALE_AFTER_MIN
         {
             return Err(StartError::StaleAfter(bound));
         }
-        let uptime = settings.uptime;
-        let mut asked = Moment::now(&uptime);
-        keyring.sync((settings.clock)()).await?;
-        if keyring
-            .stale_after()
-            .is_some_and(|bound| asked.elapsed() > bound / 4)
-        {
-            // The first reading took long: the next one has few changes to read.
-            asked = Moment::now(&uptime);
-            keyring.sync((settings.clock)()).await?;
+        let Settings { clock, uptime, .. } = settings;
+        let mut confirmed = Confirmed::never(&uptime);
+        let mut took_long = false;
+        loop {
+            let (asked, now) = (Moment::now(&uptime), clock());
+            let synced = source.sync(&index, now).await?;
+            let took = asked.elapsed();
+            confirmed.update(synced, index.confirmed_at(), asked, now);
+            if index.confirmed_at().is_none() {
+                // A sender has not sent everything yet.
+                let until = Instant::now() + settings.poll_every;
+                wait(&*source, &index, until)
+                    .await
+                    .map_err(SourceError::from)?;
+                sleep(PAUSE_MIN).await;
+            } else if took_long || stale_after.is_none_or(|bound| took <= bound / 4) {
+                break;
+            } else {
+                // The next reading has few changes to read.
+                took_long = true;
+            }
         }
         let monitor = Monitor(Arc::new(Shared {
             usage: Arc::new(UsageRecorder::new(USAGE_CAPACITY)),
-            verifier: keyring.verifier(),
-            keyring,
-            clock: settings.clock,
+            verifier: index.verifier(stale_after),
+            source,
+            index,
+            stale_after,
+            clock,
             last_error: Mutex::new(None),
             lost_usage: AtomicU64::new(0),
         }));
-        let follow = Follow::new(monitor.clone(), settings.poll_every, asked, uptime);
+        let follow = Follow::new(monitor.clone(), settings.poll_every, confirmed, uptime);
         let flusher = Flusher::new(monitor.clone(), settings.flush_usage_every);
         let (stop, stopped) = watch::channel(false);
         let (failed, failure) = watch::channel(None);
@@ -88,11 +118,6 @@ impl Replica {
             .with_usage(Arc::clone(&shared.usage))
     }
 
-    /// The keyring over the store that is followed.
-    pub fn keyring(&self) -> &Arc<Keyring> {
-        &self.monitor.0.keyring
-    }
-
     /// The state of the replica, for health checks and metrics.
     pub fn status(&self) -> Status {
         self.monitor.status()
@@ -106,7 +131,7 @@ impl Replica {
     /// Waits until the replica cannot go on, and returns why. From then on its verifiers refuse
     /// every call with 503: end the process, and start a new one.
     ///
-    /// A store that cannot be read is no such failure: it is tried again, and meanwhile the bound
+    /// A source that cannot be read is no such failure: it is tried again, and meanwhile the bound
     /// on staleness holds.
     pub async fn failed(&self) -> Failure {
         let mut failure = self.failure.clone();
@@ -117,7 +142,7 @@ impl Replica {
         }
     }
 
-    /// Ends the task, and writes the last uses to the store. It takes 5 seconds at most; the
+    /// Ends the task, and hands the last uses to the source. It takes 5 seconds at most; the
     /// number of uses that were not written by then is returned.
     pub async fn stop(mut self) -> u64 {
         self.stop.send_replace(true);
@@ -128,14 +153,11 @@ impl Replica {
         if timeout(STOP_WITHIN, written).await.is_err() {
             tracing::error!("the store did not take the last uses in time");
             if !self.task.is_finished() {
-                // What it was writing goes back to the recorder.
                 self.task.abort();
                 let _ = (&mut self.task).await;
             }
         }
-        let (left, without_room) = self.monitor.0.usage.drain();
-        let uses = left.iter().map(|usage| usage.accepted + usage.refused);
-        let lost = uses.sum::<u64>() + without_room;
+        let lost = self.flusher.left();
         self.monitor.count_lost_usage(lost);
         lost
     }
@@ -174,7 +196,7 @@ struct RefuseAfterPanic(Monitor);
 impl Drop for RefuseAfterPanic {
     fn drop(&mut self) {
         if thread::panicking() {
-            self.0.0.keyring.index().invalidate();
+            self.0.0.index.invalidate();
         }
     }
 }
@@ -184,7 +206,9 @@ impl Drop for RefuseAfterPanic {
 pub struct Monitor(pub(crate) Arc<Shared>);
 
 pub(crate) struct Shared {
-    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) source: Arc<dyn Source>,
+    pub(crate) index: Arc<Index>,
+    pub(crate) stale_after: Option<Duration>,
     pub(crate) usage: Arc<UsageRecorder>,
     /// Without usage.
     verifier: Verifier,
@@ -198,9 +222,9 @@ impl Monitor {
     pub fn status(&self) -> Status {
         let shared = &self.0;
         let now = (shared.clock)();
-        let confirmed_at = shared.keyring.index().confirmed_at();
+        let confirmed_at = shared.index.confirmed_at();
         Status {
-            revision: shared.keyring.index().as_of(),
+            revision: shared.index.as_of(),
             confirmed_at,
             clock_ahead: self.clock_fault().ahead,
             age: confirmed_at.map(|at| Duration::from_secs(now.seconds_since(at))),
@@ -216,7 +240,7 @@ impl Monitor {
     }
 
     pub(crate) fn clock_fault(&self) -> ClockFault {
-        let index = self.0.keyring.index();
+        let index = &self.0.index;
         ClockFault::of((self.0.clock)(), index.clock(), index.changed_at())
     }
 
@@ -241,7 +265,8 @@ impl Monitor {
 impl std::fmt::Debug for Shared {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Shared")
-            .field("keyring", &self.keyring)
+            .field("index", &self.index)
+            .field("stale_after", &self.stale_after)
             .field("last_error", &self.last_error)
             .field("lost_usage", &self.lost_usage)
             .finish_non_exhaustive()

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use keyfob::key::SystemRandom;
 use metrics::counter;
 use tokio::{
     sync::watch,
@@ -39,18 +40,57 @@ impl Flusher {
         }
     }
 
-    /// Writes down what the last calls used. What a failing store does not take stays for the next
-    /// time.
+    /// Hands over what the last calls used, and how far the replica is. A batch that the source did
+    /// not take stays for the next time, unchanged.
     pub(crate) async fn flush(&self) {
         let shared = &self.monitor.0;
-        let flush = shared.keyring.flush_usage(&shared.usage, (shared.clock)());
-        let error = match timeout(FLUSH_WITHIN, flush).await {
-            Ok(Ok(lost)) => return self.monitor.count_lost_usage(lost),
-            Ok(Err(error)) => chain(&error),
-            Err(_) => format!("no answer within {FLUSH_WITHIN:?}"),
+        // A batch that was handed over before, if there is one, and then all usage since.
+        for _ in 0..=u8::from(shared.usage.has_unconfirmed()) {
+            let batch = match shared.usage.batch(&SystemRandom) {
+                Ok(batch) => batch,
+                Err(error) => {
+                    tracing::error!(%error, "usage cannot be handed over");
+                    break;
+                }
+            };
+            let report = shared.source.report(batch.as_ref(), (shared.clock)());
+            let error = match timeout(FLUSH_WITHIN, report).await {
+                Ok(Ok(())) => match batch {
+                    Some(batch) => {
+                        shared.usage.confirm(batch.sequence);
+                        continue;
+                    }
+                    None => break,
+                },
+                Ok(Err(error)) => chain(&error),
+                Err(_) => format!("no answer within {FLUSH_WITHIN:?}"),
+            };
+            if batch.is_some() {
+                counter!(names::USAGE_FLUSH_FAILURES).increment(1);
+                tracing::error!(error, "usage could not be written to the store");
+            } else {
+                tracing::debug!(error, "the state of the replica could not be reported");
+            }
+            break;
+        }
+        self.monitor.count_lost_usage(shared.usage.take_lost());
+    }
+
+    /// The uses that were not handed over: after the end, they are lost.
+    pub(crate) fn left(&self) -> u64 {
+        let usage = &self.monitor.0.usage;
+        let unconfirmed = if usage.has_unconfirmed() {
+            usage.batch(&SystemRandom).ok().flatten()
+        } else {
+            None
         };
-        counter!(names::USAGE_FLUSH_FAILURES).increment(1);
-        tracing::error!(error, "usage could not be written to the store");
+        let (left, without_room) = usage.drain();
+        unconfirmed
+            .iter()
+            .flat_map(|batch| &batch.usage)
+            .chain(&left)
+            .map(|usage| usage.accepted.saturating_add(usage.refused))
+            .fold(without_room, u64::saturating_add)
     }
 }
 

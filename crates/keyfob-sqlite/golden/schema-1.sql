@@ -6,14 +6,14 @@ CREATE TABLE refinery_schema_history(
              name VARCHAR(255),
              applied_on VARCHAR(255),
              checksum VARCHAR(255));
-INSERT INTO refinery_schema_history VALUES (1, 'keys', '2026-11-29T09:18:35.06628951Z', '1411614274393666916');
+INSERT INTO refinery_schema_history VALUES (1, 'keys', '2026-11-29T14:17:03.75040386Z', '6920798259853846339');
 CREATE TABLE head (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     revision INTEGER NOT NULL CHECK (revision >= 0),
     hash BLOB NOT NULL CHECK (length(hash) = 32),
     key_format TEXT
 ) STRICT;
-INSERT INTO head VALUES (1, 11, X'497E93CD592754A2C6F4366F737409536EC73A450974034DEF6A3F39D7A33A0C', NULL);
+INSERT INTO head VALUES (1, 11, X'52E127AD28E4AC318493468FFED68FDB8DDBA1F947B8E65E01389E4DA990A1C6', NULL);
 CREATE TABLE audit (
     revision INTEGER PRIMARY KEY CHECK (revision > 0),
     latest INTEGER NOT NULL CHECK (latest >= at),
@@ -31,11 +31,11 @@ INSERT INTO audit VALUES (3, 1800000000, '{"at":1800000000,"actor":{"owner":"use
 INSERT INTO audit VALUES (4, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"removed","team":"acme","namespace":null,"owner":"service:robot","credential":null,"reason":null,"request_id":null,"changes":[{"field":"blocked","old":null,"new":true},{"field":"revoked_up_to","old":null,"new":4}],"replaces":null,"record":"477c4c5d2662c841e7177fbbe87200e1b8d7c907f93145dfbb1bf54991c2ba3e"}', X'A9A584D08BD360B5F48F45211C8D307BFC025DB1CD836B4837FED75EDB844AB1');
 INSERT INTO audit VALUES (5, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"restored","team":"acme","namespace":null,"owner":"service:robot","credential":null,"reason":null,"request_id":null,"changes":[{"field":"blocked","old":true,"new":false}],"replaces":4,"record":"530014986bf273375975f0472fb1bf42e1d35172732b1bcb51d8b0591840c032"}', X'554C5F9B3343CD249B04AE74A8A140279BB3DF3F24487E388A742D1A0E899F96');
 INSERT INTO audit VALUES (6, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"legacy_imported","team":"acme","namespace":"fn-1","owner":null,"credential":"legacy:07070707-0707-0707-0707-070707070707","reason":null,"request_id":null,"changes":[{"field":"subject","old":null,"new":"guest"},{"field":"status","old":null,"new":"active"},{"field":"blocked","old":null,"new":false}],"replaces":null,"record":"a3544d7c670bbe74d360ddccb119bb6e5603d3bb6cb7386d8643be59672125e1"}', X'E95788367041132353C929EFDE53BD38814FD376CFA496C8DDCFC3F1FD7B7446');
-INSERT INTO audit VALUES (7, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_updated","team":"acme","namespace":"fn-1","owner":null,"credential":"legacy:07070707-0707-0707-0707-070707070707","reason":null,"request_id":null,"replaces":6,"record":"371419cd5ddb40c7482e2210f265503b57e59a67d53aa0171c4ea7200a1b401f"}', X'99B4A356F71D5DA1B0195762ABC47BB43E529CAA25FA903A007C4185FB219D05');
-INSERT INTO audit VALUES (8, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"policy_set","team":"acme","namespace":"fn-1","owner":null,"credential":null,"reason":null,"request_id":null,"changes":[{"field":"min_ttl","old":null,"new":3600},{"field":"expiry_required","old":null,"new":false},{"field":"keys_per_owner","old":null,"new":1000},{"field":"unique_names","old":null,"new":true},{"field":"max_grace","old":null,"new":2592000}],"replaces":null,"record":"f708f93aa9e1ea3634e8da0c54d1bdd11d5ac5fdb64bea62a4e9fa451a2f43b6"}', X'36E7EA8094ED2A1AEDAF769B756D752C4EB03CEFCD0073B455AF3388D987137F');
-INSERT INTO audit VALUES (9, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"legacy_policy_set","team":null,"namespace":null,"owner":null,"credential":null,"reason":null,"request_id":null,"changes":[{"field":"accepted","old":null,"new":false}],"replaces":null,"record":"c01c2bd1d13fbaf3d964a1dc75dc3d79d006644e8a5505cfdb17f77954e09bc2"}', X'EBED4461161793F25508B92680E23F778D2210FAF0284475926BE630F521D8CE');
-INSERT INTO audit VALUES (10, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"namespace_created","team":"acme","namespace":"fn-2","owner":null,"credential":null,"reason":null,"request_id":null,"changes":[{"field":"namespace","old":null,"new":"fn-2"}],"replaces":null,"record":null}', X'8D5CF3A6123802A4B2D737E5D2C9A78D9A346763C51A4BCEA127903995C83F02');
-INSERT INTO audit VALUES (11, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_deleted","team":"acme","namespace":"fn-1","owner":"user:user 2","credential":"key:00000000000000000000000000000003","reason":null,"request_id":null,"changes":[{"field":"name","old":"another","new":null},{"field":"scopes","old":"all","new":null},{"field":"status","old":"active","new":null},{"field":"issued_at","old":"2027-01-15T08:00:00Z","new":null}],"replaces":2,"record":"bfe4fb38987d514457ba30acfa26c5c7ae231909e3ad5741301e82bd6a2b2de3"}', X'497E93CD592754A2C6F4366F737409536EC73A450974034DEF6A3F39D7A33A0C');
+INSERT INTO audit VALUES (7, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"legacy_blocked","team":"acme","namespace":"fn-1","owner":null,"credential":"legacy:07070707-0707-0707-0707-070707070707","reason":null,"request_id":null,"replaces":6,"record":"371419cd5ddb40c7482e2210f265503b57e59a67d53aa0171c4ea7200a1b401f"}', X'4808EFF11B36DE3FD2372EB68810EFE456AB8EF1C936ECACCFBD6CFA1E3B26EB');
+INSERT INTO audit VALUES (8, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"policy_set","team":"acme","namespace":"fn-1","owner":null,"credential":null,"reason":null,"request_id":null,"changes":[{"field":"min_ttl","old":null,"new":3600},{"field":"expiry_required","old":null,"new":false},{"field":"keys_per_owner","old":null,"new":1000},{"field":"unique_names","old":null,"new":true},{"field":"max_grace","old":null,"new":2592000}],"replaces":null,"record":"785b092b4198e8477ccc13138ba4093a9a11e20bed508a12239c1e8db3d1fe07"}', X'A0777FE7BDB29BCCF969301761BE109EEE71D2C57D5694D6408040DE978E1936');
+INSERT INTO audit VALUES (9, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"legacy_policy_set","team":null,"namespace":null,"owner":null,"credential":null,"reason":null,"request_id":null,"changes":[{"field":"accepted","old":null,"new":false}],"replaces":null,"record":"32f2d72233642234d8884a12e276f23664d695b4013f4da3c8b3e23dbd9d43c3"}', X'5F681FC4D7E3C5C2F917228EAD995241E1B643D5F0A886409CE01E822034C404');
+INSERT INTO audit VALUES (10, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"namespace_created","team":"acme","namespace":"fn-2","owner":null,"credential":null,"reason":null,"request_id":null,"changes":[{"field":"namespace","old":null,"new":"fn-2"}],"replaces":null,"record":null}', X'7C5BE1E4B181631E1A329D53E0EF0C82B9E663732071E0BC6A18304445F5A9B3');
+INSERT INTO audit VALUES (11, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_deleted","team":"acme","namespace":"fn-1","owner":"user:user 2","credential":"key:00000000000000000000000000000003","reason":null,"request_id":null,"changes":[{"field":"name","old":"another","new":null},{"field":"scopes","old":"all","new":null},{"field":"status","old":"active","new":null},{"field":"issued_at","old":"2027-01-15T08:00:00Z","new":null}],"replaces":2,"record":"54834282ed7210ab6f54d26cc1742816f7bd2c384ce256cbcae88e8929b79e77"}', X'52E127AD28E4AC318493468FFED68FDB8DDBA1F947B8E65E01389E4DA990A1C6');
 CREATE TABLE namespaces (
     created_revision INTEGER PRIMARY KEY REFERENCES audit (revision),
     record TEXT NOT NULL CHECK (record ->> 'created_revision' = created_revision),
@@ -70,9 +70,12 @@ CREATE TABLE key_labels (
 ) STRICT, WITHOUT ROWID;
 CREATE TABLE deleted_keys (
     revision INTEGER PRIMARY KEY REFERENCES audit (revision),
-    id TEXT NOT NULL UNIQUE
+    id TEXT NOT NULL UNIQUE,
+    team TEXT NOT NULL,
+    namespace TEXT NOT NULL,
+    FOREIGN KEY (namespace, team) REFERENCES namespaces (namespace, team)
 ) STRICT;
-INSERT INTO deleted_keys VALUES (11, 'key:00000000000000000000000000000003');
+INSERT INTO deleted_keys VALUES (11, 'key:00000000000000000000000000000003', 'acme', 'fn-1');
 CREATE TABLE cutoffs (
     record TEXT NOT NULL,
     target TEXT NOT NULL UNIQUE AS (record -> 'target'),
@@ -102,10 +105,12 @@ CREATE TABLE policies (
     kind TEXT NOT NULL CHECK (kind IN ('policy', 'legacy_policy')),
     revision INTEGER NOT NULL UNIQUE REFERENCES audit (revision),
     record TEXT NOT NULL,
-    namespace TEXT NOT NULL AS (coalesce(record ->> 0, '')),
-    UNIQUE (kind, namespace)
+    team TEXT AS (record ->> '$[0].team'),
+    namespace TEXT NOT NULL AS (coalesce(record ->> '$[0].namespace', '')),
+    UNIQUE (kind, namespace),
+    FOREIGN KEY (namespace, team) REFERENCES namespaces (namespace, team)
 ) STRICT;
-INSERT INTO policies VALUES ('policy', 8, '["fn-1",{"min_ttl":3600,"max_ttl":null,"expiry_required":false,"keys_per_owner":1000,"unique_names":true,"max_grace_seconds":2592000}]');
+INSERT INTO policies VALUES ('policy', 8, '[{"team":"acme","namespace":"fn-1"},{"min_ttl":3600,"max_ttl":null,"expiry_required":false,"keys_per_owner":1000,"unique_names":true,"max_grace_seconds":2592000}]');
 INSERT INTO policies VALUES ('legacy_policy', 9, '[null,"off"]');
 CREATE TABLE usage (
     credential TEXT PRIMARY KEY,
@@ -115,6 +120,12 @@ CREATE TABLE usage (
 ) STRICT, WITHOUT ROWID;
 INSERT INTO usage VALUES ('key:00000000000000000000000000000002', 1800000000, 1, 0);
 INSERT INTO usage VALUES ('legacy:07070707-0707-0707-0707-070707070707', 1800000000, 1, 0);
+CREATE TABLE usage_sources (
+    source BLOB PRIMARY KEY CHECK (length(source) = 16),
+    sequence INTEGER NOT NULL CHECK (sequence >= 0),
+    at INTEGER NOT NULL
+) STRICT, WITHOUT ROWID;
+INSERT INTO usage_sources VALUES (X'07070707070707070707070707070707', 1, 1800000000);
 CREATE TRIGGER key_format_is_set_once BEFORE UPDATE OF key_format ON head
 WHEN OLD.key_format IS NOT NULL
 BEGIN
@@ -239,4 +250,5 @@ CREATE TRIGGER legacy_stays BEFORE DELETE ON legacy
 BEGIN
     SELECT RAISE(ABORT, 'a legacy credential stays');
 END;
+CREATE INDEX usage_sources_by_time ON usage_sources (at);
 COMMIT;

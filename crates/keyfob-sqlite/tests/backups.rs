@@ -94,6 +94,39 @@ fn an_index_notices_that_a_backup_took_the_stores_place() {
     );
 }
 
+/// The restored store has as many commits again as were lost, and then more.
+#[test]
+fn an_index_notices_a_backup_that_has_caught_up() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, copy) = (folder.path().join("keys.db"), folder.path().join("copy.db"));
+    let before = keyring(&path);
+    create(&before, "alice", "laptop").unwrap();
+    block_on(before.store().backup(&copy)).unwrap();
+    create(&before, "alice", "lost").unwrap();
+    let index = Index::new(play::format(), Peppers::none());
+    let reached = block_on(index.follow(before.store(), play::now())).unwrap();
+    assert_eq!(reached, Revision::new(2));
+    drop(before);
+    fs::rename(&copy, &path).unwrap();
+    let restored = keyring(&path);
+    for name in ["phone", "tablet"] {
+        create(&restored, "alice", name).unwrap();
+        let followed = block_on(index.follow(restored.store(), play::now()));
+        assert!(
+            matches!(
+                followed,
+                Err(FollowError::Index(IndexError::Forked { at })) if at == reached
+            ),
+            "{followed:?}"
+        );
+        assert_eq!(index.confirmed_at(), None);
+    }
+    index.reset();
+    let reached = block_on(index.follow(restored.store(), play::now())).unwrap();
+    assert_eq!(reached, Revision::new(3));
+    assert!(index.confirmed_at().is_some());
+}
+
 #[test]
 fn a_store_whose_file_was_replaced_says_so() {
     let folder = tempfile::tempdir().unwrap();

@@ -1,4 +1,5 @@
-//! Fixtures for the tests of several crates: processes, a `PostgreSQL` server, a proxy that fails.
+//! Fixtures for the tests of several crates: processes, a `PostgreSQL` server, a pooler
+//! in front of it, a proxy that fails.
 
 #![forbid(unsafe_code)]
 #![expect(
@@ -6,6 +7,8 @@
     reason = "a fixture panics if the test cannot go on"
 )]
 
+#[cfg(feature = "postgres")]
+pub mod pgbouncer;
 #[cfg(feature = "postgres")]
 pub mod postgres;
 pub mod process;

@@ -1,4 +1,5 @@
-//! A private `PostgreSQL` server from installed binaries, with a database for each test.
+//! A private `PostgreSQL` server from installed binaries, with a database for each test, and
+//! streaming standbys of it.
 //!
 //! It is in a temporary folder, listens on a socket in it and on a free port of the loopback, runs
 //! as an unprivileged user if the test does not, and is gone when the process is, however that
@@ -76,54 +77,149 @@ pub struct Server {
 impl Server {
     /// Starts a server with these lines in its configuration.
     pub fn start(settings: &[&str]) -> Self {
-        let bin = binaries().expect("PostgreSQL is installed");
-        let folder = tempfile::Builder::new()
-            .prefix("keyfob-postgres-")
-            .tempdir()
-            .expect("a temporary folder can be made")
-            .keep();
-        let password = format!("{:016x}", random());
-        fs::write(folder.join("password"), &password).expect("the folder can be written");
-        give(&folder);
-        let guard = guard(&folder);
-        let server = Self {
-            port: free_port(),
-            folder,
-            password,
-            bin,
-            guard,
-        };
-        let data = server.data();
-        let made = as_server(&server.bin.join("initdb"))
-            .arg("--pgdata")
-            .arg(&data)
-            .args(["--username=keyfob", "--auth-local=trust", "--auth-host=md5"])
-            .args(["--encoding=UTF8", "--locale=C", "--no-sync"])
-            .arg("--pwfile")
-            .arg(server.folder.join("password"))
-            .output()
-            .expect("initdb can be run");
-        assert!(
-            made.status.success(),
-            "initdb: {}",
-            String::from_utf8_lossy(&made.stderr)
+        let server = Self::empty(format!("{:016x}", random()));
+        done(
+            as_server(&server.bin.join("initdb"))
+                .arg("--pgdata")
+                .arg(server.data())
+                .args(["--username=keyfob", "--auth-local=trust", "--auth-host=md5"])
+                .args(["--encoding=UTF8", "--locale=C", "--no-sync"])
+                .arg("--pwfile")
+                .arg(server.folder.join("password")),
         );
-        let mut lines = vec![
-            "listen_addresses = '127.0.0.1'".to_owned(),
-            format!("port = {}", server.port),
-            format!("unix_socket_directories = '{}'", server.folder.display()),
-            "max_connections = 300".to_owned(),
-            "password_encryption = md5".to_owned(),
-            "shared_buffers = 64MB".to_owned(),
-            "autovacuum_naptime = 5s".to_owned(),
-        ];
-        lines.extend(settings.iter().map(|&line| line.to_owned()));
-        server.configure(&lines.join("\n"));
-        server.up();
+        server.configure(
+            "listen_addresses = '127.0.0.1'\n\
+             max_connections = 300\n\
+             password_encryption = md5\n\
+             shared_buffers = 64MB\n\
+             autovacuum_naptime = 5s",
+        );
+        server.start_at_its_place(settings);
         server
     }
 
-    /// Adds lines to the configuration, which hold from the next start on.
+    /// Starts a streaming standby of this running server. It is `name` in the primary's
+    /// `synchronous_standby_names`, and has the primary's settings and then these.
+    #[must_use]
+    pub fn standby(&self, name: &str, settings: &[&str]) -> Self {
+        let standby = Self::empty(self.password.clone());
+        done(
+            as_server(&self.bin.join("pg_basebackup"))
+                .arg("--pgdata")
+                .arg(standby.data())
+                .arg("--host")
+                .arg(&self.folder)
+                .args(["--port", &self.port.to_string(), "--username=keyfob"])
+                .args(["--write-recovery-conf", "--wal-method=stream"])
+                .args(["--checkpoint=fast", "--no-sync", "--no-password"]),
+        );
+        standby.configure(&format!("cluster_name = '{name}'"));
+        standby.start_at_its_place(settings);
+        standby
+    }
+
+    /// A folder for a server, with what stops the server and removes it.
+    fn empty(password: String) -> Self {
+        let folder = folder("keyfob-postgres-");
+        fs::write(folder.join("password"), &password).expect("the folder can be written");
+        give(&folder);
+        Self {
+            port: free_port(),
+            guard: guard(&folder),
+            folder,
+            password,
+            bin: binaries().expect("PostgreSQL is installed"),
+        }
+    }
+
+    fn start_at_its_place(&self, settings: &[&str]) {
+        let (port, folder) = (self.port, self.folder.display());
+        self.configure(&format!(
+            "port = {port}\nunix_socket_directories = '{folder}'"
+        ));
+        self.configure(&settings.join("\n"));
+        self.up();
+    }
+
+    /// Makes this standby a primary, and waits until it is.
+    pub fn promote(&self) {
+        let promoted = self.control("promote", &["--wait", "--timeout=60"]);
+        assert!(promoted, "the standby is not promoted: {}", self.log());
+    }
+
+    /// Waits until this holds of a standby's row in `pg_stat_replication`.
+    pub async fn await_replication(&self, condition: &str) {
+        let sql = format!("SELECT EXISTS (SELECT 1 FROM pg_stat_replication WHERE {condition})");
+        self.await_true(&sql).await;
+    }
+
+    /// Lets no commit be acknowledged before the standby of this name has it, and waits until that
+    /// is so.
+    pub async fn synchronize(&self, standby: &str) {
+        self.configure(&format!("synchronous_standby_names = '{standby}'"));
+        self.reload();
+        self.await_replication("sync_state = 'sync'").await;
+    }
+
+    /// Cuts this standby off from its primary: from now on it gets nothing.
+    pub async fn cut_off(&self) {
+        let client = self.client("postgres").await;
+        let cut = "ALTER SYSTEM SET primary_conninfo = ''";
+        client.batch_execute(cut).await.expect("it is a setting");
+        self.reload();
+        self.await_true("SELECT NOT EXISTS (SELECT 1 FROM pg_stat_wal_receiver)")
+            .await;
+    }
+
+    async fn await_true(&self, sql: &str) {
+        let client = self.client("postgres").await;
+        let until = Instant::now() + Duration::from_mins(2);
+        while !client.query_one(sql, &[]).await.is_ok_and(|row| row.get(0)) {
+            assert!(Instant::now() < until, "{sql}");
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    }
+
+    /// Reads the configuration again.
+    pub fn reload(&self) {
+        assert!(self.control("reload", &[]), "the server cannot be told");
+    }
+
+    /// Stops every process of the server where it is: its connections stay open, and nothing
+    /// answers until [`thaw`](Self::thaw).
+    pub fn freeze(&self) {
+        // The one that starts others first.
+        self.signal("STOP");
+        self.signal("STOP");
+    }
+
+    /// Lets the processes of the server go on.
+    pub fn thaw(&self) {
+        self.signal("CONT");
+    }
+
+    fn signal(&self, signal: &str) {
+        let file = fs::read_to_string(self.data().join("postmaster.pid"));
+        let Some(parent) = file
+            .ok()
+            .and_then(|text| text.lines().next().map(str::to_owned))
+        else {
+            return;
+        };
+        // A process that has ended meanwhile is none that could be told.
+        let _ = Command::new("sh")
+            .args(["-c", "kill -s \"$@\" 2>/dev/null", "signal", signal])
+            .arg(&parent)
+            .args(children(&parent))
+            .status();
+    }
+
+    fn log(&self) -> String {
+        fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+    }
+
+    /// Adds lines to the configuration, which hold from the next start or
+    /// [`reload`](Self::reload) on.
     pub fn configure(&self, lines: &str) {
         let mut file = fs::File::options()
             .append(true)
@@ -152,7 +248,7 @@ impl Server {
             assert!(
                 Instant::now() < until,
                 "the server does not start: {}",
-                fs::read_to_string(self.folder.join("log")).unwrap_or_default()
+                self.log()
             );
             thread::sleep(Duration::from_millis(100));
         }
@@ -187,10 +283,20 @@ impl Server {
         self.port
     }
 
+    /// The folder of the socket.
+    pub(crate) fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// The folder of the socket, as the host of a URL.
+    pub fn socket(&self) -> String {
+        self.folder.display().to_string().replace('/', "%2F")
+    }
+
     /// The URL of a database, over the socket.
     pub fn url(&self, database: &str) -> String {
-        let folder = self.folder.display().to_string().replace('/', "%2F");
-        format!("postgres://keyfob@{folder}:{}/{database}", self.port)
+        let (socket, port) = (self.socket(), self.port);
+        format!("postgres://keyfob@{socket}:{port}/{database}")
     }
 
     /// The URL of a database, over the loopback or something between that listens on this port.
@@ -313,8 +419,35 @@ fn binaries() -> Option<PathBuf> {
         .find(|folder| folder.join("initdb").is_file() && folder.join("pg_ctl").is_file())
 }
 
+/// A new temporary folder, which the caller removes.
+pub(crate) fn folder(prefix: &str) -> PathBuf {
+    let folder = tempfile::Builder::new().prefix(prefix).tempdir();
+    folder.expect("a temporary folder can be made").keep()
+}
+
+/// Runs a command to its end, which must be a good one.
+fn done(command: &mut Command) {
+    let output = command.output().expect("it is installed");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{command:?}: {said}");
+}
+
+/// The processes that a process has started.
+fn children(parent: &str) -> Vec<String> {
+    let processes = fs::read_dir("/proc").into_iter().flatten().flatten();
+    processes
+        .filter(|process| {
+            let stat = fs::read_to_string(process.path().join("stat")).unwrap_or_default();
+            // The name, in parentheses, may hold anything; then come the state and the parent.
+            let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
+            rest.split_whitespace().nth(1) == Some(parent)
+        })
+        .filter_map(|process| process.file_name().into_string().ok())
+        .collect()
+}
+
 /// A command as the user that the server runs as: `PostgreSQL` refuses to run as root.
-fn as_server(program: &Path) -> Command {
+pub(crate) fn as_server(program: &Path) -> Command {
     if !is_root() {
         return Command::new(program);
     }
@@ -342,7 +475,7 @@ fn server_user() -> (&'static str, &'static str) {
 }
 
 /// Gives a file or a folder with all that is in it to the server's user.
-fn give(path: &Path) {
+pub(crate) fn give(path: &Path) {
     if is_root() {
         let (user, group) = server_user();
         let status = Command::new("chown")
@@ -356,7 +489,7 @@ fn give(path: &Path) {
 /// Waits for the end of this process, then stops the server and removes its folder.
 fn guard(folder: &Path) -> Child {
     let script = "cat >/dev/null; cd /; p=$(head -n 1 \"$1/data/postmaster.pid\" 2>/dev/null); \
-                  if [ -n \"$p\" ]; then kill -QUIT \"$p\"; \
+                  if [ -n \"$p\" ]; then kill -CONT \"$p\"; kill -QUIT \"$p\"; \
                   n=0; while kill -0 \"$p\" 2>/dev/null && [ $n -lt 100 ]; \
                   do sleep 0.1; n=$((n+1)); done; fi; rm -rf \"$1\"";
     Command::new("sh")

@@ -5,6 +5,7 @@ use std::{sync::Arc, time::Duration};
 use keyfob::{
     Access, Actor, Context, DenyReason, Expiry, IssuedKey, NewKey, Owner, Scopes, Tenant,
     Timestamp, Verifier,
+    audit::{ChainHash, TrailHead},
     gateway::Index,
     key::{KeyDigest, KeyFormat, Peppers, SystemRandom},
     legacy::{LegacyId, LegacyPolicy, LegacyRecord, PresentedLegacy},
@@ -137,8 +138,13 @@ pub fn verifier_of(items: impl IntoIterator<Item = Item>, peppers: &Peppers) -> 
         after: Revision::ZERO,
         entries,
         next_after: last_revision,
+        after_hash: Some(ChainHash::START),
+        next_hash: Some(ChainHash::START),
         more: false,
-        last_revision,
+        head: TrailHead {
+            revision: last_revision,
+            hash: ChainHash::START,
+        },
     };
     index.apply(&changes, NOW).expect("a whole feed");
     index.verifier(Some(Duration::from_secs(10)))

@@ -53,7 +53,7 @@ pub(crate) fn module(test: &str) -> String {
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct Target {
     pub(crate) package: String,
-    /// The name of an integration test; `None` for the library's unit tests.
+    /// The name of an integration test; `None` for the unit tests of the library or program.
     pub(crate) integration: Option<String>,
 }
 

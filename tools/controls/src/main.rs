@@ -23,8 +23,9 @@ use crate::{
 };
 
 fn main() -> ExitCode {
-    let wanted: Vec<String> = env::args().skip(1).collect();
-    match run(&wanted) {
+    let (flags, wanted): (Vec<String>, Vec<String>) =
+        env::args().skip(1).partition(|word| word == "--untried");
+    match run(&wanted, !flags.is_empty()) {
         Ok(true) => ExitCode::SUCCESS,
         Ok(false) => ExitCode::FAILURE,
         Err(error) => {
@@ -35,8 +36,8 @@ fn main() -> ExitCode {
 }
 
 /// Tries the controls of the wanted threats or removals, or all; whether every test failed as it
-/// must.
-fn run(wanted: &[String]) -> Result<bool, String> {
+/// must. With `untried`, the tests that failed already are left out.
+fn run(wanted: &[String], untried: bool) -> Result<bool, String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR"));
     let root = folder.join("../..");
     let list = fs::read_to_string(folder.join("controls.toml")).map_err(text)?;
@@ -51,7 +52,13 @@ fn run(wanted: &[String]) -> Result<bool, String> {
         if !wanted.is_empty() && !names.iter().any(|name| wanted.contains(name)) {
             continue;
         }
-        for (test, outcome) in try_one(&tree, control)? {
+        let tests = control.tests.iter();
+        let tests = tests.filter(|test| !untried || !results.has_failed(control, test));
+        let tests: Vec<&str> = tests.map(String::as_str).collect();
+        if tests.is_empty() {
+            continue;
+        }
+        for (test, outcome) in try_one(&tree, control, &tests)? {
             let (threat, removed) = (&control.threat, &control.removed);
             println!("{threat} {test}: {outcome} ({removed})");
             results.put(control, &test, outcome, &tree.date);
@@ -64,10 +71,14 @@ fn run(wanted: &[String]) -> Result<bool, String> {
     Ok(failed == tried)
 }
 
-/// Removes a control, runs its tests, and puts the control back.
-fn try_one(tree: &Tree, control: &Control) -> Result<Vec<(String, Outcome)>, String> {
+/// Removes a control, runs these tests of it, and puts the control back.
+fn try_one(
+    tree: &Tree,
+    control: &Control,
+    tests: &[&str],
+) -> Result<Vec<(String, Outcome)>, String> {
     let mut targets: BTreeMap<Target, Vec<&str>> = BTreeMap::new();
-    for test in &control.tests {
+    for test in tests {
         let (target, _) = control::target(test, control.over.as_deref())?;
         targets.entry(target).or_default().push(test);
     }

@@ -28,6 +28,16 @@ impl Results {
         Self { path, rows }
     }
 
+    /// Whether a test has noticed already that its control is gone.
+    pub(crate) fn has_failed(&self, control: &Control, test: &str) -> bool {
+        let row = self.rows.get(&(control.removed.clone(), test.to_owned()));
+        row.is_some_and(|(outcome, _)| {
+            [Outcome::Failed, Outcome::Aborted]
+                .map(|failure| failure.to_string())
+                .contains(outcome)
+        })
+    }
+
     /// Takes an outcome at a commit of this date.
     pub(crate) fn put(&mut self, control: &Control, test: &str, outcome: Outcome, date: &str) {
         let key = (control.removed.clone(), test.to_owned());

@@ -65,6 +65,9 @@ impl Tree {
 
     /// Runs these tests of an executable; returns what it printed.
     pub(crate) fn test(&self, target: &Target, names: &[&str]) -> Result<String, String> {
+        let package = self.folder.join("crates").join(&target.package);
+        let is_program = package.join("src/main.rs").exists();
+        let unit_tests = if is_program { "--bins" } else { "--lib" };
         let arguments = |command: &mut Command| {
             command
                 .current_dir(&self.folder)
@@ -80,7 +83,7 @@ impl Tree {
                 ]);
             match &target.integration {
                 Some(name) => command.args(["--test", name]),
-                None => command.arg("--lib"),
+                None => command.arg(unit_tests),
             };
         };
         // Compiling takes as long as it takes; only the run is limited.

@@ -3,7 +3,10 @@
 //!
 //! The table repeats the program's table by hand, so that a change of the program fails the test.
 
-use keyfob::{NewKey, Owner, Scopes, name::UserId};
+use keyfob::{
+    NewKey, Owner, Scopes,
+    name::{Scope, UserId},
+};
 use keyfob_api::{Right, Rights};
 use serde_json::{Value, json};
 
@@ -31,35 +34,36 @@ const ROLES: [Option<Right>; 6] = [
     Some(Right::Operator),
 ];
 
-/// The calls on one key.
+/// The calls on one key. The last column is for a control key with both `function:admin` and
+/// `team:read`: what it may do to its own keys it may not do to those that it only sees.
 #[rustfmt::skip]
-const ON_A_KEY: [(&str, &str, Of, Row); 24] = [
-    //                              none  f:read f:admin t:read t:admin operator
-    ("GET", "",         Of::Herself, [403, 200,   200,    200,   200,    200]),
-    ("GET", "",         Of::Bob,     [403, 404,   404,    200,   200,    200]),
-    ("GET", "",         Of::Rival,   [403, 404,   404,    404,   404,    200]),
-    ("PUT", "",         Of::Herself, [403, 403,   200,    403,   200,    200]),
-    ("PUT", "",         Of::Bob,     [403, 403,   404,    403,   200,    200]),
-    ("PUT", "",         Of::Rival,   [403, 403,   404,    403,   404,    200]),
-    ("POST", "/rotate", Of::Herself, [403, 403,   200,    403,   200,    200]),
-    ("POST", "/rotate", Of::Bob,     [403, 403,   404,    403,   200,    200]),
-    ("POST", "/rotate", Of::Rival,   [403, 403,   404,    403,   404,    200]),
-    ("POST", "/disable", Of::Herself, [403, 403,  200,    403,   200,    200]),
-    ("POST", "/disable", Of::Bob,    [403, 403,   404,    403,   200,    200]),
-    ("POST", "/disable", Of::Rival,  [403, 403,   404,    403,   404,    200]),
-    ("POST", "/enable", Of::Herself, [403, 403,   200,    403,   200,    200]),
-    ("POST", "/enable", Of::Bob,     [403, 403,   404,    403,   200,    200]),
-    ("POST", "/enable", Of::Rival,   [403, 403,   404,    403,   404,    200]),
-    ("POST", "/revoke", Of::Herself, [403, 403,   200,    403,   200,    200]),
-    ("POST", "/revoke", Of::Bob,     [403, 403,   404,    403,   200,    200]),
-    ("POST", "/revoke", Of::Rival,   [403, 403,   404,    403,   404,    200]),
-    ("DELETE", "",      Of::Herself, [403, 403,   200,    403,   200,    200]),
-    ("DELETE", "",      Of::Bob,     [403, 403,   404,    403,   200,    200]),
-    ("DELETE", "",      Of::Rival,   [403, 403,   404,    403,   404,    200]),
+const ON_A_KEY: [(&str, &str, Of, Row, u16); 24] = [
+    //                              none  f:read f:admin t:read t:admin operator both
+    ("GET", "",         Of::Herself, [403, 200,   200,    200,   200,    200], 200),
+    ("GET", "",         Of::Bob,     [403, 404,   404,    200,   200,    200], 200),
+    ("GET", "",         Of::Rival,   [403, 404,   404,    404,   404,    200], 404),
+    ("PUT", "",         Of::Herself, [403, 403,   200,    403,   200,    200], 200),
+    ("PUT", "",         Of::Bob,     [403, 403,   404,    403,   200,    200], 403),
+    ("PUT", "",         Of::Rival,   [403, 403,   404,    403,   404,    200], 404),
+    ("POST", "/rotate", Of::Herself, [403, 403,   200,    403,   200,    200], 200),
+    ("POST", "/rotate", Of::Bob,     [403, 403,   404,    403,   200,    200], 403),
+    ("POST", "/rotate", Of::Rival,   [403, 403,   404,    403,   404,    200], 404),
+    ("POST", "/disable", Of::Herself, [403, 403,  200,    403,   200,    200], 200),
+    ("POST", "/disable", Of::Bob,    [403, 403,   404,    403,   200,    200], 403),
+    ("POST", "/disable", Of::Rival,  [403, 403,   404,    403,   404,    200], 404),
+    ("POST", "/enable", Of::Herself, [403, 403,   200,    403,   200,    200], 200),
+    ("POST", "/enable", Of::Bob,     [403, 403,   404,    403,   200,    200], 403),
+    ("POST", "/enable", Of::Rival,   [403, 403,   404,    403,   404,    200], 404),
+    ("POST", "/revoke", Of::Herself, [403, 403,   200,    403,   200,    200], 200),
+    ("POST", "/revoke", Of::Bob,     [403, 403,   404,    403,   200,    200], 403),
+    ("POST", "/revoke", Of::Rival,   [403, 403,   404,    403,   404,    200], 404),
+    ("DELETE", "",      Of::Herself, [403, 403,   200,    403,   200,    200], 200),
+    ("DELETE", "",      Of::Bob,     [403, 403,   404,    403,   200,    200], 403),
+    ("DELETE", "",      Of::Rival,   [403, 403,   404,    403,   404,    200], 404),
     // Creating a key for another owner.
-    ("CREATE", "",      Of::Herself, [403, 403,   201,    403,   201,    201]),
-    ("CREATE", "",      Of::Bob,     [403, 403,   403,    403,   201,    201]),
-    ("CREATE", "",      Of::Rival,   [403, 403,   404,    403,   404,    201]),
+    ("CREATE", "",      Of::Herself, [403, 403,   201,    403,   201,    201], 201),
+    ("CREATE", "",      Of::Bob,     [403, 403,   403,    403,   201,    201], 403),
+    ("CREATE", "",      Of::Rival,   [403, 403,   404,    403,   404,    201], 404),
 ];
 
 /// The other calls: on the caller's team, and on another team.
@@ -104,27 +108,27 @@ const OF_A_TEAM: [(&str, &str, Row, Row); 33] = [
     ("GET",    "/v1/caller",                        [200, 200, 200, 200, 200, 200], [200, 200, 200, 200, 200, 200]),
 ];
 
-/// Alice of acme, with one role, in a control plane with Bob of acme and Rita of the rival team.
-async fn plane_with(role: Option<Right>) -> (Fixture, String) {
+/// Alice of acme, with these rights, in a control plane with Bob of acme and Rita of the rival team.
+async fn plane_with(rights: impl IntoIterator<Item = Right>) -> (Fixture, String) {
     let plane = Fixture::new();
     plane.key("acme", "fn-a", "carol", "hers").await;
     plane.key("rival", "fn-r", "rita", "hers").await;
-    let alice = if let Some(right) = role {
-        plane.control_key("acme", "alice", right).await
-    } else {
-        let owner = Owner::User(UserId::new("alice").unwrap());
-        plane
-            .control_key_of("acme", owner, Scopes::only([]).unwrap())
-            .await
-    };
+    let owner = Owner::User(UserId::new("alice").unwrap());
+    let rights = rights.into_iter();
+    let scopes = rights.map(|right| Scope::new(right.as_str()).unwrap());
+    let scopes = Scopes::only(scopes.collect::<Vec<_>>()).unwrap();
+    let alice = plane.control_key_of("acme", owner, scopes).await;
     (plane, alice)
 }
 
 #[tokio::test]
 async fn every_call_on_a_key_has_the_status_in_the_table() {
-    for (method, call, of, row) in ON_A_KEY {
-        for (role, expected) in ROLES.into_iter().zip(row) {
-            let (plane, alice) = plane_with(role).await;
+    let both = vec![Right::FunctionAdmin, Right::TeamRead];
+    for (method, call, of, row, with_both) in ON_A_KEY {
+        let roles = ROLES.map(|role| role.into_iter().collect());
+        let of_roles = roles.into_iter().zip(row);
+        for (role, expected) in of_roles.chain([(both.clone(), with_both)]) {
+            let (plane, alice) = plane_with(role.iter().copied()).await;
             let (team, namespace, user) = match of {
                 Of::Herself => ("acme", "fn-a", "alice"),
                 Of::Bob => ("acme", "fn-a", "bob"),
@@ -476,9 +480,7 @@ async fn a_caller_without_team_admin_cannot_extend_control_keys() {
 
 /// A control key of Alice.
 fn control_key(scopes: &[&str]) -> NewKey {
-    let scopes = scopes
-        .iter()
-        .map(|scope| keyfob::name::Scope::new(scope).unwrap());
+    let scopes = scopes.iter().map(|scope| Scope::new(scope).unwrap());
     let owner = Owner::User(UserId::new("alice").unwrap());
     let name = keyfob::name::KeyName::new("another").unwrap();
     NewKey::new(crate::fixture::tenant("acme", "control:acme"), owner, name)

@@ -11,11 +11,12 @@ use keyfob::{
 use crate::{
     command_context::CommandContext,
     failure::Failure,
+    key_view::KeyReads,
     moment::{self, Moment},
     owner,
 };
 
-use super::{KeyReads, secret};
+use super::secret;
 
 /// Create a key, and show its credential once
 ///

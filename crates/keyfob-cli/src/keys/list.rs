@@ -9,9 +9,14 @@ use keyfob::{
 };
 use serde::Serialize;
 
-use crate::{command_context::CommandContext, failure::Failure, owner};
+use crate::{
+    command_context::CommandContext,
+    failure::Failure,
+    key_view::{KeyView, views},
+    owner,
+};
 
-use super::{KeyView, create::parse_label, views};
+use super::create::parse_label;
 
 /// List keys, oldest first
 #[derive(Args, Debug)]

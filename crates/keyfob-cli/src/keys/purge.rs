@@ -12,11 +12,10 @@ use serde::Serialize;
 use crate::{
     command_context::CommandContext,
     failure::Failure,
+    key_view::{KeyView, read_all, views},
     moment::{self, Moment},
     terminal::{Progress, count},
 };
-
-use super::{KeyView, read_all, views};
 
 /// Delete the team's keys that were revoked or expired long ago
 ///

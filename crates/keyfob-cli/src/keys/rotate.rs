@@ -5,9 +5,9 @@ use std::time::Duration;
 use clap::Args;
 use keyfob::{Expiry, manage::Rotation, name::Reason, store::Revision};
 
-use crate::{command_context::CommandContext, failure::Failure, moment};
+use crate::{command_context::CommandContext, failure::Failure, key_view::KeyReads, moment};
 
-use super::{KeyReads, secret};
+use super::secret;
 
 /// Replace a key's secret, and show the new credential once
 ///

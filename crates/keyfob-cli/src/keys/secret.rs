@@ -3,9 +3,13 @@
 use keyfob::manage::CreatedKey;
 use serde::Serialize;
 
-use crate::{command_context::CommandContext, failure::Failure, settings::Form, terminal};
-
-use super::{KeyReads, KeyView};
+use crate::{
+    command_context::CommandContext,
+    failure::Failure,
+    key_view::{KeyReads, KeyView},
+    settings::Form,
+    terminal,
+};
 
 /// Writes the credential to the standard output: alone on its line (`table`), as `NAME=value`
 /// (`env`) or in an object (`json`). Everything else about the key goes to the standard error.

@@ -2,9 +2,11 @@
 
 use clap::Args;
 
-use crate::{command_context::CommandContext, failure::Failure};
-
-use super::{KeyView, views};
+use crate::{
+    command_context::CommandContext,
+    failure::Failure,
+    key_view::{KeyView, views},
+};
 
 /// Show a key
 #[derive(Args, Debug)]

@@ -4,9 +4,11 @@ use clap::Args;
 use keyfob::name::Reason;
 use serde::Serialize;
 
-use crate::{command_context::CommandContext, failure::Failure};
-
-use super::{KeyReads, KeyView};
+use crate::{
+    command_context::CommandContext,
+    failure::Failure,
+    key_view::{KeyReads, KeyView},
+};
 
 /// Keys to change.
 #[derive(Args, Debug)]

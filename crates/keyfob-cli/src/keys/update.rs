@@ -11,13 +11,11 @@ use keyfob::{
 use crate::{
     command_context::CommandContext,
     failure::Failure,
+    key_view::{KeyReads, KeyView},
     moment::{self, Moment},
 };
 
-use super::{
-    KeyReads, KeyView,
-    create::{labels, parse_label},
-};
+use super::create::{labels, parse_label};
 
 /// Change a key's name, labels, scopes or expiry
 #[derive(Args, Debug)]

@@ -23,6 +23,8 @@ pub(super) struct File {
     pub(super) output: Option<String>,
     pub(super) color: Option<String>,
     pub(super) serve: Option<Serve>,
+    pub(super) gateway: Option<Gateway>,
+    pub(super) relay: Option<Relay>,
     pub(super) peppers: Option<PepperFiles>,
 }
 
@@ -55,6 +57,34 @@ macro_rules! section {
     };
 }
 
+/// Takes the settings of TLS out of a section.
+macro_rules! tls {
+    ($section:ident) => {
+        Tls {
+            certificate: $section.tls_certificate.take(),
+            key: $section.tls_key.take(),
+            clients: $section.tls_clients.take(),
+        }
+    };
+}
+
+/// Takes the settings of the upstream out of a section.
+macro_rules! upstream {
+    ($section:ident) => {
+        Upstream {
+            upstream: $section.upstream.take(),
+            signers: $section.signers.take(),
+            credential_file: $section.credential_file.take(),
+            only: $section.only.take(),
+            state: $section.state.take(),
+            upstream_ca: $section.upstream_ca.take(),
+            upstream_certificate: $section.upstream_certificate.take(),
+            upstream_key: $section.upstream_key.take(),
+            stale_after: $section.stale_after.take(),
+        }
+    };
+}
+
 /// The settings of every command that serves.
 pub(super) struct Server {
     pub(super) listen: Option<String>,
@@ -74,7 +104,99 @@ section!(Serve {
     operators: String,
     operator: String,
     operator_file: String,
+    feed_listen: String,
+    feed_keys: String,
+    feed_connections: i64,
+    tls_certificate: String,
+    tls_key: String,
+    tls_clients: String,
 });
+
+section!(Gateway {
+    namespace_header: String,
+    flush_every: String,
+    upstream: String,
+    signers: String,
+    credential_file: String,
+    only: String,
+    state: String,
+    upstream_ca: String,
+    upstream_certificate: String,
+    upstream_key: String,
+    stale_after: String,
+});
+
+section!(Relay {
+    carry: String,
+    operators: String,
+    upstream: String,
+    signers: String,
+    credential_file: String,
+    only: String,
+    state: String,
+    upstream_ca: String,
+    upstream_certificate: String,
+    upstream_key: String,
+    stale_after: String,
+    tls_certificate: String,
+    tls_key: String,
+    tls_clients: String,
+});
+
+/// The settings of the feed of `keyfob serve`.
+pub(super) struct Feed {
+    pub(super) listen: Option<String>,
+    pub(super) keys: Option<String>,
+    pub(super) connections: Option<String>,
+    pub(super) tls: Tls,
+}
+
+/// The settings of every command that serves the feed.
+pub(super) struct Tls {
+    pub(super) certificate: Option<String>,
+    pub(super) key: Option<String>,
+    pub(super) clients: Option<String>,
+}
+
+/// The settings of every command that reads the feed.
+pub(super) struct Upstream {
+    pub(super) upstream: Option<String>,
+    pub(super) signers: Option<String>,
+    pub(super) credential_file: Option<String>,
+    pub(super) only: Option<String>,
+    pub(super) state: Option<String>,
+    pub(super) upstream_ca: Option<String>,
+    pub(super) upstream_certificate: Option<String>,
+    pub(super) upstream_key: Option<String>,
+    pub(super) stale_after: Option<String>,
+}
+
+impl Serve {
+    pub(super) fn feed(&mut self) -> Feed {
+        Feed {
+            listen: self.feed_listen.take(),
+            keys: self.feed_keys.take(),
+            connections: self.feed_connections.map(|most| most.to_string()),
+            tls: tls!(self),
+        }
+    }
+}
+
+impl Gateway {
+    pub(super) fn upstream(&mut self) -> Upstream {
+        upstream!(self)
+    }
+}
+
+impl Relay {
+    pub(super) fn upstream(&mut self) -> Upstream {
+        upstream!(self)
+    }
+
+    pub(super) fn tls(&mut self) -> Tls {
+        tls!(self)
+    }
+}
 
 /// The files of the peppers. Peppers themselves are never in this file.
 #[derive(Debug, Default, Deserialize)]

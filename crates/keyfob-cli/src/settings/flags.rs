@@ -127,4 +127,118 @@ pub(crate) struct ServeFlags {
     /// standard output
     #[arg(long, value_name = "FILE", env = "KEYFOB_OPERATOR_FILE")]
     operator_file: Option<String>,
+
+    /// Feed gateways and relays on this address, HOST:PORT or unix:PATH; one that other machines can
+    /// reach needs TLS [default: no feed]
+    #[arg(long, value_name = "ADDRESS", env = "KEYFOB_FEED_LISTEN")]
+    feed_listen: Option<String>,
+
+    /// The keys that sign the feed; `keyfob feed create` makes the file
+    #[arg(long, value_name = "FILE", env = "KEYFOB_FEED_KEYS")]
+    feed_keys: Option<String>,
+
+    /// The maximum number of open connections to the feed [default: 2048]
+    #[arg(long, value_name = "NUMBER", env = "KEYFOB_FEED_CONNECTIONS")]
+    feed_connections: Option<String>,
+
+    #[command(flatten)]
+    tls: TlsFlags,
+}
+
+/// The flags of commands that serve the feed.
+#[derive(Args, Debug)]
+pub(crate) struct TlsFlags {
+    /// The certificate chain of the feed's listener, in PEM
+    #[arg(long, value_name = "FILE", env = "KEYFOB_TLS_CERTIFICATE")]
+    tls_certificate: Option<String>,
+
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE", env = "KEYFOB_TLS_KEY")]
+    tls_key: Option<String>,
+
+    /// Refuse clients without a certificate of an authority in this file, in PEM
+    #[arg(long, value_name = "FILE", env = "KEYFOB_TLS_CLIENTS")]
+    tls_clients: Option<String>,
+}
+
+/// The flags of commands that read the feed of another process.
+#[derive(Args, Debug)]
+pub(crate) struct UpstreamFlags {
+    /// The feeds of the authority or of relays, separated by commas: the first that answers is used,
+    /// as in https://a.example:8444,https://b.example:8444
+    #[arg(long, value_name = "URLS", env = "KEYFOB_UPSTREAM")]
+    upstream: Option<String>,
+
+    /// The public keys of the authority's signers, separated by commas; `keyfob feed show` prints
+    /// them
+    #[arg(long, value_name = "KEYS", env = "KEYFOB_SIGNERS")]
+    signers: Option<String>,
+
+    /// A file with a key that has the scope `replica`
+    #[arg(long, value_name = "FILE", env = "KEYFOB_CREDENTIAL_FILE")]
+    credential_file: Option<String>,
+
+    /// Read only this part: TEAM, or TEAM/NAMESPACE one or more times, separated by commas [default:
+    /// everything]
+    #[arg(long, value_name = "PART", env = "KEYFOB_ONLY")]
+    only: Option<String>,
+
+    /// Keep what was read in this folder, to start with it when no upstream can be reached
+    #[arg(long, value_name = "DIR", env = "KEYFOB_STATE")]
+    state: Option<String>,
+
+    /// The authorities of the upstream's certificate, in PEM [default: the system's]
+    #[arg(long, value_name = "FILE", env = "KEYFOB_UPSTREAM_CA")]
+    upstream_ca: Option<String>,
+
+    /// A client certificate to show to the upstream, in PEM
+    #[arg(long, value_name = "FILE", env = "KEYFOB_UPSTREAM_CERTIFICATE")]
+    upstream_certificate: Option<String>,
+
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE", env = "KEYFOB_UPSTREAM_KEY")]
+    upstream_key: Option<String>,
+
+    /// Answer every call with 503 if what is known is older than this [default: 5s]
+    #[arg(long, value_name = "TIME", env = "KEYFOB_STALE_AFTER")]
+    stale_after: Option<String>,
+}
+
+/// The flags of `keyfob gateway`.
+#[derive(Args, Debug)]
+pub(crate) struct GatewayFlags {
+    #[command(flatten)]
+    server: ServerFlags,
+
+    #[command(flatten)]
+    upstream: UpstreamFlags,
+
+    /// The header field in which a proxy names the namespace [default: x-keyfob-namespace]
+    #[arg(long, value_name = "NAME", env = "KEYFOB_NAMESPACE_HEADER")]
+    namespace_header: Option<String>,
+
+    /// Send usage to the authority this often [default: 10s]
+    #[arg(long, value_name = "TIME", env = "KEYFOB_FLUSH_EVERY")]
+    flush_every: Option<String>,
+}
+
+/// The flags of `keyfob relay`.
+#[derive(Args, Debug)]
+pub(crate) struct RelayFlags {
+    #[command(flatten)]
+    server: ServerFlags,
+
+    /// Also serve these parts to gateways that ask for them: each as in `--only`, separated by spaces
+    #[arg(long, value_name = "PARTS", env = "KEYFOB_CARRY")]
+    carry: Option<String>,
+
+    /// The team of the operators [default: operators]
+    #[arg(long, value_name = "TEAM", env = "KEYFOB_OPERATORS")]
+    operators: Option<String>,
+
+    #[command(flatten)]
+    upstream: UpstreamFlags,
+
+    #[command(flatten)]
+    tls: TlsFlags,
 }

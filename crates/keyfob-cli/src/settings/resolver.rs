@@ -1,6 +1,11 @@
 //! The value of a setting by precedence.
 
-use std::{fmt, path::Path, str::FromStr, time::Duration};
+use std::{
+    fmt,
+    path::{Path, PathBuf},
+    str::FromStr,
+    time::Duration,
+};
 
 use clap::{ArgMatches, parser::ValueSource};
 use keyfob::{
@@ -11,7 +16,7 @@ use keyfob::{
 
 use crate::{failure::Failure, moment, owner, redact::redact};
 
-use super::{Listed, Origin, environment::Variables};
+use super::{Listed, Origin, environment::Variables, network::Resolve};
 
 /// Resolves settings, and lists them.
 pub(super) struct Resolver<'a> {
@@ -66,6 +71,21 @@ impl<'a> Resolver<'a> {
             return Ok(None);
         };
         self.parsed(name, &text, origin, parse).map(Some)
+    }
+
+    /// The setting with this name, a path. One of the configuration file is relative to that file, and
+    /// an empty one is none.
+    pub(super) fn path(
+        &mut self,
+        name: &'static str,
+        file: Option<String>,
+        resolve: Resolve<'_>,
+    ) -> Result<Option<PathBuf>, Failure> {
+        let path: Option<PathBuf> = self.optional(name, file, |text| parse(text, "a path"))?;
+        let of_file = self.listed.last().map(|listed| listed.origin) == Some(Origin::File);
+        Ok(path
+            .filter(|path| !path.as_os_str().is_empty())
+            .map(|path| if of_file { resolve(&path) } else { path }))
     }
 
     /// Warnings about unknown variables. All settings must have been resolved before.
@@ -191,7 +211,7 @@ pub(super) fn parse_filter(text: &str) -> Result<String, MustBe> {
 /// A text is not a value of the setting.
 #[derive(Clone, Copy, Debug, thiserror::Error)]
 #[error("must be {0}")]
-pub(super) struct MustBe(&'static str);
+pub(super) struct MustBe(pub(super) &'static str);
 
 /// A text is not one of the setting's words.
 #[derive(Clone, Debug, thiserror::Error)]

@@ -2,7 +2,7 @@
 
 use std::{fmt, path::PathBuf};
 
-use keyfob_postgres::Location;
+use keyfob_postgres::{ConnectError, Location};
 use zeroize::Zeroizing;
 
 /// The location of a store.
@@ -22,7 +22,10 @@ impl StoreUrl {
             return Ok(Self::Memory);
         }
         if text.starts_with("postgres://") || text.starts_with("postgresql://") {
-            let location = Location::parse(text).map_err(|_| StoreUrlError::Postgres)?;
+            let location = Location::parse(text).map_err(|error| match error {
+                ConnectError::Parameter(name, values) => StoreUrlError::Parameter(name, values),
+                _ => StoreUrlError::Postgres,
+            })?;
             return Ok(Self::Postgres(Zeroizing::new(text.to_owned()), location));
         }
         match text.strip_prefix("sqlite:") {
@@ -69,6 +72,8 @@ pub(crate) enum StoreUrlError {
         "must be as postgres://USER@HOST/DATABASE; write a special character of a password in percent, as %40 for @"
     )]
     Postgres,
+    #[error("the parameter {0} must be {1}")]
+    Parameter(&'static str, &'static str),
     #[error("sqlite: must be followed by a path")]
     NoPath,
 }
@@ -100,6 +105,9 @@ mod tests {
         ] {
             assert_eq!(StoreUrl::parse(url), Err(StoreUrlError::Postgres), "{url}");
         }
+        let refused = StoreUrlError::Parameter("pool_mode", "session or transaction");
+        let parsed = StoreUrl::parse("postgres://db/keys?pool_mode=x");
+        assert_eq!(parsed, Err(refused));
     }
 
     #[test]

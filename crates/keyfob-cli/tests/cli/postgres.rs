@@ -2,7 +2,10 @@
 
 use std::time::{Duration, Instant};
 
-use keyfob_testkit::postgres as database;
+use keyfob_testkit::{
+    pgbouncer::{self, PgBouncer},
+    postgres as database,
+};
 
 use crate::{
     program::{Program, id},
@@ -66,6 +69,95 @@ fn calls_are_refused_in_time_while_the_database_is_down() {
         assert_eq!(caller().status, 200);
         let log = server.kill();
         assert!(log.contains("the store can be read again"), "{log}");
+    });
+}
+
+/// A primary, its standby, a database, and the URL of both servers.
+async fn cluster() -> (
+    database::Server,
+    database::Server,
+    database::Database,
+    String,
+) {
+    let primary = database::Server::start(&["fsync = off"]);
+    let standby = primary.standby("second", &[]);
+    let database = primary.database().await;
+    let hosts = [&primary, &standby].map(|one| format!("{}:{}", one.socket(), one.port()));
+    let url = format!("postgres://keyfob@{}/{}", hosts.join(","), database.name);
+    (primary, standby, database, url)
+}
+
+#[test]
+fn servers_go_on_after_a_failover_to_a_synchronous_standby() {
+    database::run(async {
+        let (primary, standby, _database, url) = cluster().await;
+        standby.configure("synchronous_standby_names = ''");
+        primary.synchronize("second").await;
+        let program = Program::new().with("KEYFOB_STORE", &url);
+        let before = program.create(&["laptop"]);
+        let (one, two) = (Server::start(&program, &[]), Server::start(&program, &[]));
+        let operator = one.operator.as_deref().unwrap_or_default();
+        primary.down("immediate");
+        standby.promote();
+        program.done(&["keys", "revoke", id(&before)]);
+        for server in [&one, &two] {
+            server.await_auth(&before, "orders", 401);
+        }
+        let after = one.create(operator, "orders", "after").expect("an answer");
+        two.await_auth(&after, "orders", 200);
+        program.done(&["audit", "verify"]);
+    });
+}
+
+/// Every server has seen the revocation that is lost, and serves no call with the key.
+#[test]
+fn servers_end_when_a_failover_lost_commits() {
+    database::run(async {
+        let (primary, standby, _database, url) = cluster().await;
+        let program = Program::new().with("KEYFOB_STORE", &url);
+        let key = program.create(&["laptop"]);
+        let servers = [Server::start(&program, &[]), Server::start(&program, &[])];
+        let all = "replay_lsn >= pg_current_wal_flush_lsn()";
+        primary.await_replication(all).await;
+        standby.cut_off().await;
+        program.done(&["keys", "revoke", id(&key)]);
+        for server in &servers {
+            server.await_auth(&key, "orders", 401);
+        }
+        primary.down("immediate");
+        standby.promote();
+        for server in servers {
+            let (code, log) = server.ended();
+            assert_eq!(code, Some(5), "{log}");
+            assert!(log.contains("went back to revision"), "{log}");
+        }
+        // A new start serves what is left: the key works again.
+        let server = Server::start(&program, &[]);
+        assert_eq!(server.auth(&key, "orders"), 200);
+    });
+}
+
+/// Through a pooler, which the URL must name.
+#[test]
+fn servers_share_a_store_behind_a_pooler() {
+    pgbouncer::run(async {
+        let database = database::shared().database().await;
+        let pooler = PgBouncer::start(database::shared(), &["default_pool_size = 4"]);
+        let url = pooler.url(&database.name);
+        let program = Program::new().with("KEYFOB_STORE", &url);
+        let refused = program.run(&["keys", "list"]);
+        assert_eq!(refused.code, 5);
+        let said = refused.redacted();
+        assert!(said.contains("pool_mode=transaction"), "{said}");
+        let url = format!("{url}&pool_mode=transaction");
+        let program = Program::new().with("KEYFOB_STORE", &url);
+        let key = program.create(&["laptop"]);
+        let (one, two) = (Server::start(&program, &[]), Server::start(&program, &[]));
+        program.done(&["keys", "revoke", id(&key)]);
+        for server in [&one, &two] {
+            server.await_auth(&key, "orders", 401);
+        }
+        program.done(&["audit", "verify"]);
     });
 }
 

@@ -30,14 +30,21 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one on a free port of loopback.
     pub(crate) fn start(program: &Program, args: &[&str]) -> Self {
-        Self::start_as(Command::new(BINARY), program, args)
+        Self::start_command(program, "serve", args)
+    }
+
+    /// Starts another command that serves.
+    pub(crate) fn start_command(program: &Program, name: &str, args: &[&str]) -> Self {
+        let mut command = Command::new(BINARY);
+        command.arg(name);
+        Self::start_as(command, program, args)
     }
 
     /// Starts one in a shell that first runs `limits`.
     pub(crate) fn start_within(program: &Program, limits: &str, args: &[&str]) -> Self {
         let mut shell = Command::new("sh");
         let line = format!("{limits} && exec {BINARY} \"$@\"");
-        shell.args(["-c", &line, "keyfob"]);
+        shell.args(["-c", &line, "keyfob", "serve"]);
         Self::start_as(shell, program, args)
     }
 
@@ -49,7 +56,7 @@ impl Server {
             &["--listen", "127.0.0.1:0"]
         };
         let mut child = command
-            .args(["serve", "--output", "json"])
+            .args(["--output", "json"])
             .args(listen)
             .args(args)
             .current_dir(program.folder())
@@ -98,6 +105,13 @@ impl Server {
 
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
+    }
+
+    /// Sends a signal, after which the server goes on or stands still.
+    pub(crate) fn signal(&self, signal: &str) {
+        let pid = self.child.id().to_string();
+        let sent = Command::new("kill").args([signal, &pid]).status();
+        assert!(sent.expect("there is a `kill`").success());
     }
 
     /// The status of `/auth` for a credential and a namespace.
@@ -172,6 +186,18 @@ impl Server {
         assert!(sent.expect("there is a `kill`").success());
         let status = self.child.wait().expect("the server ends");
         (status.code(), self.log())
+    }
+
+    /// Waits until the server ends by itself, and returns its exit code and its log.
+    pub(crate) fn ended(mut self) -> (Option<i32>, String) {
+        let start = Instant::now();
+        loop {
+            if let Some(status) = self.child.try_wait().expect("it is a child") {
+                return (status.code(), self.log());
+            }
+            assert!(start.elapsed() < 2 * PATIENCE, "the server does not end");
+            thread::sleep(Duration::from_millis(20));
+        }
     }
 
     fn log(&mut self) -> String {

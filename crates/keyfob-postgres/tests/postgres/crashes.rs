@@ -42,7 +42,10 @@ fn acknowledged(lines: &[String]) -> BTreeMap<KeyId, Revision> {
 }
 
 /// That all that was acknowledged is there, where it was said to be.
-async fn is_there(store: &PostgresStore, acknowledged: &BTreeMap<KeyId, Revision>) -> usize {
+pub(crate) async fn is_there(
+    store: &PostgresStore,
+    acknowledged: &BTreeMap<KeyId, Revision>,
+) -> usize {
     let (_, feed) = check(store).await;
     let kept: BTreeMap<KeyId, Revision> = live(&feed)
         .iter()

@@ -7,9 +7,11 @@
 
 mod contract;
 mod crashes;
+mod failover;
 mod faults;
 mod migrations;
 mod model;
+mod pooling;
 mod process;
 mod races;
 mod server;

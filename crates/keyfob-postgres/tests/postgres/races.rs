@@ -10,7 +10,7 @@ use keyfob_postgres::{Options, PostgresStore};
 use keyfob_testkit::process::{Process, lines, say, told};
 
 use crate::{
-    process, server,
+    pooling, process, server,
     work::{check, live, times, user},
 };
 
@@ -64,10 +64,33 @@ fn rounds() -> u64 {
 fn race(sides: [Side; 2], play: impl AsyncFnOnce(&dyn KeyStore, &mut Race) -> Outcome) {
     server::run(async {
         let store = server::store().await;
-        let mut race = Race::start(&store.database.url(), sides);
-        let outcome = play(&*store, &mut race).await;
-        println!("{outcome:?}");
-        check(&*store).await;
+        let url = store.database.url();
+        race_over(&store, &url, sides, play).await;
+    });
+}
+
+async fn race_over(
+    store: &PostgresStore,
+    url: &str,
+    sides: [Side; 2],
+    play: impl AsyncFnOnce(&dyn KeyStore, &mut Race) -> Outcome,
+) {
+    let mut race = Race::start(url, sides);
+    let outcome = play(store, &mut race).await;
+    println!("{outcome:?}");
+    check(store).await;
+}
+
+#[test]
+fn no_key_outlives_its_owner_behind_a_pooler() {
+    keyfob_testkit::pgbouncer::run(async {
+        let store = server::store().await;
+        let url = pooling::url(&store.database);
+        let sides = [Side::Create, Side::Remove];
+        let play = async |store: &dyn KeyStore, race: &mut Race| {
+            removals(store, rounds(), async |n| race.round(n)).await
+        };
+        race_over(&store, &url, sides, play).await;
     });
 }
 

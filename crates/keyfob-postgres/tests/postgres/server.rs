@@ -21,11 +21,18 @@ impl Store {
         Self { store, database }
     }
 
+    pub(crate) fn of(store: PostgresStore, database: Database) -> Self {
+        Self { store, database }
+    }
+
+    /// Closes the store; its database is left.
+    pub(crate) fn into_database(self) -> Database {
+        self.database
+    }
+
     /// Closes the store, and connects to the same database again.
     pub(crate) async fn reopened(self) -> Self {
-        let Self { store, database } = self;
-        drop(store);
-        Self::over(database).await
+        Self::over(self.into_database()).await
     }
 }
 

@@ -8,12 +8,12 @@ use std::sync::{
 use axum::{Router, body::Body, http::Request};
 use keyfob::{
     Context, DenyReason, Keyring, MemoryStore, Owner,
-    gateway::{FollowError, IndexError},
+    gateway::IndexError,
     manage,
     name::{TeamId, UserId},
     store::Target,
 };
-use keyfob_replica::{Failure, Follower, StartError};
+use keyfob_replica::{Failure, Follower, SourceError, StartError};
 use tokio::time::{Duration, Instant, sleep, timeout};
 use tower::ServiceExt;
 
@@ -168,7 +168,14 @@ async fn setting_the_wall_clock_refuses_calls_for_at_most_one_interval() {
 #[tokio::test(start_paused = true)]
 async fn a_store_that_went_back_fails_the_replica() {
     let fixture = Fixture::new().await;
-    let replica = fixture.start().await;
+    let builder = Keyring::builder(fixture.store.clone(), "acme".parse().unwrap());
+    let keyring = Arc::new(builder.open(fixture.clock.now()).await.unwrap());
+    let clock = fixture.clock.clone();
+    let replica = Follower::over(Arc::clone(&keyring))
+        .clock(move || clock.now())
+        .start()
+        .await
+        .unwrap();
     let verifier = replica.verifier();
     let waiting = timeout(30 * SECOND, replica.failed()).await;
     assert!(waiting.is_err(), "it did not fail");
@@ -197,7 +204,7 @@ async fn a_store_that_went_back_fails_the_replica() {
         let target = Target::Owner(TeamId::new("other").unwrap(), member);
         let removed = other.remove_in_advance(&context, target).await;
         removed.unwrap();
-        let result = replica.keyring().sync(fixture.clock.now()).await;
+        let result = keyring.sync(fixture.clock.now()).await;
         assert!(result.is_err());
     }
     assert_eq!(fixture.refused(&verifier), Some(DenyReason::Stale));
@@ -280,14 +287,14 @@ async fn a_replica_does_not_start_with_an_invalid_format_bound_or_store() {
     fixture.store.set_reading(Fault::Fails);
     let down = fixture.follower().start().await.unwrap_err();
     assert!(
-        matches!(&down, StartError::Follow(FollowError::Store(_))),
+        matches!(&down, StartError::Source(SourceError::Unavailable(_))),
         "{down}"
     );
     fixture.store.set_reading(Fault::None);
     let keyring = Keyring::open(fixture.store.clone(), "acme").await.unwrap();
     fixture.store.set_reading(Fault::Fails);
     let over = Follower::over(Arc::new(keyring)).start().await;
-    assert!(matches!(over.unwrap_err(), StartError::Follow(_)));
+    assert!(matches!(over.unwrap_err(), StartError::Source(_)));
 }
 
 #[tokio::test(start_paused = true)]

@@ -3,6 +3,7 @@
 //! Time is Tokio's paused clock, which also moves the clock of the verifiers: no test waits.
 
 mod following;
+mod source;
 mod store;
 mod usage;
 

@@ -16,22 +16,25 @@ use axum::{
 use keyfob::{Access, Principal, Scopes, Verifier, key::KeyFormat, name::Scope};
 use keyfob_tower::NamespacePath;
 
-use super::{metrics, rehash::Rehasher};
+use super::metrics;
 
 /// Answers whether a call may pass.
-pub(super) struct ForwardAuth {
+pub(crate) struct ForwardAuth {
     verifier: Verifier,
     /// The header field in which the proxy names the namespace.
     header: HeaderName,
     /// The paths in which the proxy names the namespace.
     path: NamespacePath,
     format: KeyFormat,
-    rehasher: Option<Rehasher>,
+    /// Is told of accepted calls, with their header fields.
+    on_accepted: Option<Box<OnAccepted>>,
 }
+
+type OnAccepted = dyn Fn(&Principal<'_>, &HeaderMap) + Send + Sync;
 
 /// The routes accept any method, since some proxies use the method of the call, and everything below
 /// `/auth`, since some append the path of the call.
-pub(super) fn routes(auth: ForwardAuth) -> Router {
+pub(crate) fn routes(auth: ForwardAuth) -> Router {
     Router::new()
         .route("/auth", any(by_header))
         .route("/auth/", any(by_header))
@@ -63,18 +66,24 @@ async fn by_path(State(auth): State<Arc<ForwardAuth>>, uri: Uri, headers: Header
 }
 
 impl ForwardAuth {
-    pub(super) fn new(
-        verifier: Verifier,
-        header: HeaderName,
-        format: KeyFormat,
-        rehasher: Option<Rehasher>,
-    ) -> Self {
+    pub(crate) fn new(verifier: Verifier, header: HeaderName, format: KeyFormat) -> Self {
         Self {
             verifier,
-            rehasher,
+            on_accepted: None,
             header,
             path: NamespacePath::new("/auth/{namespace}"),
             format,
+        }
+    }
+
+    /// Calls this with each accepted call. It must not wait.
+    pub(crate) fn on_accepted(
+        self,
+        told: impl Fn(&Principal<'_>, &HeaderMap) + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            on_accepted: Some(Box::new(told)),
+            ..self
         }
     }
 
@@ -88,8 +97,8 @@ impl ForwardAuth {
         let fields = fields.map(HeaderValue::as_bytes);
         match self.verifier.verify_headers(fields, &access, keyfob::now()) {
             Ok(principal) => {
-                if let Some(rehasher) = &self.rehasher {
-                    rehasher.offer(&principal, headers);
+                if let Some(on_accepted) = &self.on_accepted {
+                    on_accepted(&principal, headers);
                 }
                 self.accept(&principal)
             }

@@ -6,7 +6,7 @@ use std::io;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// Receives SIGTERM and SIGINT.
-pub(super) struct StopSignals {
+pub(crate) struct StopSignals {
     #[cfg(unix)]
     terminate: Signal,
     #[cfg(unix)]
@@ -15,7 +15,7 @@ pub(super) struct StopSignals {
 
 impl StopSignals {
     /// Receives the signals from now on; before, they end the process.
-    pub(super) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen() -> io::Result<Self> {
         Ok(Self {
             #[cfg(unix)]
             terminate: signal(SignalKind::terminate())?,
@@ -26,7 +26,7 @@ impl StopSignals {
 
     /// Waits for one of them.
     #[cfg(unix)]
-    pub(super) async fn received(&mut self) {
+    pub(crate) async fn received(&mut self) {
         tokio::select! {
             _ = self.terminate.recv() => {}
             _ = self.interrupt.recv() => {}
@@ -35,7 +35,7 @@ impl StopSignals {
 
     /// Waits for ctrl-c.
     #[cfg(not(unix))]
-    pub(super) async fn received(&mut self) {
+    pub(crate) async fn received(&mut self) {
         if let Err(error) = tokio::signal::ctrl_c().await {
             tracing::error!(%error, "cannot listen for ctrl-c");
             std::future::pending::<()>().await;

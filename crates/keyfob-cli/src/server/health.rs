@@ -18,16 +18,23 @@ use crate::store::Writes;
 use super::metrics::WRITABLE;
 
 /// `/readyz` is about calls, which are decided without writes: a full disk must not stop them. So
-/// there is a route of its own for writes.
-pub(super) fn routes(monitor: Monitor, writes: Writes, metrics: PrometheusHandle) -> Router {
+/// there is a route of its own for the writes of a program that has a store.
+pub(crate) fn routes(
+    monitor: Monitor,
+    writes: Option<Writes>,
+    metrics: PrometheusHandle,
+) -> Router {
     let seen = writes.clone();
-    Router::new()
+    let routes = Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
-        .route("/readyz/writes", get(async move || takes(&seen)))
         .route(
             "/metrics",
-            get(async move || show(&monitor, &writes, &metrics)),
-        )
+            get(async move || show(&monitor, writes.as_ref(), &metrics)),
+        );
+    match seen {
+        Some(writes) => routes.route("/readyz/writes", get(async move || takes(&writes))),
+        None => routes,
+    }
 }
 
 fn takes(writes: &Writes) -> (StatusCode, &'static str) {
@@ -39,24 +46,30 @@ fn takes(writes: &Writes) -> (StatusCode, &'static str) {
     }
 }
 
-/// The routes while the server reads the store: nothing is decided yet.
-pub(super) fn starting(metrics: PrometheusHandle) -> Router {
-    let not_yet = || async {
+/// What answers while nothing is served yet.
+pub(crate) fn not_yet() -> Router {
+    Router::new().fallback(|| async {
         let retry = [(RETRY_AFTER, HeaderValue::from_static("1"))];
         (StatusCode::SERVICE_UNAVAILABLE, retry, "starting\n")
-    };
+    })
+}
+
+/// The routes while the server reads the store: nothing is decided yet.
+pub(crate) fn starting(metrics: PrometheusHandle) -> Router {
     Router::new()
         .route("/healthz", get(|| async { "ok\n" }))
         .route("/metrics", get(async move || text(&metrics)))
-        .fallback(not_yet)
+        .merge(not_yet())
 }
 
 fn show(
     monitor: &Monitor,
-    writes: &Writes,
+    writes: Option<&Writes>,
     metrics: &PrometheusHandle,
 ) -> impl IntoResponse + use<> {
-    gauge!(WRITABLE).set(if writes.are_failing() { 0.0 } else { 1.0 });
+    if let Some(writes) = writes {
+        gauge!(WRITABLE).set(if writes.are_failing() { 0.0 } else { 1.0 });
+    }
     // The replica also sets it, but not if its task has ended.
     if let Some(age) = monitor.status().age {
         gauge!(INDEX_AGE).set(age.as_secs_f64());

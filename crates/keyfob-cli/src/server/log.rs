@@ -10,7 +10,7 @@ use crate::{
     settings::{LogForm, ServerSettings},
 };
 
-pub(super) fn start(settings: &ServerSettings) -> Result<(), Failure> {
+pub(crate) fn start(settings: &ServerSettings) -> Result<(), Failure> {
     let filter = EnvFilter::new(&settings.log);
     // It reports every start, also if there was nothing to migrate. A filter can still name it.
     let filter = match "refinery_core=warn".parse() {

@@ -11,14 +11,14 @@ use tokio::time::{MissedTickBehavior, interval};
 use crate::{exit::Exit, failure::Failure};
 
 /// Counter: calls that a proxy asked about, by `result` and `reason`.
-pub(super) const AUTH: &str = "keyfob_auth_total";
+pub(crate) const AUTH: &str = "keyfob_auth_total";
 /// Counter: accepted calls with a legacy credential.
-pub(super) const LEGACY: &str = "keyfob_auth_legacy_total";
+pub(crate) const LEGACY: &str = "keyfob_auth_legacy_total";
 /// Gauge: 1 if the last write to the store succeeded, 0 if it failed.
-pub(super) const WRITABLE: &str = "keyfob_store_writable";
+pub(crate) const WRITABLE: &str = "keyfob_store_writable";
 
 /// Installs the recorder for all metrics of this process.
-pub(super) fn install() -> Result<PrometheusHandle, Failure> {
+pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
     let handle = PrometheusBuilder::new()
         .install_recorder()
         .map_err(|error| Failure::new(Exit::Failed, format!("metrics: {error}")))?;

@@ -1,0 +1,266 @@
+//! The settings of the feed: of the server that sends it, and of gateways and relays that read it.
+
+use std::{
+    num::NonZeroU32,
+    path::{Path, PathBuf},
+    str::FromStr as _,
+    time::Duration,
+};
+
+use axum::http::HeaderName;
+use keyfob::{
+    Tenant,
+    name::{NamespaceId, TeamId},
+};
+use keyfob_feed::{Filter, SignerKey};
+use keyfob_listen::{Address, Tls};
+use keyfob_replica::{Upstream, UpstreamError};
+
+use crate::{
+    exit::Exit,
+    failure::{Failure, with_sources},
+};
+
+use super::{
+    ServerSettings, file,
+    resolver::{MustBe, Resolver, parse, parse_duration},
+};
+
+/// The feed that `keyfob serve` sends.
+#[derive(Debug)]
+pub(crate) struct FeedSettings {
+    /// None for no feed.
+    pub(crate) listen: Option<Address>,
+    /// The file with the keys that sign it.
+    pub(crate) keys: Option<PathBuf>,
+    /// The maximum number of open connections.
+    pub(crate) connections: NonZeroU32,
+    pub(crate) tls: TlsSettings,
+}
+
+/// TLS of the listener that sends the feed.
+#[derive(Debug)]
+pub(crate) struct TlsSettings {
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    pub(crate) clients: Option<PathBuf>,
+}
+
+/// Where a feed is read.
+#[derive(Debug)]
+pub(crate) struct UpstreamSettings {
+    /// In the order in which they are tried.
+    pub(crate) urls: Vec<Upstream>,
+    /// The public keys of the authority.
+    pub(crate) signers: Vec<SignerKey>,
+    /// The file with the key that reads the feed.
+    pub(crate) credential_file: Option<PathBuf>,
+    /// The part that is read; none for all that the key may read.
+    pub(crate) only: Option<Filter>,
+    /// The folder for what was read.
+    pub(crate) state: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    pub(crate) stale_after: Duration,
+}
+
+/// The settings of `keyfob gateway`.
+#[derive(Debug)]
+pub(crate) struct GatewaySettings {
+    pub(crate) server: ServerSettings,
+    pub(crate) upstream: UpstreamSettings,
+    pub(crate) namespace_header: HeaderName,
+    pub(crate) flush_every: Duration,
+}
+
+/// The settings of `keyfob relay`.
+#[derive(Debug)]
+pub(crate) struct RelaySettings {
+    pub(crate) server: ServerSettings,
+    pub(crate) upstream: UpstreamSettings,
+    pub(crate) tls: TlsSettings,
+    /// The parts of the feed that are served, besides what the relay reads.
+    pub(crate) carry: Vec<Filter>,
+    pub(crate) operators: TeamId,
+}
+
+/// Makes a path of the configuration file relative to that file.
+pub(super) type Resolve<'a> = &'a dyn Fn(&Path) -> PathBuf;
+
+impl FeedSettings {
+    pub(super) fn resolve(
+        from: &mut Resolver<'_>,
+        file: file::Feed,
+        resolve: Resolve<'_>,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            listen: from.optional("feed_listen", file.listen, Address::from_str)?,
+            keys: from.path("feed_keys", file.keys, resolve)?,
+            connections: from.value("feed_connections", file.connections, "2048", |text| {
+                parse(text, "a number from 1 on")
+            })?,
+            tls: TlsSettings::resolve(from, file.tls, resolve)?,
+        })
+    }
+}
+
+impl TlsSettings {
+    /// Reads the certificates. Other machines can reach a listener only by TLS: the keys that read
+    /// the feed must not cross a network in the clear.
+    pub(crate) fn load(self, listen: &Address) -> Result<Option<Tls>, Failure> {
+        let (Some(certificate), Some(key)) = (self.certificate, self.key) else {
+            if listen.is_local() {
+                return Ok(None);
+            }
+            return Err(Failure::usage(format!(
+                "tls_certificate: needed to serve the feed on {listen}, which other machines can reach"
+            )));
+        };
+        let tls = Tls::from_files(certificate, key, self.clients);
+        tls.map(Some)
+            .map_err(|error| Failure::new(Exit::Failed, with_sources(&error)))
+    }
+
+    fn resolve(
+        from: &mut Resolver<'_>,
+        file: file::Tls,
+        resolve: Resolve<'_>,
+    ) -> Result<Self, Failure> {
+        let settings = Self {
+            certificate: from.path("tls_certificate", file.certificate, resolve)?,
+            key: from.path("tls_key", file.key, resolve)?,
+            clients: from.path("tls_clients", file.clients, resolve)?,
+        };
+        together(
+            "tls_certificate",
+            &settings.certificate,
+            "tls_key",
+            &settings.key,
+        )?;
+        if settings.clients.is_some() && settings.certificate.is_none() {
+            return Err(Failure::usage(
+                "tls_clients: needs tls_certificate and tls_key",
+            ));
+        }
+        Ok(settings)
+    }
+}
+
+impl UpstreamSettings {
+    fn resolve(
+        from: &mut Resolver<'_>,
+        file: file::Upstream,
+        resolve: Resolve<'_>,
+    ) -> Result<Self, Failure> {
+        let settings = Self {
+            urls: from
+                .optional("upstream", file.upstream, parse_urls)?
+                .unwrap_or_default(),
+            signers: from
+                .optional("signers", file.signers, parse_signers)?
+                .unwrap_or_default(),
+            credential_file: from.path("credential_file", file.credential_file, resolve)?,
+            only: from.optional("only", file.only, parse_part)?,
+            state: from.path("state", file.state, resolve)?,
+            ca: from.path("upstream_ca", file.upstream_ca, resolve)?,
+            certificate: from.path("upstream_certificate", file.upstream_certificate, resolve)?,
+            key: from.path("upstream_key", file.upstream_key, resolve)?,
+            stale_after: from.value("stale_after", file.stale_after, "5s", parse_duration)?,
+        };
+        together(
+            "upstream_certificate",
+            &settings.certificate,
+            "upstream_key",
+            &settings.key,
+        )?;
+        Ok(settings)
+    }
+}
+
+impl GatewaySettings {
+    pub(super) fn resolve(
+        from: &mut Resolver<'_>,
+        mut file: file::Gateway,
+        resolve: Resolve<'_>,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            server: ServerSettings::resolve(from, file.server(), "127.0.0.1:8081")?,
+            namespace_header: from.value(
+                "namespace_header",
+                file.namespace_header.take(),
+                "x-keyfob-namespace",
+                |text| parse(text, "a header name"),
+            )?,
+            flush_every: from.value(
+                "flush_every",
+                file.flush_every.take(),
+                "10s",
+                parse_duration,
+            )?,
+            upstream: UpstreamSettings::resolve(from, file.upstream(), resolve)?,
+        })
+    }
+}
+
+impl RelaySettings {
+    pub(super) fn resolve(
+        from: &mut Resolver<'_>,
+        mut file: file::Relay,
+        resolve: Resolve<'_>,
+    ) -> Result<Self, Failure> {
+        Ok(Self {
+            server: ServerSettings::resolve(from, file.server(), "127.0.0.1:8444")?,
+            tls: TlsSettings::resolve(from, file.tls(), resolve)?,
+            upstream: UpstreamSettings::resolve(from, file.upstream(), resolve)?,
+            carry: from
+                .optional("carry", file.carry, parse_parts)?
+                .unwrap_or_default(),
+            operators: from.value("operators", file.operators, "operators", TeamId::new)?,
+        })
+    }
+}
+
+/// Refuses one of two settings without the other.
+fn together<T>(
+    one: &str,
+    its_value: &Option<T>,
+    other: &str,
+    other_value: &Option<T>,
+) -> Result<(), Failure> {
+    match (its_value, other_value) {
+        (Some(_), None) => Err(Failure::usage(format!("{one}: needs {other}"))),
+        (None, Some(_)) => Err(Failure::usage(format!("{other}: needs {one}"))),
+        _ => Ok(()),
+    }
+}
+
+fn parse_urls(text: &str) -> Result<Vec<Upstream>, UpstreamError> {
+    text.split(',').map(|url| url.trim().parse()).collect()
+}
+
+fn parse_signers(text: &str) -> Result<Vec<SignerKey>, keyfob_feed::SignerKeyError> {
+    text.split(',').map(|key| key.trim().parse()).collect()
+}
+
+/// Reads parts that are separated by spaces.
+fn parse_parts(text: &str) -> Result<Vec<Filter>, MustBe> {
+    text.split_whitespace().map(parse_part).collect()
+}
+
+/// Reads `TEAM`, or `TEAM/NAMESPACE` one or more times.
+fn parse_part(text: &str) -> Result<Filter, MustBe> {
+    let failed = MustBe("a team, or namespaces as in acme/orders,acme/billing");
+    let parts = text.split(',').map(str::trim);
+    let tenants: Option<Vec<Tenant>> = parts
+        .map(|part| {
+            let (team, namespace) = part.rsplit_once('/')?;
+            let (team, namespace) = (TeamId::new(team).ok()?, NamespaceId::new(namespace).ok()?);
+            Some(Tenant::new(team, namespace))
+        })
+        .collect();
+    match tenants {
+        Some(tenants) => Filter::namespaces(tenants).map_err(|_| failed),
+        None => TeamId::new(text).map(Filter::Team).map_err(|_| failed),
+    }
+}

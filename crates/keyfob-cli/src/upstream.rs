@@ -1,0 +1,54 @@
+//! Reading the feed of another process, for gateways and relays.
+
+use std::sync::Arc;
+
+use keyfob_feed::Trust;
+use keyfob_replica::{HttpSource, HttpSourceBuilder};
+
+use crate::{
+    failure::{Failure, with_sources},
+    settings::UpstreamSettings,
+};
+
+/// The settings of a source, without its filter.
+pub(crate) fn source(
+    settings: &UpstreamSettings,
+    name: &str,
+) -> Result<HttpSourceBuilder, Failure> {
+    let trust = trust(settings)?;
+    let credential = settings.credential_file.as_ref().ok_or_else(|| {
+        Failure::usage("credential_file: a key with the scope `replica` is needed").hint(
+            "an operator makes one: `keyfob keys create gateway --owner service:gateway --scope replica --team operators --namespace control:operators`",
+        )
+    })?;
+    if settings.urls.is_empty() {
+        return Err(Failure::usage("upstream: the URL of a feed is needed")
+            .hint("it is that of `keyfob serve --feed-listen`, or of a `keyfob relay`"));
+    }
+    let mut builder = HttpSource::builder(trust).key_file(credential).name(name);
+    for upstream in &settings.urls {
+        builder = builder.upstream(upstream.clone());
+    }
+    if let Some(file) = &settings.ca {
+        builder = builder.root_certificates(file);
+    }
+    if let (Some(certificate), Some(key)) = (&settings.certificate, &settings.key) {
+        builder = builder.client_certificate(certificate, key);
+    }
+    Ok(builder)
+}
+
+/// The signers that the settings name.
+pub(crate) fn trust(settings: &UpstreamSettings) -> Result<Trust, Failure> {
+    Trust::pinned(settings.signers.iter().copied()).map_err(|_| {
+        Failure::usage("signers: the public keys of the authority are needed")
+            .hint("`keyfob feed show FILE` prints them, on a machine of the authority")
+    })
+}
+
+pub(crate) fn built(builder: HttpSourceBuilder) -> Result<Arc<HttpSource>, Failure> {
+    let source = builder.build();
+    source
+        .map(Arc::new)
+        .map_err(|error| Failure::usage(with_sources(&error)))
+}

@@ -1,0 +1,249 @@
+//! Requests to an upstream.
+
+use std::{io, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode,
+    header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT},
+};
+use http_body_util::{BodyDataStream, BodyExt, Full, Limited, combinators::MapErr};
+use hyper::{
+    body::Incoming,
+    client::conn::http1::{SendRequest, handshake},
+};
+use hyper_util::rt::TokioIo;
+use rustls::{ClientConfig, pki_types::ServerName};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    net::TcpStream,
+    task::JoinHandle,
+    time::timeout,
+};
+use tokio_rustls::TlsConnector;
+use tokio_util::{
+    codec::{FramedRead, LinesCodec},
+    io::StreamReader,
+};
+use zeroize::Zeroizing;
+
+use super::{
+    error::FeedError,
+    upstream::{Address, Upstream},
+};
+
+/// The lines of a response, and the connection that they come from.
+pub(super) type Lines = FramedRead<
+    StreamReader<BodyDataStream<MapErr<Incoming, fn(hyper::Error) -> io::Error>>, Bytes>,
+    LinesCodec,
+>;
+
+/// The key with which a source reads a feed.
+pub(super) enum ServiceKey {
+    Value(HeaderValue),
+    /// It is read for each connection, so that the key can be replaced.
+    File(PathBuf),
+}
+
+impl ServiceKey {
+    pub(super) fn new(text: &str) -> Option<Self> {
+        bearer(text).map(Self::Value)
+    }
+
+    async fn header(&self) -> Result<HeaderValue, FeedError> {
+        match self {
+            Self::Value(value) => Ok(value.clone()),
+            Self::File(path) => {
+                let text = tokio::fs::read(path).await.map_err(FeedError::KeyFile)?;
+                let text = Zeroizing::new(text);
+                std::str::from_utf8(&text)
+                    .ok()
+                    .and_then(|text| bearer(text.trim()))
+                    .ok_or(FeedError::KeyText)
+            }
+        }
+    }
+}
+
+fn bearer(text: &str) -> Option<HeaderValue> {
+    let printable = |byte: u8| byte.is_ascii_graphic();
+    if text.is_empty() || !text.bytes().all(printable) {
+        return None;
+    }
+    let text = Zeroizing::new(["Bearer ", text].concat());
+    let mut value = HeaderValue::from_str(&text).ok()?;
+    value.set_sensitive(true);
+    Some(value)
+}
+
+/// What connections need.
+pub(super) struct Client {
+    pub(super) key: ServiceKey,
+    pub(super) tls: Option<Arc<ClientConfig>>,
+}
+
+/// A connection to an upstream, for one request at a time.
+pub(super) struct Connection {
+    sender: SendRequest<Full<Bytes>>,
+    driver: JoinHandle<()>,
+    host: HeaderValue,
+    key: HeaderValue,
+}
+
+impl Client {
+    pub(super) async fn connect(&self, upstream: &Upstream) -> Result<Connection, FeedError> {
+        timeout(CONNECT_WITHIN, self.connect_to(upstream))
+            .await
+            .unwrap_or(Err(FeedError::TimedOut("the connection")))
+    }
+
+    async fn connect_to(&self, upstream: &Upstream) -> Result<Connection, FeedError> {
+        let key = self.key.header().await?;
+        let (tls, host, port) = match &upstream.0 {
+            #[cfg(unix)]
+            Address::Unix(path) => {
+                let socket = tokio::net::UnixStream::connect(path).await;
+                return Connection::over(socket.map_err(FeedError::Connect)?, upstream, key).await;
+            }
+            #[cfg(not(unix))]
+            Address::Unix(_) => {
+                return Err(FeedError::Connect(io::ErrorKind::Unsupported.into()));
+            }
+            Address::Tcp { tls, host, port } => (tls, host, *port),
+        };
+        let socket = TcpStream::connect((host.as_str(), port))
+            .await
+            .map_err(FeedError::Connect)?;
+        socket.set_nodelay(true).map_err(FeedError::Connect)?;
+        if !tls {
+            return Connection::over(socket, upstream, key).await;
+        }
+        let config = self.tls.as_ref().ok_or(FeedError::NoTls)?;
+        let name = ServerName::try_from(host.clone())
+            .map_err(|error| FeedError::Connect(io::Error::other(error)))?;
+        let socket = TlsConnector::from(Arc::clone(config))
+            .connect(name, socket)
+            .await
+            .map_err(FeedError::Connect)?;
+        Connection::over(socket, upstream, key).await
+    }
+}
+
+impl Connection {
+    async fn over(
+        socket: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+        upstream: &Upstream,
+        key: HeaderValue,
+    ) -> Result<Self, FeedError> {
+        let (sender, connection) = handshake(TokioIo::new(socket)).await?;
+        let driver = tokio::spawn(async move {
+            if let Err(error) = connection.await {
+                tracing::debug!(%error, "the connection to the upstream ended");
+            }
+        });
+        let host = HeaderValue::try_from(upstream.host());
+        Ok(Self {
+            sender,
+            driver,
+            host: host.map_err(|error| FeedError::Connect(io::Error::other(error)))?,
+            key,
+        })
+    }
+
+    /// Whether another request can be sent.
+    pub(super) fn is_ready(&self) -> bool {
+        self.sender.is_ready() && !self.driver.is_finished()
+    }
+
+    pub(super) async fn get(&mut self, path: &str) -> Result<Response<Incoming>, FeedError> {
+        self.send(Method::GET, path, Bytes::new()).await
+    }
+
+    pub(super) async fn post(
+        &mut self,
+        path: &str,
+        body: Vec<u8>,
+    ) -> Result<Response<Incoming>, FeedError> {
+        self.send(Method::POST, path, body.into()).await
+    }
+
+    async fn send(
+        &mut self,
+        method: Method,
+        path: &str,
+        body: Bytes,
+    ) -> Result<Response<Incoming>, FeedError> {
+        let mut request = Request::new(Full::new(body));
+        *request.method_mut() = method;
+        *request.uri_mut() = path
+            .parse()
+            .map_err(|error: http::uri::InvalidUri| FeedError::Connect(io::Error::other(error)))?;
+        let is_post = request.method() == Method::POST;
+        let headers = request.headers_mut();
+        headers.insert(HOST, self.host.clone());
+        headers.insert(AUTHORIZATION, self.key.clone());
+        headers.insert(USER_AGENT, HeaderValue::from_static(AGENT));
+        if is_post {
+            headers.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        } else {
+            headers.insert(ACCEPT, HeaderValue::from_static("application/x-ndjson"));
+        }
+        self.sender.ready().await?;
+        let response = self.sender.send_request(request).await?;
+        match response.status() {
+            status if status.is_success() => Ok(response),
+            StatusCode::GONE => Err(FeedError::Gone),
+            status => Err(FeedError::Status(status)),
+        }
+    }
+
+    /// Reads a short response, within this time.
+    pub(super) async fn read(&mut self, path: &str, within: Duration) -> Result<Bytes, FeedError> {
+        let reading = async {
+            let response = self.get(path).await?;
+            let body = Limited::new(response.into_body(), LINE_BYTES_MAX);
+            let body = body.collect().await.map_err(FeedError::Body)?.to_bytes();
+            Ok(body
+                .strip_suffix(b"\n")
+                .map_or(body.clone(), |line| body.slice_ref(line)))
+        };
+        timeout(within, reading)
+            .await
+            .unwrap_or(Err(FeedError::TimedOut("the answer")))
+    }
+}
+
+impl Drop for Connection {
+    fn drop(&mut self) {
+        self.driver.abort();
+    }
+}
+
+/// The lines of a response; a longer one is an error.
+pub(super) fn lines(response: Response<Incoming>, bytes_max: usize) -> Lines {
+    let body = response
+        .into_body()
+        .map_err(io::Error::other as fn(hyper::Error) -> io::Error);
+    FramedRead::new(
+        StreamReader::new(BodyDataStream::new(body)),
+        LinesCodec::new_with_max_length(bytes_max),
+    )
+}
+
+/// The next line; `None` at the end. A call whose future is dropped loses no line.
+pub(super) async fn next_line(lines: &mut Lines) -> Option<Result<String, FeedError>> {
+    use futures_core::Stream;
+
+    let next = std::future::poll_fn(|cx| Pin::new(&mut *lines).poll_next(cx)).await;
+    next.map(|line| line.map_err(FeedError::Lines))
+}
+
+const AGENT: &str = concat!("keyfob-replica/", env!("CARGO_PKG_VERSION"));
+const CONNECT_WITHIN: Duration = Duration::from_secs(3);
+/// How long the answer to a request may take for which a server has everything. It waits 2 seconds
+/// itself if the position is later than what it has read.
+pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+/// How long a server may take to make a snapshot, or to record usage.
+pub(super) const WORK_WITHIN: Duration = Duration::from_secs(30);
+/// The longest manifest or signers document.
+const LINE_BYTES_MAX: usize = 64 << 10;

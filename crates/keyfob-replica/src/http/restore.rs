@@ -1,0 +1,159 @@
+//! A warm restart: applying what was kept.
+
+use std::{fs::File, sync::Arc};
+
+use keyfob::{
+    Timestamp,
+    gateway::{Index, ReplicaChanges},
+};
+use keyfob_feed::{Position, Receiver, Refused, SnapshotReader};
+use tokio::task::yield_now;
+
+use super::{
+    Config,
+    error::FeedError,
+    lock,
+    saved::{Kind, Record, Saved},
+    session::{Filled, Session, timestamp},
+    steady::Stamp,
+};
+
+impl Session {
+    /// Applies what was kept. Returns whether the index is filled then.
+    pub(super) async fn restore(&mut self, index: &Index) -> bool {
+        let Some(saved) = self.keeper.saved() else {
+            return false;
+        };
+        let records = saved.read().unwrap_or_else(|error| {
+            tracing::error!(%error, "what was kept for a warm restart cannot be read");
+            Vec::new()
+        });
+        let mut restored = Restored {
+            records: 0,
+            filled: Filled::Nothing,
+            end: None,
+        };
+        let mut receiver = self.receiver.clone();
+        let config = Arc::clone(&self.config);
+        let applying = apply(
+            &config,
+            index,
+            saved,
+            &records,
+            &mut receiver,
+            &mut restored,
+        );
+        let result = applying.await;
+        if let Err(error) = &result
+            && !records.is_empty()
+        {
+            let error = crate::error::chain(error);
+            tracing::warn!(
+                error,
+                "not all that was kept for a warm restart can be used"
+            );
+        }
+        self.filled = restored.filled;
+        if restored.filled != Filled::Fully {
+            // The next snapshot takes its place.
+            self.empty(index);
+            return false;
+        }
+        let kept = records.get(..restored.records).unwrap_or_default();
+        self.keeper.resume(kept);
+        self.receiver = receiver;
+        let Some((end, stamp)) = restored.end else {
+            return false;
+        };
+        let now = self.config.clocks.stamp();
+        let as_of = self.receiver.as_of();
+        let confirmed = now
+            .age(as_of, &stamp)
+            .map(|age| now.wall.saturating_sub(age));
+        if let Some(confirmed) = confirmed {
+            let age = now.wall.saturating_sub(confirmed);
+            tracing::info!(position = %end, age_ms = age, "a warm restart");
+        } else {
+            tracing::warn!("the clock ran back: calls are refused until the feed is read");
+        }
+        let at = confirmed.map_or(Timestamp::MIN, timestamp);
+        let confirmation = ReplicaChanges {
+            after: end.revision,
+            entries: Vec::new(),
+            next_after: end.revision,
+            more: false,
+            last_revision: end.horizon,
+        };
+        let mut progress = lock(&self.progress);
+        progress.position = Some(end);
+        progress.as_of = as_of;
+        drop(progress);
+        index.apply_replica(confirmation, at).is_ok()
+    }
+}
+
+/// Verifies the records like what comes from the network, and applies them up to the first one that is
+/// refused.
+async fn apply(
+    config: &Config,
+    index: &Index,
+    saved: &Saved,
+    records: &[Record],
+    receiver: &mut Receiver,
+    restored: &mut Restored,
+) -> Result<(), FeedError> {
+    // A wall clock that ran back does not make the records come from the future: their age decides.
+    let latest = records.iter().map(|record| record.stamp.wall).max();
+    let now = config.clocks.now().max(latest.unwrap_or(0));
+    for record in records {
+        match record.kind {
+            Kind::Signers => {
+                let updated = receiver.update_trust(&record.line);
+                updated.map_err(|_| Refused::UnknownSigner)?;
+            }
+            Kind::Manifest => {
+                let manifest = receiver.manifest(&record.line, now)?;
+                if manifest.format() != *index.format() {
+                    return Err(FeedError::OtherFormat);
+                }
+                let object = saved.object(manifest.object()).map_err(FeedError::Object)?;
+                restored.filled = Filled::Partly;
+                let opening = SnapshotReader::<File>::open(&manifest, &config.filter, object);
+                let mut reader = opening?;
+                while let Some(page) = reader.next_page()? {
+                    // Nothing is confirmed before all of it is known.
+                    let page = ReplicaChanges { more: true, ..page };
+                    index.apply_replica(page, Timestamp::MIN)?;
+                    yield_now().await;
+                }
+                receiver.loaded(&manifest, now);
+                restored.filled = Filled::Fully;
+                restored.end = Some((manifest.position(), record.stamp.clone()));
+            }
+            Kind::Frame | Kind::Bookmark => {
+                let accepted = receiver.receive(&record.line, now)?;
+                let is_end = accepted.confirmed.is_some();
+                let page = ReplicaChanges {
+                    more: true,
+                    ..accepted.changes
+                };
+                if let Err(error) = index.apply_replica(page, Timestamp::MIN) {
+                    restored.filled = Filled::Partly;
+                    return Err(error.into());
+                }
+                let end = (accepted.position, record.stamp.clone());
+                restored.end = is_end.then_some(end);
+            }
+        }
+        restored.records += 1;
+    }
+    Ok(())
+}
+
+/// What was applied of the records.
+struct Restored {
+    records: usize,
+    filled: Filled,
+    /// The position and the clocks of the last record; none if the authority had more then.
+    end: Option<(Position, Stamp)>,
+}

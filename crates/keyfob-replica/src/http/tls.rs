@@ -1,0 +1,71 @@
+//! TLS: whom the client trusts, and how it shows who it is.
+
+use std::{path::PathBuf, sync::Arc};
+
+use rustls::{
+    ClientConfig, RootCertStore,
+    crypto::ring::default_provider,
+    pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject},
+};
+
+use super::HttpSourceError;
+
+#[derive(Default)]
+pub(super) struct TlsSettings {
+    pub(super) root_certificates: Option<PathBuf>,
+    /// The file of the certificates, and that of the private key.
+    pub(super) client_certificate: Option<(PathBuf, PathBuf)>,
+}
+
+impl TlsSettings {
+    /// The server's certificate and name are always verified.
+    pub(super) fn config(&self) -> Result<Arc<ClientConfig>, HttpSourceError> {
+        let failed = |error: rustls::Error| HttpSourceError::Tls(error.into());
+        let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
+            .with_safe_default_protocol_versions()
+            .map_err(failed)?
+            .with_root_certificates(self.roots()?);
+        let config = match &self.client_certificate {
+            None => builder.with_no_client_auth(),
+            Some((certificates, key)) => {
+                let invalid = |error: rustls::pki_types::pem::Error| {
+                    HttpSourceError::ClientCertificate(error.into())
+                };
+                let certificates = CertificateDer::pem_file_iter(certificates)
+                    .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+                    .map_err(invalid)?;
+                let key = PrivateKeyDer::from_pem_file(key).map_err(invalid)?;
+                builder
+                    .with_client_auth_cert(certificates, key)
+                    .map_err(|error| HttpSourceError::ClientCertificate(error.into()))?
+            }
+        };
+        Ok(Arc::new(config))
+    }
+
+    fn roots(&self) -> Result<RootCertStore, HttpSourceError> {
+        let mut roots = RootCertStore::empty();
+        let Some(file) = &self.root_certificates else {
+            let mut found = rustls_native_certs::load_native_certs();
+            roots.add_parsable_certificates(found.certs);
+            return match found.errors.pop() {
+                Some(error) if roots.is_empty() => {
+                    Err(HttpSourceError::RootCertificates(error.into()))
+                }
+                _ => Ok(roots),
+            };
+        };
+        let invalid =
+            |error: rustls::pki_types::pem::Error| HttpSourceError::RootCertificates(error.into());
+        for certificate in CertificateDer::pem_file_iter(file).map_err(invalid)? {
+            roots
+                .add(certificate.map_err(invalid)?)
+                .map_err(|error| HttpSourceError::RootCertificates(error.into()))?;
+        }
+        if roots.is_empty() {
+            let error = "the file has no certificate";
+            return Err(HttpSourceError::RootCertificates(error.into()));
+        }
+        Ok(roots)
+    }
+}
