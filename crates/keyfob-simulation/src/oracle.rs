@@ -106,6 +106,8 @@ pub(crate) struct Shadow {
 
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Seen {
+    /// The second as of which the index was confirmed.
+    pub(crate) stamp: u64,
     /// The latest `as_of`, but no time to come.
     pub(crate) confirmed: u64,
     pub(crate) at: Ms,
@@ -525,11 +527,9 @@ impl Shadow {
     /// The index could be confirmed. A confirmation of the same second keeps its age.
     pub(crate) fn confirmed(&mut self, at: Ms, machine: &Machine, own_now: u64) {
         let confirmed = self.as_of.min(own_now);
-        if self
-            .seen
-            .is_none_or(|seen| seen.confirmed / 1000 != confirmed / 1000)
-        {
+        if self.seen.is_none_or(|seen| seen.stamp != confirmed / 1000) {
             self.seen = Some(Seen {
+                stamp: confirmed / 1000,
                 confirmed,
                 at,
                 wall: machine.wall(at),

@@ -77,7 +77,8 @@ impl Replica {
         } else {
             (context.now, now.wall, self.machine.error)
         };
-        self.shadow.seen = age.map(|_| Seen {
+        self.shadow.seen = age.map(|age| Seen {
+            stamp: now.wall.saturating_sub(age) / 1000,
             confirmed: self.shadow.as_of.min(since.1),
             at: since.0,
             wall: since.1,
