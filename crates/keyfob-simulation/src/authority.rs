@@ -71,7 +71,12 @@ impl Authority {
         let mark = start.position_of(TrailHead::START).mark;
         context.oracle.began(START, mark);
         let processes = (0..processes)
-            .map(|_| Process::new(Machine::new(context.rng.around(900), START), publisher(&keys)))
+            .map(|_| {
+                Process::new(
+                    Machine::new(context.rng.around(900), START),
+                    publisher(&keys),
+                )
+            })
             .collect();
         Self {
             store,
@@ -203,7 +208,10 @@ impl Authority {
                 n.map(ItemId::Key)
             }
             CredentialId::Legacy(id) => {
-                let n = self.legacy_made.iter().position(|(_, legacy)| *legacy == id);
+                let n = self
+                    .legacy_made
+                    .iter()
+                    .position(|(_, legacy)| *legacy == id);
                 n.map(ItemId::Legacy)
             }
             _ => None,

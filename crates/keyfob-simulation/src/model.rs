@@ -64,8 +64,14 @@ pub(crate) enum ItemId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
     Key(Key),
-    Deleted { tenant: usize },
-    Legacy { tenant: usize, created: u64, revoked: bool },
+    Deleted {
+        tenant: usize,
+    },
+    Legacy {
+        tenant: usize,
+        created: u64,
+        revoked: bool,
+    },
     /// Everything that was created up to this revision is revoked.
     Cutoff(u64),
     /// The maximum TTL in seconds, if the policy has one; `None` if there is no policy.
@@ -121,7 +127,17 @@ impl State {
     pub(crate) fn verdict(&self, number: usize, credential: &Credential, now: i64) -> &'static str {
         match (credential.of, self.items.get(&credential.of)) {
             (_, Some((_, Item::Key(key)))) => self.verdict_of_key(number, key, now),
-            (_, Some((_, Item::Legacy { tenant, created, revoked }))) => {
+            (
+                _,
+                Some((
+                    _,
+                    Item::Legacy {
+                        tenant,
+                        created,
+                        revoked,
+                    },
+                )),
+            ) => {
                 let aims = [Aim::Team(team_of(*tenant)), Aim::Namespace(*tenant)];
                 if *revoked || self.is_cut(&aims, *created) {
                     return "revoked";

@@ -284,8 +284,21 @@ impl Authority {
         let Some((of, id)) = self.legacy_made.get(n) else {
             return;
         };
-        let known = context.oracle.state().items.get(&ItemId::Legacy(n)).copied();
-        let Some((_, Item::Legacy { tenant: at, created, .. })) = known else {
+        let known = context
+            .oracle
+            .state()
+            .items
+            .get(&ItemId::Legacy(n))
+            .copied();
+        let Some((
+            _,
+            Item::Legacy {
+                tenant: at,
+                created,
+                ..
+            },
+        )) = known
+        else {
             return;
         };
         let named = tenant(*of);
@@ -307,7 +320,9 @@ impl Authority {
         let by = Self::by(now);
         let set = self.keyring.set_legacy_policy(&by, named.as_ref(), policy);
         if block_on(set).is_ok() {
-            self.changed(context, ItemId::LegacyPolicy(of), |_| Item::LegacyPolicy(sunset));
+            self.changed(context, ItemId::LegacyPolicy(of), |_| {
+                Item::LegacyPolicy(sunset)
+            });
         }
     }
 }
