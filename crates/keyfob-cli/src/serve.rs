@@ -50,6 +50,7 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
+    #[expect(clippy::too_many_lines, reason = "the start of a server, step by step")]
     pub(crate) async fn run(self, settings: Settings, terminal: Terminal) -> Result<(), Failure> {
         log::start(&settings.serve.server)?;
         let file = settings
