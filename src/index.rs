@@ -618,6 +618,12 @@ impl Index {
         self.grants.team(grant_ref)
     }
 
+    /// The tenant of a credential that is in the index; `None` if it is unknown, or was deleted and
+    /// many others since. It reads no store.
+    pub fn tenant_of(&self, credential: CredentialId) -> Option<Tenant> {
+        self.grant(credential).map(|grant| grant.tenant.clone())
+    }
+
     /// The current grant of a credential; `None` if its key was deleted, and many others since.
     pub(crate) fn grant(&self, credential: CredentialId) -> Option<Arc<Grant>> {
         for _ in 0..Self::RETRIES {

@@ -92,6 +92,11 @@ impl Filter {
         self.reaches(&Reach::of(item))
     }
 
+    /// Whether a reader with this filter receives the keys of a namespace.
+    pub fn includes_namespace(&self, tenant: &Tenant) -> bool {
+        self.reaches(&Reach::Namespace(tenant.clone()))
+    }
+
     pub(crate) fn reaches(&self, reach: &Reach) -> bool {
         match (self, reach) {
             (Self::All, _) | (_, Reach::Everyone) => true,

@@ -8,7 +8,7 @@ use std::{
 
 use axum::Router;
 use bytes::Bytes;
-use keyfob::store::async_trait;
+use keyfob::{Tenant, key::CredentialId, store::async_trait};
 use tokio::sync::watch;
 
 use crate::{
@@ -32,11 +32,44 @@ use super::{
 pub struct Hub {
     pub(crate) source: Arc<dyn Source>,
     fleet: Fleet,
+    tenants: Option<Tenants>,
 }
+
+/// Tells the tenant of a credential.
+type Tenants = Arc<dyn Fn(CredentialId) -> Option<Tenant> + Send + Sync>;
 
 impl Hub {
     pub(crate) fn over(source: Arc<dyn Source>, fleet: Fleet) -> Self {
-        Self { source, fleet }
+        Self {
+            source,
+            fleet,
+            tenants: None,
+        }
+    }
+
+    /// Tells the hub which tenant a credential has, such as by
+    /// [`Index::tenant_of`](keyfob::gateway::Index::tenant_of). A replica that may read a part of the
+    /// feed reports usage of credentials in this part only; what it reports of others is dropped. Without
+    /// this, all of it is dropped.
+    #[must_use]
+    pub fn with_tenants(
+        mut self,
+        tenant_of: impl Fn(CredentialId) -> Option<Tenant> + Send + Sync + 'static,
+    ) -> Self {
+        self.tenants = Some(Arc::new(tenant_of));
+        self
+    }
+
+    /// Whether a replica with this right may report usage of a credential.
+    pub(crate) fn may_report(&self, right: &Filter, credential: CredentialId) -> bool {
+        if *right == Filter::All {
+            return true;
+        }
+        let tenant = self
+            .tenants
+            .as_ref()
+            .and_then(|tenant_of| tenant_of(credential));
+        tenant.is_some_and(|tenant| right.includes_namespace(&tenant))
     }
 
     /// The routes of the feed, for requests that `authorize` admits.

@@ -116,11 +116,27 @@ async fn report(
     body: Bytes,
 ) -> Result<StatusCode, Refusal> {
     let right = app.right(&headers)?;
-    let report = Report::parse(&body).map_err(Refusal::Invalid)?;
+    let mut report = Report::parse(&body).map_err(Refusal::Invalid)?;
     counter!(names::REPORTS).increment(1);
     app.hub
         .fleet()
         .keep(&report, right.filter(), system_clock()());
+    let before = report.usage.len();
+    let right = right.filter();
+    report
+        .usage
+        .retain(|usage| app.hub.may_report(right, usage.credential));
+    let dropped = before - report.usage.len();
+    let body = if dropped == 0 {
+        body
+    } else {
+        tracing::warn!(
+            dropped,
+            "a replica reported usage of keys that it may not read"
+        );
+        // What was parsed from JSON is JSON.
+        serde_json::to_vec(&report).unwrap_or_default().into()
+    };
     app.hub.source.report(&report, &body).await?;
     Ok(StatusCode::NO_CONTENT)
 }

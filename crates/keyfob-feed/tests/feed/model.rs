@@ -300,11 +300,12 @@ proptest! {
 
     #[test]
     fn a_reader_of_a_restored_store_never_keeps_what_the_store_lost(
-        before in vec(op(), 1..40),
-        lost in vec(op(), 0..40),
-        after in vec(op(), 0..40),
+        before in vec(op(), 1..10),
+        kept in vec(op(), 0..20),
+        lost in vec(op(), 0..20),
+        after in vec(op(), 0..20),
         n in any::<u8>(),
-        pages in 1..8usize,
+        pages in 1..5usize,
         stop in 0..6usize,
     ) {
         let keys = Arc::new(FeedKeys::generate(&SystemRandom).unwrap());
@@ -312,18 +313,21 @@ proptest! {
         for op in &before {
             world.apply(op, START);
         }
-        let backup = world.head();
         let filter = filter(n);
         let mut publisher = Publisher::new(Arc::clone(&keys), TrailHead::START, small());
-        assert!(publisher.open(&filter));
+        prop_assert!(publisher.open(&filter));
         read_to_end(&mut publisher, &*world.store, 10, START);
         let trust = Trust::pinned(keys.signers()).unwrap();
         let mut reader = Reader::new(trust, filter.clone());
         reader.load(&snapshot(&keys, &publisher, &*world.store, &filter, START), START);
+        for op in &kept {
+            world.apply(op, START + 500);
+        }
+        let backup = world.head();
         for op in &lost {
             world.apply(op, START + 1_000);
         }
-        // The reader stops after some page of what is lost then.
+        // The reader stops after some page, before or after the revision of the backup.
         for _ in 0..stop {
             let changes = block_on(world.store.changes(publisher.wants(), pages)).unwrap();
             publisher.answer(&changes, START + 1_000).unwrap();

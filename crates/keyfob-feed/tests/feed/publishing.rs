@@ -177,6 +177,44 @@ fn a_position_of_another_process_is_proven_by_one_look_at_the_store() {
 }
 
 #[test]
+fn a_reader_within_a_range_keeps_its_horizon_at_another_process() {
+    let mut world = World::new();
+    let keys = Arc::new(FeedKeys::generate(&SystemRandom).unwrap());
+    let process = || Publisher::new(Arc::clone(&keys), TrailHead::START, small());
+    let (mut first, mut second) = (process(), process());
+    let trust = Trust::pinned(keys.signers()).unwrap();
+    let mut reader = Reader::new(trust, Filter::All);
+    reader.load(
+        &snapshot(&keys, &first, &*world.store, &Filter::All, START),
+        START,
+    );
+    for _ in 0..15 {
+        create(&mut world, 1);
+        // A boundary after each change.
+        read_to_end(&mut second, &*world.store, 100, START);
+    }
+    let changes = block_on(world.store.changes(first.wants(), 2)).unwrap();
+    first.answer(&changes, START).unwrap();
+    let Join::CatchUp(line, within) = first.catch_up(&Filter::All, reader.position()) else {
+        panic!("the start is gone");
+    };
+    let accepted = reader.receiver.receive(line.as_bytes(), START).unwrap();
+    reader.apply(accepted);
+    assert_eq!((within.revision.get(), within.horizon.get()), (2, 15));
+    // The frame does not reach the end, and so not the horizon.
+    let Join::CatchUp(line, to) = second.catch_up(&Filter::All, within) else {
+        panic!("the position is gone");
+    };
+    assert!(to.revision.get() > 2 && to.revision.get() < 15, "{to}");
+    assert_eq!((to.horizon, to.mark), (within.horizon, within.mark));
+    let accepted = reader.receiver.receive(line.as_bytes(), START).unwrap();
+    assert_eq!(accepted.confirmed, None);
+    reader.apply(accepted);
+    assert!(second.open(&Filter::All));
+    assert!(reader.follow(&mut second, &*world.store, START));
+}
+
+#[test]
 fn nothing_is_served_when_the_store_has_another_history() {
     let mut world = World::new();
     let mut publisher = publisher(Limits::default());

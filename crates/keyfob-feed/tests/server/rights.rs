@@ -1,13 +1,16 @@
 //! Who may read what.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use keyfob::{Context, Tenant, key::CredentialId};
-use keyfob_feed::Filter;
+use keyfob::{Context, Tenant, key::CredentialId, name::TeamId};
+use keyfob_feed::{Filter, server::KeyRights};
 
 use crate::{
     client::{get, request},
-    fixture::{Fixture, Reader, replica_key, tenant},
+    fixture::{Fixture, Reader, listen, replica_key, tenant},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -107,12 +110,48 @@ async fn the_stream_of_a_revoked_key_ends_within_a_bookmark() {
     let revoked = keyring.revoke(&context, &of, fixture.key_id, None).await;
     revoked.unwrap();
     let started = Instant::now();
-    while reader.step(&mut stream).await.is_some() {}
-    assert!(
-        started.elapsed() < Duration::from_millis(1_500),
-        "{started:?}"
-    );
+    while reader.step(&mut stream).await.is_some() {
+        assert!(started.elapsed() < Duration::from_millis(1_500));
+    }
     assert_eq!(reader.connect().await.status, 401);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_reports_only_what_it_may_read() {
+    let fixture = Fixture::new().await;
+    let (own, _) = fixture.create(0).await;
+    let (other, _) = fixture.create(2).await;
+    let (_, key) = replica_key(&fixture.keyring, tenant(0)).await;
+    let index = Arc::clone(fixture.keyring.index());
+    let hub = fixture.authority.hub().clone();
+    let with_tenants = hub.clone().with_tenants(move |id| index.tenant_of(id));
+    let operators = TeamId::new("operators").unwrap();
+    let rights = KeyRights::new(fixture.keyring.unbounded_verifier(), operators);
+    let mut sequence = 0;
+    for (hub, counted) in [(with_tenants, 7), (hub, 7)] {
+        sequence += 1;
+        let (address, _server) = listen(hub.router(rights.clone())).await;
+        let usage = |id| {
+            format!(
+                r#"{{"credential":"key:{id}","last_used":1800000000,"accepted":7,"refused":0}}"#
+            )
+        };
+        let report = format!(
+            r#"{{"source":"{}","sequence":{sequence},"usage":[{},{}]}}"#,
+            "0a".repeat(16),
+            usage(own),
+            usage(other),
+        );
+        let path = "/v1/feed/report";
+        let sent = request(address, "POST", path, &key, &[], report.as_bytes()).await;
+        assert_eq!(sent.status, 204);
+        // Without knowing tenants, nothing is counted.
+        let ids = [CredentialId::Key(own), CredentialId::Key(other)];
+        let usage = fixture.keyring.usage(&ids).await.unwrap();
+        assert_eq!(usage.len(), 1);
+        assert_eq!(usage[0].credential, CredentialId::Key(own));
+        assert_eq!(usage[0].accepted, counted);
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

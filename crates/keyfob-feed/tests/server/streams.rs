@@ -1,11 +1,19 @@
 //! Streams: changes, bookmarks, resuming, and the ends of streams.
 
-use std::time::{Duration, Instant};
+use std::{
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
-use keyfob_feed::{Limits, server::AuthorityError};
+use axum::http::{HeaderMap, StatusCode};
+use keyfob::Timestamp;
+use keyfob_feed::{
+    Filter, Limits,
+    server::{AuthorityError, ReplicaRight},
+};
 use tokio::time::{sleep, timeout};
 
-use crate::fixture::{Fixture, Probe, tenant};
+use crate::fixture::{Fixture, Probe, listen, tenant};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn changes_arrive_at_once_and_bookmarks_every_second() {
@@ -102,6 +110,10 @@ async fn a_position_that_is_gone_is_answered_410_with_the_path_of_a_snapshot() {
     for _ in 0..20 {
         fixture.create(0).await;
     }
+    let head = fixture.keyring.index().as_of();
+    while fixture.authority.hub().position().unwrap().revision < head {
+        sleep(Duration::from_millis(5)).await;
+    }
     let mut now = fixture.reader();
     now.load().await;
     let (at, mark) = (now.position().revision, old.mark);
@@ -169,6 +181,35 @@ async fn a_reader_that_does_not_read_is_cut_off_and_resumes_without_loss() {
     for (tenant, text) in fixture.created() {
         assert!(reader.accepts(&tenant, &text));
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_connection_that_takes_nothing_is_closed() {
+    let fixture = Fixture::new().await;
+    let open = Arc::new(());
+    let held = Arc::clone(&open);
+    let anybody = move |_: &HeaderMap, _: Timestamp| -> Result<ReplicaRight, StatusCode> {
+        let held = Arc::clone(&held);
+        Ok(ReplicaRight::new(Filter::All, move |_| {
+            Arc::strong_count(&held) > 0
+        }))
+    };
+    let (address, _server) = listen(fixture.authority.hub().router(anybody)).await;
+    let mut reader = fixture.reader();
+    reader.load().await;
+    reader.address = address;
+    let before = Arc::strong_count(&open);
+    let stream = reader.connect().await;
+    assert_eq!(Arc::strong_count(&open), before + 1);
+    let started = Instant::now();
+    while Arc::strong_count(&open) > before {
+        assert!(started.elapsed() < Duration::from_secs(10), "it is open");
+        for _ in 0..30 {
+            fixture.create(0).await;
+        }
+        sleep(Duration::from_millis(20)).await;
+    }
+    drop(stream);
 }
 
 #[tokio::test(flavor = "multi_thread")]
