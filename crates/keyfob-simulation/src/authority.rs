@@ -223,9 +223,9 @@ impl Authority {
 
     /// Compares what the store counted with what was used.
     pub(crate) fn check_usage(&self, context: &mut Context, at_end: bool) {
-        let used = context.oracle.used_credentials();
-        let counted = block_on(self.store.usage(&used)).expect("the store answers");
-        for credential in used {
+        let credentials = context.oracle.used_credentials();
+        let counted = block_on(self.store.usage(&credentials)).expect("the store answers");
+        for credential in credentials {
             if at_end && !self.has(context, credential) {
                 continue;
             }

@@ -95,8 +95,8 @@ impl Network {
         self.cut.insert((a.min(b), a.max(b)));
     }
 
-    pub(crate) fn send(&mut self, now: Ms, rng: &mut Rng, envelope: Envelope) {
-        let Envelope { from, to, .. } = envelope;
+    pub(crate) fn send(&mut self, now: Ms, rng: &mut Rng, envelope: &Envelope) {
+        let &Envelope { from, to, .. } = envelope;
         let mut weather = self.weather;
         if from == Node::Broker {
             // It promises nothing, not even in good weather.

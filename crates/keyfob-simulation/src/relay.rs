@@ -244,7 +244,7 @@ impl Relay {
             }
             Message::Open { ref filter, .. } => {
                 let filter = filter.clone();
-                self.pass_on(context, from, call, &filter, message, false);
+                self.pass_on(context, from, call, &filter, &message, false);
             }
             Message::GetSnapshot { ref filter } => {
                 let filter = filter.clone();
@@ -255,11 +255,11 @@ impl Relay {
                         let (line, object) = (line.clone(), object.clone());
                         self.answer_snapshot(context, from, call, &filter, line, object);
                     }
-                    _ => self.pass_on(context, from, call, &filter, message, false),
+                    _ => self.pass_on(context, from, call, &filter, &message, false),
                 }
             }
             Message::GetSigners | Message::Report(_) => {
-                self.pass_on(context, from, call, &Filter::All, message, false);
+                self.pass_on(context, from, call, &Filter::All, &message, false);
             }
             Message::Line { line, .. } => self.take_line(context, from, call, &line),
             Message::Gone | Message::Unavailable => self.take_refusal(context, call, &message),
@@ -307,7 +307,7 @@ impl Relay {
         from: Node,
         call: Call,
         filter: &Filter,
-        message: Message,
+        message: &Message,
         is_stream: bool,
     ) {
         let own = context.network.call();
@@ -536,7 +536,7 @@ impl Relay {
                             after,
                             once: true,
                         };
-                        self.pass_on(context, node, call, filter, message, true);
+                        self.pass_on(context, node, call, filter, &message, true);
                         return;
                     }
                 }

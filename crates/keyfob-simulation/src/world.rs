@@ -176,11 +176,11 @@ struct World {
     replicas: Vec<Replica>,
     /// Whether each replica was ready and had everything at some time after the faults.
     arrived: Vec<bool>,
-    /// How much of each kind of fault this run has, in percent.
     moods: Moods,
 }
 
 /// What kinds of faults a run has.
+#[expect(clippy::struct_excessive_bools, reason = "each is a choice of its own")]
 struct Moods {
     network: bool,
     clocks: bool,

@@ -15,8 +15,8 @@ use super::Authority;
 use crate::{
     context::Context,
     model::{
-        Aim, Credential, Item, ItemId, Key, OWNERS, Secret, Standing, State, TEAMS, TENANTS, owner,
-        tenant,
+        Aim, Credential, Item, ItemId, Key, MaxTtl, OWNERS, Secret, Standing, State, TEAMS,
+        TENANTS, owner, tenant,
     },
 };
 
@@ -230,10 +230,10 @@ impl Authority {
         let of = Self::maybe_tenant(context);
         let ttl = match context.rng.below(4) {
             0 => None,
-            1 => Some(None),
-            _ => Some(Some(3_600)),
+            1 => Some(MaxTtl(None)),
+            _ => Some(MaxTtl(Some(3_600))),
         };
-        let policy = ttl.map(|ttl| {
+        let policy = ttl.map(|MaxTtl(ttl)| {
             let policy = Policy::default();
             match ttl {
                 Some(_) => policy.with_max_ttl(Ttl::MIN),

@@ -68,26 +68,23 @@ impl Replica {
         let upstream = self.upstreams[process.upstream];
         let position = process.receiver.position().filter(|_| process.is_loaded);
         let filter = self.filter.clone();
-        let message = match position {
-            Some(after) => {
-                process.phase = Phase::Streaming {
-                    call,
-                    opened: context.now,
-                    last: context.now,
-                };
-                Message::Open {
-                    filter,
-                    after,
-                    once: false,
-                }
+        let message = if let Some(after) = position {
+            process.phase = Phase::Streaming {
+                call,
+                opened: context.now,
+                last: context.now,
+            };
+            Message::Open {
+                filter,
+                after,
+                once: false,
             }
-            None => {
-                process.phase = Phase::Asking {
-                    call,
-                    since: context.now,
-                };
-                Message::GetSnapshot { filter }
-            }
+        } else {
+            process.phase = Phase::Asking {
+                call,
+                since: context.now,
+            };
+            Message::GetSnapshot { filter }
         };
         context.note(|| format!("{} asks {upstream:?} at {position:?}", self.name));
         context.send(self.node, upstream, call, message);
@@ -137,13 +134,7 @@ impl Replica {
         match (message, process.phase) {
             (Message::Signers(lines), _) if upstream => self.take_signers(context, &lines),
             (Message::Recorded, _) => {
-                if process
-                    .pending
-                    .as_ref()
-                    .is_some_and(|pending| pending.call == call)
-                {
-                    process.pending = None;
-                }
+                process.pending.take_if(|pending| pending.call == call);
             }
             (
                 Message::Line { line, sent_at },
