@@ -145,7 +145,7 @@ impl Serve {
             .merge(plane);
 
         let (verifier, operators) = (replica.verifier(), serve.operators);
-        let feed = Feed::start(serve.feed, store.keys(), format, verifier, operators).await?;
+        let feed = Feed::start(serve.feed, store.keys(), &keyring, verifier, operators).await?;
         frontend.ready(all);
         bootstrap.show(terminal, &address).await?;
         tracing::info!(%address, "serving");
