@@ -114,6 +114,11 @@ models:
     @.ci/need cc
     cargo run --release --locked --manifest-path tools/loom/Cargo.toml
 
+# Play this many seeds of the simulation of replication; CI plays 1,000 with the tests
+simulate seeds="100000" *arguments:
+    @.ci/need cc
+    cargo run --release --locked --package keyfob-simulation -- --seeds {{seeds}} {{arguments}}
+
 # Run every fuzz target for this many seconds
 fuzz seconds="20":
     fuzz/run-all {{seconds}}

@@ -71,7 +71,12 @@ impl Authority {
         let mark = start.position_of(TrailHead::START).mark;
         context.oracle.began(START, mark);
         let processes = (0..processes)
-            .map(|_| Process::new(Machine::new(context.rng.around(900), START), publisher(&keys)))
+            .map(|_| {
+                Process::new(
+                    Machine::new(context.rng.around(900), START),
+                    publisher(&keys),
+                )
+            })
             .collect();
         Self {
             store,
@@ -203,7 +208,10 @@ impl Authority {
                 n.map(ItemId::Key)
             }
             CredentialId::Legacy(id) => {
-                let n = self.legacy_made.iter().position(|(_, legacy)| *legacy == id);
+                let n = self
+                    .legacy_made
+                    .iter()
+                    .position(|(_, legacy)| *legacy == id);
                 n.map(ItemId::Legacy)
             }
             _ => None,
@@ -215,9 +223,9 @@ impl Authority {
 
     /// Compares what the store counted with what was used.
     pub(crate) fn check_usage(&self, context: &mut Context, at_end: bool) {
-        let used = context.oracle.used_credentials();
-        let counted = block_on(self.store.usage(&used)).expect("the store answers");
-        for credential in used {
+        let credentials = context.oracle.used_credentials();
+        let counted = block_on(self.store.usage(&credentials)).expect("the store answers");
+        for credential in credentials {
             if at_end && !self.has(context, credential) {
                 continue;
             }

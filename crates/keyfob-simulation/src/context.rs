@@ -52,7 +52,7 @@ impl Context {
             call,
             message,
         };
-        self.network.send(self.now, &mut self.rng, envelope);
+        self.network.send(self.now, &mut self.rng, &envelope);
     }
 
     /// Notes an event, if a trace is wanted.

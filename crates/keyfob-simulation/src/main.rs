@@ -74,7 +74,9 @@ fn main() -> io::Result<ExitCode> {
     drop(out);
     let (next, failed) = (AtomicU64::new(arguments.from), AtomicBool::new(false));
     let end = arguments.from.saturating_add(arguments.seeds);
-    let threads = arguments.threads.map_or_else(thread::available_parallelism, Ok)?;
+    let threads = arguments
+        .threads
+        .map_or_else(thread::available_parallelism, Ok)?;
     let played = thread::scope(|scope| {
         let player = || -> io::Result<()> {
             loop {
@@ -91,14 +93,21 @@ fn main() -> io::Result<ExitCode> {
                 if arguments.keep_going {
                     let violation = &failure.violation;
                     let (invariant, text) = (violation.invariant, &violation.text);
-                    writeln!(out, "seed {seed}, step {}: {invariant:?}: {text}", failure.step)?;
+                    writeln!(
+                        out,
+                        "seed {seed}, step {}: {invariant:?}: {text}",
+                        failure.step
+                    )?;
                 } else if let Err(failure) = run(seed, &settings, true) {
                     writeln!(out, "{failure}")?;
                 }
             }
         };
         let players: Vec<_> = (0..threads.get()).map(|_| scope.spawn(player)).collect();
-        players.into_iter().map(thread::ScopedJoinHandle::join).collect::<Vec<_>>()
+        players
+            .into_iter()
+            .map(thread::ScopedJoinHandle::join)
+            .collect::<Vec<_>>()
     });
     for player in played {
         player.map_err(|_| io::Error::other("a seed panicked"))??;

@@ -64,15 +64,25 @@ pub(crate) enum ItemId {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Item {
     Key(Key),
-    Deleted { tenant: usize },
-    Legacy { tenant: usize, created: u64, revoked: bool },
+    Deleted {
+        tenant: usize,
+    },
+    Legacy {
+        tenant: usize,
+        created: u64,
+        revoked: bool,
+    },
     /// Everything that was created up to this revision is revoked.
     Cutoff(u64),
-    /// The maximum TTL in seconds, if the policy has one; `None` if there is no policy.
-    Policy(Option<Option<i64>>),
+    /// `None` if there is no policy.
+    Policy(Option<MaxTtl>),
     /// The sunset.
     LegacyPolicy(Option<i64>),
 }
+
+/// The maximum TTL of a policy in seconds; `None` for no maximum.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct MaxTtl(pub(crate) Option<i64>);
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key {
@@ -121,7 +131,17 @@ impl State {
     pub(crate) fn verdict(&self, number: usize, credential: &Credential, now: i64) -> &'static str {
         match (credential.of, self.items.get(&credential.of)) {
             (_, Some((_, Item::Key(key)))) => self.verdict_of_key(number, key, now),
-            (_, Some((_, Item::Legacy { tenant, created, revoked }))) => {
+            (
+                _,
+                Some((
+                    _,
+                    Item::Legacy {
+                        tenant,
+                        created,
+                        revoked,
+                    },
+                )),
+            ) => {
                 let aims = [Aim::Team(team_of(*tenant)), Aim::Namespace(*tenant)];
                 if *revoked || self.is_cut(&aims, *created) {
                     return "revoked";
@@ -196,7 +216,8 @@ impl State {
             Some((_, Item::Policy(policy))) => *policy,
             _ => None,
         };
-        policy(Some(tenant)).or_else(|| policy(None)).flatten()
+        let own: Option<MaxTtl> = policy(Some(tenant));
+        own.or_else(|| policy(None)).and_then(|MaxTtl(ttl)| ttl)
     }
 
     fn legacy_policy(&self, of: Option<usize>) -> Option<i64> {
@@ -259,12 +280,18 @@ impl Scope {
 
     fn includes(&self, id: ItemId, item: Item) -> bool {
         match (id, item) {
-            (_, Item::Key(Key { tenant, .. }) | Item::Deleted { tenant })
-            | (_, Item::Legacy { tenant, .. })
-            | (ItemId::Cutoff(Aim::Namespace(tenant)), _)
-            | (ItemId::Policy(Some(tenant)) | ItemId::LegacyPolicy(Some(tenant)), _) => {
-                self.has(tenant)
-            }
+            (
+                _,
+                Item::Key(Key { tenant, .. })
+                | Item::Deleted { tenant }
+                | Item::Legacy { tenant, .. },
+            )
+            | (
+                ItemId::Cutoff(Aim::Namespace(tenant))
+                | ItemId::Policy(Some(tenant))
+                | ItemId::LegacyPolicy(Some(tenant)),
+                _,
+            ) => self.has(tenant),
             (ItemId::Cutoff(Aim::Team(team) | Aim::Owner(team, _)), _) => self.touches(team),
             _ => true,
         }

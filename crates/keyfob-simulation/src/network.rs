@@ -30,7 +30,9 @@ pub(crate) enum Message {
         once: bool,
     },
     /// `GET /v1/feed/snapshot`, and the object.
-    GetSnapshot { filter: Filter },
+    GetSnapshot {
+        filter: Filter,
+    },
     /// `GET /v1/feed/signers`
     GetSigners,
     /// `POST /v1/feed/report`
@@ -93,8 +95,8 @@ impl Network {
         self.cut.insert((a.min(b), a.max(b)));
     }
 
-    pub(crate) fn send(&mut self, now: Ms, rng: &mut Rng, envelope: Envelope) {
-        let Envelope { from, to, .. } = envelope;
+    pub(crate) fn send(&mut self, now: Ms, rng: &mut Rng, envelope: &Envelope) {
+        let &Envelope { from, to, .. } = envelope;
         let mut weather = self.weather;
         if from == Node::Broker {
             // It promises nothing, not even in good weather.
@@ -130,7 +132,9 @@ impl Network {
         if at > until {
             return None;
         }
-        self.queue.pop_first().map(|((at, _), envelope)| (at, envelope))
+        self.queue
+            .pop_first()
+            .map(|((at, _), envelope)| (at, envelope))
     }
 
     /// Everything on its way that a fault delayed is delivered soon.

@@ -262,7 +262,11 @@ impl Oracle {
             return signed_state("a line for another filter was applied");
         }
         let signer = std::str::from_utf8(line.get(11..27)?).ok()?;
-        if self.retired.get(signer).is_some_and(|version| *version <= shadow.signers) {
+        if self
+            .retired
+            .get(signer)
+            .is_some_and(|version| *version <= shadow.signers)
+        {
             return signed_state("a line of a retired signer was applied");
         }
         let Some(raw) = raw(line, kind) else {
@@ -272,11 +276,17 @@ impl Oracle {
             return signed_state("a frame that starts elsewhere was applied");
         }
         if raw.as_of > own_now + SKEW_MS {
-            let text = format!("a line of a time to come was applied: {} > {own_now}", raw.as_of);
+            let text = format!(
+                "a line of a time to come was applied: {} > {own_now}",
+                raw.as_of
+            );
             return Some((Invariant::NothingStaleDecides, text));
         }
         if raw.as_of + SKEW_MS < shadow.latest {
-            let text = format!("an older line was applied: {} < {}", raw.as_of, shadow.latest);
+            let text = format!(
+                "an older line was applied: {} < {}",
+                raw.as_of, shadow.latest
+            );
             return Some((Invariant::NothingStaleDecides, text));
         }
         None
@@ -398,7 +408,12 @@ impl Oracle {
             return;
         }
         let refused = shadow.revoked.get(&number).copied();
-        if refused.is_some_and(|refused| self.is_within(refused, place.0)) {
+        // Two histories have the part before their fork in common.
+        let lost = |refused: (usize, u64)| {
+            let mut histories = 0..self.histories.len();
+            histories.any(|of| self.is_within(place, of) && !self.is_within(refused, of))
+        };
+        if refused.is_some_and(|refused| !lost(refused)) {
             let text = format!("{name} accepts credential {number} again, which was revoked");
             self.violate(Invariant::RevokedIsPermanent, || text);
         }
@@ -463,7 +478,11 @@ impl Shadow {
     /// A frame of this time was applied, after which nothing follows. A bookmark proves that the
     /// position is complete; what was so as of a later time stays so.
     pub(crate) fn took_frame(&mut self, as_of: u64, is_bookmark: bool) {
-        self.as_of = if is_bookmark { self.as_of.max(as_of) } else { as_of };
+        self.as_of = if is_bookmark {
+            self.as_of.max(as_of)
+        } else {
+            as_of
+        };
         self.latest = self.latest.max(as_of);
     }
 
@@ -506,7 +525,10 @@ impl Shadow {
     /// The index could be confirmed. A confirmation of the same second keeps its age.
     pub(crate) fn confirmed(&mut self, at: Ms, machine: &Machine, own_now: u64) {
         let confirmed = self.as_of.min(own_now);
-        if self.seen.is_none_or(|seen| seen.confirmed / 1000 != confirmed / 1000) {
+        if self
+            .seen
+            .is_none_or(|seen| seen.confirmed / 1000 != confirmed / 1000)
+        {
             self.seen = Some(Seen {
                 confirmed,
                 at,

@@ -47,11 +47,22 @@ struct Channel {
 
 #[derive(Clone, Copy)]
 enum Phase {
-    Idle { until: Ms },
-    Asking { call: Call, since: Ms },
-    Streaming { call: Call, last: Ms },
+    Idle {
+        until: Ms,
+    },
+    Asking {
+        call: Call,
+        since: Ms,
+    },
+    Streaming {
+        call: Call,
+        last: Ms,
+    },
     /// The broker sends the lines; a gap is filled by a request.
-    Subscribed { last: Ms, filling: Option<(Call, Ms)> },
+    Subscribed {
+        last: Ms,
+        filling: Option<(Call, Ms)>,
+    },
 }
 
 struct Reader {
@@ -102,7 +113,10 @@ impl Relay {
 
     /// The oldest version of the signers that a channel trusts.
     pub(crate) fn signers(&self) -> Option<u64> {
-        let versions = self.channels.values().map(|channel| channel.receiver.trust().version());
+        let versions = self
+            .channels
+            .values()
+            .map(|channel| channel.receiver.trust().version());
         versions.min()
     }
 
@@ -136,7 +150,10 @@ impl Relay {
                 let call = context.network.call();
                 let (phase, message) = match channel.receiver.position() {
                     Some(_) if has_broker => {
-                        channel.phase = Phase::Subscribed { last: now, filling: None };
+                        channel.phase = Phase::Subscribed {
+                            last: now,
+                            filling: None,
+                        };
                         return;
                     }
                     Some(after) => (
@@ -149,7 +166,9 @@ impl Relay {
                     ),
                     None => (
                         Phase::Asking { call, since: now },
-                        Message::GetSnapshot { filter: filter.clone() },
+                        Message::GetSnapshot {
+                            filter: filter.clone(),
+                        },
                     ),
                 };
                 channel.phase = phase;
@@ -196,7 +215,13 @@ impl Relay {
     }
 
     /// Takes a request of a reader, or an answer of an upstream.
-    pub(crate) fn receive(&mut self, context: &mut Context, from: Node, call: Call, message: Message) {
+    pub(crate) fn receive(
+        &mut self,
+        context: &mut Context,
+        from: Node,
+        call: Call,
+        message: Message,
+    ) {
         if self.paused_until > context.now {
             return;
         }
@@ -219,7 +244,7 @@ impl Relay {
             }
             Message::Open { ref filter, .. } => {
                 let filter = filter.clone();
-                self.pass_on(context, from, call, &filter, message, false);
+                self.pass_on(context, from, call, &filter, &message, false);
             }
             Message::GetSnapshot { ref filter } => {
                 let filter = filter.clone();
@@ -230,11 +255,11 @@ impl Relay {
                         let (line, object) = (line.clone(), object.clone());
                         self.answer_snapshot(context, from, call, &filter, line, object);
                     }
-                    _ => self.pass_on(context, from, call, &filter, message, false),
+                    _ => self.pass_on(context, from, call, &filter, &message, false),
                 }
             }
             Message::GetSigners | Message::Report(_) => {
-                self.pass_on(context, from, call, &Filter::All, message, false);
+                self.pass_on(context, from, call, &Filter::All, &message, false);
             }
             Message::Line { line, .. } => self.take_line(context, from, call, &line),
             Message::Gone | Message::Unavailable => self.take_refusal(context, call, &message),
@@ -282,7 +307,7 @@ impl Relay {
         from: Node,
         call: Call,
         filter: &Filter,
-        message: Message,
+        message: &Message,
         is_stream: bool,
     ) {
         let own = context.network.call();
@@ -309,14 +334,17 @@ impl Relay {
         }
         let own_now = self.ratchet.now(&self.machine, context.now);
         let from_broker = from == Node::Broker;
-        let found = self.channels.iter().find(|(filter, channel)| match channel.phase {
-            Phase::Streaming { call: of, .. } => of == call,
-            Phase::Subscribed { filling, .. } => {
-                (from_broker && **filter == Filter::All)
-                    || filling.is_some_and(|(of, _)| of == call)
-            }
-            _ => false,
-        });
+        let found = self
+            .channels
+            .iter()
+            .find(|(filter, channel)| match channel.phase {
+                Phase::Streaming { call: of, .. } => of == call,
+                Phase::Subscribed { filling, .. } => {
+                    (from_broker && **filter == Filter::All)
+                        || filling.is_some_and(|(of, _)| of == call)
+                }
+                _ => false,
+            });
         let Some(filter) = found.map(|(filter, _)| filter.clone()) else {
             return;
         };
@@ -421,10 +449,13 @@ impl Relay {
         object: &Bytes,
     ) {
         let own_now = self.ratchet.now(&self.machine, context.now);
-        let own = self.channels.iter().find(|(_, channel)| match channel.phase {
-            Phase::Asking { call: of, .. } => of == call,
-            _ => false,
-        });
+        let own = self
+            .channels
+            .iter()
+            .find(|(_, channel)| match channel.phase {
+                Phase::Asking { call: of, .. } => of == call,
+                _ => false,
+            });
         let filter = match (own, self.passed_on.get(&call)) {
             (Some((filter, _)), _) => filter.clone(),
             (None, Some(passed_on)) => passed_on.filter.clone(),
@@ -505,7 +536,7 @@ impl Relay {
                             after,
                             once: true,
                         };
-                        self.pass_on(context, node, call, filter, message, true);
+                        self.pass_on(context, node, call, filter, &message, true);
                         return;
                     }
                 }
@@ -547,7 +578,10 @@ impl Channel {
     fn forget(&mut self) {
         self.first += u64::try_from(self.lines.len()).expect("it is small") + 1;
         self.lines.clear();
-        let fresh = Receiver::new(self.receiver.trust().clone(), self.receiver.filter().clone());
+        let fresh = Receiver::new(
+            self.receiver.trust().clone(),
+            self.receiver.filter().clone(),
+        );
         self.receiver = fresh;
     }
 

@@ -71,10 +71,19 @@ struct Pending {
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
-    Idle { until: Ms },
+    Idle {
+        until: Ms,
+    },
     /// Waits for the answer to a request.
-    Asking { call: Call, since: Ms },
-    Streaming { call: Call, opened: Ms, last: Ms },
+    Asking {
+        call: Call,
+        since: Ms,
+    },
+    Streaming {
+        call: Call,
+        opened: Ms,
+        last: Ms,
+    },
 }
 
 /// The last confirmation, and its age by the clock that nobody can set.
@@ -135,7 +144,9 @@ impl Replica {
     }
 
     pub(crate) fn position(&self) -> Option<Position> {
-        self.process.as_ref().and_then(|process| process.receiver.position())
+        self.process
+            .as_ref()
+            .and_then(|process| process.receiver.position())
     }
 
     /// The version of the signers that it trusts; `None` while it does not run.
@@ -253,7 +264,9 @@ impl Replica {
     pub(crate) fn is_ready(&mut self, context: &Context) -> bool {
         self.hold_to_bound(context);
         let now = Timestamp::from_unix(self.machine.seconds(context.now));
-        self.process.as_ref().is_some_and(|process| process.probe.is_ready(now))
+        self.process
+            .as_ref()
+            .is_some_and(|process| process.probe.is_ready(now))
     }
 
     /// Checks the decision on every credential that ever existed.
@@ -267,7 +280,9 @@ impl Replica {
             let Some(process) = &self.process else { return };
             let credential = &context.oracle.credentials[number];
             let access = Access::to(namespaces[credential.tenant].namespace.as_str());
-            let verdict = process.probe.verify_text(credential.text.as_bytes(), &access, now);
+            let verdict = process
+                .probe
+                .verify_text(credential.text.as_bytes(), &access, now);
             let got = match verdict {
                 Ok(_) => "accepted",
                 Err(denied) => denied.reason().as_str(),
@@ -355,7 +370,8 @@ impl Replica {
         if let Some(pending) = &mut process.pending {
             pending.call = context.network.call();
             pending.sent = now;
-            let upstream = self.upstreams[(process.upstream + pending.tries) % self.upstreams.len()];
+            let upstream =
+                self.upstreams[(process.upstream + pending.tries) % self.upstreams.len()];
             let message = Message::Report(pending.batch.clone());
             context.send(self.node, upstream, pending.call, message);
         }
@@ -363,6 +379,8 @@ impl Replica {
 
     /// Whether everything that it counted is known to be recorded.
     pub(crate) fn has_reported(&self) -> bool {
-        self.process.as_ref().is_none_or(|process| process.pending.is_none())
+        self.process
+            .as_ref()
+            .is_none_or(|process| process.pending.is_none())
     }
 }

@@ -235,3 +235,34 @@ proptest! {
         prop_assert_eq!(receiver.refusals().total(), 2);
     }
 }
+
+#[test]
+fn a_frame_of_a_lost_history_vouches_for_its_own_time_only() {
+    let keys = Arc::new(FeedKeys::generate(&SystemRandom).unwrap());
+    let mut world = World::new();
+    world.create(tenant(0), owner(0), Scopes::All, START);
+    let backup = world.head();
+    world.create(tenant(0), owner(0), Scopes::All, START);
+    let mut lost = Publisher::new(Arc::clone(&keys), TrailHead::START, small());
+    read_to_end(&mut lost, &*world.store, 10, START);
+    lost.learn(backup.revision, backup.hash);
+    // The store was replaced by an earlier state, which a reader has loaded.
+    let restored = world.restored(backup.revision.get());
+    let mut publisher = Publisher::new(Arc::clone(&keys), TrailHead::START, small());
+    read_to_end(&mut publisher, &*restored.store, 10, START + 1_000);
+    let later = snapshot(
+        &keys,
+        &publisher,
+        &*restored.store,
+        &Filter::All,
+        START + 1_000,
+    );
+    let trust = Trust::pinned(keys.signers()).unwrap();
+    let mut reader = Reader::new(trust, Filter::All);
+    reader.load(&later, START + 1_000);
+    let Join::CatchUp(line, _) = lost.catch_up(&Filter::All, reader.position()) else {
+        panic!("the position is of both histories");
+    };
+    let accepted = reader.receiver.receive(line.as_bytes(), START + 1_000);
+    assert_eq!(accepted.unwrap().confirmed, Some(START));
+}

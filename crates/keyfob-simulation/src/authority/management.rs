@@ -15,8 +15,8 @@ use super::Authority;
 use crate::{
     context::Context,
     model::{
-        Aim, Credential, Item, ItemId, Key, OWNERS, Secret, Standing, State, TEAMS, TENANTS, owner,
-        tenant,
+        Aim, Credential, Item, ItemId, Key, MaxTtl, OWNERS, Secret, Standing, State, TEAMS,
+        TENANTS, owner, tenant,
     },
 };
 
@@ -230,10 +230,10 @@ impl Authority {
         let of = Self::maybe_tenant(context);
         let ttl = match context.rng.below(4) {
             0 => None,
-            1 => Some(None),
-            _ => Some(Some(3_600)),
+            1 => Some(MaxTtl(None)),
+            _ => Some(MaxTtl(Some(3_600))),
         };
-        let policy = ttl.map(|ttl| {
+        let policy = ttl.map(|MaxTtl(ttl)| {
             let policy = Policy::default();
             match ttl {
                 Some(_) => policy.with_max_ttl(Ttl::MIN),
@@ -284,8 +284,21 @@ impl Authority {
         let Some((of, id)) = self.legacy_made.get(n) else {
             return;
         };
-        let known = context.oracle.state().items.get(&ItemId::Legacy(n)).copied();
-        let Some((_, Item::Legacy { tenant: at, created, .. })) = known else {
+        let known = context
+            .oracle
+            .state()
+            .items
+            .get(&ItemId::Legacy(n))
+            .copied();
+        let Some((
+            _,
+            Item::Legacy {
+                tenant: at,
+                created,
+                ..
+            },
+        )) = known
+        else {
             return;
         };
         let named = tenant(*of);
@@ -307,7 +320,9 @@ impl Authority {
         let by = Self::by(now);
         let set = self.keyring.set_legacy_policy(&by, named.as_ref(), policy);
         if block_on(set).is_ok() {
-            self.changed(context, ItemId::LegacyPolicy(of), |_| Item::LegacyPolicy(sunset));
+            self.changed(context, ItemId::LegacyPolicy(of), |_| {
+                Item::LegacyPolicy(sunset)
+            });
         }
     }
 }

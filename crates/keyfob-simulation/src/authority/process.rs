@@ -75,7 +75,9 @@ impl Authority {
         }
         let page = usize::try_from(context.rng.within(1, 6)).expect("it is small");
         let pages = context.rng.within(1, 4);
-        let Self { processes, store, .. } = self;
+        let Self {
+            processes, store, ..
+        } = self;
         let process = &mut processes[n];
         for _ in 0..pages {
             let asked = process.machine.wall(context.now);
@@ -86,7 +88,11 @@ impl Authority {
                 Ok(Progress::Again) => {}
                 Ok(Progress::End) => break,
                 Err(error) => {
-                    assert_ne!(error, HistoryError::Unexpected, "the store answers as asked");
+                    assert_ne!(
+                        error,
+                        HistoryError::Unexpected,
+                        "the store answers as asked"
+                    );
                     context.note(|| format!("authority {n} ends: {error}"));
                     return self.restart(context, n);
                 }
@@ -94,7 +100,10 @@ impl Authority {
         }
         if to_broker && self.processes[n].broker.is_none() {
             let process = &mut self.processes[n];
-            assert!(process.publisher.open(&Filter::All), "there are few filters");
+            assert!(
+                process.publisher.open(&Filter::All),
+                "there are few filters"
+            );
             process.broker = Some(Stream {
                 call: 0,
                 at: process.publisher.position(),
@@ -114,7 +123,9 @@ impl Authority {
 
     /// Sends a reader of the stream what is new.
     fn serve(&mut self, context: &mut Context, n: usize, node: Node, filter: &Filter) {
-        let Self { processes, store, .. } = self;
+        let Self {
+            processes, store, ..
+        } = self;
         let process = &mut processes[n];
         let key = (node, filter.clone());
         for _ in 0..64 {
@@ -248,7 +259,9 @@ impl Authority {
         filter: &Filter,
         after: Position,
     ) -> Message {
-        let Self { processes, store, .. } = self;
+        let Self {
+            processes, store, ..
+        } = self;
         let process = &mut processes[n];
         for _ in 0..4 {
             match process.publisher.catch_up(filter, after) {
@@ -292,11 +305,16 @@ impl Authority {
 
     /// The state for readers with this filter, made at most once in a second.
     fn snapshot(&mut self, context: &mut Context, n: usize, filter: &Filter) -> Message {
-        let Self { processes, store, .. } = self;
+        let Self {
+            processes, store, ..
+        } = self;
         let process = &mut processes[n];
         let wall = process.machine.wall(context.now);
         let is_young = |made: &Ms| context.now.saturating_sub(*made) < 1_000;
-        let kept = process.snapshots.get(filter).filter(|(made, _)| is_young(made));
+        let kept = process
+            .snapshots
+            .get(filter)
+            .filter(|(made, _)| is_young(made));
         let kept_since = kept.map(|(made, _)| *made);
         let snapshot = if let Some((_, snapshot)) = kept {
             snapshot.clone()

@@ -177,7 +177,10 @@ impl Relay {
                 context.send(self.node, to, call, Message::Gone);
                 return Vec::new();
             }
-            7 | 8 => hostile.thief.as_mut().and_then(|thief| thief.forge(line, sent_at)),
+            7 | 8 => hostile
+                .thief
+                .as_mut()
+                .and_then(|thief| thief.forge(line, sent_at)),
             9 => {
                 // What was received last is the most tempting.
                 let back = context.rng.index(8.min(hostile.lines.len()));

@@ -68,26 +68,23 @@ impl Replica {
         let upstream = self.upstreams[process.upstream];
         let position = process.receiver.position().filter(|_| process.is_loaded);
         let filter = self.filter.clone();
-        let message = match position {
-            Some(after) => {
-                process.phase = Phase::Streaming {
-                    call,
-                    opened: context.now,
-                    last: context.now,
-                };
-                Message::Open {
-                    filter,
-                    after,
-                    once: false,
-                }
+        let message = if let Some(after) = position {
+            process.phase = Phase::Streaming {
+                call,
+                opened: context.now,
+                last: context.now,
+            };
+            Message::Open {
+                filter,
+                after,
+                once: false,
             }
-            None => {
-                process.phase = Phase::Asking {
-                    call,
-                    since: context.now,
-                };
-                Message::GetSnapshot { filter }
-            }
+        } else {
+            process.phase = Phase::Asking {
+                call,
+                since: context.now,
+            };
+            Message::GetSnapshot { filter }
         };
         context.note(|| format!("{} asks {upstream:?} at {position:?}", self.name));
         context.send(self.node, upstream, call, message);
@@ -119,7 +116,13 @@ impl Replica {
     }
 
     /// Takes a message.
-    pub(crate) fn receive(&mut self, context: &mut Context, from: Node, call: Call, message: Message) {
+    pub(crate) fn receive(
+        &mut self,
+        context: &mut Context,
+        from: Node,
+        call: Call,
+        message: Message,
+    ) {
         if self.paused_until > context.now {
             return;
         }
@@ -131,13 +134,14 @@ impl Replica {
         match (message, process.phase) {
             (Message::Signers(lines), _) if upstream => self.take_signers(context, &lines),
             (Message::Recorded, _) => {
-                if process.pending.as_ref().is_some_and(|pending| pending.call == call) {
-                    process.pending = None;
-                }
+                process.pending.take_if(|pending| pending.call == call);
             }
-            (Message::Line { line, sent_at }, Phase::Streaming { call: of, opened, .. })
-                if of == call =>
-            {
+            (
+                Message::Line { line, sent_at },
+                Phase::Streaming {
+                    call: of, opened, ..
+                },
+            ) if of == call => {
                 process.phase = Phase::Streaming {
                     call,
                     opened,
@@ -202,11 +206,23 @@ impl Replica {
             Err(refused) => return self.refused(context, refused),
         };
         context.note(|| {
-            let Brought { position, as_of, confirmed, .. } = &brought;
+            let Brought {
+                position,
+                as_of,
+                confirmed,
+                ..
+            } = &brought;
             let age = own_now.saturating_sub(*as_of);
-            format!("{} at {position}, {age} ms old, {}", self.name, confirmed.is_some())
+            format!(
+                "{} at {position}, {age} ms old, {}",
+                self.name,
+                confirmed.is_some()
+            )
         });
-        if !context.oracle.accepts(&self.shadow, &self.scope, line, "frame", own_now) {
+        if !context
+            .oracle
+            .accepts(&self.shadow, &self.scope, line, "frame", own_now)
+        {
             return;
         }
         if brought.signers > self.shadow.signers && process.wants_signers.is_none() {
@@ -224,10 +240,14 @@ impl Replica {
             changes.last_revision = changes.next_after;
         }
         if context.has(Bug::SkipsTombstones) {
-            changes.entries.retain(|entry| !matches!(entry.item, ReplicaItem::KeyDeleted { .. }));
+            changes
+                .entries
+                .retain(|entry| !matches!(entry.item, ReplicaItem::KeyDeleted { .. }));
         }
         let confirmed_at = match confirmed {
-            None if context.has(Bug::ConfirmsWithMoreToCome) => timestamp(own_now.min(brought.as_of)),
+            None if context.has(Bug::ConfirmsWithMoreToCome) => {
+                timestamp(own_now.min(brought.as_of))
+            }
             confirmed => confirmed.map_or(Timestamp::MIN, timestamp),
         };
         if let Err(error) = process.index.apply_replica(changes, confirmed_at) {
@@ -235,7 +255,9 @@ impl Replica {
             return self.fail(context, &format!("the index: {error}"));
         }
         let is_bookmark = self.shadow.position == Some(brought.position);
-        context.oracle.moved(&mut self.shadow, &self.scope, brought.position);
+        context
+            .oracle
+            .moved(&mut self.shadow, &self.scope, brought.position);
         if brought.confirmed.is_some() {
             self.shadow.took_frame(brought.as_of, is_bookmark);
             self.shadow.confirmed(context.now, &self.machine, own_now);
@@ -272,7 +294,10 @@ impl Replica {
             let age = own_now.saturating_sub(manifest.as_of());
             format!("{} loads {}, {age} ms old", self.name, manifest.position())
         });
-        if !context.oracle.accepts(&self.shadow, &self.scope, line, "snapshot", own_now) {
+        if !context
+            .oracle
+            .accepts(&self.shadow, &self.scope, line, "snapshot", own_now)
+        {
             return;
         }
         process.is_loaded = false;
@@ -311,7 +336,9 @@ impl Replica {
         }
         process.is_loaded = true;
         self.shadow.took_snapshot(manifest.as_of());
-        context.oracle.moved(&mut self.shadow, &self.scope, manifest.position());
+        context
+            .oracle
+            .moved(&mut self.shadow, &self.scope, manifest.position());
         self.shadow.confirmed(context.now, &self.machine, own_now);
         self.save_snapshot(context.now, line, object);
         self.sweep(context);
@@ -320,7 +347,9 @@ impl Replica {
 
     /// Begins what is saved with a snapshot, after the signers documents that led to its signer.
     fn save_snapshot(&mut self, now: Ms, line: &[u8], object: &Bytes) {
-        self.disk.records.retain(|record| matches!(record.kind, Kind::Signers));
+        self.disk
+            .records
+            .retain(|record| matches!(record.kind, Kind::Signers));
         self.disk.records.push(Record {
             kind: Kind::Manifest(object.clone()),
             stamp: Stamp::of(&self.machine, now),
@@ -333,7 +362,8 @@ impl Replica {
 /// What a replica takes of a page of a snapshot.
 pub(super) fn of_snapshot(context: &Context, mut page: ReplicaChanges) -> ReplicaChanges {
     if context.has(Bug::SkipsCutoffsOfSnapshots) {
-        page.entries.retain(|entry| !matches!(entry.item, ReplicaItem::Cutoff { .. }));
+        page.entries
+            .retain(|entry| !matches!(entry.item, ReplicaItem::Cutoff { .. }));
     }
     page
 }

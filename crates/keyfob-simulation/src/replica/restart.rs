@@ -77,7 +77,7 @@ impl Replica {
         } else {
             (context.now, now.wall, self.machine.error)
         };
-        self.shadow.seen = Some(Seen {
+        self.shadow.seen = age.map(|_| Seen {
             confirmed: self.shadow.as_of.min(since.1),
             at: since.0,
             wall: since.1,
@@ -110,7 +110,8 @@ impl Replica {
                     };
                     process.is_filled = true;
                     let object = Cursor::new(object.clone());
-                    let Ok(mut pages) = SnapshotReader::open(&manifest, &self.filter, object) else {
+                    let Ok(mut pages) = SnapshotReader::open(&manifest, &self.filter, object)
+                    else {
                         return restored;
                     };
                     while let Ok(Some(page)) = pages.next_page() {
@@ -124,7 +125,9 @@ impl Replica {
                     restored.is_loaded = true;
                     restored.end = Some((manifest.position(), *stamp));
                     self.shadow.took_snapshot(manifest.as_of());
-                    context.oracle.moved(&mut self.shadow, &self.scope, manifest.position());
+                    context
+                        .oracle
+                        .moved(&mut self.shadow, &self.scope, manifest.position());
                 }
                 Kind::Frame => {
                     let Ok(accepted) = receiver.receive(line, own_now) else {
@@ -144,7 +147,9 @@ impl Replica {
                         let is_bookmark = self.shadow.position == Some(accepted.position);
                         self.shadow.took_frame(accepted.as_of, is_bookmark);
                     }
-                    context.oracle.moved(&mut self.shadow, &self.scope, accepted.position);
+                    context
+                        .oracle
+                        .moved(&mut self.shadow, &self.scope, accepted.position);
                 }
             }
             restored.records += 1;
