@@ -620,9 +620,10 @@ impl StoreState {
             },
             Subject::Cutoff(target) => Item::Cutoff(self.cutoffs.get(target)?.clone()),
             Subject::Legacy(id) => Item::Legacy(self.legacy.get(id)?.clone()),
-            Subject::Policy(place) => {
-                Item::Policy(self.tenant_of(place.as_ref())?, self.policies.get(place).cloned())
-            }
+            Subject::Policy(place) => Item::Policy(
+                self.tenant_of(place.as_ref())?,
+                self.policies.get(place).cloned(),
+            ),
             Subject::LegacyPolicy(place) => {
                 let policy = self.legacy_policies.get(place).cloned();
                 Item::LegacyPolicy(self.tenant_of(place.as_ref())?, policy)

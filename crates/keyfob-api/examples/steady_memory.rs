@@ -151,7 +151,7 @@ impl Client {
         self.introspect(&credential, true).await?;
         let page = format!("{keys}?limit=20");
         self.call("GET", &page, None, Value::Null).await?;
-        if round % 2 == 0 {
+        if round.is_multiple_of(2) {
             let person = format!("/v1/teams/acme/members/{member}");
             let (remove, restore) = (format!("{person}/remove"), format!("{person}/restore"));
             self.call("POST", &remove, None, json!({})).await?;

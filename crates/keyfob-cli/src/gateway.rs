@@ -62,12 +62,13 @@ impl Gateway {
         let mut signals = signals()?;
         frontend.announce(terminal)?;
         tracing::info!(address = %frontend.address, "reading the feed");
-        let format = match prefix {
-            Some(format) => format,
-            None => tokio::select! {
+        let format = if let Some(format) = prefix {
+            format
+        } else {
+            tokio::select! {
                 format = source.key_format() => format.map_err(cannot_read)?,
                 () = signals.received() => return Ok(()),
-            },
+            }
         };
         let replica = Follower::from_source(Arc::clone(&source), format)
             .stale_after(stale_after)

@@ -89,8 +89,11 @@ impl Relay {
             return Ok(());
         };
         let rights = KeyRights::new(first.verifier(), relay.operators);
+        let index = Arc::clone(first.index());
+        let hub = server.hub().clone();
+        let hub = hub.with_tenants(move |credential| index.tenant_of(credential));
         let all = Router::new()
-            .merge(server.hub().router(rights))
+            .merge(hub.router(rights))
             .merge(first.readyz())
             .merge(health::routes(first.monitor(), None, metrics));
         frontend.ready(all);

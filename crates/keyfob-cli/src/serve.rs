@@ -50,6 +50,7 @@ pub(crate) struct Serve {
 }
 
 impl Serve {
+    #[expect(clippy::too_many_lines, reason = "the start of a server, step by step")]
     pub(crate) async fn run(self, settings: Settings, terminal: Terminal) -> Result<(), Failure> {
         log::start(&settings.serve.server)?;
         let file = settings
@@ -144,7 +145,7 @@ impl Serve {
             .merge(plane);
 
         let (verifier, operators) = (replica.verifier(), serve.operators);
-        let feed = Feed::start(serve.feed, store.keys(), format, verifier, operators).await?;
+        let feed = Feed::start(serve.feed, store.keys(), &keyring, verifier, operators).await?;
         frontend.ready(all);
         bootstrap.show(terminal, &address).await?;
         tracing::info!(%address, "serving");

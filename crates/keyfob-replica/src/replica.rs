@@ -118,6 +118,11 @@ impl Replica {
             .with_usage(Arc::clone(&shared.usage))
     }
 
+    /// The index that the verifiers read.
+    pub fn index(&self) -> &Arc<Index> {
+        &self.monitor.0.index
+    }
+
     /// The state of the replica, for health checks and metrics.
     pub fn status(&self) -> Status {
         self.monitor.status()

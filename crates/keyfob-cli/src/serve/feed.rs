@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use keyfob::{KeyStore, Verifier, key::KeyFormat, name::TeamId};
+use keyfob::{KeyStore, Keyring, Verifier, name::TeamId};
 use keyfob_feed::server::{Authority, AuthorityError, KeyRights};
 use keyfob_listen::Limits;
 
@@ -25,7 +25,7 @@ impl Feed {
     pub(super) async fn start(
         settings: FeedSettings,
         store: Arc<dyn KeyStore>,
-        format: KeyFormat,
+        keyring: &Keyring,
         verifier: Verifier,
         operators: TeamId,
     ) -> Result<Option<Self>, Failure> {
@@ -47,12 +47,15 @@ impl Feed {
         })?;
         let keys = feed::read(&keys)?;
         let tls = tls.load(&listen)?;
-        let authority = Authority::over(store, keys, format).start();
+        let authority = Authority::over(store, keys, *keyring.format()).start();
         let authority = authority.await.map_err(|error| cannot_publish(&error))?;
         let limits = Limits::default()
             .with_connections(connections)
             .with_head_bytes(HEAD_BYTES);
-        let routes = authority.hub().router(KeyRights::new(verifier, operators));
+        let index = Arc::clone(keyring.index());
+        let hub = authority.hub().clone();
+        let hub = hub.with_tenants(move |credential| index.tenant_of(credential));
+        let routes = hub.router(KeyRights::new(verifier, operators));
         let frontend = Frontend::open("feed", &listen, limits, tls, health::not_yet()).await?;
         frontend.ready(routes);
         tracing::info!(address = %frontend.address, "feeding gateways");

@@ -72,14 +72,14 @@ macro_rules! tls {
 macro_rules! upstream {
     ($section:ident) => {
         Upstream {
-            upstream: $section.upstream.take(),
+            urls: $section.upstream.take(),
             signers: $section.signers.take(),
             credential_file: $section.credential_file.take(),
             only: $section.only.take(),
             state: $section.state.take(),
-            upstream_ca: $section.upstream_ca.take(),
-            upstream_certificate: $section.upstream_certificate.take(),
-            upstream_key: $section.upstream_key.take(),
+            ca: $section.upstream_ca.take(),
+            certificate: $section.upstream_certificate.take(),
+            key: $section.upstream_key.take(),
             stale_after: $section.stale_after.take(),
         }
     };
@@ -160,14 +160,14 @@ pub(super) struct Tls {
 
 /// The settings of every command that reads the feed.
 pub(super) struct Upstream {
-    pub(super) upstream: Option<String>,
+    pub(super) urls: Option<String>,
     pub(super) signers: Option<String>,
     pub(super) credential_file: Option<String>,
     pub(super) only: Option<String>,
     pub(super) state: Option<String>,
-    pub(super) upstream_ca: Option<String>,
-    pub(super) upstream_certificate: Option<String>,
-    pub(super) upstream_key: Option<String>,
+    pub(super) ca: Option<String>,
+    pub(super) certificate: Option<String>,
+    pub(super) key: Option<String>,
     pub(super) stale_after: Option<String>,
 }
 

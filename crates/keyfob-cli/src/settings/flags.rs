@@ -147,6 +147,7 @@ pub(crate) struct ServeFlags {
 
 /// The flags of commands that serve the feed.
 #[derive(Args, Debug)]
+#[expect(clippy::struct_field_names, reason = "the names of the flags")]
 pub(crate) struct TlsFlags {
     /// The certificate chain of the feed's listener, in PEM
     #[arg(long, value_name = "FILE", env = "KEYFOB_TLS_CERTIFICATE")]

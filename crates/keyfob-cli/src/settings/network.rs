@@ -134,9 +134,9 @@ impl TlsSettings {
         };
         together(
             "tls_certificate",
-            &settings.certificate,
+            settings.certificate.as_ref(),
             "tls_key",
-            &settings.key,
+            settings.key.as_ref(),
         )?;
         if settings.clients.is_some() && settings.certificate.is_none() {
             return Err(Failure::usage(
@@ -155,7 +155,7 @@ impl UpstreamSettings {
     ) -> Result<Self, Failure> {
         let settings = Self {
             urls: from
-                .optional("upstream", file.upstream, parse_urls)?
+                .optional("upstream", file.urls, parse_urls)?
                 .unwrap_or_default(),
             signers: from
                 .optional("signers", file.signers, parse_signers)?
@@ -163,16 +163,16 @@ impl UpstreamSettings {
             credential_file: from.path("credential_file", file.credential_file, resolve)?,
             only: from.optional("only", file.only, parse_part)?,
             state: from.path("state", file.state, resolve)?,
-            ca: from.path("upstream_ca", file.upstream_ca, resolve)?,
-            certificate: from.path("upstream_certificate", file.upstream_certificate, resolve)?,
-            key: from.path("upstream_key", file.upstream_key, resolve)?,
+            ca: from.path("upstream_ca", file.ca, resolve)?,
+            certificate: from.path("upstream_certificate", file.certificate, resolve)?,
+            key: from.path("upstream_key", file.key, resolve)?,
             stale_after: from.value("stale_after", file.stale_after, "5s", parse_duration)?,
         };
         together(
             "upstream_certificate",
-            &settings.certificate,
+            settings.certificate.as_ref(),
             "upstream_key",
-            &settings.key,
+            settings.key.as_ref(),
         )?;
         Ok(settings)
     }
@@ -222,11 +222,11 @@ impl RelaySettings {
 }
 
 /// Refuses one of two settings without the other.
-fn together<T>(
+fn together(
     one: &str,
-    its_value: &Option<T>,
+    its_value: Option<&PathBuf>,
     other: &str,
-    other_value: &Option<T>,
+    other_value: Option<&PathBuf>,
 ) -> Result<(), Failure> {
     match (its_value, other_value) {
         (Some(_), None) => Err(Failure::usage(format!("{one}: needs {other}"))),

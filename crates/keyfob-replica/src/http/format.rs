@@ -6,11 +6,7 @@ use keyfob_feed::Receiver;
 use tokio::time::sleep;
 
 use super::{
-    FeedError, HttpSource,
-    client::WORK_WITHIN,
-    saved::Kind,
-    opening::with_query,
-    session::Session,
+    FeedError, HttpSource, client::WORK_WITHIN, opening::with_query, saved::Kind, session::Session,
 };
 use crate::{error::chain, follow::backoff};
 
