@@ -22,7 +22,7 @@ pub const USAGE_LOST: &str = "keyfob_usage_lost_total";
 pub const FEED_REFUSED: &str = "keyfob_feed_refused_total";
 /// Counter: snapshots that were loaded over the network.
 #[cfg(feature = "http")]
-pub const FEED_SNAPSHOTS: &str = "keyfob_feed_snapshots_total";
+pub const FEED_SNAPSHOTS: &str = "keyfob_feed_snapshots_loaded_total";
 
 /// Describes the metrics to the recorder of this process. Call it after installing one.
 pub fn describe() {

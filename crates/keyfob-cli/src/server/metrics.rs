@@ -24,6 +24,7 @@ pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
         .map_err(|error| Failure::new(Exit::Failed, format!("metrics: {error}")))?;
     replica::describe();
     keyfob_listen::describe();
+    keyfob_feed::server::metrics::describe();
     describe_counter!(AUTH, "Calls that a proxy asked about");
     describe_counter!(LEGACY, "Accepted calls with a legacy credential");
     describe_gauge!(WRITABLE, "Whether the last write to the store succeeded");

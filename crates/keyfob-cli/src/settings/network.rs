@@ -250,17 +250,17 @@ fn parse_parts(text: &str) -> Result<Vec<Filter>, MustBe> {
 
 /// Reads `TEAM`, or `TEAM/NAMESPACE` one or more times.
 fn parse_part(text: &str) -> Result<Filter, MustBe> {
-    let failed = MustBe("a team, or namespaces as in acme/orders,acme/billing");
-    let parts = text.split(',').map(str::trim);
-    let tenants: Option<Vec<Tenant>> = parts
+    const FAILED: MustBe = MustBe("a team, or namespaces as in acme/orders,acme/billing");
+    if !text.contains(['/', ',']) {
+        return TeamId::new(text).map(Filter::Team).map_err(|_| FAILED);
+    }
+    let tenants: Option<Vec<Tenant>> = text
+        .split(',')
         .map(|part| {
-            let (team, namespace) = part.rsplit_once('/')?;
+            let (team, namespace) = part.trim().rsplit_once('/')?;
             let (team, namespace) = (TeamId::new(team).ok()?, NamespaceId::new(namespace).ok()?);
             Some(Tenant::new(team, namespace))
         })
         .collect();
-    match tenants {
-        Some(tenants) => Filter::namespaces(tenants).map_err(|_| failed),
-        None => TeamId::new(text).map(Filter::Team).map_err(|_| failed),
-    }
+    Filter::namespaces(tenants.ok_or(FAILED)?).map_err(|_| FAILED)
 }

@@ -55,11 +55,13 @@ fn the_example_configuration_is_the_defaults() {
 fn the_operations_guide_lists_every_setting_metric_and_exit_code() {
     let guide = read("docs/operations.md");
     for (name, ..) in settings(&Program::bare()) {
-        let name = name.strip_prefix("serve.").unwrap_or(&name).to_owned();
+        let name = name.split_once('.').map_or(&*name, |(_, short)| short);
         assert!(guide.contains(&format!("`{name}`")), "{name}");
     }
     let metrics = [
-        "crates/keyfob-cli/src/serve/metrics.rs",
+        "crates/keyfob-cli/src/server/metrics.rs",
+        "crates/keyfob-feed/src/server/metrics.rs",
+        "crates/keyfob-listen/src/metrics.rs",
         "crates/keyfob-replica/src/metrics.rs",
     ]
     .map(read)

@@ -101,7 +101,7 @@ fn a_gateway_follows_its_authority_and_needs_no_store() {
     let (code, log) = gateway.stop("-TERM");
     assert_eq!((code, secrets(&log)), (Some(0), 0), "{log}");
     let shown = authority.program.json(&["keys", "show", id(&key)]);
-    assert!(shown["usage"]["accepted"].as_u64().unwrap() >= 2, "{shown}");
+    assert!(shown["uses"].as_u64().unwrap() >= 2, "{shown}");
 
     // Nothing that it kept is a secret or a name, and only its user can read it.
     let mut found = 0;
@@ -374,4 +374,61 @@ fn settings_that_cannot_work_are_refused_with_what_to_do() {
     fs::write(program.path("broken.keys"), "keyfob-feed-keys-v1\nmark x\n").unwrap();
     let ran = program.run(&["feed", "show", "broken.keys"]);
     assert!(ran.err.contains("line 2"), "{}", ran.err);
+}
+
+#[test]
+fn a_relay_feeds_gateways_what_the_authority_signed() {
+    let authority = Authority::new();
+    let key = authority.program.create(&["laptop"]);
+    let other = authority.program.create(&["other", "-n", "billing"]);
+    let all = authority.replica_key("operators", "control:operators");
+    let orders = authority.replica_key("acme", "orders");
+    let server = authority.serve();
+    let relay = |program: &Program| {
+        let upstream = format!("http://{}", authority.feed);
+        let own = ["--upstream", &upstream, "--signers", &authority.signer];
+        let more = ["--credential-file", &all, "--carry", "acme/orders"];
+        Server::start_command(program, "relay", &[own, more].concat())
+    };
+    let relays = [Program::bare(), Program::bare()];
+    let [first, second] = relays.each_ref().map(relay);
+    let upstreams = format!("http://{},http://{}", first.address, second.address);
+    let gateway = |credential: &str, only: &[&str]| {
+        let own = ["--upstream", &upstreams, "--signers", &authority.signer];
+        let more = ["--credential-file", credential, "--stale-after", "3s"];
+        let args = [&own[..], &more, only].concat();
+        Server::start_command(&Program::bare(), "gateway", &args)
+    };
+    let whole = gateway(&all, &[]);
+    let part = gateway(&orders, &["--only", "acme/orders"]);
+    whole.await_auth(&key, "orders", 200);
+    whole.await_auth(&other, "billing", 200);
+    part.await_auth(&key, "orders", 200);
+    assert_eq!(part.auth(&other, "billing"), 401);
+
+    authority.program.done(&["keys", "revoke", id(&key)]);
+    for gateway in [&whole, &part] {
+        let took = gateway.await_auth(&key, "orders", 401);
+        assert!(took < BOUND, "{took:?}");
+    }
+    // The other relay takes over.
+    drop(first);
+    let new = authority.program.create(&["new"]);
+    for gateway in [&whole, &part] {
+        gateway.await_auth(&new, "orders", 200);
+    }
+    // Both are cut off from the authority, and vouch for nothing.
+    drop(server);
+    for gateway in [&whole, &part] {
+        gateway.await_auth(&new, "orders", 503);
+    }
+    let server = authority.serve();
+    for gateway in [&whole, &part] {
+        gateway.await_auth(&new, "orders", 200);
+    }
+    let (code, _) = part.stop("-TERM");
+    assert_eq!(code, Some(0));
+    let shown = authority.program.json(&["keys", "show", id(&new)]);
+    assert!(shown["uses"].as_u64().unwrap() >= 1, "{shown}");
+    drop((second, server));
 }
