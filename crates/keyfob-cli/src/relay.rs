@@ -63,10 +63,9 @@ impl Relay {
             .map(|filter| relayed(&relay.upstream, filter, &server));
         let sources: Vec<Arc<HttpSource>> = sources.collect::<Result<_, Failure>>()?;
 
-        let limits = Limits::default()
+        let limits = Limits::for_streams()
             .with_connections(most)
-            .with_header_timeout(relay.server.header_timeout)
-            .with_head_bytes(HEAD_BYTES);
+            .with_header_timeout(relay.server.header_timeout);
         let starting = health::starting(metrics.clone());
         let frontend = Frontend::open("relay", &relay.server.listen, limits, tls, starting).await?;
         // Before the address is written: a supervisor may stop the process as soon as it reads that.
@@ -162,6 +161,3 @@ async fn follow(
     let follower = Follower::from_source(source, format).stale_after(settings.stale_after);
     Ok(follower.start().await?)
 }
-
-/// As for the feed of `keyfob serve`.
-const HEAD_BYTES: usize = 8 * 1024;

@@ -6,7 +6,7 @@ pub(crate) mod log;
 pub(crate) mod metrics;
 mod stop;
 
-use std::{net::SocketAddr, num::NonZeroU32, time::Duration};
+use std::{net::SocketAddr, num::NonZeroU32};
 
 use axum::Router;
 use keyfob_listen::{Address, Limits, Routes, Server, Tls};
@@ -87,9 +87,8 @@ impl Frontend {
     /// Stops listening, and waits for the calls that are under way.
     pub(crate) async fn stop(self) {
         drop(self.stop);
-        if tokio::time::timeout(GRACE, self.server).await.is_err() {
-            tracing::warn!("some calls were not answered in time");
-        }
+        // It has its own limit.
+        let _ = self.server.await;
     }
 }
 
@@ -119,5 +118,3 @@ pub(crate) fn connections_within(wanted: NonZeroU32) -> NonZeroU32 {
 /// Open files besides connections: the store, its threads, the log, the libraries.
 const OTHER_FILES: u64 = 64;
 const LEAST_CONNECTIONS: u32 = 8;
-/// How long calls may take after the server was asked to stop.
-const GRACE: Duration = Duration::from_secs(20);

@@ -13,6 +13,7 @@ use std::{
     fs,
     io::{self, BufRead, BufReader, Read, Write},
     net::TcpStream,
+    num::NonZeroU32,
     process::{Child, Command, Stdio},
     thread::sleep,
     time::{Duration, Instant},
@@ -25,8 +26,9 @@ use keyfob::{
 };
 use keyfob_feed::{
     FeedKeys, Filter,
-    server::{Authority, ListenLimits, ReplicaRight, serve},
+    server::{Authority, ReplicaRight},
 };
+use keyfob_listen::{Address, Limits, Routes, Server as Listening};
 
 fn main() -> Result<(), Box<dyn Error>> {
     let argument = env::args().nth(1);
@@ -64,19 +66,26 @@ async fn authority() -> Result<(), Box<dyn Error>> {
     let authority = Authority::over(MemoryStore::new(), keys, format)
         .start()
         .await?;
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address: Address = "127.0.0.1:0".parse()?;
+    let listener = address.bind().await?;
     let position = authority.hub().position().ok_or("nothing was read")?;
-    println!("{} {position}", listener.local_addr()?);
+    println!("{} {position}", listener.address()?);
     io::stdout().flush()?;
     // Everybody may read everything: it is a measurement on the loopback.
     let anybody = |_: &HeaderMap, _: Timestamp| -> Result<ReplicaRight, StatusCode> {
         Ok(ReplicaRight::new(Filter::All, |_| true))
     };
     let router = authority.hub().router(anybody);
-    let forever = std::future::pending();
-    serve(listener, router, ListenLimits::default(), forever).await?;
+    let (_stop, stopped) = tokio::sync::watch::channel(());
+    let limits = Limits::for_streams().with_connections(CONNECTIONS);
+    Listening::new("feed", listener, Routes::of(router))
+        .with_limits(limits)
+        .serve(stopped)
+        .await;
     Ok(())
 }
+
+const CONNECTIONS: NonZeroU32 = NonZeroU32::MIN.saturating_add(12_000);
 
 /// The authority's process, which ends with this one.
 struct Server {

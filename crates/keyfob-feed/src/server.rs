@@ -6,12 +6,12 @@
 //! - [`Authority`] reads a store and signs.
 //! - [`Relay`] serves what an authority signed.
 //! - Both have a [`Hub`], whose [`router`](Hub::router) answers requests.
-//! - [`serve`] accepts connections with limits that fit this router.
+//!
+//! The crate `keyfob-listen` accepts connections for it, with limits for streams.
 
 mod authority;
 mod authorize;
 mod hub;
-mod listen;
 pub mod metrics;
 mod object;
 mod refusal;
@@ -24,6 +24,5 @@ mod stream;
 pub use authority::{Authority, AuthorityBuilder, AuthorityError};
 pub use authorize::{Authorize, KeyRights, ReplicaRight};
 pub use hub::Hub;
-pub use listen::{ListenLimits, serve, serve_connection};
 pub use relay::{Relay, RelayError, Upstream, UpstreamError};
 pub use report::{Fleet, ReplicaReport, ReplicaState, Report};

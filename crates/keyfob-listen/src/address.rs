@@ -139,6 +139,11 @@ impl Drop for Socket {
 }
 
 impl Listener {
+    /// A socket that is bound already.
+    pub fn tcp(listener: TcpListener) -> Self {
+        Self::Tcp(listener)
+    }
+
     /// The address as others reach it: with the port that was taken for port 0.
     pub fn address(&self) -> io::Result<Address> {
         match self {
@@ -162,7 +167,11 @@ impl Listener {
             let accepted = match self {
                 Self::Tcp(listener) => {
                     let accepted = listener.accept().await;
-                    accepted.map(|(stream, peer)| (Connection::Tcp(stream), Some(peer)))
+                    accepted.map(|(stream, peer)| {
+                        // What is written is sent at once; without it, it only arrives later.
+                        let _ = stream.set_nodelay(true);
+                        (Connection::Tcp(stream), Some(peer))
+                    })
                 }
                 Self::Unix(listener, _) => {
                     let accepted = listener.accept().await;

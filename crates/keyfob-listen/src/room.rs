@@ -10,7 +10,6 @@ use crate::metrics::CONNECTIONS;
 /// Has a place for each connection.
 pub(crate) struct Room {
     places: Arc<Semaphore>,
-    most: u32,
     /// Whether a connection waits for a place.
     crowded: watch::Sender<bool>,
     name: &'static str,
@@ -21,7 +20,6 @@ impl Room {
         let most = most.get().min(PLACES_MAX);
         Self {
             places: Arc::new(Semaphore::new(usize::try_from(most).unwrap_or(usize::MAX))),
-            most,
             crowded: watch::Sender::new(false),
             name,
         }
@@ -49,11 +47,6 @@ impl Room {
             // The semaphore is never closed.
             Err(_) => std::future::pending().await,
         }
-    }
-
-    /// Waits until all connections are closed.
-    pub(crate) async fn emptied(self) {
-        let _ = self.places.acquire_many(self.most).await;
     }
 }
 

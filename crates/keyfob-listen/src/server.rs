@@ -24,6 +24,7 @@ use metrics::counter;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
+    task::JoinSet,
     time::{Instant, sleep_until, timeout},
 };
 use tokio_io_timeout::TimeoutStream;
@@ -57,12 +58,27 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long the write of an answer may make no progress. The default is 30 seconds.
     pub write_timeout: Duration,
+    /// How long requests in progress may take after the server was asked to stop. Then their connections
+    /// are closed. The default is 20 seconds.
+    pub grace: Duration,
     /// The longest request head, in bytes. As much is kept of an answer for a client that reads
     /// slowly. The default is twice the 60 KiB that Envoy passes on by default; the least is 8 KiB.
     pub head_bytes: usize,
 }
 
 impl Limits {
+    /// Limits for streams that do not end: a short head, a client that reads nothing for 5 seconds
+    /// loses its connection, and a stop closes all of them at once.
+    pub fn for_streams() -> Self {
+        Self {
+            connections: NonZeroU32::MIN.saturating_add(2_047),
+            header_timeout: Duration::from_secs(10),
+            write_timeout: Duration::from_secs(5),
+            grace: Duration::ZERO,
+            head_bytes: HEAD_MIN,
+        }
+    }
+
     /// The limits with this number of connections.
     #[must_use]
     pub fn with_connections(self, connections: NonZeroU32) -> Self {
@@ -90,6 +106,12 @@ impl Limits {
         }
     }
 
+    /// The limits with this time for requests in progress when the server stops.
+    #[must_use]
+    pub fn with_grace(self, grace: Duration) -> Self {
+        Self { grace, ..self }
+    }
+
     /// The limits with this length of a request's head, in bytes.
     #[must_use]
     pub fn with_head_bytes(self, head_bytes: usize) -> Self {
@@ -103,6 +125,7 @@ impl Default for Limits {
             connections: NonZeroU32::MIN.saturating_add(511),
             header_timeout: Duration::from_secs(30),
             write_timeout: Duration::from_secs(30),
+            grace: Duration::from_secs(20),
             head_bytes: 120 * 1024,
         }
     }
@@ -187,7 +210,7 @@ impl Server {
     }
 
     /// Serves until the sender of `stopped` is dropped, and then until all requests in progress are
-    /// answered.
+    /// answered, for [`Limits::grace`] at most.
     pub async fn serve(self, stopped: watch::Receiver<()>) {
         let mut http = http1::Builder::new();
         http.timer(TokioTimer::new())
@@ -203,6 +226,7 @@ impl Server {
         };
         let _reload = self.tls.as_ref().map(Tls::reload);
         let mut room = Room::new(self.name, self.limits.connections);
+        let mut connections = JoinSet::new();
         let mut stop = pin!(closed(stopped));
         loop {
             let (place, (connection, peer)) = tokio::select! {
@@ -210,6 +234,8 @@ impl Server {
                 () = &mut stop => break,
                 next = next(&self.listener, &mut room) => next,
             };
+            // Forgets those that have ended.
+            while connections.try_join_next().is_some() {}
             let client = Client {
                 peer: peer.map_or(Peer::Unix, Peer::Tcp),
                 certificate: None,
@@ -218,7 +244,7 @@ impl Server {
             };
             let handler = handler.clone();
             let acceptor = self.tls.as_ref().map(Tls::acceptor);
-            tokio::spawn(async move {
+            connections.spawn(async move {
                 match (connection, acceptor) {
                     (Connection::Tcp(stream), None) => handler.serve(stream, client).await,
                     (Connection::Unix(stream), None) => handler.serve(stream, client).await,
@@ -232,7 +258,12 @@ impl Server {
             });
         }
         drop(self.listener);
-        room.emptied().await;
+        let ended = async { while connections.join_next().await.is_some() {} };
+        if timeout(self.limits.grace, ended).await.is_err() && !self.limits.grace.is_zero() {
+            let listener = self.name;
+            tracing::warn!(listener, "some requests were not answered in time");
+        }
+        // Dropping the set closes the connections that are left.
     }
 }
 

@@ -26,7 +26,6 @@ use std::{
     fmt::Write as _,
     fs,
     hint::black_box,
-    num::NonZeroU32,
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
@@ -157,9 +156,7 @@ impl Fed {
         let listener = address.bind().await.expect("the loopback has a free port");
         let socket = listener.socket_address().expect("it is TCP");
         let routes = Routes::of(authority.hub().router(anybody));
-        let limits = Limits::default()
-            .with_connections(NonZeroU32::new(4_000).expect("it is not zero"))
-            .with_head_bytes(8 * 1024);
+        let limits = Limits::for_streams();
         let (stop, stopped) = watch::channel(());
         let server = Server::new("feed", listener, routes).with_limits(limits);
         tokio::spawn(server.serve(stopped));

@@ -49,9 +49,7 @@ impl Feed {
         let tls = tls.load(&listen)?;
         let authority = Authority::over(store, keys, *keyring.format()).start();
         let authority = authority.await.map_err(|error| cannot_publish(&error))?;
-        let limits = Limits::default()
-            .with_connections(connections)
-            .with_head_bytes(HEAD_BYTES);
+        let limits = Limits::for_streams().with_connections(connections);
         let index = Arc::clone(keyring.index());
         let hub = authority.hub().clone();
         let hub = hub.with_tenants(move |credential| index.tenant_of(credential));
@@ -81,7 +79,3 @@ impl Feed {
 fn cannot_publish(error: &AuthorityError) -> Failure {
     Failure::new(Exit::Store, with_sources(error))
 }
-
-/// Requests of gateways have few and short header fields; thousands of connections have a buffer of
-/// this size each.
-const HEAD_BYTES: usize = 8 * 1024;

@@ -27,8 +27,9 @@ use keyfob::{
 };
 use keyfob_feed::{
     FeedKeys, Filter, Position, Receiver, Refused, SnapshotReader, Trust,
-    server::{Authority, AuthorityBuilder, KeyRights, ListenLimits, serve},
+    server::{Authority, AuthorityBuilder, KeyRights},
 };
+use keyfob_listen::{Limits, Listener, Routes};
 use tokio::{net::TcpSocket, sync::watch, task::JoinHandle};
 
 use crate::client::{Response, get};
@@ -221,11 +222,11 @@ pub(crate) async fn listen(router: Router) -> (SocketAddr, Server) {
     socket.bind("127.0.0.1:0".parse().unwrap()).unwrap();
     let listener = socket.listen(1024).unwrap();
     let address = listener.local_addr().unwrap();
-    let mut limits = ListenLimits::default();
-    limits.write_timeout = Duration::from_secs(1);
+    let limits = Limits::for_streams().with_write_timeout(Duration::from_secs(1));
+    let server = keyfob_listen::Server::new("feed", Listener::tcp(listener), Routes::of(router));
     let task = tokio::spawn(async move {
-        let never = std::future::pending();
-        serve(listener, router, limits, never).await.unwrap();
+        let (_stop, stopped) = watch::channel(());
+        server.with_limits(limits).serve(stopped).await;
     });
     (address, Server(task))
 }

@@ -269,3 +269,23 @@ fn a_file_that_cannot_be_used_is_named() {
         assert!(error.to_string().ends_with(named), "{error}");
     }
 }
+
+#[tokio::test]
+async fn a_stop_closes_streams_after_the_grace() {
+    let gone = Arc::new(AtomicBool::new(false));
+    let body = Arc::clone(&gone);
+    let endless = get(move || async move { Body::new(Endless(body)) });
+    let address: Address = "127.0.0.1:0".parse().unwrap();
+    let listener = address.bind().await.unwrap();
+    let address = listener.socket_address().unwrap();
+    let routes = Routes::of(Router::new().route("/", endless));
+    let server = Server::new("test", listener, routes).with_limits(Limits::for_streams());
+    let (stop, stopped) = watch::channel(());
+    let served = tokio::spawn(server.serve(stopped));
+    let mut connection = TcpStream::connect(address).await.unwrap();
+    assert!(ask(&mut connection).await.starts_with("HTTP/1.1 200"));
+    assert!(!gone.load(Ordering::SeqCst));
+    drop(stop);
+    timeout(Duration::from_secs(5), served).await.unwrap().unwrap();
+    assert!(gone.load(Ordering::SeqCst));
+}

@@ -9,10 +9,11 @@ use keyfob::{
 };
 use keyfob_feed::{
     FeedKeys, Filter, Trust,
-    server::{Authority, KeyRights, ListenLimits, serve},
+    server::{Authority, KeyRights},
 };
+use keyfob_listen::{Limits, Listener, Routes, Server};
 use keyfob_replica::{HttpSource, HttpSourceBuilder};
-use tokio::{net::TcpListener, task::JoinHandle, time::sleep};
+use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::sleep};
 
 use crate::{Gateway, authority::Created, following::until};
 
@@ -38,11 +39,11 @@ impl Fixture {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let router = authority.hub().router(rights);
+        let listening = Server::new("feed", Listener::tcp(listener), Routes::of(router));
         let server = tokio::spawn(async move {
-            let stop = std::future::pending();
-            serve(listener, router, ListenLimits::default(), stop)
-                .await
-                .unwrap();
+            let (_stop, stopped) = watch::channel(());
+            let limits = Limits::for_streams();
+            listening.with_limits(limits).serve(stopped).await;
         });
         Self {
             keyring,
