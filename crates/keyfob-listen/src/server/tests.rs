@@ -281,11 +281,14 @@ async fn a_stop_closes_streams_after_the_grace() {
     let routes = Routes::of(Router::new().route("/", endless));
     let server = Server::new("test", listener, routes).with_limits(Limits::for_streams());
     let (stop, stopped) = watch::channel(());
-    let served = tokio::spawn(server.serve(stopped));
+    let serving = tokio::spawn(server.serve(stopped));
     let mut connection = TcpStream::connect(address).await.unwrap();
     assert!(ask(&mut connection).await.starts_with("HTTP/1.1 200"));
     assert!(!gone.load(Ordering::SeqCst));
     drop(stop);
-    timeout(Duration::from_secs(5), served).await.unwrap().unwrap();
+    timeout(Duration::from_secs(5), serving)
+        .await
+        .unwrap()
+        .unwrap();
     assert!(gone.load(Ordering::SeqCst));
 }
