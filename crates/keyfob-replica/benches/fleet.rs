@@ -5,8 +5,9 @@
 //! the loopback. All replicas are tasks of this process, each with an index and a connection of its
 //! own. A revocation is timed from the answer of the keyring to the refusal by the last replica.
 //!
-//! - `-- --quick`: 200 revocations in place of 10,000, and 20,000 keys in place of a million
-//! - `-- --write README.md`: writes the table between the `<!-- fleet -->` marks of the file
+//! - `-- --revocations N --keys N`: in place of 10,000 revocations and a million keys
+//! - `-- --quick`: 200 revocations and 20,000 keys
+//! - `-- --write ../../README.md`: writes the table between the `<!-- fleet -->` marks of the file
 
 #![expect(
     clippy::print_stderr,
@@ -100,13 +101,21 @@ impl Options {
             write: None,
         };
         let mut arguments = env::args().skip(1);
+        let number = |text: Option<String>| {
+            let number = text.and_then(|text| text.parse().ok());
+            number.expect("the option takes a number")
+        };
         while let Some(argument) = arguments.next() {
             match argument.as_str() {
                 "--quick" => (options.revocations, options.keys) = (200, 20_000),
+                "--revocations" => options.revocations = number(arguments.next()),
+                "--keys" => options.keys = number(arguments.next()),
                 "--write" => options.write = Some(arguments.next().expect("--write takes a path")),
                 // Cargo's own.
                 "--bench" => {}
-                other => eprintln!("{other}: unknown; the options are --quick and --write FILE"),
+                other => eprintln!(
+                    "{other}: unknown; the options are --quick, --revocations N, --keys N, --write FILE"
+                ),
             }
         }
         options
