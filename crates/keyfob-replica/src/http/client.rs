@@ -2,7 +2,7 @@
 
 use std::{io, path::PathBuf, pin::Pin, sync::Arc, time::Duration};
 
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use http::{
     HeaderValue, Method, Request, Response, StatusCode,
     header::{ACCEPT, AUTHORIZATION, CONTENT_TYPE, HOST, USER_AGENT},
@@ -13,6 +13,7 @@ use hyper::{
     client::conn::http1::{SendRequest, handshake},
 };
 use hyper_util::rt::TokioIo;
+use keyfob_feed::ObjectName;
 use rustls::{ClientConfig, pki_types::ServerName};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
@@ -197,6 +198,37 @@ impl Connection {
         }
     }
 
+    /// Downloads the object of a snapshot, which has at most `most` bytes, and tells `read` how many
+    /// have arrived since it was told last.
+    pub(super) async fn object(
+        &mut self,
+        name: ObjectName,
+        most: u64,
+        read: impl Fn(u64),
+    ) -> Result<Bytes, FeedError> {
+        let path = format!("/v1/feed/snapshots/{name}.ndjson.zst");
+        let response = timeout(WORK_WITHIN, self.get(&path)).await;
+        let mut body = response
+            .unwrap_or(Err(FeedError::TimedOut("the answer")))?
+            .into_body();
+        let most = usize::try_from(most).unwrap_or(usize::MAX);
+        let mut object = BytesMut::new();
+        loop {
+            let frame = timeout(STALLED, body.frame()).await;
+            let Some(frame) = frame.map_err(|_| FeedError::TimedOut("the snapshot"))? else {
+                return Ok(object.freeze());
+            };
+            let Ok(data) = frame?.into_data() else {
+                continue;
+            };
+            if data.len() > most - object.len() {
+                return Err(FeedError::Body("the object is longer than expected".into()));
+            }
+            object.extend_from_slice(&data);
+            read(data.len() as u64);
+        }
+    }
+
     /// Reads a short response, within this time.
     pub(super) async fn read(&mut self, path: &str, within: Duration) -> Result<Bytes, FeedError> {
         let reading = async {
@@ -243,6 +275,8 @@ const CONNECT_WITHIN: Duration = Duration::from_secs(3);
 /// How long the answer to a request may take for which a server has everything. It waits 2 seconds
 /// itself if the position is later than what it has read.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(4);
+/// How long a snapshot may send nothing.
+const STALLED: Duration = Duration::from_secs(10);
 /// How long a server may take to make a snapshot, or to record usage.
 pub(super) const WORK_WITHIN: Duration = Duration::from_secs(30);
 /// The longest manifest or signers document.

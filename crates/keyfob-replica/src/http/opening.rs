@@ -10,9 +10,8 @@ use std::{
     time::Duration,
 };
 
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use http::Response;
-use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use keyfob_feed::{Filter, Manifest, Position, SignedLine, SnapshotReader};
 use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
@@ -164,29 +163,10 @@ pub(super) async fn download(
     filter: Filter,
     progress: Arc<AtomicU64>,
 ) -> Result<Opened, FeedError> {
-    let path = format!("/v1/feed/snapshots/{}.ndjson.zst", manifest.object());
-    let response = timeout(WORK_WITHIN, connection.get(&path)).await;
-    let mut body = response
-        .unwrap_or(Err(FeedError::TimedOut("the answer")))?
-        .into_body();
-    let too_long = || FeedError::Body("it is longer than its manifest says".into());
-    let length = usize::try_from(manifest.bytes()).map_err(|_| too_long())?;
-    let mut object = BytesMut::new();
-    loop {
-        let frame = timeout(STALLED, body.frame()).await;
-        let Some(frame) = frame.map_err(|_| FeedError::TimedOut("the snapshot"))? else {
-            break;
-        };
-        let Ok(data) = frame?.into_data() else {
-            continue;
-        };
-        if object.len() + data.len() > length {
-            return Err(too_long());
-        }
-        object.extend_from_slice(&data);
-        progress.fetch_add(data.len() as u64, Ordering::Relaxed);
-    }
-    let object = object.freeze();
+    let object = connection.object(manifest.object(), manifest.bytes(), |read| {
+        progress.fetch_add(read, Ordering::Relaxed);
+    });
+    let object = object.await?;
     let opening = spawn_blocking(move || {
         let reader = SnapshotReader::open(&manifest, &filter, Cursor::new(object.clone()))?;
         Ok(Opened::Object(Box::new(Applying {
@@ -222,5 +202,3 @@ pub(super) fn with_query(path: &str, query: &str) -> String {
 pub(super) const SIGNERS: &str = "/v1/feed/signers";
 /// How long a call goes on before it lets the replica look at the bound.
 pub(super) const SLICE: Duration = Duration::from_millis(200);
-/// How long a snapshot may send nothing.
-const STALLED: Duration = Duration::from_secs(10);

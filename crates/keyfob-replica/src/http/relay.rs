@@ -1,9 +1,8 @@
 //! What a relay asks its upstreams for, besides the stream.
 
-use std::{sync::Arc, time::Duration};
+use std::sync::Arc;
 
-use bytes::{Bytes, BytesMut};
-use http_body_util::{BodyExt, Limited};
+use bytes::Bytes;
 use keyfob::store::async_trait;
 use keyfob_feed::{
     Filter, ObjectName, Position, SignedLine,
@@ -67,7 +66,7 @@ enum Request {
     /// For signed lines.
     Lines(String),
     /// For the object of a snapshot.
-    Object(String),
+    Object(ObjectName),
     /// With the report of a replica.
     Report(Bytes),
 }
@@ -77,23 +76,7 @@ impl Request {
     async fn send(&self, connection: &mut Connection, most: u64) -> Result<Bytes, FeedError> {
         match self {
             Self::Lines(path) => connection.read(path, WORK_WITHIN).await,
-            Self::Object(path) => {
-                let response = timeout(WORK_WITHIN, connection.get(path)).await;
-                let response = response.unwrap_or(Err(FeedError::TimedOut("the answer")))?;
-                let most = usize::try_from(most).unwrap_or(usize::MAX);
-                let mut body = Limited::new(response.into_body(), most);
-                let mut object = BytesMut::new();
-                loop {
-                    let frame = timeout(STALLED, body.frame()).await;
-                    let frame = frame.map_err(|_| FeedError::TimedOut("the snapshot"))?;
-                    let Some(frame) = frame else {
-                        return Ok(object.freeze());
-                    };
-                    if let Ok(data) = frame.map_err(FeedError::Body)?.into_data() {
-                        object.extend_from_slice(&data);
-                    }
-                }
-            }
+            Self::Object(name) => connection.object(*name, most, |_| ()).await,
             Self::Report(body) => {
                 let sent = connection.post("/v1/feed/report", body.to_vec());
                 let answer = timeout(ANSWER_WITHIN, sent).await;
@@ -116,8 +99,7 @@ impl Upstream for HttpUpstream {
     }
 
     async fn object(&self, name: ObjectName) -> Result<Bytes, UpstreamError> {
-        let path = format!("/v1/feed/snapshots/{name}.ndjson.zst");
-        self.ask(&Request::Object(path)).await
+        self.ask(&Request::Object(name)).await
     }
 
     async fn signers(&self) -> Result<Vec<SignedLine>, UpstreamError> {
@@ -130,6 +112,3 @@ impl Upstream for HttpUpstream {
         self.ask(&Request::Report(body)).await.map(drop)
     }
 }
-
-/// How long a snapshot may make no progress.
-const STALLED: Duration = Duration::from_secs(10);
