@@ -62,13 +62,9 @@ impl Gateway {
         let mut signals = signals()?;
         frontend.announce(terminal)?;
         tracing::info!(address = %frontend.address, "reading the feed");
-        let format = if let Some(format) = prefix {
-            format
-        } else {
-            tokio::select! {
-                format = source.key_format() => format.map_err(cannot_read)?,
-                () = signals.received() => return Ok(()),
-            }
+        let format = tokio::select! {
+            format = upstream::key_format(&source, prefix) => format?,
+            () = signals.received() => return Ok(()),
         };
         let replica = Follower::from_source(Arc::clone(&source), format)
             .stale_after(stale_after)
@@ -98,8 +94,4 @@ impl Gateway {
         tracing::info!("stopped");
         ended
     }
-}
-
-fn cannot_read(error: impl std::error::Error + 'static) -> Failure {
-    Failure::new(Exit::Store, with_sources(&error))
 }

@@ -8,7 +8,6 @@ use std::{
 use axum::Router;
 use clap::Args;
 use futures_util::future::select_all;
-use keyfob::key::KeyFormat;
 use keyfob_feed::{
     Filter, Limits as FeedLimits,
     server::{self, KeyRights},
@@ -73,9 +72,16 @@ impl Relay {
         frontend.announce(terminal)?;
         tracing::info!(address = %frontend.address, "reading the feed");
         let start = async {
+            // Every filter is of the same store.
+            let format = match sources.first() {
+                Some(source) => upstream::key_format(source, settings.prefix).await?,
+                None => return Ok(Vec::new()),
+            };
             let mut replicas = Vec::new();
             for source in sources {
-                replicas.push(follow(source, settings.prefix, &relay.upstream).await?);
+                let follower = Follower::from_source(source, format);
+                let follower = follower.stale_after(relay.upstream.stale_after);
+                replicas.push(follower.start().await?);
             }
             Ok::<_, Failure>(replicas)
         };
@@ -144,20 +150,4 @@ fn folder_of(folder: &Path, filter: &Filter) -> PathBuf {
         None => folder.join("all"),
         Some(id) => folder.join(id.to_string()),
     }
-}
-
-async fn follow(
-    source: Arc<HttpSource>,
-    prefix: Option<KeyFormat>,
-    settings: &UpstreamSettings,
-) -> Result<Replica, Failure> {
-    let format = match prefix {
-        Some(format) => format,
-        None => source
-            .key_format()
-            .await
-            .map_err(|error| Failure::new(Exit::Store, with_sources(&error)))?,
-    };
-    let follower = Follower::from_source(source, format).stale_after(settings.stale_after);
-    Ok(follower.start().await?)
 }

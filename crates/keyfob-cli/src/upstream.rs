@@ -2,10 +2,12 @@
 
 use std::sync::Arc;
 
+use keyfob::key::KeyFormat;
 use keyfob_feed::Trust;
 use keyfob_replica::{HttpSource, HttpSourceBuilder};
 
 use crate::{
+    exit::Exit,
     failure::{Failure, with_sources},
     settings::UpstreamSettings,
 };
@@ -51,4 +53,16 @@ pub(crate) fn built(builder: HttpSourceBuilder) -> Result<Arc<HttpSource>, Failu
     source
         .map(Arc::new)
         .map_err(|error| Failure::usage(with_sources(&error)))
+}
+
+/// The format of the keys of a feed: of the given prefix, or as the feed states it.
+pub(crate) async fn key_format(
+    source: &HttpSource,
+    prefix: Option<KeyFormat>,
+) -> Result<KeyFormat, Failure> {
+    if let Some(format) = prefix {
+        return Ok(format);
+    }
+    let format = source.key_format().await;
+    format.map_err(|error| Failure::new(Exit::Store, with_sources(&error)))
 }

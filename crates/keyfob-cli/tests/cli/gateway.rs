@@ -59,21 +59,29 @@ impl Authority {
         file.display().to_string()
     }
 
+    fn upstream(&self) -> String {
+        format!("http://{}", self.feed)
+    }
+
     /// Starts a gateway in a folder of its own.
     fn gateway(&self, program: &Program, credential: &str, args: &[&str]) -> Server {
-        let upstream = format!("http://{}", self.feed);
         let bound = format!("{}s", BOUND.as_secs());
-        let own = [
-            "--upstream",
-            &upstream,
-            "--signers",
-            &self.signer,
-            "--credential-file",
-            credential,
-            "--stale-after",
-            &bound,
-        ];
-        Server::start_command(program, "gateway", &[&own[..], args].concat())
+        let args = [&["--stale-after", &*bound][..], args].concat();
+        self.reader(program, "gateway", &self.upstream(), credential, &args)
+    }
+
+    /// Starts a command that reads a feed, and trusts this authority.
+    fn reader(
+        &self,
+        program: &Program,
+        command: &str,
+        upstream: &str,
+        credential: &str,
+        args: &[&str],
+    ) -> Server {
+        let own = ["--upstream", upstream, "--signers", &self.signer];
+        let more = ["--credential-file", credential];
+        Server::start_command(program, command, &[&own[..], &more, args].concat())
     }
 }
 
@@ -227,16 +235,7 @@ fn a_warm_start_decides_within_the_bound_and_not_beyond() {
     let elsewhere = Program::bare();
     let start = |bound: &str| {
         let args = ["--state", "state", "--stale-after", bound];
-        let upstream = format!("http://{}", authority.feed);
-        let own = [
-            "--upstream",
-            &*upstream,
-            "--signers",
-            &authority.signer,
-            "--credential-file",
-            &all,
-        ];
-        Server::start_command(&elsewhere, "gateway", &[&own[..], &args].concat())
+        authority.reader(&elsewhere, "gateway", &authority.upstream(), &all, &args)
     };
     let gateway = start("60s");
     gateway.await_auth(&key, "orders", 200);
@@ -316,10 +315,8 @@ fn a_signer_is_replaced_without_a_gap_and_a_strangers_is_refused() {
 
     // Somebody in between has another signer.
     let stranger = Authority::new();
-    let args = ["--signers", &stranger.signer];
-    let upstream = format!("http://{}", authority.feed);
-    let own = ["--upstream", &upstream, "--credential-file", &all];
-    let refusing = Server::start_command(&Program::bare(), "gateway", &[&own[..], &args].concat());
+    let upstream = authority.upstream();
+    let refusing = stranger.reader(&Program::bare(), "gateway", &upstream, &all, &[]);
     thread::sleep(Duration::from_secs(1));
     assert_eq!(refusing.auth(&key, "orders"), 503);
     drop(server);
@@ -385,19 +382,15 @@ fn a_relay_feeds_gateways_what_the_authority_signed() {
     let orders = authority.replica_key("acme", "orders");
     let server = authority.serve();
     let relay = |program: &Program| {
-        let upstream = format!("http://{}", authority.feed);
-        let own = ["--upstream", &upstream, "--signers", &authority.signer];
-        let more = ["--credential-file", &all, "--carry", "acme/orders"];
-        Server::start_command(program, "relay", &[own, more].concat())
+        let args = ["--carry", "acme/orders"];
+        authority.reader(program, "relay", &authority.upstream(), &all, &args)
     };
     let relays = [Program::bare(), Program::bare()];
     let [first, second] = relays.each_ref().map(relay);
     let upstreams = format!("http://{},http://{}", first.address, second.address);
     let gateway = |credential: &str, only: &[&str]| {
-        let own = ["--upstream", &upstreams, "--signers", &authority.signer];
-        let more = ["--credential-file", credential, "--stale-after", "3s"];
-        let args = [&own[..], &more, only].concat();
-        Server::start_command(&Program::bare(), "gateway", &args)
+        let args = [&["--stale-after", "3s"][..], only].concat();
+        authority.reader(&Program::bare(), "gateway", &upstreams, credential, &args)
     };
     let whole = gateway(&all, &[]);
     let part = gateway(&orders, &["--only", "acme/orders"]);
