@@ -51,10 +51,8 @@ impl From<&Changes> for ReplicaChanges {
 
 /// The state of an item at its last change.
 #[derive(Clone, Debug)]
-#[cfg_attr(feature = "serde", derive(serde::Serialize, serde::Deserialize))]
 pub struct ReplicaEntry {
     /// The revision of its last change.
-    #[cfg_attr(feature = "serde", serde(rename = "rev"))]
     pub revision: Revision,
     /// The state.
     pub item: ReplicaItem,

@@ -139,11 +139,6 @@ impl Drop for Socket {
 }
 
 impl Listener {
-    /// A socket that is bound already.
-    pub fn tcp(listener: TcpListener) -> Self {
-        Self::Tcp(listener)
-    }
-
     /// The address as others reach it: with the port that was taken for port 0.
     pub fn address(&self) -> io::Result<Address> {
         match self {

@@ -47,6 +47,18 @@ impl App {
         let right = self.authorize.authorize(headers, keyfob::now());
         right.map_err(Refusal::Unauthorized)
     }
+
+    /// The right of a request, its query, and the part of the feed that it asks for.
+    fn asked(
+        &self,
+        headers: &HeaderMap,
+        query: Option<&str>,
+    ) -> Result<(ReplicaRight, Query, Filter), Refusal> {
+        let right = self.right(headers)?;
+        let query = Query::parse(query)?;
+        let filter = query.filter(&right)?;
+        Ok((right, query, filter))
+    }
 }
 
 async fn feed(
@@ -54,9 +66,7 @@ async fn feed(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let right = app.right(&headers)?;
-    let query = Query::parse(query.as_deref())?;
-    let filter = query.filter(&right)?;
+    let (right, query, filter) = app.asked(&headers, query.as_deref())?;
     let position = query.after()?;
     let stream = Stream::begin(app.hub, filter.clone(), right, position).await;
     let stream = stream.map_err(|refusal| refusal.for_filter(&filter))?;
@@ -68,9 +78,7 @@ async fn frame(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let right = app.right(&headers)?;
-    let query = Query::parse(query.as_deref())?;
-    let filter = query.filter(&right)?;
+    let (_, query, filter) = app.asked(&headers, query.as_deref())?;
     let frame = app.hub.source.frame(&filter, query.after()?).await;
     let frame = frame.map_err(|refusal| refusal.for_filter(&filter))?;
     Ok(lines(frame.to_sent()))
@@ -81,9 +89,7 @@ async fn snapshot(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let right = app.right(&headers)?;
-    let query = Query::parse(query.as_deref())?;
-    let filter = query.filter(&right)?;
+    let (_, _, filter) = app.asked(&headers, query.as_deref())?;
     let manifest = app.hub.source.manifest(&filter).await?;
     Ok(lines(manifest.to_sent()))
 }

@@ -223,7 +223,7 @@ pub(crate) async fn listen(router: Router) -> (SocketAddr, Server) {
     let listener = socket.listen(1024).unwrap();
     let address = listener.local_addr().unwrap();
     let limits = Limits::for_streams().with_write_timeout(Duration::from_secs(1));
-    let server = keyfob_listen::Server::new("feed", Listener::tcp(listener), Routes::of(router));
+    let server = keyfob_listen::Server::new("feed", Listener::Tcp(listener), Routes::of(router));
     let task = tokio::spawn(async move {
         let (_stop, stopped) = watch::channel(());
         server.with_limits(limits).serve(stopped).await;

@@ -39,7 +39,7 @@ impl Fixture {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = format!("http://{}", listener.local_addr().unwrap());
         let router = authority.hub().router(rights);
-        let listening = Server::new("feed", Listener::tcp(listener), Routes::of(router));
+        let listening = Server::new("feed", Listener::Tcp(listener), Routes::of(router));
         let server = tokio::spawn(async move {
             let (_stop, stopped) = watch::channel(());
             let limits = Limits::for_streams();
