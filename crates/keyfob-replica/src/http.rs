@@ -233,7 +233,7 @@ impl HttpSourceBuilder {
     ///
     /// # Security
     ///
-    /// Whoever sees the traffic then has the key. The signatures still protect the feed.
+    /// Anyone who sees the traffic then has the key. The signatures still protect the feed.
     pub fn allow_plain_http(mut self) -> Self {
         self.allow_plain_http = true;
         self

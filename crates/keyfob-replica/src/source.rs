@@ -17,7 +17,7 @@ use keyfob::{
 /// # Examples
 ///
 /// A source that is fed by other code of the process: the pages of a change feed, each with the
-/// time at which whoever read it asked the store.
+/// time at which its reader asked the store.
 ///
 /// ```
 /// use std::{collections::VecDeque, sync::Mutex};

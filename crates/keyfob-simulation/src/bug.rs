@@ -14,7 +14,7 @@ pub enum Bug {
     ConfirmsWithMoreToCome,
     /// A replica applies frames that start elsewhere.
     IgnoresFrom,
-    /// A replica applies frames whatever their signature.
+    /// A replica applies frames without checking their signature.
     IgnoresSignatures,
     /// A replica trusts signers that it does not know, and those that were retired.
     TrustsAnySigner,

@@ -104,7 +104,7 @@ fn every_invariant_finds_a_bug_by_itself() {
     }
 }
 
-/// The first seed in which a bug violates an invariant, whatever else it violates before.
+/// The first seed in which a bug violates an invariant, regardless of what else it violates before.
 const FOUND_BY_ONE: [(Bug, Invariant, u64); 2] = [
     (Bug::ConfirmsByArrival, Invariant::EndIsBounded, 2),
     (Bug::AcceptsOtherFilters, Invariant::NoForeignEntry, 63),

@@ -54,7 +54,7 @@ impl Keeper {
         }
     }
 
-    /// Begins anew with a snapshot, which another thread writes.
+    /// Starts again with a snapshot, which another thread writes.
     pub(super) fn begin(&mut self, manifest: Record, name: ObjectName, object: Bytes) {
         self.waiting.clear();
         self.next = Some(Snapshot {

@@ -116,7 +116,7 @@ impl Saved {
         Ok(())
     }
 
-    /// Begins anew with a snapshot. `before` are the signers documents that led to its signer.
+    /// Starts again with a snapshot. `before` are the signers documents that led to its signer.
     pub(super) fn begin(
         &mut self,
         before: &[Record],
