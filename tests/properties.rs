@@ -107,7 +107,8 @@ proptest! {
             format!("{}{text}{}", &key[..place], &key[place..]),
             format!("{}{text}{}", &key[..place], key.get(place + 1..).unwrap_or("")),
         ] {
-            prop_assume!(dressed != key);
+            // One or more spaces follow the scheme (RFC 9110, section 11.4): those before the key are not part of it.
+            prop_assume!(dressed.trim_start_matches(' ') != key);
             prop_assert!(!accepted(&bearer(&dressed)));
             prop_assert!(!accepted(&basic(dressed.as_bytes())));
         }
