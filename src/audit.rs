@@ -81,6 +81,18 @@ pub struct AuditEntry {
 }
 
 impl AuditEntry {
+    /// The reason of a revocation whose credential was found in the open. `: ` and the place where
+    /// it was found can follow.
+    pub const FOUND_IN_THE_OPEN: &'static str = "found in the open";
+
+    /// Whether a credential was revoked because it was found in the open, as the reason says.
+    pub fn is_leak(&self) -> bool {
+        let reason = self.reason.as_ref().map(Reason::as_str);
+        let place = reason.and_then(|reason| reason.strip_prefix(Self::FOUND_IN_THE_OPEN));
+        matches!(self.action, Action::KeyRevoked | Action::LegacyRevoked)
+            && place.is_some_and(|place| place.is_empty() || place.starts_with(": "))
+    }
+
     /// Creates an entry for an action in `context` that names no object yet.
     pub fn new(action: Action, context: &Context) -> Self {
         Self {

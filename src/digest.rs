@@ -10,6 +10,7 @@ use crate::{
     format::KeyFormat,
     hash::{self, EMPTY_BLOCK, MacKey, ONE_BLOCK_LEN, OneBlock},
     issued::IssuedKey,
+    key_id::KeyId,
     presented::PresentedKey,
 };
 
@@ -90,26 +91,28 @@ impl KeyDigest {
         } else if let Some(rest) = text.strip_prefix("hmac-sha256:") {
             let (pepper, digits) = rest.split_once(':').ok_or(DigestError)?;
             let id: NonZeroU8 = pepper.parse().map_err(|_| DigestError)?;
-            (Some(PepperId(id)), digits)
+            (Some((PepperId(id), pepper)), digits)
         } else {
             return Err(DigestError);
         };
+        // Refuses a sign and leading zeros, which `parse` takes.
+        let canonical =
+            |pepper: &str| pepper.bytes().all(|b| b.is_ascii_digit()) && !pepper.starts_with('0');
+        if pepper.is_some_and(|(_, text)| !canonical(text)) || digits.len() != 2 * KeyId::DIGITS {
+            return Err(DigestError);
+        }
         let mut lanes = [0; 4];
-        for (at, lane) in lanes.iter_mut().enumerate() {
-            let start = at.saturating_mul(16);
-            let digits = digits
-                .get(start..start.saturating_add(16))
-                .ok_or(DigestError)?;
-            let word = u64::from_str_radix(digits, 16).map_err(|_| DigestError)?;
-            *lane = word.swap_bytes();
+        let halves = digits.as_bytes().chunks_exact(KeyId::DIGITS);
+        for (lanes, half) in lanes.chunks_exact_mut(2).zip(halves) {
+            // The identifier of a key has the same digits.
+            let half = half.first_chunk().and_then(KeyId::from_digits);
+            let bytes = half.ok_or(DigestError)?.to_bytes();
+            for (lane, bytes) in lanes.iter_mut().zip(bytes.chunks_exact(8)) {
+                *lane = u64::from_le_bytes(bytes.first_chunk().copied().unwrap_or_default());
+            }
         }
-        let digest = Self { pepper, lanes };
-        // Refuses signs, upper case, leading zeros of the pepper and trailing text.
-        if digest.to_text() == text {
-            Ok(digest)
-        } else {
-            Err(DigestError)
-        }
+        let pepper = pepper.map(|(id, _)| id);
+        Ok(Self { pepper, lanes })
     }
 
     /// The words of the digest.
@@ -161,8 +164,7 @@ impl serde::Serialize for KeyDigest {
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for KeyDigest {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <alloc::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        Self::from_text(&text).map_err(serde::de::Error::custom)
+        crate::parsed::parsed(deserializer, Self::from_text)
     }
 }
 

@@ -87,8 +87,7 @@ impl serde::Serialize for Owner {
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for Owner {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <alloc::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        text.parse().map_err(serde::de::Error::custom)
+        crate::parsed::parsed(deserializer, str::parse)
     }
 }
 

@@ -314,6 +314,13 @@ impl Index {
         self.complete(&span, resets, asked_at.into())
     }
 
+    /// Makes room for about this many keys in an index that never had any, so that it is filled
+    /// faster: for a follower that knows how many are to come.
+    pub fn reserve(&self, keys: usize) {
+        // Without room, the index fails when it is full.
+        let _ = self.keys.reserve(&mut self.writer().keys, keys);
+    }
+
     /// Applies the entries of a page, unless the index was reset since it was reset `resets` times.
     fn absorb_changes(&self, changes: &Changes, resets: u64) -> Result<(), IndexError> {
         let writer = &mut *self.writer();
@@ -733,7 +740,8 @@ impl Index {
 
     fn apply_key(&self, writer: &mut Writer, record: ReplicaRecord) -> Result<(), IndexError> {
         let (high, low) = record.id.halves();
-        let revoked = writer.is_revoked(&record.targets(), record.created_revision);
+        let revoked = !writer.cutoffs.is_empty()
+            && writer.is_revoked(&record.targets(), record.created_revision);
         let policy = policy_of(&writer.policies, &record.tenant);
         let grant = Grant {
             tenant: record.tenant,

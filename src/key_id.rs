@@ -152,8 +152,7 @@ impl serde::Serialize for KeyId {
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for KeyId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let digits = <alloc::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        Self::from_hex(digits.as_bytes()).map_err(serde::de::Error::custom)
+        crate::parsed::parsed(deserializer, |digits| Self::from_hex(digits.as_bytes()))
     }
 }
 

@@ -105,8 +105,9 @@ impl serde::Serialize for LegacyId {
 #[cfg(feature = "serde")]
 impl<'de> serde::Deserialize<'de> for LegacyId {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = <alloc::borrow::Cow<'de, str>>::deserialize(deserializer)?;
-        Self::parse(text.as_bytes())
-            .map_err(|at| serde::de::Error::custom(format_args!("not a UUID (position {at})")))
+        crate::parsed::parsed(deserializer, |text| {
+            let parsed = Self::parse(text.as_bytes());
+            parsed.map_err(|at| alloc::format!("not a UUID (position {at})"))
+        })
     }
 }

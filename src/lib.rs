@@ -77,6 +77,8 @@ mod legacy_id;
 mod lifecycle;
 pub mod name;
 mod namespace;
+#[cfg(feature = "serde")]
+mod parsed;
 mod policy;
 mod presented;
 #[cfg(feature = "std")]
@@ -122,7 +124,10 @@ pub mod gateway {
             ReplicaChanges, ReplicaEntry, ReplicaItem, ReplicaLegacy, ReplicaPolicy, ReplicaRecord,
             ReplicaStatus,
         },
-        usage::{Usage, UsageBatch, UsageSource, UsageSourceError, UsageTable},
+        usage::{
+            Usage, UsageBatch, UsageDelta, UsageOutcome, UsageOutcomeError, UsageSource,
+            UsageSourceError, UsageTable,
+        },
     };
     #[cfg(feature = "std")]
     pub use crate::{
@@ -159,6 +164,9 @@ pub mod manage {
         scope::TooManyScopes,
         timestamp::TimestampError,
         ttl::TtlError,
+        usage::{
+            UsageBucket, UsageCounts, UsageOf, UsageRange, UsageRangeError, UsageSeries, UsageStep,
+        },
     };
 }
 

@@ -289,6 +289,9 @@ pub struct KeyInfo {
     pub previous_until: Option<Timestamp>,
     /// Whether it is active, disabled or revoked.
     pub status: Status,
+    /// The revision at which it was created: its place in lists.
+    #[cfg_attr(feature = "serde", serde(skip))]
+    pub created_revision: Revision,
     /// The revision at which it last changed, for compare-and-swap.
     pub revision: Revision,
 }
@@ -328,6 +331,7 @@ impl From<&KeyRecord> for KeyInfo {
             expires_at: record.expires_at,
             previous_until: record.previous.as_ref().map(|previous| previous.until),
             status: record.status.clone(),
+            created_revision: record.created_revision,
             revision: record.revision,
         }
     }

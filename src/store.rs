@@ -19,8 +19,8 @@ pub use decide::{Existing, NameLookup, OwnerLookup, PolicyLookup, ReadSet, Snaps
 #[cfg(feature = "std")]
 pub use journal::{Journal, JournalEntry, JournaledStore, MemoryStore};
 pub use query::{
-    AuditPath, AuditQuery, Cursor, CursorError, KeyPath, KeyQuery, LegacyQuery, NamespaceQuery,
-    NamespaceRecord, Order, Page, StatusFilter, StatusFilterError,
+    AuditPath, AuditQuery, Cursor, CursorError, Found, KeyPath, KeyQuery, LegacyQuery,
+    NamespaceQuery, NamespaceRecord, Order, Page, SearchText, StatusFilter, StatusFilterError,
 };
 pub use record::Record;
 pub use state::StoreState;
@@ -30,6 +30,7 @@ pub use crate::{
     cutoff::{Cutoff, Target},
     record::{KeyRecord, PreviousSecret},
     revision::Revision,
+    usage::{UsageDay, UsageOf, UsageOfError, UsageQuery},
 };
 
 use crate::{
@@ -87,9 +88,11 @@ pub trait KeyStore: Send + Sync {
     /// - no such key, deleted, or of another tenant -> `Ok(None)`
     async fn key(&self, tenant: &Tenant, id: KeyId) -> Result<Option<KeyRecord>, StoreError>;
 
-    /// Returns a page of a team's keys in the order of their creation, with cutoffs applied.
+    /// Returns a page of a team's keys in the order of their creation, or newest first if the query
+    /// says so, with cutoffs applied.
     ///
-    /// - keys are created between two pages -> they come last; no key is skipped or returned twice
+    /// - keys are created between two pages -> they come last, or not at all if the newest come
+    ///   first; no key is skipped or returned twice
     /// - there are more items -> [`Page::next`] is set
     /// - many keys were looked through -> the page may have fewer keys than the limit, or none, and
     ///   [`Page::next`] is set
@@ -125,7 +128,18 @@ pub trait KeyStore: Send + Sync {
     /// - no default policy was set -> [`LegacyPolicy::Off`]
     async fn legacy_policy(&self, tenant: Option<&Tenant>) -> Result<LegacyPolicy, StoreError>;
 
+    /// Returns the policies for keys of these namespaces, in their order, each as
+    /// [`KeyStore::policy`] does: all of them in one read.
+    async fn policies(&self, tenants: &[Tenant]) -> Result<Vec<Policy>, StoreError>;
+
+    /// Returns the policies for legacy credentials of these namespaces, in their order, each as
+    /// [`KeyStore::legacy_policy`] does: all of them in one read.
+    async fn legacy_policies(&self, tenants: &[Tenant]) -> Result<Vec<LegacyPolicy>, StoreError>;
+
     /// Returns a page of the audit trail, in the order of the query.
+    ///
+    /// - many events were looked through -> the page may have fewer events than the limit, or none,
+    ///   and [`Page::next`] is set
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError>;
 
     /// Returns the head of the log: the revision of the last commit, and the hash that the next
@@ -166,7 +180,7 @@ pub trait KeyStore: Send + Sync {
     async fn record_key_format(&self, format: &KeyFormat) -> Result<KeyFormat, StoreError>;
 
     /// Merges a batch of usage into the stored usage, once: counts are added, the last use is the
-    /// later of the two.
+    /// later of the two. It also counts it [by day](KeyStore::usage_days), in the same transaction.
     ///
     /// - a credential is not in the store -> its usage is ignored
     /// - the batch's sequence is not greater than the last one recorded of its source -> the batch
@@ -175,11 +189,27 @@ pub trait KeyStore: Send + Sync {
     ///
     /// `now` is the time of the call. A store forgets a source from which it recorded nothing for
     /// [`UsageSource::KEPT`](crate::gateway::UsageSource::KEPT) before that: its table has one row
-    /// for each source in that time, and a batch that is sent again later may be counted twice.
+    /// for each source in that time, and a batch that is sent again later may be counted twice. It
+    /// remembers at most [`UsageSource::GROUP_MAX`](crate::gateway::UsageSource::GROUP_MAX) sources
+    /// of a [group](crate::gateway::UsageSource::group): one more takes the place of the one from
+    /// which it recorded nothing for longest.
     async fn record_usage(&self, batch: &UsageBatch, now: Timestamp) -> Result<(), StoreError>;
 
     /// Returns the usage of these credentials; a credential that was never used is left out.
     async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError>;
+
+    /// Returns the usage by day, in any order: for each [`UsageOf`], day, kind of credential and
+    /// outcome the uses of each hour; without uses it is left out.
+    ///
+    /// [`KeyStore::record_usage`] counts a batch for its [slot](UsageBatch::slot): each delta of a
+    /// credential in the store for that credential, its namespace and its team.
+    ///
+    /// - the slot is `None` -> the batch counts for [`KeyStore::usage`] only
+    /// - at the time of a batch, a day is [forgotten](UsageBatch::forgotten_at) -> it is deleted, at
+    ///   least as fast as batches add days
+    /// - a credential, namespace or team was revoked, removed or deleted -> its days stay until they
+    ///   are forgotten
+    async fn usage_days(&self, query: &UsageQuery) -> Result<Vec<UsageDay>, StoreError>;
 }
 
 #[async_trait]
@@ -223,6 +253,14 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
         (**self).legacy_policy(tenant).await
     }
 
+    async fn policies(&self, tenants: &[Tenant]) -> Result<Vec<Policy>, StoreError> {
+        (**self).policies(tenants).await
+    }
+
+    async fn legacy_policies(&self, tenants: &[Tenant]) -> Result<Vec<LegacyPolicy>, StoreError> {
+        (**self).legacy_policies(tenants).await
+    }
+
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
         (**self).audit(query).await
     }
@@ -258,6 +296,10 @@ impl<S: KeyStore + ?Sized> KeyStore for Arc<S> {
 
     async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {
         (**self).usage(credentials).await
+    }
+
+    async fn usage_days(&self, query: &UsageQuery) -> Result<Vec<UsageDay>, StoreError> {
+        (**self).usage_days(query).await
     }
 }
 

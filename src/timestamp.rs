@@ -66,8 +66,18 @@ impl From<OffsetDateTime> for Timestamp {
 
 #[cfg(feature = "std")]
 impl From<std::time::SystemTime> for Timestamp {
+    // Not by way of `OffsetDateTime`: its date costs as much as the reading of the clock.
     fn from(moment: std::time::SystemTime) -> Self {
-        OffsetDateTime::from(moment).into()
+        match moment.duration_since(std::time::UNIX_EPOCH) {
+            Ok(since) => Self::UNIX_EPOCH.plus_seconds(since.as_secs()),
+            Err(error) => {
+                let before = error.duration();
+                let rounded_up = before
+                    .as_secs()
+                    .saturating_add(u64::from(before.subsec_nanos() > 0));
+                Self::from_unix(0_i64.saturating_sub_unsigned(rounded_up))
+            }
+        }
     }
 }
 
@@ -77,7 +87,7 @@ impl From<std::time::SystemTime> for Timestamp {
 /// a clock: time is an argument.
 #[cfg(feature = "std")]
 pub fn now() -> Timestamp {
-    OffsetDateTime::now_utc().into()
+    std::time::SystemTime::now().into()
 }
 
 /// Parses RFC 3339 (section 5.6) with any offset; fractions of a second are rounded down.
@@ -166,6 +176,23 @@ mod tests {
             let moment = Timestamp::from_unix(seconds);
             assert_eq!(moment.to_datetime().unix_timestamp(), seconds);
             assert_eq!(Timestamp::from(OffsetDateTime::from(moment)), moment);
+        }
+    }
+
+    #[cfg(feature = "std")]
+    #[test]
+    fn fractions_of_a_second_are_rounded_down() {
+        use std::time::{Duration, UNIX_EPOCH};
+
+        let half = Duration::from_millis(500);
+        for (moment, seconds) in [
+            (UNIX_EPOCH + half, 0),
+            (UNIX_EPOCH - half, -1),
+            (UNIX_EPOCH - half - half, -1),
+            (UNIX_EPOCH - half * 3, -2),
+        ] {
+            assert_eq!(Timestamp::from(moment).as_unix(), seconds);
+            assert_eq!(OffsetDateTime::from(moment).unix_timestamp(), seconds);
         }
     }
 

@@ -19,7 +19,7 @@ use crate::{
     presented::PresentedKey,
     principal::{Principal, SecretState},
     timestamp::Timestamp,
-    usage::{Usage, UsageRecorder},
+    usage::{UsageDelta, UsageOutcome, UsageRecorder},
 };
 
 /// Verifies credentials against an [`Index`]: a function of credential, access and time, without
@@ -92,6 +92,13 @@ impl Verifier {
     #[must_use]
     pub fn with_usage(mut self, usage: Arc<UsageRecorder>) -> Self {
         self.usage = Some(usage);
+        self
+    }
+
+    /// Records no usage: for a credential that is verified again, such as during a long answer.
+    #[must_use]
+    pub fn without_usage(mut self) -> Self {
+        self.usage = None;
         self
     }
 
@@ -217,6 +224,14 @@ impl Verifier {
     /// them as [`DenyReason::NotReady`] or [`DenyReason::Stale`].
     pub fn is_ready(&self, now: impl Into<Timestamp>) -> bool {
         self.is_fresh(now.into())
+    }
+
+    /// For how long calls are still decided if the index is not confirmed again; `None` without a bound on its
+    /// age.
+    pub fn fresh_for(&self, now: impl Into<Timestamp>) -> Option<Duration> {
+        let age = now.into().as_unix().abs_diff(self.index.confirmed());
+        let has_bound = self.age_limit != Self::NO_LIMIT;
+        has_bound.then(|| Duration::from_secs(self.age_limit.saturating_sub(age)))
     }
 
     #[inline]
@@ -537,8 +552,8 @@ impl Verifier {
     /// Refuses a credential whose secret matched.
     #[cold]
     fn refuse(&self, reason: DenyReason, credential: CredentialId) -> Denied {
-        if let Some(usage) = &self.usage {
-            usage.record(&Usage::refused(credential));
+        if let (Some(usage), Some(outcome)) = (&self.usage, UsageOutcome::of(reason)) {
+            usage.record(&UsageDelta::refused(credential, outcome));
         }
         Denied::known(reason, credential)
     }
@@ -567,7 +582,12 @@ impl Verifier {
             }
         }
         if let Some(usage) = &self.usage {
-            usage.record(&Usage::accepted(credential, now));
+            usage.record(&match secret.state {
+                SecretState::Replaced => UsageDelta::accepted_previous(credential, now),
+                SecretState::Current | SecretState::Outdated => {
+                    UsageDelta::accepted(credential, now)
+                }
+            });
         }
         Ok(Principal {
             credential,

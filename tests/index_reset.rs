@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
     thread,
 };
@@ -256,33 +256,66 @@ fn concurrent_calls_never_see_contents_in_part() {
     let verifier = index.verifier(None);
     block_on(index.follow(&authority.store, NOW)).unwrap();
     let done = AtomicBool::new(false);
+    let seen: [Seen; 2] = Default::default();
     thread::scope(|scope| {
-        let reader = || {
-            let (mut answered, mut refused) = (0_u32, 0_u32);
-            while !done.load(Ordering::Relaxed) {
-                match verdict(&verifier, &revoked) {
-                    Err(DenyReason::Revoked) => answered += 1,
-                    STALE => refused += 1,
-                    other => panic!("a revoked key: {other:?}"),
+        let (verifier, revoked, done) = (&verifier, &revoked, &done);
+        let readers = seen.each_ref().map(|seen| {
+            scope.spawn(move || {
+                while !done.load(Ordering::Relaxed) {
+                    match verdict(verifier, revoked) {
+                        Err(DenyReason::Revoked) => &seen.answered,
+                        STALE => &seen.refused,
+                        other => panic!("a revoked key: {other:?}"),
+                    }
+                    .fetch_add(1, Ordering::Relaxed);
+                    match verdict(verifier, valid) {
+                        Ok(()) => &seen.answered,
+                        STALE => &seen.refused,
+                        other => panic!("a valid key: {other:?}"),
+                    }
+                    .fetch_add(1, Ordering::Relaxed);
                 }
-                match verdict(&verifier, valid) {
-                    Ok(()) => answered += 1,
-                    STALE => refused += 1,
-                    other => panic!("a valid key: {other:?}"),
-                }
+            })
+        });
+        let failed = || readers.iter().any(thread::ScopedJoinHandle::is_finished);
+        // Leaves the index as it is until each reader has counted another such verdict.
+        let hold = |count: fn(&Seen) -> &AtomicU32| {
+            let before = seen
+                .each_ref()
+                .map(|seen| count(seen).load(Ordering::Relaxed));
+            while !failed()
+                && seen
+                    .iter()
+                    .zip(before)
+                    .any(|(seen, before)| count(seen).load(Ordering::Relaxed) == before)
+            {
+                thread::yield_now();
             }
-            assert!(answered > 0 && refused > 0, "{answered} and {refused}");
         };
-        let readers = [scope.spawn(reader), scope.spawn(reader)];
-        for _ in 0..ROUNDS {
+        for round in 0..ROUNDS {
             index.reset();
+            // How long a thread waits for its turn is the scheduler's affair: what every reader
+            // must meet is held for it now and then.
+            if round % 100 == 0 {
+                hold(|seen| &seen.refused);
+            }
             for page in &pages {
                 index.apply(page, NOW).unwrap();
             }
-            if readers.iter().any(thread::ScopedJoinHandle::is_finished) {
+            if round % 100 == 0 {
+                hold(|seen| &seen.answered);
+            }
+            if failed() {
                 break;
             }
         }
         done.store(true, Ordering::Relaxed);
     });
+}
+
+/// The verdicts that one reader saw.
+#[derive(Default)]
+struct Seen {
+    answered: AtomicU32,
+    refused: AtomicU32,
 }

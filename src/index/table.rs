@@ -14,6 +14,9 @@ use crate::index::{
 const SEGMENT_BYTES: usize = size_of::<Segment>() + SLOTS * size_of::<Line>();
 /// A segment with more entries than this is split: in a fuller one, pilots are hard to find.
 const LIVE_MAX: usize = SLOTS * 6 / 10;
+/// How many entries a segment is reserved for: with this many on average, few segments have more than
+/// [`LIVE_MAX`].
+const RESERVED: usize = SLOTS * 11 / 20;
 /// The maximum directory depth: 2^22 segments, about two billion entries.
 const DEPTH_MAX: usize = 22;
 
@@ -217,6 +220,27 @@ impl Table {
     }
 
     // The writer's methods.
+
+    /// Makes room for this many entries in a table that never had one. A table that grows entry by
+    /// entry splits its segments, and so writes each entry about twice.
+    pub(super) fn reserve<C: Copy + Default>(
+        &self,
+        writer: &mut TableWriter<C>,
+        entries: usize,
+    ) -> Result<(), Full> {
+        if !writer.segment_metas.is_empty() || entries <= RESERVED {
+            return Ok(());
+        }
+        let segments = entries.div_ceil(RESERVED).next_power_of_two();
+        let depth = segments.trailing_zeros();
+        let place = self.directories.get(depth as usize).ok_or(Full)?;
+        let numbers = (0..segments).map(|_| self.new_segment(writer, depth));
+        let numbers = numbers.collect::<Result<Vec<_>, Full>>()?;
+        let directory = numbers.into_iter().map(AtomicU32::new).collect();
+        place.set(directory).map_err(|_| Full)?;
+        self.count_move(Some(depth as usize));
+        Ok(())
+    }
 
     /// Inserts an entry, or replaces the one with its identifier.
     pub(super) fn upsert<C: Copy + Default>(
@@ -663,6 +687,38 @@ mod tests {
             let mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
             mixed ^ (mixed >> 31)
         }
+    }
+
+    #[test]
+    fn a_reserved_table_has_room_without_splits_and_grows_beyond_it() {
+        let entries = 100_000;
+        let (table, mut writer) = Table::new::<()>();
+        table.reserve(&mut writer, entries).unwrap();
+        let reserved = table.segments.len();
+        let row = |n: u64| Row {
+            high: n.wrapping_mul(0x9e37_79b9_7f4a_7c15),
+            low: n.wrapping_mul(0xd6e8_feb8_6659_fd93),
+            digest: [n; 4],
+            payload: 0,
+            meta: 0,
+        };
+        let insert = |writer: &mut TableWriter<()>, numbers: core::ops::Range<usize>| {
+            for n in numbers {
+                table.upsert(writer, &row(n as u64), ()).unwrap();
+            }
+        };
+        insert(&mut writer, 0..entries);
+        let splits = table.segments.len() - reserved;
+        assert!(splits * 20 <= reserved, "{splits} splits of {reserved}");
+        insert(&mut writer, entries..3 * entries);
+        for n in 0..3 * entries {
+            let row = row(n as u64);
+            assert!(table.found(row.high, row.low).is_some(), "{n}");
+        }
+        // One that has entries is left as it is.
+        let full = table.segments.len();
+        table.reserve(&mut writer, 100 * entries).unwrap();
+        assert_eq!(table.segments.len(), full);
     }
 
     #[test]

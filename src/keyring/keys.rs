@@ -1,5 +1,7 @@
 //! Creating, listing, changing and revoking keys.
 
+use alloc::vec::Vec;
+
 use crate::{
     audit::Action,
     identity::{Context, Tenant},
@@ -52,6 +54,10 @@ impl Keyring {
             limits: Limits::from(&policy),
         };
         let revision = self.keep(context, Action::KeyCreated, change).await?;
+        let record = KeyRecord {
+            created_revision: revision,
+            ..record
+        };
         Ok(self.created(context, record, revision, secret).await)
     }
 
@@ -293,6 +299,15 @@ impl Keyring {
         Ok(self.store.policy(tenant).await?)
     }
 
+    /// Returns the policies for keys of these namespaces, in their order.
+    ///
+    /// # Errors
+    ///
+    /// The store failed -> [`Error::Store`].
+    pub async fn policies(&self, tenants: &[Tenant]) -> Result<Vec<Policy>, Error> {
+        Ok(self.store.policies(tenants).await?)
+    }
+
     /// Sets the policy for keys of a namespace, or the default policy if `tenant` is `None`. A
     /// `policy` of `None` removes it.
     ///
@@ -322,6 +337,8 @@ impl Keyring {
         id: KeyId,
         expected: Option<Revision>,
     ) -> Result<KeyRecord, Error> {
+        // A refused change gives the index its time, too.
+        self.index.latest(context.now);
         let Some(record) = self.store.key(tenant, id).await? else {
             return self.refused(context, Error::NotFound).await;
         };

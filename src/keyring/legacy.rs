@@ -1,6 +1,6 @@
 //! Management of legacy credentials.
 
-use alloc::vec::Vec;
+use alloc::{collections::BTreeMap, vec::Vec};
 
 use crate::{
     audit::Action,
@@ -32,6 +32,15 @@ impl Keyring {
     /// The store failed -> [`Error::Store`].
     pub async fn legacy_policy(&self, tenant: Option<&Tenant>) -> Result<LegacyPolicy, Error> {
         Ok(self.store.legacy_policy(tenant).await?)
+    }
+
+    /// Returns the policies for legacy credentials of these namespaces, in their order.
+    ///
+    /// # Errors
+    ///
+    /// The store failed -> [`Error::Store`].
+    pub async fn legacy_policies(&self, tenants: &[Tenant]) -> Result<Vec<LegacyPolicy>, Error> {
+        Ok(self.store.legacy_policies(tenants).await?)
     }
 
     /// Sets the policy for legacy credentials of a namespace, or the default policy if `tenant` is
@@ -181,12 +190,10 @@ impl Keyring {
             .iter()
             .map(|record| CredentialId::Legacy(record.id))
             .collect();
-        let usage = self.store.usage(&ids).await?;
+        let usage = self.store.usage(&ids).await?.into_iter();
+        let mut usage: BTreeMap<_, _> = usage.map(|usage| (usage.credential, usage)).collect();
         Ok(page.map(|record| LegacyUse {
-            usage: usage
-                .iter()
-                .find(|usage| usage.credential == CredentialId::Legacy(record.id))
-                .cloned(),
+            usage: usage.remove(&CredentialId::Legacy(record.id)),
             record,
         }))
     }

@@ -11,7 +11,7 @@ use crate::{
     lifecycle::LifecycleError,
     store::{AuditQuery, LegacyQuery, Page},
     timestamp::Timestamp,
-    usage::{Usage, UsageBatch, UsageRecorder},
+    usage::{Usage, UsageBatch, UsageOf, UsageRange, UsageRecorder, UsageSeries},
 };
 
 impl Keyring {
@@ -24,8 +24,23 @@ impl Keyring {
         Ok(self.store.usage(credentials).await?)
     }
 
-    /// Moves the usage from a recorder to the store, and returns the number of uses that the
-    /// recorder had no room for. If the store fails or the future is dropped, the recorder keeps the
+    /// Returns the usage over time of each of these, in their order: of credentials, namespaces and
+    /// teams of any tenant. It is one call of the store. Days are those of UTC.
+    ///
+    /// # Errors
+    ///
+    /// The store failed -> [`Error::Store`].
+    pub async fn usage_series(
+        &self,
+        of: &[UsageOf],
+        range: &UsageRange,
+    ) -> Result<Vec<UsageSeries>, Error> {
+        let days = self.store.usage_days(&range.query(of)).await?;
+        Ok(range.series(of, &days))
+    }
+
+    /// Moves the usage from a recorder to the store, and returns the number of uses that were lost,
+    /// since the recorder had no room for them. If the store fails or the future is dropped, the recorder keeps the
     /// batch, and the next call sends it again first; the store counts it once.
     ///
     /// # Errors
@@ -38,9 +53,9 @@ impl Keyring {
         now: impl Into<Timestamp>,
     ) -> Result<u64, Error> {
         let now = now.into();
-        // A batch that was sent before, if there is one, and then all usage since.
-        for _ in 0..=u8::from(recorder.has_unconfirmed()) {
-            let batch = recorder.batch(&*self.random);
+        // What was left before, and then all usage since.
+        for _ in 0..=recorder.waiting() {
+            let batch = recorder.batch(&*self.random, now);
             let Some(batch) = batch.map_err(LifecycleError::from)? else {
                 break;
             };

@@ -21,6 +21,7 @@ use crate::{
     store::{
         AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyStore, LegacyQuery, LiveCount,
         NamespaceQuery, NamespaceRecord, Page, StoreError, StoreState, TargetPage, TargetQuery,
+        UsageDay, UsageQuery,
     },
     timestamp::Timestamp,
     usage::{Usage, UsageBatch},
@@ -204,6 +205,14 @@ impl<J: Journal> KeyStore for JournaledStore<J> {
         Ok(self.read(|state| state.legacy_policy(tenant)))
     }
 
+    async fn policies(&self, tenants: &[Tenant]) -> Result<Vec<Policy>, StoreError> {
+        Ok(self.read(|state| state.policies(tenants)))
+    }
+
+    async fn legacy_policies(&self, tenants: &[Tenant]) -> Result<Vec<LegacyPolicy>, StoreError> {
+        Ok(self.read(|state| state.legacy_policies(tenants)))
+    }
+
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
         Ok(self.read(|state| state.audit(query)))
     }
@@ -249,5 +258,9 @@ impl<J: Journal> KeyStore for JournaledStore<J> {
 
     async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {
         Ok(self.read(|state| state.usage(credentials)))
+    }
+
+    async fn usage_days(&self, query: &UsageQuery) -> Result<Vec<UsageDay>, StoreError> {
+        Ok(self.read(|state| state.usage_days(query)))
     }
 }

@@ -1,13 +1,17 @@
 //! Queries and pages.
 
-use alloc::vec::Vec;
-use core::{fmt, str::FromStr};
+use alloc::{
+    string::{String, ToString},
+    vec::Vec,
+};
+use core::{fmt, ops::Range, str::FromStr};
 
 use crate::{
     audit::{Action, AuditEntry},
     credential_id::CredentialId,
     cutoff::{Cutoff, Target},
     identity::{Owner, Tenant},
+    key_id::KeyId,
     legacy::{LegacyId, LegacyRecord},
     name::{KeyName, LabelName, LabelValue, NamespaceId, NamespaceLabel, Region, TeamId},
     record::{KeyRecord, Status},
@@ -32,7 +36,18 @@ pub struct KeyQuery {
     pub label: Option<(LabelName, LabelValue)>,
     /// Only keys of this status.
     pub status: Option<StatusFilter>,
-    /// Only items after this cursor.
+    /// Only keys with one of these identifiers. Each of them is looked up: see
+    /// [`KeyQuery::IDS_MAX`].
+    pub ids: Option<Vec<KeyId>>,
+    /// Only keys that have this text in what names them.
+    pub containing: Option<SearchText>,
+    /// Only keys whose own expiry is in this range. They are listed in the order of their expiry, the
+    /// earliest first. A policy may end a key earlier: this knows nothing of policies.
+    pub expires: Option<Range<Timestamp>>,
+    /// The order of the keys: that of their creation, or its reverse. Ignored with
+    /// [`expires`](KeyQuery::expires).
+    pub order: Order,
+    /// Only items after this cursor, in the order of the query.
     pub after: Option<Cursor>,
     /// The maximum number of items, clamped to 1 to [`KeyQuery::LIMIT_MAX`].
     pub limit: usize,
@@ -41,6 +56,9 @@ pub struct KeyQuery {
 impl KeyQuery {
     /// The maximum number of items on a page.
     pub const LIMIT_MAX: usize = 1000;
+
+    /// How many identifiers a caller should put into a query at most.
+    pub const IDS_MAX: usize = 200;
 
     /// Selects all keys of a team.
     pub fn team(team: TeamId) -> Self {
@@ -52,6 +70,10 @@ impl KeyQuery {
             name: None,
             label: None,
             status: None,
+            ids: None,
+            containing: None,
+            expires: None,
+            order: Order::OldestFirst,
             after: None,
             limit: 100,
         }
@@ -100,6 +122,34 @@ impl KeyQuery {
         self
     }
 
+    /// Selects only keys with one of these identifiers.
+    #[must_use]
+    pub fn with_ids(mut self, ids: Vec<KeyId>) -> Self {
+        self.ids = Some(ids);
+        self
+    }
+
+    /// Selects only keys that have this text in what names them.
+    #[must_use]
+    pub fn with_containing(mut self, text: SearchText) -> Self {
+        self.containing = Some(text);
+        self
+    }
+
+    /// Selects only keys whose own expiry is in this range, the earliest first.
+    #[must_use]
+    pub fn with_expires(mut self, range: Range<Timestamp>) -> Self {
+        self.expires = Some(range);
+        self
+    }
+
+    /// Lists the newest keys first.
+    #[must_use]
+    pub fn newest_first(mut self) -> Self {
+        self.order = Order::NewestFirst;
+        self
+    }
+
     /// Selects only items after this cursor.
     #[must_use]
     pub fn after(mut self, place: Cursor) -> Self {
@@ -131,6 +181,56 @@ impl KeyQuery {
             && self
                 .status
                 .is_none_or(|status| status.selects(&record.status))
+            && self.ids.as_ref().is_none_or(|ids| ids.contains(&record.id))
+            && self
+                .containing
+                .as_ref()
+                .is_none_or(|text| text.is_in(record))
+            && self.expires.as_ref().is_none_or(|range| {
+                let expires_at = record.expires_at;
+                expires_at.is_some_and(|at| range.contains(&at))
+            })
+    }
+
+    /// The revisions between which the next key of the page may have been created, both exclusive.
+    /// If the keys are in the order of their expiry, see [`KeyQuery::first_expiry`].
+    pub fn between(&self) -> (Revision, Revision) {
+        let (start, end) = (Revision::ZERO, Revision::new(u64::MAX));
+        match (self.order, self.after) {
+            _ if self.expires.is_some() => (start, end),
+            (_, None) => (start, end),
+            (Order::OldestFirst, Some(cursor)) => (cursor.revision(), end),
+            (Order::NewestFirst, Some(cursor)) => (start, cursor.revision()),
+        }
+    }
+
+    /// The expiry and the revision of creation after which the next key of the page is, if the keys
+    /// are in the order of their expiry.
+    pub fn first_expiry(&self) -> Option<(Timestamp, Revision)> {
+        let start = (self.expires.as_ref()?.start, Revision::ZERO);
+        let after = self
+            .after
+            .and_then(|cursor| Some((cursor.expiry?, cursor.revision)));
+        Some(after.map_or(start, |after| after.max(start)))
+    }
+
+    /// The place of a key in the list.
+    pub fn place(&self, record: &KeyRecord) -> Cursor {
+        Cursor {
+            expiry: record.expires_at.filter(|_| self.expires.is_some()),
+            revision: record.created_revision,
+        }
+    }
+
+    /// Whether a key is on this page or a later one, if the query selects it.
+    pub fn reaches(&self, record: &KeyRecord) -> bool {
+        let (after, before) = self.between();
+        let revision = record.created_revision;
+        let in_order = match (self.first_expiry(), record.expires_at) {
+            (Some(first), Some(expiry)) => first < (expiry, revision),
+            _ => true,
+        };
+        in_order && after < revision && revision < before
     }
 }
 
@@ -140,6 +240,46 @@ fn fits<T: PartialEq>(wanted: Option<&T>, value: &T) -> bool {
 
 fn fits_some<T: PartialEq>(wanted: Option<&T>, value: Option<&T>) -> bool {
     wanted.is_none() || wanted == value
+}
+
+/// A text to search for in what names a key: its name, its namespace, its owner as `user:alice` and
+/// its identifier as `key:d79e…`. Letters are compared without regard to case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SearchText(String);
+
+impl SearchText {
+    /// Searches for this text; `None` if it is empty.
+    pub fn new(text: &str) -> Option<Self> {
+        (!text.is_empty()).then(|| Self(text.to_lowercase()))
+    }
+
+    /// The text in lower case.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Whether the text is in what names the key.
+    pub fn is_in(&self, record: &KeyRecord) -> bool {
+        self.is_in_text(record.name.as_str())
+            || self.is_in_text(record.tenant.namespace.as_str())
+            || self.is_in_text(&record.owner.to_string())
+            || self.is_in_text(&CredentialId::Key(record.id).to_string())
+    }
+
+    /// Whether the text is in this one.
+    pub fn is_in_text(&self, text: &str) -> bool {
+        if !text.is_ascii() {
+            return text.to_lowercase().contains(&self.0);
+        }
+        let wanted = self.0.as_bytes();
+        let first = wanted.first().copied();
+        let mut windows = text.as_bytes().windows(wanted.len());
+        windows.any(|window| {
+            // Nearly every window is told apart by its first byte.
+            window.first().map(u8::to_ascii_lowercase) == first
+                && window.eq_ignore_ascii_case(wanted)
+        })
+    }
 }
 
 /// The status of keys to list. Expiry does not count: an expired key may be active.
@@ -403,6 +543,9 @@ pub struct AuditQuery {
     pub actor: Option<Owner>,
     /// Only those of this action.
     pub action: Option<Action>,
+    /// Only revocations of credentials that were found in the open, as
+    /// [`AuditEntry::is_leak`] tells.
+    pub leaks_only: bool,
     /// Only events at this time or later.
     pub since: Option<Timestamp>,
     /// Only events before this time.
@@ -432,6 +575,7 @@ impl AuditQuery {
             credential: None,
             actor: None,
             action: None,
+            leaks_only: false,
             since: None,
             until: None,
             order: Order::OldestFirst,
@@ -475,6 +619,13 @@ impl AuditQuery {
         self
     }
 
+    /// Selects only revocations of credentials that were found in the open.
+    #[must_use]
+    pub fn leaks_only(mut self) -> Self {
+        self.leaks_only = true;
+        self
+    }
+
     /// Selects only events at this time or later.
     #[must_use]
     pub fn since(mut self, time: impl Into<Timestamp>) -> Self {
@@ -510,15 +661,16 @@ impl AuditQuery {
             && fits_some(self.credential.as_ref(), entry.credential.as_ref())
             && fits_some(self.actor.as_ref(), entry.actor.owner.as_ref())
             && fits(self.action.as_ref(), &entry.action)
+            && (!self.leaks_only || entry.is_leak())
             && self.since.is_none_or(|since| since <= entry.at)
             && self.until.is_none_or(|until| entry.at < until)
     }
 }
 
-/// The order of the events of an [`AuditQuery`].
+/// The order of a list.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Order {
-    /// By increasing revision. The last page grows: a program continues after its last event.
+    /// By increasing revision. The last page grows: a program continues after its last item.
     #[default]
     OldestFirst,
     /// By decreasing revision.
@@ -533,6 +685,10 @@ fn page_limit(limit: usize) -> usize {
 /// this one, and tests the others row by row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KeyPath<'a> {
+    /// By the team, in the order of expiry.
+    Expiry(&'a Range<Timestamp>),
+    /// By the identifiers.
+    Ids(&'a [KeyId]),
     /// By the team and a name.
     Name(&'a KeyName),
     /// By the team and an owner.
@@ -550,7 +706,11 @@ pub enum KeyPath<'a> {
 impl KeyQuery {
     /// The filter that leaves the fewest keys.
     pub fn path(&self) -> KeyPath<'_> {
-        if let Some(name) = &self.name {
+        if let Some(range) = &self.expires {
+            KeyPath::Expiry(range)
+        } else if let Some(ids) = &self.ids {
+            KeyPath::Ids(ids)
+        } else if let Some(name) = &self.name {
             KeyPath::Name(name)
         } else if let Some(owner) = &self.owner {
             KeyPath::Owner(owner)
@@ -571,8 +731,12 @@ impl KeyQuery {
 pub enum AuditPath<'a> {
     /// By a credential.
     Credential(CredentialId),
+    /// Of revocations of credentials that were found in the open, in all teams: there are few.
+    Leaks,
     /// By an actor.
     Actor(&'a Owner),
+    /// By a team and an action.
+    Action(&'a TeamId, Action),
     /// By a namespace.
     Namespace(&'a NamespaceId),
     /// By a team.
@@ -586,8 +750,12 @@ impl AuditQuery {
     pub fn path(&self) -> AuditPath<'_> {
         if let Some(credential) = self.credential {
             AuditPath::Credential(credential)
+        } else if self.leaks_only {
+            AuditPath::Leaks
         } else if let Some(actor) = &self.actor {
             AuditPath::Actor(actor)
+        } else if let (Some(action), Some(team)) = (self.action, &self.team) {
+            AuditPath::Action(team, action)
         } else if let Some(namespace) = &self.namespace {
             AuditPath::Namespace(namespace)
         } else if let Some(team) = &self.team {
@@ -620,10 +788,10 @@ impl<T> Page<T> {
     /// # Errors
     ///
     /// An item that is reached could not be read.
-    pub fn first_of<E>(
+    pub fn first_of<E, C: Into<Cursor>>(
         items: impl IntoIterator<Item = Result<T, E>>,
         limit: usize,
-        position: impl Fn(&T) -> Revision,
+        position: impl Fn(&T) -> C,
     ) -> Result<Self, E> {
         let mut rest = items.into_iter();
         let items: Vec<T> = rest
@@ -632,7 +800,7 @@ impl<T> Page<T> {
             .collect::<Result<_, E>>()?;
         let more = rest.next().transpose()?.is_some();
         let last = items.last().filter(|_| more);
-        let next = last.map(|last| Cursor::after(position(last)));
+        let next = last.map(|last| position(last).into());
         Ok(Self { items, next })
     }
 
@@ -643,46 +811,69 @@ impl<T> Page<T> {
     /// # Errors
     ///
     /// An item that is reached could not be read.
-    pub fn selected_of<E>(
+    pub fn selected_of<E, C: Into<Cursor>>(
         items: impl IntoIterator<Item = Result<T, E>>,
         limit: usize,
-        position: impl Fn(&T) -> Revision,
+        position: impl Fn(&T) -> C,
         selects: impl Fn(&T) -> bool,
     ) -> Result<Self, E> {
-        let limit = page_limit(limit);
-        let mut selected = Vec::new();
-        let mut last = None;
-        for (looked_through, item) in items.into_iter().enumerate() {
+        let rows = items.into_iter().map(|item| {
             let item = item?;
-            if looked_through >= Self::LOOKED_THROUGH {
-                let next = last.map(Cursor::after);
-                return Ok(Self {
-                    items: selected,
-                    next,
-                });
-            }
-            if selects(&item) {
-                if selected.len() >= limit {
-                    let next = selected.last().map(|last| Cursor::after(position(last)));
-                    return Ok(Self {
-                        items: selected,
-                        next,
-                    });
-                }
-                last = Some(position(&item));
-                selected.push(item);
+            let position = position(&item);
+            let found = if selects(&item) {
+                Found::Selected(item)
             } else {
-                last = Some(position(&item));
-            }
-        }
-        Ok(Self {
-            items: selected,
-            next: None,
-        })
+                Found::Read
+            };
+            Ok((position, found))
+        });
+        Self::found_in(rows, limit)
     }
 
-    /// How many items [`Page::selected_of`] looks through.
+    /// The page of what is selected of these rows, each with its position. As many rows are looked
+    /// through as [`Page::LOOKED_THROUGH`] items that are read would cost, or
+    /// [`Page::PASSED_OVER`] that an index lets pass over. Such a page may have fewer items than
+    /// `limit`, or none, and a cursor.
+    ///
+    /// # Errors
+    ///
+    /// A row that is reached could not be read.
+    pub fn found_in<E, C: Into<Cursor>>(
+        rows: impl IntoIterator<Item = Result<(C, Found<T>), E>>,
+        limit: usize,
+    ) -> Result<Self, E> {
+        const READ: usize = Page::<()>::PASSED_OVER / Page::<()>::LOOKED_THROUGH;
+        let limit = page_limit(limit);
+        let mut items = Vec::new();
+        let (mut cost, mut last, mut last_item) = (0_usize, None, None);
+        for row in rows {
+            let (position, found) = row?;
+            if cost >= Self::PASSED_OVER {
+                return Ok(Self { items, next: last });
+            }
+            last = Some(position.into());
+            cost = cost.saturating_add(match found {
+                Found::PassedOver => 1,
+                Found::Read => READ,
+                Found::Selected(item) => {
+                    if items.len() >= limit {
+                        let next = last_item;
+                        return Ok(Self { items, next });
+                    }
+                    items.push(item);
+                    last_item = last;
+                    READ
+                }
+            });
+        }
+        Ok(Self { items, next: None })
+    }
+
+    /// How many items a store reads for a page at most.
     pub const LOOKED_THROUGH: usize = 10_000;
+
+    /// How many rows of an index a store passes over for a page at most, without reading items.
+    pub const PASSED_OVER: usize = 50_000;
 
     /// Converts the items.
     pub fn map<U>(self, change: impl FnMut(T) -> U) -> Page<U> {
@@ -693,28 +884,68 @@ impl<T> Page<T> {
     }
 }
 
-/// A position in a list: after the item with a revision.
+/// What became of a row that was looked at for a [`Page`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Found<T> {
+    /// The index says that the query does not select it.
+    PassedOver,
+    /// It was read, and the query does not select it.
+    Read,
+    /// The query selects it.
+    Selected(T),
+}
+
+/// A position in a list: after the item with a revision, and in a list by expiry, after that expiry.
 ///
 /// A cursor carries no permission and no filter, so a forged cursor is harmless: the team in the
 /// query decides what is returned.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Cursor(Revision);
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cursor {
+    expiry: Option<Timestamp>,
+    revision: Revision,
+}
 
 impl Cursor {
     /// The position after the item with this revision.
     pub const fn after(revision: Revision) -> Self {
-        Self(revision)
+        Self {
+            expiry: None,
+            revision,
+        }
+    }
+
+    /// The position after the key with this expiry and this revision of creation.
+    pub const fn after_expiry(expiry: Timestamp, revision: Revision) -> Self {
+        Self {
+            expiry: Some(expiry),
+            revision,
+        }
+    }
+
+    /// The expiry of the key before the position, in a list by expiry.
+    pub const fn expiry(self) -> Option<Timestamp> {
+        self.expiry
     }
 
     /// The revision of the item before the position.
     pub const fn revision(self) -> Revision {
-        self.0
+        self.revision
+    }
+}
+
+impl From<Revision> for Cursor {
+    fn from(revision: Revision) -> Self {
+        Self::after(revision)
     }
 }
 
 impl fmt::Display for Cursor {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "c{:x}", self.0.get())
+        write!(f, "c{:x}", self.revision.get())?;
+        match self.expiry {
+            Some(expiry) => write!(f, ".{}", expiry.as_unix()),
+            None => Ok(()),
+        }
     }
 }
 
@@ -722,10 +953,17 @@ impl FromStr for Cursor {
     type Err = CursorError;
 
     fn from_str(text: &str) -> Result<Self, CursorError> {
-        let digits = text.strip_prefix('c').ok_or(CursorError)?;
-        let revision = u64::from_str_radix(digits, 16).map_err(|_| CursorError)?;
-        let cursor = Self(Revision::new(revision));
-        if alloc::string::ToString::to_string(&cursor) == text {
+        let place = text.strip_prefix('c').ok_or(CursorError)?;
+        let (digits, expiry) = match place.split_once('.') {
+            Some((digits, expiry)) => (digits, Some(expiry)),
+            None => (place, None),
+        };
+        let expiry = expiry.map(str::parse).transpose();
+        let cursor = Self {
+            expiry: expiry.map_err(|_| CursorError)?.map(Timestamp::from_unix),
+            revision: Revision::new(u64::from_str_radix(digits, 16).map_err(|_| CursorError)?),
+        };
+        if cursor.to_string() == text {
             Ok(cursor)
         } else {
             Err(CursorError)
@@ -740,7 +978,7 @@ pub struct CursorError;
 
 #[cfg(test)]
 mod tests {
-    use alloc::{string::ToString, vec};
+    use alloc::vec;
 
     use super::*;
 
@@ -776,6 +1014,44 @@ mod tests {
     }
 
     #[test]
+    fn rows_that_an_index_passes_over_cost_less_than_items_that_are_read() {
+        let next = |row: Found<u64>, rows: u64| {
+            let rows =
+                (1..=rows).map(|n| Ok::<_, core::convert::Infallible>((Revision::new(n), row)));
+            let Ok(page) = Page::found_in(rows, 5);
+            page.next.map(|next| next.revision().get())
+        };
+        let (passed, read) = (
+            Page::<u64>::PASSED_OVER as u64,
+            Page::<u64>::LOOKED_THROUGH as u64,
+        );
+        assert_eq!(next(Found::PassedOver, passed), None);
+        assert_eq!(next(Found::PassedOver, passed + 1), Some(passed));
+        assert_eq!(next(Found::Read, read), None);
+        assert_eq!(next(Found::Read, read + 1), Some(read));
+    }
+
+    #[test]
+    fn a_text_is_found_without_regard_to_case_and_taken_literally() {
+        for (wanted, text, found) in [
+            ("WORK", "my worker", true),
+            ("ärger", "ÄRGER 7", true),
+            ("ÄRGER", "kein ärger", true),
+            ("%", "100%", true),
+            ("%", "100", false),
+            ("_", "a_b", true),
+            ("_", "ab", false),
+            ("a\u{212a}", "AK", true),
+            ("ключ", "Ключ", true),
+            ("longer than the text", "text", false),
+        ] {
+            let wanted = SearchText::new(wanted).unwrap();
+            assert_eq!(wanted.is_in_text(text), found, "{wanted:?} in {text}");
+        }
+        assert_eq!(SearchText::new(""), None);
+    }
+
+    #[test]
     fn a_query_for_a_team_excludes_other_teams() {
         let team = || TeamId::new("acme").unwrap();
         assert_eq!(LegacyQuery::team(team()).team, Some(team()));
@@ -786,8 +1062,14 @@ mod tests {
     #[test]
     fn a_cursor_has_exactly_one_text_form() {
         for revision in [0, 1, 255, u64::MAX] {
-            let cursor = Cursor::after(Revision::new(revision));
-            assert_eq!(cursor.to_string().parse(), Ok(cursor));
+            let revision = Revision::new(revision);
+            let mut cursors = vec![Cursor::after(revision)];
+            for expiry in [Timestamp::MIN, Timestamp::UNIX_EPOCH, Timestamp::MAX] {
+                cursors.push(Cursor::after_expiry(expiry, revision));
+            }
+            for cursor in cursors {
+                assert_eq!(cursor.to_string().parse(), Ok(cursor));
+            }
         }
         for bad in [
             "",
@@ -798,6 +1080,11 @@ mod tests {
             "c1 ",
             "cG",
             "c10000000000000000",
+            "c1.",
+            "c1.+7",
+            "c1.07",
+            "c1.7.7",
+            "c.7",
         ] {
             assert_eq!(bad.parse::<Cursor>(), Err(CursorError), "{bad:?}");
         }

@@ -24,7 +24,9 @@ use crate::{
         Snapshot, TargetPage, TargetQuery, TargetRecord, TargetsOf, WriteSet,
     },
     timestamp::Timestamp,
-    usage::{Usage, UsageBatch, UsageSource},
+    usage::{
+        Usage, UsageBatch, UsageDay, UsageDelta, UsageOf, UsageOutcome, UsageQuery, UsageSource,
+    },
 };
 
 /// The state of a store as a value: every method of [`KeyStore`](super::KeyStore) as a plain
@@ -54,9 +56,14 @@ pub struct StoreState {
     last_change: BTreeMap<Subject, Revision>,
     audit: Vec<AuditEvent>,
     usage: BTreeMap<CredentialId, Usage>,
+    /// By the number of the day since 1970.
+    usage_days: BTreeMap<i64, HourlyUses>,
     /// The last batch of each source of usage: its number, and when it was recorded.
     usage_sources: BTreeMap<UsageSource, (u64, Timestamp)>,
 }
+
+/// The uses in each hour of a day: of whom, whether with a legacy credential, and the outcome.
+type HourlyUses = BTreeMap<(UsageOf, bool, UsageOutcome), [u64; 24]>;
 
 #[derive(Debug, Default)]
 #[expect(clippy::struct_field_names, reason = "one index each")]
@@ -239,11 +246,20 @@ impl StoreState {
         };
         let records = creations
             .into_iter()
-            .flat_map(|creations| creations.range(after(query.after)))
+            .flat_map(|creations| creations.range(within(query.between())))
             .filter_map(|(_, id)| self.keys.get(id))
             .map(|record| self.read(record))
-            .filter(|record| query.selects(record));
-        page(records, query.limit, |record| record.created_revision)
+            .filter(|record| query.selects(record) && query.reaches(record));
+        if query.expires.is_some() {
+            let records = records.map(|record| (query.place(&record), record));
+            let by_expiry: BTreeMap<_, _> = records.collect();
+            let records = by_expiry.into_values();
+            return page(records, query.limit, |record| query.place(record));
+        }
+        match query.order {
+            Order::OldestFirst => page(records, query.limit, |record| query.place(record)),
+            Order::NewestFirst => page(records.rev(), query.limit, |record| query.place(record)),
+        }
     }
 
     /// See [`KeyStore::legacy`](super::KeyStore::legacy).
@@ -392,6 +408,20 @@ impl StoreState {
         self.effective(&self.legacy_policies, tenant)
     }
 
+    /// See [`KeyStore::policies`](super::KeyStore::policies).
+    pub fn policies(&self, tenants: &[Tenant]) -> Vec<Policy> {
+        let each = tenants.iter().map(|tenant| self.policy(Some(tenant)));
+        each.collect()
+    }
+
+    /// See [`KeyStore::legacy_policies`](super::KeyStore::legacy_policies).
+    pub fn legacy_policies(&self, tenants: &[Tenant]) -> Vec<LegacyPolicy> {
+        let each = tenants
+            .iter()
+            .map(|tenant| self.legacy_policy(Some(tenant)));
+        each.collect()
+    }
+
     /// See [`KeyStore::audit`](super::KeyStore::audit).
     pub fn audit(&self, query: &AuditQuery) -> Page<AuditEvent> {
         let cursor = query.after.map(Cursor::revision);
@@ -448,18 +478,76 @@ impl StoreState {
         self.usage_sources.retain(|_, (_, at)| *at > forgotten);
         self.usage_sources
             .insert(batch.source, (batch.sequence, now));
-        for usage in &batch.usage {
-            let kept = match usage.credential {
-                CredentialId::Key(id) => self.keys.contains_key(&id),
-                CredentialId::Legacy(id) => self.legacy.contains_key(&id),
+        let (first, last) = batch.source.group();
+        // The first comparison is cheap, and usually decides.
+        while self.usage_sources.len() > UsageSource::GROUP_MAX
+            && self.usage_sources.range(first..=last).count() > UsageSource::GROUP_MAX
+        {
+            let others = self.usage_sources.range(first..=last);
+            let others = others.filter(|(source, _)| **source != batch.source);
+            let oldest = others.min_by_key(|(source, (_, at))| (*at, **source));
+            let Some(oldest) = oldest.map(|(source, _)| *source) else {
+                break;
             };
-            if kept {
-                self.usage
-                    .entry(usage.credential)
-                    .and_modify(|known| known.merge(usage))
-                    .or_insert_with(|| usage.clone());
+            self.usage_sources.remove(&oldest);
+        }
+        let slot = batch.slot(now);
+        for delta in batch.used(now) {
+            let tenant = match delta.credential {
+                CredentialId::Key(id) => self.keys.get(&id).map(|record| &record.tenant),
+                CredentialId::Legacy(id) => self.legacy.get(&id).map(|record| &record.tenant),
+            };
+            let Some(tenant) = tenant.cloned() else {
+                continue;
+            };
+            let usage = self.usage.entry(delta.credential);
+            let usage = usage.or_insert_with(|| Usage::none(delta.credential));
+            usage.add(&delta);
+            if let Some((day, hour)) = slot {
+                self.count(day, hour, &delta, tenant);
             }
         }
+        let forgotten = UsageBatch::forgotten_at(now);
+        self.usage_days.retain(|day, _| *day > forgotten);
+    }
+
+    /// Counts uses for an hour of a day.
+    fn count(&mut self, day: i64, hour: usize, delta: &UsageDelta, tenant: Tenant) {
+        let of = [
+            UsageOf::Credential(delta.credential),
+            UsageOf::Namespace(tenant.namespace),
+            UsageOf::Team(tenant.team),
+        ];
+        let legacy = matches!(delta.credential, CredentialId::Legacy(_));
+        let counted = self.usage_days.entry(day).or_default();
+        for of in of {
+            let hours = counted.entry((of, legacy, delta.outcome)).or_default();
+            if let Some(count) = hours.get_mut(hour) {
+                *count = count.saturating_add(delta.count);
+            }
+        }
+    }
+
+    /// See [`KeyStore::usage_days`](super::KeyStore::usage_days).
+    pub fn usage_days(&self, query: &UsageQuery) -> Vec<UsageDay> {
+        let mut found = Vec::new();
+        if query.first > query.last {
+            return found;
+        }
+        for (day, counted) in self.usage_days.range(query.days()) {
+            for of in &query.of {
+                let first = (of.clone(), false, UsageOutcome::Accepted);
+                let rows = counted.range(first..).take_while(|((it, ..), _)| it == of);
+                found.extend(rows.map(|((_, legacy, outcome), hours)| UsageDay {
+                    of: of.clone(),
+                    day: *day,
+                    legacy: *legacy,
+                    outcome: *outcome,
+                    hours: *hours,
+                }));
+            }
+        }
+        found
     }
 
     /// Whether a batch is ignored, since it or a later one of its source was recorded.
@@ -655,13 +743,22 @@ fn after(cursor: Option<Cursor>) -> (Bound<Revision>, Bound<Revision>) {
     (start, Bound::Unbounded)
 }
 
+/// The range of revisions between two.
+fn within((after, before): (Revision, Revision)) -> (Bound<Revision>, Bound<Revision>) {
+    if before <= after {
+        // A range must not end before it begins.
+        return (Bound::Excluded(after), Bound::Included(after));
+    }
+    (Bound::Excluded(after), Bound::Excluded(before))
+}
+
 /// The first `limit` items, and a cursor if there are more.
-fn page<T>(
+fn page<T, C: Into<Cursor>>(
     items: impl Iterator<Item = T>,
     limit: usize,
-    position: impl Fn(&T) -> Revision,
+    position: impl Fn(&T) -> C,
 ) -> Page<T> {
-    let Ok(page) = Page::first_of::<Infallible>(items.map(Ok), limit, position);
+    let Ok(page) = Page::first_of::<Infallible, C>(items.map(Ok), limit, position);
     page
 }
 
