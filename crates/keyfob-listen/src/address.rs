@@ -2,8 +2,11 @@
 
 use std::{
     fmt, fs, io,
-    net::SocketAddr,
-    os::unix::fs::{FileTypeExt as _, PermissionsExt as _},
+    net::{self, SocketAddr},
+    os::unix::{
+        self,
+        fs::{FileTypeExt as _, PermissionsExt as _},
+    },
     path::{Path, PathBuf},
     str::FromStr,
     time::Duration,
@@ -157,20 +160,20 @@ impl Listener {
 
     /// The next connection. After an error that concerns the listener, such as too many open files,
     /// it waits a second and tries again.
-    pub(crate) async fn accept(&self) -> (Connection, Option<SocketAddr>) {
+    pub(crate) async fn accept(&self) -> (Accepted, Option<SocketAddr>) {
         loop {
             let accepted = match self {
                 Self::Tcp(listener) => {
                     let accepted = listener.accept().await;
-                    accepted.map(|(stream, peer)| {
+                    accepted.and_then(|(stream, peer)| {
                         // What is written is sent at once; without it, it only arrives later.
                         let _ = stream.set_nodelay(true);
-                        (Connection::Tcp(stream), Some(peer))
+                        Ok((Accepted::Tcp(stream.into_std()?), Some(peer)))
                     })
                 }
                 Self::Unix(listener, _) => {
                     let accepted = listener.accept().await;
-                    accepted.map(|(stream, _)| (Connection::Unix(stream), None))
+                    accepted.and_then(|(stream, _)| Ok((Accepted::Unix(stream.into_std()?), None)))
                 }
             };
             match accepted {
@@ -197,7 +200,23 @@ fn is_of_connection(error: &io::Error) -> bool {
 
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// An accepted connection.
+/// An accepted connection, which no runtime serves yet.
+pub(crate) enum Accepted {
+    Tcp(net::TcpStream),
+    Unix(unix::net::UnixStream),
+}
+
+impl Accepted {
+    /// The connection, served by the runtime that calls this.
+    pub(crate) fn here(self) -> io::Result<Connection> {
+        Ok(match self {
+            Self::Tcp(stream) => Connection::Tcp(TcpStream::from_std(stream)?),
+            Self::Unix(stream) => Connection::Unix(UnixStream::from_std(stream)?),
+        })
+    }
+}
+
+/// A connection of a runtime.
 pub(crate) enum Connection {
     Tcp(TcpStream),
     Unix(UnixStream),

@@ -2,39 +2,50 @@
 //! without progress of an answer.
 
 use std::{
-    fmt,
+    convert::Infallible,
+    fmt, io,
     net::SocketAddr,
-    num::NonZeroU32,
-    pin::pin,
+    num::{NonZeroU32, NonZeroUsize},
+    pin::{Pin, pin},
     sync::{Arc, OnceLock},
     time::Duration,
 };
 
-use axum::{Router, extract::ConnectInfo, http::Request};
+use axum::{
+    Router,
+    body::{Body, Bytes},
+    extract::ConnectInfo,
+    http::{Request, Response, StatusCode},
+};
+use futures_util::future::Either;
+#[cfg(feature = "http2")]
+use hyper::server::conn::http2;
 use hyper::{
     body::Incoming,
     server::conn::http1,
     service::{Service, service_fn},
 };
-use hyper_util::{
-    rt::{TokioIo, TokioTimer},
-    service::TowerToHyperService,
-};
+use hyper_util::{rt::TokioIo, service::TowerToHyperService};
 use metrics::counter;
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
-    task::JoinSet,
-    time::{Instant, sleep_until, timeout},
+    task::yield_now,
+    time::{Instant, timeout},
 };
-use tokio_io_timeout::TimeoutStream;
 
 use crate::{
     Listener,
-    address::Connection,
+    address::{Accepted, Connection},
+    head::{AtOnce, Head},
+    leaving::{Progress, closed, leave},
+    log_limit::LogLimit,
     metrics::REFUSED_HEADS,
+    protocol::{Http, Speaks},
     room::{Place, Room},
+    socket::Socket,
     tls::{ClientCertificate, Tls},
+    workers::Workers,
 };
 
 /// Accepts the connections of a listener, and serves them.
@@ -45,6 +56,8 @@ pub struct Server {
     routes: Routes,
     limits: Limits,
     tls: Option<Tls>,
+    speaks: Speaks,
+    workers: Workers,
 }
 
 /// What a server grants its clients.
@@ -67,15 +80,15 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Limits for streams that do not end: a short head, a client that reads nothing for 5 seconds
-    /// loses its connection, and a stop closes all of them at once.
+    /// Limits for streams that do not end: a head with a query of 32 KiB, a client that reads nothing
+    /// for 5 seconds loses its connection, and a stop closes all of them at once.
     pub fn for_streams() -> Self {
         Self {
             connections: NonZeroU32::MIN.saturating_add(2_047),
             header_timeout: Duration::from_secs(10),
             write_timeout: Duration::from_secs(5),
             grace: Duration::ZERO,
-            head_bytes: HEAD_MIN,
+            head_bytes: 40 * 1024,
         }
     }
 
@@ -156,6 +169,7 @@ impl fmt::Display for Peer {
 pub struct Routes {
     starting: Router,
     all: Arc<OnceLock<Router>>,
+    at_once: Option<AtOnce>,
 }
 
 impl Routes {
@@ -169,12 +183,26 @@ impl Routes {
         Self {
             starting,
             all: Arc::default(),
+            at_once: None,
         }
     }
 
     /// Serves this router from now on, also on connections that are open. The first call counts.
     pub fn serve(&self, all: Router) {
         let _ = self.all.set(all);
+    }
+
+    /// Answers requests by their heads, before the router is asked: for a service whose own work is less
+    /// than a router's. `None` leaves a request to the router.
+    #[must_use]
+    pub fn with_answer(
+        self,
+        answer: impl Fn(&Head<'_>) -> Option<Response<Bytes>> + Send + Sync + 'static,
+    ) -> Self {
+        Self {
+            at_once: Some(AtOnce::new(answer)),
+            ..self
+        }
     }
 
     fn now(&self) -> Router {
@@ -191,7 +219,23 @@ impl Server {
             routes,
             limits: Limits::default(),
             tls: None,
+            speaks: Speaks::Http1,
+            workers: Workers::of_caller(),
         }
+    }
+
+    /// Serves connections on this number of threads of their own, in place of the runtime that calls
+    /// [`Server::serve`]: for a service whose own work is less than the switch between two threads.
+    ///
+    /// A connection stays on the thread that has the fewest when it is accepted, so requests must not
+    /// block, and it takes as many connections as threads to use all cores.
+    ///
+    /// # Errors
+    ///
+    /// If a thread cannot be started.
+    pub fn on_threads(self, count: NonZeroUsize) -> io::Result<Self> {
+        let workers = Workers::start(self.name, count)?;
+        Ok(Self { workers, ..self })
     }
 
     /// Sets the limits.
@@ -209,24 +253,39 @@ impl Server {
         }
     }
 
+    /// Speaks HTTP/2 in the place of HTTP/1.1: over TLS, or with prior knowledge (h2c). A client that
+    /// begins with HTTP/1.1 is disconnected.
+    ///
+    /// A connection that sends nothing for [`Limits::header_timeout`], not even an answer to a
+    /// ping, is closed. The time for a request's body is its handler's to limit.
+    #[cfg(feature = "http2")]
+    #[must_use]
+    pub fn with_http2(self) -> Self {
+        let speaks = Speaks::Http2;
+        Self { speaks, ..self }
+    }
+
     /// Serves until the sender of `stopped` is dropped, and then until all requests in progress are
     /// answered, for [`Limits::grace`] at most.
+    ///
+    /// A connection that a route has upgraded to another protocol (`hyper::upgrade`, over HTTP/1.1) keeps its
+    /// place until it is closed, and these limits hold for it: [`Limits::write_timeout`], and
+    /// [`Limits::grace`] as for a request in progress. One task must read and write it, and notices the end of
+    /// the server if it reads or writes.
     pub async fn serve(self, stopped: watch::Receiver<()>) {
-        let mut http = http1::Builder::new();
-        http.timer(TokioTimer::new())
-            .header_read_timeout(self.limits.header_timeout)
-            .max_headers(HEADERS_MAX)
-            .max_buf_size(self.limits.head_bytes.max(HEAD_MIN));
+        let (open, is_open) = watch::channel(());
         let handler = Handler {
             name: self.name,
-            http,
+            http: Http::new(self.speaks, &self.limits),
             routes: self.routes,
             limits: self.limits,
             stopped: stopped.clone(),
+            open: is_open,
+            log: Arc::new(LogLimit::new()),
         };
         let _reload = self.tls.as_ref().map(Tls::reload);
         let mut room = Room::new(self.name, self.limits.connections);
-        let mut connections = JoinSet::new();
+        let mut workers = self.workers;
         let mut stop = pin!(closed(stopped));
         loop {
             let (place, (connection, peer)) = tokio::select! {
@@ -234,17 +293,22 @@ impl Server {
                 () = &mut stop => break,
                 next = next(&self.listener, &mut room) => next,
             };
-            // Forgets those that have ended.
-            while connections.try_join_next().is_some() {}
             let client = Client {
                 peer: peer.map_or(Peer::Unix, Peer::Tcp),
                 certificate: None,
+                since: Instant::now(),
                 crowded: room.crowded(),
                 place,
             };
             let handler = handler.clone();
-            let acceptor = self.tls.as_ref().map(Tls::acceptor);
-            connections.spawn(async move {
+            let acceptor = self
+                .tls
+                .as_ref()
+                .map(|tls| tls.acceptor(self.speaks.alpn()));
+            workers.spawn(async move {
+                let Ok(connection) = connection.here() else {
+                    return;
+                };
                 match (connection, acceptor) {
                     (Connection::Tcp(stream), None) => handler.serve(stream, client).await,
                     (Connection::Unix(stream), None) => handler.serve(stream, client).await,
@@ -258,19 +322,28 @@ impl Server {
             });
         }
         drop(self.listener);
-        let ended = async { while connections.join_next().await.is_some() {} };
+        let ended = async {
+            workers.ended().await;
+            // Those that were upgraded are left.
+            room.empty().await;
+        };
         if timeout(self.limits.grace, ended).await.is_err() && !self.limits.grace.is_zero() {
             let listener = self.name;
             tracing::warn!(listener, "some requests were not answered in time");
         }
-        // Dropping the set closes the connections that are left.
+        // Dropping the workers closes the connections that are left, and this those that were upgraded.
+        drop(open);
     }
 }
 
 /// The next connection, once there is room for it.
-async fn next(listener: &Listener, room: &mut Room) -> (Place, (Connection, Option<SocketAddr>)) {
+async fn next(listener: &Listener, room: &mut Room) -> (Place, (Accepted, Option<SocketAddr>)) {
     // Accepted first: only then is it known that somebody waits.
-    let accepted = listener.accept().await;
+    let accepted = loop {
+        if let Some(accepted) = room.settle(listener.accept()).await {
+            break accepted;
+        }
+    };
     (room.place().await, accepted)
 }
 
@@ -278,6 +351,7 @@ async fn next(listener: &Listener, room: &mut Room) -> (Place, (Connection, Opti
 struct Client {
     peer: Peer,
     certificate: Option<ClientCertificate>,
+    since: Instant,
     /// Whether others wait for room.
     crowded: watch::Receiver<bool>,
     place: Place,
@@ -286,10 +360,13 @@ struct Client {
 #[derive(Clone)]
 struct Handler {
     name: &'static str,
-    http: http1::Builder,
+    http: Http,
     routes: Routes,
     limits: Limits,
     stopped: watch::Receiver<()>,
+    /// Closes when all connections are to end.
+    open: watch::Receiver<()>,
+    log: Arc<LogLimit>,
 }
 
 impl Handler {
@@ -297,7 +374,17 @@ impl Handler {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let refused = match timeout(self.limits.header_timeout, tls.accept(stream)).await {
+        let leave = leave(
+            client.since,
+            self.stopped.clone(),
+            client.crowded.clone(),
+            None,
+        );
+        let accepted = tokio::select! {
+            accepted = timeout(self.limits.header_timeout, tls.accept(stream)) => accepted,
+            () = leave => return,
+        };
+        let refused = match accepted {
             Ok(Ok(stream)) => {
                 let certificates = stream.get_ref().1.peer_certificates();
                 client.certificate = certificates
@@ -309,7 +396,9 @@ impl Handler {
             Err(_) => "the handshake took too long".to_owned(),
         };
         let (listener, reason) = (self.name, "tls_handshake");
-        tracing::info!(listener, peer = %client.peer, error = refused, reason, "refused");
+        if self.log.allows(listener) {
+            tracing::info!(listener, peer = %client.peer, error = refused, reason, "refused");
+        }
         counter!(REFUSED_HEADS, "listener" => listener, "reason" => reason).increment(1);
     }
 
@@ -320,11 +409,34 @@ impl Handler {
         let Client {
             peer,
             certificate,
+            since,
             crowded,
             place,
         } = client;
         let routes = self.routes.clone();
+        let socket = Socket::new(stream, self.limits.write_timeout, self.open, place);
+        let upgraded = socket.upgraded();
+        let progress = Progress::new();
+        let requests = progress.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
+            requests.note();
+            let at_once = routes.at_once.as_ref().and_then(|at_once| {
+                at_once.answer(&Head {
+                    peer: Some(peer),
+                    certificate: certificate.as_ref(),
+                    ..Head::bare(&request)
+                })
+            });
+            if let Some(response) = at_once {
+                return Either::Left(async move {
+                    if !response.status().is_success() {
+                        // hyper would go on with the requests that the client has sent already, and the
+                        // thread's other connections would wait for all of them.
+                        yield_now().await;
+                    }
+                    Ok(response.map(Body::from))
+                });
+            }
             let extensions = request.extensions_mut();
             extensions.insert(peer);
             if let Peer::Tcp(address) = peer {
@@ -333,57 +445,81 @@ impl Handler {
             if let Some(certificate) = &certificate {
                 extensions.insert(certificate.clone());
             }
-            TowerToHyperService::new(routes.now()).call(request)
+            extensions.insert(requests.leaving());
+            let (in_progress, upgraded) = (requests.begin(), upgraded.clone());
+            let answer = TowerToHyperService::new(routes.now()).call(request);
+            Either::Right(async move {
+                let answer: Result<Response<Body>, Infallible> = answer.await;
+                answer.map(|answer| {
+                    if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
+                        upgraded.set();
+                    }
+                    answer.map(|body| in_progress.until_sent(body))
+                })
+            })
         });
-        // A client that does not read keeps its connection and what was written for it.
-        let mut stream = TimeoutStream::new(stream);
-        stream.set_write_timeout(Some(self.limits.write_timeout));
-        let connection = self
-            .http
-            .serve_connection(TokioIo::new(Box::pin(stream)), service);
-        let mut connection = pin!(connection);
-        let ended = tokio::select! {
-            ended = connection.as_mut() => ended,
-            () = leave(self.stopped, crowded) => {
-                connection.as_mut().graceful_shutdown();
-                connection.await
+        let leave = leave(since, self.stopped, crowded, Some(&progress));
+        let ended = match &self.http {
+            Http::One(http) => {
+                let connection = http.serve_connection(TokioIo::new(socket), service);
+                let shut_down = http1::UpgradeableConnection::graceful_shutdown;
+                // The time for an answer is its handler's to limit.
+                let never = std::future::pending();
+                serve_until(
+                    connection.with_upgrades(),
+                    shut_down,
+                    leave,
+                    &progress,
+                    never,
+                )
+                .await
+            }
+            #[cfg(feature = "http2")]
+            Http::Two(http) => {
+                let mut socket = socket;
+                // Answers to pings count, so only a connection whose client is gone is closed.
+                socket.set_read_timeout(self.limits.header_timeout);
+                let connection = http.serve_connection(TokioIo::new(socket), service);
+                let shut_down = http2::Connection::graceful_shutdown;
+                let at_last = async { tokio::time::sleep(STREAMS_END_WITHIN).await };
+                serve_until(connection, shut_down, leave, &progress, at_last).await
             }
         };
         if let Err(error) = ended {
-            report(self.name, &error, peer);
+            report(self.name, &self.log, &error, peer);
         }
-        drop(place);
     }
 }
 
-/// Waits until a connection is to be closed: after the request in progress, at once if there is
-/// none.
-///
-/// While others wait for room, a connection that has had its turn makes room. Otherwise clients that
-/// ask for something now and then would lock out all others for as long as they like.
-async fn leave(stopped: watch::Receiver<()>, mut crowded: watch::Receiver<bool>) {
-    let turn = Instant::now() + TURN;
-    let makes_room = async {
-        sleep_until(turn).await;
-        if crowded.wait_for(|crowded| *crowded).await.is_err() {
-            std::future::pending::<()>().await;
-        }
-    };
+/// Serves a connection to its end, or until it is asked to leave. Then it ends with its requests in
+/// progress, `at_last` in any case; the head of a next one is not waited for.
+async fn serve_until<C>(
+    connection: C,
+    shut_down: fn(Pin<&mut C>),
+    leave: impl Future<Output = ()>,
+    progress: &Progress,
+    at_last: impl Future<Output = ()>,
+) -> hyper::Result<()>
+where
+    C: Future<Output = hyper::Result<()>>,
+{
+    let mut connection = pin!(connection);
     tokio::select! {
-        () = closed(stopped) => {}
-        () = makes_room => {}
+        ended = connection.as_mut() => return ended,
+        () = leave => {}
     }
-}
-
-/// Waits until the server is to stop.
-async fn closed(mut stopped: watch::Receiver<()>) {
-    // Nothing is sent; the channel closes.
-    while stopped.changed().await.is_ok() {}
+    progress.leave();
+    shut_down(connection.as_mut());
+    tokio::select! {
+        ended = connection => ended,
+        () = progress.quiet() => Ok(()),
+        () = at_last => Ok(()),
+    }
 }
 
 /// Reports the end of a connection that failed. The server has answered a malformed head itself, so
 /// no handler saw it.
-fn report(listener: &'static str, error: &hyper::Error, peer: Peer) {
+fn report(listener: &'static str, log: &LogLimit, error: &hyper::Error, peer: Peer) {
     let reason = if error.is_parse_too_large() {
         "head_too_large"
     } else if error.is_parse() {
@@ -392,20 +528,16 @@ fn report(listener: &'static str, error: &hyper::Error, peer: Peer) {
         tracing::debug!(listener, %error, %peer, "a connection failed");
         return;
     };
-    tracing::info!(listener, reason, %peer, "refused");
+    if log.allows(listener) {
+        tracing::info!(listener, reason, %peer, "refused");
+    }
     counter!(REFUSED_HEADS, "listener" => listener, "reason" => reason).increment(1);
 }
 
-/// How long a connection is kept although others wait.
-const TURN: Duration = Duration::from_secs(5);
-
-/// The largest number of header fields. Envoy, `HAProxy` and Apache pass on about 100 by default, and
-/// nginx as many as fit in 32 KiB. hyper allocates this number of places for every request: 256 take
-/// about 4 us of it, 2048 about 25.
-const HEADERS_MAX: usize = 256;
-
-/// The least that hyper takes for a head.
-const HEAD_MIN: usize = 8 * 1024;
+/// How long the requests of a connection of HTTP/2 may take after it was told to end. A client can keep
+/// one open by never making room for its answer.
+#[cfg(feature = "http2")]
+const STREAMS_END_WITHIN: Duration = Duration::from_secs(10);
 
 #[cfg(test)]
 mod tests;

@@ -55,8 +55,14 @@ impl Tls {
     }
 
     /// With the certificates that are in force when it is called.
-    pub(crate) fn acceptor(&self) -> TlsAcceptor {
-        TlsAcceptor::from(Arc::clone(&self.config.borrow()))
+    pub(crate) fn acceptor(&self, protocol: &[u8]) -> TlsAcceptor {
+        let config = Arc::clone(&self.config.borrow());
+        if config.alpn_protocols.iter().any(|one| one == protocol) {
+            return TlsAcceptor::from(config);
+        }
+        let mut config = ServerConfig::clone(&config);
+        config.alpn_protocols = vec![protocol.to_vec()];
+        TlsAcceptor::from(Arc::new(config))
     }
 
     /// Reads the files again whenever one of them changed. New connections use what was read last; a
