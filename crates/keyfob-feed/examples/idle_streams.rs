@@ -1,5 +1,6 @@
 //! Measures the memory of idle streams: starts an authority in a process of its own, opens streams on
-//! the loopback that receive bookmarks only, and prints the resident memory for each.
+//! the loopback that receive bookmarks only, and prints the resident memory for each, first with an upgrade
+//! of their connections and then without.
 //!
 //! ```sh
 //! cargo run --release -p keyfob-feed --features server --example idle_streams -- 1000
@@ -25,7 +26,7 @@ use keyfob::{
     key::{KeyFormat, SystemRandom},
 };
 use keyfob_feed::{
-    FeedKeys, Filter,
+    FeedKeys, Filter, UPGRADE_PROTOCOL,
     server::{Authority, ReplicaRight},
 };
 use keyfob_listen::{Address, Limits, Routes, Server as Listening};
@@ -37,13 +38,19 @@ fn main() -> Result<(), Box<dyn Error>> {
         return { runtime }.enable_all().build()?.block_on(authority());
     }
     let count: u64 = argument.map_or(Ok(1_000), |count| count.parse())?;
+    for upgrade in [true, false] {
+        measure(count, upgrade)?;
+    }
+    Ok(())
+}
+
+fn measure(count: u64, upgrade: bool) -> Result<(), Box<dyn Error>> {
     let server = Server::start()?;
-    let position = server.position.clone();
     // What the first connections allocate is not theirs alone.
-    let mut streams = open(&server.address, &position, 20)?;
+    let mut streams = server.open(20, upgrade)?;
     sleep(Duration::from_secs(2));
     let before = server.resident()?;
-    streams.extend(open(&server.address, &position, count)?);
+    streams.extend(server.open(count, upgrade)?);
     // Each stream gets some bookmarks.
     sleep(Duration::from_secs(4));
     let after = server.resident()?;
@@ -52,7 +59,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     sleep(Duration::from_secs(5));
     let used = server.processor()? - processor;
     let each = after.saturating_sub(before) / count;
-    println!("{count} idle streams: {each} bytes of resident memory each");
+    let kind = if upgrade { "upgraded" } else { "chunked" };
+    println!("{count} idle streams, {kind}: {each} bytes of resident memory each");
     println!(
         "processor: {:.1} % of a core for a bookmark a second",
         used / started.elapsed().as_secs_f64() * 100.0
@@ -110,6 +118,31 @@ impl Server {
         })
     }
 
+    /// Opens streams, and reads the head of each answer.
+    fn open(&self, count: u64, upgrade: bool) -> Result<Vec<TcpStream>, Box<dyn Error>> {
+        let (offer, status) = if upgrade {
+            let offer = format!("Connection: upgrade\r\nUpgrade: {UPGRADE_PROTOCOL}\r\n");
+            (offer, "HTTP/1.1 101")
+        } else {
+            (String::new(), "HTTP/1.1 200")
+        };
+        let head = format!(
+            "GET /v1/feed?after={} HTTP/1.1\r\nHost: feed\r\nAuthorization: Bearer none\r\n{offer}\r\n",
+            self.position
+        );
+        let streams = (0..count).map(|_| {
+            let mut stream = TcpStream::connect(&self.address)?;
+            stream.write_all(head.as_bytes())?;
+            let mut answer = [0; 4096];
+            let read = stream.read(&mut answer)?;
+            if !answer[..read].starts_with(status.as_bytes()) {
+                return Err("the stream was refused".into());
+            }
+            Ok(stream)
+        });
+        streams.collect()
+    }
+
     /// The resident memory, in bytes.
     fn resident(&self) -> Result<u64, Box<dyn Error>> {
         let status = fs::read_to_string(format!("/proc/{}/status", self.child.id()))?;
@@ -133,22 +166,4 @@ impl Drop for Server {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
-}
-
-/// Opens streams, and reads the first line of each.
-fn open(address: &str, position: &str, count: u64) -> Result<Vec<TcpStream>, Box<dyn Error>> {
-    let streams = (0..count).map(|_| {
-        let mut stream = TcpStream::connect(address)?;
-        let head = format!(
-            "GET /v1/feed?after={position} HTTP/1.1\r\nHost: feed\r\nAuthorization: Bearer none\r\n\r\n"
-        );
-        stream.write_all(head.as_bytes())?;
-        let mut answer = [0; 4096];
-        let read = stream.read(&mut answer)?;
-        if !answer[..read].starts_with(b"HTTP/1.1 200") {
-            return Err("the stream was refused".into());
-        }
-        Ok(stream)
-    });
-    streams.collect()
 }

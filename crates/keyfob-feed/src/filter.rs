@@ -8,6 +8,7 @@ use keyfob::{
     name::{NameError, NamespaceId, TeamId},
     store::Target,
 };
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use ring::digest;
 
 use crate::text;
@@ -26,20 +27,30 @@ pub enum Filter {
 impl Filter {
     /// The maximum number of namespaces in a filter.
     pub const NAMESPACES_MAX: usize = 100;
+    /// The longest [query](Filter::to_query) of a filter, in bytes. A server accepts a request head
+    /// in which it fits, with 8 KiB for the rest.
+    pub const QUERY_BYTES_MAX: usize = 32 << 10;
 
     /// Selects some namespaces: their keys, tombstones, legacy credentials, policies and cutoffs, the
     /// cutoffs of their teams and of the owners in these teams, and the default policies.
     ///
     /// # Errors
     ///
-    /// [`FilterError`] if there are none, or more than [`Filter::NAMESPACES_MAX`].
+    /// - there are none -> [`FilterError::Empty`]
+    /// - there are more than [`Filter::NAMESPACES_MAX`] -> [`FilterError::TooMany`]
+    /// - their query has more than [`Filter::QUERY_BYTES_MAX`] -> [`FilterError::TooLong`]
     pub fn namespaces(tenants: impl IntoIterator<Item = Tenant>) -> Result<Self, FilterError> {
         let tenants: BTreeSet<Tenant> = tenants.into_iter().collect();
         match tenants.len() {
-            0 => Err(FilterError::Empty),
-            1..=Self::NAMESPACES_MAX => Ok(Self::Namespaces(Namespaces(tenants))),
-            _ => Err(FilterError::TooMany),
+            0 => return Err(FilterError::Empty),
+            1..=Self::NAMESPACES_MAX => {}
+            _ => return Err(FilterError::TooMany),
         }
+        let filter = Self::Namespaces(Namespaces(tenants));
+        if filter.to_query().len() > Self::QUERY_BYTES_MAX {
+            return Err(FilterError::TooLong);
+        }
+        Ok(filter)
     }
 
     /// Parses the parameters of a query, decoded: `team=TEAM` once, or `namespace=TEAM/NAMESPACE` one or
@@ -75,21 +86,26 @@ impl Filter {
         }
     }
 
-    /// The parameters of a query that [`Filter::from_query`] reads, not yet percent-encoded.
-    pub fn to_query(&self) -> Vec<(&'static str, String)> {
+    /// The query that [`Filter::from_query`] reads, percent-encoded and without `?`; empty for
+    /// [`Filter::All`].
+    pub fn to_query(&self) -> String {
+        let encoded = |text| utf8_percent_encode(text, ENCODED);
         match self {
-            Self::All => Vec::new(),
-            Self::Team(team) => vec![("team", team.to_string())],
-            Self::Namespaces(tenants) => tenants
-                .iter()
-                .map(|Tenant { team, namespace }| ("namespace", format!("{team}/{namespace}")))
-                .collect(),
+            Self::All => String::new(),
+            Self::Team(team) => format!("team={}", encoded(team.as_str())),
+            Self::Namespaces(tenants) => {
+                let pairs = tenants.iter().map(|Tenant { team, namespace }| {
+                    let (team, namespace) = (encoded(team.as_str()), encoded(namespace.as_str()));
+                    format!("namespace={team}/{namespace}")
+                });
+                pairs.collect::<Vec<_>>().join("&")
+            }
         }
     }
 
     /// Whether a reader with this filter receives the item.
     pub fn includes(&self, item: &ReplicaItem) -> bool {
-        self.reaches(&Reach::of(item))
+        *self == Self::All || self.reaches(&Reach::of(item))
     }
 
     /// Whether a reader with this filter receives the keys of a namespace.
@@ -231,6 +247,26 @@ impl<'de> serde::Deserialize<'de> for FilterId {
     }
 }
 
+/// The characters that are percent-encoded in the value of a query's parameter: all but those of RFC
+/// 3986, section 3.4, without `&`, `+` and `=`.
+const ENCODED: &AsciiSet = &NON_ALPHANUMERIC
+    .remove(b'-')
+    .remove(b'.')
+    .remove(b'_')
+    .remove(b'~')
+    .remove(b'!')
+    .remove(b'$')
+    .remove(b'\'')
+    .remove(b'(')
+    .remove(b')')
+    .remove(b'*')
+    .remove(b',')
+    .remove(b';')
+    .remove(b':')
+    .remove(b'@')
+    .remove(b'/')
+    .remove(b'?');
+
 /// Parameters make no filter.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
@@ -244,6 +280,12 @@ pub enum FilterError {
         Filter::NAMESPACES_MAX
     )]
     TooMany,
+    /// The names of the namespaces are too long together.
+    #[error(
+        "namespace: the query has more than {} bytes; read the team",
+        Filter::QUERY_BYTES_MAX
+    )]
+    TooLong,
     /// There are several teams, or a team and namespaces.
     #[error("team: must be the only parameter of the filter")]
     Mixed,
@@ -274,6 +316,7 @@ mod tests {
             namespaces(&[("a", "x"), ("a", "y")]),
             namespaces(&[("a", "x"), ("b", "z")]),
             namespaces(&[("a/x", "y")]),
+            namespaces(&[("&+ %=#\"", "control:a?")]),
         ]
     }
 
@@ -287,14 +330,15 @@ mod tests {
                 filters.iter().enumerate().filter_map(covered).collect()
             })
             .collect();
-        let expected: [&[usize]; 7] = [
-            &[0, 1, 2, 3, 4, 5, 6],
+        let expected: [&[usize]; 8] = [
+            &[0, 1, 2, 3, 4, 5, 6, 7],
             &[1, 3, 4],
             &[2],
             &[3],
             &[3, 4],
             &[3, 5],
             &[6],
+            &[7],
         ];
         assert_eq!(covers, expected);
     }
@@ -304,7 +348,13 @@ mod tests {
         let filters = filters();
         for (at, filter) in filters.iter().enumerate() {
             let query = filter.to_query();
-            let pairs = query.iter().map(|(name, value)| (*name, value.as_str()));
+            let pairs = query.split('&').filter_map(|pair| pair.split_once('='));
+            let pairs = pairs.map(|(name, value)| {
+                let value = percent_encoding::percent_decode_str(value);
+                (name, value.decode_utf8().unwrap())
+            });
+            let pairs: Vec<_> = pairs.collect();
+            let pairs = pairs.iter().map(|(name, value)| (*name, value.as_ref()));
             let parsed = Filter::from_query(pairs).unwrap();
             assert_eq!(parsed.unwrap_or(Filter::All), *filter);
             assert!(filters[..at].iter().all(|other| other.id() != filter.id()));
@@ -333,5 +383,18 @@ mod tests {
         let many = (0..101).map(|n| tenant("a", &format!("n{n}")));
         assert_eq!(Filter::namespaces(many), Err(FilterError::TooMany));
         assert_eq!(Filter::namespaces([]), Err(FilterError::Empty));
+    }
+
+    #[test]
+    fn the_query_of_a_filter_is_bounded_and_ordinary_names_never_reach_the_bound() {
+        let longest = |fill: &str| {
+            let team = "t".repeat(128);
+            let named = |n| tenant(&team, &format!("{n:03}{}", fill.repeat(125)));
+            Filter::namespaces((0..Filter::NAMESPACES_MAX).map(named))
+        };
+        for fill in ["n", "-", ":", "."] {
+            assert!(longest(fill).is_ok(), "{fill}");
+        }
+        assert_eq!(longest("%"), Err(FilterError::TooLong));
     }
 }

@@ -2,6 +2,7 @@
 #![doc = include_str!("../README.md")]
 #![forbid(unsafe_code)]
 
+mod broadcast;
 mod entry;
 mod filter;
 mod frame;
@@ -18,6 +19,7 @@ mod signer;
 mod snapshot;
 mod text;
 
+pub use broadcast::Broadcast;
 pub use filter::{Filter, FilterError, FilterId, Namespaces};
 pub use history::{FeedPage, FeedRead, HistoryError, Progress};
 pub use keys::{FeedKeys, KeysError, KeysFault, RotationError};
@@ -25,6 +27,12 @@ pub use line::{LineError, SignedLine};
 pub use lines::{Cursor, Next};
 pub use position::{Mark, Position, PositionError};
 pub use publisher::{Join, Limits, Publisher};
-pub use receiver::{Accepted, Receiver, Refusals, Refused, SKEW_MS};
+pub use receiver::{Accepted, Offered, Receiver, Refusals, Refused, SKEW_MS};
 pub use signer::{SignerId, SignerKey, SignerKeyError, Trust, TrustError};
 pub use snapshot::{Manifest, ObjectName, Snapshot, SnapshotError, SnapshotReader, SnapshotWriter};
+
+/// The protocol to which a connection can be upgraded that asks for the stream: the lines as they are,
+/// without HTTP's chunks.
+///
+/// A client may offer it, and a server, or a proxy in between, may ignore that.
+pub const UPGRADE_PROTOCOL: &str = "keyfob-feed/1";

@@ -79,8 +79,10 @@ pub(crate) fn split(document: Document, line: &[u8]) -> Option<Parts<'_>> {
 pub struct SignedLine(Bytes);
 
 impl SignedLine {
-    /// The longest line, in bytes. A reader can drop a longer one unread.
+    /// The longest line, in bytes, without its line break. A reader can drop a longer one unread.
     pub const BYTES_MAX: usize = 4 << 20;
+    /// The longest line with its line break, as [`SignedLine::to_sent`] returns it.
+    pub const SENT_BYTES_MAX: usize = Self::BYTES_MAX + 1;
 
     pub(crate) fn new(document: Document, signer: &str, signature: &str, raw: &[u8]) -> Self {
         let parts = [
@@ -108,6 +110,11 @@ impl SignedLine {
     /// The line without its line break.
     pub fn as_bytes(&self) -> &[u8] {
         self.0.strip_suffix(b"\n").unwrap_or(&self.0)
+    }
+
+    /// The line without its line break, as a message of its own.
+    pub fn to_line(&self) -> Bytes {
+        self.0.slice(..self.as_bytes().len())
     }
 
     /// The line with its line break, as it is sent.

@@ -66,13 +66,13 @@ impl Lines {
         }
     }
 
-    /// Drops all lines: the next one starts at `at`.
     /// The last line.
     #[cfg(feature = "server")]
     pub(crate) fn last(&self) -> Option<&SignedLine> {
         self.kept.back().map(|line| &line.line)
     }
 
+    /// Drops all lines: the next one starts at `at`.
     #[cfg(feature = "server")]
     pub(crate) fn restart(&mut self, at: Position) {
         self.first = self.end_cursor().0 + 1;

@@ -42,7 +42,8 @@ pub struct Limits {
     pub catch_ups: usize,
     /// How many bytes these frames may have.
     pub catch_up_bytes: usize,
-    /// How many bytes of entries a frame may have. One that has a single entry may have more.
+    /// How many bytes of entries a frame may have; more than half of [`SignedLine::BYTES_MAX`] is
+    /// taken as that half. A frame with a single entry may have more.
     pub frame_bytes: usize,
     /// How old the last line for a filter may become, in milliseconds: see
     /// [`Publisher::bookmark_due`]. A line that is half as old is followed by a bookmark when the store is
@@ -148,6 +149,10 @@ impl Publisher {
     /// the store's head now is read first, and kept for readers that come back.
     pub fn new(keys: Arc<FeedKeys>, start: TrailHead, limits: Limits) -> Self {
         let at = keys.mark_key().position(start);
+        let limits = Limits {
+            frame_bytes: limits.frame_bytes.min(SignedLine::BYTES_MAX / 2),
+            ..limits
+        };
         Self {
             limits,
             read: FeedRead::after(start),

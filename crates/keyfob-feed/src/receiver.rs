@@ -65,6 +65,20 @@ pub struct Accepted {
     pub signers_version: u64,
 }
 
+/// What became of a line of a broadcast.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Offered {
+    /// It starts at the reader's position, and was accepted.
+    Accepted(Accepted),
+    /// It ends at the reader's position: the reader has what it brings.
+    Reached,
+    /// It starts earlier.
+    Behind,
+    /// It starts later: lines before it are missing, or will follow from another process.
+    Ahead,
+}
+
 impl Accepted {
     /// The time for [`Index::apply_replica`](keyfob::gateway::Index): `confirmed` in whole seconds,
     /// rounded down.
@@ -113,13 +127,25 @@ impl Receiver {
         self.refusals
     }
 
-    /// Replaces the trusted signers by those of a signers document; see [`Trust::update`].
+    /// Replaces the trusted signers by those of a signers document; see [`Trust::update`]. `now` is
+    /// the reader's time in Unix milliseconds; the latest of all calls counts.
     ///
     /// # Errors
     ///
     /// As [`Trust::update`].
-    pub fn update_trust(&mut self, line: &[u8]) -> Result<bool, TrustError> {
-        self.trust.update(line)
+    pub fn update_trust(&mut self, line: &[u8], now: u64) -> Result<bool, TrustError> {
+        self.now = self.now.max(now);
+        self.trust.update(line, self.now)
+    }
+
+    /// Replaces the trusted signers by those of a signers document that was accepted before; see
+    /// [`Trust::restore`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Trust::restore`].
+    pub fn restore_trust(&mut self, line: &[u8]) -> Result<bool, TrustError> {
+        self.trust.restore(line)
     }
 
     /// Verifies the manifest of a snapshot. `now` is the reader's time in Unix milliseconds.
@@ -168,8 +194,56 @@ impl Receiver {
     ///
     /// [`Refused`] says why; the line changes nothing, and is counted.
     pub fn receive(&mut self, line: &[u8], now: u64) -> Result<Accepted, Refused> {
-        let accepted = self.verify_frame(line, now);
+        let accepted = self.verify_line(line, now);
         let (accepted, as_of) = self.counted(accepted)?;
+        self.accept(&accepted, as_of);
+        Ok(accepted)
+    }
+
+    fn verify_line(&mut self, line: &[u8], now: u64) -> Result<(Accepted, u64), Refused> {
+        let frame = self.verify_frame(line)?;
+        let at = self.position.ok_or(Refused::NotLoaded)?;
+        if frame.from != at {
+            return Err(misplaced(frame.from, at));
+        }
+        self.place(frame, at, now)
+    }
+
+    /// Verifies a line of a broadcast, without its line break. It is as [`Receiver::receive`], except
+    /// that a line of another position is no fault: several processes of the authority publish, and what
+    /// is between may lose, repeat and reorder lines.
+    ///
+    /// # Errors
+    ///
+    /// [`Refused`] says why; the line changes nothing, and is counted.
+    pub fn offer(&mut self, line: &[u8], now: u64) -> Result<Offered, Refused> {
+        let offered = self.verify_offer(line, now);
+        let (offered, as_of) = self.counted(offered)?;
+        if let Offered::Accepted(accepted) = &offered {
+            self.accept(accepted, as_of);
+        }
+        Ok(offered)
+    }
+
+    /// Returns what [`Receiver::place`] does, too.
+    fn verify_offer(&mut self, line: &[u8], now: u64) -> Result<(Offered, u64), Refused> {
+        let frame = self.verify_frame(line)?;
+        let at = self.position.ok_or(Refused::NotLoaded)?;
+        if frame.from == at {
+            let (accepted, as_of) = self.place(frame, at, now)?;
+            return Ok((Offered::Accepted(accepted), as_of));
+        }
+        self.check_time(frame.as_of, now)?;
+        let offered = match misplaced(frame.from, at) {
+            _ if frame.to == at => Offered::Reached,
+            Refused::Gap => Offered::Ahead,
+            Refused::Replayed => Offered::Behind,
+            other => return Err(other),
+        };
+        Ok((offered, frame.as_of))
+    }
+
+    fn accept(&mut self, accepted: &Accepted, as_of: u64) {
         self.position = Some(accepted.position);
         // A frame that more follow claims nothing for its time: the lines that follow it may have
         // been signed earlier.
@@ -177,11 +251,9 @@ impl Receiver {
             self.as_of = as_of;
             self.latest = self.latest.max(as_of);
         }
-        Ok(accepted)
     }
 
-    /// Returns the time as of which the state after the frame is complete, too.
-    fn verify_frame(&mut self, line: &[u8], now: u64) -> Result<(Accepted, u64), Refused> {
+    fn verify_frame(&self, line: &[u8]) -> Result<Frame, Refused> {
         let raw = self.trust.verify(Document::Frame, line)?;
         let frame: Frame = serde_json::from_slice(raw).map_err(|_| Refused::Malformed)?;
         if frame.filter != self.filter.id() {
@@ -194,10 +266,12 @@ impl Receiver {
         if !included || !frame.is_consistent() {
             return Err(Refused::Malformed);
         }
-        let at = self.position.ok_or(Refused::NotLoaded)?;
-        if frame.from != at {
-            return Err(misplaced(frame.from, at));
-        }
+        Ok(frame)
+    }
+
+    /// Says what a frame brings that starts at the reader's position. Returns the time as of which the
+    /// state after it is complete, too.
+    fn place(&mut self, frame: Frame, at: Position, now: u64) -> Result<(Accepted, u64), Refused> {
         self.check_time(frame.as_of, now)?;
         // A frame that changes something vouches for its own time only: it can be of a history that the
         // store has lost since. A bookmark proves that the position is still the end.

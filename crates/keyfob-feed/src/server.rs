@@ -12,17 +12,22 @@
 mod authority;
 mod authorize;
 mod hub;
+mod line_reader;
 pub mod metrics;
 mod object;
+mod parts;
 mod refusal;
 mod relay;
 mod report;
 mod routes;
+mod shares;
 mod snapshots;
 mod stream;
+mod upgrade;
 
 pub use authority::{Authority, AuthorityBuilder, AuthorityError};
 pub use authorize::{Authorize, KeyRights, ReplicaRight};
 pub use hub::Hub;
+pub use line_reader::LineReader;
 pub use relay::{Relay, RelayError, Upstream, UpstreamError};
-pub use report::{Fleet, ReplicaReport, ReplicaState, Report};
+pub use report::{Fleet, Origin, ReplicaReport, ReplicaState, Report};

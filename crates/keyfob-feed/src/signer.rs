@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     line::{Document, LineError, SignedLine, split},
+    receiver::SKEW_MS,
     text,
 };
 
@@ -117,6 +118,9 @@ pub struct Trust {
 impl Trust {
     /// The maximum number of signers at one time.
     pub const SIGNERS_MAX: usize = 8;
+    /// How long after it was signed a signers document is accepted, in milliseconds: a server signs
+    /// one for each request, and relays hand it on.
+    pub const DOCUMENT_AGE_MS: u64 = 30_000;
 
     /// Trusts these keys, until a signers document replaces them.
     ///
@@ -151,21 +155,57 @@ impl Trust {
 
     /// Replaces the trusted keys by those of a signers document, which a key that is trusted now must
     /// have signed. Returns whether it did: a document of the current version or an older one changes
-    /// nothing.
+    /// nothing. `now` is the reader's time in Unix milliseconds.
     ///
     /// # Errors
     ///
     /// - the line is no signers document of a trusted signer -> [`TrustError::Line`]
+    /// - it was signed more than [`Trust::DOCUMENT_AGE_MS`] ago, or claims a time to come ->
+    ///   [`TrustError::Old`], [`TrustError::Future`]
     /// - it names no signer, or too many -> [`TrustError::Empty`], [`TrustError::TooMany`]
-    pub fn update(&mut self, line: &[u8]) -> Result<bool, TrustError> {
+    ///
+    /// # Security
+    ///
+    /// A reader that has only pinned keys cannot tell by the version whether a document was replaced
+    /// since: without the limit on its age, somebody between it and the authority could bring back a
+    /// signer that was retired.
+    pub fn update(&mut self, line: &[u8], now: u64) -> Result<bool, TrustError> {
+        let Some(document) = self.newer(line)? else {
+            return Ok(false);
+        };
+        if document.as_of > now.saturating_add(SKEW_MS) {
+            return Err(TrustError::Future);
+        }
+        if document.as_of.saturating_add(Self::DOCUMENT_AGE_MS) < now {
+            return Err(TrustError::Old);
+        }
+        *self = Self::of(document.signers, document.version)?;
+        Ok(true)
+    }
+
+    /// As [`Trust::update`], for a document that [`Trust::update`] accepted before and that the reader
+    /// kept: its age is not limited.
+    ///
+    /// # Errors
+    ///
+    /// As [`Trust::update`].
+    pub fn restore(&mut self, line: &[u8]) -> Result<bool, TrustError> {
+        let Some(document) = self.newer(line)? else {
+            return Ok(false);
+        };
+        *self = Self::of(document.signers, document.version)?;
+        Ok(true)
+    }
+
+    /// The signers document of a trusted signer; none if it is not of a later version.
+    fn newer(&self, line: &[u8]) -> Result<Option<SignersDocument>, TrustError> {
         let raw = self.verify(Document::Signers, line)?;
         let document: SignersDocument =
             serde_json::from_slice(raw).map_err(|_| TrustError::Line(LineError::Malformed))?;
         if document.version <= self.version {
-            return Ok(false);
+            return Ok(None);
         }
-        *self = Self::of(document.signers, document.version)?;
-        Ok(true)
+        Ok(Some(document))
     }
 
     /// Returns the signed bytes of a line if a trusted signer signed them as this kind of document.
@@ -215,6 +255,12 @@ pub enum TrustError {
     /// The line is not a document of a trusted signer.
     #[error("signers: {0}")]
     Line(#[from] LineError),
+    /// The document was signed too long ago.
+    #[error("signers: the document was signed too long ago")]
+    Old,
+    /// The document is of a time that has not come by the reader's clock.
+    #[error("signers: the document is of a time to come: compare the clocks")]
+    Future,
     /// There is no key.
     #[error("signers: there must be at least one")]
     Empty,

@@ -294,6 +294,8 @@ pub struct SnapshotReader<R: Read> {
     at: Revision,
     end: Position,
     filter: Filter,
+    /// The last line, whose memory is used again.
+    line: Vec<u8>,
 }
 
 impl<R: Read + Seek> SnapshotReader<R> {
@@ -351,6 +353,7 @@ impl<R: Read + Seek> SnapshotReader<R> {
             at: Revision::ZERO,
             end: manifest.position,
             filter: filter.clone(),
+            line: Vec::new(),
         })
     }
 
@@ -366,7 +369,7 @@ impl<R: Read + Seek> SnapshotReader<R> {
             return Ok(None);
         };
         let after = self.at;
-        let mut entries = Vec::new();
+        let mut entries = Vec::with_capacity(Self::PAGE);
         while left > 0 && entries.len() < Self::PAGE {
             entries.push(self.entry()?);
             left -= 1;
@@ -389,13 +392,14 @@ impl<R: Read + Seek> SnapshotReader<R> {
     }
 
     fn entry(&mut self) -> Result<ReplicaEntry, SnapshotError> {
-        let mut line = Vec::new();
+        self.line.clear();
         let limit = u64::try_from(Self::ENTRY_BYTES_MAX).unwrap_or(u64::MAX);
         let mut limited = (&mut self.lines).take(limit);
         limited
-            .read_until(b'\n', &mut line)
+            .read_until(b'\n', &mut self.line)
             .map_err(SnapshotError::compression)?;
-        let line = line.strip_suffix(b"\n").ok_or(SnapshotError::Content)?;
+        let line = self.line.strip_suffix(b"\n");
+        let line = line.ok_or(SnapshotError::Content)?;
         let entry = entry::parse(line).map_err(|_| SnapshotError::Content)?;
         if entry.revision <= self.at
             || entry.revision > self.end.revision

@@ -146,7 +146,7 @@ impl Log {
             let count = entries.len();
             let mut added = 0;
             for json in segment.selected(from, filter) {
-                added += json.len();
+                added += json.len() + 1;
                 entries.push(json);
             }
             if count > 0 && bytes + added > bytes_max {

@@ -2,7 +2,7 @@
 
 use std::{
     error::Error,
-    fmt, io, iter,
+    fmt, iter,
     sync::{Arc, PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
     time::Duration,
 };
@@ -17,7 +17,7 @@ use keyfob::{
 };
 use metrics::{counter, gauge};
 use tokio::{
-    sync::{Mutex, Semaphore, watch},
+    sync::{Mutex, watch},
     task::{JoinHandle, spawn_blocking},
     time::{Instant, sleep, sleep_until, timeout, timeout_at},
 };
@@ -30,15 +30,17 @@ use crate::{
     lines::{Cursor, Next},
     position::Position,
     publisher::{Join, Limits, Publisher},
-    snapshot::{Manifest, ObjectName, Snapshot, SnapshotReader, SnapshotWriter},
+    snapshot::{ObjectName, Snapshot, SnapshotWriter},
 };
 
 use super::{
+    authorize::ReplicaRight,
     hub::{AHEAD_WITHIN, CURRENT_WITHIN, Clock, Hub, Joined, Source, system_clock},
     metrics as names,
+    parts::{Parts, Whole},
     refusal::Refusal,
     report::{Fleet, Report},
-    snapshots::{Made, Snapshots},
+    snapshots::{Keeps, Made, Snapshots, not_made},
 };
 
 /// Publishes the feed of a store: a task that reads the store, and the [`Hub`] that serves what it
@@ -131,7 +133,7 @@ impl AuthorityBuilder {
         self
     }
 
-    /// How many bytes an object may have, and all that are kept. The default is 1 GiB.
+    /// How many bytes an object may have, and all of parts that are kept. The default is 1 GiB.
     #[must_use]
     pub fn snapshot_bytes(mut self, bytes: usize) -> Self {
         self.snapshot_bytes = bytes;
@@ -154,6 +156,7 @@ impl AuthorityBuilder {
         };
         let published = Arc::new(Published {
             publisher: RwLock::new(Publisher::new(Arc::clone(&self.keys), start, self.limits)),
+            parts: Parts::new(Arc::clone(&self.keys), self.snapshot_bytes),
             keys: self.keys,
             store: self.store,
             format: self.format,
@@ -161,7 +164,6 @@ impl AuthorityBuilder {
             asking: Mutex::new(()),
             snapshots: Snapshots::new(self.snapshot_every, self.snapshot_bytes),
             snapshot_bytes: self.snapshot_bytes,
-            making: Semaphore::new(1),
             clock: self.clock,
             read_at: std::sync::Mutex::default(),
         });
@@ -223,11 +225,19 @@ struct Published {
     asking: Mutex<()>,
     snapshots: Snapshots,
     snapshot_bytes: usize,
-    /// One snapshot is made at a time.
-    making: Semaphore,
+    parts: Parts,
     clock: Clock,
     /// When the last read that reached the end of the store's feed began.
     read_at: std::sync::Mutex<Option<Instant>>,
+}
+
+/// Why the store is read.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Waited {
+    /// The store told of a change.
+    ForChange,
+    /// It is time for a bookmark, or to try again.
+    ForTime,
 }
 
 enum ReadError {
@@ -285,8 +295,8 @@ impl Published {
         }
     }
 
-    /// Waits until the store may have changed, or a bookmark is due.
-    async fn wait(&self, last: Instant) {
+    /// Waits until the store may have changed, or a bookmark is due. `last` is when the last read began.
+    async fn wait(&self, last: Instant) -> Waited {
         let (due, at) = {
             let publisher = self.publisher();
             (publisher.bookmark_due(), publisher.position().revision)
@@ -296,8 +306,11 @@ impl Published {
         let until = until_due.map_or(longest, |due| longest.min(Instant::now() + due));
         let until = until.max(last + IDLE_MIN);
         match timeout_at(until, self.store.wait_for_change(at)).await {
-            // A burst of changes is one frame.
-            Ok(Ok(true)) => sleep(COALESCE).await,
+            // The first change is published at once; those of a burst that follow are one frame.
+            Ok(Ok(true)) => {
+                sleep_until(last + COALESCE).await;
+                return Waited::ForChange;
+            }
             Ok(Ok(false)) => sleep_until(until.min(last + IDLE_MIN)).await,
             Ok(Err(error)) => {
                 tracing::debug!(error = chain(&error), "the store cannot tell of changes");
@@ -305,6 +318,7 @@ impl Published {
             }
             Err(_) => {}
         }
+        Waited::ForTime
     }
 
     /// Places a reader, and answers what the publisher asks for that.
@@ -365,46 +379,41 @@ impl Published {
 
     /// The manifest of everything, or of a part, which is taken from the snapshot of everything: the
     /// store is read once for all filters.
-    async fn made(&self, filter: &Filter) -> Result<SignedLine, Refusal> {
-        // A reader must be able to continue from it.
-        let usable = |made: &Made| made.position.revision >= self.publisher().kept_from().revision;
-        let all = self
-            .snapshots
-            .manifest(&Filter::All, usable, || self.make());
+    async fn made(
+        self: Arc<Self>,
+        filter: &Filter,
+        right: &ReplicaRight,
+    ) -> Result<SignedLine, Refusal> {
+        // A reader must be able to read the object, and to continue from it.
+        let usable = |made: &Made| {
+            made.position.revision >= self.publisher().kept_from().revision
+                && self.snapshots.touch(made.manifest.object())
+        };
+        let all = self.snapshots.manifest(&Filter::All, usable, || {
+            let published = Arc::clone(&self);
+            async move { published.make().await }
+        });
         let all = all.await?;
         if *filter == Filter::All {
             return Ok(all.line);
         }
-        let part = self
-            .snapshots
-            .manifest(filter, usable, || self.make_part(filter, all.manifest));
+        let part = self.snapshots.manifest(filter, usable, || {
+            let (published, filter) = (Arc::clone(&self), filter.clone());
+            let reporter = Arc::clone(right.reporter());
+            async move {
+                let object = published.snapshots.object(all.manifest.object());
+                let whole = Whole {
+                    object: object.ok_or(Refusal::NotCurrent)?,
+                    manifest: all.manifest,
+                };
+                let snapshot = published.parts.make(&filter, &reporter, whole).await?;
+                Ok(published.keep(snapshot, Keeps::Part(reporter)))
+            }
+        });
         Ok(part.await?.line)
     }
 
-    /// Makes a snapshot of a part from the snapshot of everything.
-    async fn make_part(&self, filter: &Filter, all: Arc<Manifest>) -> Result<Made, Refusal> {
-        let _one = self.making.acquire().await;
-        let object = self.snapshots.object(all.object());
-        let object = object.ok_or(Refusal::NotCurrent)?;
-        let (filter, bytes_max, keys) =
-            (filter.clone(), self.snapshot_bytes, Arc::clone(&self.keys));
-        let made = spawn_blocking(move || {
-            let object = io::Cursor::new(object);
-            let mut pages = SnapshotReader::open(&all, &Filter::All, object)?;
-            let mut writer = SnapshotWriter::new(filter, bytes_max)?;
-            while let Some(page) = pages.next_page()? {
-                writer.write(&page.entries)?;
-            }
-            writer.finish(all.position(), all.as_of(), all.format(), &keys)
-        });
-        match made.await {
-            Ok(Ok(snapshot)) => Ok(self.keep(snapshot)),
-            Ok(Err(error)) => Err(not_made(&error)),
-            Err(error) => Err(not_made(&error)),
-        }
-    }
-
-    fn keep(&self, snapshot: Snapshot) -> Made {
+    fn keep(&self, snapshot: Snapshot, keeps: Keeps) -> Made {
         counter!(names::SNAPSHOTS).increment(1);
         tracing::info!(
             entries = snapshot.manifest.entries(),
@@ -412,13 +421,13 @@ impl Published {
             "made a snapshot"
         );
         let made = Made::new(snapshot.line, snapshot.manifest);
-        self.snapshots.keep(made.manifest.object(), snapshot.object);
+        let name = made.manifest.object();
+        self.snapshots.keep(name, snapshot.object, keeps);
         made
     }
 
     /// Reads the whole store, and makes a snapshot of it.
     async fn make(&self) -> Result<Made, Refusal> {
-        let _one = self.making.acquire().await;
         let mut read = FeedRead::after(TrailHead::START);
         let mut writer = SnapshotWriter::new(Filter::All, self.snapshot_bytes)
             .map_err(|error| not_made(&error))?;
@@ -451,7 +460,7 @@ impl Published {
         let snapshot = writer
             .finish(position, as_of, self.format, &self.keys)
             .map_err(|error| not_made(&error))?;
-        Ok(self.keep(snapshot))
+        Ok(self.keep(snapshot, Keeps::Everything))
     }
 }
 
@@ -497,14 +506,18 @@ impl Source for Published {
         }
     }
 
-    async fn manifest(&self, filter: &Filter) -> Result<SignedLine, Refusal> {
+    async fn manifest(
+        self: Arc<Self>,
+        filter: &Filter,
+        right: &ReplicaRight,
+    ) -> Result<SignedLine, Refusal> {
         if !self.is_current() {
             return Err(Refusal::NotCurrent);
         }
-        self.made(filter).await
+        self.made(filter, right).await
     }
 
-    async fn object(&self, name: ObjectName) -> Result<Bytes, Refusal> {
+    async fn object(self: Arc<Self>, name: ObjectName) -> Result<Bytes, Refusal> {
         self.snapshots.object(name).ok_or(Refusal::NotFound)
     }
 
@@ -537,25 +550,23 @@ impl Source for Published {
     }
 }
 
-fn not_made(error: &dyn Error) -> Refusal {
-    tracing::error!(error = chain(error), "a snapshot cannot be made");
-    Refusal::NotCurrent
-}
-
 /// Follows the store until it has another history.
 async fn follow(published: Arc<Published>, failed: watch::Sender<Option<AuthorityError>>) {
     let mut delays = None;
     let mut last = Instant::now();
     loop {
-        match &mut delays {
+        let waited = match &mut delays {
             None => published.wait(last).await,
-            Some(delays) => sleep(Iterator::next(delays).unwrap_or(DELAY_MAX)).await,
-        }
+            Some(delays) => {
+                sleep(Iterator::next(delays).unwrap_or(DELAY_MAX)).await;
+                Waited::ForTime
+            }
+        };
         last = Instant::now();
         let before = published.publisher().position();
         match published.read().await {
             Ok(()) => {
-                if published.publisher().position() == before {
+                if waited == Waited::ForChange && published.publisher().position() == before {
                     // A store may wake the task too early, but not without a pause.
                     sleep(PAUSE).await;
                 }
@@ -588,7 +599,7 @@ fn backoff() -> ExponentialBuilder {
 }
 
 /// The text of an error with its sources.
-fn chain(error: &dyn Error) -> String {
+pub(super) fn chain(error: &dyn Error) -> String {
     let errors = iter::successors(Some(error), |&error| error.source());
     let texts: Vec<String> = errors.map(ToString::to_string).collect();
     texts.join(": ")
@@ -598,7 +609,7 @@ fn chain(error: &dyn Error) -> String {
 const PAGE: usize = 1_000;
 /// How long the store may take to answer.
 const READ_WITHIN: Duration = Duration::from_secs(5);
-/// How long the task waits for further changes after it was told of one.
+/// The least time between two reads of a store that tells of changes.
 const COALESCE: Duration = Duration::from_millis(3);
 /// The time between two reads of a store that tells of no change: two queries a second at most, one
 /// at least.

@@ -20,10 +20,12 @@ use crate::{
 };
 
 use super::{
-    authorize::Authorize,
+    authorize::{Authorize, ReplicaRight},
+    line_reader::LineReader,
     refusal::Refusal,
     report::{Fleet, Report},
     routes,
+    shares::Shares,
 };
 
 /// What all connections of a server share: the source of lines, and the reports of replicas. Cheap to
@@ -32,6 +34,7 @@ use super::{
 pub struct Hub {
     pub(crate) source: Arc<dyn Source>,
     fleet: Fleet,
+    pub(crate) shares: Shares,
     tenants: Option<Tenants>,
 }
 
@@ -43,6 +46,7 @@ impl Hub {
         Self {
             source,
             fleet,
+            shares: Shares::default(),
             tenants: None,
         }
     }
@@ -83,9 +87,18 @@ impl Hub {
     /// | `GET /v1/feed/signers` | signed signers documents, one line each |
     /// | `POST /v1/feed/report` | 204 |
     ///
+    /// A request for the stream that offers an upgrade to [`UPGRADE_PROTOCOL`](crate::UPGRADE_PROTOCOL) is
+    /// answered 101 if the server supports upgrades, and the lines follow as they are. It takes less memory.
+    ///
     /// The first three take a filter: `team=TEAM`, or `namespace=TEAM/NAMESPACE` one or more times.
     pub fn router(&self, authorize: impl Authorize) -> Router {
         routes::router(self.clone(), Arc::new(authorize))
+    }
+
+    /// The lines for this filter from now on, for another way to readers than HTTP. `None` if this server
+    /// does not carry the filter, or has no room for one more.
+    pub fn lines(&self, filter: Filter) -> Option<LineReader> {
+        LineReader::open(self.clone(), filter)
     }
 
     /// The last reports of the replicas.
@@ -138,13 +151,20 @@ pub(crate) trait Source: Send + Sync {
     /// One frame from a position to the end of a line.
     async fn frame(&self, filter: &Filter, position: Position) -> Result<SignedLine, Refusal>;
 
-    async fn manifest(&self, filter: &Filter) -> Result<SignedLine, Refusal>;
+    /// A manifest whose object this server has, or can get, for a reader with this right. What is made or
+    /// fetched for it is finished even if the reader leaves, as is that for [`Source::object`].
+    async fn manifest(
+        self: Arc<Self>,
+        filter: &Filter,
+        right: &ReplicaRight,
+    ) -> Result<SignedLine, Refusal>;
 
-    async fn object(&self, name: ObjectName) -> Result<Bytes, Refusal>;
+    async fn object(self: Arc<Self>, name: ObjectName) -> Result<Bytes, Refusal>;
 
     async fn signers(&self) -> Result<Vec<SignedLine>, Refusal>;
 
-    /// Hands on what a replica reported; `body` is its text.
+    /// Hands on what a replica reported. The source of `report` is one of the group of its credential;
+    /// `body` is its text as it arrived.
     async fn report(&self, report: &Report, body: &Bytes) -> Result<(), Refusal>;
 
     fn is_current(&self) -> bool;
@@ -162,15 +182,11 @@ pub(crate) enum Joined {
 
 /// The path of a snapshot of this filter.
 pub(crate) fn snapshot_path(filter: &Filter) -> String {
-    use percent_encoding::{NON_ALPHANUMERIC, utf8_percent_encode};
-    let mut path = String::from("/v1/feed/snapshot");
-    for (at, (name, value)) in filter.to_query().iter().enumerate() {
-        path.push(if at == 0 { '?' } else { '&' });
-        path.push_str(name);
-        path.push('=');
-        path.extend(utf8_percent_encode(value, NON_ALPHANUMERIC));
+    let path = "/v1/feed/snapshot";
+    match filter.to_query() {
+        query if query.is_empty() => path.to_owned(),
+        query => format!("{path}?{query}"),
     }
-    path
 }
 
 /// Tells the time in Unix milliseconds.

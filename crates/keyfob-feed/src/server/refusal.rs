@@ -22,6 +22,10 @@ pub(crate) enum Refusal {
     NotCarried,
     /// A parameter or a body is invalid.
     Invalid(String),
+    /// A body is too long.
+    TooLong,
+    /// A body did not arrive in time.
+    TooSlow,
     /// The position is gone; this is the path of a snapshot, once it is known for which filter.
     Gone(Option<String>),
     /// There is no such object.
@@ -81,6 +85,12 @@ impl IntoResponse for Refusal {
                 None,
             ),
             Self::Invalid(detail) => (StatusCode::BAD_REQUEST, detail.as_str(), None),
+            Self::TooLong => (StatusCode::PAYLOAD_TOO_LARGE, "the body is too long", None),
+            Self::TooSlow => (
+                StatusCode::REQUEST_TIMEOUT,
+                "the body did not arrive in time",
+                None,
+            ),
             Self::Gone(snapshot) => (
                 StatusCode::GONE,
                 "the position is older than what is kept, or of another history; load a snapshot",

@@ -22,16 +22,17 @@ use crate::{
     lines::{Cursor, Lines, Next},
     position::Position,
     publisher::Limits,
-    signer::{Trust, TrustError},
+    signer::Trust,
     snapshot::{Manifest, ObjectName},
 };
 
 use super::{
+    authorize::ReplicaRight,
     hub::{AHEAD_WITHIN, CURRENT_WITHIN, Hub, Joined, Source},
     metrics as names,
     refusal::Refusal,
     report::{Fleet, Report},
-    snapshots::{Made, Snapshots},
+    snapshots::{Keeps, Made, Snapshots, shared},
 };
 
 /// What a relay asks the authority, or another relay, for.
@@ -94,7 +95,7 @@ impl Relay {
             limits,
             changed: watch::Sender::new(()),
             snapshots: Snapshots::new(MANIFEST_EVERY, OBJECT_BYTES),
-            fetching: tokio::sync::Mutex::new(()),
+            fetching: Arc::default(),
             catch_ups: Mutex::default(),
         });
         let source: Arc<dyn Source> = Arc::clone(&shared) as _;
@@ -140,13 +141,12 @@ impl Relay {
         Ok(())
     }
 
-    /// Replaces the trusted signers by those of a signers document; see [`Trust::update`].
-    ///
-    /// # Errors
-    ///
-    /// As [`Trust::update`].
-    pub fn update_trust(&self, line: &[u8]) -> Result<bool, TrustError> {
-        write(&self.shared.trust).update(line)
+    /// Replaces the trusted signers, unless those of a later signers document are trusted already.
+    pub fn set_trust(&self, trust: &Trust) {
+        let mut own = write(&self.shared.trust);
+        if trust.version() > own.version() {
+            own.clone_from(trust);
+        }
     }
 }
 
@@ -178,7 +178,7 @@ struct Relayed {
     changed: watch::Sender<()>,
     snapshots: Snapshots,
     /// One object is fetched at a time.
-    fetching: tokio::sync::Mutex<()>,
+    fetching: Arc<tokio::sync::Mutex<()>>,
     catch_ups: Mutex<HashMap<(Filter, Position), Arc<CatchUp>>>,
 }
 
@@ -234,14 +234,7 @@ impl Relayed {
         filter: &Filter,
         position: Position,
     ) -> Result<(SignedLine, Position), Refusal> {
-        let slot = {
-            let mut slots = self.catch_ups();
-            if slots.len() >= self.limits.catch_ups.max(1) {
-                // Those that nobody waits for.
-                slots.retain(|_, slot| Arc::strong_count(slot) > 1);
-            }
-            Arc::clone(slots.entry((filter.clone(), position)).or_default())
-        };
+        let slot = self.slot(filter, position);
         let mut kept = slot.lock().await;
         if let Some((at, line, to)) = &*kept
             && at.elapsed() < FRAME_FOR
@@ -262,6 +255,29 @@ impl Relayed {
         Ok((line, head.to))
     }
 
+    /// The place for a frame from a position. Frames that nobody waits for are dropped when they are
+    /// too old, or when there are too many or too large ones.
+    fn slot(&self, filter: &Filter, position: Position) -> Arc<CatchUp> {
+        let mut slots = self.catch_ups();
+        let mut bytes = 0;
+        slots.retain(|_, slot| {
+            if Arc::strong_count(slot) > 1 {
+                return true;
+            }
+            // Nobody waits for it, so nobody has locked it.
+            let kept = slot.try_lock().ok();
+            let kept = kept.as_deref().and_then(Option::as_ref);
+            kept.is_some_and(|(at, line, _)| {
+                bytes += line.as_bytes().len();
+                at.elapsed() < FRAME_FOR && bytes <= self.limits.catch_up_bytes
+            })
+        });
+        if slots.len() >= self.limits.catch_ups.max(1) {
+            slots.retain(|_, slot| Arc::strong_count(slot) > 1);
+        }
+        Arc::clone(slots.entry((filter.clone(), position)).or_default())
+    }
+
     fn catch_ups(&self) -> MutexGuard<'_, HashMap<(Filter, Position), Arc<CatchUp>>> {
         self.catch_ups
             .lock()
@@ -269,7 +285,7 @@ impl Relayed {
     }
 
     async fn fetch_manifest(&self, filter: &Filter) -> Result<Made, Refusal> {
-        let fetched = timeout(FETCH_WITHIN, self.upstream.manifest(filter)).await;
+        let fetched = timeout(MADE_WITHIN, self.upstream.manifest(filter)).await;
         let line = fetched.map_err(|_| Refusal::NotCurrent)?.map_err(refusal)?;
         let manifest: Option<Manifest> = {
             let trust = read(&self.trust);
@@ -282,6 +298,25 @@ impl Relayed {
         };
         self.snapshots.tell(manifest.object());
         Ok(Made::new(line, manifest))
+    }
+
+    async fn fetch_object(&self, name: ObjectName) -> Result<Bytes, Refusal> {
+        let fetched = timeout(MADE_WITHIN, self.upstream.object(name)).await;
+        let object = fetched
+            .map_err(|_| Refusal::NotCurrent)?
+            .map_err(|error| match error {
+                UpstreamError::Gone => Refusal::NotFound,
+                error @ UpstreamError::Unavailable(_) => refusal(error),
+            })?;
+        if !name.is_of(&object) {
+            tracing::error!("upstream sent an object that is not the one of its name");
+            return Err(Refusal::NotCurrent);
+        }
+        counter!(names::SNAPSHOTS).increment(1);
+        // Its filters are those that its operator chose.
+        let keeps = Keeps::Part(Arc::default());
+        self.snapshots.keep(name, object.clone(), keeps);
+        Ok(object)
     }
 }
 
@@ -335,39 +370,39 @@ impl Source for Relayed {
         Ok(line)
     }
 
-    async fn manifest(&self, filter: &Filter) -> Result<SignedLine, Refusal> {
+    async fn manifest(
+        self: Arc<Self>,
+        filter: &Filter,
+        _: &ReplicaRight,
+    ) -> Result<SignedLine, Refusal> {
         drop(self.channel(filter)?);
-        let manifest = self
-            .snapshots
-            .manifest(filter, |_| true, || self.fetch_manifest(filter));
+        let manifest = self.snapshots.manifest(
+            filter,
+            |_| true,
+            || {
+                let (relayed, filter) = (Arc::clone(&self), filter.clone());
+                async move { relayed.fetch_manifest(&filter).await }
+            },
+        );
         Ok(manifest.await?.line)
     }
 
-    async fn object(&self, name: ObjectName) -> Result<Bytes, Refusal> {
+    async fn object(self: Arc<Self>, name: ObjectName) -> Result<Bytes, Refusal> {
         if let Some(object) = self.snapshots.object(name) {
             return Ok(object);
         }
         if !self.snapshots.was_told(name) {
             return Err(Refusal::NotFound);
         }
-        let _one = self.fetching.lock().await;
+        let one = Arc::clone(&self.fetching).lock_owned().await;
         if let Some(object) = self.snapshots.object(name) {
             return Ok(object);
         }
-        let fetched = timeout(OBJECT_WITHIN, self.upstream.object(name)).await;
-        let object = fetched
-            .map_err(|_| Refusal::NotCurrent)?
-            .map_err(|error| match error {
-                UpstreamError::Gone => Refusal::NotFound,
-                error @ UpstreamError::Unavailable(_) => refusal(error),
-            })?;
-        if !name.is_of(&object) {
-            tracing::error!("upstream sent an object that is not the one of its name");
-            return Err(Refusal::NotCurrent);
-        }
-        counter!(names::SNAPSHOTS).increment(1);
-        self.snapshots.keep(name, object.clone());
-        Ok(object)
+        shared(async move {
+            let _one = one;
+            self.fetch_object(name).await
+        })
+        .await
     }
 
     async fn signers(&self) -> Result<Vec<SignedLine>, Refusal> {
@@ -420,4 +455,74 @@ const MANIFEST_EVERY: Duration = Duration::from_secs(5);
 /// How many bytes of objects are kept.
 const OBJECT_BYTES: usize = 1 << 30;
 const FETCH_WITHIN: Duration = Duration::from_secs(5);
-const OBJECT_WITHIN: Duration = Duration::from_mins(2);
+/// How long upstream may take for a manifest, for which it may have to make a snapshot, or for an object.
+const MADE_WITHIN: Duration = Duration::from_mins(2);
+
+#[cfg(test)]
+mod tests {
+    use keyfob::{
+        audit::{ChainHash, TrailHead},
+        key::SystemRandom,
+        store::Revision,
+    };
+
+    use super::*;
+    use crate::keys::FeedKeys;
+
+    /// Has a frame without entries for every position.
+    struct Frames(Arc<FeedKeys>);
+
+    #[async_trait]
+    impl Upstream for Frames {
+        async fn frame(&self, _: &Filter, after: Position) -> Result<SignedLine, UpstreamError> {
+            let head = FrameHead {
+                from: after,
+                to: after,
+                as_of: 1,
+                filter: None,
+                more: false,
+            };
+            Ok(head.signed(&[], &self.0))
+        }
+
+        async fn manifest(&self, _: &Filter) -> Result<SignedLine, UpstreamError> {
+            Err(UpstreamError::Gone)
+        }
+
+        async fn object(&self, _: ObjectName) -> Result<Bytes, UpstreamError> {
+            Err(UpstreamError::Gone)
+        }
+
+        async fn signers(&self) -> Result<Vec<SignedLine>, UpstreamError> {
+            Err(UpstreamError::Gone)
+        }
+
+        async fn report(&self, _: Bytes) -> Result<(), UpstreamError> {
+            Err(UpstreamError::Gone)
+        }
+    }
+
+    #[tokio::test]
+    async fn what_is_kept_for_readers_that_come_back_is_bounded() {
+        let keys = Arc::new(FeedKeys::generate(&SystemRandom).unwrap());
+        let trust = Trust::pinned(keys.signers()).unwrap();
+        let position = |revision| {
+            keys.mark_key().position(TrailHead {
+                revision: Revision::new(revision),
+                hash: ChainHash::from_bytes([7; 32]),
+            })
+        };
+        let one = Frames(Arc::clone(&keys));
+        let one = one.frame(&Filter::All, position(1)).await.unwrap();
+        let limits = Limits {
+            catch_up_bytes: 10 * one.as_bytes().len(),
+            ..Limits::default()
+        };
+        let relay = Relay::new(Frames(Arc::clone(&keys)), trust, [Filter::All], limits);
+        for revision in 100..200 {
+            let fetched = relay.shared.fetch(&Filter::All, position(revision)).await;
+            assert_eq!(fetched.ok().map(|(_, to)| to), Some(position(revision)));
+        }
+        assert!(relay.shared.catch_ups().len() <= 11);
+    }
+}

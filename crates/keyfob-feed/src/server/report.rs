@@ -1,15 +1,21 @@
 //! What replicas report.
 
 use std::{
-    collections::HashMap,
+    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
 
-use keyfob::gateway::{Usage, UsageBatch, UsageSource};
+use keyfob::{
+    Timestamp,
+    gateway::{UsageBatch, UsageDelta, UsageSource},
+    key::CredentialId,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{filter::Filter, position::Position, receiver::Refusals};
+
+use super::authorize::ReplicaRight;
 
 /// A report of a replica: what was used, and its own state.
 #[derive(Clone, Debug, Deserialize, Serialize)]
@@ -19,18 +25,34 @@ pub struct Report {
     pub source: UsageSource,
     /// The number of the report: see [`UsageBatch::sequence`]. Its usage is recorded once.
     pub sequence: u64,
-    /// What was used since the last report.
+    /// The hour of the usage: see [`UsageBatch::hour`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hour: Option<Timestamp>,
+    /// What was used in this hour and was not reported yet.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub usage: Vec<Usage>,
+    pub usage: Vec<UsageDelta>,
     /// The state of the replica.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub replica: Option<ReplicaState>,
+    /// Who made the report, if it comes from a relay.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<Origin>,
+}
+
+/// Who made a report that a relay hands on. So a report has one identity, on each way to the authority.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize, Serialize)]
+#[serde(deny_unknown_fields)]
+pub struct Origin {
+    /// The credential of the replica.
+    pub credential: CredentialId,
+    /// What it may read, as the query of a filter.
+    pub reads: String,
 }
 
 impl Report {
     /// The longest report, in bytes.
     pub const BYTES_MAX: usize = 4 << 20;
-    /// The largest number of credentials in a report.
+    /// The largest number of credentials and outcomes in a report.
     pub const USAGE_MAX: usize = 20_000;
 
     /// Parses a report.
@@ -39,6 +61,9 @@ impl Report {
             .map_err(|error| format!("the report is malformed, at column {}", error.column()))?;
         if report.usage.len() > Self::USAGE_MAX {
             return Err(format!("usage: at most {} are allowed", Self::USAGE_MAX));
+        }
+        if report.hour.is_none() && !report.usage.is_empty() {
+            return Err("hour: must be that of the usage".into());
         }
         if let Some(replica) = &report.replica {
             let is_short = |text: &str, most: usize| {
@@ -53,9 +78,11 @@ impl Report {
 
     /// The usage, as a store records it; `None` if there is none.
     pub(crate) fn batch(&self) -> Option<UsageBatch> {
-        (!self.usage.is_empty()).then(|| UsageBatch {
+        let hour = self.hour.filter(|_| !self.usage.is_empty())?;
+        Some(UsageBatch {
             source: self.source,
             sequence: self.sequence,
+            hour,
             usage: self.usage.clone(),
         })
     }
@@ -72,6 +99,9 @@ pub struct ReplicaState {
     /// How old its index is, in milliseconds.
     #[serde(default)]
     pub lag_ms: u64,
+    /// The age of its index at which it refuses every call, in milliseconds, if it has such a bound.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub bound_ms: Option<u64>,
     /// How many lines it refused, by reason.
     #[serde(default)]
     pub refused: Refusals,
@@ -90,6 +120,8 @@ pub struct ReplicaReport {
     pub sequence: u64,
     /// Its state.
     pub state: ReplicaState,
+    /// Its credential, if that is one of Keyfob.
+    pub credential: Option<CredentialId>,
     /// What its credential may read.
     pub right: Filter,
     /// When the report arrived, in Unix milliseconds.
@@ -98,10 +130,11 @@ pub struct ReplicaReport {
 
 /// The last report of each replica. Cheap to clone.
 #[derive(Clone, Default)]
-pub struct Fleet(Arc<Mutex<HashMap<UsageSource, ReplicaReport>>>);
+pub struct Fleet(Arc<Mutex<BTreeMap<UsageSource, ReplicaReport>>>);
 
 impl Fleet {
-    /// How many replicas are kept: those that reported last.
+    /// How many replicas are kept: those that reported last, and of one credential at most
+    /// [`UsageSource::GROUP_MAX`].
     pub const MOST: usize = 20_000;
 
     /// The last reports, by name. Those that are older than `oldest` (Unix milliseconds) are left
@@ -117,22 +150,31 @@ impl Fleet {
         recent
     }
 
-    pub(crate) fn keep(&self, report: &Report, right: &Filter, now: u64) {
-        let (source, Some(state)) = (report.source, &report.replica) else {
+    pub(crate) fn keep(&self, report: &Report, right: &ReplicaRight, now: u64) {
+        let (source, Some(state)) = (right.source(report.source), &report.replica) else {
             return;
         };
         let mut reports = self.lock();
-        if reports.len() >= Self::MOST && !reports.contains_key(&source) {
-            let oldest = reports.iter().min_by_key(|(_, report)| report.received_at);
+        if !reports.contains_key(&source) {
+            let (first, last) = source.group();
+            let oldest = if reports.range(first..=last).count() >= UsageSource::GROUP_MAX {
+                let own = reports.range(first..=last);
+                own.min_by_key(|(_, report)| report.received_at)
+            } else if reports.len() >= Self::MOST {
+                reports.iter().min_by_key(|(_, report)| report.received_at)
+            } else {
+                None
+            };
             if let Some(oldest) = oldest.map(|(source, _)| *source) {
                 reports.remove(&oldest);
             }
         }
         let report = ReplicaReport {
-            source,
+            source: report.source,
             sequence: report.sequence,
             state: state.clone(),
-            right: right.clone(),
+            credential: right.credential(),
+            right: right.filter().clone(),
             received_at: now,
         };
         // A report that was sent again and arrives late replaces none.
@@ -144,7 +186,7 @@ impl Fleet {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<UsageSource, ReplicaReport>> {
+    fn lock(&self) -> MutexGuard<'_, BTreeMap<UsageSource, ReplicaReport>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -168,12 +210,17 @@ mod tests {
         Report::parse(text.as_bytes()).unwrap()
     }
 
+    fn right(reporter: u32) -> ReplicaRight {
+        let right = ReplicaRight::new(Filter::All, |_| true);
+        right.of_reporter(reporter.to_be_bytes())
+    }
+
     #[test]
     fn the_last_report_of_each_replica_is_kept() {
         let fleet = Fleet::default();
-        fleet.keep(&report(2, 1), &Filter::All, 100);
-        fleet.keep(&report(1, 7), &Filter::All, 200);
-        fleet.keep(&report(1, 6), &Filter::All, 300);
+        fleet.keep(&report(2, 1), &right(0), 100);
+        fleet.keep(&report(1, 7), &right(0), 200);
+        fleet.keep(&report(1, 6), &right(0), 300);
         let names = |oldest| {
             let replicas = fleet.replicas(oldest).into_iter();
             replicas
@@ -188,7 +235,7 @@ mod tests {
     fn the_number_of_replicas_is_bounded() {
         let fleet = Fleet::default();
         for n in 0..u32::try_from(Fleet::MOST).unwrap() + 5 {
-            fleet.keep(&report(n, 1), &Filter::All, n.into());
+            fleet.keep(&report(n, 1), &right(n % 100), n.into());
         }
         let replicas = fleet.replicas(0);
         assert_eq!(replicas.len(), Fleet::MOST);
@@ -196,8 +243,27 @@ mod tests {
     }
 
     #[test]
+    fn the_replicas_of_one_credential_do_not_displace_those_of_others() {
+        let fleet = Fleet::default();
+        fleet.keep(&report(0, 1), &right(1), 0);
+        let most = u32::try_from(UsageSource::GROUP_MAX).unwrap();
+        for n in 1..=most + 5 {
+            fleet.keep(&report(n, 1), &right(2), n.into());
+        }
+        let replicas = fleet.replicas(0);
+        assert_eq!(replicas.len(), UsageSource::GROUP_MAX + 1);
+        let arrived = replicas.iter().map(|replica| replica.received_at);
+        assert_eq!(arrived.filter(|at| (1..=5).contains(at)).count(), 0);
+    }
+
+    #[test]
     fn a_malformed_report_is_refused_without_its_text() {
         let source = "0".repeat(32);
+        let used = format!(r#"{{"credential":"key:{source}","outcome":"accepted","count":1}}"#);
+        let wrong = used.replace("accepted", "wrong_secret");
+        let with_hour =
+            format!(r#"{{"source":"{source}","sequence":1,"hour":0,"usage":[{used}]}}"#);
+        assert!(Report::parse(with_hour.as_bytes()).is_ok());
         for bad in [
             "{}".to_owned(),
             "secret".into(),
@@ -205,6 +271,8 @@ mod tests {
             format!(r#"{{"source":"{}","sequence":1}}"#, "A".repeat(32)),
             format!(r#"{{"source":"+{}","sequence":1}}"#, "0".repeat(31)),
             format!(r#"{{"source":"{source}","sequence":1,"secret":1}}"#),
+            format!(r#"{{"source":"{source}","sequence":1,"usage":[{used}]}}"#),
+            format!(r#"{{"source":"{source}","sequence":1,"hour":0,"usage":[{wrong}]}}"#),
             format!(r#"{{"source":"{source}","sequence":1,"replica":{{"name":"a\nb"}}}}"#),
         ] {
             let error = Report::parse(bad.as_bytes()).unwrap_err();

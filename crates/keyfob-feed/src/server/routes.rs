@@ -1,17 +1,19 @@
 //! The routes of the feed.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::{
-    Router,
-    body::Bytes,
-    extract::{DefaultBodyLimit, Path, RawQuery, State},
+    Extension, Router,
+    body::{Bytes, to_bytes},
+    extract::{Path, RawQuery, Request, State},
     http::{HeaderMap, HeaderValue, StatusCode, header},
     response::{IntoResponse, Response},
     routing::{get, post},
 };
+use hyper::upgrade::OnUpgrade;
 use metrics::counter;
 use percent_encoding::percent_decode_str;
+use tokio::time::timeout;
 
 use crate::{filter::Filter, line::SignedLine, position::Position, snapshot::ObjectName};
 
@@ -20,8 +22,9 @@ use super::{
     hub::{Hub, system_clock},
     metrics as names, object,
     refusal::Refusal,
-    report::Report,
+    report::{Origin, Report},
     stream::Stream,
+    upgrade,
 };
 
 #[derive(Clone)]
@@ -38,7 +41,6 @@ pub(crate) fn router(hub: Hub, authorize: Arc<dyn Authorize>) -> Router {
         .route("/v1/feed/snapshots/{object}", get(snapshot_object))
         .route("/v1/feed/signers", get(signers))
         .route("/v1/feed/report", post(report))
-        .layer(DefaultBodyLimit::max(Report::BYTES_MAX))
         .with_state(App { hub, authorize })
 }
 
@@ -59,18 +61,44 @@ impl App {
         let filter = query.filter(&right)?;
         Ok((right, query, filter))
     }
+
+    /// The right of who made a report: of the sender, or of the replica for which it says that it hands it
+    /// on. It may say so of credentials and parts within its own right.
+    fn origin(
+        &self,
+        sender: &ReplicaRight,
+        origin: Option<Origin>,
+    ) -> Result<ReplicaRight, Refusal> {
+        let Some(Origin { credential, reads }) = origin else {
+            return Ok(sender.clone());
+        };
+        let filter = Query::parse(Some(&reads))?.filter(sender);
+        match filter {
+            Ok(filter) if self.hub.may_report(sender.filter(), credential) => {
+                Ok(sender.of_origin(credential, filter))
+            }
+            _ => {
+                tracing::warn!("a relay handed on a report of a credential beyond its own right");
+                Ok(sender.clone())
+            }
+        }
+    }
 }
 
 async fn feed(
     State(app): State<App>,
     RawQuery(query): RawQuery,
+    upgrade: Option<Extension<OnUpgrade>>,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
     let (right, query, filter) = app.asked(&headers, query.as_deref())?;
     let position = query.after()?;
     let stream = Stream::begin(app.hub, filter.clone(), right, position).await;
     let stream = stream.map_err(|refusal| refusal.for_filter(&filter))?;
-    Ok(lines(stream.into_body()))
+    match upgrade.filter(|_| upgrade::is_offered(&headers)) {
+        Some(Extension(upgrade)) => Ok(upgrade::answer(stream, upgrade)),
+        None => Ok(lines(stream.into_body())),
+    }
 }
 
 async fn frame(
@@ -89,8 +117,10 @@ async fn snapshot(
     RawQuery(query): RawQuery,
     headers: HeaderMap,
 ) -> Result<Response, Refusal> {
-    let (_, _, filter) = app.asked(&headers, query.as_deref())?;
-    let manifest = app.hub.source.manifest(&filter).await?;
+    let (right, _, filter) = app.asked(&headers, query.as_deref())?;
+    let manifest = Arc::clone(&app.hub.source)
+        .manifest(&filter, &right)
+        .await?;
     Ok(lines(manifest.to_sent()))
 }
 
@@ -105,7 +135,7 @@ async fn snapshot_object(
         .strip_suffix(".ndjson.zst")
         .and_then(ObjectName::parse);
     let name = name.ok_or(Refusal::NotFound)?;
-    let object = app.hub.source.object(name).await?;
+    let object = Arc::clone(&app.hub.source).object(name).await?;
     Ok(object::answer(name, &object, &headers))
 }
 
@@ -116,35 +146,56 @@ async fn signers(State(app): State<App>, headers: HeaderMap) -> Result<Response,
     Ok(lines(documents.collect::<Vec<_>>().concat()))
 }
 
-async fn report(
-    State(app): State<App>,
-    headers: HeaderMap,
-    body: Bytes,
-) -> Result<StatusCode, Refusal> {
-    let right = app.right(&headers)?;
+/// The credential is judged by the head, so that nothing is read of strangers.
+async fn report(State(app): State<App>, request: Request) -> Result<StatusCode, Refusal> {
+    let sender = app.right(request.headers())?;
+    let body = body(request).await?;
     let mut report = Report::parse(&body).map_err(Refusal::Invalid)?;
     counter!(names::REPORTS).increment(1);
-    app.hub
-        .fleet()
-        .keep(&report, right.filter(), system_clock()());
+    let right = app.origin(&sender, report.origin.take())?;
+    app.hub.fleet().keep(&report, &right, system_clock()());
     let before = report.usage.len();
-    let right = right.filter();
     report
         .usage
-        .retain(|usage| app.hub.may_report(right, usage.credential));
+        .retain(|usage| app.hub.may_report(sender.filter(), usage.credential));
     let dropped = before - report.usage.len();
-    let body = if dropped == 0 {
-        body
-    } else {
+    if dropped > 0 {
         tracing::warn!(
             dropped,
             "a replica reported usage of keys that it may not read"
         );
-        // What was parsed from JSON is JSON.
-        serde_json::to_vec(&report).unwrap_or_default().into()
-    };
+    }
+    report.origin = right.credential().map(|credential| Origin {
+        credential,
+        reads: right.filter().to_query(),
+    });
+    // What was parsed from JSON is JSON.
+    let body = serde_json::to_vec(&report).unwrap_or_default().into();
+    // A relay hands on the body, and its upstream does the same.
+    report.source = right.source(report.source);
     app.hub.source.report(&report, &body).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// Reads the body of a request, within the limits on its length and time.
+async fn body(request: Request) -> Result<Bytes, Refusal> {
+    let length = request.headers().get(header::CONTENT_LENGTH);
+    let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
+    if length.is_some_and(|length| length > Report::BYTES_MAX as u64) {
+        return Err(Refusal::TooLong);
+    }
+    match timeout(
+        BODY_WITHIN,
+        to_bytes(request.into_body(), Report::BYTES_MAX),
+    )
+    .await
+    {
+        Ok(Ok(body)) => Ok(body),
+        Ok(Err(_)) => Err(Refusal::Invalid(
+            "the body is incomplete or too long".into(),
+        )),
+        Err(_) => Err(Refusal::TooSlow),
+    }
 }
 
 /// An answer of signed lines.
@@ -203,3 +254,6 @@ impl Query {
             .map_err(|error| Refusal::Invalid(format!("after: {error}")))
     }
 }
+
+/// How long the body of a report may take.
+const BODY_WITHIN: Duration = Duration::from_secs(20);

@@ -21,6 +21,7 @@ use super::{
     hub::{Hub, Joined},
     metrics as names,
     refusal::Refusal,
+    shares::Share,
 };
 
 /// A reader's stream: a cursor, and no buffer.
@@ -28,6 +29,7 @@ pub(crate) struct Stream {
     hub: Hub,
     filter: Filter,
     right: ReplicaRight,
+    _share: Share,
     judged: Instant,
     changed: watch::Receiver<()>,
     /// The line to send next.
@@ -48,6 +50,7 @@ impl Stream {
         right: ReplicaRight,
         position: Position,
     ) -> Result<Self, Refusal> {
+        let share = hub.shares.open(&right, &filter)?;
         hub.source.open(&filter)?;
         gauge!(names::STREAMS).increment(1.0);
         // From here on, dropping it closes the filter.
@@ -56,6 +59,7 @@ impl Stream {
             hub,
             filter,
             right,
+            _share: share,
             judged: Instant::now(),
             line: None,
             place: Place::Joining(position),
@@ -84,7 +88,7 @@ impl Stream {
     }
 
     /// The next line; `None` when the stream ends.
-    async fn next(&mut self) -> Option<SignedLine> {
+    pub(crate) async fn next(&mut self) -> Option<SignedLine> {
         let line = match self.line.take() {
             Some(line) => line,
             None => self.wait().await?,

@@ -2,6 +2,7 @@
 
 #![expect(clippy::print_stdout, reason = "with --nocapture, sizes are shown")]
 
+mod foreign;
 mod model;
 mod publishing;
 mod refusals;

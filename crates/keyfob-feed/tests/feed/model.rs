@@ -8,7 +8,7 @@ use proptest::{collection::vec, option, prelude::*};
 
 use crate::world::{Op, Reader, START, World, at, decision, filter, read_to_end, small, snapshot};
 
-fn op() -> impl Strategy<Value = Op> {
+pub(crate) fn op() -> impl Strategy<Value = Op> {
     let n = any::<u8>;
     prop_oneof![
         8 => (n(), n(), any::<bool>()).prop_map(|(of, by, all)| Op::Create(of, by, all)),

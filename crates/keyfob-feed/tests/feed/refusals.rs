@@ -231,7 +231,7 @@ proptest! {
         let mut receiver = Receiver::new(trust.clone(), Filter::All);
         prop_assert!(receiver.receive(&line, now).is_err());
         prop_assert!(receiver.manifest(&line, now).is_err());
-        prop_assert!(trust.update(&line).is_err());
+        prop_assert!(trust.update(&line, now).is_err());
         prop_assert_eq!(receiver.refusals().total(), 2);
     }
 }

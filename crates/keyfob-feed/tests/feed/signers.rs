@@ -60,7 +60,7 @@ fn a_signer_is_replaced_without_touching_readers_and_the_retired_one_is_refused(
     );
     let taken: Vec<_> = announced
         .iter()
-        .map(|line| receiver.update_trust(line.as_bytes()))
+        .map(|line| receiver.update_trust(line.as_bytes(), START))
         .collect();
     assert_eq!(taken, [Ok(true), Ok(false)]);
     receiver.receive(&line, START).unwrap();
@@ -69,7 +69,10 @@ fn a_signer_is_replaced_without_touching_readers_and_the_retired_one_is_refused(
     keys.retire();
     let retired = keys.signers_document(START);
     assert_eq!(retired.len(), 1);
-    assert_eq!(receiver.update_trust(retired[0].as_bytes()), Ok(true));
+    assert_eq!(
+        receiver.update_trust(retired[0].as_bytes(), START),
+        Ok(true)
+    );
     assert_eq!(receiver.trust().version(), 4);
     world.create(tenant(0), owner(0), Scopes::All, START);
     let by_old = next_line(old, &world, &reader);
@@ -79,7 +82,7 @@ fn a_signer_is_replaced_without_touching_readers_and_the_retired_one_is_refused(
         Refused::UnknownSigner
     );
     for line in &announced {
-        let update = receiver.update_trust(line.as_bytes());
+        let update = receiver.update_trust(line.as_bytes(), START);
         assert!(!matches!(update, Ok(true)), "{update:?}");
     }
     let line = next_line(keys, &world, &reader);
@@ -93,7 +96,7 @@ fn only_a_trusted_signer_can_replace_the_signers() {
     let others = FeedKeys::generate(&SystemRandom).unwrap();
     for line in others.signers_document(START) {
         assert!(matches!(
-            trust.update(line.as_bytes()),
+            trust.update(line.as_bytes(), START),
             Err(TrustError::Line(_))
         ));
     }
@@ -102,14 +105,42 @@ fn only_a_trusted_signer_can_replace_the_signers() {
     for at in 0..line.as_bytes().len() {
         let mut altered = line.as_bytes().to_vec();
         altered[at] ^= 1;
-        assert!(trust.update(&altered).is_err(), "byte {at}");
+        assert!(trust.update(&altered, START).is_err(), "byte {at}");
     }
     assert_eq!(trust.version(), 0);
-    assert_eq!(trust.update(line.as_bytes()), Ok(true));
+    assert_eq!(trust.update(line.as_bytes(), START), Ok(true));
     // A frame is no signers document, and the other way round.
     let mut world = World::new();
     world.create(tenant(0), owner(0), Scopes::All, START);
     let mut reader = Reader::new(trust, Filter::All);
     let error = reader.receiver.receive(line.as_bytes(), START).unwrap_err();
     assert_eq!(error, Refused::Malformed);
+}
+
+#[test]
+fn a_reader_that_starts_takes_no_old_signers_document() {
+    let mut keys = FeedKeys::generate(&SystemRandom).unwrap();
+    let stolen = keys.signers().next().unwrap();
+    keys.announce(&SystemRandom).unwrap();
+    keys.switch();
+    // Recorded by somebody in between, while the stolen signer was still trusted.
+    let recorded = keys.signers_document(START);
+    keys.retire();
+    let pinned = Trust::pinned(keys.signers()).unwrap();
+    let retired_at = START + 1_000;
+    for now in [retired_at + 30_000, retired_at + 3_600_000] {
+        let mut trust = pinned.clone();
+        let taken = trust.update(recorded[0].as_bytes(), now);
+        assert_eq!(taken, Err(TrustError::Old));
+        assert!(trust.keys().all(|key| *key != stolen));
+        let current = keys.signers_document(now - 29_000);
+        assert_eq!(trust.update(current[0].as_bytes(), now), Ok(true));
+    }
+    let mut trust = pinned.clone();
+    let ahead = keys.signers_document(START + 2_001);
+    let taken = trust.update(ahead[0].as_bytes(), START);
+    assert_eq!(taken, Err(TrustError::Future));
+    // What a reader accepted, it kept.
+    let mut trust = pinned;
+    assert_eq!(trust.restore(recorded[0].as_bytes()), Ok(true));
 }

@@ -10,7 +10,7 @@ use keyfob::{
     manage::Labels,
     name::{KeyName, LabelName, LabelValue, Reason, Scope, UserId},
 };
-use keyfob_feed::{FeedKeys, Filter, Join, Limits, Next, Publisher};
+use keyfob_feed::{FeedKeys, Filter, Join, Limits, Next, Publisher, SignedLine, SnapshotReader};
 
 use crate::world::{START, World, at, filter, owner, read_to_end, snapshot, tenant};
 
@@ -188,4 +188,49 @@ fn a_namespaces_filter_never_yields_an_entry_of_another_namespace() {
             assert_eq!(text.contains(&id.to_string()), *of == tenant(0), "{of:?}");
         }
     }
+}
+
+#[test]
+fn no_line_and_no_entry_is_longer_than_a_reader_takes() {
+    let keys = Arc::new(FeedKeys::generate(&SystemRandom).unwrap());
+    let world = World::new();
+    let longest = |n: usize| format!("{n:04}{}", "\"".repeat(124));
+    let scopes = (0..Scopes::MAX).map(|n| Scope::new(&format!("{n:02}{}", "s".repeat(62))));
+    let scopes = Scopes::only(scopes.map(Result::unwrap)).unwrap();
+    let of = keyfob::Tenant::parse(&longest(0), &longest(1)).unwrap();
+    for n in 0..1_000 {
+        let owner = Owner::User(UserId::new(&longest(n / 100)).unwrap());
+        let new = NewKey::new(of.clone(), owner, KeyName::new(&longest(n)[..100]).unwrap())
+            .with_scopes(scopes.clone());
+        block_on(world.keyring.create(&Context::system(at(START)), new)).unwrap();
+    }
+    let mut limits = Limits::default();
+    (limits.frame_bytes, limits.line_bytes) = (usize::MAX, usize::MAX);
+    let mut publisher = Publisher::new(Arc::clone(&keys), TrailHead::START, limits);
+    assert!(publisher.open(&Filter::All));
+    let start = publisher.position();
+    read_to_end(&mut publisher, &*world.store, 10_000, START);
+    let mut lines = Vec::new();
+    let Join::At(mut cursor) = publisher.join(&Filter::All, start, false) else {
+        panic!("the start is gone");
+    };
+    while let Next::Line(line, next) = publisher.next(&Filter::All, cursor) {
+        lines.push(line);
+        cursor = next;
+    }
+    let Join::CatchUp(line, _) = publisher.catch_up(&Filter::All, start) else {
+        panic!("the start is gone");
+    };
+    lines.push(line);
+    let all: usize = lines.iter().map(|line| line.as_bytes().len()).sum();
+    assert!(all > SignedLine::BYTES_MAX, "{all}");
+    for line in &lines {
+        let bytes = line.as_bytes().len();
+        assert!(bytes <= SignedLine::BYTES_MAX, "{bytes}");
+    }
+    let made = snapshot(&keys, &publisher, &*world.store, &Filter::All, START);
+    let content = zstd::stream::decode_all(&made.object[..]).unwrap();
+    let longest = content.split(|byte| *byte == b'\n').map(<[u8]>::len).max();
+    let most = SnapshotReader::<std::io::Cursor<bytes::Bytes>>::ENTRY_BYTES_MAX;
+    assert!(longest.unwrap() * 32 < most, "{longest:?}");
 }

@@ -55,6 +55,21 @@ pub(crate) fn owner(n: u8) -> Owner {
         .unwrap()
 }
 
+/// An owner in a team; those of another team have other names.
+pub(crate) fn owner_in(team: &TeamId, n: u8) -> Owner {
+    if team.as_str() == "acme" {
+        return owner(n);
+    }
+    ["user:carol", "user:dave", "service:release-bot"][usize::from(n % 3)]
+        .parse()
+        .unwrap()
+}
+
+/// The subject of the imported keys of a team.
+pub(crate) fn guest_in(team: &TeamId) -> String {
+    format!("guest-of-{team}")
+}
+
 pub(crate) fn filter(n: u8) -> Filter {
     match n % 5 {
         0 => Filter::All,
@@ -111,7 +126,7 @@ pub(crate) struct World {
     pub(crate) keyring: Arc<Keyring>,
     tape: Tape,
     pub(crate) keys: Vec<(Tenant, KeyId, String)>,
-    legacy: Vec<(Tenant, LegacyId, String)>,
+    pub(crate) legacy: Vec<(Tenant, LegacyId, String)>,
 }
 
 impl World {
@@ -184,7 +199,7 @@ impl World {
             (!keys.is_empty()).then(|| keys[usize::from(n) % keys.len()].clone())
         };
         let target = |kind: u8, n: u8| match kind % 3 {
-            0 => Target::Owner(team(n), owner(n / 2)),
+            0 => Target::Owner(team(n), owner_in(&team(n), n / 2)),
             1 => Target::Namespace(tenant(n)),
             _ => Target::Team(team(n)),
         };
@@ -196,7 +211,8 @@ impl World {
                     Scopes::only([Scope::new("invoke").unwrap()]).unwrap()
                 };
                 let name = KeyName::new(&format!("key {}", self.keys.len())).unwrap();
-                let new = NewKey::new(tenant(of), owner(by), name)
+                let owner = owner_in(&tenant(of).team, by);
+                let new = NewKey::new(tenant(of), owner, name)
                     .with_scopes(scopes)
                     .with_expiry(Expiry::Never);
                 if let Ok(created) = block_on(keyring.create(&context, new)) {
@@ -251,7 +267,7 @@ impl World {
                 let record = LegacyRecord {
                     id: presented.id(),
                     tenant: tenant(of),
-                    subject: UserId::new("guest").unwrap(),
+                    subject: UserId::new(&guest_in(&tenant(of).team)).unwrap(),
                     digest: KeyDigest::of_legacy(&presented, &Peppers::none()),
                     blocked: false,
                     imported_at: at(now),

@@ -83,6 +83,10 @@ impl Response {
 
     /// Reads some of the body; `false` at its end, or if the connection broke.
     async fn read(&mut self) -> bool {
+        if self.status == 101 {
+            let read = self.stream.read_buf(&mut self.pending).await;
+            return read.unwrap_or(0) > 0;
+        }
         if !self.chunked && self.left == 0 {
             return false;
         }

@@ -22,17 +22,17 @@ use keyfob::{
     store::{
         AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, LiveCount,
         NamespaceQuery, NamespaceRecord, Page, Revision, StoreError, Target, TargetPage,
-        TargetQuery, async_trait,
+        TargetQuery, UsageDay, UsageQuery, async_trait,
     },
 };
 use keyfob_feed::{
-    FeedKeys, Filter, Position, Receiver, Refused, SnapshotReader, Trust,
+    FeedKeys, Filter, Position, Receiver, Refused, SnapshotReader, Trust, UPGRADE_PROTOCOL,
     server::{Authority, AuthorityBuilder, KeyRights},
 };
 use keyfob_listen::{Limits, Listener, Routes};
-use tokio::{net::TcpSocket, sync::watch, task::JoinHandle};
+use tokio::{net::TcpSocket, sync::watch, task::JoinHandle, time::sleep};
 
-use crate::client::{Response, get};
+use crate::client::{Response, get, request};
 
 pub(crate) fn now() -> u64 {
     let since = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
@@ -54,6 +54,8 @@ struct Inner {
     queries: AtomicU64,
     /// How often the whole store was read.
     whole: AtomicU64,
+    /// How long a read of many entries takes, in milliseconds.
+    slow: AtomicU64,
 }
 
 impl Probe {
@@ -64,6 +66,7 @@ impl Probe {
             stopped: AtomicBool::new(false),
             queries: AtomicU64::new(0),
             whole: AtomicU64::new(0),
+            slow: AtomicU64::new(0),
         }))
     }
 
@@ -73,6 +76,12 @@ impl Probe {
 
     pub(crate) fn whole_reads(&self) -> u64 {
         self.0.whole.load(Ordering::SeqCst)
+    }
+
+    /// Lets each read of many entries, as for a snapshot, take this long.
+    pub(crate) fn slow_down(&self, delay: Duration) {
+        let delay = u64::try_from(delay.as_millis()).unwrap();
+        self.0.slow.store(delay, Ordering::SeqCst);
     }
 
     pub(crate) fn stop(&self) {
@@ -133,6 +142,14 @@ impl KeyStore for Probe {
     async fn legacy_policy(&self, tenant: Option<&Tenant>) -> Result<LegacyPolicy, StoreError> {
         self.store().legacy_policy(tenant).await
     }
+    async fn policies(&self, tenants: &[Tenant]) -> Result<Vec<Policy>, StoreError> {
+        self.store().policies(tenants).await
+    }
+
+    async fn legacy_policies(&self, tenants: &[Tenant]) -> Result<Vec<LegacyPolicy>, StoreError> {
+        self.store().legacy_policies(tenants).await
+    }
+
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
         self.store().audit(query).await
     }
@@ -143,7 +160,11 @@ impl KeyStore for Probe {
         if after == Revision::ZERO {
             self.0.whole.fetch_add(1, Ordering::SeqCst);
         }
-        self.read()?.changes(after, limit).await
+        let changes = self.read()?.changes(after, limit).await?;
+        if changes.entries.len() > 10 {
+            sleep(Duration::from_millis(self.0.slow.load(Ordering::SeqCst))).await;
+        }
+        Ok(changes)
     }
     async fn wait_for_change(&self, after: Revision) -> Result<bool, StoreError> {
         let mut told = self.0.told.subscribe();
@@ -171,6 +192,10 @@ impl KeyStore for Probe {
     }
     async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {
         self.store().usage(credentials).await
+    }
+
+    async fn usage_days(&self, query: &UsageQuery) -> Result<Vec<UsageDay>, StoreError> {
+        self.store().usage_days(query).await
     }
 }
 
@@ -298,11 +323,13 @@ impl Fixture {
 
 /// Creates the key of a replica.
 pub(crate) async fn replica_key(keyring: &Keyring, of: Tenant) -> (KeyId, String) {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
     let scope = Scope::new(KeyRights::SCOPE).unwrap();
+    let name = format!("replica {}", NEXT.fetch_add(1, Ordering::SeqCst));
     let new = NewKey::new(
         of,
         "service:gateway".parse::<Owner>().unwrap(),
-        KeyName::new("replica").unwrap(),
+        KeyName::new(&name).unwrap(),
     )
     .with_scopes(Scopes::only([scope]).unwrap())
     .with_expiry(Expiry::Never);
@@ -322,10 +349,12 @@ pub(crate) struct Reader {
 
 impl Reader {
     pub(crate) fn new(trust: Trust, filter: Filter, address: SocketAddr, key: &str) -> Self {
-        let query = filter.to_query();
-        let query = query.iter().map(|(name, value)| format!("&{name}={value}"));
+        let query = match filter.to_query() {
+            query if query.is_empty() => query,
+            query => format!("&{query}"),
+        };
         Self {
-            query: query.collect(),
+            query,
             receiver: Receiver::new(trust, filter),
             index: Arc::new(Index::new(format(), Peppers::none())),
             address,
@@ -359,6 +388,13 @@ impl Reader {
     pub(crate) async fn connect(&self) -> Response {
         let path = format!("/v1/feed?after={}{}", self.position(), self.query);
         get(self.address, &path, &self.key).await
+    }
+
+    /// Connects, and offers an upgrade.
+    pub(crate) async fn upgrade(&self) -> Response {
+        let path = format!("/v1/feed?after={}{}", self.position(), self.query);
+        let offer = [("Connection", "Upgrade"), ("Upgrade", UPGRADE_PROTOCOL)];
+        request(self.address, "GET", &path, &self.key, &offer, b"").await
     }
 
     /// Applies the next line of a stream; returns the number of its entries, `None` at its end.

@@ -4,8 +4,11 @@
 
 mod client;
 mod fixture;
+mod idle;
 mod load;
+mod many;
 mod relays;
 mod rights;
 mod snapshots;
 mod streams;
+mod upgrades;

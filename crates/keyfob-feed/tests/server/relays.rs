@@ -1,18 +1,22 @@
 //! A relay between an authority and readers.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    net::SocketAddr,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use bytes::Bytes;
-use keyfob::{name::TeamId, store::async_trait};
+use keyfob::{KeyId, key::CredentialId, name::TeamId, store::async_trait};
 use keyfob_feed::{
     Filter, Limits, ObjectName, Position, SignedLine,
-    server::{KeyRights, Relay, RelayError, Upstream, UpstreamError},
+    server::{Hub, KeyRights, Relay, RelayError, Upstream, UpstreamError},
 };
 use tokio::time::sleep;
 
 use crate::{
     client::{Response, get, request},
-    fixture::{Fixture, Reader, Server, listen},
+    fixture::{Fixture, Reader, Server, listen, now, replica_key, tenant},
 };
 
 /// The authority, by HTTP.
@@ -69,16 +73,25 @@ impl Upstream for Client {
 
 /// A relay that follows the fixture's authority, with its address.
 async fn relay(fixture: &Fixture) -> (Relay, SocketAddr, Server, Server) {
+    relay_with(fixture, &fixture.key).await
+}
+
+/// The same, with this key.
+async fn relay_with(fixture: &Fixture, key: &str) -> (Relay, SocketAddr, Server, Server) {
+    relay_within(fixture, key, Limits::default()).await
+}
+
+/// The same, with these bounds on its memory.
+async fn relay_within(
+    fixture: &Fixture,
+    key: &str,
+    limits: Limits,
+) -> (Relay, SocketAddr, Server, Server) {
     let client = Client {
         address: fixture.address,
-        key: fixture.key.clone(),
+        key: key.to_owned(),
     };
-    let relay = Relay::new(
-        client,
-        fixture.trust.clone(),
-        [Filter::All],
-        Limits::default(),
-    );
+    let relay = Relay::new(client, fixture.trust.clone(), [Filter::All], limits);
     let mut reader = fixture.reader();
     reader.load().await;
     let follower = relay.clone();
@@ -91,11 +104,17 @@ async fn relay(fixture: &Fixture) -> (Relay, SocketAddr, Server, Server) {
     });
     let operators = TeamId::new("operators").unwrap();
     let rights = KeyRights::new(fixture.keyring.unbounded_verifier(), operators);
-    let (address, server) = listen(relay.hub().router(rights)).await;
+    let (address, server) = listen(with_tenants(fixture, relay.hub()).router(rights)).await;
     while !relay.hub().is_current() {
         sleep(Duration::from_millis(5)).await;
     }
     (relay, address, server, Server::of(following))
+}
+
+fn with_tenants(fixture: &Fixture, hub: &Hub) -> Hub {
+    let index = Arc::clone(fixture.keyring.index());
+    hub.clone()
+        .with_tenants(move |credential| index.tenant_of(credential))
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -104,7 +123,9 @@ async fn a_reader_behind_a_relay_gets_what_the_authority_signed() {
     for n in 0..3 {
         fixture.create(n).await;
     }
-    let (_relay, address, _server, _following) = relay(&fixture).await;
+    let mut limits = Limits::default();
+    limits.lines = 8;
+    let (_relay, address, _server, _following) = relay_within(&fixture, &fixture.key, limits).await;
     let mut reader = Reader::new(fixture.trust.clone(), Filter::All, address, &fixture.key);
     reader.load().await;
     let mut stream = reader.connect().await;
@@ -125,7 +146,8 @@ async fn a_reader_behind_a_relay_gets_what_the_authority_signed() {
     for stream in readers {
         assert!(stream.await.line().await.is_some());
     }
-    assert!(fixture.probe.queries() - before <= 4);
+    let queries = fixture.probe.queries() - before;
+    assert!(queries <= 4, "{queries}");
     let mut stream = reader.connect().await;
     reader
         .until(&mut stream, fixture.keyring.index().as_of())
@@ -136,14 +158,34 @@ async fn a_reader_behind_a_relay_gets_what_the_authority_signed() {
     assert_eq!(reader.receiver.refusals().total(), 0);
 }
 
+/// A gateway that starts without anything: first the relay's upstream makes a snapshot.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_reader_behind_a_relay_gets_a_snapshot_that_takes_the_authority_long_to_make() {
+    let often = Duration::from_millis(1);
+    let fixture = Fixture::with(|builder| builder.snapshot_every(often)).await;
+    for n in 0..1_100_u16 {
+        fixture.create(u8::from(n % 2 == 0)).await;
+    }
+    let (_relay, address, _server, _following) = relay(&fixture).await;
+    // A snapshot has two pages then.
+    fixture.probe.slow_down(Duration::from_secs(4));
+    let mut reader = Reader::new(fixture.trust.clone(), Filter::All, address, &fixture.key);
+    let start = Instant::now();
+    reader.load().await;
+    assert!(start.elapsed() > Duration::from_secs(5), "it was quick");
+    let (tenant, text) = fixture.created().pop().unwrap();
+    assert!(reader.accepts(&tenant, &text));
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_relay_hands_on_reports_signers_and_what_is_gone() {
     let fixture = Fixture::new().await;
     let (relay, address, _server, _following) = relay(&fixture).await;
     let mut signers = get(address, "/v1/feed/signers", &fixture.key).await;
     let line = signers.line().await.unwrap();
-    assert_eq!(fixture.trust.clone().update(&line), Ok(true));
-    assert_eq!(relay.update_trust(&line), Ok(true));
+    let mut trust = fixture.trust.clone();
+    assert_eq!(trust.update(&line, now()), Ok(true));
+    relay.set_trust(&trust);
 
     let report = format!(
         r#"{{"source":"{}","sequence":1,"replica":{{"name":"gw-2"}}}}"#,
@@ -198,4 +240,86 @@ async fn a_relay_that_lost_its_upstream_is_answered_503() {
     let path = format!("/v1/feed?after={position}");
     assert_eq!(get(address, &path, &fixture.key).await.status, 503);
     assert!(!relay.hub().is_current());
+}
+
+/// A report of one use of a key.
+fn report(source: u8, sequence: u64, used: KeyId, rest: &str) -> String {
+    let source = format!("{source:02x}").repeat(16);
+    format!(
+        r#"{{"source":"{source}","sequence":{sequence},"hour":1700000000,"usage":[
+        {{"credential":"key:{used}","outcome":"accepted","count":1,"last_used":1700000000}}],
+        "replica":{{"name":"gw"}}{rest}}}"#
+    )
+}
+
+async fn send(to: SocketAddr, key: &str, report: &str) {
+    let path = "/v1/feed/report";
+    let sent = request(to, "POST", path, key, &[], report.as_bytes()).await;
+    assert_eq!(sent.status, 204);
+}
+
+async fn accepted(fixture: &Fixture, id: KeyId) -> u64 {
+    let usage = fixture.keyring.usage(&[CredentialId::Key(id)]).await;
+    usage.unwrap().first().map_or(0, |usage| usage.accepted)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_report_is_counted_once_although_it_was_sent_on_several_ways() {
+    let fixture = Fixture::new().await;
+    let (used, _) = fixture.create(0).await;
+    let (id, key) = replica_key(&fixture.keyring, tenant(0)).await;
+    let (_, other) = replica_key(&fixture.keyring, tenant(0)).await;
+    let (_, second) = replica_key(&fixture.keyring, tenant(3)).await;
+    let (_first, one, _s1, _f1) = relay(&fixture).await;
+    let (_second, two, _s2, _f2) = relay_with(&fixture, &second).await;
+    let operators = TeamId::new("operators").unwrap();
+    let rights = KeyRights::new(fixture.keyring.unbounded_verifier(), operators);
+    let hub = with_tenants(&fixture, fixture.authority.hub());
+    let (authority, _server) = listen(hub.router(rights)).await;
+    // The answer of one was lost, so it was sent to the next.
+    for address in [one, two, authority, one] {
+        send(address, &key, &report(0x0c, 1, used, "")).await;
+    }
+    assert_eq!(accepted(&fixture, used).await, 1);
+    // Another credential has its own numbers.
+    send(one, &other, &report(0x0c, 1, used, "")).await;
+    assert_eq!(accepted(&fixture, used).await, 2);
+    let fleet = fixture.authority.hub().fleet().replicas(0);
+    let own = Filter::namespaces([tenant(0)]).unwrap();
+    assert_eq!(fleet.len(), 2, "{fleet:?}");
+    assert!(fleet.iter().all(|replica| replica.right == own));
+    let credentials: Vec<_> = fleet.iter().map(|replica| replica.credential).collect();
+    assert!(credentials.contains(&Some(CredentialId::Key(id))));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_hands_on_reports_of_credentials_within_its_right_only() {
+    let fixture = Fixture::new().await;
+    let (used, _) = fixture.create(0).await;
+    let (id, key) = replica_key(&fixture.keyring, tenant(0)).await;
+    let (_, of_team) = replica_key(&fixture.keyring, tenant(4)).await;
+    let (_, foreign) = replica_key(&fixture.keyring, tenant(2)).await;
+    let operators = TeamId::new("operators").unwrap();
+    let rights = KeyRights::new(fixture.keyring.unbounded_verifier(), operators);
+    let hub = with_tenants(&fixture, fixture.authority.hub());
+    let (authority, _server) = listen(hub.router(rights)).await;
+    let origin =
+        |reads: &str| format!(r#","origin":{{"credential":"key:{id}","reads":"{reads}"}}"#);
+    // Neither another team nor a wider part: the numbers of the credential stay as they are.
+    let last = u64::try_from(i64::MAX).unwrap();
+    for (sender, reads) in [
+        (&foreign, "namespace=umbrella/fn-c"),
+        (&foreign, ""),
+        (&of_team, "team=umbrella"),
+    ] {
+        let sent = report(0x0d, last, used, &origin(reads));
+        send(authority, sender, &sent).await;
+    }
+    let before = accepted(&fixture, used).await;
+    let own = origin("namespace=acme/fn-a");
+    send(authority, &of_team, &report(0x0d, 1, used, &own)).await;
+    send(authority, &key, &report(0x0d, 1, used, "")).await;
+    assert_eq!(accepted(&fixture, used).await, before + 1);
+    send(authority, &key, &report(0x0d, 2, used, "")).await;
+    assert_eq!(accepted(&fixture, used).await, before + 2);
 }

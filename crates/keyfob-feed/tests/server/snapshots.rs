@@ -1,8 +1,14 @@
 //! Snapshots over HTTP.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use crate::{client::request, fixture::Fixture};
+use keyfob_feed::{Filter, Receiver};
+use tokio::time::{sleep, timeout};
+
+use crate::{
+    client::{get, request},
+    fixture::{Fixture, now, replica_key, tenant},
+};
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_is_made_once_for_a_hundred_readers() {
@@ -29,6 +35,61 @@ async fn a_snapshot_is_made_once_for_a_hundred_readers() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_snapshot_is_finished_for_the_next_reader_if_the_one_that_began_it_leaves() {
+    let fixture = Fixture::new().await;
+    for n in 0..30 {
+        fixture.create(n % 3).await;
+    }
+    let before = fixture.probe.whole_reads();
+    fixture.probe.slow_down(Duration::from_secs(2));
+    for path in ["/v1/feed/snapshot", "/v1/feed/snapshot?team=acme"] {
+        let leaves = timeout(Duration::from_millis(500), fixture.get(path));
+        assert!(leaves.await.is_err(), "{path}");
+    }
+    let start = Instant::now();
+    let mut reader = fixture.reader();
+    reader.load().await;
+    assert!(start.elapsed() < Duration::from_secs(2), "it was begun");
+    assert_eq!(fixture.probe.whole_reads() - before, 1);
+    for (tenant, text) in fixture.created() {
+        assert!(reader.accepts(&tenant, &text));
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_that_come_back_and_leave_again_cost_one_snapshot() {
+    let fixture = Fixture::new().await;
+    for n in 0..30 {
+        fixture.create(n % 3).await;
+    }
+    let before = fixture.probe.whole_reads();
+    fixture.probe.slow_down(Duration::from_secs(2));
+    let asked = (0..200_u64).map(|n| {
+        let (address, key) = (fixture.address, fixture.key.clone());
+        tokio::spawn(async move {
+            sleep(Duration::from_millis(n * 7)).await;
+            // Every other one leaves, at some time before the snapshot is made.
+            let patience = if n % 2 == 0 { 100 + n } else { 60_000 };
+            let answer = get(address, "/v1/feed/snapshot", &key);
+            let answer = timeout(Duration::from_millis(patience), answer).await;
+            answer.ok().map(|answer| answer.status)
+        })
+    });
+    let (mut left, mut served) = (0, 0);
+    for asked in asked.collect::<Vec<_>>() {
+        match asked.await.unwrap() {
+            None => left += 1,
+            Some(status) => {
+                assert_eq!(status, 200);
+                served += 1;
+            }
+        }
+    }
+    assert!(left >= 50 && served >= 100, "{left} {served}");
+    assert_eq!(fixture.probe.whole_reads() - before, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_snapshot_is_made_anew_after_the_interval() {
     let interval = Duration::from_millis(100);
     let fixture = Fixture::with(|builder| builder.snapshot_every(interval)).await;
@@ -36,7 +97,7 @@ async fn a_snapshot_is_made_anew_after_the_interval() {
     reader.load().await;
     let first = reader.position();
     fixture.create(0).await;
-    tokio::time::sleep(interval).await;
+    sleep(interval).await;
     reader.load().await;
     assert_ne!(reader.position(), first);
     let (tenant, text) = fixture.created().pop().unwrap();
@@ -52,10 +113,7 @@ async fn an_object_is_immutable_and_can_be_read_in_ranges() {
     let mut reader = fixture.reader();
     let mut response = fixture.get("/v1/feed/snapshot").await;
     let line = response.line().await.unwrap();
-    let manifest = reader
-        .receiver
-        .manifest(&line, crate::fixture::now())
-        .unwrap();
+    let manifest = reader.receiver.manifest(&line, now()).unwrap();
     let path = format!("/v1/feed/snapshots/{}.ndjson.zst", manifest.object());
     let get = async |headers: &[(&str, &str)]| {
         request(fixture.address, "GET", &path, "", headers, b"").await
@@ -81,4 +139,43 @@ async fn an_object_is_immutable_and_can_be_read_in_ranges() {
     assert_eq!(other.status, 200);
     let outside = get(&[("Range", &format!("bytes={length}-"))]).await;
     assert_eq!(outside.status, 416);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_snapshots_of_many_parts_displace_no_other() {
+    let fixture = Fixture::new().await;
+    for n in 0..3 {
+        fixture.create(n).await;
+    }
+    let object_of = async |filter: &str| {
+        let path = format!("/v1/feed/snapshot{filter}");
+        let mut response = fixture.get(&path).await;
+        assert_eq!(response.status, 200, "{filter}");
+        let line = response.line().await.unwrap();
+        let manifest = fixture.trust.clone();
+        let filter = match filter {
+            "" => Filter::All,
+            _ => Filter::Team(tenant(2).team),
+        };
+        let mut receiver = Receiver::new(manifest, filter);
+        receiver.manifest(&line, now()).unwrap().object()
+    };
+    let (all, other) = (object_of("").await, object_of("?team=umbrella").await);
+    let (_, of_team) = replica_key(&fixture.keyring, tenant(4)).await;
+    let before = fixture.probe.whole_reads();
+    // More than are kept of a single credential's: namespaces need not exist.
+    let asked = (0..80).map(|n| {
+        let path = format!("/v1/feed/snapshot?namespace=acme/x{n}");
+        let (address, key) = (fixture.address, of_team.clone());
+        tokio::spawn(async move { get(address, &path, &key).await.status })
+    });
+    for asked in asked.collect::<Vec<_>>() {
+        assert_eq!(asked.await.unwrap(), 200);
+    }
+    for object in [all, other] {
+        let path = format!("/v1/feed/snapshots/{object}.ndjson.zst");
+        assert_eq!(fixture.get(&path).await.status, 200);
+    }
+    assert_eq!(object_of("").await, all);
+    assert_eq!(fixture.probe.whole_reads(), before);
 }

@@ -130,7 +130,7 @@ async fn a_position_that_is_gone_is_answered_410_with_the_path_of_a_snapshot() {
             assert_eq!(kind, "application/problem+json");
             let problem: serde_json::Value =
                 serde_json::from_slice(&response.body().await).unwrap();
-            let path = "/v1/feed/snapshot?namespace=acme%2Ffn%2Da";
+            let path = "/v1/feed/snapshot?namespace=acme/fn-a";
             assert_eq!(problem["snapshot"], path);
             assert_eq!(fixture.get(path).await.status, 200);
         }
@@ -143,12 +143,25 @@ async fn a_position_that_is_gone_is_answered_410_with_the_path_of_a_snapshot() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_reader_that_does_not_read_is_cut_off_and_resumes_without_loss() {
+    cut_off_and_resume(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgraded_reader_that_does_not_read_is_cut_off_and_resumes_without_loss() {
+    cut_off_and_resume(true).await;
+}
+
+async fn cut_off_and_resume(upgrade: bool) {
     let mut limits = Limits::default();
     limits.lines = 8;
     let fixture = Fixture::with(|builder| builder.limits(limits)).await;
     let mut reader = fixture.reader();
     reader.load().await;
-    let mut stream = reader.connect().await;
+    let mut stream = if upgrade {
+        reader.upgrade().await
+    } else {
+        reader.connect().await
+    };
     // More than the sockets' buffers have room for, without reading.
     let started = Instant::now();
     while started.elapsed() < Duration::from_secs(4) {
@@ -185,6 +198,15 @@ async fn a_reader_that_does_not_read_is_cut_off_and_resumes_without_loss() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_connection_that_takes_nothing_is_closed() {
+    closed_in_time(false).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgraded_connection_that_takes_nothing_is_closed() {
+    closed_in_time(true).await;
+}
+
+async fn closed_in_time(upgrade: bool) {
     let fixture = Fixture::new().await;
     let open = Arc::new(());
     let held = Arc::clone(&open);
@@ -199,7 +221,11 @@ async fn a_connection_that_takes_nothing_is_closed() {
     reader.load().await;
     reader.address = address;
     let before = Arc::strong_count(&open);
-    let stream = reader.connect().await;
+    let stream = if upgrade {
+        reader.upgrade().await
+    } else {
+        reader.connect().await
+    };
     assert_eq!(Arc::strong_count(&open), before + 1);
     let started = Instant::now();
     while Arc::strong_count(&open) > before {
