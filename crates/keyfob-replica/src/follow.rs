@@ -12,7 +12,7 @@ use metrics::{counter, gauge};
 use tokio::time::{Instant, error::Elapsed, sleep_until, timeout_at};
 
 use crate::{
-    Failure, Source, SourceError, Synced,
+    Failure, Pauses, Source, SourceError, Synced,
     clock::{Moment, Uptime, Watch},
     error::chain,
     metrics as names,
@@ -23,6 +23,8 @@ pub(crate) struct Follow {
     pub(crate) monitor: Monitor,
     /// The longest time between two readings.
     interval: Duration,
+    /// The bound on staleness.
+    bound: Duration,
     /// How long one attempt to read the source may take. What was read by then is in force, and the
     /// next attempt continues there.
     attempt: Duration,
@@ -99,11 +101,13 @@ impl Follow {
         uptime: Uptime,
     ) -> Self {
         let bound = monitor.0.stale_after;
-        let attempt = bound.unwrap_or(KeyringBuilder::STALE_AFTER) / 4;
+        let longest = bound.unwrap_or(KeyringBuilder::STALE_AFTER);
+        let attempt = longest / 4;
         let interval = bound.map_or(poll_every, |bound| poll_every.min(bound / 4));
         Self {
             monitor,
             interval: interval.max(PAUSE_MIN),
+            bound: longest,
             attempt,
             started,
             uptime,
@@ -124,7 +128,11 @@ impl Follow {
             match &mut delays {
                 None => {
                     let until = self.within_bound(&confirmed, turn + self.interval);
-                    if let Err(error) = wait(&*shared.source, index, until).await {
+                    let waited = tokio::select! {
+                        waited = wait(&*shared.source, index, until) => waited,
+                        () = shared.pauses.woken() => Ok(()),
+                    };
+                    if let Err(error) = waited {
                         return self.fail(error);
                     }
                 }
@@ -134,6 +142,7 @@ impl Follow {
                 }
             }
             let (asked, now) = (Moment::now(&self.uptime), (shared.clock)());
+            let asked_at = Pauses::now();
             let limit = self.within_bound(&confirmed, asked.at + self.attempt);
             let error = match timeout_at(limit, shared.source.sync(index, now)).await {
                 Ok(Ok(synced)) => {
@@ -144,6 +153,8 @@ impl Follow {
                     confirmed.update(synced, index.confirmed_at(), asked, now);
                     // What was sent may be too old already.
                     self.hold_to_bound(&mut confirmed);
+                    let stamp = index.confirmed_at();
+                    shared.pauses.confirm(synced, stamp, asked_at, self.bound);
                     if index.as_of() == before {
                         // A source may wake its follower too early, but not without a pause.
                         sleep_until(turn + PAUSE_MIN).await;
@@ -245,7 +256,29 @@ pub(crate) fn backoff() -> ExponentialBuilder {
         .with_jitter()
 }
 
+/// The least and the longest pause, without its jitter.
 const DELAY_MIN: Duration = Duration::from_millis(50);
 const DELAY_MAX: Duration = Duration::from_secs(1);
 /// The least time between two readings that find nothing new.
 pub(crate) const PAUSE_MIN: Duration = Duration::from_millis(10);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn processes_that_fail_together_do_not_come_back_together() {
+        let pauses = |n: usize| backoff().build().nth(n).unwrap();
+        for n in 0..8 {
+            let base = DELAY_MAX.min(DELAY_MIN * (1 << n));
+            let mut fleet: Vec<Duration> = (0..200).map(|_| pauses(n)).collect();
+            fleet.sort();
+            let (first, last) = (fleet[0], fleet[199]);
+            assert!(first >= base && last <= 2 * base, "{n}: {first:?} {last:?}");
+            // Spread over the time of the pause, and not in one part of it.
+            assert!(last > first + base * 3 / 4, "{n}: {first:?} {last:?}");
+            let half = fleet.iter().filter(|pause| **pause < base * 3 / 2).count();
+            assert!((60..=140).contains(&half), "{n}: {half}");
+        }
+    }
+}

@@ -42,6 +42,8 @@ enum Filled {
 
 pub(crate) struct Settings {
     pub(crate) poll_every: Duration,
+    /// Whether a source that cannot be read at the start is asked again.
+    pub(crate) waits_for_source: bool,
     pub(crate) flush_usage_every: Duration,
     pub(crate) clock: Clock,
     pub(crate) uptime: Uptime,
@@ -98,7 +100,8 @@ impl Follower {
     /// # Errors
     ///
     /// - the store cannot be opened, or has keys of another prefix -> [`StartError::Open`]
-    /// - the source cannot be read -> [`StartError::Source`]
+    /// - the source cannot be read, unless it [waits](Self::wait_for_source) for that, or refuses ->
+    ///   [`StartError::Source`]
     /// - the bound is under 2 seconds -> [`StartError::StaleAfter`]
     ///
     /// # Panics
@@ -165,6 +168,7 @@ impl<F> Follower<F> {
     fn with(followed: F) -> Self {
         let settings = Settings {
             poll_every: Self::POLL_EVERY,
+            waits_for_source: false,
             flush_usage_every: Self::FLUSH_USAGE_EVERY,
             clock: Arc::new(keyfob::now),
             uptime: Arc::new(uptime),
@@ -179,6 +183,13 @@ impl<F> Follower<F> {
     /// each of them.
     pub fn poll_every(mut self, interval: Duration) -> Self {
         self.settings.poll_every = interval;
+        self
+    }
+
+    /// Asks a source again, with back-off, that cannot be read at the start: `start` then returns when it could
+    /// be read, and fails only if the source refuses. The default is to fail at once.
+    pub fn wait_for_source(mut self) -> Self {
+        self.settings.waits_for_source = true;
         self
     }
 

@@ -1,10 +1,14 @@
 //! Following a feed over HTTP.
 
+mod broadcast;
 mod client;
+mod compaction;
 mod error;
+mod folder;
 mod format;
 mod keeper;
 mod opening;
+mod pages;
 #[cfg(feature = "relay")]
 mod relay;
 mod report;
@@ -18,7 +22,7 @@ mod upstream;
 use std::{
     fmt,
     path::PathBuf,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, atomic::AtomicBool},
     time::Duration,
 };
 
@@ -29,17 +33,19 @@ use keyfob::{
 };
 use keyfob_feed::{Filter, Position, Receiver, Refusals, Trust};
 
+pub use broadcast::{LineReceiver, LineSender};
 pub use error::{FeedError, HttpSourceError};
 #[cfg(feature = "relay")]
 pub use relay::HttpUpstream;
+pub use tls::ClientTls;
 pub use upstream::{Upstream, UpstreamError};
 
 use client::{Client, ServiceKey};
+use folder::Folder;
 use report::Reporter;
 use saved::Saved;
 use session::Session;
 use steady::{Clocks, Wall};
-use tls::TlsSettings;
 
 use crate::{Source, SourceError, Synced, clock::Uptime};
 
@@ -82,20 +88,34 @@ pub struct HttpSource {
 /// What does not change while a source runs.
 struct Config {
     upstreams: Vec<Upstream>,
+    /// The upstreams that are not offered an upgrade, since they, or proxies in front of them, refuse it.
+    no_upgrade: Vec<AtomicBool>,
+    /// The upstreams that are folders, each in its place.
+    folders: Vec<Option<Folder>>,
     client: Client,
     /// The query of requests for the filter, without `?`.
     query: String,
     filter: Filter,
     name: String,
     snapshot_bytes_max: u64,
+    saved_bytes_max: u64,
     silence: Duration,
     lag_max: Duration,
+    bound: Option<Duration>,
     clocks: Clocks,
     on_line: Option<OnLine>,
-    on_signers: Option<OnLine>,
+    on_trust: Option<OnTrust>,
 }
 
 type OnLine = Box<dyn Fn(&[u8]) + Send + Sync>;
+type OnTrust = Box<dyn Fn(&Trust) + Send + Sync>;
+
+impl Config {
+    /// The upstream of this number if it is a folder.
+    fn folder(&self, upstream: usize) -> Option<&Folder> {
+        self.folders.get(upstream)?.as_ref()
+    }
+}
 
 /// What a source has received.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -105,6 +125,8 @@ pub struct FeedStatus {
     pub upstream: Option<Upstream>,
     /// Whether the stream is open.
     pub is_connected: bool,
+    /// Whether the lines are taken from the broadcast, in place of a stream.
+    pub is_broadcast: bool,
     /// The position that was reached.
     pub position: Option<Position>,
     /// The authority's time of the last frame, in Unix milliseconds; zero if there was none.
@@ -124,16 +146,19 @@ pub struct HttpSourceBuilder {
     invalid_key: bool,
     filter: Filter,
     name: String,
-    tls: TlsSettings,
+    tls: ClientTls,
     allow_plain_http: bool,
     folder: Option<PathBuf>,
+    saved_bytes_max: u64,
     snapshot_bytes_max: u64,
     silence: Duration,
     lag_max: Duration,
+    bound: Option<Duration>,
     wall: Option<Wall>,
     uptime: Option<Uptime>,
     on_line: Option<OnLine>,
-    on_signers: Option<OnLine>,
+    on_trust: Option<OnTrust>,
+    broadcast: Option<LineReceiver>,
 }
 
 impl HttpSource {
@@ -146,16 +171,19 @@ impl HttpSource {
             invalid_key: false,
             filter: Filter::All,
             name: String::new(),
-            tls: TlsSettings::default(),
+            tls: ClientTls::default(),
             allow_plain_http: false,
             folder: None,
+            saved_bytes_max: HttpSourceBuilder::SAVED_BYTES_MAX,
             snapshot_bytes_max: HttpSourceBuilder::SNAPSHOT_BYTES_MAX,
             silence: HttpSourceBuilder::SILENCE,
             lag_max: HttpSourceBuilder::LAG_MAX,
+            bound: None,
             wall: None,
             uptime: None,
             on_line: None,
-            on_signers: None,
+            on_trust: None,
+            broadcast: None,
         }
     }
 
@@ -176,6 +204,8 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 impl HttpSourceBuilder {
     /// The default of [`HttpSourceBuilder::snapshot_bytes_max`]: 1 GiB, for ten million keys.
     pub const SNAPSHOT_BYTES_MAX: u64 = 1 << 30;
+    /// The default of [`HttpSourceBuilder::saved_bytes_max`]: 64 MiB, for some 200,000 changes.
+    pub const SAVED_BYTES_MAX: u64 = Saved::BYTES_MAX;
     /// The default of [`HttpSourceBuilder::silence`]: three bookmarks.
     pub const SILENCE: Duration = Duration::from_secs(3);
     /// The default of [`HttpSourceBuilder::lag_max`].
@@ -207,15 +237,21 @@ impl HttpSourceBuilder {
         self
     }
 
-    /// The name by which the authority lists this process. The default is empty.
+    /// The name by which the authority lists this process: at most 128 printable ASCII characters. The
+    /// default is empty.
     pub fn name(mut self, name: impl Into<String>) -> Self {
         self.name = name.into();
         self
     }
 
+    /// Whether a text can be the [name](Self::name) of a process.
+    pub fn is_name(text: &str) -> bool {
+        text.len() <= 128 && text.bytes().all(|byte| matches!(byte, b' '..=b'~'))
+    }
+
     /// Trusts the certificates in this file (PEM), and not those of the system.
     pub fn root_certificates(mut self, file: impl Into<PathBuf>) -> Self {
-        self.tls.root_certificates = Some(file.into());
+        self.tls.set_root_certificates(file);
         self
     }
 
@@ -225,7 +261,7 @@ impl HttpSourceBuilder {
         certificates: impl Into<PathBuf>,
         private_key: impl Into<PathBuf>,
     ) -> Self {
-        self.tls.client_certificate = Some((certificates.into(), private_key.into()));
+        self.tls.set_client_certificate(certificates, private_key);
         self
     }
 
@@ -247,9 +283,17 @@ impl HttpSourceBuilder {
     /// The folder has the names of tenants and owners, and digests of keys. Its files are readable
     /// by their owner only. What is read from it is verified like what comes from the network; its
     /// age is taken from the clocks that were recorded with it, which an attacker who can write to the
-    /// folder can change.
+    /// folder can change. So can it put back a signers document that was replaced.
     pub fn saved_in(mut self, folder: impl Into<PathBuf>) -> Self {
         self.folder = Some(folder.into());
+        self
+    }
+
+    /// Keeps at most so many bytes of frames in the [folder](Self::saved_in). When there are half as many, or up
+    /// to three quarters, a newer snapshot is read from the upstream, and takes their place. Of more, nothing is
+    /// kept until there is one.
+    pub fn saved_bytes_max(mut self, bytes: u64) -> Self {
+        self.saved_bytes_max = bytes;
         self
     }
 
@@ -272,6 +316,12 @@ impl HttpSourceBuilder {
         self
     }
 
+    /// Reports this bound on staleness to the authority, which lists it: that of the replica.
+    pub fn reported_bound(mut self, bound: Duration) -> Self {
+        self.bound = Some(bound);
+        self
+    }
+
     /// Takes the time in Unix milliseconds from `wall`, and the time since the machine was
     /// started from `uptime`: for tests.
     pub fn clocks(
@@ -291,9 +341,23 @@ impl HttpSourceBuilder {
         self
     }
 
-    /// Calls this with each signers document that was accepted: for a relay. It must not wait.
-    pub fn on_signers(mut self, told: impl Fn(&[u8]) + Send + Sync + 'static) -> Self {
-        self.on_signers = Some(Box::new(told));
+    /// Calls this with the trusted signers when they were replaced, also by those that were kept: for
+    /// a relay. It must not wait.
+    pub fn on_trust(mut self, told: impl Fn(&Trust) + Send + Sync + 'static) -> Self {
+        self.on_trust = Some(Box::new(told));
+        self
+    }
+
+    /// Takes lines from a broadcast in addition, such as from a message broker. While it delivers every
+    /// line in time, the stream of the upstream is closed; a line that is missing is read from the upstream.
+    /// Snapshots, signers and reports always are.
+    ///
+    /// # Security
+    ///
+    /// Each line is verified as those of an upstream are. A sender of lines can delay changes by a few
+    /// seconds, and cause this source to read from its upstream.
+    pub fn broadcast(mut self, lines: LineReceiver) -> Self {
+        self.broadcast = Some(lines);
         self
     }
 
@@ -309,9 +373,13 @@ impl HttpSourceBuilder {
         if self.invalid_key {
             return Err(HttpSourceError::Key);
         }
-        let key = self.key.ok_or(HttpSourceError::NoKey)?;
-        let printable = |byte| matches!(byte, b' '..=b'~');
-        if self.name.len() > 128 || !self.name.bytes().all(printable) {
+        let needs_key = !self.upstreams.iter().all(Upstream::is_folder);
+        let key = match self.key {
+            Some(key) => key,
+            None if needs_key => return Err(HttpSourceError::NoKey),
+            None => ServiceKey::None,
+        };
+        if !Self::is_name(&self.name) {
             return Err(HttpSourceError::Name);
         }
         let open = |upstream: &&Upstream| !upstream.is_private();
@@ -322,24 +390,31 @@ impl HttpSourceBuilder {
         }
         let needs_tls = self.upstreams.iter().any(Upstream::is_tls);
         let tls = needs_tls.then(|| self.tls.config()).transpose()?;
-        let saved = self.folder.as_deref().map(Saved::open).transpose();
+        let open = |folder: PathBuf| Saved::open(&folder, self.saved_bytes_max);
+        let saved = self.folder.map(open).transpose();
         let saved = saved.map_err(HttpSourceError::Folder)?;
+        let no_upgrade = self.upstreams.iter().map(|_| AtomicBool::new(false));
         let config = Arc::new(Config {
+            no_upgrade: no_upgrade.collect(),
+            folders: self.upstreams.iter().map(Folder::of).collect(),
             upstreams: self.upstreams,
             client: Client { key, tls },
-            query: opening::query(&self.filter),
+            query: self.filter.to_query(),
             filter: self.filter.clone(),
             name: self.name,
             snapshot_bytes_max: self.snapshot_bytes_max,
+            saved_bytes_max: self.saved_bytes_max,
             silence: self.silence,
             lag_max: self.lag_max,
+            bound: self.bound,
             clocks: Clocks::new(self.wall, self.uptime),
             on_line: self.on_line,
-            on_signers: self.on_signers,
+            on_trust: self.on_trust,
         });
         let progress = Arc::new(Mutex::new(FeedStatus::default()));
         let receiver = Receiver::new(self.trust, self.filter);
-        let session = Session::new(Arc::clone(&config), Arc::clone(&progress), receiver, saved);
+        let (of_config, of_progress) = (Arc::clone(&config), Arc::clone(&progress));
+        let session = Session::new(of_config, of_progress, receiver, saved, self.broadcast);
         Ok(HttpSource {
             config,
             session: tokio::sync::Mutex::new(session),

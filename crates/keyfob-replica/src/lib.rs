@@ -14,6 +14,7 @@ mod follower;
 #[cfg(feature = "http")]
 mod http;
 pub mod metrics;
+mod pause;
 #[cfg(feature = "axum")]
 mod readyz;
 mod replica;
@@ -26,8 +27,10 @@ pub use follower::{Follower, OwnIndex};
 pub use http::HttpUpstream;
 #[cfg(feature = "http")]
 pub use http::{
-    FeedError, FeedStatus, HttpSource, HttpSourceBuilder, HttpSourceError, Upstream, UpstreamError,
+    ClientTls, FeedError, FeedStatus, HttpSource, HttpSourceBuilder, HttpSourceError, LineReceiver,
+    LineSender, Upstream, UpstreamError,
 };
 pub use keyfob::store::async_trait;
+pub use pause::Pauses;
 pub use replica::{Monitor, Replica, Status};
 pub use source::{Source, SourceError, Synced};

@@ -23,6 +23,13 @@ pub const FEED_REFUSED: &str = "keyfob_feed_refused_total";
 /// Counter: snapshots that were loaded over the network.
 #[cfg(feature = "http")]
 pub const FEED_SNAPSHOTS: &str = "keyfob_feed_snapshots_loaded_total";
+/// Gauge: sources that take the lines of the feed from a broadcast, and do not read the upstream.
+#[cfg(feature = "http")]
+pub const FEED_BROADCAST: &str = "keyfob_feed_broadcast";
+/// Counter: lines of a broadcast, by `outcome`: `accepted`, `repeated`, `ahead`, `refused`, or `unused` while
+/// the upstream is read.
+#[cfg(feature = "http")]
+pub const FEED_BROADCAST_LINES: &str = "keyfob_feed_broadcast_lines_total";
 
 /// Describes the metrics to the recorder of this process. Call it after installing one.
 pub fn describe() {
@@ -51,6 +58,11 @@ pub fn describe() {
     #[cfg(feature = "http")]
     {
         describe_counter!(FEED_REFUSED, "Lines of the feed that were refused");
+        describe_gauge!(
+            FEED_BROADCAST,
+            "Sources that take the lines of the feed from a broadcast"
+        );
+        describe_counter!(FEED_BROADCAST_LINES, "Lines of a broadcast, by outcome");
         describe_counter!(
             FEED_SNAPSHOTS,
             "Snapshots that were loaded over the network"

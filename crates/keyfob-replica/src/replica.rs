@@ -9,6 +9,7 @@ use std::{
     time::Duration,
 };
 
+use backon::BackoffBuilder as _;
 use keyfob::{
     Timestamp, Verifier,
     gateway::{Index, UsageRecorder},
@@ -21,9 +22,10 @@ use tokio::{
 };
 
 use crate::{
-    Failure, Source, SourceError, StartError,
+    Failure, Pauses, Source, SourceError, StartError,
     clock::{Clock, ClockFault, Moment},
-    follow::{Confirmed, Follow, PAUSE_MIN, wait},
+    error::chain,
+    follow::{Confirmed, Follow, PAUSE_MIN, backoff, wait},
     follower::Settings,
     usage::{Flusher, stop_requested},
 };
@@ -66,9 +68,19 @@ impl Replica {
         let Settings { clock, uptime, .. } = settings;
         let mut confirmed = Confirmed::never(&uptime);
         let mut took_long = false;
+        let mut delays = backoff().build();
         loop {
             let (asked, now) = (Moment::now(&uptime), clock());
-            let synced = source.sync(&index, now).await?;
+            let synced = match source.sync(&index, now).await {
+                Err(error @ SourceError::Unavailable(_)) if settings.waits_for_source => {
+                    let error = chain(&error);
+                    tracing::warn!(error, "the source cannot be read yet");
+                    sleep(delays.next().unwrap_or_default()).await;
+                    continue;
+                }
+                synced => synced?,
+            };
+            delays = backoff().build();
             let took = asked.elapsed();
             confirmed.update(synced, index.confirmed_at(), asked, now);
             if index.confirmed_at().is_none() {
@@ -92,6 +104,7 @@ impl Replica {
             index,
             stale_after,
             clock,
+            pauses: Pauses::new(),
             last_error: Mutex::new(None),
             lost_usage: AtomicU64::new(0),
         }));
@@ -110,6 +123,11 @@ impl Replica {
     }
 
     /// The verifier. It records who used what.
+    ///
+    /// # Security
+    ///
+    /// It does not notice pauses of the process by itself: a server should ask [`Replica::pauses`] too, as by
+    /// `keyfob_tower::Guard::with_pauses`.
     pub fn verifier(&self) -> Verifier {
         let shared = &self.monitor.0;
         shared
@@ -131,6 +149,14 @@ impl Replica {
     /// A handle that reads the state from elsewhere. It does not keep the replica running.
     pub fn monitor(&self) -> Monitor {
         self.monitor.clone()
+    }
+
+    /// Notices pauses of the process, from the first call on: calls that waited during one must not be decided
+    /// by what was known before.
+    pub fn pauses(&self) -> Pauses {
+        let pauses = &self.monitor.0.pauses;
+        pauses.watch();
+        pauses.clone()
     }
 
     /// Waits until the replica cannot go on, and returns why. From then on its verifiers refuse
@@ -218,6 +244,7 @@ pub(crate) struct Shared {
     /// Without usage.
     verifier: Verifier,
     pub(crate) clock: Clock,
+    pub(crate) pauses: Pauses,
     last_error: Mutex<Option<String>>,
     lost_usage: AtomicU64,
 }

@@ -72,6 +72,7 @@ pub trait Source: Send + Sync {
     ///   the last call, the confirmation must stay what it was: a connection that is open says
     ///   nothing about the age of what it delivered
     /// - the source cannot be read now -> [`SourceError::Unavailable`]; what was applied stays
+    /// - the source refuses, and will go on -> [`SourceError::Refused`]; what was applied stays
     /// - the index can never be confirmed again -> [`SourceError::Index`]
     async fn sync(&self, index: &Index, now: Timestamp) -> Result<Synced, SourceError>;
 
@@ -101,6 +102,10 @@ pub enum SourceError {
     /// It cannot now: it is asked again, with back-off.
     #[error(transparent)]
     Unavailable(Box<dyn Error + Send + Sync>),
+    /// It refuses, and will until somebody changes something, such as a key that was revoked. A replica that
+    /// runs asks again as for [`SourceError::Unavailable`]; one that starts fails at once.
+    #[error(transparent)]
+    Refused(Box<dyn Error + Send + Sync>),
     /// What it has can no longer be applied to the index, which refuses every call from then on:
     /// the replica fails.
     #[error(transparent)]
@@ -111,6 +116,11 @@ impl SourceError {
     /// An error after which the source is asked again.
     pub fn unavailable(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
         Self::Unavailable(source.into())
+    }
+
+    /// An error that does not end by itself.
+    pub fn refused(source: impl Into<Box<dyn Error + Send + Sync>>) -> Self {
+        Self::Refused(source.into())
     }
 }
 

@@ -44,9 +44,9 @@ impl Flusher {
     /// not take stays for the next time, unchanged.
     pub(crate) async fn flush(&self) {
         let shared = &self.monitor.0;
-        // A batch that was handed over before, if there is one, and then all usage since.
-        for _ in 0..=u8::from(shared.usage.has_unconfirmed()) {
-            let batch = match shared.usage.batch(&SystemRandom) {
+        // What was left before, and then all usage since.
+        for _ in 0..=shared.usage.waiting() {
+            let batch = match shared.usage.batch(&SystemRandom, (shared.clock)()) {
                 Ok(batch) => batch,
                 Err(error) => {
                     tracing::error!(%error, "usage cannot be handed over");
@@ -80,7 +80,8 @@ impl Flusher {
     pub(crate) fn left(&self) -> u64 {
         let usage = &self.monitor.0.usage;
         let unconfirmed = if usage.has_unconfirmed() {
-            usage.batch(&SystemRandom).ok().flatten()
+            let now = (self.monitor.0.clock)();
+            usage.batch(&SystemRandom, now).ok().flatten()
         } else {
             None
         };
@@ -89,7 +90,7 @@ impl Flusher {
             .iter()
             .flat_map(|batch| &batch.usage)
             .chain(&left)
-            .map(|usage| usage.accepted.saturating_add(usage.refused))
+            .map(|delta| delta.count)
             .fold(without_room, u64::saturating_add)
     }
 }

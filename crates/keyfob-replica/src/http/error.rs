@@ -49,6 +49,9 @@ pub enum FeedError {
     /// The upstream cannot be reached.
     #[error("the upstream cannot be reached")]
     Connect(#[source] io::Error),
+    /// The upstream is a folder, which answers nothing and takes no reports.
+    #[error("the upstream is a folder: it answers nothing, and takes no reports")]
+    NoServer,
     /// The upstream needs TLS, which is not set up.
     #[error("the upstream needs TLS")]
     NoTls,
@@ -98,8 +101,8 @@ pub enum FeedError {
     /// The snapshot was refused.
     #[error("the snapshot was refused")]
     Snapshot(#[from] SnapshotError),
-    /// The snapshot that was kept cannot be read.
-    #[error("the snapshot that was kept cannot be read")]
+    /// What was kept in a folder cannot be read.
+    #[error("what was kept cannot be read")]
     Object(#[source] io::Error),
     /// The system has no random numbers.
     #[error("the random source failed")]
@@ -107,4 +110,40 @@ pub enum FeedError {
     /// What was sent cannot be applied.
     #[error(transparent)]
     Index(#[from] IndexError),
+}
+
+impl FeedError {
+    /// Whether an upstream will go on refusing.
+    pub(super) fn is_refusal(&self) -> bool {
+        match self {
+            // The others may pass: a proxy answers 404 while a server is deployed, 429 while it is busy.
+            Self::Status(status) => matches!(
+                *status,
+                StatusCode::BAD_REQUEST | StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN
+            ),
+            Self::Refused(refused) => *refused == Refused::OtherFilter,
+            Self::OtherFormat => true,
+            _ => false,
+        }
+    }
+
+    /// Whether no upstream can be read, because of the settings of this process.
+    pub(super) fn is_of_settings(&self) -> bool {
+        matches!(self, Self::KeyFile(_) | Self::KeyText | Self::NoTls)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_status_that_lasts_is_a_refusal() {
+        let is_refusal = |status: &u16| {
+            let status = StatusCode::from_u16(*status).unwrap();
+            FeedError::Status(status).is_refusal()
+        };
+        let lasting: Vec<_> = (400..600).filter(is_refusal).collect();
+        assert_eq!(lasting, [400, 401, 403]);
+    }
 }

@@ -16,7 +16,8 @@ impl HttpSource {
     ///
     /// # Errors
     ///
-    /// [`FeedError::Status`] if an upstream refused the key, [`FeedError::KeyFile`] and
+    /// [`FeedError::Status`] if every upstream refused the key, [`FeedError::Refused`] with
+    /// [`OtherFilter`](keyfob_feed::Refused::OtherFilter) if it reads another part than the filter, [`FeedError::KeyFile`] and
     /// [`FeedError::KeyText`]: these do not end by themselves.
     pub async fn key_format(&self) -> Result<KeyFormat, FeedError> {
         let session = self.session.lock().await;
@@ -25,16 +26,17 @@ impl HttpSource {
         }
         let mut delays = backoff().build();
         loop {
+            // One of several may not carry the part, or not know a new key yet.
+            let mut refused = 0;
             for upstream in 0..self.config.upstreams.len() {
                 match session.format_of(upstream).await {
                     Ok(format) => return Ok(format),
-                    Err(
-                        error @ (FeedError::KeyFile(_) | FeedError::KeyText | FeedError::NoTls),
-                    ) => return Err(error),
-                    Err(FeedError::Status(status)) if status.is_client_error() => {
-                        return Err(FeedError::Status(status));
-                    }
+                    Err(error) if error.is_of_settings() => return Err(error),
                     Err(error) => {
+                        refused += usize::from(error.is_refusal());
+                        if refused == self.config.upstreams.len() {
+                            return Err(error);
+                        }
                         let upstream = self.config.upstreams.get(upstream);
                         let error = chain(&error);
                         tracing::warn!(?upstream, error, "the feed cannot be read");
@@ -48,14 +50,14 @@ impl HttpSource {
 
 impl Session {
     fn kept_format(&self) -> Option<KeyFormat> {
-        let records = self.keeper.saved()?.read().ok()?;
+        let records = self.keeper.read().ok()?.records;
         let mut receiver = self.receiver.clone();
         for record in records {
             match record.kind {
                 // A document that is refused leaves the pinned keys.
-                Kind::Signers => drop(receiver.update_trust(&record.line)),
+                Kind::Signers => drop(receiver.restore_trust(&record.line)),
                 Kind::Manifest => return self.format(&mut receiver, &record.line).ok(),
-                Kind::Frame | Kind::Bookmark => {}
+                Kind::Pins | Kind::Frame | Kind::Bookmark => {}
             }
         }
         None
@@ -63,6 +65,10 @@ impl Session {
 
     async fn format_of(&self, upstream: usize) -> Result<KeyFormat, FeedError> {
         let config = &self.config;
+        if let Some(folder) = config.folder(upstream) {
+            let kept = folder.kept().await?;
+            return self.format(&mut self.receiver.clone(), &kept.manifest);
+        }
         let upstream = config.upstreams.get(upstream).ok_or(FeedError::Closed)?;
         let mut connection = config.client.connect(upstream).await?;
         let path = with_query("/v1/feed/snapshot", &config.query);

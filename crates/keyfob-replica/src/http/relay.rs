@@ -13,7 +13,7 @@ use tokio::time::timeout;
 use super::{
     FeedError, HttpSource,
     client::{ANSWER_WITHIN, Connection, WORK_WITHIN},
-    opening::{query, with_query},
+    opening::with_query,
 };
 use crate::error::chain;
 
@@ -56,7 +56,7 @@ impl HttpUpstream {
     }
 
     async fn line(&self, path: &str, filter: &Filter) -> Result<SignedLine, UpstreamError> {
-        let request = Request::Lines(with_query(path, &query(filter)));
+        let request = Request::Lines(with_query(path, &filter.to_query()));
         Ok(SignedLine::received(&self.ask(&request).await?))
     }
 }
@@ -76,7 +76,7 @@ impl Request {
     async fn send(&self, connection: &mut Connection, most: u64) -> Result<Bytes, FeedError> {
         match self {
             Self::Lines(path) => connection.read(path, WORK_WITHIN).await,
-            Self::Object(name) => connection.object(*name, most, |_| ()).await,
+            Self::Object(name) => connection.object(*name, most, None, |_| ()).await,
             Self::Report(body) => {
                 let sent = connection.post("/v1/feed/report", body.to_vec());
                 let answer = timeout(ANSWER_WITHIN, sent).await;

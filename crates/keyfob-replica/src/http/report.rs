@@ -3,7 +3,8 @@
 use std::collections::VecDeque;
 
 use keyfob::{
-    gateway::{Usage, UsageBatch, UsageSource},
+    Timestamp,
+    gateway::{UsageBatch, UsageDelta, UsageSource},
     key::SystemRandom,
 };
 use keyfob_feed::Refusals;
@@ -35,14 +36,17 @@ pub(super) struct Reporter {
 
 struct Part {
     sequence: u64,
-    usage: Vec<Usage>,
+    hour: Timestamp,
+    usage: Vec<UsageDelta>,
 }
 
 #[derive(Serialize)]
 struct Report<'a> {
     source: UsageSource,
     sequence: u64,
-    usage: &'a [Usage],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    hour: Option<Timestamp>,
+    usage: &'a [UsageDelta],
     replica: ReplicaState<'a>,
 }
 
@@ -53,6 +57,8 @@ struct ReplicaState<'a> {
     position: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     lag_ms: Option<u64>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    bound_ms: Option<u64>,
     refused: Refusals,
     version: &'a str,
 }
@@ -69,14 +75,14 @@ impl Reporter {
         }
         if self.parts.is_empty() {
             // The number of a report that was recorded before: it has no usage.
-            return self.send(config, status, self.sequence, &[]).await;
+            return self.send(config, status, self.sequence, None).await;
         }
         while let Some(part) = self.parts.pop_front() {
             // It stays the first one if the future is dropped.
-            let usage = part.usage.clone();
+            let usage = (part.hour, part.usage.clone());
             let sequence = part.sequence;
             self.parts.push_front(part);
-            self.send(config, status, sequence, &usage).await?;
+            self.send(config, status, sequence, Some(&usage)).await?;
             self.parts.pop_front();
         }
         Ok(())
@@ -93,6 +99,7 @@ impl Reporter {
             self.sequence += 1;
             self.parts.push_back(Part {
                 sequence: self.sequence,
+                hour: batch.hour,
                 usage: usage.to_vec(),
             });
         }
@@ -103,7 +110,7 @@ impl Reporter {
         config: &Config,
         status: &FeedStatus,
         sequence: u64,
-        usage: &[Usage],
+        usage: Option<&(Timestamp, Vec<UsageDelta>)>,
     ) -> Result<(), FeedError> {
         let source = match self.source {
             Some(source) => source,
@@ -111,15 +118,19 @@ impl Reporter {
                 .source
                 .insert(UsageSource::random(&SystemRandom).map_err(FeedError::Random)?),
         };
-        let lag = (status.as_of > 0).then(|| config.clocks.now().saturating_sub(status.as_of));
+        let lag = (status.as_of > 0).then(|| config.clocks.wall().saturating_sub(status.as_of));
         let report = Report {
             source,
             sequence,
-            usage,
+            hour: usage.map(|(hour, _)| *hour),
+            usage: usage.map_or(&[], |(_, usage)| usage),
             replica: ReplicaState {
                 name: &config.name,
                 position: status.position.map(|position| position.to_string()),
                 lag_ms: lag,
+                bound_ms: config
+                    .bound
+                    .map(|bound| u64::try_from(bound.as_millis()).unwrap_or(u64::MAX)),
                 refused: status.refused,
                 version: env!("CARGO_PKG_VERSION"),
             },
@@ -157,23 +168,24 @@ impl Reporter {
     }
 }
 
-/// How many credentials a report has at most: less than 4 MiB.
+/// How many credentials a report has at most, within `keyfob_feed::server::Report`'s limits.
 const USAGE_MAX: usize = 10_000;
 
 #[cfg(test)]
 mod tests {
-    use keyfob::{KeyId, Timestamp, key::CredentialId};
+    use keyfob::{KeyId, key::CredentialId};
 
     use super::*;
 
     fn batch(sequence: u64, credentials: u32) -> UsageBatch {
         let usage = |number: u32| {
             let id = KeyId::from_bytes(u128::from(number).to_be_bytes());
-            Usage::accepted(CredentialId::Key(id), Timestamp::from_unix(1_700_000_000))
+            UsageDelta::accepted(CredentialId::Key(id), Timestamp::from_unix(1_700_000_000))
         };
         UsageBatch {
             source: UsageSource::from_bytes([7; 16]),
             sequence,
+            hour: Timestamp::UNIX_EPOCH,
             usage: (0..credentials).map(usage).collect(),
         }
     }
@@ -203,7 +215,20 @@ mod tests {
             ..batch(2, 1)
         });
         assert_eq!(parts(&reporter), [(5, 1)]);
-        let longest = serde_json::to_vec(&batch(1, 10_000).usage).unwrap();
-        assert!(longest.len() < 3 << 20, "{}", longest.len());
+    }
+
+    #[test]
+    fn the_longest_report_is_within_the_limits_of_the_server() {
+        use keyfob_feed::server::Report as Limits;
+
+        let mut usage = batch(1, u32::try_from(USAGE_MAX).unwrap()).usage;
+        for usage in &mut usage {
+            usage.outcome = keyfob::gateway::UsageOutcome::AcceptedPrevious;
+            usage.count = u64::MAX;
+        }
+        assert!(usage.len() <= Limits::USAGE_MAX);
+        let bytes = serde_json::to_vec(&usage).unwrap().len();
+        // What a report has besides is short.
+        assert!(bytes + (8 << 10) < Limits::BYTES_MAX, "{bytes}");
     }
 }

@@ -1,19 +1,20 @@
 //! A warm restart: applying what was kept.
 
-use std::{fs::File, sync::Arc};
+use std::sync::Arc;
 
 use keyfob::{
     Timestamp,
     gateway::{Index, ReplicaChanges},
 };
-use keyfob_feed::{Position, Receiver, Refused, SnapshotReader};
+use keyfob_feed::{Position, Receiver, Refused};
 use tokio::task::yield_now;
 
 use super::{
     Config,
     error::FeedError,
     lock,
-    saved::{Kind, Record, Saved},
+    pages::Pages,
+    saved::{Kept, Kind, Record, Saved},
     session::{Filled, Session, timestamp},
     steady::Stamp,
 };
@@ -24,9 +25,9 @@ impl Session {
         let Some(saved) = self.keeper.saved() else {
             return false;
         };
-        let records = saved.read().unwrap_or_else(|error| {
+        let Kept { records, is_closed } = self.keeper.read().unwrap_or_else(|error| {
             tracing::error!(%error, "what was kept for a warm restart cannot be read");
-            Vec::new()
+            Kept::default()
         });
         let mut restored = Restored {
             records: 0,
@@ -62,21 +63,32 @@ impl Session {
         let kept = records.get(..restored.records).unwrap_or_default();
         self.keeper.resume(kept);
         self.receiver = receiver;
+        if let Some(told) = &self.config.on_trust {
+            told(self.receiver.trust());
+        }
         let Some((end, stamp)) = restored.end else {
             return false;
         };
         let now = self.config.clocks.stamp();
         let as_of = self.receiver.as_of();
-        let confirmed = now
-            .age(as_of, &stamp)
-            .map(|age| now.wall.saturating_sub(age));
-        if let Some(confirmed) = confirmed {
-            let age = now.wall.saturating_sub(confirmed);
-            tracing::info!(position = %end, age_ms = age, "a warm restart");
-        } else {
-            tracing::warn!("the clock ran back: calls are refused until the feed is read");
-        }
-        let at = confirmed.map_or(Timestamp::MIN, timestamp);
+        // What was written last may have been lost with the machine's power.
+        let is_last = now.is_of_boot(&stamp) || is_closed && restored.records == records.len();
+        let at = match now.age(as_of, &stamp) {
+            Some(age) if is_last => {
+                tracing::info!(position = %end, age_ms = age, "a warm restart");
+                timestamp(now.wall.saturating_sub(age))
+            }
+            Some(_) => {
+                tracing::warn!(
+                    "the machine was restarted before this process had stopped: calls are refused until the feed is read"
+                );
+                Timestamp::MIN
+            }
+            None => {
+                tracing::warn!("the clock ran back: calls are refused until the feed is read");
+                Timestamp::MIN
+            }
+        };
         let confirmation = ReplicaChanges {
             after: end.revision,
             entries: Vec::new(),
@@ -107,8 +119,9 @@ async fn apply(
     let now = config.clocks.now().max(latest.unwrap_or(0));
     for record in records {
         match record.kind {
+            Kind::Pins => {}
             Kind::Signers => {
-                let updated = receiver.update_trust(&record.line);
+                let updated = receiver.restore_trust(&record.line);
                 updated.map_err(|_| Refused::UnknownSigner)?;
             }
             Kind::Manifest => {
@@ -118,9 +131,10 @@ async fn apply(
                 }
                 let object = saved.object(manifest.object()).map_err(FeedError::Object)?;
                 restored.filled = Filled::Partly;
-                let opening = SnapshotReader::<File>::open(&manifest, &config.filter, object);
-                let mut reader = opening?;
-                while let Some(page) = reader.next_page()? {
+                let pages = Pages::open(manifest.clone(), config.filter.clone(), object);
+                let mut pages = pages.await?;
+                index.reserve(pages.keys_max());
+                while let Some(page) = pages.next().await? {
                     // Nothing is confirmed before all of it is known.
                     let page = ReplicaChanges { more: true, ..page };
                     index.apply_replica(page, Timestamp::MIN)?;

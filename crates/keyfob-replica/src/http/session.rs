@@ -4,7 +4,7 @@
 //! in the [`Phase`], and goes on with the next call.
 
 use std::{
-    sync::{Arc, Mutex},
+    sync::{Arc, Mutex, atomic::Ordering},
     time::Duration,
 };
 
@@ -13,7 +13,7 @@ use keyfob::{
     Timestamp,
     gateway::{Index, IndexError},
 };
-use keyfob_feed::{Receiver, Refused};
+use keyfob_feed::{Accepted, Manifest, Position, Receiver, Refused};
 use metrics::counter;
 use tokio::{
     task::{JoinHandle, yield_now},
@@ -22,11 +22,13 @@ use tokio::{
 
 use super::{
     Config, FeedStatus,
+    broadcast::{LineReceiver, Listening, heard},
     client::ANSWER_WITHIN,
+    compaction::Compaction,
     error::FeedError,
     keeper::Keeper,
     lock,
-    opening::{Applying, Opened, Opening, SIGNERS, SLICE, Streaming, download, open},
+    opening::{Applying, Opened, Opening, Place, SIGNERS, SLICE, Streaming, download, open},
     saved::{Kind, Record, Saved},
 };
 use crate::{SourceError, metrics as names};
@@ -35,16 +37,23 @@ pub(super) struct Session {
     pub(super) config: Arc<Config>,
     pub(super) progress: Arc<Mutex<FeedStatus>>,
     pub(super) receiver: Receiver,
+    /// What takes the place of the receiver with the snapshot that is loaded.
+    fresh: Option<Receiver>,
     pub(super) filled: Filled,
     pub(super) keeper: Keeper,
-    phase: Phase,
+    pub(super) compaction: Compaction,
+    pub(super) phase: Phase,
+    /// The broadcast, which makes the stream of the upstream unnecessary while it is in step.
+    pub(super) listening: Option<Listening>,
     /// The upstream of the phase.
     upstream: usize,
     /// How many upstreams have failed one after the other.
     failed: usize,
+    /// How many of them will go on refusing.
+    refused: usize,
     start: Start,
     /// Whether there is a signers document to read.
-    wants_signers: bool,
+    pub(super) wants_signers: bool,
     reading_signers: Option<JoinHandle<Result<Bytes, FeedError>>>,
 }
 
@@ -67,7 +76,7 @@ enum Start {
     Done,
 }
 
-enum Phase {
+pub(super) enum Phase {
     Idle,
     Opening(Opening),
     Applying(Box<Applying>),
@@ -80,26 +89,37 @@ impl Session {
         progress: Arc<Mutex<FeedStatus>>,
         receiver: Receiver,
         saved: Option<Saved>,
+        broadcast: Option<LineReceiver>,
     ) -> Self {
+        let pins = Record::pins(receiver.trust(), config.clocks.stamp());
         Self {
+            listening: broadcast.map(Listening::to),
             config,
             progress,
             receiver,
+            fresh: None,
             filled: Filled::Nothing,
-            keeper: Keeper::new(saved),
+            keeper: Keeper::new(saved, pins),
+            compaction: Compaction::new(),
             phase: Phase::Idle,
             upstream: 0,
             failed: 0,
+            refused: 0,
             start: Start::ToRestore,
             wants_signers: false,
             reading_signers: None,
         }
     }
 
-    /// Waits for the next line of the stream; in another phase there is something to do already.
+    /// Waits for the next line; in another phase there is something to do already.
     pub(super) async fn wait(&mut self) {
-        if let Phase::Streaming(streaming) = &mut self.phase {
-            streaming.read().await;
+        match (&mut self.phase, &self.listening) {
+            (Phase::Streaming(streaming), listening) => tokio::select! {
+                () = streaming.read() => {}
+                () = heard(listening.as_ref()) => {}
+            },
+            (Phase::Idle, Some(listening)) if listening.is_in_step() => listening.wait().await,
+            _ => {}
         }
     }
 
@@ -114,10 +134,14 @@ impl Session {
         }
         let until = Instant::now() + SLICE;
         loop {
-            let error = match self.step(index, until).await {
+            let step = match self.listen(index, until) {
+                Ok(()) => self.step(index, until).await,
+                Err(error) => Err(error),
+            };
+            let error = match step {
                 Ok(Step::Again) => continue,
                 Ok(Step::Pause) => {
-                    self.failed = 0;
+                    (self.failed, self.refused) = (0, 0);
                     return Ok(());
                 }
                 Err(error) => error,
@@ -129,13 +153,29 @@ impl Session {
     }
 
     async fn step(&mut self, index: &Index, until: Instant) -> Result<Step, FeedError> {
+        let is_in_step = self.is_in_step();
         match &mut self.phase {
+            Phase::Idle if is_in_step => {
+                self.keeper.poll().await;
+                self.compact(index).await;
+                self.read_signers().await;
+                Ok(Step::Pause)
+            }
             Phase::Idle => {
                 self.phase = Phase::Opening(self.open());
                 Ok(Step::Again)
             }
             Phase::Opening(opening) => {
-                let Some(opened) = opening.progress(until).await? else {
+                let opened = tokio::select! {
+                    biased;
+                    opened = opening.progress(until) => opened?,
+                    // It may make the upstream unnecessary.
+                    () = heard(self.listening.as_ref()) => {
+                        let is_over = Instant::now() >= until;
+                        return Ok(if is_over { Step::Pause } else { Step::Again });
+                    }
+                };
+                let Some(opened) = opened else {
                     return Ok(Step::Pause);
                 };
                 self.phase = Phase::Idle;
@@ -143,7 +183,7 @@ impl Session {
                 Ok(Step::Again)
             }
             Phase::Applying(applying) => {
-                while let Some(page) = applying.reader.next_page()? {
+                while let Some(page) = applying.pages.next().await? {
                     self.filled = Filled::Partly;
                     if page.more {
                         index.apply_replica(page, Timestamp::MIN)?;
@@ -189,12 +229,12 @@ impl Session {
                 progress.is_connected = true;
             }
             Opened::Manifest {
-                connection,
+                place,
                 line,
                 signers,
             } => {
                 self.take_signers(signers);
-                let manifest = self.receiver.manifest(&line, self.config.clocks.now())?;
+                let manifest = self.manifest(&place, &line)?;
                 if manifest.format() != *index.format() {
                     return Err(FeedError::OtherFormat);
                 }
@@ -202,16 +242,38 @@ impl Session {
                     return Err(FeedError::TooLarge(manifest.bytes()));
                 }
                 let filter = self.config.filter.clone();
+                let has_others = self.config.upstreams.len() > 1;
                 self.phase = Phase::Opening(Opening::new(|bytes| {
-                    Box::pin(download(connection, line, manifest, filter, bytes))
+                    Box::pin(download(place, line, manifest, filter, has_others, bytes))
                 }));
             }
             Opened::Object(applying) => {
+                if let Some(fresh) = self.fresh.take() {
+                    self.receiver = fresh;
+                }
                 self.empty(index);
+                index.reserve(applying.pages.keys_max());
                 self.phase = Phase::Applying(applying);
             }
         }
         Ok(())
+    }
+
+    /// Verifies a manifest. That in a folder may be older than what this process has, if the lines after it lead
+    /// further: then the index is filled again, and is as old as the manifest until they are applied.
+    fn manifest(&mut self, place: &Place, line: &[u8]) -> Result<Manifest, Refused> {
+        let now = self.config.clocks.now();
+        if let Place::Folder(kept) = place
+            && kept.as_of > self.receiver.as_of()
+        {
+            let trust = self.receiver.trust().clone();
+            let mut fresh = Receiver::new(trust, self.config.filter.clone());
+            let manifest = fresh.manifest(line, now)?;
+            self.fresh = Some(fresh);
+            return Ok(manifest);
+        }
+        self.fresh = None;
+        self.receiver.manifest(line, now)
     }
 
     pub(super) fn empty(&mut self, index: &Index) {
@@ -232,7 +294,9 @@ impl Session {
         counter!(names::FEED_SNAPSHOTS).increment(1);
         tracing::info!(position = %manifest.position(), entries = manifest.entries(), "a snapshot was loaded");
         let record = self.record(Kind::Manifest, &line);
-        self.keeper.begin(record, manifest.object(), object);
+        self.compaction.stop();
+        let name = manifest.object();
+        self.keeper.begin(record, name, object);
         let mut progress = lock(&self.progress);
         progress.snapshots += 1;
         progress.position = self.receiver.position();
@@ -241,6 +305,7 @@ impl Session {
 
     async fn take_lines(&mut self, index: &Index, until: Instant) -> Result<Step, FeedError> {
         self.keeper.poll().await;
+        self.compact(index).await;
         self.read_signers().await;
         loop {
             let Phase::Streaming(streaming) = &mut self.phase else {
@@ -248,7 +313,7 @@ impl Session {
             };
             // What waits in the socket comes first, however long nobody read it.
             if timeout(Duration::ZERO, streaming.read()).await.is_err() {
-                if streaming.last.elapsed() < self.config.silence {
+                if !streaming.is_silent(self.config.silence) {
                     return self.check_lag();
                 }
                 if timeout(GRACE, streaming.read()).await.is_err() {
@@ -268,6 +333,17 @@ impl Session {
         let before = self.receiver.position();
         let now = self.config.clocks.now();
         let accepted = self.receiver.receive(line.as_bytes(), now)?;
+        self.apply(index, accepted, before, line.as_bytes())
+    }
+
+    /// Applies a line that was accepted by a reader that was at `before`.
+    pub(super) fn apply(
+        &mut self,
+        index: &Index,
+        accepted: Accepted,
+        before: Option<Position>,
+        line: &[u8],
+    ) -> Result<(), FeedError> {
         let is_bookmark = accepted.changes.entries.is_empty() && Some(accepted.position) == before;
         if accepted.signers_version > self.receiver.trust().version() {
             self.wants_signers = true;
@@ -282,10 +358,12 @@ impl Session {
         } else {
             Kind::Frame
         };
-        let record = self.record(kind, line.as_bytes());
+        let record = self.record(kind, line);
+        let bytes_max = self.config.saved_bytes_max;
+        self.compaction.note(before, &record, bytes_max);
         self.keeper.append(record);
         if let Some(told) = &self.config.on_line {
-            told(line.as_bytes());
+            told(line);
         }
         let mut progress = lock(&self.progress);
         progress.position = Some(accepted.position);
@@ -307,11 +385,8 @@ impl Session {
             return Ok(Step::Pause);
         };
         let lag_max = self.config.lag_max;
-        let lag = self
-            .config
-            .clocks
-            .now()
-            .saturating_sub(self.receiver.as_of());
+        let lag = self.config.clocks.wall();
+        let lag = lag.saturating_sub(self.receiver.as_of());
         if self.config.upstreams.len() > 1
             && streaming.opened.elapsed() > lag_max
             && u128::from(lag) > lag_max.as_millis()
@@ -328,12 +403,18 @@ impl Session {
             .take_if(|reading| reading.is_finished())
         {
             // It is finished, so nothing waits here.
-            if let Ok(Ok(lines)) = reading.await {
-                self.take_signers(Some(lines));
+            match reading.await {
+                Ok(Ok(lines)) => self.take_signers(Some(lines)),
+                // Nothing else turns away from this upstream.
+                _ if self.is_in_step() => self.turn(),
+                _ => {}
             }
         } else if self.reading_signers.is_none() && std::mem::take(&mut self.wants_signers) {
             let (config, upstream) = (Arc::clone(&self.config), self.upstream);
             self.reading_signers = Some(tokio::spawn(async move {
+                if let Some(folder) = config.folder(upstream) {
+                    return Ok(folder.kept().await?.signers);
+                }
                 let upstream = config.upstreams.get(upstream).ok_or(FeedError::Closed)?;
                 let mut connection = config.client.connect(upstream).await?;
                 connection.read(SIGNERS, ANSWER_WITHIN).await
@@ -345,15 +426,16 @@ impl Session {
     fn take_signers(&mut self, lines: Option<Bytes>) {
         let Some(lines) = lines else { return };
         self.wants_signers = false;
+        let now = self.config.clocks.now();
         for line in lines.split(|byte| *byte == b'\n') {
-            match self.receiver.update_trust(line) {
+            match self.receiver.update_trust(line, now) {
                 Ok(true) => {
                     let version = self.receiver.trust().version();
                     tracing::info!(version, "the trusted signers were replaced");
                     let record = self.record(Kind::Signers, line);
                     self.keeper.append(record);
-                    if let Some(told) = &self.config.on_signers {
-                        told(line);
+                    if let Some(told) = &self.config.on_trust {
+                        told(self.receiver.trust());
                     }
                 }
                 Ok(false) => {}
@@ -363,11 +445,31 @@ impl Session {
         }
     }
 
+    /// The upstream that is read, or would be.
+    pub(super) fn upstream(&self) -> usize {
+        self.upstream
+    }
+
+    pub(super) fn mark_started(&mut self) {
+        self.start = Start::Done;
+    }
+
+    /// Turns to the next upstream.
+    fn turn(&mut self) {
+        self.upstream = (self.upstream + 1) % self.config.upstreams.len();
+    }
+
     /// Ends the phase, and turns to the next upstream. Returns the error, so that the replica waits
     /// before it is tried; at the start every upstream is tried first.
     fn fail(&mut self, index: &Index, error: FeedError) -> Option<SourceError> {
         let upstream = self.config.upstreams.get(self.upstream).cloned();
         let was_applying = matches!(self.phase, Phase::Applying(_));
+        if let (Phase::Streaming(streaming), Some(no_upgrade)) =
+            (&self.phase, self.config.no_upgrade.get(self.upstream))
+        {
+            // A proxy may pass on an upgrade, and not what follows.
+            no_upgrade.fetch_or(streaming.is_untried, Ordering::Relaxed);
+        }
         self.phase = Phase::Idle;
         if was_applying {
             self.empty(index);
@@ -384,8 +486,9 @@ impl Session {
         if let FeedError::Index(full @ IndexError::Full) = error {
             return Some(full.into());
         }
-        self.upstream = (self.upstream + 1) % self.config.upstreams.len();
+        self.turn();
         self.failed += 1;
+        self.refused += usize::from(error.is_refusal());
         let upstream = upstream.map_or(String::new(), |upstream| upstream.to_string());
         if self.start != Start::Done && self.failed < self.config.upstreams.len() {
             let error = crate::error::chain(&error);
@@ -396,11 +499,17 @@ impl Session {
             );
             return None;
         }
-        self.failed = 0;
-        Some(SourceError::unavailable(Failed {
+        let is_refused = self.refused >= self.config.upstreams.len() || error.is_of_settings();
+        (self.failed, self.refused) = (0, 0);
+        let failed = Failed {
             upstream,
             source: error,
-        }))
+        };
+        Some(if is_refused {
+            SourceError::refused(failed)
+        } else {
+            SourceError::unavailable(failed)
+        })
     }
 }
 
@@ -424,7 +533,7 @@ pub(super) fn timestamp(milliseconds: u64) -> Timestamp {
 }
 
 /// The label of the counter of refused lines.
-fn reason(refused: Refused) -> &'static str {
+pub(super) fn reason(refused: Refused) -> &'static str {
     match refused {
         Refused::Malformed => "malformed",
         Refused::UnknownSigner => "unknown_signer",

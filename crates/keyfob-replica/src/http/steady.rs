@@ -63,6 +63,12 @@ impl Clocks {
         now
     }
 
+    /// The wall clock, which may run back: for what decides nothing, and must recover from a wall clock that
+    /// ran ahead.
+    pub(super) fn wall(&self) -> u64 {
+        (self.wall)()
+    }
+
     pub(super) fn stamp(&self) -> Stamp {
         Stamp {
             boot: self.boot.clone(),
@@ -77,12 +83,17 @@ impl Stamp {
     /// recorded when `as_of` was known. `None` if no clock tells: one of them has run back.
     pub(super) fn age(&self, as_of: u64, saved: &Self) -> Option<u64> {
         let passed = self.wall.checked_sub(saved.wall)?;
-        let passed = if !self.boot.is_empty() && self.boot == saved.boot {
+        let passed = if self.is_of_boot(saved) {
             passed.max(self.uptime.checked_sub(saved.uptime)?)
         } else {
             passed
         };
         Some(saved.wall.saturating_sub(as_of).saturating_add(passed))
+    }
+
+    /// Whether the machine was not restarted between the two moments.
+    pub(super) fn is_of_boot(&self, other: &Self) -> bool {
+        !self.boot.is_empty() && self.boot == other.boot
     }
 
     pub(super) fn to_text(&self) -> String {

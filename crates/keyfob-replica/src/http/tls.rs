@@ -10,16 +10,37 @@ use rustls::{
 
 use super::HttpSourceError;
 
-#[derive(Default)]
-pub(super) struct TlsSettings {
-    pub(super) root_certificates: Option<PathBuf>,
+/// How a client of a feed uses TLS: whom it trusts, and how it shows who it is. The server's certificate and
+/// name are always verified.
+#[derive(Clone, Debug, Default)]
+pub struct ClientTls {
+    root_certificates: Option<PathBuf>,
     /// The file of the certificates, and that of the private key.
-    pub(super) client_certificate: Option<(PathBuf, PathBuf)>,
+    client_certificate: Option<(PathBuf, PathBuf)>,
 }
 
-impl TlsSettings {
-    /// The server's certificate and name are always verified.
-    pub(super) fn config(&self) -> Result<Arc<ClientConfig>, HttpSourceError> {
+impl ClientTls {
+    /// Trusts the certificates in this file (PEM), and not those of the system.
+    pub fn set_root_certificates(&mut self, file: impl Into<PathBuf>) {
+        self.root_certificates = Some(file.into());
+    }
+
+    /// Shows this certificate to servers that ask for one. Both files are PEM.
+    pub fn set_client_certificate(
+        &mut self,
+        certificates: impl Into<PathBuf>,
+        private_key: impl Into<PathBuf>,
+    ) {
+        self.client_certificate = Some((certificates.into(), private_key.into()));
+    }
+
+    /// Reads the files.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpSourceError::RootCertificates`] and [`HttpSourceError::ClientCertificate`] for a file that
+    /// cannot be used, [`HttpSourceError::Tls`] if they do not fit together.
+    pub fn config(&self) -> Result<Arc<ClientConfig>, HttpSourceError> {
         let failed = |error: rustls::Error| HttpSourceError::Tls(error.into());
         let builder = ClientConfig::builder_with_provider(Arc::new(default_provider()))
             .with_safe_default_protocol_versions()

@@ -2,7 +2,12 @@
 
 use std::{fmt, net::IpAddr, path::PathBuf, str::FromStr};
 
-/// Where a feed is served: `https://HOST[:PORT]`, `http://HOST[:PORT]` or `unix:PATH`.
+/// Where a feed is served: `https://HOST[:PORT]`, `http://HOST[:PORT]` or `unix:PATH`; or `file:PATH`, a folder
+/// that another process keeps for its warm restart
+/// ([`saved_in`](crate::HttpSourceBuilder::saved_in)), or a copy of one.
+///
+/// A process that can write to the folder can put a reader back to an earlier state of the feed, which decides no
+/// longer than the bound on staleness from its own time; a server cannot.
 ///
 /// # Examples
 ///
@@ -25,17 +30,24 @@ pub(super) enum Address {
         port: u16,
     },
     Unix(PathBuf),
+    /// A folder.
+    Folder(PathBuf),
 }
 
 impl Upstream {
     /// Whether the connection is encrypted, or does not leave the machine.
     pub(super) fn is_private(&self) -> bool {
         match &self.0 {
-            Address::Tcp { tls: true, .. } | Address::Unix(_) => true,
+            Address::Tcp { tls: true, .. } | Address::Unix(_) | Address::Folder(_) => true,
             Address::Tcp { host, .. } => {
                 host == "localhost" || host.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
             }
         }
+    }
+
+    /// Whether it is a folder: then no key is needed, and no usage is taken.
+    pub fn is_folder(&self) -> bool {
+        matches!(self.0, Address::Folder(_))
     }
 
     pub(super) fn is_tls(&self) -> bool {
@@ -47,7 +59,7 @@ impl Upstream {
         match &self.0 {
             Address::Tcp { host, port, .. } if host.contains(':') => format!("[{host}]:{port}"),
             Address::Tcp { host, port, .. } => format!("{host}:{port}"),
-            Address::Unix(_) => "localhost".to_owned(),
+            Address::Unix(_) | Address::Folder(_) => "localhost".to_owned(),
         }
     }
 }
@@ -62,13 +74,23 @@ impl FromStr for Upstream {
             }
             return Ok(Self(Address::Unix(path.into())));
         }
+        if let Some(path) = text.strip_prefix("file:") {
+            if !path.starts_with('/') {
+                return Err(UpstreamError("the path of a folder must be absolute"));
+            }
+            return Ok(Self(Address::Folder(path.into())));
+        }
         let uri: http::Uri = text
             .parse()
             .map_err(|_| UpstreamError("must be https://HOST[:PORT]"))?;
         let tls = match uri.scheme_str() {
             Some("https") => true,
             Some("http") => false,
-            _ => return Err(UpstreamError("must begin with https:, http: or unix:")),
+            _ => {
+                return Err(UpstreamError(
+                    "must begin with https:, http:, unix: or file:",
+                ));
+            }
         };
         let authority = uri.authority().ok_or(UpstreamError("must name a host"))?;
         if authority.as_str().contains('@') {
@@ -98,6 +120,7 @@ impl fmt::Display for Upstream {
                 write!(f, "{scheme}://{}", self.host())
             }
             Address::Unix(path) => write!(f, "unix:{}", path.display()),
+            Address::Folder(path) => write!(f, "file:{}", path.display()),
         }
     }
 }
@@ -132,6 +155,7 @@ mod tests {
             ("http://10.0.0.1", "http://10.0.0.1:80", false),
             ("http://keys.example", "http://keys.example:80", false),
             ("unix:/run/keyfob.sock", "unix:/run/keyfob.sock", true),
+            ("file:/srv/feed", "file:/srv/feed", true),
         ] {
             let upstream: Upstream = text.parse().unwrap();
             assert_eq!(upstream.to_string(), printed);
@@ -149,6 +173,7 @@ mod tests {
             "https://keys.example/feed",
             "https://keys.example?password",
             "unix:relative",
+            "file:relative",
             "https://",
             "",
         ] {

@@ -44,10 +44,21 @@ pub(crate) enum Fault {
     Forges,
     /// It sends one line again and again.
     Repeats,
+    /// It leaves out every second line.
+    Drops,
+    /// It exchanges every two lines.
+    Reorders,
+    /// It sends what it sent earlier: its first lines, and its first snapshot, also to readers whose position it
+    /// has.
+    Replays,
     /// It alters the object of the snapshot.
     AltersSnapshot,
+    /// Its signers document is of a minute ago.
+    OldSigners,
     /// It answers 503.
     Unavailable,
+    /// It answers 403, as a relay does that does not carry the part.
+    Forbids,
 }
 
 /// A store with its publisher, of which several servers may serve the feed.
@@ -277,6 +288,8 @@ impl Authority {
             authority: self.clone(),
             fault: Arc::default(),
             snapshots: Arc::default(),
+            old: Arc::default(),
+            count: Arc::default(),
             stop: tokio::sync::watch::Sender::new(0),
         };
         let router = Router::new()
@@ -306,6 +319,10 @@ struct Serving {
     authority: Authority,
     fault: Arc<Mutex<Fault>>,
     snapshots: Arc<Mutex<HashMap<String, Bytes>>>,
+    /// The first lines that were sent, and the first manifest.
+    old: Arc<Mutex<(Vec<Bytes>, Option<Bytes>)>>,
+    /// How many lines and streams were altered.
+    count: Arc<AtomicUsize>,
     /// Counts how often all streams were closed.
     stop: tokio::sync::watch::Sender<u64>,
 }
@@ -343,6 +360,9 @@ impl Serving {
         if self.fault() == Fault::Unavailable {
             return Err(StatusCode::SERVICE_UNAVAILABLE);
         }
+        if self.fault() == Fault::Forbids {
+            return Err(StatusCode::FORBIDDEN);
+        }
         let expected = format!("Bearer {KEY}");
         let given = headers.get("authorization").map(HeaderValue::as_bytes);
         (given == Some(expected.as_bytes()))
@@ -366,7 +386,9 @@ async fn stream(
     authority.publisher(|publisher| publisher.open(&Filter::All));
     // The first answer decides about the status.
     let mut join = joined(&authority, position).await;
-    if join == Join::Gone {
+    let lies =
+        state.fault() == Fault::Replays && state.count.fetch_add(1, SeqCst).is_multiple_of(2);
+    if join == Join::Gone || lies {
         return Ok((
             StatusCode::GONE,
             Json(json!({"snapshot": "/v1/feed/snapshot"})),
@@ -377,18 +399,16 @@ async fn stream(
     let mut stopped = state.stop.subscribe();
     tokio::spawn(async move {
         let send = async {
-            let mut last: Option<Bytes> = None;
+            let (mut last, mut held): (Option<Bytes>, Option<Bytes>) = (None, None);
             loop {
                 let cursor = match join {
                     Join::CatchUp(line, to) => {
                         position = to;
                         last = Some(line.to_sent());
-                        if sender
-                            .send_data(altered(&state, line.to_sent()))
-                            .await
-                            .is_err()
-                        {
-                            return;
+                        for line in altered(&state, &mut held, line.to_sent()) {
+                            if sender.send_data(line).await.is_err() {
+                                return;
+                            }
                         }
                         join = authority.publisher(|p| p.join(&Filter::All, position, false));
                         continue;
@@ -408,10 +428,10 @@ async fn stream(
                                 _ => line.to_sent(),
                             };
                             last = Some(line.clone());
-                            if state.fault() != Fault::Silent
-                                && sender.send_data(altered(&state, line)).await.is_err()
-                            {
-                                return;
+                            for line in altered(&state, &mut held, line) {
+                                if sender.send_data(line).await.is_err() {
+                                    return;
+                                }
                             }
                         }
                         Next::Wait => match &last {
@@ -458,17 +478,40 @@ async fn joined(authority: &Authority, position: Position) -> Join {
     }
 }
 
-fn altered(state: &Serving, line: Bytes) -> Bytes {
-    if state.fault() != Fault::Forges {
-        return line;
+/// What is sent in place of a line. `held` is a line that is sent later.
+fn altered(state: &Serving, held: &mut Option<Bytes>, line: Bytes) -> Vec<Bytes> {
+    let (old, _) = &mut *state.old.lock().unwrap();
+    let fault = state.fault();
+    if old.len() < 64 && fault == Fault::None {
+        old.push(line.clone());
     }
-    // A later time than the one that was signed.
-    let text = String::from_utf8(line.to_vec()).unwrap();
-    text.replace("\"as_of\":1", "\"as_of\":2").into()
+    let count = || state.count.fetch_add(1, SeqCst);
+    match fault {
+        Fault::Silent => Vec::new(),
+        Fault::Forges => {
+            // A later time than the one that was signed.
+            let text = String::from_utf8(line.to_vec()).unwrap();
+            vec![text.replace("\"as_of\":1", "\"as_of\":2").into()]
+        }
+        Fault::Drops if count().is_multiple_of(2) => Vec::new(),
+        Fault::Reorders => {
+            let Some(before) = held.take() else {
+                *held = Some(line);
+                return Vec::new();
+            };
+            vec![line, before]
+        }
+        Fault::Replays if !old.is_empty() => vec![old[count() % old.len()].clone()],
+        _ => vec![line],
+    }
 }
 
 async fn manifest(State(state): State<Serving>, headers: HeaderMap) -> Result<Bytes, StatusCode> {
     state.check(&headers)?;
+    let first = state.old.lock().unwrap().1.clone();
+    if let Some(first) = first.filter(|_| state.fault() == Fault::Replays) {
+        return Ok(first);
+    }
     let snapshot = state.authority.snapshot().await;
     state.authority.0.snapshots.fetch_add(1, SeqCst);
     let name = format!("{}.ndjson.zst", snapshot.manifest.object());
@@ -477,6 +520,8 @@ async fn manifest(State(state): State<Serving>, headers: HeaderMap) -> Result<By
         .lock()
         .unwrap()
         .insert(name, snapshot.object);
+    let (_, first) = &mut *state.old.lock().unwrap();
+    first.get_or_insert_with(|| snapshot.line.to_sent());
     Ok(snapshot.line.to_sent())
 }
 
@@ -499,7 +544,11 @@ async fn object(
 
 async fn signers(State(state): State<Serving>, headers: HeaderMap) -> Result<Vec<u8>, StatusCode> {
     state.check(&headers)?;
-    let lines = state.authority.keys().signers_document(now_ms());
+    let as_of = match state.fault() {
+        Fault::OldSigners => now_ms() - 60_000,
+        _ => now_ms(),
+    };
+    let lines = state.authority.keys().signers_document(as_of);
     let lines: Vec<_> = lines.iter().map(keyfob_feed::SignedLine::to_sent).collect();
     Ok(lines.concat())
 }

@@ -1,15 +1,23 @@
 //! The stream, its failures, and what comes after them.
 
-use std::time::Duration;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
 use keyfob::{DenyReason, key::SystemRandom};
-use keyfob_replica::{HttpSource, Upstream};
-use tokio::time::{Instant, sleep};
+use keyfob_feed::Refusals;
+use keyfob_replica::{FeedError, HttpSource, Upstream};
+use tokio::time::{Instant, sleep, timeout};
 
 use crate::{
     Gateway, STALE_AFTER,
-    authority::{Authority, Fault, KEY},
+    authority::{Authority, Fault, KEY, now_ms},
     builder,
+    server::Fixture,
 };
 
 #[tokio::test]
@@ -95,6 +103,57 @@ async fn a_stream_that_repeats_itself_confirms_nothing() {
     let took = key.until(&verifier, Some(DenyReason::Stale)).await;
     assert!(took < STALE_AFTER + Duration::from_secs(1), "{took:?}");
 }
+
+/// A relay that somebody else runs. Each of these is noticed, and none keeps a revoked key beyond the bound.
+#[tokio::test]
+async fn a_relay_that_drops_reorders_or_replays_lines_keeps_no_revoked_key_beyond_the_bound() {
+    let is_noticed = |fault: Fault, refused: &Refusals| match fault {
+        Fault::Replays => refused.replayed > 0 && refused.older > 0,
+        _ => refused.gap > 0,
+    };
+    for fault in [Fault::Drops, Fault::Reorders, Fault::Replays] {
+        let authority = Authority::new().await;
+        let keys = [
+            authority.create("alice").await,
+            authority.create("bob").await,
+        ];
+        let relay = authority.serve().await;
+        let gateway = Gateway::start(builder(&authority, &[&relay])).await;
+        let verifier = gateway.replica.verifier();
+        until(|| gateway.source.status().is_connected).await;
+        for n in 0..5 {
+            let key = authority.create(&format!("before-{n}")).await;
+            key.until(&verifier, None).await;
+        }
+        relay.fail(fault);
+        authority.revoke(&keys[0]).await;
+        let revoked = Instant::now();
+        let mut n = 0;
+        while revoked.elapsed() < 2 * STALE_AFTER {
+            let is_past = revoked.elapsed() > STALE_AFTER + SKEW;
+            let refused = keys[0].refused(&verifier);
+            assert!(
+                !is_past || refused.is_some(),
+                "{fault:?}: accepted after {:?}",
+                revoked.elapsed()
+            );
+            // Changes, so that what is missing can be noticed.
+            if n < 40 {
+                authority.create(&format!("during-{n}")).await;
+                n += 1;
+            }
+            sleep(Duration::from_millis(50)).await;
+        }
+        let refused = gateway.source.status().refused;
+        assert!(is_noticed(fault, &refused), "{fault:?}: {refused:?}");
+        relay.fail(Fault::None);
+        keys[1].until(&verifier, None).await;
+        keys[0].until(&verifier, Some(DenyReason::Revoked)).await;
+    }
+}
+
+/// How far the clocks of the authority and a gateway may differ.
+const SKEW: Duration = Duration::from_millis(keyfob_feed::SKEW_MS);
 
 #[tokio::test]
 async fn a_silent_upstream_is_left_for_the_next_one() {
@@ -210,6 +269,34 @@ async fn signers_are_rotated_without_touching_the_replica() {
 }
 
 #[tokio::test]
+async fn an_old_signers_document_is_not_taken() {
+    let authority = Authority::new().await;
+    let pinned = authority.trust();
+    let announce = |keys: &mut keyfob_feed::FeedKeys| {
+        let _ = keys.announce(&SystemRandom).unwrap();
+    };
+    authority.with_keys(announce).await;
+    let server = authority.serve().await;
+    let key = authority.create("alice").await;
+    server.fail(Fault::OldSigners);
+    let online = HttpSource::builder(pinned)
+        .upstream(server.address.parse().unwrap())
+        .key(KEY);
+    let gateway = Gateway::start(online).await;
+    let verifier = gateway.replica.verifier();
+    assert_eq!(key.refused(&verifier), None);
+    let switch = |keys: &mut keyfob_feed::FeedKeys| {
+        let _ = keys.switch();
+    };
+    authority.with_keys(switch).await;
+    server.close_streams();
+    key.until(&verifier, Some(DenyReason::Stale)).await;
+    assert!(gateway.source.status().refused.unknown_signer > 0);
+    server.fail(Fault::None);
+    key.until(&verifier, None).await;
+}
+
+#[tokio::test]
 async fn a_replica_does_not_start_with_a_wrong_key_signer_prefix_or_snapshot() {
     let authority = Authority::new().await;
     let server = authority.serve().await;
@@ -258,4 +345,57 @@ pub(crate) async fn until(holds: impl Fn() -> bool) {
         assert!(start.elapsed() < Duration::from_secs(20), "it never holds");
         sleep(Duration::from_millis(5)).await;
     }
+}
+
+#[tokio::test]
+async fn the_format_is_asked_of_every_upstream_before_a_refusal_counts() {
+    let authority = Authority::new().await;
+    let servers = [authority.serve().await, authority.serve().await];
+    servers[0].fail(Fault::Forbids);
+    let source = || builder(&authority, &[&servers[0], &servers[1]]);
+    let format = source().build().unwrap();
+    assert_eq!(format.key_format().await.unwrap().prefix(), "acme");
+    servers[1].fail(Fault::Forbids);
+    let refused = source().build().unwrap();
+    let refused = timeout(Duration::from_secs(10), refused.key_format()).await;
+    let refused = refused.unwrap().unwrap_err();
+    assert!(refused.to_string().contains("403"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_key_that_reads_a_part_only_is_refused_with_the_reason() {
+    let fixture = Fixture::new().await;
+    let (_, key) = fixture.replica_key("team").await;
+    // It asks for everything.
+    let source = fixture.builder(&key).build().unwrap();
+    let refused = timeout(Duration::from_secs(10), source.key_format()).await;
+    let refused = refused.unwrap().unwrap_err();
+    let other = keyfob_feed::Refused::OtherFilter;
+    assert!(matches!(refused, FeedError::Refused(refused) if refused == other));
+}
+
+#[tokio::test]
+async fn a_wall_clock_that_ran_ahead_and_back_does_not_turn_away_from_an_upstream() {
+    let authority = Authority::new().await;
+    let servers = [authority.serve().await, authority.serve().await];
+    let ahead = Arc::new(AtomicU64::new(0));
+    let (of_wall, started) = (Arc::clone(&ahead), Instant::now());
+    // Nothing but the lag turns away from an upstream here.
+    let builder = builder(&authority, &[&servers[0], &servers[1]])
+        .silence(Duration::from_mins(1))
+        .lag_max(Duration::from_secs(2))
+        .clocks(
+            move || now_ms() + of_wall.load(SeqCst),
+            move || Duration::from_secs(100) + started.elapsed(),
+        );
+    let gateway = Gateway::start(builder).await;
+    until(|| gateway.source.status().is_connected).await;
+    ahead.store(60_000, SeqCst);
+    sleep(Duration::from_millis(500)).await;
+    ahead.store(0, SeqCst);
+    sleep(Duration::from_millis(500)).await;
+    until(|| gateway.source.status().is_connected).await;
+    let streams = authority.streams();
+    sleep(Duration::from_secs(4)).await;
+    assert_eq!(authority.streams(), streams);
 }

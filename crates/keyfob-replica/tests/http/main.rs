@@ -1,12 +1,15 @@
 //! A replica that follows a feed over HTTP, on the loopback and in real time.
 
 mod authority;
+mod folder;
 mod following;
+mod relay;
 mod restart;
 mod server;
 mod settings;
 mod stopped;
 mod transport;
+mod upgrade;
 mod usage;
 
 use std::{sync::Arc, time::Duration};

@@ -4,25 +4,30 @@ use std::{
     fs,
     path::Path,
     process::{Child, Command, Stdio},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::SeqCst},
+    },
     time::Duration,
 };
 
 use keyfob::DenyReason;
 use keyfob_feed::Trust;
-use keyfob_replica::{Follower, HttpSource, HttpSourceBuilder, Replica};
+use keyfob_replica::{Follower, HttpSource, HttpSourceBuilder, Replica, SourceError, StartError};
 use tokio::time::sleep;
 
 use crate::{
     Gateway, STALE_AFTER,
-    authority::{Authority, Created, KEY, Server, now_ms},
+    authority::{Authority, Created, Fault, KEY, Server, now_ms},
     builder,
     following::until,
+    server::Fixture,
 };
 
 /// An upstream that nobody is at.
 const NOWHERE: &str = "http://127.0.0.1:9";
 
-fn offline(trust: Trust, folder: &Path) -> HttpSourceBuilder {
+pub(crate) fn offline(trust: Trust, folder: &Path) -> HttpSourceBuilder {
     HttpSource::builder(trust)
         .upstream(NOWHERE.parse().unwrap())
         .key(KEY)
@@ -30,7 +35,7 @@ fn offline(trust: Trust, folder: &Path) -> HttpSourceBuilder {
 }
 
 /// Starts a replica with what was kept, and without a network.
-async fn start_offline(builder: HttpSourceBuilder, bound: Duration) -> Option<Replica> {
+pub(crate) async fn start_offline(builder: HttpSourceBuilder, bound: Duration) -> Option<Replica> {
     let source = builder.build().unwrap();
     let follower = Follower::from_source(source, "acme").stale_after(bound);
     follower.start().await.ok()
@@ -76,6 +81,107 @@ async fn a_restart_needs_no_network_until_the_bound_has_passed() {
     assert_eq!(authority.snapshots(), snapshots);
 }
 
+/// Creates keys until a newer snapshot takes the place of the one that is kept; returns them, and how long the
+/// log was at most before that, and after it. It is never removed, although more is received than is kept.
+pub(crate) async fn created_until_compaction(
+    fixture: &Fixture,
+    log: &Path,
+) -> (Vec<Created>, usize, usize) {
+    let manifest = || {
+        let log = fs::read_to_string(log).unwrap();
+        let manifest = log.lines().find(|line| line.starts_with("manifest "));
+        (manifest.unwrap().to_owned(), log.len())
+    };
+    let (first, _) = manifest();
+    let (mut keys, mut longest) = (Vec::new(), 0);
+    loop {
+        keys.push(fixture.create(&format!("key-{}", keys.len())).await);
+        sleep(Duration::from_millis(40)).await;
+        let (now, length) = manifest();
+        if now != first {
+            return (keys, longest, length);
+        }
+        longest = longest.max(length);
+        assert!(keys.len() < 1_000, "{length}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_kept_stays_short_and_complete_without_a_restart() {
+    let often = Duration::from_millis(300);
+    let fixture = Fixture::with(None, |authority| authority.snapshot_every(often)).await;
+    let (_, replica) = fixture.replica_key("operators").await;
+    let folder = tempfile::tempdir().unwrap();
+    let log = folder.path().join("feed.log");
+    let builder = fixture.builder(&replica).saved_in(folder.path());
+    let gateway = Gateway::start(builder.saved_bytes_max(LOG_BYTES)).await;
+    until(|| log.exists()).await;
+    let (keys, longest, length) = created_until_compaction(&fixture, &log).await;
+    assert!(length < longest / 2, "{length} of {longest}");
+    // What is received after it is kept too.
+    fixture.revoke(&keys[0]).await;
+    let last = fixture.create("last").await;
+    let verifier = gateway.replica.verifier();
+    last.until(&verifier, None).await;
+    sleep(Duration::from_millis(300)).await;
+    gateway.replica.stop().await;
+    assert_eq!(gateway.source.status().snapshots, 1);
+    drop(gateway.source);
+
+    let bound = Duration::from_mins(1);
+    let replica = start_offline(offline(fixture.trust.clone(), folder.path()), bound).await;
+    let verifier = replica.unwrap().verifier();
+    assert_eq!(keys[0].refused(&verifier), Some(DenyReason::Revoked));
+    for key in keys[1..].iter().chain([&last]) {
+        assert_eq!(key.refused(&verifier), None);
+    }
+}
+
+/// How many bytes of frames a folder may keep, for some 200 changes.
+const LOG_BYTES: u64 = 60_000;
+
+#[tokio::test]
+async fn a_start_waits_for_an_upstream_that_is_away_and_not_for_one_that_refuses() {
+    let authority = Authority::new().await;
+    let key = authority.create("alice").await;
+    let server = authority.serve().await;
+    let follower = |folder: Option<&Path>| {
+        let builder = builder(&authority, &[&server]);
+        let builder = match folder {
+            Some(folder) => builder.saved_in(folder),
+            None => builder,
+        };
+        Follower::from_source(builder.build().unwrap(), "acme")
+            .stale_after(STALE_AFTER)
+            .wait_for_source()
+    };
+    let kept = tempfile::tempdir().unwrap();
+    keep(&authority, &server, kept.path(), &key).await;
+    for entry in fs::read_dir(kept.path()).unwrap() {
+        let path = entry.unwrap().path();
+        if path.extension().is_some_and(|extension| extension == "zst") {
+            fs::write(path, "another object").unwrap();
+        }
+    }
+    // With nothing, and with a log whose snapshot cannot be used.
+    for folder in [None, Some(kept.path())] {
+        server.fail(Fault::Unavailable);
+        let start = tokio::spawn(follower(folder).start());
+        sleep(Duration::from_millis(700)).await;
+        assert!(!start.is_finished());
+        server.fail(Fault::None);
+        let replica = start.await.unwrap().unwrap();
+        assert_eq!(key.refused(&replica.verifier()), None);
+        replica.stop().await;
+    }
+    server.fail(Fault::Forbids);
+    let refused = follower(None).start().await.unwrap_err();
+    assert!(
+        matches!(refused, StartError::Source(SourceError::Refused(_))),
+        "{refused}"
+    );
+}
+
 #[tokio::test]
 async fn clocks_that_ran_back_make_nothing_younger() {
     let (authority, folder) = (Authority::new().await, tempfile::tempdir().unwrap());
@@ -108,6 +214,38 @@ async fn clocks_that_ran_back_make_nothing_younger() {
     // So is the uptime, in the same boot.
     assert_eq!(refused(now_ms, 0).await, stale);
     assert_eq!(refused(now_ms, 1_000_000).await, None);
+}
+
+#[tokio::test]
+async fn after_a_restart_of_the_machine_only_a_log_that_was_ended_decides() {
+    let (authority, folder) = (Authority::new().await, tempfile::tempdir().unwrap());
+    let key = authority.create("alice").await;
+    let server = authority.serve().await;
+    keep(&authority, &server, folder.path(), &key).await;
+    let log = fs::read_to_string(folder.path().join("feed.log")).unwrap();
+    let (first, _) = log.split_once(':').unwrap();
+    let (_, boot) = first.rsplit_once(' ').unwrap();
+    let elsewhere = log.replace(&format!(" {boot}:"), " another-boot:");
+    let lost = elsewhere.strip_suffix("closed\n").unwrap();
+    let (without_last, _) = lost.trim_end().rsplit_once('\n').unwrap();
+    let bound = Duration::from_mins(10);
+    for (log, refused) in [
+        (&*elsewhere, None),
+        (lost, Some(DenyReason::Stale)),
+        (without_last, Some(DenyReason::Stale)),
+    ] {
+        let copy = copied(folder.path());
+        fs::write(copy.path().join("feed.log"), log).unwrap();
+        let replica = start_offline(offline(authority.trust(), copy.path()), bound).await;
+        let replica = replica.unwrap();
+        assert_eq!(key.refused(&replica.verifier()), refused);
+        replica.stop().await;
+        // It goes on from there when the network is back.
+        let online = builder(&authority, &[&server]).saved_in(copy.path());
+        let gateway = Gateway::start(online).await;
+        key.until(&gateway.replica.verifier(), None).await;
+        assert_eq!(gateway.source.status().snapshots, 0);
+    }
 }
 
 #[tokio::test]
@@ -266,9 +404,13 @@ async fn rotated_signers_are_kept() {
             .await;
         gateway.replica.stop().await;
     }
-    let replica = start_offline(offline(pinned.clone(), folder.path()), STALE_AFTER).await;
-    let replica = replica.unwrap();
+    let told = Arc::new(AtomicU64::new(0));
+    let telling = Arc::clone(&told);
+    let source = offline(pinned.clone(), folder.path());
+    let source = source.on_trust(move |trust| telling.store(trust.version(), SeqCst));
+    let replica = start_offline(source, STALE_AFTER).await.unwrap();
     assert_eq!(key.refused(&replica.verifier()), Some(DenyReason::Revoked));
+    assert_eq!(told.load(SeqCst), 4, "a relay is told of them");
     replica.stop().await;
 
     // With another snapshot, too, which a signer has signed that is not pinned.
@@ -286,6 +428,37 @@ async fn rotated_signers_are_kept() {
     }
     let replica = start_offline(offline(pinned, folder.path()), STALE_AFTER).await;
     assert_eq!(key.refused(&replica.unwrap().verifier()), None);
+}
+
+/// What was accepted under other pins would bring back signers that the operator has replaced since.
+#[tokio::test]
+async fn what_was_kept_under_other_pinned_signers_is_not_used() {
+    let (authority, folder) = (Authority::new().await, tempfile::tempdir().unwrap());
+    let key = authority.create("alice").await;
+    let server = authority.serve().await;
+    authority
+        .with_keys(|keys| {
+            let _ = keys.announce(&keyfob::key::SystemRandom).unwrap();
+        })
+        .await;
+    keep(&authority, &server, folder.path(), &key).await;
+    let before = authority.trust();
+    authority
+        .with_keys(|keys| {
+            keys.switch();
+            keys.retire();
+        })
+        .await;
+    let bound = Duration::from_mins(10);
+    let copy = copied(folder.path());
+    let replica = start_offline(offline(before, copy.path()), bound).await;
+    assert_eq!(key.refused(&replica.unwrap().verifier()), None);
+    let copy = copied(folder.path());
+    let replica = start_offline(offline(authority.trust(), copy.path()), bound).await;
+    assert!(replica.is_none(), "it is from the time of other pins");
+    let online = builder(&authority, &[&server]).saved_in(copy.path());
+    let gateway = Gateway::start(online).await;
+    assert_eq!(key.refused(&gateway.replica.verifier()), None);
 }
 
 /// The variables that make the test binary a process that is killed.

@@ -1,7 +1,15 @@
 //! Against the server of `keyfob-feed`: the same protocol on both sides.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    future::ready,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::SeqCst},
+    },
+    time::Duration,
+};
 
+use axum::{http::StatusCode, middleware::map_response, response::Response};
 use keyfob::{
     Context, DenyReason, Expiry, KeyId, Keyring, MemoryStore, NewKey, Scopes, Tenant,
     key::{CredentialId, SystemRandom},
@@ -9,37 +17,60 @@ use keyfob::{
 };
 use keyfob_feed::{
     FeedKeys, Filter, Trust,
-    server::{Authority, KeyRights},
+    server::{Authority, AuthorityBuilder, KeyRights},
 };
-use keyfob_listen::{Limits, Listener, Routes, Server};
+use keyfob_listen::{Limits, Listener, Routes, Server, Tls};
 use keyfob_replica::{HttpSource, HttpSourceBuilder};
 use tokio::{net::TcpListener, sync::watch, task::JoinHandle, time::sleep};
 
 use crate::{Gateway, authority::Created, following::until};
 
-struct Fixture {
-    keyring: Arc<Keyring>,
-    authority: Authority,
-    trust: Trust,
-    address: String,
+pub(crate) struct Fixture {
+    pub(crate) keyring: Arc<Keyring>,
+    pub(crate) authority: Authority,
+    pub(crate) trust: Trust,
+    pub(crate) address: String,
     server: JoinHandle<()>,
+    /// How many connections were upgraded.
+    pub(crate) upgrades: Arc<AtomicUsize>,
 }
 
 impl Fixture {
-    async fn new() -> Self {
+    pub(crate) async fn new() -> Self {
+        Self::over(None).await
+    }
+
+    pub(crate) async fn over(tls: Option<Tls>) -> Self {
+        Self::with(tls, |authority| authority).await
+    }
+
+    pub(crate) async fn with(
+        tls: Option<Tls>,
+        set: impl FnOnce(AuthorityBuilder) -> AuthorityBuilder,
+    ) -> Self {
         let store = Arc::new(MemoryStore::new());
         let keyring = Keyring::open(Arc::clone(&store), "acme").await.unwrap();
         let keyring = Arc::new(keyring);
         let keys = FeedKeys::generate(&SystemRandom).unwrap();
         let trust = Trust::pinned(keys.signers()).unwrap();
         let authority = Authority::over(store, keys, "acme".parse().unwrap());
-        let authority = authority.start().await.unwrap();
+        let authority = set(authority).start().await.unwrap();
         let operators = TeamId::new("operators").unwrap();
         let rights = KeyRights::new(keyring.unbounded_verifier(), operators);
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
+        let scheme = if tls.is_some() { "https" } else { "http" };
+        let address = format!("{scheme}://{}", listener.local_addr().unwrap());
+        let upgrades = Arc::new(AtomicUsize::new(0));
+        let counted = Arc::clone(&upgrades);
         let router = authority.hub().router(rights);
-        let listening = Server::new("feed", Listener::Tcp(listener), Routes::of(router));
+        let router = router.layer(map_response(move |response: Response| {
+            if response.status() == StatusCode::SWITCHING_PROTOCOLS {
+                counted.fetch_add(1, SeqCst);
+            }
+            ready(response)
+        }));
+        let listening =
+            Server::new("feed", Listener::Tcp(listener), Routes::of(router)).with_tls(tls);
         let server = tokio::spawn(async move {
             let (_stop, stopped) = watch::channel(());
             let limits = Limits::for_streams();
@@ -51,6 +82,7 @@ impl Fixture {
             trust,
             address,
             server,
+            upgrades,
         }
     }
 
@@ -58,7 +90,7 @@ impl Fixture {
         Context::system(keyfob::now())
     }
 
-    async fn create(&self, name: &str) -> Created {
+    pub(crate) async fn create(&self, name: &str) -> Created {
         let new = NewKey::for_user("team", "orders", "alice", name).unwrap();
         let created = self.keyring.create(&Self::context(), new).await.unwrap();
         Created {
@@ -68,7 +100,7 @@ impl Fixture {
     }
 
     /// A key with which a replica may read everything, or a team.
-    async fn replica_key(&self, team: &str) -> (KeyId, String) {
+    pub(crate) async fn replica_key(&self, team: &str) -> (KeyId, String) {
         let new = NewKey::new(
             Tenant::parse(team, &format!("control:{team}")).unwrap(),
             "service:gateway".parse().unwrap(),
@@ -80,7 +112,13 @@ impl Fixture {
         (created.secret.id(), created.secret.expose().to_owned())
     }
 
-    fn builder(&self, key: &str) -> HttpSourceBuilder {
+    pub(crate) async fn revoke(&self, key: &Created) {
+        let (context, info) = (Self::context(), &key.info);
+        let revoked = self.keyring.revoke(&context, &info.tenant, info.id, None);
+        revoked.await.unwrap();
+    }
+
+    pub(crate) fn builder(&self, key: &str) -> HttpSourceBuilder {
         HttpSource::builder(self.trust.clone())
             .upstream(self.address.parse().unwrap())
             .key(key)
@@ -163,4 +201,22 @@ async fn a_replica_of_a_team_receives_the_team_only() {
     assert_eq!(alice.refused(&verifier), None);
     let later = fixture.create("desktop").await;
     later.until(&verifier, None).await;
+}
+
+#[tokio::test]
+async fn the_longest_filter_can_be_asked_for() {
+    let fixture = Fixture::new().await;
+    let (_, key) = fixture.replica_key("operators").await;
+    let alice = fixture.create("laptop").await;
+    let team = "t".repeat(128);
+    let longest = (1..Filter::NAMESPACES_MAX).map(|n| {
+        let namespace = format!("{n:03}{}", "-".repeat(125));
+        Tenant::parse(&team, &namespace).unwrap()
+    });
+    let own = Tenant::parse("team", "orders").unwrap();
+    let filter = Filter::namespaces(longest.chain([own])).unwrap();
+    assert!(filter.to_query().len() > 20_000);
+    let gateway = Gateway::start(fixture.builder(&key).filter(filter)).await;
+    assert_eq!(alice.refused(&gateway.replica.verifier()), None);
+    until(|| gateway.source.status().is_connected).await;
 }

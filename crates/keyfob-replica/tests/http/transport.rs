@@ -5,12 +5,12 @@ use std::{
     fs, io,
     net::SocketAddr,
     path::{Path, PathBuf},
-    process::Command,
     sync::Arc,
 };
 
 use axum::serve::Listener;
 use keyfob_replica::{HttpSource, HttpSourceBuilder};
+use keyfob_testkit::certificates;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio_rustls::{
     TlsAcceptor,
@@ -52,40 +52,6 @@ impl Listener for Tls {
     }
 }
 
-fn openssl(folder: &Path, arguments: &str) {
-    let output = Command::new("openssl")
-        .current_dir(folder)
-        .args(arguments.split_whitespace())
-        .output()
-        .expect("openssl can be run");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "openssl {arguments}: {said}");
-}
-
-/// An authority, and a certificate by it for the loopback.
-fn certify(folder: &Path, of: &str) {
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    openssl(
-        folder,
-        &format!(
-            "req -x509 {key} -keyout {of}-ca.key -out {of}-ca.pem -days 2 -subj /CN={of} \
-             -addext keyUsage=critical,keyCertSign"
-        ),
-    );
-    openssl(
-        folder,
-        &format!("req {key} -keyout {of}.key -out {of}.csr -subj /CN=localhost"),
-    );
-    fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1").unwrap();
-    openssl(
-        folder,
-        &format!(
-            "x509 -req -in {of}.csr -CA {of}-ca.pem -CAkey {of}-ca.key -CAcreateserial \
-             -out {of}.pem -days 2 -extfile names"
-        ),
-    );
-}
-
 fn roots(file: &Path) -> RootCertStore {
     let mut roots = RootCertStore::empty();
     for certificate in CertificateDer::pem_file_iter(file).unwrap() {
@@ -98,7 +64,8 @@ fn roots(file: &Path) -> RootCertStore {
 async fn only_a_certified_server_is_spoken_to_and_a_certificate_is_shown() {
     let folder = tempfile::tempdir().unwrap();
     for of in ["server", "client", "stranger"] {
-        certify(folder.path(), of);
+        let authority = certificates::Authority::new(folder.path(), &format!("{of}-ca"));
+        authority.issue(folder.path(), of);
     }
     let file = |name: &str| -> PathBuf { folder.path().join(name) };
     let provider = Arc::new(default_provider());

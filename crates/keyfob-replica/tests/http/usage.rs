@@ -10,15 +10,18 @@ use crate::{Gateway, authority::Authority, builder, following::until};
 
 /// The accepted uses that an authority counts which records each batch once.
 fn accepted(reports: &[Value]) -> u64 {
-    let batches: BTreeMap<_, _> = reports
-        .iter()
-        .filter_map(|report| {
-            let key = (report["source"].as_str()?, report["sequence"].as_u64()?);
-            Some((key, report["usage"].as_array()?))
-        })
-        .collect();
+    let mut batches = BTreeMap::new();
+    for report in reports {
+        let name = (report["source"].as_str(), report["sequence"].as_u64());
+        // A later report without usage has the number of the last one with it.
+        let usage = report["usage"].as_array().unwrap();
+        batches.entry(name).or_insert(usage);
+    }
     let usage = batches.into_values().flatten();
-    usage.map(|usage| usage["accepted"].as_u64().unwrap()).sum()
+    usage
+        .filter(|usage| usage["outcome"] == "accepted")
+        .map(|usage| usage["count"].as_u64().unwrap())
+        .sum()
 }
 
 #[tokio::test]
@@ -62,7 +65,8 @@ async fn each_use_is_reported_once_although_answers_are_lost() {
             .filter_map(|report| report["usage"].as_array().cloned());
         usage
             .flatten()
-            .map(|usage| usage["refused"].as_u64().unwrap())
+            .filter(|usage| usage["outcome"] == "revoked")
+            .map(|usage| usage["count"].as_u64().unwrap())
             .sum()
     };
     assert!(

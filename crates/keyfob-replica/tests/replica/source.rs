@@ -10,7 +10,7 @@ use std::{
 
 use keyfob::{
     Access, Context, DenyReason, KeyStore, Keyring, NewKey, Timestamp, Verifier,
-    gateway::{Index, IndexError, Usage, UsageBatch},
+    gateway::{Index, IndexError, UsageBatch, UsageDelta},
     key::{PepperId, Peppers},
     store::{Changes, Revision},
 };
@@ -34,7 +34,7 @@ struct Inner {
     notify: Notify,
     /// What every call does until the test says otherwise.
     mode: Mutex<Mode>,
-    usage: Mutex<Vec<Usage>>,
+    usage: Mutex<Vec<UsageDelta>>,
     syncs: AtomicUsize,
 }
 
@@ -272,7 +272,7 @@ async fn a_source_that_hangs_is_asked_again_and_its_replica_refuses_in_time() {
     // Usage goes back the same way.
     assert_eq!(replica.stop().await, 0);
     let usage = sender.source.0.usage.lock().unwrap();
-    let accepted: u64 = usage.iter().map(|usage| usage.accepted).sum();
+    let accepted: u64 = usage.iter().map(|usage| usage.count).sum();
     assert_eq!(accepted, 2);
 }
 
