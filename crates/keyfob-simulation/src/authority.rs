@@ -16,7 +16,7 @@ use keyfob::{
     gateway::UsageBatch,
     key::{CredentialId, KeyFormat},
     legacy::LegacyId,
-    store::{Journal, JournalEntry, JournaledStore},
+    store::{Journal, JournalEntry, JournaledStore, UsageOf, UsageQuery},
 };
 use keyfob_feed::{FeedKeys, Publisher, SignerKey, Trust};
 
@@ -164,8 +164,7 @@ impl Authority {
                 entries.push(entry);
             } else if let JournalEntry::Usage { batch, .. } = &entry {
                 for usage in &batch.usage {
-                    let uses = usage.accepted + usage.refused;
-                    context.oracle.lost(usage.credential, uses);
+                    context.oracle.lost(usage.credential, usage.count);
                 }
             }
         }
@@ -232,6 +231,28 @@ impl Authority {
             let usage = counted.iter().find(|usage| usage.credential == credential);
             let uses = usage.map_or(0, |usage| usage.accepted + usage.refused);
             context.oracle.check_usage(credential, uses, at_end);
+        }
+    }
+
+    /// At the end of the day, all uses of credentials that the store has are counted by day too.
+    pub(crate) fn check_usage_days(&self, context: &mut Context) {
+        let credentials = context.oracle.used_credentials();
+        let counted = block_on(self.store.usage(&credentials)).expect("the store answers");
+        let today = context.now / 86_400_000;
+        let today = i64::try_from(today).unwrap_or_default();
+        for usage in counted {
+            let query = UsageQuery {
+                of: vec![UsageOf::Credential(usage.credential)],
+                first: today - 200,
+                last: today + 199,
+            };
+            let days = block_on(self.store.usage_days(&query)).expect("the store answers");
+            let by_day: u64 = days.iter().flat_map(|day| day.hours).sum();
+            context.oracle.check_usage_days(
+                usage.credential,
+                usage.accepted + usage.refused,
+                by_day,
+            );
         }
     }
 }

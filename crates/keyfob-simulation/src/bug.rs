@@ -32,6 +32,8 @@ pub enum Bug {
     SkipsCutoffsOfSnapshots,
     /// A replica confirms what it saved as of its restart.
     RestartsWithoutAge,
+    /// A replica applies saved signers documents although the pinned signers were changed since.
+    RestoresOverNewPins,
     /// A replica believes a wall clock that ran back.
     HasNoRatchet,
     /// A usage batch with an unknown outcome is sent again under a new sequence.
@@ -42,4 +44,6 @@ pub enum Bug {
     StaysWithASlowUpstream,
     /// A replica that meets a gap waits for the missing frame.
     WaitsAtAGap,
+    /// A relay stays with a broker that lost a line, or is silent or late.
+    StaysWithTheBroker,
 }

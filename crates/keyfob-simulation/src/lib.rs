@@ -2,6 +2,7 @@
 #![forbid(unsafe_code)]
 
 mod authority;
+mod broker;
 mod bug;
 mod clock;
 mod context;

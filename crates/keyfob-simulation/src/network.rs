@@ -33,6 +33,8 @@ pub(crate) enum Message {
     GetSnapshot {
         filter: Filter,
     },
+    /// A request to the broker for the last line.
+    GetLast,
     /// `GET /v1/feed/signers`
     GetSigners,
     /// `POST /v1/feed/report`

@@ -225,6 +225,17 @@ impl Oracle {
         self.retired.insert(signer, version);
     }
 
+    /// The version of the signers in which the signer of a line was retired.
+    fn retired_signer(&self, line: &[u8]) -> Option<u64> {
+        let signer = std::str::from_utf8(line.get(11..27)?).ok()?;
+        self.retired.get(signer).copied()
+    }
+
+    /// Whether the signer of a line was retired.
+    pub(crate) fn is_of_retired(&self, line: &[u8]) -> bool {
+        self.retired_signer(line).is_some()
+    }
+
     // Replicas.
 
     /// A replica accepted a line of this kind: a frame or a manifest. Returns false if it must not.
@@ -263,12 +274,8 @@ impl Oracle {
         if of != scope {
             return signed_state("a line for another filter was applied");
         }
-        let signer = std::str::from_utf8(line.get(11..27)?).ok()?;
-        if self
-            .retired
-            .get(signer)
-            .is_some_and(|version| *version <= shadow.signers)
-        {
+        let is_known = |version: u64| version <= shadow.signers;
+        if self.retired_signer(line).is_some_and(is_known) {
             return signed_state("a line of a retired signer was applied");
         }
         let Some(raw) = raw(line, kind) else {
@@ -320,7 +327,7 @@ impl Oracle {
             self.histories[*history].states.get(revision)
         });
         position.revision == position.horizon
-            && state.is_some_and(|state| Arc::ptr_eq(state, self.state()))
+            && state.is_some_and(|state| state.items == self.state().items)
     }
 
     /// Checks what a replica decides of a credential.
@@ -409,16 +416,18 @@ impl Oracle {
             shadow.revoked.entry(number).or_insert(place);
             return;
         }
-        let refused = shadow.revoked.get(&number).copied();
-        // Two histories have the part before their fork in common.
-        let lost = |refused: (usize, u64)| {
-            let mut histories = 0..self.histories.len();
-            histories.any(|of| self.is_within(place, of) && !self.is_within(refused, of))
+        let Some(&refused) = shadow.revoked.get(&number) else {
+            return;
         };
-        if refused.is_some_and(|refused| !lost(refused)) {
-            let text = format!("{name} accepts credential {number} again, which was revoked");
-            self.violate(Invariant::RevokedIsPermanent, || text);
+        // Two histories have the part before their fork in common.
+        let mut histories = 0..self.histories.len();
+        if histories.any(|of| self.is_within(place, of) && !self.is_within(refused, of)) {
+            // The store lost the revocation. Frames of the lost history from before it may still arrive.
+            shadow.revoked.remove(&number);
+            return;
         }
+        let text = format!("{name} accepts credential {number} again, which was revoked");
+        self.violate(Invariant::RevokedIsPermanent, || text);
     }
 
     /// Whether a place is of a history, or of the part that it has of an earlier one.
@@ -463,6 +472,15 @@ impl Oracle {
         if counted > uses.made || (at_end && missing && !uses.excused) {
             self.violate(Invariant::UsageCountsOnce, || {
                 format!("{counted} uses of {credential:?} were counted: {uses:?}")
+            });
+        }
+    }
+
+    /// Compares what the store counted by day with what it counted as a whole.
+    pub(crate) fn check_usage_days(&mut self, credential: CredentialId, whole: u64, by_day: u64) {
+        if whole != by_day {
+            self.violate(Invariant::UsageCountsOnce, || {
+                format!("{whole} uses of {credential:?} were counted, and {by_day} by day")
             });
         }
     }

@@ -5,9 +5,10 @@ mod hostile;
 use std::collections::{BTreeMap, VecDeque};
 
 use bytes::Bytes;
-use keyfob_feed::{Filter, Position, Receiver, Refused, SignedLine, Trust};
+use keyfob_feed::{Broadcast, Filter, Offered, Position, Receiver, Refused, SignedLine, Trust};
 
 use crate::{
+    bug::Bug,
     clock::{Machine, Ms, Ratchet},
     context::Context,
     network::{Call, Message, Node},
@@ -43,26 +44,15 @@ struct Channel {
     phase: Phase,
     upstream: usize,
     wants_signers: bool,
+    /// Whether the lines of the broker make the stream unnecessary, if it sends any.
+    broadcast: Option<Broadcast>,
 }
 
 #[derive(Clone, Copy)]
 enum Phase {
-    Idle {
-        until: Ms,
-    },
-    Asking {
-        call: Call,
-        since: Ms,
-    },
-    Streaming {
-        call: Call,
-        last: Ms,
-    },
-    /// The broker sends the lines; a gap is filled by a request.
-    Subscribed {
-        last: Ms,
-        filling: Option<(Call, Ms)>,
-    },
+    Idle { until: Ms },
+    Asking { call: Call, since: Ms },
+    Streaming { call: Call, opened: Ms, last: Ms },
 }
 
 struct Reader {
@@ -84,6 +74,8 @@ struct PassedOn {
 impl Relay {
     const LINES: usize = 10;
     const SILENCE: Ms = 2_000;
+    /// How far an upstream may be behind, for how long.
+    const LAG: Ms = 2_000;
 
     pub(crate) fn new(n: usize, machine: Machine, upstreams: Vec<Node>, trust: Trust) -> Self {
         Self {
@@ -136,7 +128,7 @@ impl Relay {
 
     fn follow(&mut self, context: &mut Context, filter: &Filter) {
         let now = context.now;
-        let has_broker = self.has_broker && *filter == Filter::All;
+        let own_now = self.ratchet.now(&self.machine, now);
         let Some(channel) = self.channels.get_mut(filter) else {
             return;
         };
@@ -145,19 +137,28 @@ impl Relay {
             let call = context.network.call();
             context.send(self.node, upstream, call, Message::GetSigners);
         }
+        if let Some(broadcast) = &mut channel.broadcast {
+            if !context.has(Bug::StaysWithTheBroker) {
+                let was_in_step = broadcast.is_in_step();
+                broadcast.check(now, own_now.saturating_sub(channel.receiver.as_of()));
+                if was_in_step && !broadcast.is_in_step() {
+                    context.note(|| format!("{:?} turns away from the broker", self.node));
+                }
+            }
+            if broadcast.is_in_step() {
+                return;
+            }
+        }
         match channel.phase {
             Phase::Idle { until } if until <= now => {
                 let call = context.network.call();
                 let (phase, message) = match channel.receiver.position() {
-                    Some(_) if has_broker => {
-                        channel.phase = Phase::Subscribed {
-                            last: now,
-                            filling: None,
-                        };
-                        return;
-                    }
                     Some(after) => (
-                        Phase::Streaming { call, last: now },
+                        Phase::Streaming {
+                            call,
+                            opened: now,
+                            last: now,
+                        },
                         Message::Open {
                             filter: filter.clone(),
                             after,
@@ -179,39 +180,16 @@ impl Relay {
             {
                 channel.fail(now);
             }
-            Phase::Subscribed { last, filling }
-                if now.saturating_sub(last) > 1_200
-                    && filling.is_none_or(|(_, since)| now.saturating_sub(since) > 800) =>
+            Phase::Streaming { opened, .. }
+                if self.upstreams.len() > 1
+                    && now.saturating_sub(opened) > Self::LAG
+                    && own_now.saturating_sub(channel.receiver.as_of()) > Self::LAG =>
             {
-                self.fill(context, filter);
+                context.note(|| format!("{:?} turns away from {upstream:?}: behind", self.node));
+                channel.fail(now);
             }
             _ => {}
         }
-    }
-
-    /// Asks an upstream for what the broker did not deliver.
-    fn fill(&mut self, context: &mut Context, filter: &Filter) {
-        let Some(channel) = self.channels.get_mut(filter) else {
-            return;
-        };
-        let (Phase::Subscribed { last, .. }, Some(after)) =
-            (channel.phase, channel.receiver.position())
-        else {
-            return;
-        };
-        let call = context.network.call();
-        channel.phase = Phase::Subscribed {
-            last,
-            filling: Some((call, context.now)),
-        };
-        channel.upstream += 1;
-        let upstream = self.upstreams[channel.upstream % self.upstreams.len()];
-        let message = Message::Open {
-            filter: filter.clone(),
-            after,
-            once: true,
-        };
-        context.send(self.node, upstream, call, message);
     }
 
     /// Takes a request of a reader, or an answer of an upstream.
@@ -267,9 +245,10 @@ impl Relay {
                 manifest, object, ..
             } => self.take_snapshot(context, call, &manifest, &object),
             Message::Signers(lines) => {
+                let own_now = self.ratchet.now(&self.machine, context.now);
                 for channel in self.channels.values_mut() {
                     for line in &lines {
-                        let _ = channel.receiver.update_trust(line.as_bytes());
+                        let _ = channel.receiver.update_trust(line.as_bytes(), own_now);
                     }
                 }
                 self.keep_signers(&lines);
@@ -278,6 +257,8 @@ impl Relay {
                     context.send(self.node, to, call, Message::Signers(lines));
                 }
             }
+            // For the broker.
+            Message::GetLast => {}
             Message::Recorded => {
                 if let Some(PassedOn { to, call, .. }) = self.passed_on.remove(&call) {
                     context.send(self.node, to, call, Message::Recorded);
@@ -286,7 +267,7 @@ impl Relay {
         }
     }
 
-    fn channel(&mut self, context: &Context, filter: &Filter) {
+    fn channel(&mut self, context: &mut Context, filter: &Filter) {
         if self.channels.contains_key(filter) {
             return;
         }
@@ -297,7 +278,12 @@ impl Relay {
             phase: Phase::Idle { until: context.now },
             upstream: 0,
             wants_signers: false,
+            broadcast: (self.has_broker && *filter == Filter::All).then(|| Broadcast::new(0)),
         };
+        if channel.broadcast.is_some() {
+            let call = context.network.call();
+            context.send(self.node, Node::Broker, call, Message::GetLast);
+        }
         self.channels.insert(filter.clone(), channel);
     }
 
@@ -329,20 +315,18 @@ impl Relay {
     }
 
     fn take_line(&mut self, context: &mut Context, from: Node, call: Call, line: &SignedLine) {
+        if from == Node::Broker {
+            return self.take_broadcast(context, line);
+        }
         if let Some(passed_on) = self.passed_on.remove(&call) {
             return self.answer_line(context, passed_on, line);
         }
         let own_now = self.ratchet.now(&self.machine, context.now);
-        let from_broker = from == Node::Broker;
         let found = self
             .channels
             .iter()
-            .find(|(filter, channel)| match channel.phase {
+            .find(|(_, channel)| match channel.phase {
                 Phase::Streaming { call: of, .. } => of == call,
-                Phase::Subscribed { filling, .. } => {
-                    (from_broker && **filter == Filter::All)
-                        || filling.is_some_and(|(of, _)| of == call)
-                }
                 _ => false,
             });
         let Some(filter) = found.map(|(filter, _)| filter.clone()) else {
@@ -356,39 +340,56 @@ impl Relay {
             Ok(accepted) => {
                 channel.wants_signers |=
                     accepted.signers_version > channel.receiver.trust().version();
-                channel.phase = match channel.phase {
-                    Phase::Subscribed { .. } => Phase::Subscribed {
-                        last: context.now,
-                        filling: None,
-                    },
-                    _ => Phase::Streaming {
-                        call,
-                        last: context.now,
-                    },
-                };
-                if let Some(at) = at {
-                    channel.lines.push_back((at, line.clone()));
+                if let Phase::Streaming { last, .. } = &mut channel.phase {
+                    *last = context.now;
                 }
-                if channel.lines.len() > Self::LINES {
-                    channel.lines.pop_front();
-                    channel.first += 1;
-                }
+                channel.keep(at, line);
                 self.keep_line(line);
                 self.forward(context, &filter);
             }
             Err(refused) => {
                 channel.wants_signers |= refused == Refused::UnknownSigner;
-                if !matches!(channel.phase, Phase::Subscribed { .. }) {
-                    channel.fail(context.now);
-                } else if matches!(refused, Refused::Gap | Refused::OtherHistory) {
-                    let Phase::Subscribed { filling, .. } = channel.phase else {
-                        return;
-                    };
-                    if filling.is_none() {
-                        self.fill(context, &filter);
-                    }
-                }
+                channel.fail(context.now);
             }
+        }
+    }
+
+    /// Takes a line of the broker.
+    fn take_broadcast(&mut self, context: &mut Context, line: &SignedLine) {
+        let own_now = self.ratchet.now(&self.machine, context.now);
+        let Some(channel) = self.channels.get_mut(&Filter::All) else {
+            return;
+        };
+        let (Some(broadcast), Some(at)) = (&mut channel.broadcast, channel.receiver.position())
+        else {
+            return;
+        };
+        if !broadcast.wants(context.now) {
+            return;
+        }
+        let was_in_step = broadcast.is_in_step();
+        let outcome = channel.receiver.offer(line.as_bytes(), own_now);
+        let other_history = matches!(outcome, Err(Refused::OtherHistory));
+        if !(other_history && context.has(Bug::StaysWithTheBroker)) {
+            broadcast.offered(&outcome, context.now);
+        }
+        if broadcast.is_in_step() {
+            // The stream is closed.
+            channel.phase = Phase::Idle { until: 0 };
+            if !was_in_step {
+                context.note(|| format!("{:?} turns to the broker", self.node));
+            }
+        }
+        match outcome {
+            Ok(Offered::Accepted(accepted)) => {
+                channel.wants_signers |=
+                    accepted.signers_version > channel.receiver.trust().version();
+                channel.keep(Some(at), line);
+                self.keep_line(line);
+                self.forward(context, &Filter::All);
+            }
+            Err(Refused::UnknownSigner) => channel.wants_signers = true,
+            _ => {}
         }
     }
 
@@ -429,7 +430,6 @@ impl Relay {
         for channel in self.channels.values_mut() {
             let of = match channel.phase {
                 Phase::Streaming { call, .. } | Phase::Asking { call, .. } => Some(call),
-                Phase::Subscribed { filling, .. } => filling.map(|(call, _)| call),
                 Phase::Idle { .. } => None,
             };
             if of == Some(call) {
@@ -569,6 +569,16 @@ impl Relay {
 }
 
 impl Channel {
+    fn keep(&mut self, at: Option<Position>, line: &SignedLine) {
+        if let Some(at) = at {
+            self.lines.push_back((at, line.clone()));
+        }
+        if self.lines.len() > Relay::LINES {
+            self.lines.pop_front();
+            self.first += 1;
+        }
+    }
+
     fn fail(&mut self, now: Ms) {
         self.phase = Phase::Idle { until: now + 100 };
         self.upstream += 1;

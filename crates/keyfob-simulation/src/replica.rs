@@ -97,6 +97,10 @@ struct Held {
 /// What is kept for a warm restart.
 #[derive(Debug, Default)]
 struct Disk {
+    /// The pinned signers that the records were verified with.
+    pins: Option<Trust>,
+    /// Whether it trusts signers that a retired one named: only other pins help then.
+    is_captured: bool,
     records: Vec<Record>,
     /// How many records survive a loss of power.
     synced: usize,
@@ -161,6 +165,11 @@ impl Replica {
         let recorder = Arc::new(UsageRecorder::with_stripes(64, 1));
         let bound = std::time::Duration::from_millis(STALE_AFTER_MS);
         let probe = index.verifier(Some(bound));
+        if self.disk.pins.as_ref() != Some(&trust) && !context.has(Bug::RestoresOverNewPins) {
+            self.disk = Disk::default();
+            self.shadow.forget_refusals();
+        }
+        self.disk.pins = Some(trust.clone());
         let receiver = Receiver::new(trust, self.filter.clone());
         // What was refused before stays refused if the disk has all of it.
         self.shadow = self.shadow.restarted(version);
@@ -195,8 +204,7 @@ impl Replica {
         let (counted, _) = process.recorder.drain();
         let pending = process.pending.map(|pending| pending.batch.usage);
         for usage in counted.iter().chain(pending.iter().flatten()) {
-            let uses = usage.accepted + usage.refused;
-            context.oracle.lost(usage.credential, uses);
+            context.oracle.lost(usage.credential, usage.count);
         }
         self.shadow.emptied();
     }
@@ -219,6 +227,11 @@ impl Replica {
     pub(crate) fn lose_disk(&mut self) {
         self.disk = Disk::default();
         self.shadow.forget_refusals();
+    }
+
+    /// Whether it trusts signers that a retired one named.
+    pub(crate) fn is_captured(&self) -> bool {
+        self.disk.is_captured
     }
 
     /// What the task that follows the source does when its timer fires.
@@ -358,6 +371,8 @@ impl Replica {
             let batch = UsageBatch {
                 source: process.source,
                 sequence: process.sequence,
+                // Often not that of the authority.
+                hour: Timestamp::from_unix(self.machine.seconds(now)),
                 usage,
             };
             process.pending = Some(Pending {

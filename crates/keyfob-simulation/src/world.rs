@@ -7,11 +7,12 @@ use keyfob_feed::SKEW_MS;
 
 use crate::{
     authority::Authority,
+    broker::Broker,
     bug::Bug,
     clock::{Machine, START},
     context::Context,
     model::Scope,
-    network::{Envelope, Message, Node, Weather},
+    network::{Envelope, Node, Weather},
     oracle::{Invariant, Violation},
     random::Rng,
     relay::{Hostile, Relay},
@@ -172,6 +173,7 @@ pub fn run(
 struct World {
     context: Context,
     authority: Authority,
+    broker: Broker,
     relays: Vec<Relay>,
     replicas: Vec<Replica>,
     /// Whether each replica was ready and had everything at some time after the faults.
@@ -187,6 +189,8 @@ struct Moods {
     crashes: bool,
     failover: bool,
     rotation: bool,
+    /// Signers are replaced as fast as readers know of them.
+    hasty: bool,
     /// Clocks stay within the allowance.
     mild: bool,
 }
@@ -206,13 +210,23 @@ impl World {
             failover: rng.chance(30),
             rotation: rng.chance(40),
             mild: rng.chance(50),
+            // Of a generator of its own, so that the other runs are what they were without it.
+            hasty: Rng::new(!seed).chance(40),
         };
         let (processes, relays, replicas) = (1 + rng.index(2), rng.index(3), 2 + rng.index(2));
         let hostile = (relays > 0 && rng.chance(60)).then(|| rng.index(relays));
         let mut authority = Authority::new(&mut context, processes);
         authority.furnish(&mut context);
         let origins: Vec<Node> = (0..processes).map(Node::Authority).collect();
+        let rng = &mut context.rng;
+        // One that only lags gives no other reason to turn away from it.
+        let broker = match rng.below(10) {
+            0..=2 => Broker::hostile(rng.within(10, 60), 0),
+            3 => Broker::hostile(0, rng.within(3_500, 6_000)),
+            _ => Broker::default(),
+        };
         let mut world = Self {
+            broker,
             relays: Vec::new(),
             replicas: Vec::new(),
             arrived: vec![false; replicas],
@@ -239,7 +253,7 @@ impl World {
                 };
                 relay.hostile = Some(Hostile::new(zeal, lag));
             } else {
-                relay.has_broker = world.context.rng.chance(30);
+                relay.has_broker = world.context.rng.chance(50);
             }
             world.relays.push(relay);
         }
@@ -321,15 +335,10 @@ impl World {
             Node::Relay(n) => self.relays[n].receive(context, from, call, message),
             Node::Replica(n) => self.replicas[n].receive(context, from, call, message),
             Node::Broker => {
-                if let Message::Line { line, sent_at } = message {
-                    for (n, relay) in self.relays.iter().enumerate() {
-                        if relay.has_broker {
-                            let line = line.clone();
-                            let message = Message::Line { line, sent_at };
-                            context.send(Node::Broker, Node::Relay(n), call, message);
-                        }
-                    }
-                }
+                let relays = self.relays.iter().enumerate();
+                let relays = relays.filter(|(_, relay)| relay.has_broker);
+                let relays: Vec<usize> = relays.map(|(n, _)| n).collect();
+                self.broker.receive(context, &relays, from, call, message);
             }
         }
     }
@@ -376,6 +385,16 @@ impl World {
                 self.context.network.cut_between(a, b);
             }
             4 if self.moods.network => self.context.network.cut.clear(),
+            11 if self.moods.network => {
+                let node = self.any_node();
+                self.context
+                    .note(|| format!("no messages between {node:?} and the broker"));
+                self.context.network.cut_between(node, Node::Broker);
+            }
+            12 if self.moods.crashes => {
+                self.context.note(|| "the broker is paused".to_owned());
+                self.broker.paused_until = self.context.now + self.context.rng.below(8_000);
+            }
             5 if self.moods.clocks => self.set_clock(),
             6 if self.moods.crashes => self.crash_replica(),
             7 if self.moods.crashes => self.pause(),
@@ -461,14 +480,15 @@ impl World {
     /// Goes on with the rotation of the signer.
     fn rotate(&mut self) {
         let version = self.authority.signers_version();
+        let (deploys, goes_on) = if self.moods.hasty { (70, 50) } else { (20, 10) };
         for n in 0..self.authority.processes.len() {
             // The file of keys is deployed to one process after the other.
             let behind = self.authority.processes[n].signers_version() < version;
-            if behind && self.context.rng.chance(20) {
+            if behind && self.context.rng.chance(deploys) {
                 self.authority.restart(&mut self.context, n);
             }
         }
-        if !self.moods.rotation || !self.context.rng.chance(10) || self.context.healed {
+        if !self.moods.rotation || !self.context.rng.chance(goes_on) || self.context.healed {
             return;
         }
         let replicas = self
@@ -497,6 +517,7 @@ impl World {
             process.paused_until = 0;
             process.machine.error = context.rng.around(Self::MILD_MS);
         }
+        self.broker.paused_until = 0;
         for relay in &mut self.relays {
             relay.paused_until = 0;
             relay.machine.error = context.rng.around(Self::MILD_MS);
@@ -540,7 +561,7 @@ impl World {
                 .iter()
                 .filter(|node| self.is_honest(**node))
                 .count();
-            if honest > 0 && !self.arrived[n] {
+            if honest > 0 && !self.arrived[n] && !replica.is_captured() {
                 let text = format!("{} is not ready", replica.name);
                 self.context
                     .oracle
@@ -558,6 +579,7 @@ impl World {
             replica.kill(&mut self.context);
         }
         self.authority.check_usage(&mut self.context, true);
+        self.authority.check_usage_days(&mut self.context);
     }
 }
 

@@ -178,15 +178,17 @@ impl Replica {
     }
 
     fn take_signers(&mut self, context: &mut Context, lines: &[keyfob_feed::SignedLine]) {
+        let own_now = self.own_now(context);
         let Some(process) = &mut self.process else {
             return;
         };
         for line in lines {
-            if process.receiver.update_trust(line.as_bytes()) == Ok(true) {
+            if process.receiver.update_trust(line.as_bytes(), own_now) == Ok(true) {
                 let version = process.receiver.trust().version();
                 context.note(|| format!("{} trusts the signers of version {version}", self.name));
                 self.shadow.signers = self.shadow.signers.max(version);
                 process.wants_signers = None;
+                self.disk.is_captured |= context.oracle.is_of_retired(line.as_bytes());
                 self.disk.records.push(Record {
                     kind: Kind::Signers,
                     stamp: Stamp::of(&self.machine, context.now),

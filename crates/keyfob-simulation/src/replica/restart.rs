@@ -53,7 +53,9 @@ impl Replica {
         let age = if context.has(Bug::RestartsWithoutAge) {
             Some(0)
         } else {
-            now.age(as_of, &saved)
+            // No process stops in order here: after a loss of power, the last records may be missing.
+            let age = now.age(as_of, &saved);
+            age.filter(|_| saved.boot == now.boot)
         };
         context.note(|| format!("{} restarts at {end}, {age:?} ms old", self.name));
         let at = age.map_or(Timestamp::MIN, |age| {
@@ -99,7 +101,7 @@ impl Replica {
             let Record { kind, stamp, line } = record;
             match kind {
                 Kind::Signers => {
-                    if receiver.update_trust(line).is_err() {
+                    if receiver.restore_trust(line).is_err() {
                         return restored;
                     }
                     let version = receiver.trust().version();
