@@ -16,7 +16,7 @@ use crate::{
         part_of, removal, replacement, service, sound, tenant, told, user,
     },
     history::History,
-    reading::{feed, list_namespaces, trail},
+    reading::{feed, list_namespaces, read, trail},
 };
 
 fn all() -> AuditQuery {
@@ -400,6 +400,61 @@ pub async fn the_trail_is_selected_by_action(store: &dyn KeyStore) {
             let events = trail(store, &query.with_action(action).limit(limit)).await;
             let found: Vec<u64> = events.iter().map(|event| event.revision.get()).collect();
             assert_eq!(found, expected, "{action:?}, {limit} on a page");
+        }
+    }
+}
+
+/// Revocations of credentials that were found in the open are selected by their reason, and nothing
+/// else that has such a reason or a similar one.
+pub async fn leaks_are_told_from_other_revocations(store: &dyn KeyStore) {
+    let abroad = tenant("globex", "fn-3");
+    for (place, reason, is_revoked) in [
+        (home(), Some("found in the open"), true),
+        (
+            home(),
+            Some("found in the open: https://example.org/%_*"),
+            true,
+        ),
+        (home(), Some("found in the opening"), true),
+        (home(), Some("not found in the open"), true),
+        (home(), Some("Found in the open"), true),
+        (home(), Some("found in the open: an update"), false),
+        (home(), None, true),
+        (abroad.clone(), Some("found in the open: abroad"), true),
+    ] {
+        let key = key("leaked").within(&place).create(store).await;
+        let record = if is_revoked {
+            key.revoked(NOW)
+        } else {
+            key.record.clone()
+        };
+        let change = replacement(&record);
+        let reason = reason.map(|reason| Reason::new(reason).expect("the reason is valid"));
+        let event = AuditEntry {
+            reason,
+            ..told(&change, NOW)
+        };
+        let answer = commit_telling(store, change, event).await;
+        assert!(answer.is_ok(), "{answer:?}");
+        if !is_revoked {
+            // The next key has the same name.
+            let record = read(store, &key.record).await;
+            kept(store, deletion(&record)).await;
+        }
+    }
+    for (query, expected) in [
+        (all(), 3),
+        (with(|q| q.team = Some(home().team)), 2),
+        (with(|q| q.team = Some(abroad.team.clone())), 1),
+        (with(|q| q.namespace = Some(abroad.namespace.clone())), 1),
+        (with(|q| q.action = Some(Action::KeyCreated)), 0),
+    ] {
+        for limit in [1, 100] {
+            for query in [query.clone(), query.clone().newest_first()] {
+                let events = trail(store, &query.leaks_only().limit(limit)).await;
+                assert!(events.iter().all(|event| event.entry.is_leak()));
+                assert_eq!(events.len(), expected, "{events:?}");
+            }
         }
     }
 }

@@ -64,6 +64,7 @@ pub mod reopening;
 pub mod targets;
 pub mod tenants;
 pub mod usage;
+pub mod usage_days;
 pub mod waiting;
 
 use std::{fmt, future::Future, pin::Pin};
@@ -203,6 +204,10 @@ macro_rules! for_each_behaviour {
                 limits_are_clamped
                 no_page_is_larger_than_the_maximum
                 filters_select_what_they_say
+                keys_are_listed_newest_first
+                keys_are_found_by_their_identifiers
+                keys_are_found_by_a_text_in_what_names_them
+                keys_are_listed_by_their_expiry
                 no_list_crosses_teams
             }
             feed {
@@ -230,6 +235,7 @@ macro_rules! for_each_behaviour {
                 a_deletion_keeps_the_trail
                 the_trail_is_selected_by_what_it_says
                 the_trail_is_selected_by_action
+                leaks_are_told_from_other_revocations
                 the_trail_is_selected_by_time
                 the_trail_is_listed_newest_first
             }
@@ -264,7 +270,9 @@ macro_rules! for_each_behaviour {
                 a_key_that_was_never_used_has_no_usage
                 counts_are_added
                 last_use_only_moves_forward
+                a_use_to_come_counts_as_one_now
                 a_refused_use_is_no_use
+                a_use_of_the_previous_secret_is_a_use
                 usage_before_the_epoch_is_kept
                 unknown_credentials_are_passed_over
                 keys_and_legacy_credentials_are_counted_apart
@@ -274,6 +282,21 @@ macro_rules! for_each_behaviour {
                 an_older_batch_is_ignored
                 sources_do_not_disturb_each_other
                 a_silent_source_is_forgotten
+                the_sources_of_a_group_are_bounded
+            }
+            usage_days {
+                uses_are_counted_by_hour_and_outcome
+                a_late_batch_counts_for_its_own_hour
+                a_repeated_batch_counts_once_by_day
+                an_hour_to_come_counts_as_the_current_one
+                a_day_is_kept_as_long_as_stated
+                forgotten_days_do_not_pile_up
+                keys_and_legacy_credentials_are_counted_apart_by_day
+                namespaces_and_teams_are_counted_apart
+                unknown_credentials_count_for_no_day
+                days_outlive_their_credential
+                only_the_days_that_are_asked_for_are_told
+                counts_of_an_hour_stop_at_the_largest_number
             }
             legacy {
                 an_imported_credential_works_until_the_sunset
@@ -290,6 +313,7 @@ macro_rules! for_each_behaviour {
                 an_override_holds_for_its_namespace_alone
                 the_default_policy_is_read_by_itself
                 an_override_is_not_told_to_another_team
+                many_policies_are_told_in_the_order_of_the_question
                 a_policy_can_be_taken_back
                 every_field_of_a_policy_is_kept
                 a_legacy_policy_has_its_own_overrides

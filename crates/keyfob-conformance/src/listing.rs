@@ -4,11 +4,14 @@ use keyfob::{
     KeyStore,
     manage::{Labels, Status},
     name::{LabelName, LabelValue},
-    store::{Cursor, KeyQuery, StatusFilter},
+    store::{Cursor, KeyQuery, SearchText, StatusFilter},
 };
 
 use crate::{
-    fixture::{deletion, home, kept, key, name, replacement, service, sound, tenant, user},
+    fixture::{
+        cut, deletion, home, kept, key, later, name, part_of, replacement, service, sound, tenant,
+        user,
+    },
     reading::{list, names, text},
 };
 
@@ -254,6 +257,219 @@ pub async fn filters_select_what_they_say(store: &dyn KeyStore) {
             assert_eq!(names(store, &query).await, expected, "{query:?}");
         }
     }
+}
+
+/// Every list is also given newest first, in pages that join up; a change between two pages
+/// disturbs no place, and keys that are created meanwhile are not on later pages.
+pub async fn keys_are_listed_newest_first(store: &dyn KeyStore) {
+    population(store).await;
+    let team = || KeyQuery::team(home().team);
+    for query in [
+        team(),
+        KeyQuery::namespace(&home()),
+        with(team(), |q| q.owner = Some(user("alice"))),
+        with(team(), |q| q.name = Some(name("prod"))),
+        with(team(), |q| q.label = Some(label("env", "prod"))),
+        with(team(), |q| q.status = Some(StatusFilter::Unrevoked)),
+        with(KeyQuery::namespace(&home()), |q| {
+            q.status = Some(StatusFilter::Unrevoked);
+        }),
+        with(team(), |q| {
+            q.owner = Some(user("alice"));
+            q.status = Some(StatusFilter::Unrevoked);
+        }),
+    ] {
+        let mut expected = names(store, &query).await;
+        assert!(!expected.is_empty(), "{query:?}");
+        expected.reverse();
+        for limit in [1, 2, 100] {
+            let newest = query.clone().newest_first().limit(limit);
+            assert_eq!(names(store, &newest).await, expected, "{newest:?}");
+        }
+    }
+    let newest = team().newest_first();
+    let first = sound(store.keys(&newest.clone().limit(2)).await);
+    let last = first.items.last().expect("the page has two keys");
+    kept(store, replacement(last)).await;
+    key("late").create(store).await;
+    let rest = with(newest, |q| q.after = first.next);
+    assert_eq!(
+        names(store, &rest).await,
+        ["long", "swapped", "prod", "disabled"],
+        "the pages after the first"
+    );
+}
+
+/// Keys are found by their identifiers, each once, in the order of the list and with every other
+/// filter; an unknown identifier, or one of another team, selects none.
+pub async fn keys_are_found_by_their_identifiers(store: &dyn KeyStore) {
+    population(store).await;
+    let team = || KeyQuery::team(home().team);
+    let all = list(store, &team()).await;
+    let mut ids: Vec<_> = all.iter().map(|record| record.id).collect();
+    ids.reverse();
+    ids.extend(ids.clone());
+    let abroad = list(store, &KeyQuery::team(tenant("globex", "fn-3").team)).await;
+    ids.extend(abroad.iter().map(|record| record.id));
+    ids.push(keyfob::KeyId::from_bytes([0xee; 16]));
+    let expected: Vec<String> = all.iter().map(|record| text(&record.name)).collect();
+    for limit in [1, 4, 100] {
+        let query = team().with_ids(ids.clone()).limit(limit);
+        assert_eq!(names(store, &query).await, expected, "{limit} on a page");
+        let newest = names(store, &query.newest_first()).await;
+        let newest: Vec<String> = newest.into_iter().rev().collect();
+        assert_eq!(newest, expected, "newest first, {limit} on a page");
+    }
+    let unrevoked = team()
+        .with_ids(ids.clone())
+        .with_status(StatusFilter::Unrevoked);
+    assert_eq!(names(store, &unrevoked).await.len(), all.len() - 1);
+    let at_home = KeyQuery::namespace(&home()).with_ids(ids);
+    assert_eq!(names(store, &at_home).await.len(), 4);
+    let none = names(store, &team().with_ids(Vec::new())).await;
+    assert!(none.is_empty(), "no identifier: {none:?}");
+}
+
+/// Keys are found by a text in their name, namespace, owner or identifier, without regard to the
+/// case of any letter. No character of the text has a meaning of its own.
+pub async fn keys_are_found_by_a_text_in_what_names_them(store: &dyn KeyStore) {
+    let other = tenant("acme", "Orders_1");
+    let first = key("\u{c4}rger 100%").create(store).await;
+    key("a_b").of(user("bob")).create(store).await;
+    key("able").of(service("ROBOT")).create(store).await;
+    key("x\\y").within(&other).create(store).await;
+    let gone = key("ABLE gone").create(store).await;
+    kept(store, replacement(&gone.revoked(crate::fixture::NOW))).await;
+    key("able")
+        .within(&tenant("globex", "fn-3"))
+        .create(store)
+        .await;
+    let id = keyfob::key::CredentialId::Key(first.record.id).to_string();
+    let team = || KeyQuery::team(home().team);
+    for (wanted, expected) in [
+        ("\u{e4}RGER", &["\u{c4}rger 100%"][..]),
+        ("\u{c4}rger", &["\u{c4}rger 100%"]),
+        ("%", &["\u{c4}rger 100%"]),
+        ("_", &["a_b", "x\\y"]),
+        ("\\", &["x\\y"]),
+        ("oRDERS", &["x\\y"]),
+        ("ABLE", &["able", "ABLE gone"]),
+        ("USER:BOB", &["a_b"]),
+        ("service:r", &["able"]),
+        ("'", &[]),
+        (&id.to_uppercase(), &["\u{c4}rger 100%"]),
+    ] {
+        let wanted = SearchText::new(wanted).expect("it is not empty");
+        for limit in [1, 100] {
+            let query = team().with_containing(wanted.clone()).limit(limit);
+            assert_eq!(names(store, &query).await, expected, "{wanted:?}");
+            let unrevoked = query.clone().with_status(StatusFilter::Unrevoked);
+            let live = expected.iter().copied();
+            let live: Vec<&str> = live.filter(|name| *name != "ABLE gone").collect();
+            assert_eq!(
+                names(store, &unrevoked).await,
+                live,
+                "{wanted:?}, unrevoked"
+            );
+            let newest = names(store, &unrevoked.newest_first()).await;
+            let newest: Vec<String> = newest.into_iter().rev().collect();
+            assert_eq!(newest, live, "{wanted:?}, newest first");
+        }
+    }
+    let wanted = SearchText::new("A").expect("it is not empty");
+    for (query, expected) in [
+        (team().with_owner(user("bob")), &["a_b"][..]),
+        (team().with_name(name("able")), &["able"]),
+        (KeyQuery::namespace(&other), &[]),
+        (team().with_ids(vec![first.record.id]), &["\u{c4}rger 100%"]),
+    ] {
+        let query = query.with_containing(wanted.clone());
+        if query.namespace.is_none() {
+            assert_eq!(names(store, &query).await, expected, "{query:?}");
+        } else {
+            // Its owner is alice.
+            assert_eq!(names(store, &query).await, ["x\\y"], "{query:?}");
+        }
+    }
+}
+
+/// Keys are listed by their own expiry, those of one second in the order of creation, in pages that
+/// join up. A key that does not expire is not among them.
+pub async fn keys_are_listed_by_their_expiry(store: &dyn KeyStore) {
+    for (called, end) in [
+        ("third", Some(300)),
+        ("first", Some(100)),
+        ("never", None),
+        ("second", Some(200)),
+        ("second too", Some(200)),
+        ("last", Some(400)),
+    ] {
+        let made = key(called);
+        let made = match end {
+            Some(end) => made.until(later(end)),
+            None => made,
+        };
+        made.create(store).await;
+    }
+    let bob = key("bob's").of(user("bob")).until(later(150));
+    let bob = bob.create(store).await;
+    let near = key("near")
+        .within(&tenant("acme", "fn-2"))
+        .until(later(250));
+    let near = near.create(store).await;
+    let team = |first, end| KeyQuery::team(home().team).with_expires(later(first)..later(end));
+    for (query, expected) in [
+        (
+            team(0, 1000),
+            &[
+                "first",
+                "bob's",
+                "second",
+                "second too",
+                "near",
+                "third",
+                "last",
+            ][..],
+        ),
+        (team(200, 300), &["second", "second too", "near"]),
+        (team(200, 200), &[]),
+        (team(300, 200), &[]),
+        (
+            with(team(0, 400), |q| q.owner = Some(user("alice"))),
+            &["first", "second", "second too", "near", "third"],
+        ),
+        (
+            with(team(0, 400), |q| {
+                q.namespace = Some(near.record.tenant.namespace.clone());
+            }),
+            &["near"],
+        ),
+        (
+            with(team(0, 400), |q| {
+                q.ids = Some(vec![near.record.id, bob.record.id]);
+            }),
+            &["bob's", "near"],
+        ),
+        (
+            team(0, 400).newest_first().with_name(name("second")),
+            &["second"],
+        ),
+    ] {
+        for limit in [1, 2, 100] {
+            let query = query.clone().limit(limit);
+            assert_eq!(names(store, &query).await, expected, "{query:?}");
+        }
+    }
+    // What is revoked is not among the others, by itself or with its owner.
+    kept(store, replacement(&near.revoked(crate::fixture::NOW))).await;
+    kept(store, cut(part_of(user("bob")))).await;
+    let unrevoked = team(0, 300).with_status(StatusFilter::Unrevoked);
+    assert_eq!(
+        names(store, &unrevoked).await,
+        ["first", "second", "second too"]
+    );
+    let revoked = team(0, 300).with_status(StatusFilter::Revoked);
+    assert_eq!(names(store, &revoked).await, ["bob's", "near"]);
 }
 
 fn with(mut query: KeyQuery, change: impl FnOnce(&mut KeyQuery)) -> KeyQuery {

@@ -16,7 +16,7 @@ use keyfob::{
 
 use crate::{
     fixture::{fields, format, sound},
-    reading::{countable, head, shown},
+    reading::{countable, countable_days, head, shown},
     reopening::contents,
 };
 
@@ -165,6 +165,11 @@ impl Pair<'_> {
         let found: Vec<_> = found.iter().map(countable).collect();
         let expected: Vec<_> = expected.iter().map(countable).collect();
         assert_eq!(found, expected, "{}: usage", self.at);
+
+        let query = generator.usage_query();
+        let found = countable_days(sound(store.usage_days(&query).await));
+        let expected = countable_days(sound(reference.usage_days(&query).await));
+        assert_eq!(found, expected, "{}: {query:?}", self.at);
     }
 
     fn same_pages<T, S: Debug + PartialEq>(

@@ -19,11 +19,17 @@ fn second() -> Tenant {
 }
 
 async fn policy(store: &dyn KeyStore, tenant: &Tenant) -> Policy {
-    sound(store.policy(Some(tenant)).await)
+    let policy = sound(store.policy(Some(tenant)).await);
+    let one = sound(store.policies(std::slice::from_ref(tenant)).await);
+    assert_eq!(one, std::slice::from_ref(&policy), "read as a list of one");
+    policy
 }
 
 async fn legacy_policy(store: &dyn KeyStore, tenant: &Tenant) -> LegacyPolicy {
-    sound(store.legacy_policy(Some(tenant)).await)
+    let policy = sound(store.legacy_policy(Some(tenant)).await);
+    let one = sound(store.legacy_policies(std::slice::from_ref(tenant)).await);
+    assert_eq!(one, std::slice::from_ref(&policy), "read as a list of one");
+    policy
 }
 
 async fn set(store: &dyn KeyStore, tenant: Option<Tenant>, policy: Option<Policy>) {
@@ -100,6 +106,24 @@ pub async fn an_override_is_not_told_to_another_team(store: &dyn KeyStore) {
     let foreign = tenant("globex", "fn-1");
     assert_eq!(policy(store, &foreign).await, full(4));
     assert_eq!(legacy_policy(store, &foreign).await, LegacyPolicy::Off);
+}
+
+/// The policies of many namespaces are told in the order of the question, also of one that is asked
+/// for twice, of another team or unknown; of no namespace there is none.
+pub async fn many_policies_are_told_in_the_order_of_the_question(store: &dyn KeyStore) {
+    set(store, Some(home()), Some(full(3))).await;
+    set_legacy(store, Some(home()), Some(sunset(10))).await;
+    set(store, Some(second()), Some(full(5))).await;
+    set(store, None, Some(full(4))).await;
+    set_legacy(store, None, Some(sunset(20))).await;
+    let unknown = tenant("acme", "fn-9");
+    let tenants = [second(), unknown, home(), tenant("globex", "fn-1"), home()];
+    let policies = sound(store.policies(&tenants).await);
+    assert_eq!(policies, [5, 4, 3, 4, 3].map(full));
+    let policies = sound(store.legacy_policies(&tenants).await);
+    assert_eq!(policies, [20, 20, 10, 20, 10].map(sunset));
+    assert!(sound(store.policies(&[]).await).is_empty());
+    assert!(sound(store.legacy_policies(&[]).await).is_empty());
 }
 
 /// A policy that is taken back makes room for the next: override, default, default of the type.

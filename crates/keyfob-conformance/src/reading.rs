@@ -15,7 +15,7 @@ use keyfob::{
     name::KeyName,
     store::{
         AuditQuery, Changes, Entry, Item, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
-        NamespaceRecord, Revision, TargetQuery, TargetRecord,
+        NamespaceRecord, Revision, TargetQuery, TargetRecord, UsageDay,
     },
 };
 
@@ -205,6 +205,15 @@ pub(crate) fn countable(usage: &Usage) -> Usage {
         accepted: usage.accepted.min(i64::MAX.unsigned_abs()),
         ..usage.clone()
     }
+}
+
+/// Usage by day without what a store need not hold, in one order.
+pub(crate) fn countable_days(mut days: Vec<UsageDay>) -> Vec<UsageDay> {
+    for count in days.iter_mut().flat_map(|day| &mut day.hours) {
+        *count = (*count).min(i64::MAX.unsigned_abs());
+    }
+    days.sort_by_cached_key(|day| (day.day, day.of.to_string(), day.legacy, day.outcome));
+    days
 }
 
 /// An entry of the feed, in a form that can be compared.

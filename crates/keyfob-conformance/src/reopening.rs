@@ -9,14 +9,15 @@ use keyfob::{
     name::TeamId,
     store::{
         AuditQuery, Change, Item, KeyQuery, LegacyQuery, NamespaceQuery, Revision, Target,
-        TargetQuery,
+        TargetQuery, UsageOf, UsageQuery,
     },
 };
 
 use crate::{
     fixture::{NOW, fields, kept, sound},
     reading::{
-        countable, feed, find, head, list, list_legacy, list_namespaces, list_targets, shown, trail,
+        countable, countable_days, feed, find, head, list, list_legacy, list_namespaces,
+        list_targets, shown, trail,
     },
 };
 
@@ -73,6 +74,18 @@ pub async fn contents(store: &dyn KeyStore) -> Contents {
     contents.add_policies(store, &tenants).await;
     for usage in sound(store.usage(&credentials).await) {
         contents.add("the usage of a credential", countable(&usage));
+    }
+    let namespaces = tenants.iter().map(|tenant| tenant.namespace.clone());
+    let of = credentials.into_iter().map(UsageOf::Credential);
+    let of = of.chain(namespaces.map(UsageOf::Namespace));
+    let today = NOW.as_unix().div_euclid(86_400);
+    let query = UsageQuery {
+        of: of.chain(teams.into_iter().map(UsageOf::Team)).collect(),
+        first: today - 1,
+        last: today + 2,
+    };
+    for day in countable_days(sound(store.usage_days(&query).await)) {
+        contents.add("the usage of a day", day);
     }
     contents
 }

@@ -2,7 +2,7 @@
 
 use keyfob::{
     KeyStore, Timestamp,
-    gateway::{Usage, UsageBatch, UsageSource},
+    gateway::{Usage, UsageBatch, UsageDelta, UsageOutcome, UsageSource},
     key::{CredentialId, SystemRandom},
     store::Target,
 };
@@ -37,15 +37,35 @@ fn once(usage: &[Usage]) -> UsageBatch {
 }
 
 fn batch(source: UsageSource, sequence: u64, usage: &[Usage]) -> UsageBatch {
+    let delta = |usage: &Usage, outcome, count| UsageDelta {
+        credential: usage.credential,
+        outcome,
+        count,
+        last_used: usage.last_used.filter(|_| outcome.is_accepted()),
+    };
+    let both = |usage| {
+        [
+            delta(usage, UsageOutcome::Accepted, usage.accepted),
+            delta(usage, UsageOutcome::Expired, usage.refused),
+        ]
+    };
+    let deltas = usage.iter().flat_map(both);
     UsageBatch {
         source,
         sequence,
-        usage: usage.to_vec(),
+        hour: NOW,
+        usage: deltas.filter(|delta| delta.count > 0).collect(),
     }
 }
 
+/// One refused use.
+fn refused(credential: CredentialId) -> Usage {
+    seen(credential, None, 0, 1)
+}
+
 async fn record(store: &dyn KeyStore, batch: &[Usage]) {
-    sound(store.record_usage(&once(batch), NOW).await);
+    // After each use.
+    sound(store.record_usage(&once(batch), later(600)).await);
 }
 
 async fn usage(store: &dyn KeyStore, credential: CredentialId) -> Option<Usage> {
@@ -89,14 +109,44 @@ pub async fn last_use_only_moves_forward(store: &dyn KeyStore) {
     }
 }
 
+/// A last use after the time of the call is taken for one now: a source whose clock is ahead says no more than
+/// that.
+pub async fn a_use_to_come_counts_as_one_now(store: &dyn KeyStore) {
+    let id = of(&key("laptop").create(store).await);
+    let first = once(&[seen(id, Some(Timestamp::MAX), 1, 0)]);
+    sound(store.record_usage(&first, NOW).await);
+    assert_eq!(usage(store, id).await, Some(seen(id, Some(NOW), 1, 0)));
+    let next = once(&[seen(id, Some(later(120)), 1, 0)]);
+    sound(store.record_usage(&next, later(60)).await);
+    let expected = seen(id, Some(later(60)), 2, 0);
+    assert_eq!(usage(store, id).await, Some(expected));
+}
+
 /// A refused use is counted and is no use: it neither sets nor moves nor removes the last use.
 pub async fn a_refused_use_is_no_use(store: &dyn KeyStore) {
     let id = of(&key("laptop").create(store).await);
-    record(store, &[Usage::refused(id)]).await;
+    record(store, &[refused(id)]).await;
     assert_eq!(usage(store, id).await, Some(seen(id, None, 0, 1)));
-    record(store, &[Usage::accepted(id, later(60))]).await;
-    record(store, &[Usage::refused(id)]).await;
+    record(store, &[seen(id, Some(later(60)), 1, 0)]).await;
+    record(store, &[refused(id)]).await;
     let expected = seen(id, Some(later(60)), 1, 2);
+    assert_eq!(usage(store, id).await, Some(expected));
+}
+
+/// A use of the secret before the last rotation is an accepted use, and moves the last use.
+pub async fn a_use_of_the_previous_secret_is_a_use(store: &dyn KeyStore) {
+    let id = of(&key("laptop").create(store).await);
+    let used = |after, count| UsageDelta {
+        count,
+        ..UsageDelta::accepted_previous(id, later(after))
+    };
+    record(store, &[seen(id, Some(later(60)), 1, 1)]).await;
+    let batch = UsageBatch {
+        usage: vec![used(120, 2), used(0, 3)],
+        ..once(&[])
+    };
+    sound(store.record_usage(&batch, later(120)).await);
+    let expected = seen(id, Some(later(120)), 6, 1);
     assert_eq!(usage(store, id).await, Some(expected));
 }
 
@@ -161,7 +211,7 @@ pub async fn usage_outlives_changes_and_makes_none(store: &dyn KeyStore) {
     kept(store, replacement(&rotated.revoked(NOW))).await;
     kept(store, cut(Target::Namespace(home()))).await;
     kept(store, removal(Target::Team(home().team))).await;
-    record(store, &[Usage::refused(id)]).await;
+    record(store, &[refused(id)]).await;
     assert_eq!(usage(store, id).await, Some(seen(id, Some(NOW), 1, 3)));
 }
 
@@ -222,6 +272,38 @@ pub async fn sources_do_not_disturb_each_other(store: &dyn KeyStore) {
             let expected = Some(seen(id, Some(NOW), counted, 0));
             assert_eq!(usage(store, id).await, expected);
         }
+    }
+}
+
+/// Of a group of sources, those that sent something last are remembered, up to the limit, so that
+/// nobody who reports usage fills the store. Other groups are not concerned.
+pub async fn the_sources_of_a_group_are_bounded(store: &dyn KeyStore) {
+    let id = of(&key("laptop").create(store).await);
+    let one = |source| batch(source, 1, &[seen(id, Some(NOW), 1, 0)]);
+    let (apart, group) = (one(source()), source().to_bytes());
+    sound(store.record_usage(&apart, NOW).await);
+    let first = one(source().in_group(&group));
+    let second = one(source().in_group(&group));
+    sound(store.record_usage(&first, later(1)).await);
+    sound(store.record_usage(&second, later(2)).await);
+    // The first one is not silent for longest any more.
+    let again = batch(first.source, 2, &[]);
+    sound(store.record_usage(&again, later(3)).await);
+    let others = u64::try_from(UsageSource::GROUP_MAX - 2).unwrap_or(u64::MAX);
+    for at in 0..others {
+        let other = batch(source().in_group(&group), 1, &[]);
+        sound(store.record_usage(&other, later(4 + at)).await);
+    }
+    for same in [&first, &second, &apart] {
+        sound(store.record_usage(same, later(4 + others)).await);
+    }
+    assert_eq!(usage(store, id).await, Some(seen(id, Some(NOW), 3, 0)));
+    let more = batch(source().in_group(&group), 1, &[]);
+    sound(store.record_usage(&more, later(5 + others)).await);
+    for (same, counted) in [(&first, 3), (&apart, 3), (&second, 4)] {
+        sound(store.record_usage(same, later(6 + others)).await);
+        let expected = Some(seen(id, Some(NOW), counted, 0));
+        assert_eq!(usage(store, id).await, expected, "after {others} others");
     }
 }
 

@@ -22,7 +22,8 @@ async fn main() -> Result<(), Box<dyn Error>> {
         .start()
         .await?;
 
-    let guard = Guard::new(replica.verifier());
+    let pauses = replica.pauses(); // of the process: what was revoked meanwhile must be read first
+    let guard = Guard::new(replica.verifier()).with_pauses(move || pauses.current());
     let orders = get(|caller: Caller| async move { caller.to_string() });
     let app = Router::new()
         .route("/orders", orders)

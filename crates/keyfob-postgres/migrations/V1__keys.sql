@@ -31,6 +31,11 @@ CREATE TABLE audit (
     team text COLLATE "C" GENERATED ALWAYS AS (entry ->> 'team') STORED,
     namespace text COLLATE "C" GENERATED ALWAYS AS (entry ->> 'namespace') STORED,
     credential text COLLATE "C" GENERATED ALWAYS AS (entry ->> 'credential') STORED,
+    action text COLLATE "C" NOT NULL GENERATED ALWAYS AS (entry ->> 'action') STORED,
+    -- Whether a credential was revoked since it was found in the open.
+    leak boolean NOT NULL GENERATED ALWAYS AS (entry ->> 'action' IN ('key_revoked',
+        'legacy_revoked') AND (coalesce(entry ->> 'reason', '') = 'found in the open'
+        OR starts_with(coalesce(entry ->> 'reason', ''), 'found in the open: '))) STORED,
     -- A column, so that the planner knows how few there are.
     late boolean NOT NULL GENERATED ALWAYS AS ((entry ->> 'at')::bigint < latest) STORED
 );
@@ -38,6 +43,8 @@ CREATE TABLE audit (
 CREATE INDEX audit_by_latest ON audit (latest, revision);
 CREATE INDEX audit_late ON audit (at, revision) WHERE late;
 CREATE INDEX audit_by_team ON audit (team, revision) WHERE team IS NOT NULL;
+CREATE INDEX audit_by_action ON audit (team, action, revision) WHERE team IS NOT NULL;
+CREATE INDEX audit_leaks ON audit (revision) WHERE leak;
 CREATE INDEX audit_by_namespace ON audit (namespace, revision) WHERE namespace IS NOT NULL;
 CREATE INDEX audit_by_actor ON audit (actor, revision) WHERE actor IS NOT NULL;
 CREATE INDEX audit_by_credential ON audit (credential, revision) WHERE credential IS NOT NULL;
@@ -83,6 +90,15 @@ CREATE INDEX keys_by_owner ON keys (team, owner, created_revision);
 CREATE INDEX keys_created_for_others ON keys (team, creator, created_revision)
 WHERE creator <> owner;
 CREATE INDEX keys_by_name ON keys (team, name, created_revision);
+-- Lists of keys that are not revoked, and the search in what names them.
+CREATE INDEX keys_unrevoked_by_team ON keys (team, created_revision)
+INCLUDE (namespace, owner, name, id) WHERE status <> 'revoked';
+CREATE INDEX keys_unrevoked_by_namespace ON keys (namespace, created_revision)
+INCLUDE (owner, name, id) WHERE status <> 'revoked';
+CREATE INDEX keys_by_expiry ON keys (team, expires_at, created_revision)
+WHERE expires_at < 9223372036854775807;
+CREATE INDEX keys_unrevoked_by_owner ON keys (team, owner, created_revision)
+WHERE status <> 'revoked';
 -- Whether a name is taken, and how many keys an owner has. Keys that a cutoff revoked are before it
 -- in the order of creation, so an owner who comes back does not pay for them.
 CREATE INDEX keys_live_by_name ON keys (namespace, owner, name, expires_at)
@@ -193,6 +209,19 @@ CREATE TABLE usage_sources (
 ) WITH (fillfactor = 70);
 
 CREATE INDEX usage_sources_by_time ON usage_sources (at);
+
+-- The uses in each hour of a day (since 1970-01-01, in UTC), for 400 days. The subject is a credential
+-- (`key:d79e…`, `legacy:23bc…`), or all of a namespace (`namespace:orders`) or team (`team:acme`).
+--
+-- The day comes first, so that what is written often lies together, and what is dropped too.
+CREATE TABLE usage_days (
+    day bigint NOT NULL,
+    subject text COLLATE "C" NOT NULL,
+    legacy boolean NOT NULL,
+    outcome text COLLATE "C" NOT NULL,
+    hours bigint[] NOT NULL CHECK (array_length(hours, 1) = 24),
+    PRIMARY KEY (day, subject, legacy, outcome)
+) WITH (fillfactor = 70);
 
 -- What may never happen, whatever program writes. A trigger that looks at a computed column of the
 -- new row runs after the change, and its error undoes the change.

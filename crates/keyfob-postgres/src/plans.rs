@@ -36,6 +36,8 @@ const MANY: &[&str] = &[
      2 * created_revision + (kind = 'policy')::integer \
      FROM namespaces, unnest(ARRAY['policy', 'legacy_policy']) kind",
     "INSERT INTO usage SELECT id, 0, 1, 1 FROM keys",
+    "INSERT INTO usage_days SELECT day, id, false, 'accepted', array_fill(1::bigint, ARRAY[24]) \
+     FROM keys, generate_series(99, 101) day",
     "INSERT INTO usage_sources SELECT decode(lpad(to_hex(n), 32, '0'), 'hex'), 1, n \
      FROM generate_series(1, 20000) n",
     "ANALYZE",
@@ -98,7 +100,17 @@ fn fault(name: &str, plan: &[String]) -> Option<String> {
             .filter(|line| line.contains("Index Cond: (revision >"));
         return (parts.count() != 5).then(|| "a table is not read from its cursor".into());
     }
-    let pages = ["KEYS_OF_", "AUDIT_OF_", "NEWEST_OF_"];
+    let pages = [
+        "KEYS_OF_",
+        "NEWEST_KEYS_OF_",
+        "KEYS_BY_EXPIRY",
+        "UNREVOKED_",
+        "NEWEST_UNREVOKED_",
+        "NAMES_OF_",
+        "NEWEST_NAMES_OF_",
+        "AUDIT_OF_",
+        "NEWEST_OF_",
+    ];
     let queries = ["LEGACY_OF_ALL", "LEGACY_OF_TEAM", "LEGACY_OF_NAMESPACE"];
     let queries = [&queries[..], &["NAMESPACES_OF_ALL", "NAMESPACES_OF_TEAM"]].concat();
     // With these values, the planner may prefer an index that leaves one row at most.
@@ -117,7 +129,8 @@ fn fault(name: &str, plan: &[String]) -> Option<String> {
             line.contains("Index Cond")
                 && (line.contains("created_revision >")
                     || line.contains("revision >")
-                    || line.contains("revision <"))
+                    || line.contains("revision <")
+                    || line.contains("ROW("))
         });
         if !begins {
             return Some("a page does not begin at its cursor".into());

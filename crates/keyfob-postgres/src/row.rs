@@ -71,6 +71,16 @@ pub(crate) fn hash_or_null(row: &Row, column: usize) -> Result<Option<ChainHash>
     }
 }
 
+/// The numbers of uses in the hours of a day.
+pub(crate) fn hours(row: &Row, column: usize) -> Result<[u64; 24]> {
+    let counts: Vec<i64> = get(row, column)?;
+    let mut hours = [0; 24];
+    for (hour, count) in hours.iter_mut().zip(counts) {
+        *hour = u64::try_from(count).map_err(|fault| unfit(row, column, fault))?;
+    }
+    Ok(hours)
+}
+
 pub(crate) fn revision(row: &Row, column: usize) -> Result<Revision> {
     count(row, column).map(Revision::new)
 }

@@ -65,26 +65,53 @@ macro_rules! targets_of_key {
     };
 }
 
-/// A page of keys by the path that `$path` says. The parameters of all: the team, what comes
-/// after, how many, and the filters that may be null: namespace, owner, name, label and its value,
-/// statuses, creator.
+/// A page of keys by the path that `$path` says. The parameters of all: the team, the revisions
+/// between which the page is, how many, and the filters that may be null: namespace, owner, name,
+/// label and its value, statuses, creator, identifiers.
 macro_rules! page_of_keys {
     ($from:literal, $path:literal) => {
+        page_of_keys!($from, $path, "")
+    };
+    ($from:literal, $path:literal, $order:literal) => {
+        page_of_keys!($from, $path, "r.created_revision", $order)
+    };
+    ($from:literal, $path:literal, $by:literal, $order:literal) => {
         with_cutoffs!(
             $from,
             targets_of_key!(),
             concat!(
-                "WHERE r.team = $1 AND r.created_revision > $2 AND ",
+                "WHERE r.team = $1 AND r.created_revision > $2 AND r.created_revision < $3 AND ",
                 $path,
-                " AND ($4::text IS NULL OR r.namespace = $4) \
-                 AND ($5::text IS NULL OR r.owner = $5) \
-                 AND ($6::text IS NULL OR r.name = $6) \
-                 AND ($10::text IS NULL OR r.creator = $10 AND r.creator <> r.owner) \
-                 AND ($7::text IS NULL OR r.record #>> ARRAY['labels', $7] = $8) \
-                 AND ($9::text[] IS NULL OR CASE WHEN c.up_to >= r.created_revision \
-                 THEN 'revoked' ELSE r.status END = ANY ($9)) \
-                 ORDER BY r.created_revision LIMIT $3"
+                " AND ($5::text IS NULL OR r.namespace = $5) \
+                 AND ($6::text IS NULL OR r.owner = $6) \
+                 AND ($7::text IS NULL OR r.name = $7) \
+                 AND ($8::text IS NULL OR r.record #>> ARRAY['labels', $8] = $9) \
+                 AND ($10::text[] IS NULL OR CASE WHEN c.up_to >= r.created_revision \
+                 THEN 'revoked' ELSE r.status END = ANY ($10)) \
+                 AND ($11::text IS NULL OR r.creator = $11 AND r.creator <> r.owner) \
+                 AND ($12::text[] IS NULL OR r.id = ANY ($12)) ORDER BY ",
+                $by,
+                $order,
+                " LIMIT $4"
             )
+        )
+    };
+}
+
+/// What names the keys of a team $1 on a page, as [`page_of_keys`], by the path that `$path` says,
+/// of which $5 is the value: no record is read, and no other filter is applied.
+macro_rules! names_of_keys {
+    ($path:literal) => {
+        names_of_keys!($path, "")
+    };
+    ($path:literal, $order:literal) => {
+        concat!(
+            "SELECT r.created_revision, r.namespace, r.owner, r.name, r.id FROM keys r \
+             WHERE r.team = $1 AND r.created_revision > $2 AND r.created_revision < $3 AND ",
+            $path,
+            " ORDER BY r.created_revision",
+            $order,
+            " LIMIT $4"
         )
     };
 }
@@ -218,8 +245,8 @@ macro_rules! next_owner {
 }
 
 /// A page of the trail by the path that `$path` says. The parameters of all: where the page begins,
-/// how many, and the filters that may be null: team, namespace, credential, actor, since, until,
-/// action.
+/// how many, the filters that may be null: team, namespace, credential, actor, since, until, action,
+/// and whether only leaks are selected.
 macro_rules! page_of_audit {
     ($path:literal) => {
         page_of_audit!($path, "revision > $1", "")
@@ -240,7 +267,8 @@ macro_rules! page_of_audit {
              AND ($3::text IS NULL OR team = $3) AND ($4::text IS NULL OR namespace = $4) \
              AND ($5::text IS NULL OR credential = $5) AND ($6::text IS NULL OR actor = $6) \
              AND ($7::bigint IS NULL OR at >= $7) AND ($8::bigint IS NULL OR at < $8) \
-             AND ($9::text IS NULL OR entry ->> 'action' = $9) ORDER BY revision",
+             AND ($9::text IS NULL OR action = $9) AND (NOT $10::boolean OR leak) \
+             ORDER BY revision",
             $order,
             " LIMIT $2"
         )
@@ -352,17 +380,65 @@ statements! {
     // What was kept at a revision, once no commit is under way.
     ATTEMPT_AT = "SELECT attempt FROM audit WHERE revision = $1";
 
-    // Lists, in the order of creation.
+    // Lists, in the order of creation, and those of keys also newest first.
     KEY_OF_TENANT = with_cutoffs!("keys r", targets_of_key!(),
                                   "WHERE r.id = $1 AND r.team = $2 AND r.namespace = $3");
+    KEYS_OF_IDS = page_of_keys!("keys r", "r.id = ANY ($12)");
     KEYS_OF_TEAM = page_of_keys!("keys r", "true");
-    KEYS_OF_NAMESPACE = page_of_keys!("keys r", "r.namespace = $4");
-    KEYS_OF_OWNER = page_of_keys!("keys r", "r.owner = $5");
-    KEYS_OF_CREATOR = page_of_keys!("keys r", "r.creator = $10 AND r.creator <> r.owner");
-    KEYS_OF_NAME = page_of_keys!("keys r", "r.name = $6");
+    KEYS_OF_NAMESPACE = page_of_keys!("keys r", "r.namespace = $5");
+    KEYS_OF_OWNER = page_of_keys!("keys r", "r.owner = $6");
+    UNREVOKED_OF_TEAM = page_of_keys!("keys r", "r.status <> 'revoked'");
+    UNREVOKED_OF_NAMESPACE = page_of_keys!(
+        "keys r", "r.namespace = $5 AND r.status <> 'revoked'");
+    UNREVOKED_OF_OWNER = page_of_keys!(
+        "keys r", "r.owner = $6 AND r.status <> 'revoked'");
+    KEYS_OF_CREATOR = page_of_keys!(
+        "keys r", "r.creator = $11 AND r.creator <> r.owner");
+    KEYS_OF_NAME = page_of_keys!("keys r", "r.name = $7");
     KEYS_OF_LABEL = page_of_keys!(
         "key_labels l JOIN keys r ON r.created_revision = l.created_revision",
-        "l.team = $1 AND l.label = $7 AND l.value = $8 AND l.created_revision > $2");
+        "l.team = $1 AND l.label = $8 AND l.value = $9 AND l.created_revision > $2 \
+         AND l.created_revision < $3");
+    NEWEST_KEYS_OF_IDS = page_of_keys!("keys r", "r.id = ANY ($12)", " DESC");
+    NEWEST_KEYS_OF_TEAM = page_of_keys!("keys r", "true", " DESC");
+    NEWEST_KEYS_OF_NAMESPACE = page_of_keys!("keys r", "r.namespace = $5", " DESC");
+    NEWEST_KEYS_OF_OWNER = page_of_keys!("keys r", "r.owner = $6", " DESC");
+    NEWEST_UNREVOKED_OF_TEAM = page_of_keys!("keys r", "r.status <> 'revoked'", " DESC");
+    NEWEST_UNREVOKED_OF_NAMESPACE = page_of_keys!(
+        "keys r", "r.namespace = $5 AND r.status <> 'revoked'", " DESC");
+    NEWEST_UNREVOKED_OF_OWNER = page_of_keys!(
+        "keys r", "r.owner = $6 AND r.status <> 'revoked'", " DESC");
+    NEWEST_KEYS_OF_CREATOR = page_of_keys!(
+        "keys r", "r.creator = $11 AND r.creator <> r.owner", " DESC");
+    NEWEST_KEYS_OF_NAME = page_of_keys!("keys r", "r.name = $7", " DESC");
+    NEWEST_KEYS_OF_LABEL = page_of_keys!(
+        "key_labels l JOIN keys r ON r.created_revision = l.created_revision",
+        "l.team = $1 AND l.label = $8 AND l.value = $9 AND l.created_revision > $2 \
+         AND l.created_revision < $3",
+        " DESC");
+    KEYS_BY_EXPIRY = page_of_keys!(
+        "keys r",
+        "(r.expires_at, r.created_revision) > ($13, $14) AND r.expires_at < $15 \
+         AND r.expires_at < 9223372036854775807", "r.expires_at, r.created_revision", "");
+    // The search in what names keys, and the keys that it found.
+    NAMES_OF_TEAM = names_of_keys!("true");
+    NAMES_OF_NAMESPACE = names_of_keys!("r.namespace = $5");
+    NAMES_OF_OWNER = names_of_keys!("r.owner = $5");
+    UNREVOKED_NAMES_OF_TEAM = names_of_keys!("r.status <> 'revoked'");
+    UNREVOKED_NAMES_OF_NAMESPACE = names_of_keys!(
+        "r.namespace = $5 AND r.status <> 'revoked'");
+    UNREVOKED_NAMES_OF_OWNER = names_of_keys!(
+        "r.owner = $5 AND r.status <> 'revoked'");
+    NEWEST_NAMES_OF_TEAM = names_of_keys!("true", " DESC");
+    NEWEST_NAMES_OF_NAMESPACE = names_of_keys!("r.namespace = $5", " DESC");
+    NEWEST_NAMES_OF_OWNER = names_of_keys!("r.owner = $5", " DESC");
+    NEWEST_UNREVOKED_NAMES_OF_TEAM = names_of_keys!("r.status <> 'revoked'", " DESC");
+    NEWEST_UNREVOKED_NAMES_OF_NAMESPACE = names_of_keys!(
+        "r.namespace = $5 AND r.status <> 'revoked'", " DESC");
+    NEWEST_UNREVOKED_NAMES_OF_OWNER = names_of_keys!(
+        "r.owner = $5 AND r.status <> 'revoked'", " DESC");
+    KEYS_AT = page_of_keys!("keys r", "r.created_revision = ANY ($13)");
+    NEWEST_KEYS_AT = page_of_keys!("keys r", "r.created_revision = ANY ($13)", " DESC");
     LEGACY_OF_ALL = page_of_legacy!("true");
     LEGACY_OF_TEAM = page_of_legacy!("r.team = $3");
     LEGACY_OF_NAMESPACE = page_of_legacy!("r.namespace = $4");
@@ -371,6 +447,10 @@ statements! {
     NAMESPACES_OF_TEAM = page_of_namespaces!("r.team = $3");
     NAMESPACES_OF_NAME = page_of_namespaces!("r.namespace = $4");
     POLICY = policy!("$1", "SELECT namespace FROM namespaces WHERE namespace = $2 AND team = $3");
+    POLICIES = policy!("$1", "SELECT namespace FROM namespaces \
+                              WHERE namespace = a.namespace AND team = a.team"),
+               " FROM unnest($2::text[], $3::text[]) WITH ORDINALITY AS a (namespace, team, place) \
+               ORDER BY a.place";
     TEAMS = names!(
         next_team!("namespaces", "", "$1"),
         next_team!("cutoffs", " AND t.namespace IS NULL AND t.owner IS NULL", "$1"),
@@ -409,11 +489,15 @@ statements! {
     AUDIT_OF_NAMESPACE = page_of_audit!("namespace = $4");
     AUDIT_OF_CREDENTIAL = page_of_audit!("credential = $5");
     AUDIT_OF_ACTOR = page_of_audit!("actor = $6");
+    AUDIT_OF_ACTION = page_of_audit!("team = $3 AND action = $9");
+    AUDIT_OF_LEAKS = page_of_audit!("leak");
     NEWEST_OF_ALL = newest_of_audit!("true");
     NEWEST_OF_TEAM = newest_of_audit!("team = $3");
     NEWEST_OF_NAMESPACE = newest_of_audit!("namespace = $4");
     NEWEST_OF_CREDENTIAL = newest_of_audit!("credential = $5");
     NEWEST_OF_ACTOR = newest_of_audit!("actor = $6");
+    NEWEST_OF_ACTION = newest_of_audit!("team = $3 AND action = $9");
+    NEWEST_OF_LEAKS = newest_of_audit!("leak");
 
     // The feed: the tables merged in the order of last changes, each row as an item.
     HEAD = "SELECT revision, hash FROM log WHERE one = 1";
@@ -430,7 +514,9 @@ statements! {
         changed!("policies", "kind", "record"), ") changed ORDER BY revision LIMIT $2";
 
     // Usage. A key that is being deleted is locked first, so that none of its usage stays. Nothing is
-    // merged if the batch, or a later one of its source, was recorded.
+    // merged if the batch, or a later one of its source, was recorded. All batches lock rows in one
+    // order: credentials first, and last what many of them share, namespaces and teams. The rows that an
+    // OFFSET passes over would be locked too, so those of a group are found first, and locked then.
     MERGE_USAGE = "WITH source AS (INSERT INTO usage_sources (source, sequence, at) \
                    VALUES ($5, $6, $7) ON CONFLICT (source) DO UPDATE SET \
                    sequence = excluded.sequence, at = excluded.at \
@@ -439,24 +525,63 @@ statements! {
                    SELECT o.source FROM usage_sources o WHERE o.at <= $8 AND o.source <> $5 \
                    AND EXISTS (SELECT 1 FROM source) ORDER BY o.at LIMIT 100 \
                    FOR UPDATE SKIP LOCKED))), \
-                   keys AS (SELECT id FROM keys WHERE id = ANY ($1::text[]) \
+                   crowded AS (DELETE FROM usage_sources WHERE source = ANY (ARRAY( \
+                   SELECT o.source FROM usage_sources o WHERE o.source = ANY (ARRAY( \
+                   SELECT i.source FROM usage_sources i WHERE i.source BETWEEN $13 AND $14 \
+                   AND i.source <> $5 AND EXISTS (SELECT 1 FROM source) \
+                   ORDER BY i.at DESC, i.source DESC OFFSET $15)) FOR UPDATE SKIP LOCKED))), \
+                   forgotten_days AS (DELETE FROM usage_days WHERE ctid = ANY (ARRAY( \
+                   SELECT o.ctid FROM usage_days o WHERE o.day <= $11 \
+                   AND EXISTS (SELECT 1 FROM source) ORDER BY o.day LIMIT $12 \
+                   FOR UPDATE SKIP LOCKED))), \
+                   keys AS (SELECT id, namespace, team FROM keys WHERE id = ANY ($1::text[]) \
                    ORDER BY id FOR KEY SHARE), \
-                   kept AS (SELECT id FROM keys UNION ALL \
-                   SELECT id FROM legacy WHERE id = ANY ($1::text[])) \
-                   INSERT INTO usage (credential, last_used, accepted, refused) \
-                   SELECT b.credential, b.last_used, b.accepted, b.refused \
-                   FROM unnest($1::text[], $2::bigint[], $3::bigint[], $4::bigint[]) \
-                   AS b (credential, last_used, accepted, refused) \
-                   JOIN kept ON kept.id = b.credential \
-                   WHERE EXISTS (SELECT 1 FROM source) ORDER BY b.credential \
+                   kept AS (SELECT id, namespace, team, false AS legacy FROM keys UNION ALL \
+                   SELECT id, namespace, team, true FROM legacy WHERE id = ANY ($1::text[])), \
+                   deltas AS (SELECT b.credential, b.outcome, b.last_used, b.count, \
+                   kept.namespace, kept.team, kept.legacy \
+                   FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[]) \
+                   AS b (credential, outcome, last_used, count) \
+                   JOIN kept ON kept.id = b.credential WHERE EXISTS (SELECT 1 FROM source)), \
+                   totals AS (INSERT INTO usage (credential, last_used, accepted, refused) \
+                   SELECT credential, max(last_used) FILTER (WHERE outcome IN ('accepted', 'accepted_previous')), \
+                   least(coalesce(sum(count) FILTER (WHERE outcome IN ('accepted', 'accepted_previous')), 0), \
+                   9223372036854775807)::bigint, \
+                   least(coalesce(sum(count) FILTER (WHERE outcome NOT IN ('accepted', 'accepted_previous')), 0), \
+                   9223372036854775807)::bigint \
+                   FROM deltas GROUP BY credential ORDER BY credential \
                    ON CONFLICT (credential) DO UPDATE SET \
                    last_used = greatest(usage.last_used, excluded.last_used), \
                    accepted = CASE WHEN usage.accepted > 9223372036854775807 - excluded.accepted \
                    THEN 9223372036854775807 ELSE usage.accepted + excluded.accepted END, \
                    refused = CASE WHEN usage.refused > 9223372036854775807 - excluded.refused \
-                   THEN 9223372036854775807 ELSE usage.refused + excluded.refused END";
+                   THEN 9223372036854775807 ELSE usage.refused + excluded.refused END \
+                   RETURNING 1), \
+                   uses AS (SELECT subject, legacy, outcome, \
+                   least(sum(count), 9223372036854775807)::bigint AS count \
+                   FROM deltas CROSS JOIN LATERAL (VALUES (credential), \
+                   ('namespace:' || namespace), ('team:' || team)) s (subject) \
+                   GROUP BY subject, legacy, outcome) \
+                   INSERT INTO usage_days (day, subject, legacy, outcome, hours) \
+                   SELECT $9, subject, legacy, outcome, \
+                   ARRAY(SELECT CASE WHEN hour = $10 THEN count ELSE 0 END \
+                   FROM generate_series(0::bigint, 23) hour ORDER BY hour) FROM uses \
+                   WHERE $9 > $11 AND (SELECT count(*) FROM totals) >= 0 \
+                   ORDER BY subject COLLATE \"C\", legacy, outcome COLLATE \"C\" \
+                   ON CONFLICT (day, subject, legacy, outcome) DO UPDATE SET \
+                   hours[$10::bigint::integer + 1] = CASE \
+                   WHEN usage_days.hours[$10::bigint::integer + 1] \
+                   > 9223372036854775807 - excluded.hours[$10::bigint::integer + 1] \
+                   THEN 9223372036854775807 ELSE usage_days.hours[$10::bigint::integer + 1] \
+                   + excluded.hours[$10::bigint::integer + 1] END";
     USAGE = "SELECT credential, last_used, accepted, refused FROM usage \
              WHERE credential = ANY ($1::text[])";
+    // Each day of each subject is looked up by itself.
+    USAGE_DAYS = "SELECT u.subject, u.day, u.legacy, u.outcome, u.hours \
+                  FROM unnest($1::text[]) s (subject) \
+                  CROSS JOIN generate_series($2::bigint, $3::bigint) d (day) \
+                  CROSS JOIN LATERAL (SELECT * FROM usage_days WHERE usage_days.day = d.day \
+                  AND usage_days.subject = s.subject OFFSET 0) u";
 }
 
 /// The settings of a connection, or, if $5 is true, of a transaction: the schema, and the timeouts of

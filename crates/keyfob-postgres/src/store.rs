@@ -13,7 +13,7 @@ use keyfob::{
     store::{
         AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, LiveCount,
         NamespaceQuery, NamespaceRecord, Page, Revision, StoreError, Target, TargetPage,
-        TargetQuery, async_trait,
+        TargetQuery, UsageDay, UsageQuery, async_trait,
     },
 };
 use tokio::sync::{Semaphore, SemaphorePermit};
@@ -204,6 +204,20 @@ impl KeyStore for PostgresStore {
         ))
     }
 
+    async fn policies(&self, tenants: &[Tenant]) -> Result<Vec<Policy>, StoreError> {
+        read!(self, |session| queries::policies(
+            session, "policy", tenants
+        ))
+    }
+
+    async fn legacy_policies(&self, tenants: &[Tenant]) -> Result<Vec<LegacyPolicy>, StoreError> {
+        read!(self, |session| queries::policies(
+            session,
+            "legacy_policy",
+            tenants
+        ))
+    }
+
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
         read!(self, |session| queries::audit(session, query))
     }
@@ -241,6 +255,10 @@ impl KeyStore for PostgresStore {
 
     async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {
         read!(self, |session| usage::usage(session, credentials))
+    }
+
+    async fn usage_days(&self, query: &UsageQuery) -> Result<Vec<UsageDay>, StoreError> {
+        read!(self, |session| usage::usage_days(session, query))
     }
 }
 

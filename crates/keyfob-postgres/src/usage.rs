@@ -1,12 +1,12 @@
 //! Usage: merged in batches, by many gateways at once.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 
 use keyfob::{
     Timestamp,
-    gateway::{Usage, UsageBatch, UsageSource},
+    gateway::{Usage, UsageBatch, UsageDelta, UsageSource},
     key::CredentialId,
-    store::StoreError,
+    store::{StoreError, UsageDay, UsageQuery},
 };
 
 use crate::{
@@ -24,31 +24,35 @@ impl Inner {
         batch: &UsageBatch,
         now: Timestamp,
     ) -> std::result::Result<(), StoreError> {
-        let mut merged: BTreeMap<CredentialId, Usage> = BTreeMap::new();
-        for usage in &batch.usage {
-            merged
-                .entry(usage.credential)
-                .and_modify(|known| known.merge(usage))
-                .or_insert_with(|| usage.clone());
-        }
-        let last_used = |usage: &Usage| usage.last_used.map(Timestamp::as_unix);
-        let credentials: Vec<String> = merged.keys().map(ToString::to_string).collect();
-        let last_used: Vec<Option<i64>> = merged.values().map(last_used).collect();
-        let accepted: Vec<i64> = merged
-            .values()
-            .map(|usage| number(usage.accepted))
-            .collect();
-        let refused: Vec<i64> = merged.values().map(|usage| number(usage.refused)).collect();
-        let source = batch.source.to_bytes().to_vec();
+        let deltas: Vec<UsageDelta> = batch.used(now).collect();
+        let each = || deltas.iter();
+        let credentials: Vec<String> = each().map(|it| it.credential.to_string()).collect();
+        let outcomes: Vec<&str> = each().map(|it| it.outcome.as_str()).collect();
+        let last_used = |delta: &UsageDelta| delta.last_used.map(Timestamp::as_unix);
+        let last_used: Vec<Option<i64>> = each().map(last_used).collect();
+        let counts: Vec<i64> = each().map(|it| number(it.count)).collect();
+        let forgotten = UsageBatch::forgotten_at(now);
+        // A batch of a day that is forgotten counts for no day.
+        let (day, hour) = batch.slot(now).unwrap_or((forgotten, 0));
+        // A delta adds at most three rows of days.
+        let most = deltas.len().saturating_mul(3).saturating_add(100);
+        let (first, last) = batch.source.group();
         let values = values![
             credentials,
+            outcomes,
             last_used,
-            accepted,
-            refused,
-            source,
+            counts,
+            batch.source.to_bytes().to_vec(),
             number(batch.sequence),
             now.as_unix(),
             UsageSource::forgotten_at(now).as_unix(),
+            day,
+            i64::try_from(hour).unwrap_or_default(),
+            forgotten,
+            i64::try_from(most).unwrap_or(i64::MAX),
+            first.to_bytes().to_vec(),
+            last.to_bytes().to_vec(),
+            i64::try_from(UsageSource::GROUP_MAX - 1).unwrap_or(i64::MAX),
         ];
         let step = [Step::new(sql::MERGE_USAGE, values)];
         // What may have been kept is not sent again here: the caller does, with the same batch.
@@ -90,4 +94,23 @@ pub(crate) async fn usage(
     }
     let found = credentials.iter().filter_map(|id| kept.get(id).cloned());
     Ok(found.collect())
+}
+
+/// The usage of each day that a query asks for.
+pub(crate) async fn usage_days(session: &mut Session, query: &UsageQuery) -> Result<Vec<UsageDay>> {
+    let texts: Vec<String> = query.of.iter().map(ToString::to_string).collect();
+    let (first, last) = query.days().into_inner();
+    let step = Step::new(sql::USAGE_DAYS, values![texts, first, last]);
+    let rows = session.rows(step).await?;
+    rows.iter()
+        .map(|row| {
+            Ok(UsageDay {
+                of: row::text(row, 0, str::parse)?,
+                day: row::get(row, 1)?,
+                legacy: row::get(row, 2)?,
+                outcome: row::text(row, 3, str::parse)?,
+                hours: row::hours(row, 4)?,
+            })
+        })
+        .collect()
 }

@@ -61,6 +61,7 @@ columns! {
     &str: TEXT, TEXT_ARRAY;
     String: TEXT, TEXT_ARRAY;
     i64: INT8, INT8_ARRAY;
+    bool: BOOL, BOOL_ARRAY;
 }
 
 impl<T> Column for Json<T> {

@@ -49,7 +49,9 @@ impl Drop for Example {
     }
 }
 
-/// Builds the examples as the test was built: a run of one test alone does not.
+/// Builds the examples with the features of the whole workspace: `cargo test --workspace` has built them so. For
+/// this package alone, cargo would compile most dependencies again, with fewer features. A run of this test
+/// alone has built no example.
 fn build() {
     let profile = folder().file_name().expect("a profile").to_owned();
     let profile = if profile == "debug" {
@@ -66,13 +68,7 @@ fn build() {
         }
     }
     let built = cargo
-        .args([
-            "build",
-            "--locked",
-            "--package",
-            "keyfob-postgres",
-            "--profile",
-        ])
+        .args(["build", "--locked", "--workspace", "--profile"])
         .arg(profile)
         .args([
             "--example",

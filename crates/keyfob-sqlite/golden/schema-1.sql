@@ -6,7 +6,7 @@ CREATE TABLE refinery_schema_history(
              name VARCHAR(255),
              applied_on VARCHAR(255),
              checksum VARCHAR(255));
-INSERT INTO refinery_schema_history VALUES (1, 'keys', '2026-11-29T14:17:03.75040386Z', '6920798259853846339');
+INSERT INTO refinery_schema_history VALUES (1, 'keys', '2026-11-30T08:20:47.505278695Z', '7642223185091392383');
 CREATE TABLE head (
     one INTEGER PRIMARY KEY CHECK (one = 1),
     revision INTEGER NOT NULL CHECK (revision >= 0),
@@ -23,7 +23,12 @@ CREATE TABLE audit (
     actor TEXT AS (entry ->> '$.actor.owner'),
     team TEXT AS (entry ->> 'team'),
     namespace TEXT AS (entry ->> 'namespace'),
-    credential TEXT AS (entry ->> 'credential')
+    credential TEXT AS (entry ->> 'credential'),
+    action TEXT NOT NULL AS (entry ->> 'action'),
+    -- Whether a credential was revoked since it was found in the open.
+    leak INTEGER NOT NULL AS (entry ->> 'action' IN ('key_revoked', 'legacy_revoked')
+        AND (coalesce(entry ->> 'reason', '') = 'found in the open'
+        OR coalesce(entry ->> 'reason', '') GLOB 'found in the open: *'))
 ) STRICT;
 INSERT INTO audit VALUES (1, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_created","team":"acme","namespace":"fn-1","owner":"user:user 1","credential":"key:00000000000000000000000000000002","reason":null,"request_id":null,"changes":[{"field":"namespace","old":null,"new":"fn-1"},{"field":"name","old":null,"new":"laptop"},{"field":"scopes","old":null,"new":"all"},{"field":"status","old":null,"new":"active"},{"field":"issued_at","old":null,"new":"2027-01-15T08:00:00Z"}],"replaces":null,"record":"a95871a5c97fd2ed43ee1c3644f1c8b2b963b8d0a29de0a8a05a688a56dd66b1"}', X'64359F1309DE16984F3CAB6B1F2C14B76CCE29BFC05A965C7019499DE7AA1E2F');
 INSERT INTO audit VALUES (2, 1800000000, '{"at":1800000000,"actor":{"owner":"user:admin","credential":null},"action":"key_created","team":"acme","namespace":"fn-1","owner":"user:user 2","credential":"key:00000000000000000000000000000003","reason":null,"request_id":null,"changes":[{"field":"name","old":null,"new":"another"},{"field":"scopes","old":null,"new":"all"},{"field":"status","old":null,"new":"active"},{"field":"issued_at","old":null,"new":"2027-01-15T08:00:00Z"}],"replaces":null,"record":"8f87c56f862d7520171421dfc28d7fae7c99866a05e00181d0b9b480d0cb8c26"}', X'DCC05810EFBBDEED7A40B72F5321B50638EA500DE7CA5B67C48AC335579D8C36');
@@ -126,6 +131,20 @@ CREATE TABLE usage_sources (
     at INTEGER NOT NULL
 ) STRICT, WITHOUT ROWID;
 INSERT INTO usage_sources VALUES (X'07070707070707070707070707070707', 1, 1800000000);
+CREATE TABLE usage_days (
+    day INTEGER NOT NULL,
+    subject TEXT NOT NULL,
+    legacy INTEGER NOT NULL CHECK (legacy IN (0, 1)),
+    outcome TEXT NOT NULL,
+    hours TEXT NOT NULL,
+    PRIMARY KEY (day, subject, legacy, outcome)
+) STRICT, WITHOUT ROWID;
+INSERT INTO usage_days VALUES (20833, 'key:00000000000000000000000000000002', 0, 'accepted', '{"8":1}');
+INSERT INTO usage_days VALUES (20833, 'legacy:07070707-0707-0707-0707-070707070707', 1, 'accepted', '{"8":1}');
+INSERT INTO usage_days VALUES (20833, 'namespace:fn-1', 0, 'accepted', '{"8":1}');
+INSERT INTO usage_days VALUES (20833, 'namespace:fn-1', 1, 'accepted', '{"8":1}');
+INSERT INTO usage_days VALUES (20833, 'team:acme', 0, 'accepted', '{"8":1}');
+INSERT INTO usage_days VALUES (20833, 'team:acme', 1, 'accepted', '{"8":1}');
 CREATE TRIGGER key_format_is_set_once BEFORE UPDATE OF key_format ON head
 WHEN OLD.key_format IS NOT NULL
 BEGIN
@@ -143,6 +162,8 @@ END;
 CREATE INDEX audit_by_latest ON audit (latest);
 CREATE INDEX audit_late ON audit (at) WHERE at < latest;
 CREATE INDEX audit_by_team ON audit (team);
+CREATE INDEX audit_by_action ON audit (team, action);
+CREATE INDEX audit_leaks ON audit (revision) WHERE leak;
 CREATE INDEX audit_by_namespace ON audit (namespace);
 CREATE INDEX audit_by_actor ON audit (actor) WHERE actor IS NOT NULL;
 CREATE INDEX audit_by_credential ON audit (credential) WHERE credential IS NOT NULL;
@@ -172,6 +193,12 @@ CREATE INDEX keys_by_team ON keys (team);
 CREATE INDEX keys_by_namespace ON keys (namespace);
 CREATE INDEX keys_by_owner ON keys (team, owner);
 CREATE INDEX keys_by_name ON keys (team, name);
+CREATE INDEX keys_unrevoked ON keys (team, created_revision, namespace, owner, name, id)
+WHERE NOT revoked;
+CREATE INDEX keys_unrevoked_by_namespace ON keys (namespace, created_revision, owner, name, id)
+WHERE NOT revoked;
+CREATE INDEX keys_by_expiry ON keys (team, expires_at, created_revision, namespace, owner, revoked)
+WHERE expires_at IS NOT NULL;
 CREATE INDEX keys_unrevoked_by_name ON keys (namespace, owner, name) WHERE NOT revoked;
 CREATE INDEX keys_unrevoked_by_owner ON keys (namespace, owner, created_revision, expires_at)
 WHERE NOT revoked;

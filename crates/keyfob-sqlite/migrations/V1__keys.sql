@@ -42,12 +42,19 @@ CREATE TABLE audit (
     actor TEXT AS (entry ->> '$.actor.owner'),
     team TEXT AS (entry ->> 'team'),
     namespace TEXT AS (entry ->> 'namespace'),
-    credential TEXT AS (entry ->> 'credential')
+    credential TEXT AS (entry ->> 'credential'),
+    action TEXT NOT NULL AS (entry ->> 'action'),
+    -- Whether a credential was revoked since it was found in the open.
+    leak INTEGER NOT NULL AS (entry ->> 'action' IN ('key_revoked', 'legacy_revoked')
+        AND (coalesce(entry ->> 'reason', '') = 'found in the open'
+        OR coalesce(entry ->> 'reason', '') GLOB 'found in the open: *'))
 ) STRICT;
 
 CREATE INDEX audit_by_latest ON audit (latest);
 CREATE INDEX audit_late ON audit (at) WHERE at < latest;
 CREATE INDEX audit_by_team ON audit (team);
+CREATE INDEX audit_by_action ON audit (team, action);
+CREATE INDEX audit_leaks ON audit (revision) WHERE leak;
 CREATE INDEX audit_by_namespace ON audit (namespace);
 CREATE INDEX audit_by_actor ON audit (actor) WHERE actor IS NOT NULL;
 CREATE INDEX audit_by_credential ON audit (credential) WHERE credential IS NOT NULL;
@@ -110,8 +117,16 @@ CREATE INDEX keys_by_team ON keys (team);
 CREATE INDEX keys_by_namespace ON keys (namespace);
 CREATE INDEX keys_by_owner ON keys (team, owner);
 CREATE INDEX keys_by_name ON keys (team, name);
+-- Lists of keys that are not revoked, and the search in what names them, read no records that they
+-- do not give.
+CREATE INDEX keys_unrevoked ON keys (team, created_revision, namespace, owner, name, id)
+WHERE NOT revoked;
+CREATE INDEX keys_unrevoked_by_namespace ON keys (namespace, created_revision, owner, name, id)
+WHERE NOT revoked;
+CREATE INDEX keys_by_expiry ON keys (team, expires_at, created_revision, namespace, owner, revoked)
+WHERE expires_at IS NOT NULL;
 CREATE INDEX keys_unrevoked_by_name ON keys (namespace, owner, name) WHERE NOT revoked;
--- These have all that a count of live keys needs.
+-- These have all that a count of live keys needs, and a list of an owner's keys.
 CREATE INDEX keys_unrevoked_by_owner ON keys (namespace, owner, created_revision, expires_at)
 WHERE NOT revoked;
 CREATE INDEX keys_unrevoked_by_team ON keys (team, owner, created_revision, expires_at, namespace)
@@ -275,3 +290,17 @@ CREATE TABLE usage_sources (
 ) STRICT, WITHOUT ROWID;
 
 CREATE INDEX usage_sources_by_time ON usage_sources (at);
+
+-- The uses of each day (since 1970-01-01, in UTC), for 400 days. The subject is a credential
+-- (`key:d79e…`, `legacy:23bc…`), or all of a namespace (`namespace:orders`) or team (`team:acme`).
+-- `hours` is a JSON object: the number of uses in each hour of the day that has any.
+--
+-- The day comes first, so that what is written often lies together, and what is dropped too.
+CREATE TABLE usage_days (
+    day INTEGER NOT NULL,
+    subject TEXT NOT NULL,
+    legacy INTEGER NOT NULL CHECK (legacy IN (0, 1)),
+    outcome TEXT NOT NULL,
+    hours TEXT NOT NULL,
+    PRIMARY KEY (day, subject, legacy, outcome)
+) STRICT, WITHOUT ROWID;

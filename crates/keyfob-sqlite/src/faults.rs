@@ -6,14 +6,14 @@ use futures_channel::oneshot;
 use keyfob::{
     Actor, Context, KeyId, Owner,
     audit::{Action, AuditEntry},
-    gateway::{Usage, UsageBatch},
+    gateway::{UsageBatch, UsageDelta, UsageOutcome},
     key::{CredentialId, SystemRandom},
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
     manage::{Authority, Policy},
     name::{ServiceId, TeamId, UserId},
     store::{
         AuditQuery, Change, Commit, CommitError, Conflict, KeyQuery, LegacyQuery, Limits,
-        NamespaceQuery, Revision, StatusFilter, StoreError, Target,
+        NamespaceQuery, Revision, StatusFilter, StoreError, Target, UsageOf, UsageQuery,
     },
 };
 use rusqlite::{Connection, ffi};
@@ -121,7 +121,21 @@ pub(crate) fn whole(connection: &Connection) -> String {
     let changes = feed::changes(connection, Revision::ZERO, usize::MAX).unwrap();
     let trail = queries::audit(connection, &AuditQuery::every_team()).unwrap();
     let usage = usage::usage(connection, &credentials()).unwrap();
-    serde_json::to_string(&(changes, trail.items, usage)).unwrap()
+    let days = usage::usage_days(connection, &days()).unwrap();
+    serde_json::to_string(&(changes, trail.items, usage, days)).unwrap()
+}
+
+/// The usage of everything, on the day of the tests.
+fn days() -> UsageQuery {
+    let home = home();
+    let day = context().now.as_unix().div_euclid(86_400);
+    let of = credentials().map(UsageOf::Credential);
+    let all = [UsageOf::Namespace(home.namespace), UsageOf::Team(home.team)];
+    UsageQuery {
+        of: of.into_iter().chain(all).collect(),
+        first: day,
+        last: day,
+    }
 }
 
 pub(crate) fn credentials() -> [CredentialId; 2] {
@@ -320,8 +334,11 @@ fn after_each_failed_statement_usage_is_merged_once_or_not_at_all() {
         bench.keep(&commit).unwrap();
     }
     let now = context().now;
-    let usage = credentials().map(|id| Usage::accepted(id, now)).to_vec();
-    let batch = UsageBatch::single(usage, &SystemRandom).unwrap();
+    let mut usage = credentials()
+        .map(|id| UsageDelta::accepted(id, now))
+        .to_vec();
+    usage.push(UsageDelta::refused(credentials()[0], UsageOutcome::Expired));
+    let batch = UsageBatch::single(usage, now, &SystemRandom).unwrap();
     for nth in 0..100 {
         let before = bench.whole();
         let (answer, fired) = failing(nth, || bench.merge(batch.clone()));
@@ -334,6 +351,10 @@ fn after_each_failed_statement_usage_is_merged_once_or_not_at_all() {
             let kept = usage::usage(&bench.writer.connection, &credentials()).unwrap();
             // Also where the answer was lost.
             assert!(kept.iter().all(|usage| usage.accepted == 1), "{kept:?}");
+            let kept = usage::usage_days(&bench.writer.connection, &days()).unwrap();
+            let counts = kept.iter().map(|day| day.hours.iter().sum());
+            // Of two credentials, and of all keys and legacy credentials of a namespace and a team.
+            assert_eq!(counts.collect::<Vec<u64>>(), [1; 9], "{kept:?}");
             return;
         }
     }
@@ -393,6 +414,7 @@ fn after_each_failed_statement_no_answer_is_partial() {
         read_failing(connection, |c| Ok(queries::audit(c, &audit)?.items)),
         read_failing(connection, |c| feed::changes(c, Revision::ZERO, 100)),
         read_failing(connection, |c| usage::usage(c, &credentials())),
+        read_failing(connection, |c| usage::usage_days(c, &days())),
     ];
     assert!(counts.iter().all(|count| *count > 0), "{counts:?}");
     assert!(counts.iter().sum::<u32>() > 20, "{counts:?}");

@@ -53,3 +53,5 @@ mod faults;
 mod fixture;
 #[cfg(test)]
 mod race;
+#[cfg(test)]
+mod steps;

@@ -110,7 +110,7 @@ mod tests {
     use std::{fs, time::Duration};
 
     use keyfob::{
-        gateway::{Usage, UsageBatch, UsageSource},
+        gateway::{UsageBatch, UsageDelta, UsageSource},
         store::{Change, Limits},
     };
 
@@ -166,7 +166,10 @@ mod tests {
         let batch = UsageBatch {
             source: UsageSource::from_bytes([7; 16]),
             sequence: 1,
-            usage: credentials().map(|id| Usage::accepted(id, now)).to_vec(),
+            hour: now,
+            usage: credentials()
+                .map(|id| UsageDelta::accepted(id, now))
+                .to_vec(),
         };
         bench.merge(batch).unwrap();
         let connection = &bench.writer.connection;

@@ -1,17 +1,22 @@
 //! Lists, page by page, each within one read transaction.
 
+use std::collections::{BTreeMap, HashMap};
+
 use keyfob::{
     KeyId, Tenant, Timestamp,
     audit::AuditEvent,
     key::CredentialId,
     legacy::{LegacyPolicy, LegacyRecord},
-    manage::Policy,
+    manage::{OwnerError, Policy},
+    name::NamespaceId,
     store::{
-        AuditPath, AuditQuery, Cursor, KeyPath, KeyQuery, KeyRecord, LegacyQuery, NamespaceQuery,
-        NamespaceRecord, Order, Page, Record, Revision, StatusFilter, Target,
+        AuditPath, AuditQuery, Cursor, Found, KeyPath, KeyQuery, KeyRecord, LegacyQuery,
+        NamespaceQuery, NamespaceRecord, Order, Page, Record, Revision, StatusFilter, Target,
     },
 };
-use rusqlite::{Connection, OptionalExtension, Params, Result, ToSql};
+use rusqlite::{
+    CachedStatement, Connection, OptionalExtension, Params, Result, Row, ToSql, types::Type,
+};
 use serde::de::DeserializeOwned;
 
 use crate::{
@@ -37,40 +42,95 @@ pub(crate) fn key(
 
 pub(crate) fn keys(connection: &Connection, query: &KeyQuery) -> Result<Page<KeyRecord>> {
     let mut cutoffs = Cutoffs::new(connection);
-    let after = number(first_of_interest(&mut cutoffs, query)?);
+    let (after, before) = of_interest(&mut cutoffs, query)?;
     let team = query.team.as_str();
+    let by = |oldest_first: Sql, newest_first: Sql| match query.order {
+        Order::OldestFirst => oldest_first,
+        Order::NewestFirst => newest_first,
+    };
+    let unrevoked = !selects_revoked(query);
     let owner;
+    let (first_expiry, first_revision, end);
     let (statement, parameters): (Sql, &[&dyn ToSql]) = match query.path() {
-        KeyPath::Name(name) => (sql::KEYS_OF_NAME, &[&team, &after, &name.as_str()]),
+        KeyPath::Expiry(range) => {
+            let first = query.first_expiry();
+            let (expiry, revision) = first.unwrap_or((range.start, Revision::ZERO));
+            (first_expiry, first_revision) = (expiry.as_unix(), number(revision));
+            end = range.end.as_unix();
+            (
+                sql::KEYS_BY_EXPIRY,
+                &[&team, &first_expiry, &first_revision, &end],
+            )
+        }
+        KeyPath::Ids(ids) => return keys_by_id(&mut cutoffs, query, ids),
+        KeyPath::Name(name) => (
+            by(sql::KEYS_OF_NAME, sql::NEWEST_KEYS_OF_NAME),
+            &[&team, &after, &before, &name.as_str()],
+        ),
+        KeyPath::Owner(of) if unrevoked => {
+            owner = of.to_string();
+            let statement = by(sql::UNREVOKED_OF_OWNER, sql::NEWEST_UNREVOKED_OF_OWNER);
+            (statement, &[&team, &after, &before, &owner])
+        }
         KeyPath::Owner(of) => {
             owner = of.to_string();
-            (sql::KEYS_OF_OWNER, &[&team, &after, &owner])
+            let statement = by(sql::KEYS_OF_OWNER, sql::NEWEST_KEYS_OF_OWNER);
+            (statement, &[&team, &after, &before, &owner])
         }
         KeyPath::CreatedForOthersBy(creator) => {
             owner = creator.to_string();
-            (sql::KEYS_OF_CREATOR, &[&team, &after, &owner])
+            let statement = by(sql::KEYS_OF_CREATOR, sql::NEWEST_KEYS_OF_CREATOR);
+            (statement, &[&team, &after, &before, &owner])
         }
         KeyPath::Label(name, value) => (
-            sql::KEYS_OF_LABEL,
-            &[&team, &after, &name.as_str(), &value.as_str()],
+            by(sql::KEYS_OF_LABEL, sql::NEWEST_KEYS_OF_LABEL),
+            &[&team, &after, &before, &name.as_str(), &value.as_str()],
         ),
-        KeyPath::Namespace(namespace) => (sql::KEYS_OF_NAMESPACE, &[&namespace.as_str(), &after]),
-        KeyPath::Team => (sql::KEYS_OF_TEAM, &[&team, &after]),
+        KeyPath::Namespace(namespace) if unrevoked => (
+            by(
+                sql::UNREVOKED_OF_NAMESPACE,
+                sql::NEWEST_UNREVOKED_OF_NAMESPACE,
+            ),
+            &[&namespace.as_str(), &after, &before],
+        ),
+        KeyPath::Namespace(namespace) => (
+            by(sql::KEYS_OF_NAMESPACE, sql::NEWEST_KEYS_OF_NAMESPACE),
+            &[&namespace.as_str(), &after, &before],
+        ),
+        KeyPath::Team if unrevoked => (
+            by(sql::UNREVOKED_OF_TEAM, sql::NEWEST_UNREVOKED_OF_TEAM),
+            &[&team, &after, &before],
+        ),
+        KeyPath::Team => (
+            by(sql::KEYS_OF_TEAM, sql::NEWEST_KEYS_OF_TEAM),
+            &[&team, &after, &before],
+        ),
     };
+    let by_index = match query.path() {
+        KeyPath::Expiry(_) => true,
+        KeyPath::Owner(_) | KeyPath::Namespace(_) | KeyPath::Team => unrevoked,
+        _ => false,
+    };
+    if by_index {
+        return ByIndex::new(cutoffs, query)?.page(statement, parameters);
+    }
     let mut statement = statement.on(cutoffs.connection())?;
     let records = statement.query_map(parameters, |row| row::json(row, 0))?;
     let records = records.map(|record| cutoffs.apply(record?));
     let selects = |record: &_| query.selects(record);
-    let position = |record: &KeyRecord| record.created_revision;
-    Page::selected_of(records, query.limit, position, selects)
+    Page::selected_of(records, query.limit, |record| query.place(record), selects)
 }
 
-/// The revision after which the list begins: the cursor, or that up to which a cutoff revoked
-/// everything if only other keys are asked for.
-fn first_of_interest(cutoffs: &mut Cutoffs<'_>, query: &KeyQuery) -> Result<Revision> {
-    let after = query.after.map_or(Revision::ZERO, Cursor::revision);
-    if matches!(query.status, None | Some(StatusFilter::Revoked)) {
-        return Ok(after);
+fn selects_revoked(query: &KeyQuery) -> bool {
+    matches!(query.status, None | Some(StatusFilter::Revoked))
+}
+
+/// The revisions between which the list is: those of the query, without what a cutoff revoked if
+/// only other keys are asked for.
+fn of_interest(cutoffs: &mut Cutoffs<'_>, query: &KeyQuery) -> Result<(i64, i64)> {
+    let (after, before) = query.between();
+    if selects_revoked(query) {
+        return Ok((number(after), number(before)));
     }
     let mut targets = vec![Target::Team(query.team.clone())];
     if let Some(namespace) = &query.namespace {
@@ -80,7 +140,135 @@ fn first_of_interest(cutoffs: &mut Cutoffs<'_>, query: &KeyQuery) -> Result<Revi
     if let Some(owner) = &query.owner {
         targets.push(Target::Owner(query.team.clone(), owner.clone()));
     }
-    Ok(after.max(cutoffs.last_covered(&targets)?))
+    let after = after.max(cutoffs.last_covered(&targets)?);
+    Ok((number(after), number(before)))
+}
+
+fn keys_by_id(
+    cutoffs: &mut Cutoffs<'_>,
+    query: &KeyQuery,
+    ids: &[KeyId],
+) -> Result<Page<KeyRecord>> {
+    let mut statement = sql::KEY.on(cutoffs.connection())?;
+    let mut found = BTreeMap::new();
+    for id in ids {
+        let record: Option<KeyRecord> = statement
+            .query_row([CredentialId::Key(*id).to_string()], |row| {
+                row::json(row, 0)
+            })
+            .optional()?;
+        let record = record.map(|record| cutoffs.apply(record)).transpose()?;
+        let selected = record.filter(|record| query.selects(record) && query.reaches(record));
+        if let Some(record) = selected {
+            found.insert(record.created_revision, record);
+        }
+    }
+    let records = found.into_values().map(Ok);
+    let place = |record: &KeyRecord| query.place(record);
+    match query.order {
+        Order::OldestFirst => Page::first_of(records, query.limit, place),
+        Order::NewestFirst => Page::first_of(records.rev(), query.limit, place),
+    }
+}
+
+/// A list of keys of which an index says what to read.
+struct ByIndex<'c, 'q> {
+    cutoffs: Cutoffs<'c>,
+    query: &'q KeyQuery,
+    /// The owner whose keys are listed, as the index has it.
+    owner: Option<String>,
+    record: CachedStatement<'c>,
+    /// What the cutoffs of owners and namespaces cover, by their names.
+    owners: HashMap<String, Revision>,
+    namespaces: HashMap<String, Revision>,
+}
+
+impl<'c, 'q> ByIndex<'c, 'q> {
+    fn new(cutoffs: Cutoffs<'c>, query: &'q KeyQuery) -> Result<Self> {
+        Ok(Self {
+            record: sql::KEY_AT.on(cutoffs.connection())?,
+            cutoffs,
+            query,
+            owner: query.owner.as_ref().map(ToString::to_string),
+            owners: HashMap::new(),
+            namespaces: HashMap::new(),
+        })
+    }
+
+    fn page(mut self, statement: Sql, parameters: &[&dyn ToSql]) -> Result<Page<KeyRecord>> {
+        let mut statement = statement.on(self.cutoffs.connection())?;
+        let limit = self.query.limit;
+        let rows = statement.query_map(parameters, |row| {
+            let revision = row::revision(row, 0)?;
+            let expiry: Option<i64> = row.get(6)?;
+            let place = match expiry {
+                Some(expiry) => Cursor::after_expiry(Timestamp::from_unix(expiry), revision),
+                None => Cursor::after(revision),
+            };
+            Ok((place, self.look_at(revision, row)?))
+        })?;
+        Page::found_in(rows, limit)
+    }
+
+    fn look_at(&mut self, revision: Revision, row: &Row<'_>) -> Result<Found<KeyRecord>> {
+        let query = self.query;
+        let namespace = row.get_ref(1)?.as_str()?;
+        let owner = row.get_ref(2)?.as_str()?;
+        let (in_namespace, of_owner) = (query.namespace.as_ref(), self.owner.as_ref());
+        if in_namespace.is_some_and(|wanted| wanted.as_str() != namespace)
+            || of_owner.is_some_and(|wanted| wanted != owner)
+        {
+            return Ok(Found::PassedOver);
+        }
+        let name = row.get_ref(3)?.as_str_or_null()?;
+        let id = row.get_ref(4)?.as_str_or_null()?;
+        if let (Some(text), Some(name), Some(id)) = (&query.containing, name, id) {
+            let mut names = [name, namespace, owner, id].into_iter();
+            if !names.any(|name| text.is_in_text(name)) {
+                return Ok(Found::PassedOver);
+            }
+        }
+        if !selects_revoked(query)
+            && (row.get(5)?
+                || revision <= self.covered_of_owner(owner)?
+                || revision <= self.covered_of_namespace(namespace)?)
+        {
+            return Ok(Found::PassedOver);
+        }
+        let record = self
+            .record
+            .query_row([number(revision)], |row| row::json(row, 0))?;
+        let record: KeyRecord = self.cutoffs.apply(record)?;
+        Ok(if query.selects(&record) {
+            Found::Selected(record)
+        } else {
+            Found::Read
+        })
+    }
+
+    fn covered_of_owner(&mut self, owner: &str) -> Result<Revision> {
+        if let Some(covered) = self.owners.get(owner) {
+            return Ok(*covered);
+        }
+        let parsed = owner.parse();
+        let parsed = parsed.map_err(|fault: OwnerError| row::unfit(2, Type::Text, fault))?;
+        let target = Target::Owner(self.query.team.clone(), parsed);
+        let covered = self.cutoffs.last_covered(&[target])?;
+        self.owners.insert(owner.to_owned(), covered);
+        Ok(covered)
+    }
+
+    fn covered_of_namespace(&mut self, namespace: &str) -> Result<Revision> {
+        if let Some(covered) = self.namespaces.get(namespace) {
+            return Ok(*covered);
+        }
+        let parsed = NamespaceId::new(namespace);
+        let parsed = parsed.map_err(|fault| row::unfit(1, Type::Text, fault))?;
+        let target = Target::Namespace(Tenant::new(self.query.team.clone(), parsed));
+        let covered = self.cutoffs.last_covered(&[target])?;
+        self.namespaces.insert(namespace.to_owned(), covered);
+        Ok(covered)
+    }
 }
 
 pub(crate) fn legacy(connection: &Connection, query: &LegacyQuery) -> Result<Page<LegacyRecord>> {
@@ -149,6 +337,22 @@ pub(crate) fn legacy_policy(
     effective(connection, "legacy_policy", tenant)
 }
 
+pub(crate) fn policies(connection: &Connection, tenants: &[Tenant]) -> Result<Vec<Policy>> {
+    let each = tenants
+        .iter()
+        .map(|tenant| policy(connection, Some(tenant)));
+    each.collect()
+}
+
+pub(crate) fn legacy_policies(
+    connection: &Connection,
+    tenants: &[Tenant],
+) -> Result<Vec<LegacyPolicy>> {
+    let each = tenants.iter();
+    each.map(|tenant| legacy_policy(connection, Some(tenant)))
+        .collect()
+}
+
 /// The policy of a namespace: its override, the default that was set, or the default of the type.
 fn effective<P: Default + DeserializeOwned>(
     connection: &Connection,
@@ -183,6 +387,14 @@ pub(crate) fn audit(connection: &Connection, query: &AuditQuery) -> Result<Page<
             let statement = by(sql::AUDIT_OF_CREDENTIAL, sql::NEWEST_OF_CREDENTIAL);
             (statement, &[&after, &last, &text])
         }
+        AuditPath::Leaks => (
+            by(sql::AUDIT_OF_LEAKS, sql::NEWEST_OF_LEAKS),
+            &[&after, &last],
+        ),
+        AuditPath::Action(team, action) => (
+            by(sql::AUDIT_OF_ACTION, sql::NEWEST_OF_ACTION),
+            &[&after, &last, &team.as_str(), &action.as_str()],
+        ),
         AuditPath::Actor(actor) => {
             text = actor.to_string();
             let statement = by(sql::AUDIT_OF_ACTOR, sql::NEWEST_OF_ACTOR);
@@ -206,11 +418,8 @@ pub(crate) fn audit(connection: &Connection, query: &AuditQuery) -> Result<Page<
             hash: row::hash(row, 2)?,
         })
     })?;
-    let events = events.filter(|event| {
-        let entry = event.as_ref().map(|event| &event.entry);
-        entry.map_or(true, |entry| query.selects(entry))
-    });
-    Page::first_of(events, query.limit, |event| event.revision)
+    let selects = |event: &AuditEvent| query.selects(&event.entry);
+    Page::selected_of(events, query.limit, |event| event.revision, selects)
 }
 
 /// The revision after which the first event of interest may be, and that of the last.

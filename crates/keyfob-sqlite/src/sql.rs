@@ -49,7 +49,7 @@ macro_rules! statements {
 
         /// Each statement with its name.
         #[cfg(test)]
-        const ALL: &[(&str, Sql)] = &[$((stringify!($name), $name)),*];
+        pub(crate) const ALL: &[(&str, Sql)] = &[$((stringify!($name), $name)),*];
 
         /// How many statements a connection keeps ready: all.
         pub(crate) const COUNT: usize = [$($name),*].len();
@@ -59,6 +59,55 @@ macro_rules! statements {
 macro_rules! keys {
     ($rest:literal) => {
         concat!("SELECT record FROM keys WHERE ", $rest)
+    };
+}
+
+/// Keys by an index that were created after ?2 and before ?3, oldest first or, with `DESC`, newest first.
+macro_rules! page_of_keys {
+    ($index:literal, $path:literal) => {
+        page_of_keys!($index, $path, "")
+    };
+    ($index:literal, $path:literal, $order:literal) => {
+        concat!(
+            "SELECT record FROM keys INDEXED BY ",
+            $index,
+            " WHERE ",
+            $path,
+            " AND created_revision > ?2 AND created_revision < ?3 ORDER BY created_revision",
+            $order
+        )
+    };
+}
+
+/// The same, of the keys with the label ?4 of the value ?5.
+macro_rules! page_of_labelled {
+    ($order:literal) => {
+        concat!(
+            "SELECT k.record FROM key_labels l JOIN keys k USING (created_revision) \
+             WHERE l.team = ?1 AND l.label = ?4 AND l.value = ?5 AND l.created_revision > ?2 \
+             AND l.created_revision < ?3 ORDER BY l.created_revision",
+            $order
+        )
+    };
+}
+
+/// What an index has of the keys that are not revoked, as [`page_of_keys`].
+macro_rules! unrevoked {
+    ($columns:literal, $index:literal, $path:literal) => {
+        unrevoked!($columns, $index, $path, "")
+    };
+    ($columns:literal, $index:literal, $path:literal, $order:literal) => {
+        concat!(
+            "SELECT created_revision, namespace, owner, ",
+            $columns,
+            ", 0, NULL FROM keys INDEXED BY ",
+            $index,
+            " WHERE ",
+            $path,
+            " AND NOT revoked AND created_revision > ?2 AND created_revision < ?3 \
+             ORDER BY created_revision",
+            $order
+        )
     };
 }
 
@@ -97,8 +146,13 @@ macro_rules! audit {
         audit!($path, "")
     };
     ($path:literal, $order:literal) => {
+        audit!("", $path, $order)
+    };
+    ($index:literal, $path:literal, $order:literal) => {
         concat!(
-            "SELECT revision, entry, hash FROM audit WHERE ",
+            "SELECT revision, entry, hash FROM audit ",
+            $index,
+            " WHERE ",
             $path,
             "revision > ?1 AND revision <= ?2 ORDER BY revision",
             $order
@@ -148,19 +202,37 @@ statements! {
                   ON CONFLICT (kind, namespace) DO UPDATE SET revision = excluded.revision, \
                   record = excluded.record";
 
-    // Lists, in the order of creation. What the index does not decide, the record does.
-    KEYS_OF_TEAM = keys!("team = ?1 AND created_revision > ?2 ORDER BY created_revision");
-    KEYS_OF_NAMESPACE = keys!("namespace = ?1 AND created_revision > ?2 \
-                               ORDER BY created_revision");
-    KEYS_OF_OWNER = keys!("team = ?1 AND owner = ?3 AND created_revision > ?2 \
-                           ORDER BY created_revision");
-    KEYS_OF_CREATOR = keys!("team = ?1 AND creator = ?3 AND creator <> owner \
-                             AND created_revision > ?2 ORDER BY created_revision");
-    KEYS_OF_NAME = keys!("team = ?1 AND name = ?3 AND created_revision > ?2 \
-                          ORDER BY created_revision");
-    KEYS_OF_LABEL = "SELECT k.record FROM key_labels l JOIN keys k USING (created_revision) \
-                     WHERE l.team = ?1 AND l.label = ?3 AND l.value = ?4 \
-                     AND l.created_revision > ?2 ORDER BY l.created_revision";
+    // Lists, in the order of creation or newest first. What the index does not decide, the record
+    // does.
+    KEYS_OF_TEAM = page_of_keys!("keys_by_team", "team = ?1");
+    KEYS_OF_NAMESPACE = page_of_keys!("keys_by_namespace", "namespace = ?1");
+    KEYS_OF_OWNER = page_of_keys!("keys_by_owner", "team = ?1 AND owner = ?4");
+    KEYS_OF_CREATOR = page_of_keys!("keys_created_for_others", "team = ?1 AND creator = ?4 AND creator <> owner");
+    KEYS_OF_NAME = page_of_keys!("keys_by_name", "team = ?1 AND name = ?4");
+    KEYS_OF_LABEL = page_of_labelled!("");
+    NEWEST_KEYS_OF_TEAM = page_of_keys!("keys_by_team", "team = ?1", " DESC");
+    NEWEST_KEYS_OF_NAMESPACE = page_of_keys!("keys_by_namespace", "namespace = ?1", " DESC");
+    NEWEST_KEYS_OF_OWNER = page_of_keys!("keys_by_owner", "team = ?1 AND owner = ?4", " DESC");
+    NEWEST_KEYS_OF_CREATOR = page_of_keys!("keys_created_for_others", "team = ?1 AND creator = ?4 AND creator <> owner",
+                                           " DESC");
+    NEWEST_KEYS_OF_NAME = page_of_keys!("keys_by_name", "team = ?1 AND name = ?4", " DESC");
+    NEWEST_KEYS_OF_LABEL = page_of_labelled!(" DESC");
+    // What indexes have of keys, and the record of one.
+    UNREVOKED_OF_TEAM = unrevoked!("name, id", "keys_unrevoked", "team = ?1");
+    UNREVOKED_OF_NAMESPACE = unrevoked!("name, id", "keys_unrevoked_by_namespace",
+                                        "namespace = ?1");
+    UNREVOKED_OF_OWNER = unrevoked!("NULL, NULL", "keys_unrevoked_by_team",
+                                    "team = ?1 AND owner = ?4");
+    NEWEST_UNREVOKED_OF_TEAM = unrevoked!("name, id", "keys_unrevoked", "team = ?1", " DESC");
+    NEWEST_UNREVOKED_OF_NAMESPACE = unrevoked!("name, id", "keys_unrevoked_by_namespace",
+                                               "namespace = ?1", " DESC");
+    NEWEST_UNREVOKED_OF_OWNER = unrevoked!("NULL, NULL", "keys_unrevoked_by_team",
+                                           "team = ?1 AND owner = ?4", " DESC");
+    KEYS_BY_EXPIRY = "SELECT created_revision, namespace, owner, NULL, NULL, revoked, expires_at \
+                      FROM keys INDEXED BY keys_by_expiry WHERE team = ?1 \
+                      AND (expires_at, created_revision) > (?2, ?3) AND expires_at < ?4 \
+                      ORDER BY expires_at, created_revision";
+    KEY_AT = keys!("created_revision = ?1");
     LEGACY_OF_ALL = legacy!("created_revision > ?1 ORDER BY created_revision");
     LEGACY_OF_TEAM = legacy!("team = ?2 AND created_revision > ?1 ORDER BY created_revision");
     LEGACY_OF_NAMESPACE = legacy!("namespace = ?2 AND created_revision > ?1 \
@@ -204,11 +276,16 @@ statements! {
     // The trail.
     AUDIT_OF_ALL = audit!("");
     AUDIT_OF_TEAM = audit!("team = ?3 AND ");
+    AUDIT_OF_ACTION = audit!("INDEXED BY audit_by_action", "team = ?3 AND action = ?4 AND ", "");
+    AUDIT_OF_LEAKS = audit!("INDEXED BY audit_leaks", "leak AND ", "");
     AUDIT_OF_NAMESPACE = audit!("namespace = ?3 AND ");
     AUDIT_OF_ACTOR = audit!("actor = ?3 AND ");
     AUDIT_OF_CREDENTIAL = audit!("credential = ?3 AND ");
     NEWEST_OF_ALL = audit!("", " DESC");
     NEWEST_OF_TEAM = audit!("team = ?3 AND ", " DESC");
+    NEWEST_OF_ACTION = audit!("INDEXED BY audit_by_action", "team = ?3 AND action = ?4 AND ",
+                              " DESC");
+    NEWEST_OF_LEAKS = audit!("INDEXED BY audit_leaks", "leak AND ", " DESC");
     NEWEST_OF_NAMESPACE = audit!("namespace = ?3 AND ", " DESC");
     NEWEST_OF_ACTOR = audit!("actor = ?3 AND ", " DESC");
     NEWEST_OF_CREDENTIAL = audit!("credential = ?3 AND ", " DESC");
@@ -234,17 +311,29 @@ statements! {
                      ON CONFLICT (source) DO UPDATE SET sequence = excluded.sequence, \
                      at = excluded.at WHERE excluded.sequence > sequence";
     FORGET_SOURCES = "DELETE FROM usage_sources WHERE at <= ?1";
+    FORGET_OF_GROUP = "DELETE FROM usage_sources WHERE source IN (SELECT source FROM usage_sources \
+                       WHERE source BETWEEN ?1 AND ?2 AND source <> ?3 \
+                       ORDER BY at DESC, source DESC LIMIT -1 OFFSET ?4)";
+    TENANT_OF_CREDENTIAL = "SELECT namespace, team FROM keys WHERE id = ?1 \
+                            UNION ALL SELECT namespace, team FROM legacy WHERE id = ?1";
     MERGE_USAGE = "INSERT INTO usage (credential, last_used, accepted, refused) \
-                   SELECT ?1, ?2, ?3, ?4 WHERE EXISTS (SELECT 1 FROM keys WHERE id = ?1) \
-                   OR EXISTS (SELECT 1 FROM legacy WHERE id = ?1) \
-                   ON CONFLICT (credential) DO UPDATE SET \
+                   VALUES (?1, ?2, ?3, ?4) ON CONFLICT (credential) DO UPDATE SET \
                    last_used = coalesce(max(last_used, excluded.last_used), last_used, \
                    excluded.last_used), \
                    accepted = CASE WHEN accepted > 9223372036854775807 - excluded.accepted \
                    THEN 9223372036854775807 ELSE accepted + excluded.accepted END, \
                    refused = CASE WHEN refused > 9223372036854775807 - excluded.refused \
                    THEN 9223372036854775807 ELSE refused + excluded.refused END";
+    MERGE_DAY = "INSERT INTO usage_days (day, subject, legacy, outcome, hours) \
+                 VALUES (?1, ?2, ?3, ?4, json_object(?5, ?6)) \
+                 ON CONFLICT (day, subject, legacy, outcome) DO UPDATE SET \
+                 hours = json_set(hours, '$.' || ?5, \
+                 CASE WHEN coalesce(hours ->> ?5, 0) > 9223372036854775807 - ?6 \
+                 THEN 9223372036854775807 ELSE coalesce(hours ->> ?5, 0) + ?6 END)";
+    FORGET_DAYS = "DELETE FROM usage_days WHERE (day, subject, legacy, outcome) IN ( \
+                   SELECT day, subject, legacy, outcome FROM usage_days WHERE day <= ?1 LIMIT ?2)";
     USAGE = "SELECT last_used, accepted, refused FROM usage WHERE credential = ?1";
+    USAGE_OF_DAY = "SELECT legacy, outcome, hours FROM usage_days WHERE day = ?1 AND subject = ?2";
 }
 
 #[cfg(test)]
@@ -273,7 +362,7 @@ mod tests {
         let pages = statement.contains("ORDER BY created_revision")
             || statement.contains("ORDER BY revision");
         let begins_at_the_cursor =
-            |step: &&String| step.contains("rowid>?") || step.contains("created_revision>?");
+            |step: &&String| step.contains("rowid>?") || step.contains("revision>?");
         if let Some(step) = plan.iter().find(scans).or(plan.iter().find(walks)) {
             return Some(step.clone());
         }
@@ -300,34 +389,106 @@ mod tests {
         let connection = database();
         assert!(ALL.len() >= 40, "the list has {} statements", ALL.len());
         for (name, Sql(statement)) in ALL {
-            let plan = plan(&connection, statement);
+            let mut plan = plan(&connection, statement);
+            if *name == "FORGET_OF_GROUP" {
+                // It sorts the sources of a group, which are a thousand and one at most.
+                plan.retain(|step| !step.contains("TEMP B-TREE"));
+            }
             let fault = fault(statement, &plan);
             assert_eq!(fault, None, "{name}: {plan:#?}");
         }
     }
 
     #[test]
+    #[expect(clippy::too_many_lines, reason = "each list and its index")]
     fn a_list_uses_the_index_that_was_made_for_it() {
         let connection = database();
         for (statement, expected) in [
-            (KEYS_OF_TEAM, "keys_by_team (team=? AND rowid>?)"),
+            (
+                KEYS_OF_TEAM,
+                "keys_by_team (team=? AND rowid>? AND rowid<?)",
+            ),
+            (
+                NEWEST_KEYS_OF_TEAM,
+                "keys_by_team (team=? AND rowid>? AND rowid<?)",
+            ),
             (
                 KEYS_OF_NAMESPACE,
-                "keys_by_namespace (namespace=? AND rowid>?)",
+                "keys_by_namespace (namespace=? AND rowid>? AND rowid<?)",
+            ),
+            (
+                NEWEST_KEYS_OF_NAMESPACE,
+                "keys_by_namespace (namespace=? AND rowid>? AND rowid<?)",
             ),
             (
                 KEYS_OF_OWNER,
-                "keys_by_owner (team=? AND owner=? AND rowid>?)",
+                "keys_by_owner (team=? AND owner=? AND rowid>? AND rowid<?)",
+            ),
+            (
+                NEWEST_KEYS_OF_OWNER,
+                "keys_by_owner (team=? AND owner=? AND rowid>? AND rowid<?)",
             ),
             (
                 KEYS_OF_CREATOR,
-                "keys_created_for_others (team=? AND creator=? AND rowid>?)",
+                "keys_created_for_others (team=? AND creator=? AND rowid>? AND rowid<?)",
             ),
-            (KEYS_OF_NAME, "keys_by_name (team=? AND name=? AND rowid>?)"),
+            (
+                NEWEST_KEYS_OF_CREATOR,
+                "keys_created_for_others (team=? AND creator=? AND rowid>? AND rowid<?)",
+            ),
+            (
+                KEYS_OF_NAME,
+                "keys_by_name (team=? AND name=? AND rowid>? AND rowid<?)",
+            ),
+            (
+                NEWEST_KEYS_OF_NAME,
+                "keys_by_name (team=? AND name=? AND rowid>? AND rowid<?)",
+            ),
             (
                 KEYS_OF_LABEL,
-                "PRIMARY KEY (team=? AND label=? AND value=? AND created_revision>?)",
+                "PRIMARY KEY (team=? AND label=? AND value=? AND created_revision>? \
+                 AND created_revision<?)",
             ),
+            (
+                NEWEST_KEYS_OF_LABEL,
+                "PRIMARY KEY (team=? AND label=? AND value=? AND created_revision>? \
+                 AND created_revision<?)",
+            ),
+            (
+                UNREVOKED_OF_TEAM,
+                "keys_unrevoked (team=? AND created_revision>? \
+                 AND created_revision<?)",
+            ),
+            (
+                NEWEST_UNREVOKED_OF_TEAM,
+                "keys_unrevoked (team=? AND created_revision>? \
+                 AND created_revision<?)",
+            ),
+            (
+                UNREVOKED_OF_NAMESPACE,
+                "keys_unrevoked_by_namespace (namespace=? AND created_revision>? \
+                 AND created_revision<?)",
+            ),
+            (
+                NEWEST_UNREVOKED_OF_NAMESPACE,
+                "keys_unrevoked_by_namespace (namespace=? AND created_revision>? \
+                 AND created_revision<?)",
+            ),
+            (
+                UNREVOKED_OF_OWNER,
+                "keys_unrevoked_by_team (team=? AND owner=? \
+                 AND created_revision>? AND created_revision<?)",
+            ),
+            (
+                NEWEST_UNREVOKED_OF_OWNER,
+                "keys_unrevoked_by_team (team=? AND owner=? \
+                 AND created_revision>? AND created_revision<?)",
+            ),
+            (
+                KEYS_BY_EXPIRY,
+                "keys_by_expiry (team=? AND expires_at>? AND expires_at<?)",
+            ),
+            (KEY_AT, "INTEGER PRIMARY KEY (rowid=?)"),
             (
                 SAME_NAME,
                 "keys_unrevoked_by_name (namespace=? AND owner=? AND name=? AND rowid>?)",
@@ -341,6 +502,16 @@ mod tests {
                 AUDIT_OF_TEAM,
                 "audit_by_team (team=? AND rowid>? AND rowid<?)",
             ),
+            (
+                AUDIT_OF_ACTION,
+                "audit_by_action (team=? AND action=? AND rowid>? AND rowid<?)",
+            ),
+            (
+                NEWEST_OF_ACTION,
+                "audit_by_action (team=? AND action=? AND rowid>? AND rowid<?)",
+            ),
+            (AUDIT_OF_LEAKS, "audit_leaks (revision>? AND revision<?)"),
+            (NEWEST_OF_LEAKS, "audit_leaks (revision>? AND revision<?)"),
             (
                 AUDIT_OF_NAMESPACE,
                 "audit_by_namespace (namespace=? AND rowid>? AND rowid<?)",
@@ -368,6 +539,34 @@ mod tests {
             let uses = plan.iter().any(|step| step.contains(expected));
             assert!(uses, "{}: {plan:#?}", statement.0);
         }
+    }
+
+    #[test]
+    fn a_list_of_what_names_keys_reads_no_records() {
+        // Cursor 0 is that of the table. Its virtual columns are computed from its record.
+        let reads_records = |statement: Sql| {
+            let connection = database();
+            let explain = ["EXPLAIN ", statement.0].concat();
+            let mut explained = connection.prepare(&explain).unwrap();
+            let steps = explained.raw_query().mapped(|row| {
+                let (opcode, cursor): (String, i64) = (row.get(1)?, row.get(2)?);
+                Ok(opcode == "Column" && cursor == 0)
+            });
+            let steps: Vec<bool> = steps.collect::<rusqlite::Result<_>>().unwrap();
+            steps.contains(&true)
+        };
+        for statement in [
+            UNREVOKED_OF_TEAM,
+            UNREVOKED_OF_NAMESPACE,
+            UNREVOKED_OF_OWNER,
+            NEWEST_UNREVOKED_OF_TEAM,
+            NEWEST_UNREVOKED_OF_NAMESPACE,
+            NEWEST_UNREVOKED_OF_OWNER,
+            KEYS_BY_EXPIRY,
+        ] {
+            assert!(!reads_records(statement), "{}", statement.0);
+        }
+        assert!(reads_records(KEYS_OF_TEAM));
     }
 
     #[test]

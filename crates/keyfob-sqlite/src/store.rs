@@ -13,7 +13,7 @@ use keyfob::{
     store::{
         AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, LiveCount,
         NamespaceQuery, NamespaceRecord, Page, Revision, StoreError, Target, TargetPage,
-        TargetQuery, async_trait,
+        TargetQuery, UsageDay, UsageQuery, async_trait,
     },
 };
 
@@ -226,6 +226,18 @@ impl KeyStore for SqliteStore {
         self.0.readers.read(read).await
     }
 
+    async fn policies(&self, tenants: &[Tenant]) -> Result<Vec<Policy>, StoreError> {
+        let tenants = tenants.to_vec();
+        let read = move |connection: &_| queries::policies(connection, &tenants);
+        self.0.readers.read(read).await
+    }
+
+    async fn legacy_policies(&self, tenants: &[Tenant]) -> Result<Vec<LegacyPolicy>, StoreError> {
+        let tenants = tenants.to_vec();
+        let read = move |connection: &_| queries::legacy_policies(connection, &tenants);
+        self.0.readers.read(read).await
+    }
+
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
         let query = query.clone();
         let read = move |connection: &_| queries::audit(connection, &query);
@@ -278,6 +290,12 @@ impl KeyStore for SqliteStore {
     async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {
         let credentials = credentials.to_vec();
         let read = move |connection: &_| usage::usage(connection, &credentials);
+        self.0.readers.read(read).await
+    }
+
+    async fn usage_days(&self, query: &UsageQuery) -> Result<Vec<UsageDay>, StoreError> {
+        let query = query.clone();
+        let read = move |connection: &_| usage::usage_days(connection, &query);
         self.0.readers.read(read).await
     }
 }

@@ -12,7 +12,7 @@ use std::{
 
 use keyfob::{
     KeyId, KeyStore, block_on,
-    gateway::{Usage, UsageBatch},
+    gateway::{UsageBatch, UsageDelta},
     key::{CredentialId, SystemRandom},
     manage,
     store::{CommitError, Item, Revision, StoreError},
@@ -273,8 +273,8 @@ fn process_with_faults() {
             Err(CommitError::Store(_)) => say(format_args!("unknown {id}")),
             Err(error) => panic!("{error:?}"),
         }
-        let usage = vec![Usage::accepted(CredentialId::Key(id), now())];
-        let batch = UsageBatch::single(usage, &SystemRandom).unwrap();
+        let usage = vec![UsageDelta::accepted(CredentialId::Key(id), now())];
+        let batch = UsageBatch::single(usage, now(), &SystemRandom).unwrap();
         if block_on(store.record_usage(&batch, now())).is_err() {
             say("again");
         }

@@ -12,7 +12,7 @@ use std::{
 
 use keyfob::{
     KeyStore, block_on,
-    gateway::{Usage, UsageBatch},
+    gateway::{UsageBatch, UsageDelta},
     key::{CredentialId, SystemRandom},
     manage,
     store::{KeyQuery, Revision},
@@ -130,8 +130,8 @@ fn many_commits_at_once_are_kept_in_one_order() {
             scope.spawn(move || {
                 for n in 0..25 {
                     let (_, info) = create(keyring, "alice", &format!("{thread} {n}")).unwrap();
-                    let usage = vec![Usage::accepted(CredentialId::Key(info.id), now())];
-                    let batch = UsageBatch::single(usage, &SystemRandom).unwrap();
+                    let usage = vec![UsageDelta::accepted(CredentialId::Key(info.id), now())];
+                    let batch = UsageBatch::single(usage, now(), &SystemRandom).unwrap();
                     block_on(keyring.record_usage(&batch, now())).unwrap();
                     // A read after the answer sees the change.
                     let found = block_on(keyring.get(&home(), info.id)).unwrap();

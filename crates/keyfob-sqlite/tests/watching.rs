@@ -14,7 +14,7 @@ use std::{
 
 use keyfob::{
     KeyStore, block_on,
-    gateway::{Usage, UsageBatch},
+    gateway::{UsageBatch, UsageDelta},
     key::{CredentialId, SystemRandom},
     store::{Revision, StoreError},
 };
@@ -60,8 +60,8 @@ fn a_wait_goes_on_while_nothing_changes() {
     let folder = tempfile::tempdir().unwrap();
     let keyring = keyring(&folder.path().join("keys.db"));
     let (_, info) = create(&keyring, "alice", "laptop").unwrap();
-    let usage = Usage::accepted(CredentialId::Key(info.id), play::now());
-    let batch = UsageBatch::single(vec![usage], &SystemRandom).unwrap();
+    let usage = UsageDelta::accepted(CredentialId::Key(info.id), play::now());
+    let batch = UsageBatch::single(vec![usage], play::now(), &SystemRandom).unwrap();
     thread::scope(|scope| {
         scope.spawn(|| {
             thread::sleep(Duration::from_millis(50));

@@ -10,7 +10,6 @@ use std::{
     env, fs,
     future::Future,
     io::Write as _,
-    net::TcpListener,
     os::unix::{
         fs::{MetadataExt as _, PermissionsExt as _},
         process::CommandExt as _,
@@ -26,6 +25,10 @@ use std::{
 };
 
 use tokio_postgres::{Client, NoTls};
+
+use crate::peer::missing;
+
+pub use crate::port::free_port;
 
 /// Runs a future to its end, on a runtime of its own. Where no `PostgreSQL` is installed it says so
 /// and does not; with `CI=true` that is a failure.
@@ -44,17 +47,12 @@ pub fn runtime() -> tokio::runtime::Runtime {
         .expect("a runtime can be made")
 }
 
-#[expect(clippy::print_stdout, reason = "a test says what it passed over")]
 fn installed() -> bool {
-    if binaries().is_some() {
-        return true;
+    let installed = binaries().is_some();
+    if !installed {
+        missing("no PostgreSQL is installed; Debian has it in the package postgresql");
     }
-    assert!(
-        env::var("CI").as_deref() != Ok("true"),
-        "no PostgreSQL is installed; Debian has it in the package postgresql"
-    );
-    println!("passed over: no PostgreSQL is installed");
-    false
+    installed
 }
 
 /// The server of this test binary.
@@ -502,12 +500,6 @@ fn guard(folder: &Path) -> Child {
         .process_group(0)
         .spawn()
         .expect("a shell can be run")
-}
-
-/// A port on the loopback that nothing listens on.
-pub fn free_port() -> u16 {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("the loopback has a free port");
-    listener.local_addr().expect("it has an address").port()
 }
 
 /// A random number.

@@ -6,7 +6,7 @@ use std::time::Duration;
 use keyfob::{
     Actor, KeyId, MemoryStore, Owner, Scopes, Tenant, Timestamp, Ttl,
     audit::{Action, AuditEntry},
-    gateway::{Usage, UsageBatch, UsageSource},
+    gateway::{UsageBatch, UsageDelta, UsageOutcome, UsageSource},
     key::{CredentialId, KeyDigest},
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
     manage::{Authority, Labels, Policy, Revocation, RevocationCause, Status},
@@ -16,8 +16,8 @@ use keyfob::{
     },
     store::{
         AuditQuery, Change, Commit, Cursor, Item, KeyQuery, KeyRecord, LegacyQuery, Limits,
-        NamespaceQuery, Order, PreviousSecret, Revision, StatusFilter, Target, TargetQuery,
-        TargetsOf,
+        NamespaceQuery, Order, PreviousSecret, Revision, SearchText, StatusFilter, Target,
+        TargetQuery, TargetsOf, UsageOf, UsageQuery,
     },
 };
 
@@ -403,24 +403,59 @@ impl Generator {
     pub(crate) fn usage(&mut self) -> (UsageBatch, Timestamp) {
         let count = self.below(6);
         let batch = (0..count).map(|n| match n % 2 {
-            0 => Usage::refused(self.credential()),
-            _ => Usage::accepted(self.credential(), self.time()),
+            0 => UsageDelta::refused(self.credential(), self.pick(&UsageOutcome::ALL[1..])),
+            _ => UsageDelta::accepted(self.credential(), self.time()),
         });
-        let mut batch: Vec<Usage> = batch.collect();
+        let mut batch: Vec<UsageDelta> = batch.collect();
         if let Some(first) = batch.first_mut().filter(|_| self.one_in(10)) {
             // As large as a column of 64 bits can hold.
-            first.accepted = i64::MAX.unsigned_abs();
-            first.last_used = Some(NOW);
+            *first = UsageDelta::accepted(first.credential, NOW);
+            first.count = i64::MAX.unsigned_abs();
         }
         let source = [u8::try_from(self.below(3)).unwrap_or(0); 16];
         let batch = UsageBatch {
             source: UsageSource::from_bytes(source),
             sequence: self.below(12),
+            hour: self.pick(&[
+                NOW,
+                later(3_600),
+                later(86_400),
+                later(100 * 86_400),
+                Timestamp::from_unix(NOW.as_unix() - 390 * 86_400),
+                Timestamp::from_unix(NOW.as_unix() - 400 * 86_400),
+            ]),
             usage: batch,
         };
         let kept = UsageSource::KEPT.as_secs();
         let now = later(self.pick(&[0, 1, kept, kept + 1, 2 * kept]));
         (batch, now)
+    }
+
+    /// A query for the usage of some of everything, on some of the days that have any.
+    pub(crate) fn usage_query(&mut self) -> UsageQuery {
+        let today = NOW.as_unix().div_euclid(86_400);
+        let (first, last) = self.pick(&[(-400, -380), (-1, 1), (30, 101), (1, 0)]);
+        let of = (0..self.below(9)).map(|n| match n % 3 {
+            0 => UsageOf::Namespace(self.namespace()),
+            1 => UsageOf::Team(self.team()),
+            _ => UsageOf::Credential(self.credential()),
+        });
+        UsageQuery {
+            of: of.collect(),
+            first: today + first,
+            last: today + last,
+        }
+    }
+
+    fn search_text(&mut self) -> Option<SearchText> {
+        let texts = [
+            "LAPTOP", "КЛЮЧ", "\u{c9}", "%", "_", "\\", "fn", "key:", "0", "alice", "'", "",
+        ];
+        self.rarely(|own| SearchText::new(own.pick(&texts)))?
+    }
+
+    fn order(&mut self) -> Order {
+        self.pick(&[Order::OldestFirst, Order::NewestFirst])
     }
 
     fn page(&mut self, head: Revision) -> (Option<Cursor>, usize) {
@@ -432,7 +467,12 @@ impl Generator {
     }
 
     pub(crate) fn key_query(&mut self, head: Revision) -> KeyQuery {
-        let (after, limit) = self.page(head);
+        let (mut after, limit) = self.page(head);
+        let expires = self.rarely(|own| own.time()..own.time());
+        let expires = expires.filter(|_| self.one_in(2));
+        if let (Some(cursor), Some(_)) = (after, &expires) {
+            after = Some(Cursor::after_expiry(self.time(), cursor.revision()));
+        }
         KeyQuery {
             team: self.team(),
             namespace: self.rarely(Self::namespace),
@@ -448,6 +488,10 @@ impl Generator {
                     StatusFilter::Unrevoked,
                 ])
             }),
+            ids: self.rarely(|own| (0..own.below(20)).map(|_| own.key_id()).collect()),
+            containing: self.search_text(),
+            expires,
+            order: self.order(),
             after,
             limit,
         }
@@ -501,12 +545,10 @@ impl Generator {
             action: self.rarely(|own| {
                 own.pick(&[Action::KeyCreated, Action::KeyUpdated, Action::Restored])
             }),
+            leaks_only: self.one_in(8),
             since: self.rarely(Self::time),
             until: self.rarely(Self::time),
-            order: match self.below(2) {
-                0 => Order::OldestFirst,
-                _ => Order::NewestFirst,
-            },
+            order: self.order(),
             after,
             limit,
         }

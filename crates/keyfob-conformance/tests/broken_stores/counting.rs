@@ -7,7 +7,7 @@ use std::{
 
 use keyfob::{
     Timestamp,
-    gateway::{Usage, UsageBatch, UsageSource},
+    gateway::{Usage, UsageBatch, UsageDelta, UsageOutcome, UsageSource},
     key::{CredentialId, SystemRandom},
     legacy::LegacyId,
     name::KeyName,
@@ -168,14 +168,19 @@ pub(crate) const DEFECTS: &[Defect] = &[
     },
     Defect {
         name: "usage is overwritten",
-        hooks: || counting(Usage::clone_from),
+        hooks: || {
+            counting(|known, new| {
+                *known = Usage::none(known.credential);
+                known.add(new);
+            })
+        },
         caught_by: &["counts_are_added"],
     },
     Defect {
         name: "last use moves backwards",
         hooks: || {
             counting(|known, new| {
-                known.merge(new);
+                known.add(new);
                 known.last_used = new.last_used;
             })
         },
@@ -186,7 +191,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
         hooks: || {
             counting(|known, new| {
                 let early = known.last_used.filter(|at| at.as_unix() < 0);
-                known.merge(new);
+                known.add(new);
                 known.last_used = early.or(known.last_used);
             })
         },
@@ -194,7 +199,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
     },
     Defect {
         name: "usage of unknown credentials is kept",
-        hooks: || counting(Usage::merge),
+        hooks: || counting(Usage::add),
         caught_by: &["unknown_credentials_are_passed_over"],
     },
     Defect {
@@ -207,12 +212,7 @@ pub(crate) const DEFECTS: &[Defect] = &[
         hooks: || Hooks {
             usage: Box::new(|state, credentials| {
                 let found = |credential: &CredentialId| {
-                    let none = Usage {
-                        credential: *credential,
-                        last_used: None,
-                        accepted: 0,
-                        refused: 0,
-                    };
+                    let none = Usage::none(*credential);
                     state.usage(&[*credential]).pop().unwrap_or(none)
                 };
                 credentials.iter().map(found).collect()
@@ -244,15 +244,42 @@ pub(crate) const DEFECTS: &[Defect] = &[
         caught_by: &["usage_outlives_changes_and_makes_none"],
     },
     Defect {
+        name: "uses to come are recorded as they are",
+        hooks: || {
+            sending(|state, batch, now| {
+                let mut latest = now;
+                for delta in &batch.usage {
+                    latest = delta.last_used.unwrap_or(now).max(latest);
+                }
+                state.record_usage(batch, latest);
+            })
+        },
+        caught_by: &["a_use_to_come_counts_as_one_now"],
+    },
+    Defect {
+        name: "uses of the previous secret are not counted",
+        hooks: || {
+            sending(|state, batch, now| {
+                let mut batch = batch.clone();
+                let usage = &mut batch.usage;
+                usage.retain(|delta| delta.outcome != UsageOutcome::AcceptedPrevious);
+                state.record_usage(&batch, now);
+            })
+        },
+        caught_by: &["a_use_of_the_previous_secret_is_a_use"],
+    },
+    Defect {
         name: "every batch is counted",
         hooks: || {
             sending(|state, batch, now| {
-                let own = UsageBatch::single(batch.usage.clone(), &SystemRandom).unwrap();
+                let own =
+                    UsageBatch::single(batch.usage.clone(), batch.hour, &SystemRandom).unwrap();
                 state.record_usage(&own, now);
             })
         },
         caught_by: &[
             "a_repeated_batch_is_counted_once",
+            "a_repeated_batch_counts_once_by_day",
             "of_equal_batches_at_once_one_is_counted",
             "an_older_batch_is_ignored",
             "sources_do_not_disturb_each_other",
@@ -280,13 +307,26 @@ pub(crate) const DEFECTS: &[Defect] = &[
             let mut last = None;
             sending(move |state, batch, now| {
                 if last.replace(batch.source) != Some(batch.source) {
-                    let other = UsageBatch::single(Vec::new(), &SystemRandom).unwrap();
+                    let other = UsageBatch::single(Vec::new(), now, &SystemRandom).unwrap();
                     state.record_usage(&other, now.plus_seconds(UsageSource::KEPT.as_secs()));
                 }
                 state.record_usage(batch, now);
             })
         },
         caught_by: &["a_silent_source_is_forgotten"],
+    },
+    Defect {
+        name: "a group may have any number of sources",
+        hooks: || {
+            sending(|state, batch, now| {
+                let mut batch = batch.clone();
+                let mut bytes = batch.source.to_bytes();
+                bytes.reverse();
+                batch.source = UsageSource::from_bytes(bytes);
+                state.record_usage(&batch, now);
+            })
+        },
+        caught_by: &["the_sources_of_a_group_are_bounded"],
     },
     Defect {
         name: "no source is ever forgotten",
@@ -308,7 +348,7 @@ fn counting_older() -> Hooks {
     let mut last = BTreeMap::new();
     sending(move |state, batch, now| {
         if last.insert(batch.source, batch.sequence) != Some(batch.sequence) {
-            let own = UsageBatch::single(batch.usage.clone(), &SystemRandom).unwrap();
+            let own = UsageBatch::single(batch.usage.clone(), batch.hour, &SystemRandom).unwrap();
             state.record_usage(&own, now);
         }
     })
@@ -321,16 +361,18 @@ fn has_folded_name(state: &StoreState, name: &KeyName) -> bool {
 }
 
 /// A store that merges usage in its own way, for every credential.
-fn counting(merge: fn(&mut Usage, &Usage)) -> Hooks {
+fn counting(add: fn(&mut Usage, &UsageDelta)) -> Hooks {
     let kept: Arc<Mutex<BTreeMap<CredentialId, Usage>>> = Arc::default();
     let read = Arc::clone(&kept);
     Hooks {
         record_usage: Box::new(move |_, batch, _| {
             let mut kept = kept.lock().unwrap();
-            for usage in &batch.usage {
-                kept.entry(usage.credential)
-                    .and_modify(|known| merge(known, usage))
-                    .or_insert_with(|| usage.clone());
+            for delta in &batch.usage {
+                let known = kept.entry(delta.credential);
+                add(
+                    known.or_insert_with(|| Usage::none(delta.credential)),
+                    delta,
+                );
             }
         }),
         usage: Box::new(move |_, credentials| {
@@ -349,7 +391,7 @@ fn counting_together() -> Hooks {
             other => other,
         }
     }
-    let mut sound = counting(Usage::merge);
+    let mut sound = counting(Usage::add);
     let mut usage = sound.usage;
     let mut record = sound.record_usage;
     sound.record_usage = Box::new(move |state, batch, now| {

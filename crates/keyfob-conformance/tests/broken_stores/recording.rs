@@ -163,6 +163,11 @@ pub(crate) const DEFECTS: &[Defect] = &[
         caught_by: &["the_trail_is_selected_by_action"],
     },
     Defect {
+        name: "leaks are not told from other events",
+        hooks: || selecting(|query| query.leaks_only = false),
+        caught_by: &["leaks_are_told_from_other_revocations"],
+    },
+    Defect {
         name: "the trail has no order but its own",
         hooks: || selecting(|query| query.order = Order::OldestFirst),
         caught_by: &["the_trail_is_listed_newest_first"],
@@ -323,6 +328,18 @@ pub(crate) const DEFECTS: &[Defect] = &[
             ..Hooks::default()
         },
         caught_by: &["an_override_is_not_told_to_another_team"],
+    },
+    Defect {
+        name: "policies of many namespaces are told in the order of the namespaces' names",
+        hooks: || Hooks {
+            policies: Box::new(|state, policy, tenants| {
+                let mut tenants = tenants.to_vec();
+                tenants.sort();
+                tenants.iter().map(|it| policy(state, Some(it))).collect()
+            }),
+            ..Hooks::default()
+        },
+        caught_by: &["many_policies_are_told_in_the_order_of_the_question"],
     },
     Defect {
         name: "the last key format is recorded",

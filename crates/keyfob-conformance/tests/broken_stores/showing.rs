@@ -204,6 +204,31 @@ pub(crate) const DEFECTS: &[Defect] = &[
         caught_by: &["no_page_is_larger_than_the_maximum"],
     },
     Defect {
+        name: "a list is not in the order that was asked for",
+        hooks: || asking(|query| query.order = keyfob::store::Order::OldestFirst),
+        caught_by: &["keys_are_listed_newest_first"],
+    },
+    Defect {
+        name: "a list is not selected by identifiers",
+        hooks: || asking(|query| query.ids = None),
+        caught_by: &["keys_are_found_by_their_identifiers"],
+    },
+    Defect {
+        name: "a list is not selected by a text",
+        hooks: || asking(|query| query.containing = None),
+        caught_by: &["keys_are_found_by_a_text_in_what_names_them"],
+    },
+    Defect {
+        name: "a list is not in the order of expiry",
+        hooks: || {
+            listing(
+                |query, record| query.selects(record) && query.reaches(record),
+                |record| record.created_revision,
+            )
+        },
+        caught_by: &["keys_are_listed_by_their_expiry"],
+    },
+    Defect {
         name: "a list is not selected by label",
         hooks: || asking(|query| query.label = None),
         caught_by: &["filters_select_what_they_say"],

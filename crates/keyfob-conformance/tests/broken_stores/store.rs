@@ -16,7 +16,7 @@ use keyfob::{
     store::{
         AuditQuery, Changes, Commit, CommitError, Conflict, Cursor, Item, KeyQuery, KeyRecord,
         LegacyQuery, LiveCount, NamespaceQuery, NamespaceRecord, Page, Revision, StoreError,
-        StoreState, Target, TargetPage, TargetQuery, async_trait,
+        StoreState, Target, TargetPage, TargetQuery, UsageDay, UsageQuery, async_trait,
     },
 };
 
@@ -25,6 +25,8 @@ type CountsLive = Box<dyn FnMut(&StoreState, &Target, Timestamp) -> LiveCount + 
 type Finds = Box<dyn FnMut(&StoreState, &Tenant, KeyId) -> Option<KeyRecord> + Send>;
 type Answers<Q, A> = Box<dyn FnMut(&StoreState, &Q) -> A + Send>;
 type Policies<A> = Box<dyn FnMut(&StoreState, Option<&Tenant>) -> A + Send>;
+/// Answers for many namespaces, with what answers for one.
+type ManyPolicies<A> = Box<dyn FnMut(&StoreState, &mut Policies<A>, &[Tenant]) -> Vec<A> + Send>;
 type Formats = Box<dyn FnMut(&StoreState) -> Option<KeyFormat> + Send>;
 type RecordsFormat = Box<dyn FnMut(&mut StoreState, &KeyFormat) -> KeyFormat + Send>;
 type Heads = Box<dyn FnMut(&StoreState) -> TrailHead + Send>;
@@ -46,6 +48,7 @@ pub(crate) struct Hooks {
     pub(crate) count_live: CountsLive,
     pub(crate) policy: Policies<Policy>,
     pub(crate) legacy_policy: Policies<LegacyPolicy>,
+    pub(crate) policies: ManyPolicies<Policy>,
     pub(crate) audit: Answers<AuditQuery, Page<AuditEvent>>,
     pub(crate) head: Heads,
     pub(crate) changes: Tells,
@@ -56,6 +59,7 @@ pub(crate) struct Hooks {
     pub(crate) record_key_format: RecordsFormat,
     pub(crate) record_usage: Records,
     pub(crate) usage: Counts,
+    pub(crate) usage_days: Answers<UsageQuery, Vec<UsageDay>>,
 }
 
 impl Default for Hooks {
@@ -70,6 +74,9 @@ impl Default for Hooks {
             count_live: Box::new(StoreState::count_live),
             policy: Box::new(StoreState::policy),
             legacy_policy: Box::new(StoreState::legacy_policy),
+            policies: Box::new(|state, policy, tenants| {
+                tenants.iter().map(|it| policy(state, Some(it))).collect()
+            }),
             audit: Box::new(StoreState::audit),
             head: Box::new(StoreState::head),
             changes: Box::new(StoreState::changes),
@@ -79,6 +86,7 @@ impl Default for Hooks {
             record_key_format: Box::new(StoreState::record_key_format),
             record_usage: Box::new(StoreState::record_usage),
             usage: Box::new(StoreState::usage),
+            usage_days: Box::new(StoreState::usage_days),
         }
     }
 }
@@ -167,6 +175,17 @@ impl KeyStore for Broken {
         Ok((hooks.legacy_policy)(state, tenant))
     }
 
+    async fn policies(&self, tenants: &[Tenant]) -> Result<Vec<Policy>, StoreError> {
+        let (state, hooks) = &mut *self.parts();
+        Ok((hooks.policies)(state, &mut hooks.policy, tenants))
+    }
+
+    async fn legacy_policies(&self, tenants: &[Tenant]) -> Result<Vec<LegacyPolicy>, StoreError> {
+        let (state, hooks) = &mut *self.parts();
+        let policy = &mut hooks.legacy_policy;
+        Ok(tenants.iter().map(|it| policy(state, Some(it))).collect())
+    }
+
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
         let (state, hooks) = &mut *self.parts();
         Ok((hooks.audit)(state, query))
@@ -219,6 +238,11 @@ impl KeyStore for Broken {
     async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {
         let (state, hooks) = &mut *self.parts();
         Ok((hooks.usage)(state, credentials))
+    }
+
+    async fn usage_days(&self, query: &UsageQuery) -> Result<Vec<UsageDay>, StoreError> {
+        let (state, hooks) = &mut *self.parts();
+        Ok((hooks.usage_days)(state, query))
     }
 }
 

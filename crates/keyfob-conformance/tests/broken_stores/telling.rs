@@ -2,7 +2,7 @@
 
 use keyfob::{
     audit::ChainHash,
-    name::TeamId,
+    name::{NamespaceId, TeamId},
     store::{Entry, Item, Revision},
 };
 
@@ -203,6 +203,19 @@ pub(crate) const DEFECTS: &[Defect] = &[
             "entries_of_the_feed_have_their_tenant",
             "the_feed_tells_of_policies",
         ],
+    },
+    Defect {
+        name: "every key is told as one of the same namespace",
+        hooks: || {
+            telling(|_, _, changes| {
+                for entry in &mut changes.entries {
+                    if let Item::Key(record) = &mut entry.item {
+                        record.tenant.namespace = NamespaceId::new("fn-1").unwrap();
+                    }
+                }
+            })
+        },
+        caught_by: &["a_key_opens_its_own_namespace_only"],
     },
 ];
 

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use keyfob::{
     KeyStore, Tenant,
     audit::Action,
-    gateway::{Usage, UsageBatch},
+    gateway::{UsageBatch, UsageDelta},
     key::{CredentialId, KeyDigest, SystemRandom},
     legacy::{LegacyId, LegacyPolicy, LegacyRecord},
     manage::Policy,
@@ -318,8 +318,8 @@ async fn read(store: &PostgresStore, call: u32, record: &KeyRecord) -> Result<()
         7 => assert_eq!(store.changes(Revision::ZERO, 10).await?.entries.len(), 1),
         8 => assert!(store.usage(&[id]).await?.is_empty()),
         _ => {
-            let usage = vec![Usage::accepted(id, NOW)];
-            let batch = UsageBatch::single(usage, &SystemRandom).unwrap();
+            let usage = vec![UsageDelta::accepted(id, NOW)];
+            let batch = UsageBatch::single(usage, NOW, &SystemRandom).unwrap();
             store.record_usage(&batch, NOW).await?;
         }
     }

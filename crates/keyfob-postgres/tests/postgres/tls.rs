@@ -1,47 +1,14 @@
 //! TLS: a certificate by the right authority, for the right name, or nothing.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, path::Path};
 
 use keyfob_postgres::{ConnectError, Options, PostgresStore};
+use keyfob_testkit::certificates::Authority;
 
 use crate::{
     server::{self, Server},
     work::{create, key, user},
 };
-
-fn openssl(folder: &Path, arguments: &str) {
-    let output = Command::new("openssl")
-        .current_dir(folder)
-        .args(arguments.split_whitespace())
-        .output()
-        .expect("openssl can be run");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "openssl {arguments}: {said}");
-}
-
-/// An authority, and a certificate by it for a server on the loopback.
-fn certify(folder: &Path, of: &str) {
-    let key = "-newkey ec -pkeyopt ec_paramgen_curve:prime256v1 -nodes";
-    openssl(
-        folder,
-        &format!(
-            "req -x509 {key} -keyout {of}-ca.key -out {of}-ca.pem -days 2 -subj /CN={of} \
-             -addext keyUsage=critical,keyCertSign"
-        ),
-    );
-    openssl(
-        folder,
-        &format!("req {key} -keyout {of}.key -out {of}.csr -subj /CN=localhost"),
-    );
-    fs::write(folder.join("names"), "subjectAltName=IP:127.0.0.1").unwrap();
-    openssl(
-        folder,
-        &format!(
-            "x509 -req -in {of}.csr -CA {of}-ca.pem -CAkey {of}-ca.key -CAcreateserial \
-             -out {of}.pem -days 2 -extfile names"
-        ),
-    );
-}
 
 async fn try_with(url: &str, authority: &Path) -> Result<PostgresStore, ConnectError> {
     let options = Options::default().with_root_certificates(authority);
@@ -60,15 +27,14 @@ fn refused(answer: Result<PostgresStore, ConnectError>, why: &str) {
 fn only_a_server_that_is_certified_is_spoken_to() {
     server::run(async {
         let folder = tempfile::tempdir().unwrap();
-        for authority in ["right", "wrong"] {
-            certify(folder.path(), authority);
-        }
-        let [right, wrong] = ["right-ca.pem", "wrong-ca.pem"].map(|name| folder.path().join(name));
+        Authority::new(folder.path(), "right").issue(folder.path(), "server");
+        Authority::new(folder.path(), "wrong");
+        let [right, wrong] = ["right.pem", "wrong.pem"].map(|name| folder.path().join(name));
         let read = |name: &str| fs::read(folder.path().join(name)).unwrap();
         let server = tokio::task::block_in_place(|| {
             let server = Server::start(&["fsync = off"]);
-            let certificate = server.keep("server.pem", &read("right.pem"));
-            let key = server.keep("server.key", &read("right.key"));
+            let certificate = server.keep("server.pem", &read("server.pem"));
+            let key = server.keep("server.key", &read("server.key"));
             server.configure(&format!(
                 "ssl = on\nssl_cert_file = '{}'\nssl_key_file = '{}'",
                 certificate.display(),

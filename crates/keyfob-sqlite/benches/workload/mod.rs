@@ -10,7 +10,7 @@ use std::{
 
 use keyfob::{
     Actor, Context, Expiry, KeyId, KeyStore, Keyring, NewKey, Owner, Tenant, Timestamp, Ttl,
-    gateway::{Usage, UsageBatch},
+    gateway::{UsageBatch, UsageDelta},
     key::{CredentialId, KeyFormat, SystemRandom},
     manage::{Policy, Rotation},
     name::{KeyName, NamespaceId, TeamId, UserId},
@@ -132,12 +132,12 @@ impl Bench {
                 .unwrap();
             report.add("revoke", start);
         }
-        let usage: Vec<Usage> = keys
+        let usage: Vec<UsageDelta> = keys
             .iter()
-            .map(|id| Usage::accepted(CredentialId::Key(*id), context().now))
+            .map(|id| UsageDelta::accepted(CredentialId::Key(*id), context().now))
             .collect();
         for _ in 0..10 {
-            let batch = UsageBatch::single(usage.clone(), &SystemRandom).unwrap();
+            let batch = UsageBatch::single(usage.clone(), context().now, &SystemRandom).unwrap();
             let start = Instant::now();
             let recorded = self.keyring.record_usage(&batch, context().now).await;
             recorded.unwrap();
