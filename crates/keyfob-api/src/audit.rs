@@ -13,7 +13,7 @@ use keyfob::{
     legacy::LegacyId,
     manage::Error,
     name::NamespaceId,
-    store::{AuditQuery, Order, Revision},
+    store::{AuditQuery, Revision},
 };
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -24,12 +24,13 @@ use crate::{
     caller_context::CallerContext,
     refusal::Refusal,
     state::AppState,
-    wire::{ActorView, Moment, parse_cursor, parse_limit, parse_moment},
+    wire::{ActorView, Moment, parse_cursor, parse_limit, parse_moment, parse_order},
 };
 
 /// Lists what was done in every team
 ///
-/// For operators.
+/// For operators. A request may end before it has looked through all events: a page can have fewer events than
+/// `limit`, or none, and there may be more as long as there is a `next_cursor`.
 #[utoipa::path(
     get,
     path = "/v1/audit",
@@ -48,6 +49,9 @@ pub(crate) async fn list(
 }
 
 /// Lists what was done in a team
+///
+/// A request may end before it has looked through all events: a page can have fewer events than `limit`, or none,
+/// and there may be more as long as there is a `next_cursor`.
 #[utoipa::path(
     get,
     path = "/v1/teams/{team_id}/audit",
@@ -152,6 +156,9 @@ pub(crate) struct ListAudit {
     /// Only this action, as in `key_created`.
     #[param(example = "key_created")]
     action: Option<String>,
+    /// `true`: only revocations of credentials that were found in the open.
+    #[param(value_type = Option<bool>)]
+    leaks_only: Option<String>,
     /// Only what was done at this moment or later.
     #[param(format = DateTime)]
     since: Option<String>,
@@ -185,14 +192,12 @@ impl ListAudit {
             action: action.transpose()?,
             since: moment("since", &self.since)?,
             until: moment("until", &self.until)?,
-            order: match self.order.as_deref() {
-                None | Some("oldest_first") => Order::OldestFirst,
-                Some("newest_first") => Order::NewestFirst,
-                Some(_) => {
-                    let fault = "order: must be oldest_first or newest_first";
-                    return Err(Refusal::bad_request(fault));
-                }
+            leaks_only: match self.leaks_only.as_deref() {
+                None | Some("false") => false,
+                Some("true") => true,
+                Some(_) => return Err(Refusal::bad_request("leaks_only: must be true or false")),
             },
+            order: parse_order(self.order.as_deref())?,
             after: parse_cursor(self.cursor.as_deref())?,
             limit: parse_limit(self.limit.as_deref(), all.limit)?,
             ..all

@@ -32,7 +32,9 @@ pub(crate) enum Call {
     ReadLegacy,
     SetLegacy,
     ReadAudit,
+    ReadUsage,
     Introspect,
+    ReportLeak,
     Operate,
 }
 
@@ -75,7 +77,7 @@ pub(crate) enum Unseen {
 }
 
 /// Every call and what it takes, in the order of [`Call`].
-pub(crate) const RULES: [Rule; 24] = {
+pub(crate) const RULES: [Rule; 26] = {
     use Call as C;
     use Right::{
         FunctionAdmin, FunctionCreate, FunctionDelete, FunctionRead, Operator, TeamAdmin, TeamRead,
@@ -115,7 +117,9 @@ pub(crate) const RULES: [Rule; 24] = {
         rule(C::ReadLegacy, TeamRead, TeamRead),
         rule(C::SetLegacy, TeamAdmin, TeamAdmin),
         rule(C::ReadAudit, TeamRead, TeamRead),
+        rule(C::ReadUsage, TeamRead, TeamRead),
         rule(C::Introspect, TeamRead, TeamRead),
+        rule(C::ReportLeak, FunctionRead, FunctionRead),
         rule(C::Operate, Operator, Operator),
     ]
 };
@@ -141,6 +145,7 @@ pub(crate) const OPERATIONS: &[(&str, Option<Call>)] = {
         ("remove_namespace", Some(C::RemoveNamespace)),
         ("restore_namespace", Some(C::RestoreNamespace)),
         ("list_keys", Some(C::ListKeys)),
+        ("list_team_keys", Some(C::ListKeys)),
         ("create_key", Some(C::CreateKey)),
         ("show_key", Some(C::ShowKey)),
         ("update_key", Some(C::UpdateKey)),
@@ -168,6 +173,8 @@ pub(crate) const OPERATIONS: &[(&str, Option<Call>)] = {
         ("restore_team", Some(C::Operate)),
         ("list_team_audit", Some(C::ReadAudit)),
         ("report_team_legacy", Some(C::ReadLegacy)),
+        ("show_usage", Some(C::ReadUsage)),
+        ("show_fleet", Some(C::Operate)),
         ("list_audit", Some(C::Operate)),
         ("verify_audit", Some(C::Operate)),
         ("report_legacy", Some(C::Operate)),
@@ -178,7 +185,7 @@ pub(crate) const OPERATIONS: &[(&str, Option<Call>)] = {
         ("set_default_legacy_policy", Some(C::Operate)),
         ("unset_default_legacy_policy", Some(C::Operate)),
         ("introspect", Some(C::Introspect)),
-        ("report_leaks", Some(C::Operate)),
+        ("report_leaks", Some(C::ReportLeak)),
         ("show_caller", None),
         ("revoke_by_holder", None),
     ]

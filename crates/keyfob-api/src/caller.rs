@@ -1,6 +1,6 @@
 //! The caller, and what it may do.
 
-use keyfob::{Actor, Owner, Scopes, manage::Authority, name::TeamId};
+use keyfob::{Actor, Owner, Scopes, Timestamp, manage::Authority, name::TeamId};
 
 /// The caller of the control plane: the result of [`Authenticate`](crate::Authenticate).
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,6 +15,8 @@ pub struct Caller {
     pub team: TeamId,
     /// What it may do.
     pub rights: Rights,
+    /// When its credential expires, if that is known: it is shown to the caller.
+    pub expires_at: Option<Timestamp>,
 }
 
 impl Caller {
@@ -33,7 +35,15 @@ impl Caller {
             authority,
             team,
             rights,
+            expires_at: None,
         }
+    }
+
+    /// With a credential that expires then.
+    #[must_use]
+    pub fn with_expiry(mut self, at: Option<Timestamp>) -> Self {
+        self.expires_at = at;
+        self
     }
 
     /// With this authority in place of the one that follows from the actor.

@@ -58,7 +58,10 @@ impl ControlKeys {
         let team = principal.team().clone();
         let rights = Rights::of(&principal.scopes());
         let context = principal.context(now);
-        Ok(Caller::new(context.actor, team, rights).with_authority(context.authority))
+        let expires_at = principal.expires_at();
+        Ok(Caller::new(context.actor, team, rights)
+            .with_authority(context.authority)
+            .with_expiry(expires_at))
     }
 }
 

@@ -12,6 +12,7 @@ use crate::{
     control_keys::ControlKeys,
     directory::{ApiHost, Directory, Gateways},
     docs,
+    fleet::Fleet,
     limits::Limits,
     middleware, openapi,
     refusal::Refusal,
@@ -35,6 +36,7 @@ pub struct ControlPlane {
     keyring: Arc<Keyring>,
     authenticate: Arc<dyn Authenticate>,
     directory: Arc<dyn Directory>,
+    fleet: Option<Arc<dyn Fleet>>,
     limits: Limits,
     clock: Clock,
 }
@@ -51,6 +53,7 @@ impl ControlPlane {
             authenticate: Arc::new(ControlKeys::new(keyring.verifier())),
             keyring,
             directory: Arc::new(Gateways::at(ApiHost::local())),
+            fleet: None,
             limits: Limits::default(),
             clock: Arc::new(keyfob::now),
         }
@@ -67,6 +70,13 @@ impl ControlPlane {
     #[must_use]
     pub fn with_directory(mut self, directory: impl Directory + 'static) -> Self {
         self.directory = Arc::new(directory);
+        self
+    }
+
+    /// With what tells the state of the replicas. Without it, `/v1/fleet` is not found.
+    #[must_use]
+    pub fn with_fleet(mut self, fleet: impl Fleet + 'static) -> Self {
+        self.fleet = Some(Arc::new(fleet));
         self
     }
 
@@ -90,9 +100,10 @@ impl ControlPlane {
         let limits = RequestLimits::new(self.authenticate, self.limits, self.clock);
         let limits = Arc::new(limits);
         let state = Arc::new(AppState {
-            verifier: self.keyring.verifier(),
+            verifier: self.keyring.verifier().without_usage(),
             keyring: self.keyring,
             directory: self.directory,
+            fleet: self.fleet,
             creations: SingleFlight::default(),
             limits: Arc::clone(&limits),
         });

@@ -7,6 +7,7 @@ mod precondition;
 mod read;
 mod repeat;
 mod rights;
+mod search;
 mod view;
 
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use keyfob::{
 };
 
 pub(crate) use list::KeyParts;
+pub(crate) use search::{__path_list_team, list_team};
 pub(crate) use view::AccessKey;
 
 use crate::{
@@ -41,6 +43,7 @@ use crate::{
     refusal::Refusal,
     state::AppState,
     stream,
+    usage::parse_window,
     wire::{Done, ReasonBody},
 };
 
@@ -78,7 +81,9 @@ pub(crate) async fn list(
         query.owner = own;
     }
     let (one_page, now) = (filter.wants_a_page(), caller.now());
-    stream::answer(KeyParts::new(state, query, one_page, now)).await
+    let usage = parse_window(filter.usage.as_deref(), now)?;
+    let keys = KeyParts::new(state, query, one_page, now);
+    stream::answer(keys.with_usage(usage)).await
 }
 
 /// Creates an access key

@@ -19,11 +19,11 @@ use utoipa::ToSchema;
 
 use crate::{
     authority::Call,
-    body::{JsonBody, OptionalJson},
+    body::{JsonBody, OptionalJson, Query},
     caller_context::CallerContext,
     legacy::{
         policy::{LegacyPolicyView, ShownLegacyPolicy},
-        report::{Report, ReportParts},
+        report::{Report, ReportOf, ReportParts},
     },
     refusal::Refusal,
     state::AppState,
@@ -231,14 +231,16 @@ pub(crate) async fn revoke(
     path = "/v1/legacy",
     operation_id = "report_legacy",
     tag = "Legacy credentials",
+    params(ReportOf),
     responses((status = 200, description = "Their use, by namespace.", body = Report)),
 )]
 pub(crate) async fn report(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
+    Query(of): Query<ReportOf>,
 ) -> Result<Response, Refusal> {
     caller.require(Call::Operate)?;
-    stream::answer(ReportParts::new(state, None)).await
+    stream::answer(ReportParts::new(state, None, &of, caller.now())?).await
 }
 
 /// Reports who in a team still uses legacy credentials
@@ -247,16 +249,20 @@ pub(crate) async fn report(
     path = "/v1/teams/{team_id}/legacy",
     operation_id = "report_team_legacy",
     tag = "Legacy credentials",
-    params(("team_id" = String, Path, description = "The team.")),
+    params(
+        ("team_id" = String, Path, description = "The team."),
+        ReportOf,
+    ),
     responses((status = 200, description = "Their use, by namespace.", body = Report)),
 )]
 pub(crate) async fn report_team(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
     Path(team): Path<String>,
+    Query(of): Query<ReportOf>,
 ) -> Result<Response, Refusal> {
     let team = caller.require_team(Call::ReadLegacy, &team)?;
-    stream::answer(ReportParts::new(state, Some(team))).await
+    stream::answer(ReportParts::new(state, Some(team), &of, caller.now())?).await
 }
 
 async fn show_of(

@@ -29,6 +29,7 @@ mod stream;
 
 // The handlers, a file for each resource, and the JSON that they share.
 mod audit;
+mod fleet;
 mod keys;
 mod legacy;
 mod namespaces;
@@ -36,6 +37,7 @@ mod policies;
 mod targets;
 mod teams;
 mod tokens;
+mod usage;
 mod whoami;
 mod wire;
 
@@ -46,4 +48,5 @@ pub use control_plane::ControlPlane;
 pub use directory::{
     ApiHost, ApiHostError, Directory, DirectoryAnswer, DirectoryError, Gateways, NamespaceFacts,
 };
+pub use fleet::{Fleet, Replica};
 pub use limits::{Limits, Quota};

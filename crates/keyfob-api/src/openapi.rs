@@ -84,7 +84,7 @@ extensions of its resources. `/v1/…` is about teams, their members, and what c
 belongs to another team gets 404, exactly as what does not exist. Each call names the right that it \
 takes (`x-rights`, for the caller's own keys and for others').";
 
-const TAGS: [(&str, &str); 9] = [
+const TAGS: [(&str, &str); 10] = [
     ("Namespaces", "What keys open."),
     ("Access keys", "Keys of a namespace, each with an owner."),
     (
@@ -100,6 +100,7 @@ const TAGS: [(&str, &str); 9] = [
         "The owners of keys, and their removal.",
     ),
     ("Teams", "The owners of namespaces."),
+    ("Use", "How much is used, and by which replicas."),
     ("Audit", "What was changed, by whom."),
     (
         "Presented credentials",

@@ -11,8 +11,12 @@ use serde::{Deserialize, Deserializer, Serialize};
 use utoipa::ToSchema;
 
 use crate::{
-    authority::Call, body::JsonBody, caller_context::CallerContext, refusal::Refusal,
-    state::AppState, wire::Done,
+    authority::Call,
+    body::{JsonBody, Query},
+    caller_context::CallerContext,
+    refusal::Refusal,
+    state::AppState,
+    wire::Done,
 };
 
 /// Shows the policy for keys of a namespace
@@ -21,15 +25,34 @@ use crate::{
     path = "/v2/functions/namespaces/{namespace_id}/policy",
     operation_id = "show_policy",
     tag = "Policies",
-    params(("namespace_id" = String, Path, description = "The namespace.")),
+    params(("namespace_id" = String, Path, description = "The namespace."), PolicyOf),
     responses((status = 200, description = "The policy that applies.", body = ShownPolicy)),
 )]
 pub(crate) async fn show(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
     Path(namespace): Path<String>,
+    Query(of): Query<PolicyOf>,
 ) -> Result<Json<ShownPolicy>, Refusal> {
-    show_of(&state, &caller, Some(&namespace)).await
+    let place = state
+        .policy_place(&caller, Call::ReadPolicy, Some(&namespace))
+        .await?;
+    let place = match of.of.as_deref() {
+        None => place,
+        Some("default") => None,
+        Some(_) => return Err(Refusal::bad_request("of: must be default")),
+    };
+    let policy = state.keyring.policy(place.as_ref()).await?;
+    Ok(Json(ShownPolicy::new(&policy)))
+}
+
+/// Which policy to show.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct PolicyOf {
+    /// `default`: the policy that would apply to the namespace without one of its own.
+    #[param(example = "default")]
+    of: Option<String>,
 }
 
 /// Sets the policy for keys of a namespace
@@ -84,7 +107,9 @@ pub(crate) async fn show_default(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
 ) -> Result<Json<ShownPolicy>, Refusal> {
-    show_of(&state, &caller, None).await
+    caller.require(Call::Operate)?;
+    let policy = state.keyring.policy(None).await?;
+    Ok(Json(ShownPolicy::new(&policy)))
 }
 
 /// Sets the default policy for keys
@@ -121,18 +146,6 @@ pub(crate) async fn unset_default(
     caller: CallerContext,
 ) -> Result<Json<Done>, Refusal> {
     unset_of(&state, &caller, None).await
-}
-
-async fn show_of(
-    state: &AppState,
-    caller: &CallerContext,
-    namespace: Option<&str>,
-) -> Result<Json<ShownPolicy>, Refusal> {
-    let place = state
-        .policy_place(caller, Call::ReadPolicy, namespace)
-        .await?;
-    let policy = state.keyring.policy(place.as_ref()).await?;
-    Ok(Json(ShownPolicy::new(&policy)))
 }
 
 async fn set_of(

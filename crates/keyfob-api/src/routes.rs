@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use utoipa_axum::{router::OpenApiRouter, routes};
 
-use crate::{audit, keys, legacy, namespaces, policies, state::AppState, teams, tokens, whoami};
+use crate::{
+    audit, fleet, keys, legacy, namespaces, policies, state::AppState, teams, tokens, usage, whoami,
+};
 
 /// The calls that need an authenticated caller.
 ///
@@ -27,6 +29,7 @@ pub(crate) fn admitted() -> OpenApiRouter<Arc<AppState>> {
         .routes(routes!(legacy::revoke))
         .routes(routes!(teams::list_teams))
         .routes(routes!(teams::list_namespaces))
+        .routes(routes!(keys::list_team))
         .routes(routes!(teams::list_members))
         .routes(routes!(teams::preview_member))
         .routes(routes!(teams::remove_member))
@@ -36,6 +39,8 @@ pub(crate) fn admitted() -> OpenApiRouter<Arc<AppState>> {
         .routes(routes!(teams::restore))
         .routes(routes!(audit::list_team))
         .routes(routes!(legacy::report_team))
+        .routes(routes!(usage::show))
+        .routes(routes!(fleet::show))
         .routes(routes!(audit::list))
         .routes(routes!(audit::verify))
         .routes(routes!(legacy::report))

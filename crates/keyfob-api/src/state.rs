@@ -16,6 +16,7 @@ use crate::{
     caller_context::CallerContext,
     control_keys::{controlled_team, is_control},
     directory::Directory,
+    fleet::Fleet,
     refusal::Refusal,
     request_limits::RequestLimits,
     single_flight::SingleFlight,
@@ -24,8 +25,11 @@ use crate::{
 /// The state of the router.
 pub(crate) struct AppState {
     pub(crate) keyring: Arc<Keyring>,
+    /// Verifies credentials whose text was presented, and records no usage: the last use of one that was found
+    /// tells who else had it.
     pub(crate) verifier: Verifier,
     pub(crate) directory: Arc<dyn Directory>,
+    pub(crate) fleet: Option<Arc<dyn Fleet>>,
     pub(crate) creations: SingleFlight,
     pub(crate) limits: Arc<RequestLimits>,
 }

@@ -34,6 +34,7 @@ use crate::{
     stream,
     targets::{Removal, Revoked, unknown},
     teams::preview::{Preview, PreviewPage},
+    usage::parse_window,
     wire::{Done, ReasonBody},
 };
 
@@ -109,7 +110,8 @@ pub(crate) async fn preview_member(
     let head = format!("{{\"owner\":{},", json_of(&owner)?);
     let (query, now) = (page.query(team, owner)?, caller.now());
     let keys = KeyParts::new(state, query, page.wants_a_page(), now);
-    stream::answer(keys.living_only().after(head)).await
+    let usage = parse_window(page.usage.as_deref(), now)?;
+    stream::answer(keys.living_only().with_usage(usage).after(head)).await
 }
 
 fn json_of(value: &impl Serialize) -> Result<String, Refusal> {

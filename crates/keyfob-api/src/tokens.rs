@@ -38,7 +38,7 @@ use crate::{
 /// Tells whether a credential works, and for what
 ///
 /// The answer is that of RFC 7662; the request is JSON, not a form. The answer for a credential that does not work, or is another team's, is
-/// `{"active": false}` and nothing else. The call counts as a use of the credential.
+/// `{"active": false}` and nothing else. The call does not count as a use of the credential.
 #[utoipa::path(
     post,
     path = "/v1/introspect",
@@ -113,8 +113,9 @@ impl Introspection {
 
 /// Revokes a key by its text
 ///
-/// As in RFC 7009, but with JSON in place of a form: the holder of a key may revoke it, and needs no other credential. The answer is
-/// the same for a text that is no key. A legacy credential is shared, and one of its holders cannot
+/// As in RFC 7009, but with JSON in place of a form: the holder of a key may revoke it, and needs no other credential. The audit trail
+/// names the key as the actor, without its owner, since anybody who has the secret can make this call. The answer is the same for a
+/// text that is no key. A legacy credential is shared, and one of its holders cannot
 /// revoke it.
 #[utoipa::path(
     post,
@@ -133,7 +134,7 @@ pub(crate) async fn revoke(
 ) -> Result<Response, Refusal> {
     let context = Context::system((state.limits.clock)())
         .with_request_id(meta.request_id)
-        .with_reason(Reason::new("revoked by its holder")?);
+        .with_reason(Reason::new("its secret was presented to be revoked")?);
     let text = presented.as_bytes();
     let mut allowance = None;
     // A credential that is unknown here is looked for in the store: limit how often one may guess.
@@ -157,10 +158,15 @@ pub(crate) async fn revoke(
 
 /// Reports leaked credentials, and revokes them
 ///
-/// For operators, and for the program that receives the reports of secret scanners: it must check
-/// the reporter's signature. Each text that is a credential with its secret is revoked, if it works
-/// or could work again, and answered `true_positive`. The answer is in the order of the report and
-/// repeats no text. The report counts as a use of the credential.
+/// For everybody who has found one, and for the program that receives the reports of secret scanners: it must
+/// check the reporter's signature. Each text that is a credential with its secret is revoked, if it works
+/// or could work again, and answered `true_positive`. A secret that was replaced before is answered so too, and its
+/// key stays as it is. The answer is in the order of the report and
+/// repeats no text. The report does not count as a use of the credential.
+///
+/// The audit trail names the caller, and as the actor of a revocation in another team the key itself, unless the
+/// caller is an operator. A legacy credential is shared: only operators, and administrators of its team, revoke it.
+/// A report of more than one text is for operators.
 #[utoipa::path(
     post,
     path = "/v1/leaks",
@@ -174,23 +180,26 @@ pub(crate) async fn report_leaks(
     caller: CallerContext,
     JsonList(leaks): JsonList<Leak>,
 ) -> Result<Json<Vec<Outcome>>, Refusal> {
-    caller.require(Call::Operate)?;
+    caller.require(Call::ReportLeak)?;
+    if leaks.len() > 1 {
+        caller.require(Call::Operate)?;
+    }
     if leaks.len() > LEAKS_MAX {
         return Err(Refusal::bad_request("body: more than 256 leaks"));
     }
     let format = state.format();
-    let reasons = leaks.iter().map(|leak| leak.reason(format));
-    let reasons: Vec<_> = reasons.collect::<Result<_, _>>()?;
+    let by = By::Reporter(&caller);
     let mut outcomes = Vec::with_capacity(leaks.len());
-    for (leak, reason) in leaks.iter().zip(reasons) {
+    for leak in &leaks {
+        let (reason, url_recorded) = leak.reason(format)?;
         let context = caller.context().with_reason(reason);
         let text = leak.token.as_bytes();
-        let found = match state.revoke_presented(text, context, By::Reporter).await {
+        let found = match state.revoke_presented(text, context, by).await {
             Ok(found) => found,
             Err(refusal) if leaks.len() > 1 => return Err(refusal.of_a_part()),
             Err(refusal) => return Err(refusal),
         };
-        outcomes.push(Outcome::new(found, format));
+        outcomes.push(Outcome::new(found, url_recorded, format));
     }
     Ok(Json(outcomes))
 }

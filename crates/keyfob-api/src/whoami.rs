@@ -7,8 +7,11 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::{
-    caller::Right, caller_context::CallerContext, control_keys::control_namespace, state::AppState,
-    wire::ActorView,
+    caller::Right,
+    caller_context::CallerContext,
+    control_keys::control_namespace,
+    state::AppState,
+    wire::{ActorView, Moment},
 };
 
 /// Shows the caller and its rights
@@ -29,6 +32,7 @@ pub(crate) async fn show(
         team: caller.team.as_str().to_owned(),
         rights: caller.rights.iter().map(Right::as_str).collect(),
         control_namespace: control.map(|namespace| namespace.as_str().to_owned()),
+        expires_at: caller.expires_at.map(Moment),
     })
 }
 
@@ -46,4 +50,7 @@ pub(crate) struct CallerView {
     /// The namespace of the team's control keys.
     #[schema(required)]
     control_namespace: Option<String>,
+    /// When its credential expires; null for never, or if that is not known.
+    #[schema(required)]
+    expires_at: Option<Moment>,
 }

@@ -3,7 +3,7 @@
 use keyfob::{
     Actor, Owner, Timestamp,
     key::KeyFormat,
-    store::{Cursor, KeyQuery},
+    store::{Cursor, KeyQuery, Order},
 };
 use serde::{Deserialize, Serialize, Serializer};
 use utoipa::{
@@ -52,7 +52,8 @@ impl ToSchema for Moment {}
 #[derive(Serialize, ToSchema)]
 #[schema(as = Actor)]
 pub(crate) struct ActorView {
-    /// The person or service, as `user:NAME` or `service:NAME`; null for the program itself.
+    /// The person or service, as `user:NAME` or `service:NAME`; null for the program itself, and for somebody of whom
+    /// only the credential is known.
     #[schema(required, value_type = Option<String>, examples("user:alice"))]
     owner: Option<Owner>,
     /// The identifier of the credential that authenticated the action; null if Keyfob did not issue
@@ -87,6 +88,17 @@ pub(crate) struct Done {}
 /// Reads a position in a list.
 pub(crate) fn parse_cursor(text: Option<&str>) -> Result<Option<Cursor>, Refusal> {
     Ok(text.map(str::parse).transpose()?)
+}
+
+/// Reads the order of a list.
+pub(crate) fn parse_order(text: Option<&str>) -> Result<Order, Refusal> {
+    match text {
+        None | Some("" | "oldest_first") => Ok(Order::OldestFirst),
+        Some("newest_first") => Ok(Order::NewestFirst),
+        Some(_) => Err(Refusal::bad_request(
+            "order: must be oldest_first or newest_first",
+        )),
+    }
 }
 
 /// Reads the size of a page.

@@ -22,7 +22,7 @@ use crate::{
         view::EVERY_SCOPE,
     },
     refusal::Refusal,
-    wire::{parse_cursor, parse_limit, parse_moment},
+    wire::{parse_cursor, parse_limit, parse_moment, parse_order},
 };
 
 /// The key to create.
@@ -180,11 +180,17 @@ pub(crate) struct ListKeys {
     /// Only those with this stored status: `active`, `disabled`, `revoked`, `unrevoked` (the first two)
     /// or `all`. Left out: `unrevoked`. Expiry does not change it.
     status: Option<String>,
+    /// `oldest_first` or `newest_first`, by the time of creation. Left out: `oldest_first`.
+    #[param(example = "newest_first")]
+    order: Option<String>,
     /// The size of a page, 1 to 1000; without it, and without `cursor`, the whole list.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<String>,
     /// Where the page begins: the `next_cursor` of the page before.
     cursor: Option<String>,
+    /// Adds to each key its use in the last `24h`, by hour, or in the last `7d` or `30d`, by day.
+    #[param(example = "7d")]
+    pub(crate) usage: Option<String>,
 }
 
 impl ListKeys {
@@ -207,6 +213,7 @@ impl ListKeys {
             name: name.transpose()?,
             label: label.transpose()?,
             status,
+            order: parse_order(self.order.as_deref())?,
             after: parse_cursor(self.cursor.as_deref())?,
             limit: parse_limit(self.limit.as_deref(), KeyQuery::LIMIT_MAX)?,
             ..KeyQuery::namespace(tenant)
@@ -219,7 +226,7 @@ impl ListKeys {
     }
 }
 
-fn parse_label(text: &str) -> Result<(LabelName, LabelValue), Refusal> {
+pub(super) fn parse_label(text: &str) -> Result<(LabelName, LabelValue), Refusal> {
     let (name, value) = text
         .split_once(':')
         .ok_or(Refusal::bad_request("label: not NAME:VALUE"))?;

@@ -1,6 +1,6 @@
 //! Reads keys, and what answers say about them.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use axum::{
     Json,
@@ -8,10 +8,11 @@ use axum::{
     response::{IntoResponse, Response},
 };
 use keyfob::{
-    KeyId, KeyInfo, Timestamp,
+    KeyId, KeyInfo, Tenant, Timestamp,
     gateway::Usage,
     key::CredentialId,
-    manage::{self, Error, Policy},
+    manage::{self, Error, Policy, UsageOf, UsageRange},
+    name::NamespaceId,
 };
 use serde::Deserialize;
 
@@ -24,6 +25,7 @@ use crate::{
     },
     refusal::Refusal,
     state::AppState,
+    usage::Sparkline,
 };
 
 /// The path of a key.
@@ -77,6 +79,9 @@ impl AppState {
         &self,
         keys: &[KeyInfo],
     ) -> Result<HashMap<KeyId, Usage>, Refusal> {
+        if keys.is_empty() {
+            return Ok(HashMap::new());
+        }
         let ids: Vec<_> = keys.iter().map(|info| CredentialId::Key(info.id)).collect();
         let usage = self.keyring.usage(&ids).await?.into_iter();
         let by_id = usage.filter_map(|usage| match usage.credential {
@@ -84,6 +89,48 @@ impl AppState {
             _ => None,
         });
         Ok(by_id.collect())
+    }
+
+    /// Adds the policies of the namespaces of these keys that are not known yet, by one call of the
+    /// store.
+    pub(crate) async fn add_policies(
+        &self,
+        keys: &[KeyInfo],
+        known: &mut HashMap<NamespaceId, Policy>,
+    ) -> Result<(), Refusal> {
+        let tenants = keys.iter().map(|info| &info.tenant);
+        let unknown = tenants.filter(|tenant| !known.contains_key(&tenant.namespace));
+        let unknown: Vec<Tenant> = unknown
+            .collect::<BTreeSet<_>>()
+            .into_iter()
+            .cloned()
+            .collect();
+        if unknown.is_empty() {
+            return Ok(());
+        }
+        let policies = self.keyring.policies(&unknown).await?;
+        let namespaces = unknown.into_iter().map(|tenant| tenant.namespace);
+        known.extend(namespaces.zip(policies));
+        Ok(())
+    }
+
+    /// The use of keys over time, in their order, by one call of the store; nothing without a range.
+    pub(crate) async fn series_of(
+        &self,
+        keys: impl Iterator<Item = KeyId>,
+        range: Option<&UsageRange>,
+    ) -> Result<Vec<Sparkline>, Refusal> {
+        let Some(range) = range else {
+            return Ok(Vec::new());
+        };
+        let ids = keys.map(CredentialId::Key);
+        let of: Vec<_> = ids.map(UsageOf::Credential).collect();
+        if of.is_empty() {
+            return Ok(Vec::new());
+        }
+        let series = self.keyring.usage_series(&of, range).await?;
+        let short = series.iter().map(|series| Sparkline::new(range, series));
+        Ok(short.collect())
     }
 }
 

@@ -13,6 +13,7 @@ use utoipa::ToSchema;
 
 use crate::{
     keys::labels::visible,
+    usage::Sparkline,
     wire::{ActorView, Moment},
 };
 
@@ -62,9 +63,17 @@ pub(crate) struct AccessKey {
     revocation: Option<RevocationView>,
     /// The number of its last change, which is also its `ETag`.
     revision: u64,
+    /// Its use over time, if a list was asked for it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(nullable = false)]
+    usage: Option<Sparkline>,
 }
 
 impl AccessKey {
+    pub(crate) fn with_usage(self, usage: Option<Sparkline>) -> Self {
+        Self { usage, ..self }
+    }
+
     /// A key as it is at `now`.
     pub(crate) fn new(
         info: &KeyInfo,
@@ -94,6 +103,7 @@ impl AccessKey {
                 _ => None,
             },
             revision: info.revision.get(),
+            usage: None,
         }
     }
 }
@@ -214,4 +224,14 @@ pub(crate) struct KeyList {
     /// Where the next page begins; null if there is none.
     #[schema(required)]
     next_cursor: Option<String>,
+}
+
+impl KeyList {
+    pub(crate) fn of(access_keys: Vec<AccessKey>, next_cursor: Option<String>) -> Self {
+        Self {
+            count: access_keys.len(),
+            access_keys,
+            next_cursor,
+        }
+    }
 }

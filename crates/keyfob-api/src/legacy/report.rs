@@ -1,23 +1,67 @@
 //! Who still uses legacy credentials.
 
-use std::{sync::Arc, vec};
+use std::{collections::BTreeMap, sync::Arc, vec};
 
 use keyfob::{
-    Tenant,
-    legacy::{LegacyUse, NamespaceUse},
-    name::TeamId,
-    store::{LegacyQuery, NamespaceQuery, NamespaceRecord},
+    Tenant, Timestamp,
+    legacy::{LegacyPolicy, LegacyUse, NamespaceUse},
+    manage::{UsageOf, UsageRange, UsageSeries},
+    name::{NamespaceId, TeamId},
+    store::{KeyQuery, LegacyQuery, NamespaceQuery, NamespaceRecord},
 };
-use serde::Serialize;
-use utoipa::ToSchema;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::{
     legacy::policy::LegacyPolicyView,
     refusal::Refusal,
     state::AppState,
     stream::{PAGE, Parts, Text},
-    wire::Moment,
+    usage::{BucketView, parse_days},
+    wire::{Moment, parse_cursor, parse_limit},
 };
+
+/// What to report.
+#[derive(Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct ReportOf {
+    /// Adds to each namespace the use of its keys and of its legacy credentials on each of the last days
+    /// (in UTC): 1 to 400, today included.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 400)]
+    days: Option<String>,
+    /// Only this namespace.
+    namespace: Option<String>,
+    /// The size of a page, in credentials: 1 to 1000. Without it and without a cursor, all are reported. A
+    /// namespace whose credentials are on two pages is on both, each with the use of those on the page.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<String>,
+    /// Where the page begins: the `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+impl ReportOf {
+    fn range(&self, now: Timestamp) -> Result<Option<UsageRange>, Refusal> {
+        parse_days(self.days.as_deref(), now)
+    }
+
+    /// The page that is asked for; none for the whole report.
+    fn page(&self) -> Result<Option<LegacyQuery>, Refusal> {
+        if self.limit.is_none() && self.cursor.is_none() {
+            return Ok(None);
+        }
+        let all = LegacyQuery::every_team();
+        Ok(Some(LegacyQuery {
+            after: parse_cursor(self.cursor.as_deref())?,
+            limit: parse_limit(self.limit.as_deref(), all.limit)?,
+            ..all
+        }))
+    }
+
+    fn namespace(&self) -> Result<Option<NamespaceId>, Refusal> {
+        let namespace = self.namespace.as_deref().filter(|text| !text.is_empty());
+        Ok(namespace.map(NamespaceId::new).transpose()?)
+    }
+}
 
 /// Who still uses legacy credentials.
 #[derive(ToSchema)]
@@ -26,12 +70,19 @@ use crate::{
 pub(crate) struct Report {
     /// The namespaces that have some.
     namespaces: Vec<UseOfNamespace>,
+    /// Where the next page begins, if a page was asked for; left out on the last one.
+    #[schema(nullable = false)]
+    next_cursor: Option<String>,
 }
 
 /// The use of all legacy credentials by namespace, as [`Report`].
 pub(crate) struct ReportParts {
     state: Arc<AppState>,
     namespaces: NamespaceQuery,
+    /// The page that is asked for; none for the whole report.
+    only: Option<LegacyQuery>,
+    /// The days to show.
+    days: Option<UsageRange>,
     /// Of the last page that was read, those that were not looked through.
     page: vec::IntoIter<NamespaceRecord>,
     more: bool,
@@ -51,20 +102,114 @@ struct Current {
 
 impl ReportParts {
     /// The report on a team, or on all.
-    pub(crate) fn new(state: Arc<AppState>, team: Option<TeamId>) -> Self {
-        Self {
+    pub(crate) fn new(
+        state: Arc<AppState>,
+        team: Option<TeamId>,
+        of: &ReportOf,
+        now: Timestamp,
+    ) -> Result<Self, Refusal> {
+        Ok(Self {
             state,
             namespaces: NamespaceQuery {
                 team,
+                namespace: of.namespace()?,
                 limit: PAGE,
                 ..NamespaceQuery::every_team()
             },
+            only: of.page()?,
+            days: of.range(now)?,
             page: Vec::new().into_iter(),
             more: true,
             current: None,
             begun: false,
             listed: false,
+        })
+    }
+
+    /// Writes the whole report on a team, by the names of its namespaces, with as many calls of the
+    /// store however many namespaces it has. Writes nothing if the team has more credentials than a page.
+    async fn write_at_once(&mut self, team: &TeamId, out: &mut Text) -> Result<bool, Refusal> {
+        let query = LegacyQuery {
+            namespace: self.namespaces.namespace.clone(),
+            limit: KeyQuery::LIMIT_MAX,
+            ..LegacyQuery::team(team.clone())
+        };
+        let page = self.state.keyring.legacy_report(&query).await?;
+        if page.next.is_some() {
+            return Ok(false);
         }
+        self.write_uses(page.items, out).await?;
+        Ok(true)
+    }
+
+    /// Writes one page, by the names of its namespaces, and where the next one begins.
+    async fn write_page(&mut self, page: LegacyQuery, out: &mut Text) -> Result<(), Refusal> {
+        let query = LegacyQuery {
+            team: self.namespaces.team.clone(),
+            namespace: self.namespaces.namespace.clone(),
+            ..page
+        };
+        let page = self.state.keyring.legacy_report(&query).await?;
+        self.write_uses(page.items, out).await?;
+        out.raw("]");
+        if let Some(next) = page.next {
+            out.raw(",\"next_cursor\":");
+            out.value(&next.to_string())?;
+        }
+        out.raw("}");
+        Ok(())
+    }
+
+    /// Writes the use of credentials, by the names of their namespaces.
+    async fn write_uses(&mut self, uses: Vec<LegacyUse>, out: &mut Text) -> Result<(), Refusal> {
+        let keyring = Arc::clone(&self.state.keyring);
+        let mut found: BTreeMap<Tenant, Vec<LegacyUse>> = BTreeMap::new();
+        for one in uses {
+            found
+                .entry(one.record.tenant.clone())
+                .or_default()
+                .push(one);
+        }
+        let tenants: Vec<Tenant> = found.keys().cloned().collect();
+        let policies = keyring.legacy_policies(&tenants).await?;
+        let mut series = Vec::new();
+        if let Some(range) = &self.days {
+            let of = tenants.iter().map(|tenant| tenant.namespace.clone());
+            let of: Vec<_> = of.map(UsageOf::Namespace).collect();
+            series = keyring.usage_series(&of, range).await?;
+        }
+        let mut series = series.iter();
+        for ((tenant, found), policy) in found.iter().zip(&policies) {
+            self.open(tenant, policy, out)?;
+            let mut all = NamespaceUse::default();
+            for one in found {
+                out.item(&UseOfCredential::from(one))?;
+                all.add(one);
+            }
+            close(&all, series.next(), out)?;
+        }
+        Ok(())
+    }
+
+    /// Begins a namespace.
+    fn open(
+        &mut self,
+        tenant: &Tenant,
+        policy: &LegacyPolicy,
+        out: &mut Text,
+    ) -> Result<(), Refusal> {
+        if std::mem::replace(&mut self.listed, true) {
+            out.raw(",");
+        }
+        out.raw("{\"team\":");
+        out.value(&tenant.team.as_str())?;
+        out.raw(",\"namespace\":");
+        out.value(&tenant.namespace.as_str())?;
+        out.raw(",\"policy\":");
+        out.value(&LegacyPolicyView::from(policy))?;
+        out.raw(",\"credentials\":");
+        out.begin();
+        Ok(())
     }
 
     /// The next namespace; none after the last.
@@ -100,24 +245,14 @@ impl ReportParts {
         mut current: Current,
         out: &mut Text,
     ) -> Result<Option<Current>, Refusal> {
-        let keyring = &self.state.keyring;
+        let keyring = Arc::clone(&self.state.keyring);
         let page = keyring.legacy_report(&current.query).await?;
         if page.items.is_empty() && !current.begun {
             return Ok(None);
         }
         if !std::mem::replace(&mut current.begun, true) {
             let policy = keyring.legacy_policy(Some(&current.tenant)).await?;
-            if std::mem::replace(&mut self.listed, true) {
-                out.raw(",");
-            }
-            out.raw("{\"team\":");
-            out.value(&current.tenant.team.as_str())?;
-            out.raw(",\"namespace\":");
-            out.value(&current.tenant.namespace.as_str())?;
-            out.raw(",\"policy\":");
-            out.value(&LegacyPolicyView::from(&policy))?;
-            out.raw(",\"credentials\":");
-            out.begin();
+            self.open(&current.tenant, &policy, out)?;
         }
         for found in &page.items {
             out.item(&UseOfCredential::from(found))?;
@@ -127,22 +262,49 @@ impl ReportParts {
         if page.next.is_some() {
             return Ok(Some(current));
         }
-        let all = &current.use_;
-        out.raw("],\"last_used_at\":");
-        out.value(&all.last_used.map(Moment))?;
-        out.raw(",\"accepted\":");
-        out.value(&all.accepted)?;
-        out.raw(",\"refused\":");
-        out.value(&all.refused)?;
-        out.raw("}");
+        let series = match &self.days {
+            Some(range) => {
+                let of = UsageOf::Namespace(current.tenant.namespace.clone());
+                self.state.keyring.usage_series(&[of], range).await?
+            }
+            None => Vec::new(),
+        };
+        close(&current.use_, series.first(), out)?;
         Ok(None)
     }
+}
+
+/// Ends a namespace.
+fn close(all: &NamespaceUse, series: Option<&UsageSeries>, out: &mut Text) -> Result<(), Refusal> {
+    out.raw("],\"last_used_at\":");
+    out.value(&all.last_used.map(Moment))?;
+    out.raw(",\"accepted\":");
+    out.value(&all.accepted)?;
+    out.raw(",\"refused\":");
+    out.value(&all.refused)?;
+    if let Some(series) = series {
+        let buckets = series.buckets.iter().map(BucketView::from);
+        out.raw(",\"days\":");
+        out.value(&buckets.collect::<Vec<_>>())?;
+    }
+    out.raw("}");
+    Ok(())
 }
 
 impl Parts for ReportParts {
     async fn next(&mut self, out: &mut Text) -> Result<bool, Refusal> {
         if !std::mem::replace(&mut self.begun, true) {
             out.raw("{\"namespaces\":[");
+            if let Some(page) = self.only.take() {
+                self.write_page(page, out).await?;
+                return Ok(false);
+            }
+            if let Some(team) = self.namespaces.team.clone()
+                && self.write_at_once(&team, out).await?
+            {
+                out.raw("]}");
+                return Ok(false);
+            }
         }
         // Many namespaces have no legacy credential: a bounded number of them a part.
         for _ in 0..PAGE {
@@ -181,6 +343,9 @@ struct UseOfNamespace {
     policy: LegacyPolicyView,
     /// Each credential.
     credentials: Vec<UseOfCredential>,
+    /// The use of the namespace's keys and legacy credentials on each day, if `days` was given.
+    #[schema(nullable = false)]
+    days: Option<Vec<BucketView>>,
 }
 
 /// A legacy credential and its use.

@@ -7,7 +7,7 @@ use axum::{
     extract::{Path, State},
 };
 use keyfob::{
-    name::{ServiceId, TeamId, UserId},
+    name::{NamespaceId, ServiceId, TeamId, UserId},
     store::{NamespaceQuery, Target, TargetPage, TargetQuery, TargetsOf},
 };
 use serde::{Deserialize, Serialize};
@@ -26,6 +26,19 @@ use crate::{
 #[derive(Deserialize, utoipa::IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PageOf {
+    /// The size of a page, 1 to 1000.
+    #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
+    limit: Option<String>,
+    /// Where the page begins: the `next_cursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// A page of the list of namespaces.
+#[derive(Deserialize, utoipa::IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(crate) struct NamespacesOf {
+    /// Only this one.
+    namespace: Option<String>,
     /// The size of a page, 1 to 1000.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<String>,
@@ -131,24 +144,29 @@ pub(crate) async fn list_members(
     path = "/v1/teams/{team_id}/namespaces",
     operation_id = "list_team_namespaces",
     tag = "Teams",
-    params(("team_id" = String, Path, description = "The team."), PageOf),
+    params(("team_id" = String, Path, description = "The team."), NamespacesOf),
     responses((status = 200, description = "The namespaces.", body = TeamNamespaceList)),
 )]
 pub(crate) async fn list_namespaces(
     State(state): State<Arc<AppState>>,
     caller: CallerContext,
     Path(team): Path<String>,
-    Query(page): Query<PageOf>,
+    Query(page): Query<NamespacesOf>,
 ) -> Result<Json<TeamNamespaceList>, Refusal> {
     let team = caller.require_team(Call::ListNamespaces, &team)?;
+    let namespace = page.namespace.as_deref().filter(|text| !text.is_empty());
     let query = NamespaceQuery {
+        namespace: namespace.map(NamespaceId::new).transpose()?,
         after: parse_cursor(page.cursor.as_deref())?,
         limit: parse_limit(page.limit.as_deref(), LIMIT)?,
         ..NamespaceQuery::team(team)
     };
     let page = state.keyring.namespaces(&query).await?;
-    let namespaces = page.items.into_iter().map(|record| TeamNamespace {
+    let facts = state.directory.describe(&page.items).await?;
+    let records = page.items.into_iter().zip(facts);
+    let namespaces = records.map(|(record, facts)| TeamNamespace {
         namespace: record.tenant.namespace.as_str().to_owned(),
+        label: facts.label,
         created_at: record.created_at.into(),
         removed: record.removed,
     });
@@ -230,6 +248,8 @@ pub(crate) struct TeamNamespaceList {
 #[derive(Serialize, ToSchema)]
 struct TeamNamespace {
     namespace: String,
+    /// What people call it: the label of its creation, or else its name.
+    label: String,
     /// When it was created.
     created_at: Moment,
     /// Whether it or the team is removed now.

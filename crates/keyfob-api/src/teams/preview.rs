@@ -3,7 +3,11 @@
 use serde::Deserialize;
 use utoipa::{IntoParams, ToSchema};
 
-use keyfob::{Owner, name::TeamId, store::KeyQuery};
+use keyfob::{
+    Owner,
+    name::TeamId,
+    store::{KeyQuery, StatusFilter},
+};
 
 use crate::{
     keys::AccessKey,
@@ -15,11 +19,14 @@ use crate::{
 #[derive(Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(crate) struct PreviewPage {
-    /// How many keys to look through, 1 to 1000. Without it and without a cursor, all are listed.
+    /// The size of a page, 1 to 1000. Without it and without a cursor, all are listed.
     #[param(value_type = Option<u32>, minimum = 1, maximum = 1000)]
     limit: Option<String>,
     /// Where the page begins: the `next_cursor` of the page before.
     cursor: Option<String>,
+    /// Adds to each key its use in the last `24h`, by hour, or in the last `7d` or `30d`, by day.
+    #[param(example = "7d")]
+    pub(super) usage: Option<String>,
 }
 
 impl PreviewPage {
@@ -28,6 +35,7 @@ impl PreviewPage {
         let all = KeyQuery::team(team);
         Ok(KeyQuery {
             owner: Some(owner),
+            status: Some(StatusFilter::Unrevoked),
             after: parse_cursor(self.cursor.as_deref())?,
             limit: parse_limit(self.limit.as_deref(), all.limit)?,
             ..all

@@ -1,14 +1,13 @@
 //! Reports of leaked credentials.
 
-use keyfob::{
-    key::{CredentialId, KeyFormat},
-    name::Reason,
-};
+use keyfob::{audit::AuditEntry, key::KeyFormat, name::Reason};
 use percent_encoding::percent_decode_str;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::refusal::Refusal;
+use crate::{refusal::Refusal, tokens::revocation::Found};
+
+const FOUND: &str = AuditEntry::FOUND_IN_THE_OPEN;
 
 /// A text that was found where it does not belong.
 #[derive(Deserialize, ToSchema)]
@@ -26,12 +25,13 @@ pub(crate) struct Leak {
 
 impl Leak {
     /// The reason of the revocation, for the audit trail: with the place, unless that holds a secret.
-    pub(super) fn reason(&self, format: &KeyFormat) -> Result<Reason, Refusal> {
+    /// Returns whether it has the place.
+    pub(super) fn reason(&self, format: &KeyFormat) -> Result<(Reason, bool), Refusal> {
         let place = self.url.as_deref().filter(|url| !self.tells(url, format));
-        let reason = place.and_then(|url| Reason::new(&format!("found in the open: {url}")).ok());
+        let reason = place.and_then(|url| Reason::new(&format!("{FOUND}: {url}")).ok());
         match reason {
-            Some(reason) => Ok(reason),
-            None => Ok(Reason::new("found in the open")?),
+            Some(reason) => Ok((reason, true)),
+            None => Ok((Reason::new(FOUND)?, false)),
         }
     }
 
@@ -62,21 +62,36 @@ fn decoded(text: &str) -> Option<String> {
 /// The outcome of a report.
 #[derive(Serialize, ToSchema)]
 #[schema(as = LeakOutcome)]
+#[expect(clippy::struct_excessive_bools, reason = "an answer has each")]
 pub(crate) struct Outcome {
     label: Label,
     /// The credential that it was; null if it was none.
     #[schema(required)]
     credential: Option<String>,
+    /// Whether it is revoked, and never works again. A legacy credential is revoked for administrators only.
+    revoked: bool,
+    /// Whether this report revoked it: the audit trail says that it was found in the open.
+    recorded: bool,
+    /// Whether it is a secret that a rotation replaced, and that does not work again: the key was not changed, and may
+    /// work with its new secret.
+    secret_replaced: bool,
+    /// Whether the audit trail has the address: not one that holds a secret or that it cannot keep, and not that of
+    /// a credential that was revoked before.
+    url_recorded: bool,
 }
 
 impl Outcome {
-    pub(super) fn new(found: Option<CredentialId>, format: &KeyFormat) -> Self {
+    pub(super) fn new(found: Option<Found>, url_recorded: bool, format: &KeyFormat) -> Self {
         Self {
             label: match found {
                 Some(_) => Label::TruePositive,
                 None => Label::FalsePositive,
             },
-            credential: found.map(|id| format.credential_id(id)),
+            credential: found.map(|found| format.credential_id(found.credential)),
+            revoked: found.is_some_and(|found| found.revoked),
+            recorded: found.is_some_and(|found| found.recorded),
+            secret_replaced: found.is_some_and(|found| found.replaced),
+            url_recorded: url_recorded && found.is_some_and(|found| found.recorded),
         }
     }
 }

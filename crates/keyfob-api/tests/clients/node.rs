@@ -1,14 +1,14 @@
 //! JavaScript programs, installed from npm once for all tests.
 
 use std::{
-    env, fs,
-    io::{self, Write},
     path::{Path, PathBuf},
-    process::{Command, Stdio},
+    process::Command,
     sync::OnceLock,
 };
 
-use crate::python::{run, sources};
+use keyfob_testkit::peer::npm;
+
+use crate::python::sources;
 
 /// The folder with the packages of `tests/clients/node/package.json`, and the files next to it.
 pub(crate) struct Node {
@@ -23,36 +23,8 @@ impl Node {
     }
 
     fn install() -> Option<Self> {
-        let answers = Command::new("npm")
-            .arg("--version")
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .status();
-        if !answers.is_ok_and(|status| status.success()) {
-            let wanted = "install Node.js 20 or later with npm: npm does not run";
-            assert!(env::var("CI").as_deref() != Ok("true"), "{wanted}");
-            // Bypasses the capture of test output, which would hide the message.
-            let _ = writeln!(io::stderr(), "skipped: {wanted}");
-            return None;
-        }
         let folder = Path::new(env!("CARGO_TARGET_TMPDIR")).join("node-clients");
-        fs::create_dir_all(&folder).expect("the folder can be made");
-        for entry in fs::read_dir(sources("node")).expect("the folder is there") {
-            let file = entry.expect("the folder can be read").path();
-            let name = file.file_name().expect("a file");
-            fs::copy(&file, folder.join(name)).expect("the file can be copied");
-        }
-        let node = Self { folder };
-        let wanted = fs::read_to_string(node.folder.join("package.json")).expect("it was copied");
-        let installed = node.folder.join("installed.json");
-        if !fs::read_to_string(&installed).is_ok_and(|installed| installed == wanted) {
-            let mut install = Command::new("npm");
-            install.current_dir(&node.folder);
-            install.args(["install", "--no-audit", "--no-fund", "--no-package-lock"]);
-            run(install, "npm install");
-            fs::write(installed, wanted).expect("the folder can be written");
-        }
-        Some(node)
+        npm(&sources("node"), &folder, &[]).then_some(Self { folder })
     }
 
     /// Returns a program of a package.

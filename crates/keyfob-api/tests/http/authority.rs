@@ -68,7 +68,7 @@ const ON_A_KEY: [(&str, &str, Of, Row, u16); 24] = [
 
 /// The other calls: on the caller's team, and on another team.
 #[rustfmt::skip]
-const OF_A_TEAM: [(&str, &str, Row, Row); 33] = [
+const OF_A_TEAM: [(&str, &str, Row, Row); 35] = [
     //                                                        own team                       
     // another team
     //                                              none f:r f:a t:r t:a op          none f:r f:a
@@ -89,6 +89,7 @@ const OF_A_TEAM: [(&str, &str, Row, Row); 33] = [
     ("GET",    "/v1/teams",                         [403, 403, 403, 403, 403, 200], [403, 403, 403, 403, 403, 200]),
     ("GET",    "/v1/teams/{t}/members",             [403, 403, 403, 200, 200, 200], [403, 403, 403, 404, 404, 200]),
     ("GET",    "/v1/teams/{t}/services",            [403, 403, 403, 200, 200, 200], [403, 403, 403, 404, 404, 200]),
+    ("GET",    "/v1/teams/{t}/keys",                [403, 200, 200, 200, 200, 200], [403, 404, 404, 404, 404, 200]),
     ("GET",    "/v1/teams/{t}/namespaces",          [403, 200, 200, 200, 200, 200], [403, 404, 404, 404, 404, 200]),
     ("GET",    "/v1/teams/{t}/members/{u}/keys",    [403, 403, 403, 200, 200, 200], [403, 403, 403, 404, 404, 200]),
     ("POST",   "/v1/teams/{t}/members/{u}/remove",  [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
@@ -99,12 +100,13 @@ const OF_A_TEAM: [(&str, &str, Row, Row); 33] = [
     ("POST",   "/v1/teams/{t}/revocations",         [403, 403, 403, 403, 200, 200], [403, 403, 403, 403, 404, 200]),
     ("GET",    "/v1/teams/{t}/audit",               [403, 403, 403, 200, 200, 200], [403, 403, 403, 404, 404, 200]),
     ("GET",    "/v1/teams/{t}/legacy",              [403, 403, 403, 200, 200, 200], [403, 403, 403, 404, 404, 200]),
+    ("GET",    "/v1/teams/{t}/usage",               [403, 403, 403, 200, 200, 200], [403, 403, 403, 404, 404, 200]),
     ("GET",    "/v1/audit",                         [403, 403, 403, 403, 403, 200], [403, 403, 403, 403, 403, 200]),
     ("GET",    "/v1/audit/verification",            [403, 403, 403, 403, 403, 200], [403, 403, 403, 403, 403, 200]),
     ("GET",    "/v1/legacy",                        [403, 403, 403, 403, 403, 200], [403, 403, 403, 403, 403, 200]),
     ("GET",    "/v1/policy",                        [403, 403, 403, 403, 403, 200], [403, 403, 403, 403, 403, 200]),
     ("PUT",    "/v1/legacy-policy",                 [403, 403, 403, 403, 403, 200], [403, 403, 403, 403, 403, 200]),
-    ("POST",   "/v1/leaks",                         [403, 403, 403, 403, 403, 200], [403, 403, 403, 403, 403, 200]),
+    ("POST",   "/v1/leaks",                         [403, 200, 200, 200, 200, 200], [403, 200, 200, 200, 200, 200]),
     ("GET",    "/v1/caller",                        [200, 200, 200, 200, 200, 200], [200, 200, 200, 200, 200, 200]),
 ];
 
@@ -237,6 +239,7 @@ fn every_documented_call_is_in_a_table_or_tested_elsewhere() {
         ("POST", "/v1/teams/{team_id}/restore"),
         ("POST", "/v1/introspect"),
         ("POST", "/v1/revoke"),
+        ("GET", "/v1/fleet"),
     ];
     let key = "/v2/functions/namespaces/{namespace_id}/keys";
     let mut known: Vec<(String, String)> = own_tests
@@ -526,6 +529,7 @@ async fn a_namespace_named_like_another_teams_control_namespace_grants_no_access
         (&caller["team"], &caller["control_namespace"]),
         (&json!("rival"), &json!("control:rival"))
     );
+    assert_eq!(caller["expires_at"], Value::Null);
     plane
         .ask(all.expose(), "GET", "/v1/audit", ())
         .await

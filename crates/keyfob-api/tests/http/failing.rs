@@ -15,7 +15,7 @@ use keyfob::{
     store::{
         AuditQuery, Change, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery,
         LiveCount, NamespaceQuery, NamespaceRecord, Page, Revision, StoreError, Target, TargetPage,
-        TargetQuery, async_trait,
+        TargetQuery, UsageDay, UsageQuery, async_trait,
     },
 };
 
@@ -62,6 +62,8 @@ pub(crate) struct Failing {
     later: Mutex<Later>,
     /// How often a page of keys was read.
     pub(crate) pages: AtomicU32,
+    /// How often usage by day was read.
+    pub(crate) usage_days: AtomicU32,
 }
 
 #[derive(Clone, Copy, Default)]
@@ -85,6 +87,7 @@ impl Failing {
             fault: Switch::default(),
             later: Mutex::default(),
             pages: AtomicU32::new(0),
+            usage_days: AtomicU32::new(0),
         }
     }
 
@@ -213,6 +216,14 @@ impl KeyStore for Failing {
         self.reading().await?.legacy_policy(tenant).await
     }
 
+    async fn policies(&self, tenants: &[Tenant]) -> Result<Vec<Policy>, StoreError> {
+        self.reading().await?.policies(tenants).await
+    }
+
+    async fn legacy_policies(&self, tenants: &[Tenant]) -> Result<Vec<LegacyPolicy>, StoreError> {
+        self.reading().await?.legacy_policies(tenants).await
+    }
+
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
         self.reading().await?.audit(query).await
     }
@@ -246,5 +257,10 @@ impl KeyStore for Failing {
 
     async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {
         self.reading().await?.usage(credentials).await
+    }
+
+    async fn usage_days(&self, query: &UsageQuery) -> Result<Vec<UsageDay>, StoreError> {
+        self.usage_days.fetch_add(1, Ordering::SeqCst);
+        self.reading().await?.usage_days(query).await
     }
 }

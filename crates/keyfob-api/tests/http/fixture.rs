@@ -14,7 +14,7 @@ use http_body_util::BodyExt as _;
 use keyfob::{
     Context, IssuedKey, KeyInfo, KeyStore, Keyring, MemoryStore, NewKey, Owner, Scopes, Tenant,
     Timestamp, Verifier, block_on,
-    gateway::{Usage, UsageBatch},
+    gateway::{UsageBatch, UsageDelta},
     key::{KeyFormat, SystemRandom},
     name::{KeyName, NamespaceId, Region, Scope, TeamId, UserId},
 };
@@ -86,8 +86,8 @@ impl Fixture {
     }
 
     /// Records usage once.
-    pub(crate) async fn record_usage(&self, usage: Vec<Usage>) {
-        let batch = UsageBatch::single(usage, &SystemRandom).expect("random bytes");
+    pub(crate) async fn record_usage(&self, usage: Vec<UsageDelta>) {
+        let batch = UsageBatch::single(usage, self.now(), &SystemRandom).expect("random bytes");
         let recorded = self.keyring.record_usage(&batch, self.now()).await;
         recorded.expect("usage is recorded");
     }

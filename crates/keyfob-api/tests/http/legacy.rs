@@ -2,7 +2,7 @@
 
 use keyfob::{
     Access, Tenant,
-    gateway::Usage,
+    gateway::{UsageDelta, UsageOutcome},
     key::{CredentialId, Peppers},
     legacy::{LegacyId, LegacyPolicy, read_subjects},
 };
@@ -41,7 +41,10 @@ async fn the_report_lists_uses_of_legacy_credentials() {
     import_guest(&plane).await;
     let uuid = GUEST.split_once(':').unwrap().0;
     let id = CredentialId::Legacy(LegacyId::parse(uuid.as_bytes()).unwrap());
-    let used = [Usage::accepted(id, plane.now()), Usage::refused(id)];
+    let used = [
+        UsageDelta::accepted(id, plane.now()),
+        UsageDelta::refused(id, UsageOutcome::Expired),
+    ];
     plane.record_usage(used.to_vec()).await;
     let report = plane
         .ask(&admin, "GET", "/v1/teams/acme/legacy", ())
@@ -66,6 +69,16 @@ async fn the_report_lists_uses_of_legacy_credentials() {
             }],
         }])
     );
+    for (query, status, number) in [
+        ("namespace=guest", 200, 1),
+        ("namespace=other", 200, 0),
+        ("namespace=%0A", 400, 0),
+    ] {
+        let path = format!("/v1/teams/acme/legacy?{query}");
+        let answer = plane.ask(&admin, "GET", &path, ()).await.expect(status);
+        let shown = answer["namespaces"].as_array();
+        assert_eq!(shown.map_or(0, Vec::len), number, "{query}");
+    }
     let every = plane
         .ask(&operator, "GET", "/v1/legacy", ())
         .await

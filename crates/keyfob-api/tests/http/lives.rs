@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use keyfob::{Access, gateway::Usage, key::CredentialId};
+use keyfob::{Access, gateway::UsageDelta, key::CredentialId};
 use keyfob_api::{Limits, Right};
 use serde_json::{Value, json};
 
@@ -82,7 +82,7 @@ async fn a_key_is_shown_with_all_fields_but_the_secret() {
     );
     let key = plane.keyring.format().parse_key_id(id).unwrap();
     plane.pass(3_600);
-    let usage = [Usage::accepted(CredentialId::Key(key), plane.now())];
+    let usage = [UsageDelta::accepted(CredentialId::Key(key), plane.now())];
     plane.record_usage(usage.to_vec()).await;
     let revoke = plane
         .ask(

@@ -19,8 +19,10 @@ mod namespaces;
 mod policies;
 mod rates;
 mod repeat;
+mod search;
 #[path = "../clients/served.rs"]
 mod served;
 mod teams;
 mod tokens;
 mod uniform;
+mod usage;

@@ -41,6 +41,19 @@ async fn a_policy_limits_new_and_existing_keys() {
         .await
         .expect(200);
     assert_eq!(shown["policy"]["max_expires_in"], "90d");
+    // What would apply to a namespace without a policy of its own.
+    let own = json!({"max_expires_in": "120d", "expiry_required": true});
+    plane.ask(&admin, "PUT", policy, own).await.expect(200);
+    for (of, longest) in [("", "120d"), ("?of=default", "90d")] {
+        let path = format!("{policy}{of}");
+        let shown = plane.ask(&admin, "GET", &path, ()).await.expect(200);
+        assert_eq!(shown["policy"]["max_expires_in"], longest);
+    }
+    let unknown = plane
+        .ask(&admin, "GET", &format!("{policy}?of=mine"), ())
+        .await;
+    assert_eq!(unknown.refused(400, "bad_request"), "of: must be default");
+    plane.ask(&admin, "DELETE", policy, ()).await.expect(200);
     let endless = plane.ask(&admin, "POST", KEYS, json!({"name": "a"})).await;
     assert_eq!(
         endless.refused(400, "bad_request"),

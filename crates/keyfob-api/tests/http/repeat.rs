@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::{body::Body, http::Request};
 use keyfob::{
     Access, Actor,
-    gateway::Usage,
+    gateway::UsageDelta,
     key::CredentialId,
     manage::{Authority, Policy},
     store::KeyQuery,
@@ -115,7 +115,7 @@ async fn an_invalid_repetition_is_a_conflict_and_changes_nothing() {
         match what {
             "another body" => again = json!({"name": "laptop", "expires_in": "1h"}),
             "used" => {
-                let usage = [Usage::accepted(CredentialId::Key(key), plane.now())];
+                let usage = [UsageDelta::accepted(CredentialId::Key(key), plane.now())];
                 plane.record_usage(usage.to_vec()).await;
             }
             "too late" => plane.pass(601),

@@ -2,7 +2,7 @@
 
 use keyfob::{
     Access, NewKey, Owner,
-    gateway::Usage,
+    gateway::UsageDelta,
     key::CredentialId,
     name::{KeyName, ServiceId},
 };
@@ -34,7 +34,10 @@ async fn removing_a_member_revokes_only_their_keys() {
         .revoke(&plane.context(), &gone.tenant, gone.id, None)
         .await
         .unwrap();
-    let usage = [Usage::accepted(CredentialId::Key(info.id), plane.now())];
+    let usage = [UsageDelta::accepted(
+        CredentialId::Key(info.id),
+        plane.now(),
+    )];
     plane.record_usage(usage.to_vec()).await;
 
     let member = "/v1/teams/acme/members/bob";
@@ -542,4 +545,46 @@ async fn teams_members_and_services_are_listed_page_by_page() {
         let status = plane.ask(&operator, "GET", path, ()).await.status;
         assert!([400, 404].contains(&status), "{path}: {status}");
     }
+}
+
+#[tokio::test]
+async fn a_page_of_the_preview_of_a_removal_is_filled_with_keys_that_stop() {
+    let plane = Fixture::new();
+    let admin = plane.control_key("acme", "ada", Right::TeamAdmin).await;
+    let bob = Owner::User(keyfob::name::UserId::new("bob").unwrap());
+    for n in 0..30 {
+        let name = KeyName::new(&format!("old {n}")).unwrap();
+        let hours = if n % 2 == 0 { 1 } else { 9 };
+        let new = NewKey::new(tenant("acme", "fn-a"), bob.clone(), name)
+            .with_expiry(keyfob::Expiry::In(keyfob::Ttl::hours(hours).unwrap()));
+        let (_, info) = plane.make(new).await;
+        if hours == 9 {
+            let revoked = plane
+                .keyring
+                .revoke(&plane.context(), &info.tenant, info.id, None)
+                .await;
+            revoked.unwrap();
+        }
+    }
+    for n in 0..5 {
+        plane.key("acme", "fn-a", "bob", &format!("live {n}")).await;
+    }
+    plane.pass(3_600);
+    let (mut found, mut cursor) = (Vec::new(), String::new());
+    for page in 0.. {
+        let path = format!("/v1/teams/acme/members/bob/keys?limit=2{cursor}");
+        let preview = plane.ask(&admin, "GET", &path, ()).await.expect(200);
+        let keys = preview["access_keys"].as_array().unwrap();
+        let full = if page == 2 { 1 } else { 2 };
+        assert_eq!(keys.len(), full, "page {page}: {preview:?}");
+        found.extend(
+            keys.iter()
+                .map(|key| key["name"].as_str().unwrap().to_owned()),
+        );
+        let Some(next) = preview["next_cursor"].as_str() else {
+            break;
+        };
+        cursor = format!("&cursor={next}");
+    }
+    assert_eq!(found, ["live 0", "live 1", "live 2", "live 3", "live 4"]);
 }

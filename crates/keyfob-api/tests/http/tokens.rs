@@ -132,8 +132,12 @@ async fn the_holder_of_a_key_can_revoke_it() {
     let keyfob::manage::Status::Revoked(revocation) = revoked.status else {
         panic!("it is revoked");
     };
-    assert_eq!(revocation.reason.unwrap().as_str(), "revoked by its holder");
-    assert_eq!(revocation.by.owner, Some(info.owner));
+    let reason = revocation.reason.unwrap();
+    assert_eq!(reason.as_str(), "its secret was presented to be revoked");
+    // Anybody may have found it: the actor is the key, and not its owner.
+    let credential = keyfob::key::CredentialId::Key(info.id);
+    let actor = keyfob::Actor::system().with_credential(credential);
+    assert_eq!(revocation.by, actor);
     // Also with JSON, and for a disabled key, which could be enabled again.
     let context = plane.context();
     let (off, info) = plane.key("acme", "fn-a", "alice", "off").await;
@@ -312,18 +316,26 @@ async fn leaked_credentials_are_revoked() {
         .ask(&operator, "POST", "/v1/leaks", report)
         .await
         .expect(200);
-    let found = |id: String| json!({"label": "true_positive", "credential": id});
-    let nothing = json!({"label": "false_positive", "credential": null});
+    let told = |label: &str, id: Option<String>, recorded: bool, url: bool| {
+        let revoked = id.is_some();
+        json!({
+            "label": label, "credential": id, "revoked": revoked, "recorded": recorded,
+            "secret_replaced": false, "url_recorded": url,
+        })
+    };
+    let found = |id: String, recorded: bool| told("true_positive", Some(id), recorded, recorded);
+    let nothing = told("false_positive", None, false, false);
     assert_eq!(
         outcome,
         json!([
-            found(format.key_id(info.id)),
-            found(format.key_id(off_info.id)),
-            found(format.key_id(gone_info.id)),
-            found(GUEST.split_once(':').unwrap().0.to_owned()),
+            found(format.key_id(info.id), true),
+            found(format.key_id(off_info.id), true),
+            // It was revoked before.
+            found(format.key_id(gone_info.id), false),
+            found(GUEST.split_once(':').unwrap().0.to_owned(), true),
             nothing,
             nothing,
-            found(format.key_id(info.id)),
+            found(format.key_id(info.id), false),
         ])
     );
     for (namespace, credential) in [("fn-a", key.expose()), ("guest", GUEST)] {
@@ -433,17 +445,28 @@ async fn a_replaced_secret_that_a_policy_ended_is_revoked_when_it_leaks() {
 
     // After the grace period, it can never work again, and the new secret goes on.
     let (old, info) = plane.key("acme", "fn-a", "alice", "desk").await;
-    let rotation = Rotation::new();
+    let rotation = Rotation::new().with_grace(std::time::Duration::from_hours(1));
     let rotated = plane
         .keyring
         .rotate(&plane.context(), &info.tenant, info.id, rotation, None)
         .await;
     let new = rotated.unwrap().secret;
-    plane
+    plane.pass(2 * 3_600);
+    let answer = plane
         .ask(&operator, "POST", "/v1/leaks", leak(old.expose()))
         .await
         .expect(200);
     assert!(works(&plane, "fn-a", new.expose()));
+    let told = |outcome: &Value| {
+        ["revoked", "recorded", "secret_replaced"].map(|field| outcome[field].as_bool().unwrap())
+    };
+    assert_eq!(told(&answer[0]), [false, false, true]);
+    assert_eq!(answer[0]["label"], "true_positive");
+    let answer = plane
+        .ask(&operator, "POST", "/v1/leaks", leak(new.expose()))
+        .await
+        .expect(200);
+    assert_eq!(told(&answer[0]), [true, true, false]);
 }
 
 #[tokio::test]
@@ -495,4 +518,55 @@ async fn a_secret_in_the_location_of_a_leak_is_not_recorded() {
         .collect();
     assert!(reasons.iter().all(|reason| *reason == "found in the open"));
     assert_eq!(reasons.len(), count);
+}
+
+#[tokio::test]
+async fn whoever_reports_a_leak_is_named_in_their_own_team_only() {
+    let plane = Fixture::new();
+    let member = plane.control_key("acme", "bob", Right::FunctionRead).await;
+    let admin = plane.control_key("acme", "carol", Right::TeamAdmin).await;
+    let report = async |caller: &str, tokens: &[&str]| {
+        let leaks = tokens.iter().map(|token| json!({"token": token}));
+        let leaks = json!(leaks.collect::<Vec<_>>());
+        plane.ask(caller, "POST", "/v1/leaks", leaks).await
+    };
+    let by = async |info: &keyfob::KeyInfo| {
+        let info = plane.keyring.get(&info.tenant, info.id).await.unwrap();
+        match info.status {
+            keyfob::manage::Status::Revoked(revocation) => revocation.by,
+            status => panic!("{status:?}"),
+        }
+    };
+    let (key, info) = plane.key("acme", "fn-a", "alice", "hers").await;
+    report(&member, &[key.expose()]).await.expect(200);
+    let bob = by(&info).await;
+    assert_eq!(
+        bob.owner.map(|owner| owner.to_string()).as_deref(),
+        Some("user:bob")
+    );
+    // In another team, the name would be that of somebody else.
+    let (key, info) = plane.key("rival", "fn-r", "rita", "hers").await;
+    report(&member, &[key.expose()]).await.expect(200);
+    assert_eq!(by(&info).await.owner, None);
+    // What others share is for administrators of its team.
+    import_guest(&plane).await;
+    let told = report(&member, &[GUEST]).await.expect(200);
+    assert_eq!(
+        (&told[0]["label"], &told[0]["revoked"]),
+        (&json!("true_positive"), &json!(false))
+    );
+    assert!(works(&plane, "guest", GUEST));
+    let stranger = plane.control_key("rival", "rita", Right::TeamAdmin).await;
+    assert_eq!(
+        report(&stranger, &[GUEST]).await.expect(200)[0]["revoked"],
+        false
+    );
+    assert!(works(&plane, "guest", GUEST));
+    assert_eq!(
+        report(&admin, &[GUEST]).await.expect(200)[0]["revoked"],
+        true
+    );
+    assert!(!works(&plane, "guest", GUEST));
+    // Guesses by the hundred are not.
+    report(&admin, &["x", "y"]).await.refused(403, "forbidden");
 }
