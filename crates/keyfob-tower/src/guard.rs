@@ -43,6 +43,7 @@ pub struct Guard {
     pub(crate) clock: Arc<Clock>,
     pub(crate) respond: Arc<Respond>,
     pub(crate) throttle: Option<Arc<Throttle>>,
+    pub(crate) pauses: Option<Arc<Pauses>>,
     pub(crate) challenges: [HeaderValue; 2],
     pub(crate) retry_after: HeaderValue,
     pub(crate) grpc_http_200: bool,
@@ -50,6 +51,7 @@ pub struct Guard {
 
 pub(crate) type Clock = dyn Fn() -> Timestamp + Send + Sync;
 pub(crate) type Respond = dyn Fn(&Refusal) -> Response<Bytes> + Send + Sync;
+pub(crate) type Pauses = dyn Fn() -> Option<u64> + Send + Sync;
 pub(crate) type Throttle =
     dyn Fn(&Parts, Result<&Principal<'_>, &Denied>) -> Option<Duration> + Send + Sync;
 
@@ -63,6 +65,7 @@ impl Guard {
             clock: Arc::new(keyfob::now),
             respond: Arc::new(default_response),
             throttle: None,
+            pauses: None,
             challenges: challenges("keyfob"),
             retry_after: seconds(Duration::from_secs(1)),
             grpc_http_200: false,
@@ -84,6 +87,32 @@ impl Guard {
     pub fn with_clock(mut self, clock: impl Fn() -> Timestamp + Send + Sync + 'static) -> Self {
         self.clock = Arc::new(clock);
         self
+    }
+
+    /// Refuses requests with 503 after a pause of the process (`SIGSTOP`, a frozen machine) until what was
+    /// revoked meanwhile is known.
+    ///
+    /// The function returns a number that changes with each pause, or `None` while requests cannot be decided:
+    /// `Pauses::current` of `keyfob_replica::Replica::pauses`. It is called before and after each decision.
+    ///
+    /// # Security
+    ///
+    /// Requests that arrived before or during a pause wait for its end. Without this, a pause that is shorter
+    /// than the verifier's bound on staleness lets them pass with a key that was revoked during the pause.
+    pub fn with_pauses(
+        mut self,
+        current: impl Fn() -> Option<u64> + Send + Sync + 'static,
+    ) -> Self {
+        self.pauses = Some(Arc::new(current));
+        self
+    }
+
+    /// A number that changes with each pause of the process.
+    pub(crate) fn pause(&self) -> Result<u64, Refusal> {
+        match &self.pauses {
+            Some(current) => current().ok_or(Refusal::Paused),
+            None => Ok(0),
+        }
     }
 
     /// Makes the responses to refused requests with this function: their body, and headers of the
@@ -220,10 +249,9 @@ impl Guard {
     ///
     /// # Security
     ///
-    /// Anywhere in the path, these are refused with 400: `.` and `..` as segments, `//`, `;`,
-    /// backslashes, control characters and bytes above 126; percent-encoded dots, slashes,
-    /// backslashes, semicolons, percent signs, control characters and invalid UTF-8. The segment
-    /// of the namespace has no encoded `?` and `#` either. So no other program on the way can
+    /// A path that is not a [`CanonicalPath`](crate::CanonicalPath) is refused with 400, and so is one
+    /// that differs from the pattern in its case or its encoding only. The segment of the namespace has no
+    /// plus sign, and no encoded `?` and `#` either. So no other program on the way can
     /// take the request to be for another namespace, if it normalises the path.
     ///
     /// # Panics
@@ -280,6 +308,7 @@ impl fmt::Debug for Guard {
             .field("challenges", &self.challenges)
             .field("retry_after", &self.retry_after)
             .field("throttle", &self.throttle.is_some())
+            .field("pauses", &self.pauses.is_some())
             .field("grpc_http_200", &self.grpc_http_200)
             .finish_non_exhaustive()
     }

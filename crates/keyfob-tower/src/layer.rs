@@ -11,7 +11,7 @@ use crate::{guard::Guard, namespace::Source, service::Guarded};
 /// refuse it. Give each route, or each router, the one layer with all that it requires.
 #[derive(Clone)]
 #[must_use = "a guard protects the services that it is a layer of"]
-pub struct GuardLayer(Rules);
+pub struct GuardLayer(Arc<Rules>);
 
 /// What a protected service asks for.
 #[derive(Clone)]
@@ -24,12 +24,12 @@ pub(crate) struct Rules {
 
 impl GuardLayer {
     pub(crate) fn new(guard: Guard, source: Source) -> Self {
-        Self(Rules {
+        Self(Arc::new(Rules {
             guard,
             source,
             accepts_underscore: false,
             scopes: Vec::new(),
-        })
+        }))
     }
 
     /// Lets only keys through that have all of these scopes, in addition to those of earlier
@@ -44,9 +44,10 @@ impl GuardLayer {
     where
         T: TryInto<Scope, Error: Into<NameError>>,
     {
+        let rules = Arc::make_mut(&mut self.0);
         for scope in scopes {
             match scope.try_into() {
-                Ok(scope) => self.0.scopes.push(scope),
+                Ok(scope) => rules.scopes.push(scope),
                 Err(error) => panic!("{}", error.into()),
             }
         }
@@ -59,7 +60,7 @@ impl GuardLayer {
     /// The handler then must act in the namespace of the [`Caller`](crate::Caller), not in the
     /// one of the path.
     pub fn accepting_underscore(mut self) -> Self {
-        self.0.accepts_underscore = true;
+        Arc::make_mut(&mut self.0).accepts_underscore = true;
         self
     }
 }
@@ -67,8 +68,9 @@ impl GuardLayer {
 impl<S> Layer<S> for GuardLayer {
     type Service = Guarded<S>;
 
+    // A router that has no state yet applies its layers for each request.
     fn layer(&self, inner: S) -> Guarded<S> {
-        Guarded::new(inner, Arc::new(self.0.clone()))
+        Guarded::new(inner, Arc::clone(&self.0))
     }
 }
 

@@ -19,7 +19,9 @@ pub use {
     future::ResponseFuture,
     guard::Guard,
     layer::GuardLayer,
-    namespace::{NamespaceFault, NamespacePath},
+    namespace::{
+        CanonicalPath, NamespaceFault, NamespacePath, PathMatch, PathPattern, PatternError,
+    },
     refusal::Refusal,
     service::Guarded,
 };

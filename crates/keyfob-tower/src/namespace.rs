@@ -7,10 +7,16 @@ use keyfob::name::{NameError, NamespaceId};
 
 use self::host::Domain;
 
+mod canonical;
 mod host;
 mod path;
+mod pattern;
 
-pub use self::path::NamespacePath;
+pub use self::{
+    canonical::CanonicalPath,
+    path::NamespacePath,
+    pattern::{PathMatch, PathPattern, PatternError},
+};
 
 /// Where the namespace of a request stands.
 #[derive(Clone)]

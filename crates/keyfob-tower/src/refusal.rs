@@ -46,6 +46,8 @@ pub enum Refusal {
         /// Why the credential was refused; `None` if it is valid.
         denied: Option<Denied>,
     },
+    /// The process was paused, and what was revoked meanwhile is not known yet: 503.
+    Paused,
     /// The request does not say which namespace it is for: 400 or 404. Its credential was not
     /// looked at.
     Namespace(NamespaceFault),
@@ -59,6 +61,7 @@ impl Refusal {
                 StatusCode::from_u16(denied.status()).unwrap_or(StatusCode::UNAUTHORIZED)
             }
             Self::Throttled { .. } => StatusCode::TOO_MANY_REQUESTS,
+            Self::Paused => StatusCode::SERVICE_UNAVAILABLE,
             Self::Namespace(NamespaceFault::Missing) => StatusCode::NOT_FOUND,
             Self::Namespace(_) => StatusCode::BAD_REQUEST,
         }
@@ -69,6 +72,7 @@ impl Refusal {
         match self {
             Self::Denied(denied) => denied.reason().as_str(),
             Self::Throttled { .. } => "throttled",
+            Self::Paused => "paused",
             Self::Namespace(NamespaceFault::Missing) => "no_namespace",
             Self::Namespace(NamespaceFault::Ambiguous) => "ambiguous_namespace",
             Self::Namespace(NamespaceFault::Invalid(_)) => "invalid_namespace",
@@ -80,7 +84,7 @@ impl Refusal {
         match self {
             Self::Denied(denied) => Some(denied),
             Self::Throttled { denied, .. } => denied.as_ref(),
-            Self::Namespace(_) => None,
+            Self::Paused | Self::Namespace(_) => None,
         }
     }
 }

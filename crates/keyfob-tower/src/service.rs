@@ -70,11 +70,16 @@ impl Rules {
             Some(namespace) => Access::to(namespace.as_str()),
             None => Access::to_own_namespace(),
         };
+        let pause = self.guard.pause()?;
         let outcome = self.guard.verifier.verify_headers(
             credential.values(),
             &access.requiring(&self.scopes),
             (self.guard.clock)(),
         );
+        // Nor was there a pause while this was decided.
+        if self.guard.pause()? != pause {
+            return Err(Refusal::Paused);
+        }
         match &outcome {
             Err(denied) if denied.status() == 503 => {}
             _ => {

@@ -10,9 +10,8 @@ impl Domain {
     #[track_caller]
     pub(super) fn new(text: &str) -> Self {
         assert!(
-            text.split('.').all(|label| {
-                is_label(label) && !label.bytes().any(|byte| byte.is_ascii_uppercase())
-            }),
+            text.split('.')
+                .all(|label| is_label(label) && is_lower(label)),
             "a domain is made of labels of lower-case letters, digits and hyphens"
         );
         Self(text.to_owned())
@@ -21,12 +20,12 @@ impl Domain {
     /// The namespace that a request's host names, not yet validated.
     pub(super) fn read(&self, uri: &Uri, headers: &HeaderMap) -> Result<String, NamespaceFault> {
         let host = host(uri, headers)?;
-        let label = host
-            .strip_suffix(&self.0)
-            .and_then(|rest| rest.strip_suffix('.'))
-            .filter(|label| !label.contains('.'))
-            .ok_or(NamespaceFault::Missing)?;
-        if is_label(label) {
+        let (label, domain) = host.split_once('.').ok_or(NamespaceFault::Missing)?;
+        if !domain.eq_ignore_ascii_case(&self.0) {
+            return Err(NamespaceFault::Missing);
+        }
+        // Host names have no case, but namespaces have: a backend may take the label as it stands.
+        if is_label(label) && is_lower(label) {
             Ok(label.to_owned())
         } else {
             Err(NamespaceFault::Ambiguous)
@@ -34,8 +33,8 @@ impl Domain {
     }
 }
 
-/// The host that a request is for, in lower case and without its port. If the target and a `Host`
-/// field name one, it must be the same: a program on the way may look at either.
+/// The host that a request is for, without its port. If the target and a `Host` field name one, it must
+/// be the same, in the same case: a program on the way may look at either.
 fn host(uri: &Uri, headers: &HeaderMap) -> Result<String, NamespaceFault> {
     let target = uri.authority().map(host_of).transpose()?;
     let mut fields = headers.get_all(HOST).iter().map(|field| {
@@ -53,7 +52,7 @@ fn host_of(authority: &Authority) -> Result<String, NamespaceFault> {
     if authority.as_str().contains('@') {
         return Err(NamespaceFault::Ambiguous);
     }
-    Ok(authority.host().to_ascii_lowercase())
+    Ok(authority.host().to_owned())
 }
 
 fn is_label(text: &str) -> bool {
@@ -61,6 +60,10 @@ fn is_label(text: &str) -> bool {
         && text
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
+}
+
+fn is_lower(text: &str) -> bool {
+    !text.bytes().any(|byte| byte.is_ascii_uppercase())
 }
 
 #[cfg(test)]
@@ -81,9 +84,9 @@ mod tests {
     fn the_first_label_is_the_namespace() {
         for (uri, hosts) in [
             ("/", &["orders.fn.example"][..]),
-            ("/", &["Orders.FN.example:8443"]),
+            ("/", &["orders.FN.example:8443"]),
             ("http://orders.fn.example/", &[]),
-            ("http://orders.fn.example:80/", &["ORDERS.fn.example"]),
+            ("http://orders.fn.example:80/", &["orders.fn.example"]),
         ] {
             assert_eq!(read(uri, hosts).as_deref(), Ok("orders"), "{uri} {hosts:?}");
         }
@@ -107,7 +110,7 @@ mod tests {
     }
 
     #[test]
-    fn two_hosts_or_none_are_ambiguous() {
+    fn two_hosts_or_none_or_a_label_with_capitals_are_ambiguous() {
         for (uri, hosts) in [
             ("/", &[][..]),
             ("/", &["orders.fn.example", "orders.fn.example"]),
@@ -123,6 +126,8 @@ mod tests {
             ("/", &[""]),
             ("/", &[".fn.example"]),
             ("/", &["_.fn.example"]),
+            ("/", &["Orders.fn.example"]),
+            ("http://orders.fn.example/", &["ORDERS.fn.example"]),
             ("/", &["o%72ders.fn.example"]),
         ] {
             let result = read(uri, hosts);

@@ -173,8 +173,6 @@ async fn no_target_passes_that_another_program_takes_for_another_namespace() {
         }
         let mut expected = vec![
             "/api/v1/namespaces/orders/actions/x",
-            "/api/v1/namespaces/%6Frders/actions/x",
-            "/api/v1/namespaces/o%72ders/actions/x",
             "/api/v1/namespaces/orders?x/actions/x",
             "/api/v1/namespaces/orders#x/actions/x",
             "/api/v1/namespaces/orders",
@@ -182,10 +180,7 @@ async fn no_target_passes_that_another_program_takes_for_another_namespace() {
             "/api/v1/namespaces/orders/actions/x?y=/api/v1/namespaces/other/actions/z",
         ];
         if accepts_underscore {
-            expected.extend([
-                "/api/v1/namespaces/_/actions/x",
-                "/api/v1/namespaces/%5F/actions/x",
-            ]);
+            expected.push("/api/v1/namespaces/_/actions/x");
         }
         passed.sort_unstable();
         expected.sort_unstable();

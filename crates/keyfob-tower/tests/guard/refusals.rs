@@ -3,7 +3,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -194,6 +194,33 @@ async fn a_key_under_a_pepper_that_is_missing_is_answered_with_503() {
     index.follow(&*store, start).await.unwrap();
     let layer = fixture.guard_of(index.verifier(None)).namespace("orders");
     refused(&layer, &[&bearer(&key)], 503, "pepper_missing").await;
+}
+
+#[tokio::test]
+async fn nothing_passes_after_a_pause_or_if_there_was_one_during_the_decision() {
+    let fixture = Fixture::new().await;
+    let key = bearer(&fixture.key().await);
+    let calls = Arc::new(AtomicU64::new(0));
+    let guard = |current: fn(u64) -> Option<u64>| {
+        let calls = Arc::clone(&calls);
+        let guard = fixture.guard();
+        guard.with_pauses(move || current(calls.fetch_add(1, Ordering::Relaxed)))
+    };
+    let layer = guard(|_| Some(7)).namespace("orders");
+    assert_eq!(send(&layer, request("/", &[&key])).await.status, 200);
+    assert_eq!(calls.load(Ordering::Relaxed), 2, "before and after");
+    let layer = guard(|_| None).namespace("orders");
+    refused(&layer, &[&key], 503, "paused").await;
+    let layer = guard(Some).namespace("orders");
+    refused(&layer, &[&key], 503, "paused").await;
+    // Neither is anything else said of a key.
+    refused(
+        &layer,
+        &[&bearer(&fixture.key().await)[..20]],
+        503,
+        "paused",
+    )
+    .await;
 }
 
 #[tokio::test]
