@@ -2,9 +2,8 @@
 //! `/auth`, on `SQLite` and on `PostgreSQL`.
 //!
 //! Server and callers share the machine's cores and use kept-alive connections over loopback. There
-//! are as many callers as their rate limits require.
-
-#![expect(clippy::print_stdout, reason = "the table is what it is for")]
+//! are as many callers as their rate limits require. `-- --write ../../docs/operations.md` writes the table between the
+//! marks of the file.
 
 #[path = "../tests/cli/program.rs"]
 #[expect(dead_code, reason = "the tests use more of it")]
@@ -14,6 +13,7 @@ mod program;
 mod server;
 
 use std::{
+    fmt::Write as _,
     io::{BufRead, BufReader, Read, Write},
     net::{SocketAddr, TcpStream},
     sync::atomic::{AtomicUsize, Ordering},
@@ -21,7 +21,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use keyfob_testkit::postgres as database;
+use keyfob_testkit::{figures, postgres as database};
 use program::Program;
 use server::{Server, basic, bearer};
 
@@ -36,21 +36,24 @@ const VERIFICATIONS: usize = 40_000;
 const LISTED: usize = 100;
 
 fn main() {
-    println!("| store | call | calls/s | p50 (ms) | p99 (ms) |");
-    println!("|---|---|---:|---:|---:|");
-    measure("SQLite", &Program::new());
+    let mut table = String::from(
+        "| store | call | calls/s | p50 (ms) | p99 (ms) |\n|---|---|---:|---:|---:|\n",
+    );
+    table += &measure("SQLite", &Program::new());
     database::run(async {
         // As in production: every commit is synchronised.
         let own = database::Server::start(&[]);
         let database = own.database().await;
         let program = Program::new().with("KEYFOB_STORE", &database.url());
-        thread::spawn(move || measure("PostgreSQL", &program))
-            .join()
-            .expect("the server was measured");
+        let rows = thread::spawn(move || measure("PostgreSQL", &program));
+        table += &rows.join().expect("the server was measured");
     });
+    figures::show("serve", &table);
 }
 
-fn measure(store: &str, program: &Program) {
+/// The rows of a store.
+fn measure(store: &str, program: &Program) -> String {
+    let mut rows = String::new();
     for namespace in ["orders", "listed"] {
         program.done(&["namespaces", "create", namespace]);
     }
@@ -95,14 +98,21 @@ fn measure(store: &str, program: &Program) {
         ("list 100 keys", 200, CALLS, &list),
         ("verify by `/auth`", 200, VERIFICATIONS, &verify),
     ] {
-        let (took, mut waits) = load(server.address, calls, status, request);
+        let address = if call.starts_with("verify") {
+            server.asked_at
+        } else {
+            server.address
+        };
+        let (took, mut waits) = load(address, calls, status, request);
         waits.sort_unstable();
         let milliseconds = |part: usize| waits[waits.len() * part / 100].as_secs_f64() * 1e3;
         #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
         let rate = waits.len() as f64 / took.as_secs_f64();
         let (median, late) = (milliseconds(50), milliseconds(99));
-        println!("| {store} | {call} | {rate:.0} | {median:.2} | {late:.2} |");
+        let row = format!("| {store} | {call} | {rate:.0} | {median:.2} | {late:.2} |");
+        let _ = writeln!(rows, "{row}");
     }
+    rows
 }
 
 /// Sends requests over all connections, and returns the time of all and of each.

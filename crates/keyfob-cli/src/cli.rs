@@ -1,6 +1,6 @@
 //! The command line: every command, from its arguments to its exit code.
 
-use std::{ffi::OsString, io};
+use std::ffi::OsString;
 
 use clap::{CommandFactory, FromArgMatches, Parser, Subcommand};
 
@@ -13,7 +13,7 @@ use crate::{
     completions::Completions,
     config::Config,
     exit::{self, Exit},
-    failure::{Failure, cause},
+    failure::Failure,
     feed::FeedCommand,
     gateway::Gateway,
     keys::Keys,
@@ -26,6 +26,7 @@ use crate::{
     relay::Relay,
     scan::Scan,
     serve::Serve,
+    server::no_threads,
     settings::{Flags, Form, Settings},
     store::Absent,
     targets::{Members, Services, Teams},
@@ -187,15 +188,16 @@ impl Command {
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .enable_all()
             .build();
-        let runtime = runtime.map_err(|error: io::Error| {
-            Failure::new(Exit::Failed, format!("no threads: {}", cause(&error)))
-        })?;
+        let runtime = runtime.map_err(|error| no_threads(&error))?;
         runtime.block_on(self.run_async(settings, terminal))
     }
 
     async fn run_async(self, settings: Settings, terminal: Terminal) -> Result<Exit, Failure> {
         match self {
-            Self::Serve(command) => return command.run(settings, terminal).await.map(done),
+            // Its future is long, and one more allocation for a process is not.
+            Self::Serve(command) => {
+                return Box::pin(command.run(settings, terminal)).await.map(done);
+            }
             Self::Gateway(command) => return command.run(settings, terminal).await.map(done),
             Self::Relay(command) => return command.run(settings, terminal).await.map(done),
             Self::Bench(command) => return command.run(terminal).await.map(done),

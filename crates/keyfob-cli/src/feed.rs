@@ -14,8 +14,8 @@ use zeroize::Zeroizing;
 use crate::{
     exit::Exit,
     failure::{Failure, with_sources},
-    private_file::PrivateFile,
-    terminal::{TableView, Terminal, Tone},
+    private_file::{PrivateFile, readable_by_others},
+    terminal::{self, TableView, Terminal, Tone},
 };
 
 /// Manage the keys that sign the feed for gateways and relays.
@@ -80,6 +80,9 @@ impl FeedCommand {
 
 /// Reads the keys. No error repeats what is in the file.
 pub(crate) fn read(file: &Path) -> Result<FeedKeys, Failure> {
+    if let Some(warning) = readable_by_others(file) {
+        terminal::warn(format_args!("{warning}"));
+    }
     let text = fs::read_to_string(file).map(Zeroizing::new);
     let text = text.map_err(|error| Failure::file(file, &error))?;
     FeedKeys::parse(&text).map_err(|error| {

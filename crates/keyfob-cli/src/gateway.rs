@@ -11,9 +11,9 @@ use crate::{
     exit::Exit,
     failure::{Failure, with_sources},
     server::{
-        Frontend, connections_within,
-        forward_auth::{self, ForwardAuth},
-        health, log, metrics, signals,
+        Frontend,
+        auth::{self, Later},
+        fit_open_files, grpc, health, log, metrics, signals,
     },
     settings::{GatewayFlags, Settings},
     terminal::Terminal,
@@ -34,13 +34,19 @@ pub(crate) struct Gateway {
 impl Gateway {
     pub(crate) async fn run(self, settings: Settings, terminal: Terminal) -> Result<(), Failure> {
         let Settings {
+            auth,
             gateway,
             peppers,
             prefix,
             ..
         } = settings;
         log::start(&gateway.server)?;
-        let most = connections_within(gateway.server.connections);
+        let (mut over_http, mut over_grpc) = (gateway.server.connections, auth.connections);
+        let listeners = [
+            Some(&mut over_http),
+            auth.grpc_listen.as_ref().map(|_| &mut over_grpc),
+        ];
+        fit_open_files(listeners, 1);
         let metrics = metrics::install()?;
         let stale_after = gateway.upstream.stale_after;
         let mut builder = upstream::source(&gateway.upstream, "gateway")?;
@@ -53,11 +59,23 @@ impl Gateway {
         let source = upstream::built(builder)?;
 
         let limits = Limits::default()
-            .with_connections(most)
+            .with_connections(over_http)
             .with_header_timeout(gateway.server.header_timeout);
+        auth.check(stale_after)?;
+        let signer = auth::signer(&auth)?;
+        let tls = auth.tls.clone().load_if_set()?;
         let starting = health::starting(metrics.clone());
-        let frontend = Frontend::open("gateway", &gateway.server.listen, limits, None, starting);
+        let later = Later::default();
+        let frontend = Frontend::open_with(
+            "gateway",
+            &gateway.server.listen,
+            limits,
+            tls,
+            starting,
+            Some(later.clone()),
+        );
         let frontend = frontend.await?;
+        let grpc = grpc::open(&auth, limits.with_connections(over_grpc)).await?;
         // Before the address is written: a supervisor may stop the process as soon as it reads that.
         let mut signals = signals()?;
         frontend.announce(terminal)?;
@@ -70,14 +88,18 @@ impl Gateway {
             .stale_after(stale_after)
             .peppers(peppers)
             .flush_usage_every(gateway.flush_every)
+            .wait_for_source()
             .start();
         let replica = tokio::select! {
             replica = replica => replica?,
             () = signals.received() => return Ok(()),
         };
-        let auth = ForwardAuth::new(replica.verifier(), gateway.namespace_header, format);
+        let authorizer = auth::authorizer(&auth, &replica, format, signer, None);
+        grpc::ready(grpc.as_ref(), &auth, &authorizer, replica.monitor());
+        let front = auth::front(&auth, authorizer);
+        later.set(front.clone());
         let all = Router::new()
-            .merge(forward_auth::routes(auth))
+            .merge(front.into_router())
             .merge(replica.readyz())
             .merge(health::routes(replica.monitor(), None, metrics));
         frontend.ready(all);
@@ -88,7 +110,7 @@ impl Gateway {
             failure = replica.failed() => Err(Failure::new(Exit::Store, with_sources(&failure))),
         };
         tracing::info!("stopping");
-        frontend.stop().await;
+        tokio::join!(frontend.stop(), grpc::stop(grpc));
         // After the last call, so that its use is sent too.
         replica.stop().await;
         tracing::info!("stopped");

@@ -10,6 +10,7 @@ mod secret;
 mod show;
 mod switch;
 mod update;
+mod usage;
 
 use clap::Subcommand;
 
@@ -21,6 +22,8 @@ pub(crate) enum Keys {
     Create(create::Create),
     List(list::List),
     Show(show::Show),
+    #[command(name = "usage")]
+    UsageOverTime(usage::UsageOverTime),
     Update(update::Update),
     Rotate(rotate::Rotate),
     /// Disable keys until they are enabled again
@@ -52,6 +55,7 @@ impl Keys {
             Self::Create(command) => command.run(cx).await,
             Self::List(command) => command.run(cx).await,
             Self::Show(command) => command.run(cx).await,
+            Self::UsageOverTime(command) => command.run(cx).await,
             Self::Update(command) => command.run(cx).await,
             Self::Rotate(command) => command.run(cx).await,
             Self::Disable(command) => command.run(cx, switch::To::Disabled).await,

@@ -1,5 +1,6 @@
 //! `keyfob legacy …`
 
+mod days;
 mod import;
 mod policy;
 mod report;

@@ -28,6 +28,7 @@ mod legacy;
 mod man;
 mod moment;
 mod namespaces;
+mod nats;
 mod owner;
 mod peppers;
 mod policy;

@@ -49,11 +49,13 @@ impl PrivateFile {
         self.file.as_file_mut()
     }
 
-    /// Replaces a file by one with this content: afterwards there is the old one or the new one.
+    /// Replaces a file by one with this content: afterwards there is the old one or the new one. Its owner and
+    /// its permissions stay: a server that runs as another user must still be able to read it.
     pub(crate) fn replace(path: &Path, content: &[u8]) -> Result<(), Failure> {
         let mut new = Self::begin(path)?;
         let replaced = || -> io::Result<()> {
             new.file().write_all(content)?;
+            keep_access(path, new.file.as_file())?;
             new.file.as_file().sync_all()?;
             new.file.persist(path).map_err(|failed| failed.error)?;
             #[cfg(unix)]
@@ -78,9 +80,44 @@ impl PrivateFile {
     }
 }
 
+/// Gives a file the owner and the permissions of the one that it replaces.
+#[cfg(unix)]
+fn keep_access(replaced: &Path, by: &File) -> io::Result<()> {
+    use std::os::unix::fs::{MetadataExt as _, fchown};
+
+    let (old, new) = (fs::metadata(replaced)?, by.metadata()?);
+    if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
+        fchown(by, Some(old.uid()), Some(old.gid()))?;
+    }
+    // After the owner was set: until then, nobody else can read it.
+    by.set_permissions(old.permissions())
+}
+
+#[cfg(not(unix))]
+fn keep_access(_: &Path, _: &File) -> io::Result<()> {
+    Ok(())
+}
+
 fn folder(of: &Path) -> &Path {
     match of.parent() {
         Some(folder) if folder != Path::new("") => folder,
         _ => Path::new("."),
     }
+}
+
+/// A warning if others than the file's owner and group may read it.
+#[cfg(unix)]
+pub(crate) fn readable_by_others(path: &Path) -> Option<String> {
+    use std::os::unix::fs::PermissionsExt;
+
+    let mode = fs::metadata(path).ok()?.permissions().mode();
+    (mode & 0o007 != 0).then(|| {
+        let path = path.display();
+        format!("every user of this machine can read {path}: chmod 600 {path}")
+    })
+}
+
+#[cfg(not(unix))]
+pub(crate) fn readable_by_others(_: &Path) -> Option<String> {
+    None
 }

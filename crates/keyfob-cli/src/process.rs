@@ -1,4 +1,4 @@
-//! Limits of this process: no core dumps, and enough open files.
+//! This process: no core dumps, enough open files, and the host that it runs on.
 
 /// Turns core dumps off, since they would hold secrets, and keeps other processes of the same user
 /// from reading the memory. What the system does not allow stays as it is.
@@ -44,6 +44,20 @@ pub(crate) fn raise_open_files(needed: u64) -> Option<u64> {
     #[cfg(not(unix))]
     {
         let _ = needed;
+        None
+    }
+}
+
+/// The name of the host; none if it has none.
+pub(crate) fn host_name() -> Option<String> {
+    #[cfg(unix)]
+    {
+        let system = rustix::system::uname();
+        let name = system.nodename().to_str().ok()?;
+        (!name.is_empty()).then(|| name.to_owned())
+    }
+    #[cfg(not(unix))]
+    {
         None
     }
 }

@@ -5,20 +5,21 @@ use std::{
     sync::Arc,
 };
 
-use axum::Router;
+use axum::{Router, http::StatusCode, routing::get};
 use clap::Args;
 use futures_util::future::select_all;
 use keyfob_feed::{
     Filter, Limits as FeedLimits,
-    server::{self, KeyRights},
+    server::{self, Hub, KeyRights},
 };
 use keyfob_listen::Limits;
-use keyfob_replica::{Follower, HttpSource, HttpUpstream, Replica};
+use keyfob_replica::{Follower, HttpSourceBuilder, HttpUpstream, Monitor, Replica};
 
 use crate::{
     exit::Exit,
     failure::{Failure, with_sources},
-    server::{Frontend, connections_within, health, log, metrics, signals},
+    nats::Nats,
+    server::{Frontend, fit_open_files, health, log, metrics, signals},
     settings::{RelayFlags, Settings, UpstreamSettings},
     terminal::Terminal,
     upstream,
@@ -27,7 +28,8 @@ use crate::{
 /// Run a relay: it serves the feed of an authority to gateways, byte for byte
 ///
 /// It reads the signed feed of `keyfob serve --feed-listen` or of another relay. It has no signer, so
-/// it cannot change what gateways accept. Other machines can reach it only by TLS. `/healthz`,
+/// it cannot change what gateways accept. With `--nats` the lines come over NATS, and the feeds are read only
+/// for what is missing. Other machines can reach it only by TLS. `/healthz`,
 /// `/readyz` and `/metrics` are for operations.
 #[derive(Args, Debug)]
 pub(crate) struct Relay {
@@ -37,10 +39,12 @@ pub(crate) struct Relay {
 
 impl Relay {
     pub(crate) async fn run(self, settings: Settings, terminal: Terminal) -> Result<(), Failure> {
-        let relay = settings.relay;
+        let mut relay = settings.relay;
         log::start(&relay.server)?;
-        let most = connections_within(relay.server.connections);
         let metrics = metrics::install()?;
+        if let Some(name) = relay.nats.unused() {
+            return Err(Failure::usage(format!("nats: needed with {name}")));
+        }
         let tls = relay.tls.load(&relay.server.listen)?;
         let own = relay.upstream.only.clone().unwrap_or(Filter::All);
         let mut filters = vec![own];
@@ -49,6 +53,9 @@ impl Relay {
                 filters.push(filter);
             }
         }
+        // One more is for what gateways ask for.
+        let upstreams = filters.len() + 1;
+        fit_open_files([Some(&mut relay.server.connections)], upstreams);
 
         let asks = upstream::built(upstream::source(&relay.upstream, "relay")?)?;
         let server = server::Relay::new(
@@ -57,13 +64,20 @@ impl Relay {
             filters.iter().cloned(),
             FeedLimits::default(),
         );
-        let sources = filters
-            .iter()
-            .map(|filter| relayed(&relay.upstream, filter, &server));
-        let sources: Vec<Arc<HttpSource>> = sources.collect::<Result<_, Failure>>()?;
+        let nats = Nats::connect(relay.nats, "keyfob relay").await?;
+        let (mut sources, mut subscriptions) = (Vec::new(), Vec::new());
+        for filter in &filters {
+            let mut source = relayed(&relay.upstream, filter, &server)?;
+            if let Some(nats) = &nats {
+                let (lines, subscription) = nats.subscribe(filter);
+                source = source.broadcast(lines);
+                subscriptions.push(subscription);
+            }
+            sources.push(upstream::built(source)?);
+        }
 
         let limits = Limits::for_streams()
-            .with_connections(most)
+            .with_connections(relay.server.connections)
             .with_header_timeout(relay.server.header_timeout);
         let starting = health::starting(metrics.clone());
         let frontend = Frontend::open("relay", &relay.server.listen, limits, tls, starting).await?;
@@ -79,8 +93,10 @@ impl Relay {
             };
             let mut replicas = Vec::new();
             for source in sources {
-                let follower = Follower::from_source(source, format);
-                let follower = follower.stale_after(relay.upstream.stale_after);
+                let follower = Follower::from_source(source, format)
+                    .stale_after(relay.upstream.stale_after)
+                    .peppers(settings.peppers.clone())
+                    .wait_for_source();
                 replicas.push(follower.start().await?);
             }
             Ok::<_, Failure>(replicas)
@@ -98,8 +114,8 @@ impl Relay {
         let hub = server.hub().clone();
         let hub = hub.with_tenants(move |credential| index.tenant_of(credential));
         let all = Router::new()
+            .merge(readyz(hub.clone(), &replicas))
             .merge(hub.router(rights))
-            .merge(first.readyz())
             .merge(health::routes(first.monitor(), None, metrics));
         frontend.ready(all);
         tracing::info!(address = %frontend.address, "serving");
@@ -113,10 +129,28 @@ impl Relay {
             }
         };
         tracing::info!("stopping");
+        drop(subscriptions);
         frontend.stop().await;
+        for replica in replicas {
+            replica.stop().await;
+        }
         tracing::info!("stopped");
         ended
     }
+}
+
+/// The route `/readyz`: whether every part of the feed is up to date, since gateways of the others are refused.
+fn readyz(hub: Hub, replicas: &[Replica]) -> Router {
+    let monitors: Vec<Monitor> = replicas.iter().map(Replica::monitor).collect();
+    let answer = async move || {
+        if hub.is_current() && monitors.iter().all(Monitor::is_ready) {
+            (StatusCode::OK, "ready\n")
+        } else {
+            let text = "a part of the feed is not up to date\n";
+            (StatusCode::SERVICE_UNAVAILABLE, text)
+        }
+    };
+    Router::new().route("/readyz", get(answer))
 }
 
 /// A source for one filter, which gives its lines to the relay.
@@ -124,8 +158,8 @@ fn relayed(
     settings: &UpstreamSettings,
     filter: &Filter,
     relay: &server::Relay,
-) -> Result<Arc<HttpSource>, Failure> {
-    let (lines, signers, of) = (relay.clone(), relay.clone(), filter.clone());
+) -> Result<HttpSourceBuilder, Failure> {
+    let (lines, trusting, of) = (relay.clone(), relay.clone(), filter.clone());
     let mut builder = upstream::source(settings, "relay")?
         .filter(filter.clone())
         .on_line(move |line| {
@@ -133,15 +167,11 @@ fn relayed(
                 tracing::error!(%error, "a line cannot be relayed");
             }
         })
-        .on_signers(move |line| {
-            if let Err(error) = signers.update_trust(line) {
-                tracing::error!(%error, "the signers cannot be relayed");
-            }
-        });
+        .on_trust(move |trust| trusting.set_trust(trust));
     if let Some(folder) = &settings.state {
         builder = builder.saved_in(folder_of(folder, filter));
     }
-    upstream::built(builder)
+    Ok(builder)
 }
 
 /// A folder for each filter.

@@ -2,6 +2,7 @@
 
 mod bootstrap;
 mod feed;
+mod pause;
 mod rehash;
 
 use std::{
@@ -15,15 +16,16 @@ use axum::{Router, middleware::from_fn_with_state};
 use clap::Args;
 use keyfob_api::{ApiHost, ControlKeys, ControlPlane, Gateways};
 use keyfob_listen::Limits;
+use keyfob_panel::Panel;
 use keyfob_replica::Follower;
 
 use crate::{
     exit::Exit,
     failure::{Failure, with_sources},
     server::{
-        Frontend, connections_within,
-        forward_auth::{self, ForwardAuth},
-        health, log, metrics, signals,
+        Frontend,
+        auth::{self, Later, OnAccepted},
+        fit_open_files, grpc, health, log, metrics, signals,
     },
     settings::{ServeFlags, Settings},
     store::{Absent, Store, StoreUrl},
@@ -31,15 +33,17 @@ use crate::{
 };
 
 use bootstrap::Bootstrap;
-use feed::Feed;
+use feed::{FedReplicas, Feed};
 use rehash::Rehasher;
 
 /// Run the server: control plane and forward authentication
 ///
-/// `/v2/…` and `/v1/…` are the control plane, documented at /docs and in /openapi.json. `/auth` and
-/// `/auth/NAMESPACE`, with any path below it, tell a proxy whether a call may pass (nginx `auth_request`, for example).
-/// `/healthz`, `/readyz` and `/metrics` are for operations. The server speaks plain HTTP: put a
-/// proxy with TLS in front.
+/// `/v2/…` and `/v1/…` are the control plane, documented at /docs and in /openapi.json. `/healthz`,
+/// `/readyz` and `/metrics` are for operations. They are served over plain HTTP: put a proxy with TLS
+/// in front.
+///
+/// `/auth` and everything below it tell a proxy whether a call may pass (nginx `auth_request`, for
+/// example). It has a listener of its own, `--auth-listen`, with TLS if `[auth]` has a certificate.
 ///
 /// The first start on a store creates a credential for the operator, and shows it once on the
 /// standard output.
@@ -65,12 +69,22 @@ impl Serve {
                 "the connection to the database may go on without TLS: add `?sslmode=verify-full` to the URL of the store"
             );
         }
-        let most = connections_within(settings.serve.server.connections);
+        let auth = settings.auth;
+        let mut serve = settings.serve;
+        auth.check(serve.stale_after)?;
+        let (mut over_http, mut over_grpc) = (auth.connections, auth.connections);
+        let listeners = [
+            Some(&mut serve.server.connections),
+            auth.listen.as_ref().map(|_| &mut over_http),
+            auth.grpc_listen.as_ref().map(|_| &mut over_grpc),
+            (serve.feed.listen.as_ref()).map(|_| &mut serve.feed.connections),
+        ];
+        fit_open_files(listeners, 0);
+        let signer = auth::signer(&auth)?;
         let metrics = metrics::install()?;
         let (store, writes) = Store::open(&settings.store, Absent::Create)
             .await?
             .watched();
-        let serve = settings.serve;
 
         let has_pepper = settings.peppers.current_id().is_some();
         let builder = store.keyring(settings.prefix).await?;
@@ -83,12 +97,25 @@ impl Serve {
         let keyring = Arc::new(keyring);
 
         let limits = Limits::default()
-            .with_connections(most)
+            .with_connections(serve.server.connections)
             .with_header_timeout(serve.server.header_timeout);
         let starting = health::starting(metrics.clone());
         let frontend = Frontend::open("control", &serve.server.listen, limits, None, starting);
         let frontend = frontend.await?;
         let address = frontend.address.clone();
+        let later = Later::default();
+        let grpc = grpc::open(&auth, limits.with_connections(over_grpc)).await?;
+        let limits = limits.with_connections(over_http);
+        let over_http = match &auth.listen {
+            Some(listen) => {
+                let tls = auth.tls.clone();
+                let starting = health::starting_auth();
+                let tls = tls.load_if_set()?;
+                let front = Some(later.clone());
+                Some(Frontend::open_with("auth", listen, limits, tls, starting, front).await?)
+            }
+            None => None,
+        };
         // Before the address is written: a supervisor may stop the server as soon as it reads that.
         let mut signals = signals()?;
         tracing::info!(%address, "reading the store");
@@ -111,6 +138,8 @@ impl Serve {
             team: serve.operators.clone(),
             owner: serve.operator,
             file: serve.operator_file.as_deref(),
+            panel: serve.panel,
+            auth_tls: auth.tls.certificate.is_some(),
         };
         let authenticate = ControlKeys::new(replica.verifier());
         let gateways = Gateways::at(match serve.api_host {
@@ -120,7 +149,11 @@ impl Serve {
         let plane = ControlPlane::new(Arc::clone(&keyring))
             .with_authenticate(authenticate)
             .with_directory(gateways.in_regions(serve.regions));
-        let header = serve.namespace_header;
+        let fleet = serve.feed.listen.is_some().then(FedReplicas::default);
+        let plane = match &fleet {
+            Some(fleet) => plane.with_fleet(fleet.clone()),
+            None => plane,
+        };
         let rehasher = Rehasher::start(Arc::clone(&keyring), has_pepper);
         let plane = match &rehasher {
             // It records no use: the control plane does.
@@ -130,25 +163,39 @@ impl Serve {
             )),
             None => plane.into_router(),
         };
-        let (verifier, format) = (replica.verifier(), *keyring.format());
-        let forward_auth = ForwardAuth::new(verifier, header, format);
-        let forward_auth = match rehasher {
-            Some(rehasher) => forward_auth.on_accepted(move |principal, headers| {
-                rehasher.offer(principal, headers);
-            }),
-            None => forward_auth,
-        };
+        let plane = plane.layer(from_fn_with_state(replica.pauses(), pause::wait));
+        let on_accepted = rehasher.map(|rehasher| -> OnAccepted {
+            Box::new(move |principal, header| rehasher.offer(principal, header))
+        });
+        let format = *keyring.format();
+        let authorizer = auth::authorizer(&auth, &replica, format, signer, on_accepted);
+        grpc::ready(grpc.as_ref(), &auth, &authorizer, replica.monitor());
+        let front = auth::front(&auth, authorizer);
+        let panel = serve.panel.then(|| Panel::new(plane.clone()).into_router());
         let all = Router::new()
-            .merge(forward_auth::routes(forward_auth))
+            .merge(panel.unwrap_or_default())
             .merge(replica.readyz())
             .merge(health::routes(replica.monitor(), Some(writes), metrics))
             .merge(plane);
 
         let (verifier, operators) = (replica.verifier(), serve.operators);
         let feed = Feed::start(serve.feed, store.keys(), &keyring, verifier, operators).await?;
+        if let (Some(feed), Some(fleet)) = (&feed, &fleet) {
+            fleet.are_fed_by(feed);
+        }
         frontend.ready(all);
-        bootstrap.show(terminal, &address).await?;
-        tracing::info!(%address, "serving");
+        later.set(front.clone());
+        let asked_at = over_http.as_ref().map(|frontend| {
+            let routes = health::of_auth(replica.readyz()).merge(front.into_router());
+            frontend.ready(routes);
+            &frontend.address
+        });
+        bootstrap.show(terminal, &address, asked_at).await?;
+        if let Some(auth) = asked_at {
+            tracing::info!(%address, %auth, "serving");
+        } else {
+            tracing::info!(%address, "serving");
+        }
 
         let ended = tokio::select! {
             () = signals.received() => Ok(()),
@@ -159,7 +206,12 @@ impl Serve {
         if let Some(feed) = feed {
             feed.stop().await;
         }
-        frontend.stop().await;
+        let auth = async {
+            if let Some(frontend) = over_http {
+                frontend.stop().await;
+            }
+        };
+        tokio::join!(frontend.stop(), auth, grpc::stop(grpc));
         // After the last call, so that its use is written too.
         replica.stop().await;
         tracing::info!("stopped");

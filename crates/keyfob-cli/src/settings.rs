@@ -1,6 +1,7 @@
 //! The settings. A flag takes precedence over the environment, the environment over the file, the
 //! file over the default.
 
+mod auth;
 mod environment;
 mod file;
 mod flags;
@@ -11,7 +12,6 @@ mod resolver;
 use std::{fmt, num::NonZeroU32, path::PathBuf, str::FromStr as _, time::Duration};
 
 use anstream::ColorChoice;
-use axum::http::HeaderName;
 use clap::ArgMatches;
 use keyfob::{
     Actor, Owner,
@@ -24,10 +24,13 @@ use serde::Serialize;
 
 use crate::{failure::Failure, owner, store::StoreUrl};
 
+pub(crate) use auth::AuthSettings;
 use file::InForce;
 pub(crate) use flags::{Flags, GatewayFlags, RelayFlags, ServeFlags};
 use network::Resolve;
-pub(crate) use network::{FeedSettings, GatewaySettings, RelaySettings, UpstreamSettings};
+pub(crate) use network::{
+    FeedSettings, GatewaySettings, NatsSettings, RelaySettings, UpstreamSettings,
+};
 use resolver::{
     Resolver, parse, parse_actor, parse_duration, parse_filter, parse_regions, parse_word,
 };
@@ -44,6 +47,7 @@ pub(crate) struct Settings {
     pub(crate) output: Form,
     pub(crate) color: Color,
     pub(crate) serve: ServeSettings,
+    pub(crate) auth: AuthSettings,
     pub(crate) gateway: GatewaySettings,
     pub(crate) relay: RelaySettings,
     pub(crate) peppers: Peppers,
@@ -73,7 +77,6 @@ pub(crate) struct ServerSettings {
 #[derive(Debug)]
 pub(crate) struct ServeSettings {
     pub(crate) server: ServerSettings,
-    pub(crate) namespace_header: HeaderName,
     /// The address of the gateways that answers name; none for the server's own.
     pub(crate) api_host: Option<ApiHost>,
     /// The regions that a namespace can be created in; empty for any.
@@ -85,6 +88,8 @@ pub(crate) struct ServeSettings {
     pub(crate) operator: Owner,
     /// The file for the first operator's credential; none for the standard output.
     pub(crate) operator_file: Option<PathBuf>,
+    /// Whether the control panel is served.
+    pub(crate) panel: bool,
     pub(crate) feed: FeedSettings,
 }
 
@@ -184,6 +189,11 @@ impl Settings {
                 file.serve.unwrap_or_default(),
                 resolve,
             )?,
+            auth: AuthSettings::resolve(
+                from.section(resolver::AUTH),
+                file.auth.unwrap_or_default(),
+                resolve,
+            )?,
             gateway: GatewaySettings::resolve(
                 from.section("gateway"),
                 file.gateway.unwrap_or_default(),
@@ -264,12 +274,6 @@ impl ServeSettings {
         let (server, feed) = (file.server(), file.feed());
         let settings = Self {
             server: ServerSettings::resolve(from, server, "127.0.0.1:8080")?,
-            namespace_header: from.value(
-                "namespace_header",
-                file.namespace_header,
-                "x-keyfob-namespace",
-                |text| parse(text, "a header name"),
-            )?,
             api_host: from.optional("api_host", file.api_host, ApiHost::parse)?,
             regions: from
                 .optional("regions", file.regions, parse_regions)?
@@ -280,6 +284,12 @@ impl ServeSettings {
             operators: from.value("operators", file.operators, "operators", TeamId::new)?,
             operator: from.value("operator", file.operator, "user:admin", owner::parse)?,
             operator_file: from.path("operator_file", file.operator_file, resolve)?,
+            panel: from.value(
+                "panel",
+                file.panel.map(|on| on.to_string()),
+                "true",
+                |text| parse(text, "true or false"),
+            )?,
             feed: FeedSettings::resolve(from, feed, resolve)?,
         };
         if settings.stale_after < settings.follow_every {

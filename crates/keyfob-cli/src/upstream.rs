@@ -3,31 +3,43 @@
 use std::sync::Arc;
 
 use keyfob::key::KeyFormat;
-use keyfob_feed::Trust;
-use keyfob_replica::{HttpSource, HttpSourceBuilder};
+use keyfob_feed::{Refused, Trust};
+use keyfob_replica::{FeedError, HttpSource, HttpSourceBuilder, Upstream};
 
 use crate::{
     exit::Exit,
     failure::{Failure, with_sources},
+    process,
     settings::UpstreamSettings,
 };
 
-/// The settings of a source, without its filter.
+/// The settings of a source, without its filter. The authority lists it by the name of the settings, else by
+/// the host's, else by the command's.
 pub(crate) fn source(
     settings: &UpstreamSettings,
-    name: &str,
+    command: &str,
 ) -> Result<HttpSourceBuilder, Failure> {
     let trust = trust(settings)?;
-    let credential = settings.credential_file.as_ref().ok_or_else(|| {
-        Failure::usage("credential_file: a key with the scope `replica` is needed").hint(
+    let needs_credential =
+        !settings.urls.iter().all(Upstream::is_folder) || settings.urls.is_empty();
+    if settings.credential_file.is_none() && needs_credential {
+        return Err(Failure::usage("credential_file: a key with the scope `replica` is needed").hint(
             "an operator makes one: `keyfob keys create gateway --owner service:gateway --scope replica --team operators --namespace control:operators`",
-        )
-    })?;
+        ));
+    }
     if settings.urls.is_empty() {
         return Err(Failure::usage("upstream: the URL of a feed is needed")
             .hint("it is that of `keyfob serve --feed-listen`, or of a `keyfob relay`"));
     }
-    let mut builder = HttpSource::builder(trust).key_file(credential).name(name);
+    let name = settings.name.clone();
+    let name =
+        name.or_else(|| process::host_name().filter(|name| HttpSourceBuilder::is_name(name)));
+    let mut builder = HttpSource::builder(trust)
+        .name(name.as_deref().unwrap_or(command))
+        .reported_bound(settings.stale_after);
+    if let Some(credential) = &settings.credential_file {
+        builder = builder.key_file(credential);
+    }
     for upstream in &settings.urls {
         builder = builder.upstream(upstream.clone());
     }
@@ -64,5 +76,13 @@ pub(crate) async fn key_format(
         return Ok(format);
     }
     let format = source.key_format().await;
-    format.map_err(|error| Failure::new(Exit::Store, with_sources(&error)))
+    format.map_err(|error| {
+        let failure = Failure::new(Exit::Store, with_sources(&error));
+        match error {
+            FeedError::Refused(Refused::OtherFilter) => {
+                failure.hint("the key reads a part of the feed only: name the part with `only`")
+            }
+            _ => failure,
+        }
+    })
 }

@@ -1,6 +1,6 @@
 //! `keyfob legacy report`
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use clap::Args;
 use keyfob::{
@@ -17,7 +17,7 @@ use crate::{
     terminal::{TableView, Tone},
 };
 
-use super::policy::PolicyView;
+use super::{days::NamespaceDays, policy::PolicyView};
 
 /// List the legacy credentials and their use
 ///
@@ -35,12 +35,21 @@ pub(crate) struct Report {
     /// Only those used since this time: `30d`, or a date
     #[arg(long, value_name = "WHEN", value_parser = moment::parse)]
     used_since: Option<Moment>,
+
+    /// Show the use of legacy credentials and keys of each namespace on each of the last days
+    ///
+    /// Days are those of UTC, today included. The table leaves out days without a use.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=400))]
+    days: Option<u16>,
 }
 
 #[derive(Serialize)]
 struct Reported {
     credentials: Vec<LegacyView>,
     still_used: usize,
+    /// The use of their namespaces by day.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    namespaces: Option<Vec<NamespaceDays>>,
 }
 
 #[derive(Serialize)]
@@ -78,6 +87,7 @@ impl Report {
         };
         let mut policies: BTreeMap<_, LegacyPolicy> = BTreeMap::new();
         let mut credentials = Vec::new();
+        let mut tenants = BTreeSet::new();
         let mut all = cx.keyring.walk(query);
         while let Some(credential) = all.next().await? {
             let last_used = credential.usage.as_ref().and_then(|usage| usage.last_used);
@@ -89,15 +99,21 @@ impl Report {
                 let policy = cx.keyring.legacy_policy(Some(tenant)).await?;
                 policies.insert(tenant.clone(), policy);
             }
+            tenants.insert(tenant.clone());
             let policy = policies.get(tenant).cloned().unwrap_or_default();
             let policy = PolicyView::new(&policy, cx.now);
             credentials.push(LegacyView::new(&credential, policy));
         }
         let used = credentials.iter().filter(|one| one.last_used_at.is_some());
         let still_used = used.count();
+        let namespaces = match self.days {
+            Some(days) => Some(NamespaceDays::read(cx, tenants, days).await?),
+            None => None,
+        };
         let reported = Reported {
             credentials,
             still_used,
+            namespaces,
         };
         cx.terminal.answer(&reported, Reported::table)?;
         let total = reported.credentials.len();
@@ -140,6 +156,9 @@ impl LegacyView {
 
 impl Reported {
     fn table(&self) -> TableView {
+        if let Some(namespaces) = &self.namespaces {
+            return NamespaceDays::table(namespaces);
+        }
         let headings = [
             "NAMESPACE",
             "TEAM",

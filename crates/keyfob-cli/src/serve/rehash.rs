@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use axum::{
     extract::{Request, State},
-    http::{HeaderMap, HeaderValue, header::AUTHORIZATION},
+    http::{HeaderValue, header::AUTHORIZATION},
     middleware::Next,
     response::Response,
 };
@@ -43,16 +43,16 @@ impl Rehasher {
 
     /// Passes on the key of an accepted call, if its digest is under an old pepper. If many are
     /// waiting, a later call passes it on.
-    pub(super) fn offer(&self, principal: &Principal<'_>, headers: &HeaderMap) {
+    pub(super) fn offer(&self, principal: &Principal<'_>, header: &[u8]) {
         if !principal.needs_rehash() {
             return;
         }
-        let (Some(header), Ok(place)) = (headers.get(AUTHORIZATION), self.0.try_reserve()) else {
+        let Ok(place) = self.0.try_reserve() else {
             return;
         };
         place.send(Job {
             tenant: Tenant::new(principal.team().clone(), principal.namespace().clone()),
-            header: Zeroizing::new(header.as_bytes().to_vec()),
+            header: Zeroizing::new(header.to_vec()),
         });
     }
 }
@@ -66,8 +66,12 @@ pub(super) async fn of_control_plane(
     let fields = request.headers().get_all(AUTHORIZATION).iter();
     let fields = fields.map(HeaderValue::as_bytes);
     let access = Access::to_own_namespace();
-    if let Ok(principal) = verifier.verify_headers(fields, &access, keyfob::now()) {
-        rehasher.offer(&principal, request.headers());
+    let header = request.headers().get(AUTHORIZATION);
+    if let (Some(header), Ok(principal)) = (
+        header,
+        verifier.verify_headers(fields, &access, keyfob::now()),
+    ) {
+        rehasher.offer(&principal, header.as_bytes());
     }
     next.run(request).await
 }

@@ -62,6 +62,18 @@ pub(crate) fn starting(metrics: PrometheusHandle) -> Router {
         .merge(not_yet())
 }
 
+/// The same for the listener that proxies ask.
+pub(crate) fn starting_auth() -> Router {
+    Router::new()
+        .route("/healthz", get(|| async { "ok\n" }))
+        .merge(not_yet())
+}
+
+/// What the listener that proxies ask has in addition: proxies find out there whether they may ask.
+pub(crate) fn of_auth(readyz: Router) -> Router {
+    readyz.route("/healthz", get(|| async { "ok\n" }))
+}
+
 fn show(
     monitor: &Monitor,
     writes: Option<&Writes>,

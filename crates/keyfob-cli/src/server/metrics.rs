@@ -3,17 +3,13 @@
 use std::time::Duration;
 
 use keyfob_replica::metrics as replica;
-use metrics::{describe_counter, describe_gauge};
+use metrics::describe_gauge;
 use metrics_exporter_prometheus::{PrometheusBuilder, PrometheusHandle};
 
 use tokio::time::{MissedTickBehavior, interval};
 
 use crate::{exit::Exit, failure::Failure};
 
-/// Counter: calls that a proxy asked about, by `result` and `reason`.
-pub(crate) const AUTH: &str = "keyfob_auth_total";
-/// Counter: accepted calls with a legacy credential.
-pub(crate) const LEGACY: &str = "keyfob_auth_legacy_total";
 /// Gauge: 1 if the last write to the store succeeded, 0 if it failed.
 pub(crate) const WRITABLE: &str = "keyfob_store_writable";
 
@@ -25,8 +21,8 @@ pub(crate) fn install() -> Result<PrometheusHandle, Failure> {
     replica::describe();
     keyfob_listen::describe();
     keyfob_feed::server::metrics::describe();
-    describe_counter!(AUTH, "Calls that a proxy asked about");
-    describe_counter!(LEGACY, "Accepted calls with a legacy credential");
+    keyfob_gateway::metrics::describe();
+    crate::nats::describe_metrics();
     describe_gauge!(WRITABLE, "Whether the last write to the store succeeded");
     tokio::spawn(upkeep(handle.clone()));
     Ok(handle)

@@ -20,11 +20,11 @@ impl Variables {
     }
 
     /// Warnings about variables of none of these settings: their names may be mistyped.
-    pub(super) fn unknown(&self, settings: &[&str]) -> Vec<String> {
+    pub(super) fn unknown(&self, settings: &[String]) -> Vec<String> {
         let known = |name: &str| {
             name == "CONFIG"
                 || name.starts_with("PEPPER_")
-                || settings.contains(&name.to_lowercase().as_str())
+                || settings.contains(&name.to_lowercase())
         };
         let names = self.0.keys().filter(|name| !known(name));
         names

@@ -23,6 +23,7 @@ pub(super) struct File {
     pub(super) output: Option<String>,
     pub(super) color: Option<String>,
     pub(super) serve: Option<Serve>,
+    pub(super) auth: Option<Auth>,
     pub(super) gateway: Option<Gateway>,
     pub(super) relay: Option<Relay>,
     pub(super) peppers: Option<PepperFiles>,
@@ -68,10 +69,27 @@ macro_rules! tls {
     };
 }
 
+/// Takes the settings of NATS out of a section.
+macro_rules! nats {
+    ($section:ident, $stream:expr, $carry:expr) => {
+        Nats {
+            servers: $section.nats.take(),
+            credentials: $section.nats_credentials.take(),
+            ca: $section.nats_ca.take(),
+            certificate: $section.nats_certificate.take(),
+            key: $section.nats_key.take(),
+            subjects: $section.nats_subjects.take(),
+            stream: $stream,
+            carry: $carry,
+        }
+    };
+}
+
 /// Takes the settings of the upstream out of a section.
 macro_rules! upstream {
     ($section:ident) => {
         Upstream {
+            name: $section.name.take(),
             urls: $section.upstream.take(),
             signers: $section.signers.take(),
             credential_file: $section.credential_file.take(),
@@ -95,7 +113,6 @@ pub(super) struct Server {
 }
 
 section!(Serve {
-    namespace_header: String,
     api_host: String,
     regions: String,
     follow_every: String,
@@ -104,16 +121,24 @@ section!(Serve {
     operators: String,
     operator: String,
     operator_file: String,
+    panel: bool,
     feed_listen: String,
     feed_keys: String,
     feed_connections: i64,
     tls_certificate: String,
     tls_key: String,
     tls_clients: String,
+    nats: String,
+    nats_credentials: String,
+    nats_ca: String,
+    nats_certificate: String,
+    nats_key: String,
+    nats_subjects: String,
+    nats_carry: String,
 });
 
 section!(Gateway {
-    namespace_header: String,
+    name: String,
     flush_every: String,
     upstream: String,
     signers: String,
@@ -127,6 +152,7 @@ section!(Gateway {
 });
 
 section!(Relay {
+    name: String,
     carry: String,
     operators: String,
     upstream: String,
@@ -141,7 +167,52 @@ section!(Relay {
     tls_certificate: String,
     tls_key: String,
     tls_clients: String,
+    nats: String,
+    nats_credentials: String,
+    nats_ca: String,
+    nats_certificate: String,
+    nats_key: String,
+    nats_subjects: String,
+    nats_stream: String,
 });
+
+/// The settings of the authorizer, which `keyfob serve` and `keyfob gateway` run.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Auth {
+    pub(super) listen: Option<String>,
+    pub(super) grpc_listen: Option<String>,
+    pub(super) connections: Option<i64>,
+    pub(super) request: Option<String>,
+    pub(super) namespace_header: Option<String>,
+    pub(super) peers: Option<String>,
+    pub(super) refusal: Option<String>,
+    pub(super) realm: Option<String>,
+    pub(super) schemes: Option<String>,
+    pub(super) reason: Option<bool>,
+    pub(super) max_age: Option<String>,
+    pub(super) refused_per_minute: Option<i64>,
+    pub(super) identity_keys: Option<String>,
+    pub(super) identity_issuer: Option<String>,
+    pub(super) identity_audience: Option<String>,
+    pub(super) tls_certificate: Option<String>,
+    pub(super) tls_key: Option<String>,
+    pub(super) tls_clients: Option<String>,
+    pub(super) rules: Option<Vec<Rule>>,
+}
+
+/// A rule of the authorizer.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rule {
+    pub(super) path: Option<String>,
+    pub(super) host: Option<String>,
+    #[serde(default)]
+    pub(super) methods: Vec<String>,
+    pub(super) namespace: Option<String>,
+    #[serde(default)]
+    pub(super) scopes: Vec<String>,
+}
 
 /// The settings of the feed of `keyfob serve`.
 pub(super) struct Feed {
@@ -149,6 +220,21 @@ pub(super) struct Feed {
     pub(super) keys: Option<String>,
     pub(super) connections: Option<String>,
     pub(super) tls: Tls,
+    pub(super) nats: Nats,
+}
+
+/// The settings of every command that uses NATS.
+pub(super) struct Nats {
+    pub(super) servers: Option<String>,
+    pub(super) credentials: Option<String>,
+    pub(super) ca: Option<String>,
+    pub(super) certificate: Option<String>,
+    pub(super) key: Option<String>,
+    pub(super) subjects: Option<String>,
+    /// Of the relay.
+    pub(super) stream: Option<String>,
+    /// Of the authority.
+    pub(super) carry: Option<String>,
 }
 
 /// The settings of every command that serves the feed.
@@ -160,6 +246,7 @@ pub(super) struct Tls {
 
 /// The settings of every command that reads the feed.
 pub(super) struct Upstream {
+    pub(super) name: Option<String>,
     pub(super) urls: Option<String>,
     pub(super) signers: Option<String>,
     pub(super) credential_file: Option<String>,
@@ -178,6 +265,7 @@ impl Serve {
             keys: self.feed_keys.take(),
             connections: self.feed_connections.map(|most| most.to_string()),
             tls: tls!(self),
+            nats: nats!(self, None, self.nats_carry.take()),
         }
     }
 }
@@ -195,6 +283,10 @@ impl Relay {
 
     pub(super) fn tls(&mut self) -> Tls {
         tls!(self)
+    }
+
+    pub(super) fn nats(&mut self) -> Nats {
+        nats!(self, self.nats_stream.take(), None)
     }
 }
 

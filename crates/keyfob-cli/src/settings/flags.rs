@@ -83,15 +83,37 @@ pub(crate) struct ServerFlags {
     log_form: Option<String>,
 }
 
+/// The flags of commands that run the authorizer. The file has more settings.
+#[derive(Args, Debug)]
+#[expect(clippy::struct_field_names, reason = "the names of the flags")]
+pub(crate) struct AuthFlags {
+    /// Where a proxy's question has the request: named, x-original-uri (nginx), x-forwarded (Caddy,
+    /// Traefik, `HAProxy`) or appended (Envoy) [default: named]
+    #[arg(long, value_name = "SOURCE", env = "KEYFOB_AUTH_REQUEST")]
+    auth_request: Option<String>,
+
+    /// The networks of the proxies, separated by commas [default: `127.0.0.0/8,::1`]
+    #[arg(long, value_name = "NETWORKS", env = "KEYFOB_AUTH_PEERS")]
+    auth_peers: Option<String>,
+
+    /// The address at which Envoy asks over gRPC: HOST:PORT, unix:PATH, or off [default: off]
+    #[arg(long, value_name = "ADDRESS", env = "KEYFOB_AUTH_GRPC_LISTEN")]
+    auth_grpc_listen: Option<String>,
+}
+
 /// The flags of `keyfob serve`.
 #[derive(Args, Debug)]
 pub(crate) struct ServeFlags {
     #[command(flatten)]
     server: ServerFlags,
 
-    /// The header field in which a proxy names the namespace [default: x-keyfob-namespace]
-    #[arg(long, value_name = "NAME", env = "KEYFOB_NAMESPACE_HEADER")]
-    namespace_header: Option<String>,
+    /// The address at which proxies ask whether a call may pass: HOST:PORT, unix:PATH, or off
+    /// [default: 127.0.0.1:8181]
+    #[arg(long, value_name = "ADDRESS", env = "KEYFOB_AUTH_LISTEN")]
+    auth_listen: Option<String>,
+
+    #[command(flatten)]
+    auth: AuthFlags,
 
     /// The address of your gateways, which clients read from namespaces; `{namespace}` and `{region}`
     /// stand for those of the namespace, as in `https://{namespace}.fn.example` [default: the
@@ -128,6 +150,10 @@ pub(crate) struct ServeFlags {
     #[arg(long, value_name = "FILE", env = "KEYFOB_OPERATOR_FILE")]
     operator_file: Option<String>,
 
+    /// Serve the control panel at `/`: true or false [default: true]
+    #[arg(long, value_name = "BOOL", env = "KEYFOB_PANEL")]
+    panel: Option<String>,
+
     /// Feed gateways and relays on this address, HOST:PORT or unix:PATH; one that other machines can
     /// reach needs TLS [default: no feed]
     #[arg(long, value_name = "ADDRESS", env = "KEYFOB_FEED_LISTEN")]
@@ -143,6 +169,42 @@ pub(crate) struct ServeFlags {
 
     #[command(flatten)]
     tls: TlsFlags,
+
+    #[command(flatten)]
+    nats: NatsFlags,
+
+    /// Also publish these parts over NATS: each as TEAM or TEAM/NAMESPACE,…, separated by spaces
+    #[arg(long, value_name = "PARTS", env = "KEYFOB_NATS_CARRY")]
+    nats_carry: Option<String>,
+}
+
+/// The flags of commands that use NATS.
+#[derive(Args, Debug)]
+pub(crate) struct NatsFlags {
+    /// Publish or receive the feed over these NATS servers, separated by commas: `tls://HOST[:PORT]`, or
+    /// `nats://HOST[:PORT]` on this machine
+    #[arg(long, value_name = "URLS", env = "KEYFOB_NATS")]
+    nats: Option<String>,
+
+    /// A file of NATS credentials, or of the seed of an nkey
+    #[arg(long, value_name = "FILE", env = "KEYFOB_NATS_CREDENTIALS")]
+    nats_credentials: Option<String>,
+
+    /// The authorities of the NATS servers' certificates, in PEM [default: the system's]
+    #[arg(long, value_name = "FILE", env = "KEYFOB_NATS_CA")]
+    nats_ca: Option<String>,
+
+    /// A client certificate to show to the NATS servers, in PEM
+    #[arg(long, value_name = "FILE", env = "KEYFOB_NATS_CERTIFICATE")]
+    nats_certificate: Option<String>,
+
+    /// Its private key, in PEM
+    #[arg(long, value_name = "FILE", env = "KEYFOB_NATS_KEY")]
+    nats_key: Option<String>,
+
+    /// What the subjects begin with [default: keyfob.feed]
+    #[arg(long, value_name = "SUBJECT", env = "KEYFOB_NATS_SUBJECTS")]
+    nats_subjects: Option<String>,
 }
 
 /// The flags of commands that serve the feed.
@@ -165,6 +227,10 @@ pub(crate) struct TlsFlags {
 /// The flags of commands that read the feed of another process.
 #[derive(Args, Debug)]
 pub(crate) struct UpstreamFlags {
+    /// What the authority lists this process as, in its fleet [default: the host's name]
+    #[arg(long, value_name = "NAME", env = "KEYFOB_NAME")]
+    name: Option<String>,
+
     /// The feeds of the authority or of relays, separated by commas: the first that answers is used,
     /// as in https://a.example:8444,https://b.example:8444
     #[arg(long, value_name = "URLS", env = "KEYFOB_UPSTREAM")]
@@ -212,11 +278,10 @@ pub(crate) struct GatewayFlags {
     server: ServerFlags,
 
     #[command(flatten)]
-    upstream: UpstreamFlags,
+    auth: AuthFlags,
 
-    /// The header field in which a proxy names the namespace [default: x-keyfob-namespace]
-    #[arg(long, value_name = "NAME", env = "KEYFOB_NAMESPACE_HEADER")]
-    namespace_header: Option<String>,
+    #[command(flatten)]
+    upstream: UpstreamFlags,
 
     /// Send usage to the authority this often [default: 10s]
     #[arg(long, value_name = "TIME", env = "KEYFOB_FLUSH_EVERY")]
@@ -242,4 +307,11 @@ pub(crate) struct RelayFlags {
 
     #[command(flatten)]
     tls: TlsFlags,
+
+    #[command(flatten)]
+    nats: NatsFlags,
+
+    /// The stream of `JetStream` that keeps the last lines [default: `keyfob_feed`]
+    #[arg(long, value_name = "NAME", env = "KEYFOB_NATS_STREAM")]
+    nats_stream: Option<String>,
 }

@@ -7,18 +7,18 @@ use std::{
     time::Duration,
 };
 
-use axum::http::HeaderName;
 use keyfob::{
     Tenant,
     name::{NamespaceId, TeamId},
 };
 use keyfob_feed::{Filter, SignerKey};
 use keyfob_listen::{Address, Tls};
-use keyfob_replica::{Upstream, UpstreamError};
+use keyfob_replica::{HttpSourceBuilder, Upstream, UpstreamError};
 
 use crate::{
     exit::Exit,
     failure::{Failure, with_sources},
+    nats::{ServerAddress, ServerAddressError, StreamName, SubjectPrefix},
 };
 
 use super::{
@@ -36,10 +36,27 @@ pub(crate) struct FeedSettings {
     /// The maximum number of open connections.
     pub(crate) connections: NonZeroU32,
     pub(crate) tls: TlsSettings,
+    pub(crate) nats: NatsSettings,
+    /// The parts of the feed that are published over NATS, in addition to everything.
+    pub(crate) nats_carry: Vec<Filter>,
 }
 
-/// TLS of the listener that sends the feed.
+/// The servers of NATS that carry the feed.
 #[derive(Debug)]
+pub(crate) struct NatsSettings {
+    /// Empty for none.
+    pub(crate) servers: Vec<ServerAddress>,
+    /// The file with the credentials of NATS.
+    pub(crate) credentials: Option<PathBuf>,
+    pub(crate) ca: Option<PathBuf>,
+    pub(crate) certificate: Option<PathBuf>,
+    pub(crate) key: Option<PathBuf>,
+    pub(crate) subjects: Option<SubjectPrefix>,
+    pub(crate) stream: Option<StreamName>,
+}
+
+/// TLS of a listener.
+#[derive(Clone, Debug)]
 pub(crate) struct TlsSettings {
     pub(crate) certificate: Option<PathBuf>,
     pub(crate) key: Option<PathBuf>,
@@ -49,13 +66,15 @@ pub(crate) struct TlsSettings {
 /// Where a feed is read.
 #[derive(Debug)]
 pub(crate) struct UpstreamSettings {
+    /// What the authority lists this process as; none for the host's name.
+    pub(crate) name: Option<String>,
     /// In the order in which they are tried.
     pub(crate) urls: Vec<Upstream>,
     /// The public keys of the authority.
     pub(crate) signers: Vec<SignerKey>,
     /// The file with the key that reads the feed.
     pub(crate) credential_file: Option<PathBuf>,
-    /// The part that is read; none for all that the key may read.
+    /// The part that is read; none for everything.
     pub(crate) only: Option<Filter>,
     /// The folder for what was read.
     pub(crate) state: Option<PathBuf>,
@@ -70,7 +89,6 @@ pub(crate) struct UpstreamSettings {
 pub(crate) struct GatewaySettings {
     pub(crate) server: ServerSettings,
     pub(crate) upstream: UpstreamSettings,
-    pub(crate) namespace_header: HeaderName,
     pub(crate) flush_every: Duration,
 }
 
@@ -83,12 +101,29 @@ pub(crate) struct RelaySettings {
     /// The parts of the feed that are served, besides what the relay reads.
     pub(crate) carry: Vec<Filter>,
     pub(crate) operators: TeamId,
+    pub(crate) nats: NatsSettings,
 }
 
 /// Makes a path of the configuration file relative to that file.
 pub(super) type Resolve<'a> = &'a dyn Fn(&Path) -> PathBuf;
 
 impl FeedSettings {
+    const CONNECTIONS: &str = "2048";
+
+    /// A setting that has no effect without `feed_listen`.
+    pub(crate) fn unused(&self) -> Option<&'static str> {
+        let default = self.connections.to_string() == Self::CONNECTIONS;
+        let own = [
+            ("feed_keys", self.keys.is_some()),
+            // Relays read what NATS loses, snapshots and signers over HTTP.
+            ("nats", !self.nats.servers.is_empty()),
+            ("nats_carry", !self.nats_carry.is_empty()),
+            ("tls_certificate", self.tls.certificate.is_some()),
+            ("feed_connections", !default),
+        ];
+        self.nats.unused().or_else(|| first(&own))
+    }
+
     pub(super) fn resolve(
         from: &mut Resolver<'_>,
         file: file::Feed,
@@ -97,11 +132,65 @@ impl FeedSettings {
         Ok(Self {
             listen: from.optional("feed_listen", file.listen, Address::from_str)?,
             keys: from.path("feed_keys", file.keys, resolve)?,
-            connections: from.value("feed_connections", file.connections, "2048", |text| {
-                parse(text, "a number from 1 on")
-            })?,
+            connections: from.value(
+                "feed_connections",
+                file.connections,
+                Self::CONNECTIONS,
+                |text| parse(text, "a number from 1 on"),
+            )?,
             tls: TlsSettings::resolve(from, file.tls, resolve)?,
+            nats_carry: from
+                .optional("nats_carry", file.nats.carry.clone(), parse_parts)?
+                .unwrap_or_default(),
+            nats: NatsSettings::resolve(from, file.nats, resolve, false)?,
         })
+    }
+}
+
+impl NatsSettings {
+    /// A setting that has no effect without `nats`.
+    pub(crate) fn unused(&self) -> Option<&'static str> {
+        if !self.servers.is_empty() {
+            return None;
+        }
+        first(&[
+            ("nats_credentials", self.credentials.is_some()),
+            ("nats_ca", self.ca.is_some()),
+            ("nats_certificate", self.certificate.is_some()),
+            ("nats_key", self.key.is_some()),
+            ("nats_subjects", self.subjects.is_some()),
+            ("nats_stream", self.stream.is_some()),
+        ])
+    }
+
+    fn resolve(
+        from: &mut Resolver<'_>,
+        file: file::Nats,
+        resolve: Resolve<'_>,
+        has_stream: bool,
+    ) -> Result<Self, Failure> {
+        let settings = Self {
+            servers: from
+                .optional("nats", file.servers, parse_servers)?
+                .unwrap_or_default(),
+            credentials: from.path("nats_credentials", file.credentials, resolve)?,
+            ca: from.path("nats_ca", file.ca, resolve)?,
+            certificate: from.path("nats_certificate", file.certificate, resolve)?,
+            key: from.path("nats_key", file.key, resolve)?,
+            subjects: from.optional("nats_subjects", file.subjects, SubjectPrefix::from_str)?,
+            stream: if has_stream {
+                from.optional("nats_stream", file.stream, StreamName::from_str)?
+            } else {
+                None
+            },
+        };
+        together(
+            "nats_certificate",
+            settings.certificate.as_ref(),
+            "nats_key",
+            settings.key.as_ref(),
+        )?;
+        Ok(settings)
     }
 }
 
@@ -116,6 +205,16 @@ impl TlsSettings {
             return Err(Failure::usage(format!(
                 "tls_certificate: needed to serve the feed on {listen}, which other machines can reach"
             )));
+        };
+        let tls = Tls::from_files(certificate, key, self.clients);
+        tls.map(Some)
+            .map_err(|error| Failure::new(Exit::Failed, with_sources(&error)))
+    }
+
+    /// Reads the certificates, if there are any.
+    pub(crate) fn load_if_set(self) -> Result<Option<Tls>, Failure> {
+        let (Some(certificate), Some(key)) = (self.certificate, self.key) else {
+            return Ok(None);
         };
         let tls = Tls::from_files(certificate, key, self.clients);
         tls.map(Some)
@@ -154,6 +253,7 @@ impl UpstreamSettings {
         resolve: Resolve<'_>,
     ) -> Result<Self, Failure> {
         let settings = Self {
+            name: from.optional("name", file.name, parse_name)?,
             urls: from
                 .optional("upstream", file.urls, parse_urls)?
                 .unwrap_or_default(),
@@ -186,12 +286,6 @@ impl GatewaySettings {
     ) -> Result<Self, Failure> {
         Ok(Self {
             server: ServerSettings::resolve(from, file.server(), "127.0.0.1:8081")?,
-            namespace_header: from.value(
-                "namespace_header",
-                file.namespace_header.take(),
-                "x-keyfob-namespace",
-                |text| parse(text, "a header name"),
-            )?,
             flush_every: from.value(
                 "flush_every",
                 file.flush_every.take(),
@@ -214,15 +308,22 @@ impl RelaySettings {
             tls: TlsSettings::resolve(from, file.tls(), resolve)?,
             upstream: UpstreamSettings::resolve(from, file.upstream(), resolve)?,
             carry: from
-                .optional("carry", file.carry, parse_parts)?
+                .optional("carry", file.carry.take(), parse_parts)?
                 .unwrap_or_default(),
-            operators: from.value("operators", file.operators, "operators", TeamId::new)?,
+            operators: from.value("operators", file.operators.take(), "operators", TeamId::new)?,
+            nats: NatsSettings::resolve(from, file.nats(), resolve, true)?,
         })
     }
 }
 
+/// The first of these settings that is set.
+fn first(settings: &[(&'static str, bool)]) -> Option<&'static str> {
+    let first = settings.iter().find(|(_, is_set)| *is_set);
+    first.map(|(name, _)| *name)
+}
+
 /// Refuses one of two settings without the other.
-fn together(
+pub(super) fn together(
     one: &str,
     its_value: Option<&PathBuf>,
     other: &str,
@@ -235,7 +336,19 @@ fn together(
     }
 }
 
+fn parse_name(text: &str) -> Result<String, MustBe> {
+    if HttpSourceBuilder::is_name(text) && !text.trim().is_empty() {
+        Ok(text.to_owned())
+    } else {
+        Err(MustBe("1 to 128 printable ASCII characters"))
+    }
+}
+
 fn parse_urls(text: &str) -> Result<Vec<Upstream>, UpstreamError> {
+    text.split(',').map(|url| url.trim().parse()).collect()
+}
+
+fn parse_servers(text: &str) -> Result<Vec<ServerAddress>, ServerAddressError> {
     text.split(',').map(|url| url.trim().parse()).collect()
 }
 

@@ -1,11 +1,14 @@
 //! Peppers, from files or the environment, never from the command line.
 
-use std::{collections::BTreeMap, fs, path::Path};
+use std::{collections::BTreeMap, fs};
 
 use keyfob::key::{PepperId, Peppers};
 use zeroize::Zeroizing;
 
-use crate::failure::{Failure, cause};
+use crate::{
+    failure::{Failure, cause},
+    private_file,
+};
 
 use super::{
     environment::{self, is_of_kubernetes},
@@ -56,7 +59,7 @@ pub(super) fn load(file: Option<PepperFiles>) -> Result<Loaded, Failure> {
         let id = PepperId::new(number).ok_or_else(no_number)?;
         let (bytes, name) = match source {
             Source::File(path) => {
-                warnings.extend(readable_by_others(&path));
+                warnings.extend(private_file::readable_by_others(&path));
                 let bytes = fs::read(&path).map(Zeroizing::new).map_err(|error| {
                     Failure::usage(format!(
                         "pepper {number}: {}: {}",
@@ -108,21 +111,4 @@ fn number_of(text: &str) -> Result<u8, Failure> {
 
 fn no_number() -> Failure {
     Failure::usage("the number of a pepper must be 1 to 255")
-}
-
-/// A warning if others than the file's owner and group may read it.
-#[cfg(unix)]
-fn readable_by_others(path: &Path) -> Option<String> {
-    use std::os::unix::fs::PermissionsExt;
-
-    let mode = fs::metadata(path).ok()?.permissions().mode();
-    (mode & 0o007 != 0).then(|| {
-        let path = path.display();
-        format!("every user of this machine can read {path}: chmod 600 {path}")
-    })
-}
-
-#[cfg(not(unix))]
-fn readable_by_others(_: &Path) -> Option<String> {
-    None
 }

@@ -88,9 +88,15 @@ impl<'a> Resolver<'a> {
             .map(|path| if of_file { resolve(&path) } else { path }))
     }
 
+    /// Whether the setting of the authorizer with this name, which was resolved, is not the default.
+    pub(super) fn is_set(&self, name: &str) -> bool {
+        let mut listed = self.listed.iter();
+        listed.any(|one| short(&one.name) == name && one.origin != Origin::Default)
+    }
+
     /// Warnings about unknown variables. All settings must have been resolved before.
     pub(super) fn unknown_variables(&self) -> Vec<String> {
-        let known: Vec<&str> = self.listed.iter().map(|one| short(&one.name)).collect();
+        let known: Vec<String> = self.listed.iter().map(|one| short(&one.name)).collect();
         self.variables.unknown(&known)
     }
 
@@ -99,18 +105,24 @@ impl<'a> Resolver<'a> {
     }
 
     fn given(&self, name: &'static str, file: Option<String>) -> Option<(String, Origin)> {
-        let flags = match self.section {
-            // A command without these flags reads their variables here.
-            Some(section) => self.matches.subcommand_matches(section),
-            None => Some(self.matches),
+        let of_variable = || {
+            let text = self.variables.value(name)?;
+            Some((text, Origin::Environment))
         };
-        let given = match flags {
-            // `clap` reads the variable of a flag.
-            Some(flags) => flag(flags, name),
-            None => self
-                .variables
-                .value(name)
-                .map(|text| (text, Origin::Environment)),
+        let given = match self.section {
+            // The flags of several commands. Not every setting has one.
+            Some(AUTH) => {
+                let flags = self.matches.subcommand();
+                let given = flags.and_then(|(_, flags)| flag(flags, name));
+                given.or_else(of_variable)
+            }
+            Some(section) => match self.matches.subcommand_matches(section) {
+                // `clap` reads the variable of a flag.
+                Some(flags) => flag(flags, name),
+                // A command without these flags reads their variables here.
+                None => of_variable(),
+            },
+            None => flag(self.matches, name),
         };
         given.or_else(|| Some((file?, Origin::File)))
     }
@@ -140,6 +152,7 @@ impl<'a> Resolver<'a> {
     fn list(&mut self, name: &'static str, text: &str, origin: Origin) {
         self.listed.push(Listed {
             name: match self.section {
+                Some(AUTH) => name.replacen('_', ".", 1),
                 Some(section) => format!("{section}.{name}"),
                 None => name.to_owned(),
             },
@@ -159,10 +172,17 @@ fn flag(matches: &ArgMatches, name: &str) -> Option<(String, Origin)> {
     Some((text.clone(), origin))
 }
 
-/// The name without its section: that of the flag.
-fn short(name: &str) -> &str {
-    name.split_once('.').map_or(name, |(_, short)| short)
+/// The name of the variable, in lower case.
+fn short(name: &str) -> String {
+    match name.split_once('.') {
+        Some((AUTH, _)) => name.replacen('.', "_", 1),
+        Some((_, short)) => short.to_owned(),
+        None => name.to_owned(),
+    }
 }
+
+/// The section of the authorizer, whose settings have it in the names of their flags and variables.
+pub(super) const AUTH: &str = "auth";
 
 /// Parses what `expected` describes.
 pub(super) fn parse<T: FromStr>(text: &str, expected: &'static str) -> Result<T, MustBe> {

@@ -15,7 +15,7 @@ use keyfob::{
     store::{
         AuditQuery, Changes, Commit, CommitError, KeyQuery, KeyRecord, LegacyQuery, LiveCount,
         NamespaceQuery, NamespaceRecord, Page, Revision, StoreError, Target, TargetPage,
-        TargetQuery, async_trait,
+        TargetQuery, UsageDay, UsageQuery, async_trait,
     },
 };
 
@@ -95,6 +95,14 @@ impl KeyStore for Watched {
         self.store.legacy_policy(tenant).await
     }
 
+    async fn policies(&self, tenants: &[Tenant]) -> Result<Vec<Policy>, StoreError> {
+        self.store.policies(tenants).await
+    }
+
+    async fn legacy_policies(&self, tenants: &[Tenant]) -> Result<Vec<LegacyPolicy>, StoreError> {
+        self.store.legacy_policies(tenants).await
+    }
+
     async fn audit(&self, query: &AuditQuery) -> Result<Page<AuditEvent>, StoreError> {
         self.store.audit(query).await
     }
@@ -125,5 +133,9 @@ impl KeyStore for Watched {
 
     async fn usage(&self, credentials: &[CredentialId]) -> Result<Vec<Usage>, StoreError> {
         self.store.usage(credentials).await
+    }
+
+    async fn usage_days(&self, query: &UsageQuery) -> Result<Vec<UsageDay>, StoreError> {
+        self.store.usage_days(query).await
     }
 }

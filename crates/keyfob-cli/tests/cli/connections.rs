@@ -12,6 +12,7 @@ use std::{
 use serde_json::json;
 
 use crate::{
+    gateway::Authority,
     program::{Program, secrets},
     server::{PATIENCE, Server, basic, bearer},
 };
@@ -43,7 +44,8 @@ fn connections_beyond_the_limit_wait_and_open_ones_are_served() {
     assert_eq!(ask(&mut two).unwrap(), 200);
 
     let mut three = open(&server);
-    let moment = Some(Duration::from_millis(500));
+    // Shorter than a connection may be idle while others wait.
+    let moment = Some(Duration::from_millis(200));
     three.set_read_timeout(moment).unwrap();
     let waits = ask(&mut three).unwrap_err();
     let kinds = [ErrorKind::WouldBlock, ErrorKind::TimedOut];
@@ -129,17 +131,24 @@ fn a_request_with_many_fields_is_judged() {
     for (fields, length) in [(300, 1), (1, 200_000)] {
         assert_eq!(ask(fields, length), 431, "{fields} of {length}");
     }
-    let mut connection = open(&server);
+    let mut connection = TcpStream::connect(server.asked_at).unwrap();
     connection
         .write_all(b"GET /auth/orders HTTP/1.1\r\nno field\r\n\r\n")
         .unwrap();
     assert_eq!(answer(&mut connection).unwrap(), 400);
-    let metrics = server.send("GET", "/metrics", &[], "").body;
-    for line in [
-        "keyfob_refused_heads_total{listener=\"control\",reason=\"head_too_large\"} 2",
-        "keyfob_refused_heads_total{listener=\"control\",reason=\"malformed_head\"} 1",
-    ] {
-        assert!(metrics.contains(line), "{metrics}");
+    let counted = [
+        "keyfob_refused_heads_total{listener=\"auth\",reason=\"head_too_large\"} 2",
+        "keyfob_refused_heads_total{listener=\"auth\",reason=\"malformed_head\"} 1",
+    ];
+    // Counted after the answer.
+    let until = Instant::now() + Duration::from_secs(10);
+    loop {
+        let metrics = server.send("GET", "/metrics", &[], "").body;
+        if counted.iter().all(|line| metrics.contains(line)) {
+            break;
+        }
+        assert!(Instant::now() < until, "{metrics}");
+        thread::sleep(Duration::from_millis(20));
     }
     let log = server.kill();
     assert!(
@@ -204,6 +213,30 @@ fn idle_clients_do_not_lock_out_new_ones() {
     );
 }
 
+/// A client needs no key to open connections to the feed.
+#[cfg(unix)]
+#[test]
+fn connections_to_the_feed_leave_files_for_the_other_listeners() {
+    let authority = Authority::new();
+    let feed = [
+        "--feed-listen",
+        &*authority.feed,
+        "--feed-keys",
+        "feed.keys",
+    ];
+    let server = Server::start_within(&authority.program, "ulimit -n 200", &feed);
+    let held: Vec<_> = (0..300)
+        .map(|_| TcpStream::connect(&authority.feed).unwrap())
+        .collect();
+    let mut control = open(&server);
+    assert_eq!(ask(&mut control).unwrap(), 200);
+    let answer = server.send("GET", "/auth/orders", &[], "");
+    assert_eq!(answer.status, 401);
+    drop(held);
+    let log = server.kill();
+    assert!(!log.contains("Too many open files"), "{log}");
+}
+
 /// Strangers' requests are counted too: their number must not cost memory if nobody scrapes.
 #[cfg(target_os = "linux")]
 #[test]
@@ -250,6 +283,7 @@ fn a_server_listens_on_a_unix_socket() {
     let mut server = Command::new(env!("CARGO_BIN_EXE_keyfob"))
         .args(["serve", "--api-host", "https://fn.example", "--listen"])
         .arg(format!("unix:{}", socket.display()))
+        .args(["--auth-listen", "off"])
         .current_dir(program.folder())
         .env_clear()
         .stdout(Stdio::null())

@@ -61,7 +61,9 @@ fn the_operations_guide_lists_every_setting_metric_and_exit_code() {
     let metrics = [
         "crates/keyfob-cli/src/server/metrics.rs",
         "crates/keyfob-feed/src/server/metrics.rs",
+        "crates/keyfob-gateway/src/metrics.rs",
         "crates/keyfob-listen/src/metrics.rs",
+        "crates/keyfob-nats/src/metrics.rs",
         "crates/keyfob-replica/src/metrics.rs",
     ]
     .map(read)

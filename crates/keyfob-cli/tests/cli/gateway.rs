@@ -11,25 +11,31 @@ use keyfob_testkit::postgres::free_port;
 
 use crate::{
     program::{Program, id, secrets},
-    server::Server,
+    server::{Server, bearer},
 };
 
 /// The gateways' bound on staleness.
 const BOUND: Duration = Duration::from_secs(3);
+/// How long a gateway is stopped: longer than any time limit of a connection to it or its authority.
+const STOP: Duration = Duration::from_secs(15);
 /// What clocks in whole seconds and a busy machine add to it.
 const MARGIN: Duration = Duration::from_secs(4);
 
 /// The program of an authority, with the keys of its feed.
-struct Authority {
-    program: Program,
+pub(crate) struct Authority {
+    pub(crate) program: Program,
     /// Where it feeds gateways: the same after a restart.
-    feed: String,
-    signer: String,
+    pub(crate) feed: String,
+    pub(crate) signer: String,
 }
 
 impl Authority {
-    fn new() -> Self {
-        let program = Program::new();
+    pub(crate) fn new() -> Self {
+        Self::with(Program::new())
+    }
+
+    /// The authority of this program's store.
+    pub(crate) fn with(program: Program) -> Self {
         let created = program.json(&["feed", "create", "feed.keys"]);
         let signer = created["signers"][0].as_str().unwrap().to_owned();
         let feed = format!("127.0.0.1:{}", free_port());
@@ -40,13 +46,17 @@ impl Authority {
         }
     }
 
-    fn serve(&self) -> Server {
-        let args = ["--feed-listen", &self.feed, "--feed-keys", "feed.keys"];
-        Server::start(&self.program, &args)
+    pub(crate) fn serve(&self) -> Server {
+        self.serve_with(&[])
+    }
+
+    pub(crate) fn serve_with(&self, args: &[&str]) -> Server {
+        let own = ["--feed-listen", &self.feed, "--feed-keys", "feed.keys"];
+        Server::start(&self.program, &[&own[..], args].concat())
     }
 
     /// A credential that reads the feed, in a file.
-    fn replica_key(&self, team: &str, namespace: &str) -> String {
+    pub(crate) fn replica_key(&self, team: &str, namespace: &str) -> String {
         let place = ["--team", team, "--namespace", namespace];
         let owner = ["--owner", "service:gateway", "--scope", "replica"];
         let key = self
@@ -59,19 +69,19 @@ impl Authority {
         file.display().to_string()
     }
 
-    fn upstream(&self) -> String {
+    pub(crate) fn upstream(&self) -> String {
         format!("http://{}", self.feed)
     }
 
     /// Starts a gateway in a folder of its own.
-    fn gateway(&self, program: &Program, credential: &str, args: &[&str]) -> Server {
+    pub(crate) fn gateway(&self, program: &Program, credential: &str, args: &[&str]) -> Server {
         let bound = format!("{}s", BOUND.as_secs());
         let args = [&["--stale-after", &*bound][..], args].concat();
         self.reader(program, "gateway", &self.upstream(), credential, &args)
     }
 
     /// Starts a command that reads a feed, and trusts this authority.
-    fn reader(
+    pub(crate) fn reader(
         &self,
         program: &Program,
         command: &str,
@@ -92,10 +102,25 @@ fn a_gateway_follows_its_authority_and_needs_no_store() {
     let all = authority.replica_key("operators", "control:operators");
     let server = authority.serve();
     let elsewhere = Program::bare();
-    let gateway = authority.gateway(&elsewhere, &all, &["--state", "state"]);
+    let args = ["--state", "state", "--name", "edge 7"];
+    let gateway = authority.gateway(&elsewhere, &all, &args);
     gateway.await_auth(&key, "orders", 200);
     assert_eq!(gateway.auth(&key, "other"), 403);
     assert_eq!(gateway.send("GET", "/readyz", &[], "").status, 200);
+    assert_eq!(gateway.send("GET", "/healthz", &[], "").body, "ok\n");
+    let metrics = gateway.send("GET", "/metrics", &[], "");
+    assert_eq!(metrics.status, 200);
+    let value = |name: &str| -> f64 {
+        let mut lines = metrics.body.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+        value
+            .unwrap_or_else(|| panic!("{name}: {}", metrics.body))
+            .parse()
+            .unwrap()
+    };
+    assert!(value("keyfob_index_revision") > 0.0);
+    assert!(value("keyfob_index_age_seconds") <= BOUND.as_secs_f64());
+    assert!(value("keyfob_feed_snapshots_loaded_total") >= 1.0);
 
     // A new key works within moments, and a revoked one fails.
     let another = authority.program.create(&["another"]);
@@ -110,8 +135,47 @@ fn a_gateway_follows_its_authority_and_needs_no_store() {
     assert_eq!((code, secrets(&log)), (Some(0), 0), "{log}");
     let shown = authority.program.json(&["keys", "show", id(&key)]);
     assert!(shown["uses"].as_u64().unwrap() >= 2, "{shown}");
+    let used = authority
+        .program
+        .json(&["keys", "usage", id(&key), "--hours", "2"]);
+    assert_eq!(used["accepted"], shown["uses"], "{used}");
+    assert!(used["refused"].as_u64().unwrap() >= 1, "{used}");
+    let buckets = used["buckets"].as_array().unwrap();
+    assert_eq!(buckets.len(), 2);
+    let refused = |bucket: &serde_json::Value| bucket["reasons"]["wrong_namespace"].as_u64();
+    assert!(
+        buckets.iter().any(|bucket| refused(bucket) >= Some(1)),
+        "{used}"
+    );
 
-    // Nothing that it kept is a secret or a name, and only its user can read it.
+    // So does its state, which operators see.
+    let boss = ["boss", "--owner", "olga", "--scope", "operator"];
+    let place = ["--team", "operators", "--namespace", "control:operators"];
+    let boss = authority
+        .program
+        .create(&[boss.as_slice(), &place].concat());
+    let fleet = loop {
+        let fleet = server.send("GET", "/v1/fleet", &[&bearer(&boss)], "");
+        // The server may not know the credential yet.
+        if fleet.status != 401 {
+            break fleet;
+        }
+        thread::sleep(Duration::from_millis(20));
+    };
+    assert_eq!(fleet.status, 200, "{}", fleet.body);
+    let fleet: serde_json::Value = serde_json::from_str(&fleet.body).unwrap();
+    let replica = &fleet["replicas"][0];
+    assert_eq!(
+        (&replica["name"], &replica["reads"]),
+        (&"edge 7".into(), &"all".into())
+    );
+    assert_eq!(replica["bound_ms"], 3_000);
+    assert!(replica["revision"].as_u64().unwrap() > 0, "{fleet}");
+
+    // What it kept is complete, and usable after a restart of the machine.
+    let log = fs::read(elsewhere.path("state").join("feed.log")).unwrap();
+    assert!(log.ends_with(b"\nclosed\n"));
+    // No secret that was shown to it is there, and only its user can read it.
     let mut found = 0;
     for entry in fs::read_dir(elsewhere.path("state")).unwrap() {
         let path = entry.unwrap().path();
@@ -121,7 +185,6 @@ fn a_gateway_follows_its_authority_and_needs_no_store() {
             let (_, secret) = secret.split_once(':').unwrap();
             assert!(!contains(&bytes, secret.as_bytes()));
         }
-        assert!(!contains(&bytes, b"laptop"));
         found += bytes.len();
     }
     assert!(found > 0);
@@ -177,7 +240,7 @@ fn a_stopped_gateway_answers_nothing_from_what_it_knew() {
     gateway.signal("-STOP");
     authority.program.done(&["keys", "revoke", id(&key)]);
     // These calls wait in the gateway until it goes on.
-    let address = gateway.address;
+    let address = gateway.asked_at;
     let waiting: Vec<_> = (0..8)
         .map(|_| {
             let credential = crate::server::basic(&key);
@@ -186,7 +249,7 @@ fn a_stopped_gateway_answers_nothing_from_what_it_knew() {
             })
         })
         .collect();
-    thread::sleep(BOUND + Duration::from_secs(1));
+    thread::sleep(STOP);
     gateway.signal("-CONT");
     for answer in waiting {
         let status = answer.join().unwrap();
@@ -269,10 +332,17 @@ fn a_key_of_one_namespace_reads_no_other() {
     gateway.await_auth(&own, "orders", 200);
     assert_eq!(gateway.auth(&other, "billing"), 401);
     drop(gateway);
+    let mut found = 0;
     for entry in fs::read_dir(elsewhere.path("state")).unwrap() {
-        let bytes = fs::read(entry.unwrap().path()).unwrap();
-        assert!(!contains(&bytes, b"billing"));
+        let path = entry.unwrap().path();
+        let mut bytes = fs::read(&path).unwrap();
+        if path.extension().is_some_and(|extension| extension == "zst") {
+            bytes = zstd::decode_all(&*bytes).unwrap();
+            found += usize::from(contains(&bytes, b"orders"));
+        }
+        assert!(!contains(&bytes, b"billing"), "{}", path.display());
     }
+    assert_eq!(found, 1, "the object can be searched");
 
     // It cannot ask for more.
     let refused = authority.gateway(&Program::bare(), &credential, &["--only", "acme"]);
@@ -349,6 +419,14 @@ fn settings_that_cannot_work_are_refused_with_what_to_do() {
             "plain HTTP",
         ),
         (&["gateway", "--only", "acme/"], "only:"),
+        (&["gateway", "--name", ""], "name: must be 1 to 128"),
+        (&["gateway", "--name", " "], "name: must be 1 to 128"),
+        (&["relay", "--name", "a\nb"], "name: must be 1 to 128"),
+        (&["relay", "--name", "n\u{e9}e"], "name: must be 1 to 128"),
+        (
+            &["gateway", "--name", &"x".repeat(129)],
+            "name: must be 1 to 128",
+        ),
         (&["serve", "--feed-listen", "127.0.0.1:0"], "feed_keys:"),
         (
             &[
@@ -371,6 +449,30 @@ fn settings_that_cannot_work_are_refused_with_what_to_do() {
     fs::write(program.path("broken.keys"), "keyfob-feed-keys-v1\nmark x\n").unwrap();
     let ran = program.run(&["feed", "show", "broken.keys"]);
     assert!(ran.err.contains("line 2"), "{}", ran.err);
+}
+
+#[test]
+#[cfg(unix)]
+fn a_change_of_the_signers_keeps_who_may_read_the_file_and_warns_if_all_may() {
+    use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+
+    let program = Program::bare();
+    program.done(&["feed", "create", "feed.keys"]);
+    let file = program.path("feed.keys");
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o640)).unwrap();
+    // Of the user of the server; only root can do that.
+    let is_root = chown(&file, Some(54_321), Some(54_322)).is_ok();
+    for step in ["announce", "switch", "retire"] {
+        let ran = program.run(&["feed", step, "feed.keys"]);
+        assert_eq!((ran.code, ran.err.as_str()), (0, ""), "{step}");
+        let now = fs::metadata(&file).unwrap();
+        assert_eq!(now.mode() & 0o777, 0o640, "{step}");
+        let own = (now.uid(), now.gid()) == (54_321, 54_322);
+        assert_eq!(own, is_root, "{step}");
+    }
+    fs::set_permissions(&file, fs::Permissions::from_mode(0o644)).unwrap();
+    let ran = program.run(&["feed", "show", "feed.keys"]);
+    assert!(ran.err.contains("every user of this machine can read"));
 }
 
 #[test]
@@ -424,4 +526,35 @@ fn a_relay_feeds_gateways_what_the_authority_signed() {
     let shown = authority.program.json(&["keys", "show", id(&new)]);
     assert!(shown["uses"].as_u64().unwrap() >= 1, "{shown}");
     drop((second, server));
+}
+
+#[test]
+fn a_relay_verifies_gateways_whose_keys_are_under_a_pepper() {
+    let peppered = |program: Program| {
+        program
+            .with("KEYFOB_PEPPER_1", "0123456789abcdef0123456789abcdef")
+            .with("KEYFOB_PEPPER_CURRENT", "1")
+    };
+    let authority = Authority::with(peppered(Program::new()));
+    let key = authority.program.create(&["laptop"]);
+    let all = authority.replica_key("operators", "control:operators");
+    let server = authority.serve();
+    let relay = peppered(Program::bare());
+    let relay = authority.reader(&relay, "relay", &authority.upstream(), &all, &[]);
+    let upstream = format!("http://{}", relay.address);
+    let gateway = peppered(Program::bare());
+    let gateway = authority.reader(&gateway, "gateway", &upstream, &all, &[]);
+    gateway.await_auth(&key, "orders", 200);
+    authority.program.done(&["keys", "revoke", id(&key)]);
+    gateway.await_auth(&key, "orders", 401);
+
+    // Without the pepper, a relay cannot tell whose key it is, and admits nobody.
+    let without = Program::bare();
+    let without = authority.reader(&without, "relay", &authority.upstream(), &all, &[]);
+    without.await_ready();
+    let credential = fs::read_to_string(&all).unwrap();
+    let headers = [&*bearer(&credential)];
+    let answer = without.send("GET", "/v1/feed/signers", &headers, "");
+    assert_eq!(answer.status, 503);
+    drop(server);
 }

@@ -2,7 +2,10 @@
 
 use serde_json::json;
 
-use crate::program::{GUEST, GUEST_ID, Program, SUBJECTS};
+use crate::{
+    program::{GUEST, GUEST_ID, Program, SUBJECTS},
+    server::Server,
+};
 
 fn program() -> Program {
     let program = Program::new().with("KEYFOB_NAMESPACE", "guest");
@@ -114,6 +117,49 @@ fn sunset_brownout_cut_off_and_restore() {
     assert!(works(&program));
     program.done(&["legacy", "sunset", "2020-01-01"]);
     assert!(!works(&program));
+}
+
+#[test]
+fn the_report_shows_the_migration_by_day() {
+    let program = program();
+    program.done(&["legacy", "import", "subjects.jsonl", "--until", "30d"]);
+    let key = program.create(&["laptop"]);
+    let server = Server::start(&program, &[]);
+    for _ in 0..3 {
+        assert_eq!(server.auth(GUEST, "guest"), 200);
+    }
+    assert_eq!(server.auth(GUEST, "other"), 403);
+    assert_eq!(server.auth(&key, "guest"), 200);
+    assert_eq!(server.stop("-TERM").0, Some(0));
+    let plain = program.json(&["legacy", "report"]);
+    assert_eq!(plain.get("namespaces"), None);
+    // Perhaps midnight has passed.
+    let report = program.json(&["legacy", "report", "--days", "2"]);
+    let of_guest = &report["namespaces"][0];
+    assert_eq!(of_guest["namespace"], "guest");
+    let days = of_guest["days"].as_array().unwrap();
+    assert_eq!(days.len(), 2);
+    let sum = |what: &str| -> u64 { days.iter().map(|day| day[what].as_u64().unwrap()).sum() };
+    let sums = ["legacy", "legacy_refused", "keys", "keys_refused"].map(sum);
+    assert_eq!(sums, [3, 1, 1, 0]);
+    let table = program.done(&["legacy", "report", "--days", "2"]).out;
+    let rows: Vec<Vec<&str>> = table
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
+    assert_eq!(
+        rows[0][2..],
+        ["DAY", "LEGACY", "REFUSED", "KEYS", "REFUSED"]
+    );
+    assert!(
+        rows.iter()
+            .skip(1)
+            .any(|row| row[3..] == ["3", "1", "1", "0"]),
+        "{table}"
+    );
+    for days in ["0", "401", "-1", "all"] {
+        assert_eq!(program.run(&["legacy", "report", "--days", days]).code, 2);
+    }
 }
 
 #[test]

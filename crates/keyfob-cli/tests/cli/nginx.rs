@@ -1,9 +1,7 @@
 //! nginx in front of a backend, configured as in docs/operations.md.
 
-#![expect(clippy::print_stdout, reason = "it says what it passes over")]
-
 use std::{
-    env, fs,
+    fs,
     net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream},
     path::Path,
     process::{Child, Command, Stdio},
@@ -11,22 +9,17 @@ use std::{
     time::Duration,
 };
 
+use keyfob_testkit::peer::missing;
+
 use crate::{
+    gateway::Authority,
     program::{Program, id},
     server::{self, Server, basic, bearer},
 };
 
 #[test]
 fn only_calls_with_a_key_of_the_namespace_reach_the_backend() {
-    let Some(binary) = ["/usr/sbin/nginx", "/usr/bin/nginx"]
-        .into_iter()
-        .find(|path| Path::new(path).exists())
-    else {
-        assert!(
-            env::var("CI").as_deref() != Ok("true"),
-            "no nginx is installed"
-        );
-        println!("passed over: no nginx is installed");
+    let Some(binary) = binary() else {
         return;
     };
     let program = Program::new();
@@ -39,7 +32,7 @@ fn only_calls_with_a_key_of_the_namespace_reach_the_backend() {
     server.await_auth(&key, "orders", 200);
     server.await_auth(&other, "billing", 200);
 
-    let nginx = Nginx::start(binary, program.folder(), server.address);
+    let nginx = Nginx::start(binary, program.folder(), server.asked_at);
     let path = "/api/v1/namespaces/orders/actions";
     let send =
         |headers: &[&str], body: &str| server::send(nginx.address, "POST", path, headers, body);
@@ -64,16 +57,20 @@ fn only_calls_with_a_key_of_the_namespace_reach_the_backend() {
     for headers in [
         vec![origin, method],
         [&forged[..], &[&basic(&key), origin, method]].concat(),
-        [&forged[..], &[&basic(&other)]].concat(),
+        [&forged[..], &[&basic(&other), origin, method]].concat(),
     ] {
         let answer = server::send(nginx.address, "OPTIONS", path, &headers, "");
         assert_eq!(answer.status, 200, "{}", nginx.log());
         assert_eq!(answer.body, "OPTIONS      -");
     }
     // Nothing else passes as a preflight.
-    for method in ["GET", "HEAD", "PUT", "OPTION", "options"] {
-        let answer = server::send(nginx.address, method, path, &[origin], "");
-        assert!(matches!(answer.status, 400 | 401 | 405), "{method}");
+    for name in ["GET", "HEAD", "PUT", "OPTION", "options"] {
+        let answer = server::send(nginx.address, name, path, &[origin, method], "");
+        assert!(matches!(answer.status, 400 | 401 | 405), "{name}");
+    }
+    for part in [&[origin][..], &[method], &[]] {
+        let answer = server::send(nginx.address, "OPTIONS", path, part, "");
+        assert_eq!(answer.status, 401, "{part:?}");
     }
     let asked = format!("{path}?_method=OPTIONS");
     let over = ["X-HTTP-Method-Override: OPTIONS", origin];
@@ -104,6 +101,9 @@ fn only_calls_with_a_key_of_the_namespace_reach_the_backend() {
     let credentials = basic(&key);
     headers.push(&credentials);
     assert_eq!(send(&headers, "").status, 200, "{}", nginx.log());
+    // Scopes are the proxy's to ask for.
+    let own = [&*credentials, "X-Keyfob-Scope: \""];
+    assert_eq!(send(&own, "").status, 200, "{}", nginx.log());
     assert!(send(&[], "").header("www-authenticate").is_some());
     assert_eq!(send(&[&basic(&other)], "").status, 403);
     program.done(&["keys", "revoke", id(&key)]);
@@ -116,6 +116,59 @@ fn only_calls_with_a_key_of_the_namespace_reach_the_backend() {
     assert_eq!(answer.header("retry-after"), Some("1"));
 }
 
+/// A cache that knows nothing of keys: it reads each object once for all gateways, and nothing else.
+#[test]
+fn a_cache_in_front_of_the_feed_reads_an_object_once_for_all_gateways() {
+    let Some(binary) = binary() else {
+        return;
+    };
+    let authority = Authority::new();
+    let key = authority.program.create(&["laptop"]);
+    let all = authority.replica_key("operators", "control:operators");
+    let server = authority.serve();
+    let folder = authority.program.folder();
+    let (address, feed) = (free(), &authority.feed);
+    let log = folder.join("cache.log");
+    let servers = format!(
+        "log_format cache \"$uri $upstream_cache_status\";\n\
+         proxy_cache_path {}/cache keys_zone=objects:1m;\n\
+         server {{ listen {address}; access_log {} cache;\n\
+         location / {{ proxy_pass http://{feed}; proxy_buffering off; proxy_http_version 1.1; }}\n\
+         location /v1/feed/snapshots/ {{ proxy_pass http://{feed}; proxy_cache objects; }}\n}}\n",
+        folder.display(),
+        log.display(),
+    );
+    let nginx = Nginx::with(binary, folder, address, &servers);
+    let upstream = format!("http://{}", nginx.address);
+    for name in ["first", "second"] {
+        let gateway = authority.reader(&Program::bare(), "gateway", &upstream, &all, &[]);
+        gateway.await_auth(&key, "orders", 200);
+        // The stream comes through it too.
+        let new = authority.program.create(&[name]);
+        gateway.await_auth(&new, "orders", 200);
+        authority.program.done(&["keys", "revoke", id(&new)]);
+        gateway.await_auth(&new, "orders", 401);
+    }
+    let log = fs::read_to_string(&log).unwrap();
+    let objects = log.lines().filter(|line| line.contains(".ndjson.zst "));
+    let objects: Vec<_> = objects.filter_map(|line| line.rsplit_once(' ')).collect();
+    let [(first, missed), (second, hit)] = objects[..] else {
+        panic!("{log}");
+    };
+    assert_eq!((missed, hit), ("MISS", "HIT"), "{log}");
+    assert_eq!(first, second, "it is the same object");
+    drop(server);
+}
+
+fn binary() -> Option<&'static str> {
+    let mut places = ["/usr/sbin/nginx", "/usr/bin/nginx"].into_iter();
+    let found = places.find(|path| Path::new(path).exists());
+    if found.is_none() {
+        missing("no nginx is installed");
+    }
+    found
+}
+
 /// A running nginx. It is stopped on drop.
 struct Nginx {
     child: Child,
@@ -124,6 +177,7 @@ struct Nginx {
 }
 
 impl Nginx {
+    /// In front of a backend, as the guide says.
     fn start(binary: &str, folder: &Path, keyfob: SocketAddr) -> Self {
         let (address, backend) = (free(), free());
         let guide = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../docs/operations.md");
@@ -134,8 +188,20 @@ impl Nginx {
             .and_then(|rest| rest.split("```").next());
         let locations = block
             .expect("the guide has a configuration")
-            .replace("127.0.0.1:8080", &keyfob.to_string())
+            .replace("127.0.0.1:8181", &keyfob.to_string())
             .replace("http://backend", &format!("http://{backend}"));
+        let servers = format!(
+            "server {{ listen {address};\n{locations}}}\n\
+             server {{ listen {backend}; location / {{\n\
+             return 200 \"$request_method $http_x_keyfob_owner $http_x_keyfob_key_id \
+             $http_x_keyfob_namespace $http_x_keyfob_team $http_x_keyfob_scopes \
+             $http_authorization-\"; }} }}\n"
+        );
+        Self::with(binary, folder, address, &servers)
+    }
+
+    /// With these servers, the first of which has this address.
+    fn with(binary: &str, folder: &Path, address: SocketAddr, servers: &str) -> Self {
         let folder = folder.join("nginx");
         fs::create_dir(&folder).unwrap();
         let log = folder.join("error.log");
@@ -145,12 +211,7 @@ impl Nginx {
         // One process, with the user of the test.
         let configuration = format!(
             "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {log};\nevents {{}}\n\
-             http {{\naccess_log off;\n{temporary}\
-             server {{ listen {address};\n{locations}}}\n\
-             server {{ listen {backend}; location / {{\n\
-             return 200 \"$request_method $http_x_keyfob_owner $http_x_keyfob_key_id \
-             $http_x_keyfob_namespace $http_x_keyfob_team $http_x_keyfob_scopes \
-             $http_authorization-\"; }} }}\n}}\n",
+             http {{\naccess_log off;\n{temporary}{servers}}}\n",
             folder = folder.display(),
             log = log.display(),
         );

@@ -75,7 +75,7 @@ fn calls_are_refused_in_time_while_the_database_is_down() {
 }
 
 /// A primary, its standby, a database, and the URL of both servers.
-async fn cluster() -> (
+pub(crate) async fn cluster() -> (
     database::Server,
     database::Server,
     database::Database,

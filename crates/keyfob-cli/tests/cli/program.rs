@@ -69,8 +69,14 @@ impl Program {
             .args(args)
             .current_dir(self.folder())
             .env_clear()
+            .envs(
+                args.contains(&"serve")
+                    .then_some(("KEYFOB_AUTH_LISTEN", "127.0.0.1:0")),
+            )
             .envs(self.environment())
             .write_stdin(input)
+            // A command that ought to end, and serves.
+            .timeout(std::time::Duration::from_mins(2))
             .output()
             .unwrap();
         let text = |bytes| String::from_utf8(bytes).expect("the output is text");

@@ -1,6 +1,11 @@
 //! `keyfob serve`
 
-use std::{thread, time::Duration};
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+    thread,
+    time::Duration,
+};
 
 use serde_json::Value;
 
@@ -77,7 +82,12 @@ fn the_proxy_learns_the_caller_and_the_caller_learns_the_status_only() {
             .unwrap()
             .starts_with("Basic ")
     );
-    assert_eq!(refused.body, "");
+    let said = r#"{"type":"about:blank","title":"Unauthorized","status":401,"detail":"unable to authenticate you"}"#;
+    assert_eq!(refused.body, said);
+    assert_eq!(
+        refused.header("content-type"),
+        Some("application/problem+json")
+    );
     assert_eq!(refused.header("x-keyfob-key-id"), None);
     // Two credentials, of which the proxy may have checked the other one.
     let twice = [&*bearer(&key), &*basic(&key)];
@@ -86,7 +96,8 @@ fn the_proxy_learns_the_caller_and_the_caller_learns_the_status_only() {
     for fields in [&[&*bearer(&key)][..], &[&*bearer(&key), named, named]] {
         assert_eq!(server.send("GET", "/auth", fields, "").status, 503);
     }
-    let other = Server::start(&program, &["--namespace-header", "X-Tenant"]);
+    let program = program.with("KEYFOB_AUTH_NAMESPACE_HEADER", "X-Tenant");
+    let other = Server::start(&program, &[]);
     assert_eq!(other.operator, None, "only the first start makes one");
     let answer = other.send("GET", "/auth", &["X-Tenant: orders", &bearer(&key)], "");
     assert_eq!(answer.status, 200);
@@ -190,12 +201,13 @@ fn a_first_credential_that_could_not_be_shown_is_replaced() {
     for form in ["table", "json", "env"] {
         // Every write to it fails.
         let full = std::fs::File::options().write(true).open("/dev/full");
-        let output = std::process::Command::new(BINARY)
+        let output = Command::new(BINARY)
             .args(["serve", "--listen", "127.0.0.1:0", "--output", form])
             .current_dir(program.folder())
             .env_clear()
+            .env("KEYFOB_AUTH_LISTEN", "127.0.0.1:0")
             .stdout(full.unwrap())
-            .stderr(std::process::Stdio::piped())
+            .stderr(Stdio::piped())
             .output()
             .unwrap();
         let told = String::from_utf8_lossy(&output.stderr);
@@ -218,14 +230,19 @@ fn a_first_credential_that_could_not_be_shown_is_replaced() {
 fn a_port_in_use_is_reported() {
     let program = program();
     let server = Server::start(&program, &[]);
-    let address = server.address.to_string();
-    let ran = program.run(&["serve", "--listen", &address]);
-    assert_eq!(ran.code, 6);
-    assert!(
-        ran.err.contains("cannot listen on"),
-        "{}",
-        redacted(&ran.err)
-    );
+    let addresses = [server.address, server.asked_at].map(|address| address.to_string());
+    for (flag, other, address) in [
+        ("--listen", "--auth-listen", &addresses[0]),
+        ("--auth-listen", "--listen", &addresses[1]),
+    ] {
+        let ran = program.run(&["serve", other, "127.0.0.1:0", flag, address]);
+        assert_eq!(ran.code, 6);
+        let said = redacted(&ran.err);
+        assert!(
+            said.contains("cannot listen on") && said.contains(&format!("`{flag}`")),
+            "{said}"
+        );
+    }
 }
 
 /// Clients call the address that a namespace names, so it must be the one that works.
@@ -312,7 +329,6 @@ fn everything_below_the_path_of_the_namespace_is_judged_alike() {
             "/auth/orders/any/path?q=/auth/billing/../..",
             "/auth/orders/v2/functions/namespaces",
             "/auth/orders/caf%C3%A9%20x",
-            "/auth/o%72ders/x",
             "/auth/_/any/path",
         ] {
             assert_eq!(
@@ -326,9 +342,14 @@ fn everything_below_the_path_of_the_namespace_is_judged_alike() {
             assert_eq!(ask(method, target, &[&credential, own]), 200, "{target}");
             assert_eq!(ask(method, target, &[&credential]), 503, "{target}");
         }
-        // The field does not name the namespace of a path that does, or that should.
+        // The path names the namespace, and a field that names another one is the client's.
+        assert_eq!(ask(method, "/auth/billing/orders", &[&credential]), 403);
+        assert_eq!(
+            ask(method, "/auth/billing/orders", &[&credential, own]),
+            400
+        );
         for target in [
-            "/auth/billing/orders",
+            "/auth/o%72ders/x",
             "/auth/orders%2fx",
             "/auth/orders/../billing",
             "/auth/billing/../orders",
@@ -341,12 +362,77 @@ fn everything_below_the_path_of_the_namespace_is_judged_alike() {
             "/auth/%ff",
             "/auth/orders/%ff",
         ] {
-            assert_eq!(ask(method, target, &[&credential, own]), 403, "{target}");
+            assert_eq!(ask(method, target, &[&credential, own]), 400, "{target}");
         }
     }
     // Counted, and never limited as attempts on the control plane are.
     assert_eq!(metric("keyfob_auth_total") - before, calls);
     assert_eq!(metric("keyfob_api_requests_total"), 0);
     let log = server.kill();
-    assert!(log.contains("ambiguous_path"), "{log}");
+    assert!(log.contains("ambiguous_target"), "{log}");
+}
+
+#[test]
+fn every_start_says_where_the_panel_is_unless_there_is_none() {
+    let program = Program::new();
+    for first in [true, false] {
+        let server = Server::start(&program, &[]);
+        assert_eq!(server.operator.is_some(), first);
+        let panel = format!("http://{}/", server.address);
+        assert_eq!(server.panel.as_deref(), Some(&*panel));
+        assert_eq!(server.send("GET", "/session", &[], "").status, 200);
+    }
+    let server = Server::start(&program, &["--panel", "false"]);
+    assert_eq!(server.panel, None);
+    for path in ["/", "/session", "/keys"] {
+        assert_eq!(server.send("GET", path, &[], "").status, 401, "{path}");
+    }
+    drop(server);
+    // In text, with an address that a browser can reach.
+    for folder in [&Program::new(), &program] {
+        let told = notes(folder, &["--listen", "0.0.0.0:0"]);
+        let port = told.split("listening on http://0.0.0.0:").nth(1);
+        let port = port.and_then(|rest| rest.split([',', ';']).next());
+        let port = port.expect("it says where it listens");
+        let panel = format!("control panel, for a browser: http://127.0.0.1:{port}/\n");
+        assert!(told.contains(&panel), "{told}");
+    }
+    let told = notes(&program, &["--listen", "127.0.0.1:0", "--panel", "false"]);
+    assert!(!told.contains("panel"), "{told}");
+}
+
+/// What a server prints for people when it starts.
+fn notes(program: &Program, args: &[&str]) -> String {
+    let mut child = Command::new(BINARY)
+        .args(["serve", "--auth-listen", "127.0.0.1:0"])
+        .args(args)
+        .current_dir(program.folder())
+        .env_clear()
+        .envs(program.environment())
+        .stdin(Stdio::null())
+        // It can have the credential.
+        .stdout(Stdio::null())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("the server starts");
+    let (sender, receiver) = std::sync::mpsc::channel();
+    let stderr = child.stderr.take().expect("it is piped");
+    thread::spawn(move || {
+        for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+            let _ = sender.send(line);
+        }
+    });
+    let mut told = String::new();
+    let mut patience = Duration::from_secs(30);
+    while let Ok(line) = receiver.recv_timeout(patience) {
+        told.push_str(&line);
+        told.push('\n');
+        if told.contains("listening on") {
+            // What belongs to it comes at once.
+            patience = Duration::from_millis(500);
+        }
+    }
+    let _ = child.kill();
+    let _ = child.wait();
+    told
 }

@@ -23,8 +23,12 @@ pub(crate) struct Server {
     child: Child,
     log: Option<JoinHandle<String>>,
     pub(crate) address: SocketAddr,
+    /// Where proxies ask; the same address if the command has no other.
+    pub(crate) asked_at: SocketAddr,
     /// The operator's credential if this was the first start.
     pub(crate) operator: Option<String>,
+    /// Where the control panel is, if there is one.
+    pub(crate) panel: Option<String>,
 }
 
 impl Server {
@@ -61,6 +65,7 @@ impl Server {
             .args(args)
             .current_dir(program.folder())
             .env_clear()
+            .env("KEYFOB_AUTH_LISTEN", "127.0.0.1:0")
             .envs(program.environment())
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -86,20 +91,29 @@ impl Server {
             child,
             log: Some(log),
             address: SocketAddr::from(([127, 0, 0, 1], 0)),
+            asked_at: SocketAddr::from(([127, 0, 0, 1], 0)),
             operator: None,
+            panel: None,
         };
         let line = receiver.recv_timeout(PATIENCE);
         let line = line.expect("the server says where it listens");
         // The line may contain a secret: no message repeats it.
         let hello: Value = serde_json::from_str(&line).unwrap_or_default();
-        let address = hello["address"].as_str().and_then(|text| text.parse().ok());
+        let address = hello["address"].as_str().and_then(|text| match text {
+            // Over a socket it has none.
+            text if text.starts_with("unix:") => Some(server.address),
+            text => text.parse().ok(),
+        });
         let Some(address) = address else {
             let log = server.kill();
             panic!("no address, but: {log}");
         };
         server.address = address;
+        let asked_at = hello["auth"].as_str().and_then(|text| text.parse().ok());
+        server.asked_at = asked_at.unwrap_or(address);
         assert!(server.address.ip().is_loopback());
         server.operator = hello["operator"].as_str().map(str::to_owned);
+        server.panel = hello["panel"].as_str().map(str::to_owned);
         server
     }
 
@@ -134,6 +148,15 @@ impl Server {
         }
     }
 
+    /// Waits until the server is ready.
+    pub(crate) fn await_ready(&self) {
+        let start = Instant::now();
+        while self.send("GET", "/readyz", &[], "").status != 200 {
+            assert!(start.elapsed() < PATIENCE, "the server does not get ready");
+            thread::sleep(Duration::from_millis(10));
+        }
+    }
+
     /// Sends a request that is answered.
     pub(crate) fn send(&self, method: &str, target: &str, headers: &[&str], body: &str) -> Answer {
         self.try_send(method, target, headers, body)
@@ -148,7 +171,13 @@ impl Server {
         headers: &[&str],
         body: &str,
     ) -> io::Result<Answer> {
-        try_send(self.address, method, target, headers, body)
+        let is_question = target.starts_with("/auth") || target.starts_with("/.well-known");
+        let address = if is_question {
+            self.asked_at
+        } else {
+            self.address
+        };
+        try_send(address, method, target, headers, body)
     }
 
     /// Creates a key over HTTP, and returns its credential if the server answers.

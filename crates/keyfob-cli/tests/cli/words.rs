@@ -202,7 +202,8 @@ fn a_server_leaves_no_core_dump_and_raises_its_limit_on_files() {
 
     let server = Server::start_within(&program, "ulimit -S -n 200", &["--connections", "300"]);
     let (_, files) = limits(&server);
-    assert_eq!(files[0], "364");
+    // Those to the control plane, those of proxies, and 64 others.
+    assert_eq!(files[0], (300 + 512 + 64).to_string());
     assert!(!server.kill().contains("limit on open files"));
     // The hard limit is what it is: clients wait, and the log says why.
     let server = Server::start_within(&program, "ulimit -n 100", &["--connections", "300"]);
@@ -211,4 +212,10 @@ fn a_server_leaves_no_core_dump_and_raises_its_limit_on_files() {
         log.contains("the limit on open files is too low") && log.contains("connections=36"),
         "{log}"
     );
+    // The feed's listener counts too.
+    program.json(&["feed", "create", "feed.keys"]);
+    let feed = ["--feed-listen", "127.0.0.1:0", "--feed-keys", "feed.keys"];
+    let server = Server::start_within(&program, "ulimit -S -n 200", &feed);
+    let (_, files) = limits(&server);
+    assert_eq!(files[0], (512 + 512 + 2048 + 64).to_string());
 }

@@ -1,0 +1,50 @@
+// Names as long as they may be, in words that cannot be broken, on the first six screens.
+import { assert } from "../stage.mjs";
+
+const WORD = "Donaudampfschifffahrtselektrizitätenhauptbetriebswerkbauunterbeamtengesellschaft";
+
+export default async (stage) => {
+  const [label, person, name] = [`${WORD}Auftrag`, `${WORD.replace("ä", "ae")}Vorstand`, `${WORD}Rechner`];
+  stage.namespace("acme", "orders");
+  const admin = await stage.control("acme", "user:alice", "team:admin");
+  await stage.until(admin, 200);
+  const page = await stage.page();
+  await stage.signIn(page, admin);
+  await stage.go(page, "/team");
+  await page.getByLabel("Namespace", { exact: true }).fill(label);
+  await page.getByRole("button", { name: "Create", exact: true }).click();
+  await page.getByText(`The namespace ${label} is there`).waitFor();
+  await page.getByLabel("Another person").check();
+  await page.getByLabel("Name of the person or service").fill(person);
+  await page.getByLabel("Name", { exact: true }).fill(name);
+  await page.getByLabel("Scopes").fill("auftragsbearbeitungsvorgangsverwaltung:schreiben");
+  await stage.screen(page, "long-create");
+  await page.getByRole("button", { name: /Check and create/ }).click();
+  await stage.screen(page, "long-review");
+  await page.getByRole("button", { name: "Create the key" }).click();
+  const shown = page.locator("#credential"), fault = page.locator(".notice.bad");
+  await shown.or(fault).first().waitFor();
+  assert.equal(await fault.count(), 0, await fault.allInnerTexts().then(String));
+  await stage.screen(page, "long-secret");
+  await page.getByText("I have stored it").click();
+  await stage.screen(page, "long-key");
+  const namespace = new URL(page.url()).pathname.split("/")[2];
+  await page.getByRole("link", { name: "Rotate…" }).click();
+  await stage.screen(page, "long-rotate");
+  await stage.go(page, "/keys?whose=everybody");
+  await page.getByRole("link", { name, exact: true }).waitFor();
+  await stage.screen(page, "long-keys");
+  await stage.go(page, "/team");
+  await page.getByRole("link", { name: `Leaves… ${person}` }).click();
+  await stage.screen(page, "long-leave");
+  stage.importShared("acme", namespace, "--until", "30d");
+  await stage.go(page, "/migration");
+  await page.getByRole("rowheader", { name: label }).waitFor();
+  await stage.screen(page, "long-migration");
+  await page.getByRole("link", { name: /^Cut off/ }).click();
+  await stage.screen(page, "long-cut-off");
+  await page.getByLabel(/^Type/).fill(label);
+  await page.getByRole("button", { name: "Cut off now" }).click();
+  await page.getByText(`${label} is cut off`).waitFor();
+  await stage.screen(page, "long-cut");
+};
