@@ -13,7 +13,7 @@ _list:
 # Check the formatting of every workspace
 fmt:
     cargo fmt --all --check
-    for manifest in fuzz/Cargo.toml tools/*/Cargo.toml; do cargo fmt --check --manifest-path "$manifest"; done
+    for manifest in fuzz/Cargo.toml tools/*/Cargo.toml examples/*/Cargo.toml; do cargo fmt --check --manifest-path "$manifest"; done
 
 # Lint the scripts
 scripts:
@@ -29,7 +29,7 @@ typos:
 deny:
     @.ci/need cargo-deny
     cargo deny --workspace check bans licenses sources
-    for manifest in fuzz/Cargo.toml tools/*/Cargo.toml; do cargo deny --manifest-path "$manifest" check --allow duplicate bans sources; done
+    for manifest in fuzz/Cargo.toml tools/*/Cargo.toml examples/*/Cargo.toml; do cargo deny --manifest-path "$manifest" check --allow duplicate bans sources; done
 
 # Lint everything, with every feature
 clippy:
@@ -41,11 +41,13 @@ clippy:
     cargo clippy --manifest-path tools/constant-time/Cargo.toml --all-targets --locked -- -D warnings
     cargo clippy --manifest-path tools/loom/Cargo.toml --locked -- -D warnings
 
-# Lint and test every combination of the core's features
+# Lint and test every combination of the core's features, and the program without NATS
 features:
     @.ci/need cc cargo-hack
     cargo hack clippy --feature-powerset --package keyfob --locked -- -D warnings
-    cargo test --locked --features rustcrypto --lib --test zero_alloc
+    # With the program, whose tests need most of what `just test` compiles: less is compiled twice.
+    cargo test --locked --package keyfob --package keyfob-cli --features keyfob/rustcrypto --lib --test zero_alloc
+    cargo clippy --package keyfob-cli --no-default-features --locked -- -D warnings
 
 # Compare the public API with the listings in tools/public-api/
 api:
@@ -76,6 +78,11 @@ examples:
     cargo build --workspace --examples --locked
     for example in quickstart rotate leaver custom_store "axum_app --once"; do echo "== $example"; "$CARGO_TARGET_DIR"/debug/examples/$example; done
 
+# Build the example in Pingora, and run its test with a real backend
+pingora:
+    @.ci/need cc cmake
+    cargo test --locked --manifest-path examples/pingora/Cargo.toml
+
 # Build the program for distribution, with manual pages and completions, in target/keyfob
 release:
     #!/usr/bin/env bash
@@ -88,11 +95,13 @@ release:
     "$files/keyfob" man --out "$files/man"
     for shell in bash zsh fish; do "$files/keyfob" completions "$shell" >"$files/keyfob.$shell"; done
 
-# Run both benchmarks briefly
+brief := "CARGO_PROFILE_BENCH_LTO=off CARGO_PROFILE_BENCH_CODEGEN_UNITS=16"
+
+# Run both benchmarks briefly, to see that they run; the figures need the profile `bench` as it is
 bench:
     @.ci/need cc
-    cargo bench --bench verify --bench table --locked -- --quick
-    cargo bench --bench table --locked --features rustcrypto -- --quick
+    {{brief}} cargo bench --bench verify --bench table --locked -- --quick
+    {{brief}} cargo bench --bench table --locked --features rustcrypto -- --quick
 
 # Measure the figures of the README again; the machine must do nothing else
 figures:

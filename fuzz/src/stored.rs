@@ -3,7 +3,7 @@
 use keyfob::{
     KeyInfo, Owner, Timestamp,
     audit::AuditEvent,
-    gateway::{Index, Usage},
+    gateway::{Index, Usage, UsageBatch},
     key::{CredentialId, KeyFormat, Peppers},
     legacy::{LegacyPolicy, LegacyRecord},
     manage::Policy,
@@ -62,6 +62,7 @@ pub fn accepted_forms(data: &[u8]) -> usize {
             settled::<CredentialId>(data).is_some(),
             settled::<Owner>(data).is_some(),
             settled::<Usage>(data).is_some(),
+            settled::<UsageBatch>(data).is_some(),
             settled::<JournalEntry<'static>>(data).is_some(),
         ]
         .into_iter()
