@@ -112,6 +112,8 @@ struct Channel {
     readers: usize,
     /// The time of the last line.
     last: u64,
+    /// Whether more follows after the last line: readers apply it together with the next ones.
+    is_open: bool,
 }
 
 /// A frame for readers at a position that is no start of a line.
@@ -282,21 +284,21 @@ impl Publisher {
                 within,
                 self.limits.frame_bytes,
             );
-            for segment in self.log.last(added) {
-                let more = segment.to() != end || !self.complete;
-                for (filter, channel) in &mut self.channels {
-                    if segment.has_any(filter) {
-                        let head = FrameHead {
-                            from: channel.lines.end(),
-                            to: segment.to(),
-                            as_of: self.latest,
-                            filter: filter.id(),
-                            more,
-                        };
-                        let line = head.signed(&segment.entries(filter), &self.keys);
-                        self.signatures += 1;
-                        channel.push(line, head, &self.limits);
-                    }
+            for (filter, channel) in &mut self.channels {
+                let segments = self.log.last(added);
+                let mut segments = segments.filter(|s| s.has_any(filter)).peekable();
+                while let Some(segment) = segments.next() {
+                    let follows = segments.peek().is_some();
+                    let head = FrameHead {
+                        from: channel.lines.end(),
+                        to: if follows { segment.to() } else { end },
+                        as_of: self.latest,
+                        filter: filter.id(),
+                        more: follows || !self.complete,
+                    };
+                    let line = head.signed(&segment.entries(filter), &self.keys);
+                    self.signatures += 1;
+                    channel.push(line, head, &self.limits);
                 }
             }
             self.at = end;
@@ -308,7 +310,7 @@ impl Publisher {
             let age = self.latest.checked_sub(channel.last);
             // There is no age if the clock was set back.
             let due = age.is_none_or(|age| age >= self.limits.bookmark_ms / 2);
-            if self.complete && due {
+            if self.complete && (due || channel.is_open) {
                 channel.bookmark(filter, self.at, self.latest, &self.keys, &self.limits);
                 self.signatures += 1;
             }
@@ -322,12 +324,13 @@ impl Publisher {
         if self.channels.len() >= self.limits.filters && !self.channels.contains_key(filter) {
             return false;
         }
-        let (at, last) = (self.at, self.latest);
+        let (at, last, is_open) = (self.at, self.latest, !self.complete);
         let channel = self.channels.entry(filter.clone());
         let channel = channel.or_insert_with(|| Channel {
             lines: Lines::at(at),
             readers: 0,
             last,
+            is_open,
         });
         channel.readers += 1;
         true
@@ -492,6 +495,7 @@ impl Publisher {
 impl Channel {
     fn push(&mut self, line: SignedLine, head: FrameHead, limits: &Limits) {
         self.last = head.as_of;
+        self.is_open = head.more;
         self.lines
             .push(line, head.to, limits.lines, limits.line_bytes);
     }
