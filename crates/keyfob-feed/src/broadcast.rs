@@ -71,7 +71,7 @@ impl Broadcast {
             Ok(Offered::Accepted(accepted)) => {
                 self.ahead = None;
                 // The end of what was published says that it is in step.
-                if accepted.confirmed.is_some() {
+                if accepted.batch.is_some() {
                     self.last = now;
                 }
                 self.step_in(now);
@@ -143,7 +143,10 @@ mod tests {
     use keyfob::gateway::ReplicaChanges;
 
     use super::*;
-    use crate::{keys::FeedKeys, receiver::Accepted};
+    use crate::{
+        keys::FeedKeys,
+        receiver::{Accepted, Batch},
+    };
 
     /// What becomes of a bookmark.
     #[expect(clippy::unnecessary_wraps, reason = "as it is offered")]
@@ -151,16 +154,12 @@ mod tests {
         let keys = FeedKeys::generate(&keyfob::key::SystemRandom).unwrap();
         let position = keys.mark_key().position(keyfob::audit::TrailHead::START);
         Ok(Offered::Accepted(Accepted {
-            changes: ReplicaChanges {
-                after: position.revision,
-                entries: Vec::new(),
-                next_after: position.revision,
-                more: false,
-                last_revision: position.revision,
-            },
+            batch: Some(Batch {
+                changes: ReplicaChanges::default(),
+                confirmed: Some(0),
+            }),
             position,
             as_of: 0,
-            confirmed: Some(0),
             signers_version: 1,
         }))
     }

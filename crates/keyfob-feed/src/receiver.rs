@@ -1,6 +1,10 @@
 //! The reader's side: which lines are accepted.
 
-use keyfob::{Timestamp, gateway::ReplicaChanges};
+use keyfob::{
+    Timestamp,
+    gateway::{Index, IndexError, ReplicaChanges, ReplicaEntry},
+    store::Revision,
+};
 use serde::{Deserialize, Serialize};
 
 use crate::{
@@ -19,14 +23,21 @@ use crate::{
 /// was committed `stale_after` plus this ago.
 pub const SKEW_MS: u64 = 2_000;
 
+/// How many bytes of lines a [`Receiver`] holds back until the last frame of a batch has come.
+const HELD_BYTES_MAX: usize = 32 << 20;
+
 /// Decides which lines of a feed a reader accepts, and what they confirm.
+///
+/// A reader that is far behind gets several frames. The state after each but the last one is that of no
+/// time: an item that was changed twice is left out until its last change. So the receiver holds the entries
+/// back and returns them together with those of the last frame; see [`Accepted::batch`].
 ///
 /// It does no I/O and reads no clock: the same calls give the same results.
 ///
 /// 1. Load a snapshot: verify its manifest with [`Receiver::manifest`], read the object with a
 ///    [`SnapshotReader`](crate::SnapshotReader), apply its pages to an empty index, and call
 ///    [`Receiver::loaded`].
-/// 2. Give each line of the stream to [`Receiver::receive`], and apply the changes that it returns.
+/// 2. Give each line of the stream to [`Receiver::receive`], and apply the [`Batch`] that it returns.
 /// 3. After [`Refused::Gap`], [`Refused::Replayed`] and [`Refused::OtherHistory`], connect again with
 ///    [`Receiver::position`]; if the server answers 410, begin with the first step on an
 ///    empty index.
@@ -43,23 +54,31 @@ pub struct Receiver {
     latest: u64,
     /// The latest own time.
     now: u64,
+    /// What frames brought that are to be applied together with the next ones.
+    held: Option<Held>,
     refusals: Refusals,
+}
+
+/// The entries of frames after which more follows.
+#[derive(Clone, Debug)]
+struct Held {
+    /// The revision that the first frame starts after.
+    after: Revision,
+    entries: Vec<ReplicaEntry>,
+    /// How many bytes the frames have.
+    bytes: usize,
 }
 
 /// What a line brings.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Accepted {
-    /// The changes, to be applied to the index.
-    pub changes: ReplicaChanges,
-    /// The position of the reader after them.
+    /// What to apply to the index. `None` if it is held back, since more frames follow.
+    pub batch: Option<Batch>,
+    /// The position of the reader after the line, with what is held back.
     pub position: Position,
     /// The authority's time before it read the store, in Unix milliseconds.
     pub as_of: u64,
-    /// The time as of which the index is confirmed after the changes, in Unix milliseconds: `as_of`,
-    /// or a later one that was accepted for the same position, and never later than the reader's own
-    /// time. `None` if more changes follow.
-    pub confirmed: Option<u64>,
     /// The version of the authority's signers document. If it is later than [`Trust::version`], read
     /// the document.
     pub signers_version: u64,
@@ -79,11 +98,33 @@ pub enum Offered {
     Ahead,
 }
 
-impl Accepted {
-    /// The time for [`Index::apply_replica`](keyfob::gateway::Index): `confirmed` in whole seconds,
-    /// rounded down.
-    pub fn confirmed_at(&self) -> Option<Timestamp> {
-        self.confirmed.map(timestamp)
+/// The changes of one or more lines, which are applied together.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Batch {
+    /// The changes.
+    pub changes: ReplicaChanges,
+    /// The time as of which the index is confirmed after the changes, in Unix milliseconds: that of the
+    /// last line, or a later one that was accepted for the same position, and never later than the
+    /// reader's own time.
+    ///
+    /// `None` if more follows, but 32 MiB of lines were held back already. The index must refuse every
+    /// call until the rest is applied.
+    pub confirmed: Option<u64>,
+}
+
+impl Batch {
+    /// Applies the changes to an index that has everything before them.
+    ///
+    /// # Errors
+    ///
+    /// As [`Index::apply_replica`].
+    pub fn apply(self, index: &Index) -> Result<(), IndexError> {
+        if self.confirmed.is_none() {
+            index.invalidate();
+        }
+        let confirmed = self.confirmed.map_or(Timestamp::MIN, timestamp);
+        index.apply_replica(self.changes, confirmed)
     }
 }
 
@@ -97,6 +138,7 @@ impl Receiver {
             as_of: 0,
             latest: 0,
             now: 0,
+            held: None,
             refusals: Refusals::default(),
         }
     }
@@ -106,7 +148,7 @@ impl Receiver {
         &self.filter
     }
 
-    /// The position to continue at; `None` if nothing was loaded.
+    /// The position to continue at, with what is held back; `None` if nothing was loaded.
     pub fn position(&self) -> Option<Position> {
         self.position
     }
@@ -181,6 +223,7 @@ impl Receiver {
     pub fn loaded(&mut self, manifest: &Manifest, now: u64) -> u64 {
         self.now = self.now.max(now);
         self.position = Some(manifest.position());
+        self.held = None;
         // A later time that was accepted before was of another state.
         self.as_of = manifest.as_of();
         self.latest = self.latest.max(self.as_of);
@@ -194,19 +237,19 @@ impl Receiver {
     ///
     /// [`Refused`] says why; the line changes nothing, and is counted.
     pub fn receive(&mut self, line: &[u8], now: u64) -> Result<Accepted, Refused> {
-        let accepted = self.verify_line(line, now);
-        let (accepted, as_of) = self.counted(accepted)?;
-        self.accept(&accepted, as_of);
-        Ok(accepted)
+        let frame = self.check_line(line, now);
+        let frame = self.counted(frame)?;
+        Ok(self.accept(frame, line.len()))
     }
 
-    fn verify_line(&mut self, line: &[u8], now: u64) -> Result<(Accepted, u64), Refused> {
+    fn check_line(&mut self, line: &[u8], now: u64) -> Result<Frame, Refused> {
         let frame = self.verify_frame(line)?;
         let at = self.position.ok_or(Refused::NotLoaded)?;
         if frame.from != at {
             return Err(misplaced(frame.from, at));
         }
-        self.place(frame, at, now)
+        self.check_time(frame.as_of, now)?;
+        Ok(frame)
     }
 
     /// Verifies a line of a broadcast, without its line break. It is as [`Receiver::receive`], except
@@ -217,40 +260,79 @@ impl Receiver {
     ///
     /// [`Refused`] says why; the line changes nothing, and is counted.
     pub fn offer(&mut self, line: &[u8], now: u64) -> Result<Offered, Refused> {
-        let offered = self.verify_offer(line, now);
-        let (offered, as_of) = self.counted(offered)?;
-        if let Offered::Accepted(accepted) = &offered {
-            self.accept(accepted, as_of);
+        let frame = self.check_offer(line, now);
+        match self.counted(frame)? {
+            Ok(frame) => Ok(Offered::Accepted(self.accept(frame, line.len()))),
+            Err(elsewhere) => Ok(elsewhere),
         }
-        Ok(offered)
     }
 
-    /// Returns what [`Receiver::place`] does, too.
-    fn verify_offer(&mut self, line: &[u8], now: u64) -> Result<(Offered, u64), Refused> {
+    /// Returns the frame if it is to be accepted, or else what it is.
+    fn check_offer(&mut self, line: &[u8], now: u64) -> Result<Result<Frame, Offered>, Refused> {
         let frame = self.verify_frame(line)?;
         let at = self.position.ok_or(Refused::NotLoaded)?;
-        if frame.from == at {
-            let (accepted, as_of) = self.place(frame, at, now)?;
-            return Ok((Offered::Accepted(accepted), as_of));
-        }
         self.check_time(frame.as_of, now)?;
-        let offered = match misplaced(frame.from, at) {
-            _ if frame.to == at => Offered::Reached,
-            Refused::Gap => Offered::Ahead,
-            Refused::Replayed => Offered::Behind,
-            other => return Err(other),
-        };
-        Ok((offered, frame.as_of))
+        if frame.from == at {
+            return Ok(Ok(frame));
+        }
+        match misplaced(frame.from, at) {
+            _ if frame.to == at => Ok(Err(Offered::Reached)),
+            Refused::Gap => Ok(Err(Offered::Ahead)),
+            Refused::Replayed => Ok(Err(Offered::Behind)),
+            other => Err(other),
+        }
     }
 
-    fn accept(&mut self, accepted: &Accepted, as_of: u64) {
-        self.position = Some(accepted.position);
-        // A frame that more follow claims nothing for its time: the lines that follow it may have
-        // been signed earlier.
-        if !accepted.changes.more {
-            self.as_of = as_of;
-            self.latest = self.latest.max(as_of);
+    /// Continues after a frame that starts at the reader's position.
+    fn accept(&mut self, frame: Frame, bytes: usize) -> Accepted {
+        if !frame.more {
+            // A frame that changes something vouches for its own time only: it can be of a history that the
+            // store has lost since. A bookmark proves that the position is still the end.
+            let is_bookmark = Some(frame.to) == self.position;
+            self.as_of = if is_bookmark {
+                self.as_of.max(frame.as_of)
+            } else {
+                frame.as_of
+            };
+            self.latest = self.latest.max(self.as_of);
         }
+        self.position = Some(frame.to);
+        Accepted {
+            position: frame.to,
+            as_of: frame.as_of,
+            signers_version: frame.signers,
+            batch: self.batch(frame, bytes),
+        }
+    }
+
+    /// Adds the entries of a frame to those that are held back; returns all if they are to be applied.
+    fn batch(&mut self, frame: Frame, bytes: usize) -> Option<Batch> {
+        let held = match self.held.take() {
+            None => Held {
+                after: frame.from.revision,
+                entries: frame.entries,
+                bytes,
+            },
+            Some(mut held) => {
+                held.entries.extend(frame.entries);
+                held.bytes += bytes;
+                held
+            }
+        };
+        if frame.more && held.bytes < HELD_BYTES_MAX {
+            self.held = Some(held);
+            return None;
+        }
+        Some(Batch {
+            changes: ReplicaChanges {
+                after: held.after,
+                entries: held.entries,
+                next_after: frame.to.revision,
+                more: frame.more,
+                last_revision: frame.to.horizon,
+            },
+            confirmed: (!frame.more).then(|| self.as_of.min(self.now)),
+        })
     }
 
     fn verify_frame(&self, line: &[u8]) -> Result<Frame, Refused> {
@@ -267,36 +349,6 @@ impl Receiver {
             return Err(Refused::Malformed);
         }
         Ok(frame)
-    }
-
-    /// Says what a frame brings that starts at the reader's position. Returns the time as of which the
-    /// state after it is complete, too.
-    fn place(&mut self, frame: Frame, at: Position, now: u64) -> Result<(Accepted, u64), Refused> {
-        self.check_time(frame.as_of, now)?;
-        // A frame that changes something vouches for its own time only: it can be of a history that the
-        // store has lost since. A bookmark proves that the position is still the end.
-        let as_of = if frame.to == at {
-            self.as_of.max(frame.as_of)
-        } else if frame.more && frame.as_of < self.as_of {
-            // Until the last frame, the index stays confirmed as it was.
-            return Err(Refused::Older);
-        } else {
-            frame.as_of
-        };
-        let accepted = Accepted {
-            changes: ReplicaChanges {
-                after: frame.from.revision,
-                entries: frame.entries,
-                next_after: frame.to.revision,
-                more: frame.more,
-                last_revision: frame.to.horizon,
-            },
-            position: frame.to,
-            as_of: frame.as_of,
-            confirmed: (!frame.more).then(|| as_of.min(self.now)),
-            signers_version: frame.signers,
-        };
-        Ok((accepted, as_of))
     }
 
     fn check_time(&mut self, as_of: u64, now: u64) -> Result<(), Refused> {
@@ -439,5 +491,74 @@ impl Refusals {
             Refused::Older => &mut self.older,
             Refused::Future => &mut self.future,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use keyfob::{
+        audit::{ChainHash, TrailHead},
+        key::{KeyFormat, Peppers, SystemRandom},
+    };
+
+    use super::*;
+    use crate::{FeedKeys, SnapshotWriter};
+
+    #[test]
+    fn the_index_refuses_every_call_if_a_batch_is_too_long_to_be_held_back() {
+        let keys = FeedKeys::generate(&SystemRandom).unwrap();
+        let head = |revision| TrailHead {
+            revision: Revision::new(revision),
+            hash: ChainHash::from_bytes([0; 32]),
+        };
+        let end = head(100);
+        let marks = keys.mark_key();
+        let frame = |from: Position, to: Position| {
+            let more = if to == marks.position(end) {
+                ""
+            } else {
+                r#","more":true"#
+            };
+            let padding = " ".repeat(4_000_000);
+            let frame = format!(
+                r#"{{"from":"{from}","to":"{to}","as_of":5000,"signers":1{more}{padding}}}"#
+            );
+            keys.sign(Document::Frame, frame.as_bytes())
+        };
+        let format = KeyFormat::new("dof").unwrap();
+        let index = Index::new(format, Peppers::none());
+        let mut receiver = Receiver::new(Trust::pinned(keys.signers()).unwrap(), Filter::All);
+        let writer = SnapshotWriter::new(Filter::All, 1 << 20).unwrap();
+        let start = writer.finish(marks.position(head(0)), 4000, format, &keys);
+        let start = start.unwrap().line;
+        let manifest = receiver.manifest(start.as_bytes(), 5000).unwrap();
+        let empty = ReplicaChanges::default();
+        let loaded = timestamp(receiver.loaded(&manifest, 5000));
+        index.apply_replica(empty, loaded).unwrap();
+
+        let mut at = manifest.position();
+        let mut bytes = 0;
+        for revision in 1..100 {
+            let to = marks.position_within(Revision::new(revision), end);
+            let line = frame(at, to);
+            at = to;
+            bytes += line.as_bytes().len();
+            let accepted = receiver.receive(line.as_bytes(), 5000).unwrap();
+            let Some(batch) = accepted.batch else {
+                assert!(bytes < HELD_BYTES_MAX);
+                assert_eq!(index.confirmed_at(), Some(loaded));
+                continue;
+            };
+            assert!(bytes >= HELD_BYTES_MAX);
+            assert_eq!(batch.confirmed, None);
+            batch.apply(&index).unwrap();
+            assert_eq!(index.confirmed_at(), None);
+            break;
+        }
+        let last = frame(at, marks.position(end));
+        let accepted = receiver.receive(last.as_bytes(), 5000).unwrap();
+        accepted.batch.unwrap().apply(&index).unwrap();
+        assert_eq!(index.confirmed_at(), Some(timestamp(5000)));
+        assert_eq!(index.as_of(), end.revision);
     }
 }

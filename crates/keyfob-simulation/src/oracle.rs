@@ -90,6 +90,8 @@ pub(crate) struct Shadow {
     /// What the replica must hold.
     pub(crate) state: State,
     pub(crate) position: Option<Position>,
+    /// Up to where it has frames; later than `position` if some are held back.
+    pub(crate) received: Option<Position>,
     /// The time of the authority as of which its state is complete.
     pub(crate) as_of: u64,
     /// The latest time of the authority that it accepted.
@@ -281,7 +283,7 @@ impl Oracle {
         let Some(raw) = raw(line, kind) else {
             return signed_state("a line that cannot be read was applied");
         };
-        if raw.from.is_some() && raw.from != shadow.position {
+        if raw.from.is_some() && raw.from != shadow.received {
             return signed_state("a frame that starts elsewhere was applied");
         }
         if raw.as_of > own_now + SKEW_MS {
@@ -317,6 +319,7 @@ impl Oracle {
         let state = Arc::clone(&self.histories[history].states[at_horizon]);
         shadow.state.take(&state, from, to.revision.get(), scope);
         shadow.position = Some(to);
+        shadow.received = Some(to);
     }
 
     /// Whether a replica at this position has everything.
@@ -511,6 +514,7 @@ impl Shadow {
         self.as_of = as_of;
         self.latest = self.latest.max(as_of);
         self.position = None;
+        self.received = None;
     }
 
     /// What a new process of the replica begins with: it keeps refusing what it refused.

@@ -11,9 +11,11 @@ use crate::{bug::Bug, context::Context};
 
 /// What a line brings, by a receiver or despite it.
 pub(crate) struct Brought {
-    pub(crate) changes: ReplicaChanges,
+    /// What to apply; none if it is held back.
+    pub(crate) changes: Option<ReplicaChanges>,
     pub(crate) position: Position,
     pub(crate) as_of: u64,
+    /// The time as of which the index is confirmed then; none if more follows.
     pub(crate) confirmed: Option<u64>,
     pub(crate) signers: u64,
 }
@@ -42,12 +44,19 @@ pub(crate) fn receive(
 ) -> Result<Brought, Refused> {
     let refused = match receiver.receive(line, now) {
         Ok(accepted) => {
+            let (mut changes, confirmed) = match accepted.batch {
+                Some(batch) => (Some(batch.changes), batch.confirmed),
+                None => (None, None),
+            };
+            if changes.is_none() && context.has(Bug::ConfirmsWithMoreToCome) {
+                changes = unverified(line).map(Unverified::changes);
+            }
             return Ok(Brought {
+                changes,
                 position: accepted.position,
                 as_of: accepted.as_of,
-                confirmed: accepted.confirmed,
+                confirmed,
                 signers: accepted.signers_version,
-                changes: accepted.changes,
             });
         }
         Err(refused) => refused,
@@ -69,14 +78,20 @@ pub(crate) fn receive(
         as_of: frame.as_of,
         confirmed: (!frame.more).then(|| receiver.as_of().min(now)),
         signers: frame.signers,
-        changes: ReplicaChanges {
-            after: frame.from.revision,
-            entries: frame.entries.into_iter().map(entry).collect(),
-            next_after: frame.to.revision,
-            more: frame.more,
-            last_revision: frame.to.horizon,
-        },
+        changes: Some(frame.changes()),
     })
+}
+
+impl Unverified {
+    fn changes(self) -> ReplicaChanges {
+        ReplicaChanges {
+            after: self.from.revision,
+            entries: self.entries.into_iter().map(entry).collect(),
+            next_after: self.to.revision,
+            more: self.more,
+            last_revision: self.to.horizon,
+        }
+    }
 }
 
 /// Whether a bug takes this reason to refuse a line for none.

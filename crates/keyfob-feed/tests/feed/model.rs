@@ -264,8 +264,10 @@ fn receive(connected: &mut Connected, line: &SignedLine, now: u64) -> Result<(),
     match reader.receiver.receive(line.as_bytes(), now) {
         Ok(accepted) => {
             assert!(accepted.as_of <= now);
-            assert!(accepted.confirmed.is_none_or(|confirmed| confirmed <= now));
-            assert_eq!(Some(accepted.changes.after), before.0.map(|at| at.revision));
+            if let Some(batch) = &accepted.batch {
+                assert!(batch.confirmed.is_some_and(|confirmed| confirmed <= now));
+                assert_eq!(batch.changes.next_after, accepted.position.revision);
+            }
             assert!(reader.receiver.as_of() >= before.1);
             reader.apply(accepted);
             Ok(())

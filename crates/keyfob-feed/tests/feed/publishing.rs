@@ -208,8 +208,7 @@ fn a_reader_within_a_range_keeps_its_horizon_at_another_process() {
     assert!(to.revision.get() > 2 && to.revision.get() < 15, "{to}");
     assert_eq!((to.horizon, to.mark), (within.horizon, within.mark));
     let accepted = reader.receiver.receive(line.as_bytes(), START).unwrap();
-    assert_eq!(accepted.confirmed, None);
-    reader.apply(accepted);
+    assert!(accepted.batch.is_none());
     assert!(second.open(&Filter::All));
     assert!(reader.follow(&mut second, &*world.store, START));
 }

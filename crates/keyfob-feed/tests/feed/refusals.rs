@@ -8,7 +8,9 @@ use keyfob_feed::{
 };
 use proptest::{collection::vec, prelude::*};
 
-use crate::world::{Reader, START, World, filter, owner, read_to_end, small, snapshot, tenant};
+use crate::world::{
+    Op, Reader, START, World, decision, filter, owner, read_to_end, small, snapshot, tenant,
+};
 
 struct Fixture {
     keys: Arc<FeedKeys>,
@@ -188,13 +190,13 @@ fn a_line_of_an_earlier_time_or_of_a_time_to_come_is_refused() {
     assert_eq!(fixture.receive(&second, own), Ok(()));
     let accepted = fixture.reader.receiver.receive(third.as_bytes(), own);
     // Nothing is confirmed for a time that has not come.
-    assert_eq!(accepted.unwrap().confirmed, Some(own));
+    assert_eq!(accepted.unwrap().batch.unwrap().confirmed, Some(own));
     // Old bookmarks are at the reader's position, but prove nothing new.
     assert_eq!(fixture.receive(&second, own), Err(Refused::Older));
     assert_eq!(fixture.receive(&first, own), Err(Refused::Older));
     // The reader's clock does not run back.
     let accepted = fixture.reader.receiver.receive(third.as_bytes(), START);
-    assert_eq!(accepted.unwrap().confirmed, Some(own));
+    assert_eq!(accepted.unwrap().batch.unwrap().confirmed, Some(own));
 }
 
 /// Lines that resemble what is signed.
@@ -264,5 +266,50 @@ fn a_frame_of_a_lost_history_vouches_for_its_own_time_only() {
         panic!("the position is of both histories");
     };
     let accepted = reader.receiver.receive(line.as_bytes(), START + 1_000);
-    assert_eq!(accepted.unwrap().confirmed, Some(START));
+    assert_eq!(accepted.unwrap().batch.unwrap().confirmed, Some(START));
+}
+
+#[test]
+fn the_frames_of_a_batch_take_effect_together() {
+    let keys = Arc::new(FeedKeys::generate(&SystemRandom).unwrap());
+    let mut world = World::new();
+    world.create(tenant(0), owner(0), Scopes::All, START);
+    let backup = world.head();
+    // In a history that was lost since, a key was created and its owner removed.
+    let revoked = world.create(tenant(0), owner(1), Scopes::All, START);
+    for _ in 0..20 {
+        world.create(tenant(0), owner(0), Scopes::All, START);
+    }
+    world.apply(&Op::Remove(0, 2), START);
+    let mut lost = Publisher::new(Arc::clone(&keys), TrailHead::START, small());
+    read_to_end(&mut lost, &*world.store, 100, START + 2_000);
+    lost.learn(backup.revision, backup.hash);
+    // A reader has loaded a snapshot of the restored store. It is of a later time than the removal.
+    let restored = world.restored(backup.revision.get());
+    let mut publisher = Publisher::new(Arc::clone(&keys), TrailHead::START, small());
+    read_to_end(&mut publisher, &*restored.store, 10, START + 1_000);
+    let trust = Trust::pinned(keys.signers()).unwrap();
+    let mut reader = Reader::new(trust, Filter::All);
+    let store = &*restored.store;
+    let loaded = snapshot(&keys, &publisher, store, &Filter::All, START + 1_000);
+    reader.load(&loaded, START + 1_000);
+    let mut held = 0;
+    loop {
+        let Join::CatchUp(line, _) = lost.catch_up(&Filter::All, reader.position()) else {
+            panic!("the position is of both histories");
+        };
+        let accepted = reader.receiver.receive(line.as_bytes(), START + 2_000);
+        let accepted = accepted.unwrap();
+        let is_last = accepted.batch.is_some();
+        reader.apply(accepted);
+        let decided = decision(&reader.verifier(), &tenant(0), &revoked, START + 2_000);
+        if is_last {
+            assert_eq!(decided, "revoked");
+            break;
+        }
+        assert_eq!(decided, "unknown_key", "after {held} frames");
+        assert_eq!(reader.receiver.as_of(), START + 1_000);
+        held += 1;
+    }
+    assert!(held > 2, "{held}");
 }

@@ -412,10 +412,9 @@ impl Reader {
     }
 
     pub(crate) fn apply(&self, accepted: Accepted) {
-        let confirmed = accepted.confirmed_at().unwrap_or(Timestamp::UNIX_EPOCH);
-        self.index
-            .apply_replica(accepted.changes, confirmed)
-            .unwrap();
+        if let Some(batch) = accepted.batch {
+            batch.apply(&self.index).unwrap();
+        }
     }
 
     /// Follows the publisher to its end, over lines that arrive as they were sent. Returns `false` if

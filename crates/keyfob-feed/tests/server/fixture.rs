@@ -405,9 +405,11 @@ impl Reader {
 
     pub(crate) fn apply(&mut self, line: &[u8]) -> Result<usize, Refused> {
         let accepted = self.receiver.receive(line, now())?;
-        let count = accepted.changes.entries.len();
-        let at = accepted.confirmed_at().unwrap_or(Timestamp::UNIX_EPOCH);
-        self.index.apply_replica(accepted.changes, at).unwrap();
+        let Some(batch) = accepted.batch else {
+            return Ok(0);
+        };
+        let count = batch.changes.entries.len();
+        batch.apply(&self.index).unwrap();
         Ok(count)
     }
 

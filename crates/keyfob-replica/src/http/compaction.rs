@@ -234,7 +234,7 @@ async fn load(
     while !frames_of.is_at_end(at) {
         let frame = frames_of.next(&config, at).await?;
         let accepted = receiver.receive(&frame, config.clocks.now())?;
-        let is_bookmark = accepted.changes.entries.is_empty() && accepted.position == at;
+        let is_bookmark = accepted.position == at;
         at = accepted.position;
         if let Some(last) = frames.pop_if(|last| last.kind == Kind::Bookmark) {
             length -= last.line.len() as u64;
@@ -246,7 +246,7 @@ async fn load(
             Kind::Frame
         };
         frames.push(record(kind, &frame));
-        if !accepted.changes.more && frames_of.is_whole() {
+        if accepted.batch.is_some() && frames_of.is_whole() {
             break;
         }
         if length > config.saved_bytes_max / 2 {

@@ -146,17 +146,19 @@ async fn apply(
             }
             Kind::Frame | Kind::Bookmark => {
                 let accepted = receiver.receive(&record.line, now)?;
-                let is_end = accepted.confirmed.is_some();
-                let page = ReplicaChanges {
-                    more: true,
-                    ..accepted.changes
-                };
-                if let Err(error) = index.apply_replica(page, Timestamp::MIN) {
-                    restored.filled = Filled::Partly;
-                    return Err(error.into());
+                // What is held back at the end of the records follows with the next frames.
+                if let Some(batch) = accepted.batch {
+                    let page = ReplicaChanges {
+                        more: true,
+                        ..batch.changes
+                    };
+                    if let Err(error) = index.apply_replica(page, Timestamp::MIN) {
+                        restored.filled = Filled::Partly;
+                        return Err(error.into());
+                    }
+                    let end = (accepted.position, record.stamp.clone());
+                    restored.end = batch.confirmed.map(|_| end);
                 }
-                let end = (accepted.position, record.stamp.clone());
-                restored.end = is_end.then_some(end);
             }
         }
         restored.records += 1;
@@ -168,6 +170,7 @@ async fn apply(
 struct Restored {
     records: usize,
     filled: Filled,
-    /// The position and the clocks of the last record; none if the authority had more then.
+    /// The position of the state that was applied, and the clocks then; none if that is no state of the
+    /// authority.
     end: Option<(Position, Stamp)>,
 }

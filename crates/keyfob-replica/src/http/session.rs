@@ -344,12 +344,14 @@ impl Session {
         before: Option<Position>,
         line: &[u8],
     ) -> Result<(), FeedError> {
-        let is_bookmark = accepted.changes.entries.is_empty() && Some(accepted.position) == before;
+        let is_bookmark = Some(accepted.position) == before;
         if accepted.signers_version > self.receiver.trust().version() {
             self.wants_signers = true;
         }
-        let confirmed = accepted.confirmed_at().unwrap_or(Timestamp::MIN);
-        if let Err(error) = index.apply_replica(accepted.changes, confirmed) {
+        let is_applied = accepted.batch.is_some();
+        if let Some(batch) = accepted.batch
+            && let Err(error) = batch.apply(index)
+        {
             self.filled = Filled::Partly;
             return Err(error.into());
         }
@@ -365,9 +367,11 @@ impl Session {
         if let Some(told) = &self.config.on_line {
             told(line);
         }
-        let mut progress = lock(&self.progress);
-        progress.position = Some(accepted.position);
-        progress.as_of = self.receiver.as_of();
+        if is_applied {
+            let mut progress = lock(&self.progress);
+            progress.position = Some(accepted.position);
+            progress.as_of = self.receiver.as_of();
+        }
         Ok(())
     }
 

@@ -236,7 +236,15 @@ impl Replica {
             Some(_) if context.has(Bug::TrustsTheRelaysTime) => Some(sent_at.min(own_now)),
             confirmed => confirmed,
         };
-        let mut changes = brought.changes;
+        self.disk.records.push(Record {
+            kind: Kind::Frame,
+            stamp: Stamp::of(&self.machine, context.now),
+            line: line.to_vec(),
+        });
+        let Some(mut changes) = brought.changes else {
+            self.shadow.received = Some(brought.position);
+            return;
+        };
         if context.has(Bug::ConfirmsWithMoreToCome) {
             changes.more = false;
             changes.last_revision = changes.next_after;
@@ -264,11 +272,6 @@ impl Replica {
             self.shadow.took_frame(brought.as_of, is_bookmark);
             self.shadow.confirmed(context.now, &self.machine, own_now);
         }
-        self.disk.records.push(Record {
-            kind: Kind::Frame,
-            stamp: Stamp::of(&self.machine, context.now),
-            line: line.to_vec(),
-        });
         self.sweep(context);
     }
 

@@ -13,7 +13,7 @@ use crate::{bug::Bug, clock::Stamp, context::Context, oracle::Seen};
 struct Restored {
     records: usize,
     is_loaded: bool,
-    /// Where and when the last record ended; none if more followed then.
+    /// The position of the state that was applied, and when it was saved.
     end: Option<(Position, Stamp)>,
 }
 
@@ -136,23 +136,24 @@ impl Replica {
                     let Ok(accepted) = receiver.receive(line, own_now) else {
                         return restored;
                     };
-                    let is_end = accepted.confirmed.is_some();
-                    let page = ReplicaChanges {
-                        more: true,
-                        ..accepted.changes
-                    };
-                    if process.index.apply_replica(page, Timestamp::MIN).is_err() {
-                        restored.is_loaded = false;
-                        return restored;
-                    }
-                    restored.end = is_end.then_some((accepted.position, *stamp));
-                    if is_end {
+                    if let Some(batch) = accepted.batch {
+                        let page = ReplicaChanges {
+                            more: true,
+                            ..batch.changes
+                        };
+                        if process.index.apply_replica(page, Timestamp::MIN).is_err() {
+                            restored.is_loaded = false;
+                            return restored;
+                        }
+                        restored.end = Some((accepted.position, *stamp));
                         let is_bookmark = self.shadow.position == Some(accepted.position);
                         self.shadow.took_frame(accepted.as_of, is_bookmark);
+                        context
+                            .oracle
+                            .moved(&mut self.shadow, &self.scope, accepted.position);
+                    } else {
+                        self.shadow.received = Some(accepted.position);
                     }
-                    context
-                        .oracle
-                        .moved(&mut self.shadow, &self.scope, accepted.position);
                 }
             }
             restored.records += 1;
