@@ -1,10 +1,10 @@
 use std::{
     io::{self, ErrorKind, Read as _, Write as _},
-    net::{Ipv4Addr, SocketAddr, TcpStream},
+    net::{Ipv4Addr, Shutdown, SocketAddr, TcpStream},
     time::Duration,
 };
 
-use socket2::{Domain, Socket, Type};
+use socket2::{Domain, SockRef, Socket, Type};
 
 /// A connection that sends bytes as they are.
 #[derive(Debug)]
@@ -72,6 +72,34 @@ impl Connection {
             stream,
             unread: Vec::new(),
         })
+    }
+
+    /// Closes the connection with a reset.
+    ///
+    /// # Errors
+    ///
+    /// The socket cannot be set to do so.
+    pub fn reset(self) -> io::Result<()> {
+        SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))
+    }
+
+    /// Closes the connection.
+    ///
+    /// # Errors
+    ///
+    /// None.
+    pub fn close(self) -> io::Result<()> {
+        Ok(())
+    }
+
+    /// Ends what this side sends, reads until the other side ends too, and closes the connection.
+    ///
+    /// # Errors
+    ///
+    /// The other side does not end.
+    pub fn half_close(mut self) -> io::Result<()> {
+        self.stream.shutdown(Shutdown::Write)?;
+        io::copy(&mut self.stream, &mut io::sink()).map(drop)
     }
 
     /// Sends bytes.

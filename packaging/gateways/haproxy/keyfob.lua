@@ -1,6 +1,6 @@
 -- Asks Keyfob whether a call may pass, for haproxy.cfg.
 --
--- The action `keyfob` sets the identity fields of an accepted call, and answers a refused one itself.
+-- The action `keyfob` sets the identity fields and `txn.keyfob_accepted` of an accepted call, and answers a refused one itself.
 -- Nothing is decoded: Keyfob gets the path as HAProxy sends it to the backend.
 
 -- The section of haproxy.cfg that lists the authorizers, in the order in which they are asked.
@@ -88,4 +88,6 @@ core.register_action("keyfob", { "http-req" }, function(txn)
   for _, name in ipairs(IDENTITY) do
     txn.http:req_set_header(name, values(answer.headers, name:lower())[1] or "")
   end
+  -- Without it, haproxy.cfg refuses the call: this script may end by an error at any place before.
+  txn:set_var("txn.keyfob_accepted", true)
 end, 0)

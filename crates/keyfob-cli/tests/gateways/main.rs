@@ -7,6 +7,7 @@ mod clients;
 mod credentials;
 mod faults;
 mod framing;
+mod gone;
 mod http2;
 mod identity;
 mod keyfob;
@@ -109,7 +110,7 @@ const AUTH: &str = "refused_per_minute = 0\nreason = true\nidentity_keys = \"ide
 
 type Part = (&'static str, fn(&mut Setup, &mut Report));
 
-const OF_SERVE: [Part; 11] = [
+const OF_SERVE: [Part; 12] = [
     ("credentials", credentials::run),
     ("identity", identity::run),
     ("paths", paths::run),
@@ -119,6 +120,7 @@ const OF_SERVE: [Part; 11] = [
     ("lifetime", lifetime::run),
     ("clients", clients::run),
     ("slow", slow::run),
+    ("gone", gone::run),
     ("settings", settings::run),
     // Last, since it stops and kills the authorizers.
     ("faults", faults::run),

@@ -1,0 +1,126 @@
+//! Clients that close their connection while the authorizer is asked, and an authorizer's client in the
+//! gateway that fails: nothing passes that was not accepted.
+
+use std::{io, mem, thread, time::Duration};
+
+use keyfob_proxies::{Connection, Gateway, Kind, Places};
+use keyfob_testkit::link::Link;
+
+use crate::{
+    calls::{basic, path, request},
+    keyfob::id,
+    setup::{PATIENCE, Report, Setup},
+};
+
+/// How late the authorizers answer.
+const DELAY: Duration = Duration::from_millis(100);
+/// When the client goes: before the answer.
+const STAYS: Duration = Duration::from_millis(30);
+/// How many clients there are of each kind.
+const CLIENTS: usize = 8;
+
+/// `HAProxy` goes on to the next rule when a script fails. These faults are of the script.
+const HAPROXY_FAULTS: [(&str, &str); 2] = [
+    (
+        "    lua-load-per-thread ",
+        "    tune.lua.session-timeout 100ms\n    lua-load-per-thread ",
+    ),
+    (
+        "  local answer = ask(txn, headers)\n",
+        "  if txn.f:pathq():find('/fails$') then error('a fault of the script') end\n  \
+         while txn.f:pathq():find('/hangs$') do end\n  \
+         local answer = ask(txn, headers)\n",
+    ),
+];
+
+pub(crate) fn run(setup: &mut Setup, report: &mut Report) {
+    let links = setup.keyfob.addresses().map(Link::to);
+    for link in &links {
+        link.set_delay(DELAY);
+    }
+    let places = Places {
+        authorizers: links.each_ref().map(Link::address),
+        backend: setup.backend.address(),
+    };
+    let kind = setup.kind;
+    let changes: &[_] = if kind == Kind::Haproxy {
+        &HAPROXY_FAULTS
+    } else {
+        &[]
+    };
+    let Some(gateway) = Gateway::start(kind, &places, changes) else {
+        return;
+    };
+    let direct = mem::replace(&mut setup.gateway, gateway);
+    leave(setup, report);
+    if kind == Kind::Haproxy {
+        fail(setup, report);
+    }
+    setup.gateway = direct;
+}
+
+fn leave(setup: &Setup, report: &mut Report) {
+    let wrong = format!(
+        "{}:acme_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI",
+        id(&setup.key)
+    );
+    let none: &[String] = &[];
+    for (name, fields) in [
+        ("no key", none),
+        ("a wrong secret", &[basic(&wrong)]),
+        ("another namespace's key", &[basic(&setup.other)]),
+    ] {
+        for (end, go) in [
+            (
+                "reset",
+                Connection::reset as fn(Connection) -> io::Result<()>,
+            ),
+            ("closed", Connection::close),
+            ("half closed", Connection::half_close),
+        ] {
+            let before = setup.backend.count();
+            let clients: Vec<_> = (0..CLIENTS)
+                .map(|_| {
+                    let mut fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+                    fields.push("Content-Length: 2");
+                    let mut bytes = request("POST", &path("orders"), &fields);
+                    bytes.extend_from_slice(b"{}");
+                    let mut client = Connection::open(setup.gateway.address(), PATIENCE).unwrap();
+                    client.send(&bytes).unwrap();
+                    client
+                })
+                .collect();
+            thread::sleep(STAYS);
+            for client in clients {
+                go(client).unwrap();
+            }
+            thread::sleep(DELAY * 4);
+            let passed = setup.backend.count() - before;
+            report.check(
+                passed == 0,
+                format_args!("{name}, {end}: {passed} of {CLIENTS} calls passed"),
+            );
+        }
+    }
+    let status = setup.status(&setup.key, "orders");
+    report.check(status == 200, format_args!("{status} after they left"));
+}
+
+fn fail(setup: &Setup, report: &mut Report) {
+    let key = basic(&setup.key);
+    for (fault, fields) in [
+        ("fails", &[][..]),
+        ("hangs", &[]),
+        ("fails", &[key.as_str()]),
+        ("hangs", &[&key]),
+    ] {
+        let before = setup.backend.count();
+        let target = format!("{}/{fault}", path("orders"));
+        let answer = setup.call("GET", &target, fields).unwrap();
+        let (status, passed) = (answer.status(), setup.backend.count() - before);
+        report.check(
+            status == 503 && passed == 0,
+            format_args!("the script {fault}: {status}, {passed} calls passed"),
+        );
+    }
+}
