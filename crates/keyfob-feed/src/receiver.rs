@@ -287,8 +287,9 @@ impl Receiver {
     fn accept(&mut self, frame: Frame, bytes: usize) -> Accepted {
         if !frame.more {
             // A frame that changes something vouches for its own time only: it can be of a history that the
-            // store has lost since. A bookmark proves that the position is still the end.
-            let is_bookmark = Some(frame.to) == self.position;
+            // store has lost since. A bookmark proves that the position is still the end, unless it ends a
+            // batch.
+            let is_bookmark = self.held.is_none() && Some(frame.to) == self.position;
             self.as_of = if is_bookmark {
                 self.as_of.max(frame.as_of)
             } else {
@@ -319,9 +320,13 @@ impl Receiver {
                 held
             }
         };
-        if frame.more && held.bytes < HELD_BYTES_MAX {
-            self.held = Some(held);
-            return None;
+        if frame.more {
+            if held.bytes < HELD_BYTES_MAX {
+                self.held = Some(held);
+                return None;
+            }
+            // The state after a part of a batch is that of no time.
+            self.as_of = 0;
         }
         Some(Batch {
             changes: ReplicaChanges {
@@ -502,63 +507,102 @@ mod tests {
     };
 
     use super::*;
-    use crate::{FeedKeys, SnapshotWriter};
+    use crate::{FeedKeys, SnapshotWriter, line::SignedLine};
+
+    /// An authority whose store is at revision 100, and a reader at revision 0 as of 4,000.
+    struct Fixture {
+        keys: FeedKeys,
+        receiver: Receiver,
+        index: Index,
+    }
+
+    impl Fixture {
+        fn new() -> Self {
+            let keys = FeedKeys::generate(&SystemRandom).unwrap();
+            let format = KeyFormat::new("dof").unwrap();
+            let mut receiver = Receiver::new(Trust::pinned(keys.signers()).unwrap(), Filter::All);
+            let writer = SnapshotWriter::new(Filter::All, 1 << 20).unwrap();
+            let start = keys.mark_key().position(Self::head(0));
+            let snapshot = writer.finish(start, 4000, format, &keys).unwrap();
+            let manifest = receiver.manifest(snapshot.line.as_bytes(), 5000).unwrap();
+            let index = Index::new(format, Peppers::none());
+            let loaded = timestamp(receiver.loaded(&manifest, 5000));
+            let empty = ReplicaChanges::default();
+            index.apply_replica(empty, loaded).unwrap();
+            Self {
+                keys,
+                receiver,
+                index,
+            }
+        }
+
+        fn head(revision: u64) -> TrailHead {
+            TrailHead {
+                revision: Revision::new(revision),
+                hash: ChainHash::from_bytes([0; 32]),
+            }
+        }
+
+        fn end(&self) -> Position {
+            self.keys.mark_key().position(Self::head(100))
+        }
+
+        /// A frame without entries from the reader's position.
+        fn frame(&self, to: Position, as_of: u64, rest: &str) -> SignedLine {
+            let from = self.receiver.position().unwrap();
+            let frame =
+                format!(r#"{{"from":"{from}","to":"{to}","as_of":{as_of},"signers":1{rest}}}"#);
+            self.keys.sign(Document::Frame, frame.as_bytes())
+        }
+
+        fn receive(&mut self, line: &SignedLine) -> Option<Batch> {
+            self.receiver.receive(line.as_bytes(), 5000).unwrap().batch
+        }
+    }
 
     #[test]
     fn the_index_refuses_every_call_if_a_batch_is_too_long_to_be_held_back() {
-        let keys = FeedKeys::generate(&SystemRandom).unwrap();
-        let head = |revision| TrailHead {
-            revision: Revision::new(revision),
-            hash: ChainHash::from_bytes([0; 32]),
-        };
-        let end = head(100);
-        let marks = keys.mark_key();
-        let frame = |from: Position, to: Position| {
-            let more = if to == marks.position(end) {
-                ""
-            } else {
-                r#","more":true"#
-            };
-            let padding = " ".repeat(4_000_000);
-            let frame = format!(
-                r#"{{"from":"{from}","to":"{to}","as_of":5000,"signers":1{more}{padding}}}"#
-            );
-            keys.sign(Document::Frame, frame.as_bytes())
-        };
-        let format = KeyFormat::new("dof").unwrap();
-        let index = Index::new(format, Peppers::none());
-        let mut receiver = Receiver::new(Trust::pinned(keys.signers()).unwrap(), Filter::All);
-        let writer = SnapshotWriter::new(Filter::All, 1 << 20).unwrap();
-        let start = writer.finish(marks.position(head(0)), 4000, format, &keys);
-        let start = start.unwrap().line;
-        let manifest = receiver.manifest(start.as_bytes(), 5000).unwrap();
-        let empty = ReplicaChanges::default();
-        let loaded = timestamp(receiver.loaded(&manifest, 5000));
-        index.apply_replica(empty, loaded).unwrap();
-
-        let mut at = manifest.position();
+        let mut fixture = Fixture::new();
+        let end = fixture.end();
+        let more = format!(r#","more":true{}"#, " ".repeat(4_000_000));
         let mut bytes = 0;
         for revision in 1..100 {
-            let to = marks.position_within(Revision::new(revision), end);
-            let line = frame(at, to);
-            at = to;
+            let marks = fixture.keys.mark_key();
+            let to = marks.position_within(Revision::new(revision), Fixture::head(100));
+            let line = fixture.frame(to, 5000, &more);
             bytes += line.as_bytes().len();
-            let accepted = receiver.receive(line.as_bytes(), 5000).unwrap();
-            let Some(batch) = accepted.batch else {
+            let Some(batch) = fixture.receive(&line) else {
                 assert!(bytes < HELD_BYTES_MAX);
-                assert_eq!(index.confirmed_at(), Some(loaded));
+                assert_eq!(fixture.index.confirmed_at(), Some(timestamp(4000)));
                 continue;
             };
             assert!(bytes >= HELD_BYTES_MAX);
             assert_eq!(batch.confirmed, None);
-            batch.apply(&index).unwrap();
-            assert_eq!(index.confirmed_at(), None);
+            batch.apply(&fixture.index).unwrap();
+            assert_eq!(fixture.index.confirmed_at(), None);
             break;
         }
-        let last = frame(at, marks.position(end));
-        let accepted = receiver.receive(last.as_bytes(), 5000).unwrap();
-        accepted.batch.unwrap().apply(&index).unwrap();
-        assert_eq!(index.confirmed_at(), Some(timestamp(5000)));
-        assert_eq!(index.as_of(), end.revision);
+        let last = fixture.frame(end, 5000, "");
+        fixture
+            .receive(&last)
+            .unwrap()
+            .apply(&fixture.index)
+            .unwrap();
+        assert_eq!(fixture.index.confirmed_at(), Some(timestamp(5000)));
+        assert_eq!(fixture.index.as_of(), end.revision);
+    }
+
+    #[test]
+    fn the_end_of_a_batch_vouches_for_its_own_time_only() {
+        let mut fixture = Fixture::new();
+        let end = fixture.end();
+        let first = fixture.frame(end, 2500, r#","more":true"#);
+        assert!(fixture.receive(&first).is_none());
+        assert_eq!(fixture.receiver.as_of(), 4000);
+        let last = fixture.frame(end, 3500, "");
+        assert_eq!(fixture.receive(&last).unwrap().confirmed, Some(3500));
+        // A bookmark that was signed earlier takes nothing back.
+        let bookmark = fixture.frame(end, 3000, "");
+        assert_eq!(fixture.receive(&bookmark).unwrap().confirmed, Some(3500));
     }
 }
