@@ -38,6 +38,7 @@ use crate::{
     Listener,
     address::{Accepted, Connection},
     head::{AtOnce, Head},
+    head_timer::HeadTimer,
     leaving::{Progress, closed, leave},
     log_limit::LogLimit,
     metrics::REFUSED_HEADS,
@@ -459,8 +460,9 @@ impl Handler {
             })
         });
         let leave = leave(since, self.stopped, crowded, Some(&progress));
-        let ended = match &self.http {
-            Http::One(http) => {
+        let ended = match self.http {
+            Http::One(mut http) => {
+                http.timer(HeadTimer::new());
                 let connection = http.serve_connection(TokioIo::new(socket), service);
                 let shut_down = http1::UpgradeableConnection::graceful_shutdown;
                 // The time for an answer is its handler's to limit.
