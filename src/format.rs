@@ -104,7 +104,9 @@ impl KeyFormat {
     /// Returns the public text of a key's identifier, `<prefix>_v1_<32 digits>`, as shown in lists
     /// and logs and used as user name in HTTP Basic.
     pub fn key_id(&self, id: KeyId) -> String {
-        format!("{}_v1_{id}", self.prefix())
+        let head = core::str::from_utf8(self.head()).unwrap_or_default();
+        let digits = id.to_digits();
+        [head, core::str::from_utf8(&digits).unwrap_or_default()].concat()
     }
 
     /// The length of a credential, in bytes.

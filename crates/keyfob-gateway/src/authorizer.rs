@@ -71,6 +71,8 @@ struct Refusal {
     /// The credential, if its secret was right.
     credential: Option<CredentialId>,
     retry_after: Option<Duration>,
+    /// Whether the credential itself was refused: such attempts are limited.
+    is_attempt: bool,
 }
 
 impl Refusal {
@@ -80,6 +82,15 @@ impl Refusal {
             reason,
             credential: None,
             retry_after: (status == 503).then_some(RETRY_AFTER),
+            is_attempt: false,
+        }
+    }
+
+    fn of(denied: &Denied) -> Self {
+        Self {
+            credential: denied.credential(),
+            is_attempt: denied.status() == 401 && denied.reason() != DenyReason::NoCredential,
+            ..Self::new(denied.status(), denied.reason().as_str())
         }
     }
 }
@@ -87,13 +98,27 @@ impl Refusal {
 impl Authorizer {
     /// Decides at the time `now`, which must be read when the question has arrived.
     pub fn decide(&self, question: &Question<'_>, now: impl Into<Timestamp>) -> Answer {
-        let now = now.into();
+        self.decide_described(question, now.into(), |question| question)
+    }
+
+    /// Decides as [`Authorizer::decide`] does. `describe` adds what only a refusal needs: the client, and what is
+    /// logged.
+    pub(crate) fn decide_described<'a>(
+        &self,
+        question: &Question<'a>,
+        now: Timestamp,
+        describe: impl FnOnce(Question<'a>) -> Question<'a>,
+    ) -> Answer {
         match self.0.judge(question, now) {
             Ok(accepted) => {
                 self.0.accepted.increment(1);
                 Answer::accepted(accepted)
             }
-            Err(refusal) => self.0.refuse(question, &refusal, now),
+            Err(refusal) => {
+                let question = describe(*question);
+                let refusal = self.0.throttled(&question, refusal, now);
+                self.0.refuse(&question, &refusal, now)
+            }
         }
     }
 
@@ -216,7 +241,7 @@ impl Inner {
         let fields = question.authorization.iter().copied();
         let access = access.requiring(scopes);
         let verified = self.verifier.verify_headers(fields, &access, now);
-        let principal = verified.map_err(|denied| self.denied(question, &denied, now))?;
+        let principal = verified.map_err(|denied| Refusal::of(&denied))?;
         // Nor was there a pause while this was decided.
         if self.current()? == before {
             Ok(principal)
@@ -233,13 +258,9 @@ impl Inner {
         }
     }
 
-    fn denied(&self, question: &Question<'_>, denied: &Denied, now: Timestamp) -> Refusal {
-        let refusal = Refusal {
-            credential: denied.credential(),
-            ..Refusal::new(denied.status(), denied.reason().as_str())
-        };
-        let is_attempt = refusal.status == 401 && denied.reason() != DenyReason::NoCredential;
-        let (Some(throttle), true) = (&self.settings.throttle, is_attempt) else {
+    /// Limits attempts: a refusal becomes 429 if there were too many.
+    fn throttled(&self, question: &Question<'_>, refusal: Refusal, now: Timestamp) -> Refusal {
+        let (Some(throttle), true) = (&self.settings.throttle, refusal.is_attempt) else {
             return refusal;
         };
         let named = self.named_credential(question);

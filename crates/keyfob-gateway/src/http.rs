@@ -20,9 +20,10 @@ use axum::{
     },
     routing::any,
 };
+use bytes::BytesMut;
 use keyfob_listen::Head;
 
-use crate::{Answer, Authorizer, Question};
+use crate::{Answer, Authorizer, Question, field};
 pub use peers::{Network, NetworkError, Peers};
 use source::{Asked, Fault};
 pub use source::{RequestSource, UnknownSource};
@@ -156,24 +157,17 @@ impl Inner {
         }
         let fields = fields.get(..count).unwrap_or_default();
         let asked = self.source.read(head, &self.namespace_field);
-        let (
-            Asked {
-                what,
-                method,
-                host,
-                client,
-            },
-            scopes,
-        ) = match asked.and_then(|asked| Ok((asked, query::scopes(head, self.source)?))) {
-            Ok(read) => read,
-            Err(Fault::OfProxy(reason)) => return authorizer.refuse_gateway(reason),
-            Err(Fault::Ambiguous) => {
-                // An empty target is ambiguous, so it is refused and counted as the others are.
-                let question = Question::of_request(b"", fields);
-                let question = described(question, headers, None);
-                return authorizer.decide(&question, now);
-            }
-        };
+        let (Asked { what, method, host }, scopes) =
+            match asked.and_then(|asked| Ok((asked, query::scopes(head, self.source)?))) {
+                Ok(read) => read,
+                Err(Fault::OfProxy(reason)) => return authorizer.refuse_gateway(reason),
+                Err(Fault::Ambiguous) => {
+                    // An empty target is ambiguous, so it is refused and counted as the others are.
+                    let question = Question::of_request(b"", fields);
+                    let describe = |question| described(question, headers, None);
+                    return authorizer.decide_described(&question, now, describe);
+                }
+            };
         let question = match what {
             source::What::Target(target) => Question::of_request(target, fields),
             source::What::Namespace(name) => Question::of_namespace(name, fields),
@@ -186,8 +180,10 @@ impl Inner {
             Some(host) => question.with_host(host),
             None => question,
         };
-        let question = described(question, headers, client).with_scopes(&scopes);
-        authorizer.decide(&question, now)
+        let question = question.with_scopes(&scopes);
+        authorizer.decide_described(&question, now, |question| {
+            described(question, headers, self.source.client(headers))
+        })
     }
 }
 
@@ -216,10 +212,16 @@ fn response(answer: &Answer) -> Response<Bytes> {
         StatusCode::from_u16(answer.status()).unwrap_or(StatusCode::UNAUTHORIZED);
     let headers = response.headers_mut();
     headers.reserve(12);
-    for (name, value) in answer.fields() {
-        // Names are printable ASCII.
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            headers.append(HeaderName::from_static(name), value);
+    // All values are in one allocation.
+    let mut values = BytesMut::with_capacity(VALUES);
+    for (place, (name, value)) in answer.fields().enumerate() {
+        values.extend_from_slice(value.as_bytes());
+        let value = HeaderValue::from_maybe_shared(values.split().freeze());
+        let known = ACCEPTED.get(place).filter(|known| known.as_str() == name);
+        let name = known.map_or_else(|| HeaderName::from_static(name), HeaderName::clone);
+        // Values are printable ASCII.
+        if let Ok(value) = value {
+            headers.append(name, value);
         }
     }
     if let Some(body) = body {
@@ -239,6 +241,22 @@ impl fmt::Debug for Front {
 
 /// The path that is asked.
 const PREFIX: &str = "/auth";
+
+/// The names of the fields of an accepting answer, in their order: a name that is made from text is looked at
+/// byte by byte.
+static ACCEPTED: [HeaderName; 8] = [
+    HeaderName::from_static(field::KEY_ID),
+    HeaderName::from_static(field::OWNER),
+    HeaderName::from_static(field::TEAM),
+    HeaderName::from_static(field::NAMESPACE),
+    HeaderName::from_static(field::SCOPES),
+    HeaderName::from_static(field::EXPIRES),
+    HeaderName::from_static(field::TOKEN),
+    CACHE_CONTROL,
+];
+
+/// Room for the values of most answers without a signed identity, in bytes.
+const VALUES: usize = 256;
 
 /// How long a question waits after a pause, and how often it looks.
 const WAIT: Duration = Duration::from_millis(10);

@@ -3,6 +3,7 @@
 
 mod address;
 mod head;
+mod head_timer;
 mod leaving;
 mod log_limit;
 mod metrics;

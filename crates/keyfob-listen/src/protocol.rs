@@ -7,8 +7,7 @@ use hyper::server::conn::http1;
 #[cfg(feature = "http2")]
 use hyper::server::conn::http2;
 #[cfg(feature = "http2")]
-use hyper_util::rt::TokioExecutor;
-use hyper_util::rt::TokioTimer;
+use hyper_util::rt::{TokioExecutor, TokioTimer};
 
 use crate::Limits;
 
@@ -45,8 +44,8 @@ impl Http {
         match speaks {
             Speaks::Http1 => {
                 let mut http = http1::Builder::new();
-                http.timer(TokioTimer::new())
-                    .header_read_timeout(limits.header_timeout)
+                // Each connection adds a timer of its own.
+                http.header_read_timeout(limits.header_timeout)
                     .max_headers(HEADERS_MAX)
                     .max_buf_size(head_bytes);
                 Self::One(http)

@@ -18,6 +18,7 @@ use axum::{
     http::{Request, Response, StatusCode},
 };
 use futures_util::future::Either;
+use http_body_util::Full;
 #[cfg(feature = "http2")]
 use hyper::server::conn::http2;
 use hyper::{
@@ -38,6 +39,7 @@ use crate::{
     Listener,
     address::{Accepted, Connection},
     head::{AtOnce, Head},
+    head_timer::HeadTimer,
     leaving::{Progress, closed, leave},
     log_limit::LogLimit,
     metrics::REFUSED_HEADS,
@@ -434,7 +436,7 @@ impl Handler {
                         // thread's other connections would wait for all of them.
                         yield_now().await;
                     }
-                    Ok(response.map(Body::from))
+                    Ok(response.map(|bytes| AnswerBody::Left(Full::new(bytes))))
                 });
             }
             let extensions = request.extensions_mut();
@@ -454,13 +456,14 @@ impl Handler {
                     if answer.status() == StatusCode::SWITCHING_PROTOCOLS {
                         upgraded.set();
                     }
-                    answer.map(|body| in_progress.until_sent(body))
+                    answer.map(|body| AnswerBody::Right(in_progress.until_sent(body)))
                 })
             })
         });
         let leave = leave(since, self.stopped, crowded, Some(&progress));
-        let ended = match &self.http {
-            Http::One(http) => {
+        let ended = match self.http {
+            Http::One(mut http) => {
+                http.timer(HeadTimer::new());
                 let connection = http.serve_connection(TokioIo::new(socket), service);
                 let shut_down = http1::UpgradeableConnection::graceful_shutdown;
                 // The time for an answer is its handler's to limit.
@@ -490,6 +493,9 @@ impl Handler {
         }
     }
 }
+
+/// The body of an answer: of one that was made from the head, without an allocation, or of the router's.
+type AnswerBody = http_body_util::Either<Full<Bytes>, Body>;
 
 /// Serves a connection to its end, or until it is asked to leave. Then it ends with its requests in
 /// progress, `at_last` in any case; the head of a next one is not waited for.

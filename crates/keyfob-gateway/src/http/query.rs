@@ -18,7 +18,7 @@ pub(super) fn scopes(head: &Head<'_>, source: RequestSource) -> Result<Vec<Scope
         RequestSource::Named => (head.uri.query(), !has_path_below(head)),
         _ => (head.uri.query(), true),
     };
-    for parameter in query.unwrap_or_default().split('&') {
+    for parameter in query.into_iter().flat_map(|query| query.split('&')) {
         match parameter.split_once('=') {
             Some(("scope", value)) => {
                 let value = value.replace('+', " ");

@@ -61,7 +61,6 @@ pub(super) struct Asked<'a> {
     /// None if the client named none, as in HTTP/1.0 or with an empty field: it is ambiguous if any rule is about
     /// hosts. It is not the proxy's fault, so a client cannot provoke a 503.
     pub(super) host: Option<&'a [u8]>,
-    pub(super) client: Option<IpAddr>,
 }
 
 pub(super) enum What<'a> {
@@ -89,27 +88,33 @@ impl RequestSource {
                 what: What::Namespace(named(head, namespace_field)?),
                 method: None,
                 host: None,
-                client: address(headers, &X_REAL_IP),
             }),
             Self::XOriginalUri => Ok(Asked {
                 what: What::Target(needed(headers, &X_ORIGINAL_URI)?),
                 method: Some(needed(headers, &X_ORIGINAL_METHOD)?),
                 host: only(headers, &X_ORIGINAL_HOST)?,
-                client: address(headers, &X_REAL_IP),
             }),
             Self::XForwarded => Ok(Asked {
                 what: What::Target(needed(headers, &X_FORWARDED_URI)?),
                 method: Some(needed(headers, &X_FORWARDED_METHOD)?),
                 host: only(headers, &X_FORWARDED_HOST)?,
-                client: last_address(headers),
             }),
             Self::Appended => Ok(Asked {
                 what: What::Target(below(head.uri.path_and_query())?),
                 method: Some(head.method.as_str().as_bytes()),
                 host: only(headers, &HOST)?,
-                client: address(headers, &X_ENVOY_EXTERNAL_ADDRESS)
-                    .or_else(|| last_address(headers)),
             }),
+        }
+    }
+
+    /// The client that sent the request that is asked about.
+    pub(super) fn client(self, headers: &HeaderMap) -> Option<IpAddr> {
+        match self {
+            Self::Named | Self::XOriginalUri => address(headers, &X_REAL_IP),
+            Self::XForwarded => last_address(headers),
+            Self::Appended => {
+                address(headers, &X_ENVOY_EXTERNAL_ADDRESS).or_else(|| last_address(headers))
+            }
         }
     }
 }
