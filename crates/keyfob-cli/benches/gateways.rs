@@ -33,6 +33,7 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use keyfob::Keyfob;
 use keyfob_proxies::{Gateway, Kind, Places, free_port};
 use keyfob_testkit::figures;
+use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
 const KINDS: [Kind; 6] = [
@@ -86,7 +87,7 @@ fn measure(kind: Kind, seconds: u32, rounds: u32) -> Option<String> {
     thread::sleep(Duration::from_secs(2));
     let (mut of_keyfob, mut of_bare) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
-        of_bare.push(load(with_bare.address(), &key, seconds, &[bare.pid()]));
+        of_bare.push(load(with_bare.address(), &key, seconds, &bare.pids()));
         let pids: Vec<u32> = keyfob.pids().into_iter().flatten().collect();
         of_keyfob.push(load(with_keyfob.address(), &key, seconds, &pids));
     }
@@ -164,10 +165,10 @@ impl Bare {
         }
     }
 
-    fn pid(&self) -> u32 {
+    fn pids(&self) -> Vec<u32> {
         match self {
-            Self::Http(nginx) => nginx.child.id(),
-            Self::Grpc(server) => server.child.id(),
+            Self::Http(nginx) => nginx.workers(),
+            Self::Grpc(server) => vec![server.child.id()],
         }
     }
 }
@@ -181,7 +182,8 @@ const IDENTITY: [(&str, &str); 5] = [
     ("Scopes", "*"),
 ];
 
-/// An nginx that can be a backend or the bare authorizer. It is killed with this value.
+/// An nginx that can be a backend or the bare authorizer, with a worker for each core, as Keyfob has threads. It is
+/// stopped with this value.
 struct Nginx {
     child: Child,
     _folder: TempDir,
@@ -220,9 +222,20 @@ impl Nginx {
     }
 }
 
+impl Nginx {
+    fn workers(&self) -> Vec<u32> {
+        let pid = self.child.id();
+        let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));
+        let children = children.expect("the process runs");
+        let workers = children.split_whitespace().map(str::parse);
+        workers.map(|pid| pid.expect("a number")).collect()
+    }
+}
+
 impl Drop for Nginx {
     fn drop(&mut self) {
-        let _ = self.child.kill();
+        // It ends its workers too.
+        let _ = kill_process(Pid::from_child(&self.child), Signal::TERM);
         let _ = self.child.wait();
     }
 }
@@ -243,7 +256,7 @@ fn configuration(
         .concat();
     // As a gateway's first call without a key expects it.
     format!(
-        "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log {folder}/error.log;\n\
+        "daemon off;\nworker_processes auto;\npid {folder}/pid;\nerror_log {folder}/error.log;\n\
          events {{ worker_connections 4096; }}\nhttp {{\naccess_log off;\nkeepalive_requests 100000000;\n{temporary}\
          map $http_authorization $refused {{ default 0; \"\" 1; }}\n\
          server {{ listen {backend}; location / {{ return 200 x; }} }}\n\
