@@ -198,6 +198,9 @@ impl Shared {
             }
             if is_answer {
                 self.hold();
+                if self.mode() == Mode::Closed {
+                    return Ok(());
+                }
             }
             to.write_all(bytes)?;
         }

@@ -37,8 +37,10 @@ local function ask_one(txn, name, headers)
     headers = headers,
     timeout = TIMEOUT_MS,
   }
-  -- HAProxy makes 503 and 504 of no answer. Keyfob's answers must not be stored.
+  -- HAProxy makes 503 and 504 of no answer, and 0 of a connection that ends before it. Keyfob's answers
+  -- must not be stored.
   if not answer or not answer.status or not answer.headers then return nil end
+  if answer.status < 200 then return nil end
   local cache = values(answer.headers, "cache-control")[1]
   if answer.status >= 500 and cache ~= "no-store" then return nil end
   return answer

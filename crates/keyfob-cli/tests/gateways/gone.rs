@@ -1,10 +1,10 @@
-//! Clients that close their connection while the authorizer is asked, and an authorizer's client in the
-//! gateway that fails: nothing passes that was not accepted.
+//! Clients and authorizers that close their connection during a question, and a script of the gateway that
+//! fails: nothing passes that was not accepted.
 
 use std::{io, mem, thread, time::Duration};
 
 use keyfob_proxies::{Connection, Gateway, Kind, Places};
-use keyfob_testkit::link::Link;
+use keyfob_testkit::link::{Link, Mode};
 
 use crate::{
     calls::{basic, path, request},
@@ -53,6 +53,9 @@ pub(crate) fn run(setup: &mut Setup, report: &mut Report) {
     };
     let direct = mem::replace(&mut setup.gateway, gateway);
     leave(setup, report);
+    for _ in 0..2 {
+        cut(setup, report, &links);
+    }
     if kind == Kind::Haproxy {
         fail(setup, report);
     }
@@ -104,6 +107,45 @@ fn leave(setup: &Setup, report: &mut Report) {
     }
     let status = setup.status(&setup.key, "orders");
     report.check(status == 200, format_args!("{status} after they left"));
+}
+
+/// Both authorizers close their connections before they answer.
+fn cut(setup: &Setup, report: &mut Report, links: &[Link]) {
+    let before = setup.backend.count();
+    for link in links {
+        // Longer than any gateway waits.
+        link.set_delay(PATIENCE);
+    }
+    let bytes = request("GET", &path("orders"), &[&basic(&setup.key)]);
+    let clients: Vec<_> = (0..CLIENTS)
+        .map(|_| {
+            let mut client = Connection::open(setup.gateway.address(), PATIENCE).unwrap();
+            client.send(&bytes).unwrap();
+            client
+        })
+        .collect();
+    thread::sleep(STAYS);
+    for link in links {
+        link.set(Mode::Closed);
+    }
+    for mut client in clients {
+        let answer = client.response(false);
+        let status = answer.as_ref().map(|answer| answer.status);
+        report.check(
+            matches!(status, Ok(503)),
+            format_args!("the authorizers close: {status:?}"),
+        );
+    }
+    let passed = setup.backend.count() - before;
+    report.check(
+        passed == 0,
+        format_args!("the authorizers close: {passed} calls passed"),
+    );
+    for link in links {
+        link.set_delay(Duration::ZERO);
+        link.set(Mode::Open);
+    }
+    setup.await_status(&setup.key, "orders", 200);
 }
 
 fn fail(setup: &Setup, report: &mut Report) {
