@@ -131,8 +131,15 @@ fn cut(setup: &Setup, report: &mut Report, links: &[Link]) {
     for mut client in clients {
         let answer = client.response(false);
         let status = answer.as_ref().map(|answer| answer.status);
+        // Traefik can lose its question to itself at that moment.
+        let expected = match setup.kind {
+            Kind::Traefik => [503, 500],
+            _ => [503; 2],
+        };
         report.check(
-            matches!(status, Ok(503)),
+            status
+                .as_ref()
+                .is_ok_and(|status| expected.contains(status)),
             format_args!("the authorizers close: {status:?}"),
         );
     }
