@@ -220,9 +220,7 @@ impl Nginx {
             authorizers: [first, second],
         }
     }
-}
 
-impl Nginx {
     fn workers(&self) -> Vec<u32> {
         let pid = self.child.id();
         let children = fs::read_to_string(format!("/proc/{pid}/task/{pid}/children"));

@@ -83,15 +83,6 @@ impl Connection {
         SockRef::from(&self.stream).set_linger(Some(Duration::ZERO))
     }
 
-    /// Closes the connection.
-    ///
-    /// # Errors
-    ///
-    /// None.
-    pub fn close(self) -> io::Result<()> {
-        Ok(())
-    }
-
     /// Ends what this side sends, reads until the other side ends too, and closes the connection.
     ///
     /// # Errors

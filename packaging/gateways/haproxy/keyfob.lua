@@ -1,6 +1,7 @@
 -- Asks Keyfob whether a call may pass, for haproxy.cfg.
 --
--- The action `keyfob` sets the identity fields and `txn.keyfob_accepted` of an accepted call, and answers a refused one itself.
+-- The action `keyfob` sets the identity fields and `txn.keyfob_accepted` of an accepted call, and answers
+-- a refused one itself.
 -- Nothing is decoded: Keyfob gets the path as HAProxy sends it to the backend.
 
 -- The section of haproxy.cfg that lists the authorizers, in the order in which they are asked.

@@ -8,7 +8,7 @@ use keyfob_sqlite::SqliteStore;
 
 use crate::{
     calls::{basic, bearer, path},
-    keyfob::id,
+    keyfob::{id, wrong_secret},
     setup::{Report, Setup},
 };
 
@@ -27,10 +27,7 @@ pub(crate) fn run(setup: &mut Setup, report: &mut Report) {
             .is_some_and(|seen| seen.all("authorization").is_empty());
         report.check(passed, "the backend got no call, or the credential");
     }
-    let wrong = format!(
-        "{}:acme_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI",
-        id(&setup.key)
-    );
+    let wrong = wrong_secret(&setup.key);
     let expired = expired(setup);
     let disabled = setup.keyfob.create("orders", "disabled");
     setup.await_status(&disabled, "orders", 200);

@@ -1,14 +1,14 @@
 //! Clients and authorizers that close their connection during a question, and a script of the gateway that
 //! fails: nothing passes that was not accepted.
 
-use std::{io, mem, thread, time::Duration};
+use std::{io, thread, time::Duration};
 
-use keyfob_proxies::{Connection, Gateway, Kind, Places};
+use keyfob_proxies::{Connection, Kind};
 use keyfob_testkit::link::{Link, Mode};
 
 use crate::{
     calls::{basic, path, request},
-    keyfob::id,
+    keyfob::wrong_secret,
     setup::{PATIENCE, Report, Setup},
 };
 
@@ -34,67 +34,56 @@ const HAPROXY_FAULTS: [(&str, &str); 2] = [
 ];
 
 pub(crate) fn run(setup: &mut Setup, report: &mut Report) {
-    let links = setup.keyfob.addresses().map(Link::to);
-    for link in &links {
-        link.set_delay(DELAY);
-    }
-    let places = Places {
-        authorizers: links.each_ref().map(Link::address),
-        backend: setup.backend.address(),
-    };
-    let kind = setup.kind;
-    let changes: &[_] = if kind == Kind::Haproxy {
-        &HAPROXY_FAULTS
-    } else {
-        &[]
-    };
-    let Some(gateway) = Gateway::start(kind, &places, changes) else {
-        return;
-    };
-    let direct = mem::replace(&mut setup.gateway, gateway);
-    leave(setup, report);
-    for _ in 0..2 {
-        cut(setup, report, &links);
-    }
-    if kind == Kind::Haproxy {
-        fail(setup, report);
-    }
-    setup.gateway = direct;
+    let is_haproxy = setup.kind == Kind::Haproxy;
+    let changes: &[_] = if is_haproxy { &HAPROXY_FAULTS } else { &[] };
+    setup.over_links(changes, |setup, links| {
+        leave(setup, report, links);
+        for _ in 0..2 {
+            cut(setup, report, links);
+        }
+        if is_haproxy {
+            fail(setup, report);
+        }
+    });
 }
 
-fn leave(setup: &Setup, report: &mut Report) {
-    let wrong = format!(
-        "{}:acme_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI",
-        id(&setup.key)
-    );
+/// Clients whose questions are on their way.
+fn clients(setup: &Setup, request: &[u8]) -> Vec<Connection> {
+    let open = |_| {
+        let mut client = Connection::open(setup.gateway.address(), PATIENCE).unwrap();
+        client.send(request).unwrap();
+        client
+    };
+    let clients = (0..CLIENTS).map(open).collect();
+    thread::sleep(STAYS);
+    clients
+}
+
+fn leave(setup: &Setup, report: &mut Report, links: &[Link]) {
+    for link in links {
+        link.set_delay(DELAY);
+    }
+    let wrong = wrong_secret(&setup.key);
     let none: &[String] = &[];
     for (name, fields) in [
         ("no key", none),
         ("a wrong secret", &[basic(&wrong)]),
         ("another namespace's key", &[basic(&setup.other)]),
     ] {
+        let mut fields: Vec<&str> = fields.iter().map(String::as_str).collect();
+        fields.push("Content-Length: 2");
+        let mut bytes = request("POST", &path("orders"), &fields);
+        bytes.extend_from_slice(b"{}");
         for (end, go) in [
             (
                 "reset",
                 Connection::reset as fn(Connection) -> io::Result<()>,
             ),
-            ("closed", Connection::close),
+            ("closed", |_| Ok(())),
             ("half closed", Connection::half_close),
         ] {
             let before = setup.backend.count();
-            let clients: Vec<_> = (0..CLIENTS)
-                .map(|_| {
-                    let mut fields: Vec<&str> = fields.iter().map(String::as_str).collect();
-                    fields.push("Content-Length: 2");
-                    let mut bytes = request("POST", &path("orders"), &fields);
-                    bytes.extend_from_slice(b"{}");
-                    let mut client = Connection::open(setup.gateway.address(), PATIENCE).unwrap();
-                    client.send(&bytes).unwrap();
-                    client
-                })
-                .collect();
-            thread::sleep(STAYS);
-            for client in clients {
+            for client in clients(setup, &bytes) {
                 go(client).unwrap();
             }
             thread::sleep(DELAY * 4);
@@ -117,29 +106,17 @@ fn cut(setup: &Setup, report: &mut Report, links: &[Link]) {
         link.set_delay(PATIENCE);
     }
     let bytes = request("GET", &path("orders"), &[&basic(&setup.key)]);
-    let clients: Vec<_> = (0..CLIENTS)
-        .map(|_| {
-            let mut client = Connection::open(setup.gateway.address(), PATIENCE).unwrap();
-            client.send(&bytes).unwrap();
-            client
-        })
-        .collect();
-    thread::sleep(STAYS);
+    let clients = clients(setup, &bytes);
     for link in links {
         link.set(Mode::Closed);
     }
     for mut client in clients {
         let answer = client.response(false);
-        let status = answer.as_ref().map(|answer| answer.status);
+        let status = answer.map(|answer| answer.status);
         // Traefik can lose its question to itself at that moment.
-        let expected = match setup.kind {
-            Kind::Traefik => [503, 500],
-            _ => [503; 2],
-        };
+        let is_lost = setup.kind == Kind::Traefik && matches!(status, Ok(500));
         report.check(
-            status
-                .as_ref()
-                .is_ok_and(|status| expected.contains(status)),
+            is_lost || matches!(status, Ok(503)),
             format_args!("the authorizers close: {status:?}"),
         );
     }

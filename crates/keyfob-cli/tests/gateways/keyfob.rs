@@ -329,6 +329,14 @@ fn openssl(folder: &Path, args: &[&str]) -> Vec<u8> {
     made.stdout
 }
 
+/// A credential with the public part of this one, and another well-formed secret.
+pub(crate) fn wrong_secret(credential: &str) -> String {
+    format!(
+        "{}:acme_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI",
+        id(credential)
+    )
+}
+
 /// The public part of a credential.
 pub(crate) fn id(credential: &str) -> &str {
     credential

@@ -12,7 +12,7 @@ use keyfob_proxies::{Connection, Kind, Response};
 
 use crate::{
     calls::{basic, bearer, path, request},
-    keyfob::{Keyfob, id},
+    keyfob::{Keyfob, id, wrong_secret},
     setup::{PATIENCE, Report, Setup},
 };
 
@@ -232,10 +232,7 @@ fn cached(setup: &Setup, report: &mut Report) {
     );
     let before = hits();
     let field = basic(&key);
-    let wrong = basic(&format!(
-        "{}:acme_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI",
-        id(&key)
-    ));
+    let wrong = basic(&wrong_secret(&key));
     let other = basic(&setup.other);
     for (what, method, namespace, fields, allowed) in [
         ("another key", "GET", "orders", vec![&*other], &[403][..]),

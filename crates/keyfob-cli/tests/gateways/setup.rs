@@ -2,10 +2,12 @@
 
 use std::{
     fmt::Display,
+    mem,
     time::{Duration, Instant},
 };
 
 use keyfob_proxies::{Backend, Gateway, Kind, Places};
+use keyfob_testkit::link::Link;
 
 use crate::keyfob::Keyfob;
 
@@ -58,6 +60,26 @@ impl Setup {
             setup.await_status(key, namespace, 200);
         }
         Some(setup)
+    }
+
+    /// Runs this with another gateway, which reaches the authorizers over links, and has these changes of its
+    /// configuration.
+    pub(crate) fn over_links(
+        &mut self,
+        changes: &[(&str, &str)],
+        run: impl FnOnce(&Self, &[Link; 2]),
+    ) {
+        let links = self.keyfob.addresses().map(Link::to);
+        let places = Places {
+            authorizers: links.each_ref().map(Link::address),
+            backend: self.backend.address(),
+        };
+        let Some(gateway) = Gateway::start(self.kind, &places, changes) else {
+            return;
+        };
+        let direct = mem::replace(&mut self.gateway, gateway);
+        run(self, &links);
+        self.gateway = direct;
     }
 }
 

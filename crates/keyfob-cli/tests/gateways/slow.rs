@@ -1,19 +1,16 @@
 //! Authorizers that answer late: within the gateway's time limit calls are judged, beyond it they are
 //! answered 503, and no answer is taken for that to another call.
 
-use std::{
-    mem,
-    time::{Duration, Instant},
-};
+use std::time::{Duration, Instant};
 
-use keyfob_proxies::{Gateway, Kind, Places};
+use keyfob_proxies::Kind;
 use keyfob_testkit::link::Link;
 
 use crate::{
     calls::{basic, path},
     faults::{Fault, failover, unavailable},
     identity::is_of_key,
-    keyfob::id,
+    keyfob::wrong_secret,
     setup::{Report, Setup},
 };
 
@@ -29,18 +26,10 @@ fn within(kind: Kind) -> Duration {
 const BEYOND: Duration = Duration::from_millis(2_500);
 
 pub(crate) fn run(setup: &mut Setup, report: &mut Report) {
-    let links = setup.keyfob.addresses().map(Link::to);
-    let places = Places {
-        authorizers: links.each_ref().map(Link::address),
-        backend: setup.backend.address(),
-    };
-    let Some(gateway) = Gateway::start(setup.kind, &places, &[]) else {
-        return;
-    };
-    let direct = mem::replace(&mut setup.gateway, gateway);
-    within_the_limit(setup, report, &links);
-    beyond_the_limit(setup, report, &links);
-    setup.gateway = direct;
+    setup.over_links(&[], |setup, links| {
+        within_the_limit(setup, report, links);
+        beyond_the_limit(setup, report, links);
+    });
 }
 
 fn within_the_limit(setup: &Setup, report: &mut Report, links: &[Link]) {
@@ -48,10 +37,7 @@ fn within_the_limit(setup: &Setup, report: &mut Report, links: &[Link]) {
     for link in links {
         link.set_delay(delay);
     }
-    let wrong = format!(
-        "{}:acme_sk_AAECAwQFBgcICQoLDA0ODxAREhMUFRYdXLQI",
-        id(&setup.key)
-    );
+    let wrong = wrong_secret(&setup.key);
     for (key, expected) in [(&setup.key, 200), (&setup.other, 403), (&wrong, 401)] {
         let before = setup.backend.count();
         let began = Instant::now();
