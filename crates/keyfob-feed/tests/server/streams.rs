@@ -26,7 +26,7 @@ async fn changes_arrive_at_once_and_bookmarks_every_second() {
     // The first line comes at once, and confirms the reader.
     let connected = Instant::now();
     assert_eq!(reader.step(&mut stream).await, Some(0));
-    assert!(connected.elapsed() < Duration::from_millis(200));
+    assert!(connected.elapsed() < Duration::from_millis(500));
 
     let mut delays = Vec::new();
     for _ in 0..20 {
@@ -47,7 +47,7 @@ async fn changes_arrive_at_once_and_bookmarks_every_second() {
     let mut last = Instant::now();
     for _ in 0..4 {
         assert_eq!(reader.step(&mut stream).await, Some(0));
-        assert!(last.elapsed() < Duration::from_millis(1_100), "{last:?}");
+        assert!(last.elapsed() < Duration::from_millis(1_500), "{last:?}");
         last = Instant::now();
     }
 }
