@@ -111,6 +111,8 @@ enum Confirmation {
     At(Timestamp),
     /// This time, unless an earlier confirmation was for a later one.
     AtLeast(Timestamp),
+    /// No time: the index goes on refusing every call.
+    Withheld,
 }
 
 /// The writer's state in addition to the tables.
@@ -289,11 +291,18 @@ impl Index {
     ) -> Result<(), IndexError> {
         let resets = self.resets();
         self.absorb_changes(changes, resets)?;
-        self.complete(&Span::of(changes), resets, asked_at.into())
+        self.complete(
+            &Span::of(changes),
+            resets,
+            Confirmation::At(asked_at.into()),
+        )
     }
 
     /// Applies a page of the projected feed as [`Index::apply`] does, without the check of the
     /// store's history: the reader of the feed must make sure that all pages are of one history.
+    ///
+    /// Without `asked_at` the index is [invalidated](Index::invalidate) first, and nothing is confirmed: for a part
+    /// of what leads to a state of the store, or a state that the reader doubts.
     ///
     /// # Errors
     ///
@@ -301,7 +310,7 @@ impl Index {
     pub fn apply_replica(
         &self,
         changes: ReplicaChanges,
-        asked_at: impl Into<Timestamp>,
+        asked_at: Option<Timestamp>,
     ) -> Result<(), IndexError> {
         let span = Span {
             after: changes.after,
@@ -310,8 +319,12 @@ impl Index {
             last_revision: changes.last_revision,
         };
         let resets = self.resets();
+        if asked_at.is_none() {
+            self.invalidate();
+        }
         self.absorb(&mut self.writer(), &span, changes.entries)?;
-        self.complete(&span, resets, asked_at.into())
+        let confirmation = asked_at.map_or(Confirmation::Withheld, Confirmation::At);
+        self.complete(&span, resets, confirmation)
     }
 
     /// Makes room for about this many keys in an index that never had any, so that it is filled
@@ -383,10 +396,14 @@ impl Index {
         Ok(())
     }
 
-    fn complete(&self, span: &Span, resets: u64, asked_at: Timestamp) -> Result<(), IndexError> {
+    fn complete(
+        &self,
+        span: &Span,
+        resets: u64,
+        confirmation: Confirmation,
+    ) -> Result<(), IndexError> {
         while !self.apply_policies(usize::MAX) {}
-        self.conclude(span, resets, Confirmation::At(asked_at))
-            .map(drop)
+        self.conclude(span, resets, confirmation).map(drop)
     }
 
     /// Confirms the index if this page, which was absorbed, is the end of the feed; returns whether
@@ -415,6 +432,7 @@ impl Index {
             let confirmed = match confirmation {
                 Confirmation::At(time) => time.as_unix(),
                 Confirmation::AtLeast(time) => time.as_unix().max(before),
+                Confirmation::Withheld => INVALID,
             };
             // A store takes the cache line away from all readers: once a second, not once a commit.
             if confirmed != before {

@@ -201,7 +201,7 @@ fn an_index_that_is_filled_again_in_part_refuses_every_call() {
         for text in &texts {
             assert_eq!(verdict(&verifier, text), STALE);
         }
-        index.apply_replica(replica, NOW).unwrap();
+        index.apply_replica(replica, Some(NOW)).unwrap();
         after = page.next_after;
         if !page.more {
             break;

@@ -27,7 +27,7 @@ pub use line::{LineError, SignedLine};
 pub use lines::{Cursor, Next};
 pub use position::{Mark, Position, PositionError};
 pub use publisher::{Join, Limits, Publisher};
-pub use receiver::{Accepted, Batch, Offered, Receiver, Refusals, Refused, SKEW_MS};
+pub use receiver::{Accepted, Batch, Offered, READ_MS, Receiver, Refusals, Refused, SKEW_MS};
 pub use signer::{SignerId, SignerKey, SignerKeyError, Trust, TrustError};
 pub use snapshot::{Manifest, ObjectName, Snapshot, SnapshotError, SnapshotReader, SnapshotWriter};
 

@@ -234,7 +234,8 @@ impl Publisher {
     }
 
     /// Takes the store's answer to [`Publisher::wants`]. `asked` is a time before the question, in Unix
-    /// milliseconds: everything that was committed by then is in the answer, or follows it.
+    /// milliseconds: everything that was committed by then is in the answer, or follows it. An answer that took longer than
+    /// [`READ_MS`](crate::READ_MS) must not be given to it.
     ///
     /// # Errors
     ///

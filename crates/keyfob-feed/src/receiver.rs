@@ -23,6 +23,11 @@ use crate::{
 /// was committed `stale_after` plus this ago.
 pub const SKEW_MS: u64 = 2_000;
 
+/// How long the authority's processes may take to read a page of the store, in milliseconds.
+///
+/// What a line tells was committed by its `as_of` and this at the latest.
+pub const READ_MS: u64 = 5_000;
+
 /// How many bytes of lines a [`Receiver`] holds back until the last frame of a batch has come.
 const HELD_BYTES_MAX: usize = 32 << 20;
 
@@ -54,6 +59,10 @@ pub struct Receiver {
     latest: u64,
     /// The latest own time.
     now: u64,
+    /// A time by which everything at the position was committed.
+    committed_by: u64,
+    /// What is as of this time or earlier may lack something that was accepted before.
+    unproven_until: u64,
     /// What frames brought that are to be applied together with the next ones.
     held: Option<Held>,
     refusals: Refusals,
@@ -108,8 +117,9 @@ pub struct Batch {
     /// last line, or a later one that was accepted for the same position, and never later than the
     /// reader's own time.
     ///
-    /// `None` if more follows, but 32 MiB of lines were held back already. The index must refuse every
-    /// call until the rest is applied.
+    /// `None` if the index must refuse every call until more is applied: if more follows, but 32 MiB of lines
+    /// were held back already, and after a snapshot that may lack what was known, see
+    /// [`Receiver::loaded`].
     pub confirmed: Option<u64>,
 }
 
@@ -120,11 +130,7 @@ impl Batch {
     ///
     /// As [`Index::apply_replica`].
     pub fn apply(self, index: &Index) -> Result<(), IndexError> {
-        if self.confirmed.is_none() {
-            index.invalidate();
-        }
-        let confirmed = self.confirmed.map_or(Timestamp::MIN, timestamp);
-        index.apply_replica(self.changes, confirmed)
+        index.apply_replica(self.changes, self.confirmed.map(timestamp))
     }
 }
 
@@ -138,8 +144,47 @@ impl Receiver {
             as_of: 0,
             latest: 0,
             now: 0,
+            committed_by: 0,
+            unproven_until: 0,
             held: None,
             refusals: Refusals::default(),
+        }
+    }
+
+    /// Creates a receiver that has loaded nothing, with the signers that this one trusts. What it loads is
+    /// confirmed once it cannot lack anything that this one has; see [`Receiver::loaded`].
+    #[must_use]
+    pub fn start_again(&self) -> Self {
+        Self {
+            now: self.now,
+            unproven_until: self.known_until(),
+            ..Self::new(self.trust.clone(), self.filter.clone())
+        }
+    }
+
+    /// Confirms nothing as of this time or earlier, in Unix milliseconds, of what is loaded next.
+    pub fn confirm_after(&mut self, time: u64) {
+        self.unproven_until = self.unproven_until.max(time);
+    }
+
+    /// What the authority signs as of a later time cannot lack what this reader has: it was read from the store
+    /// after that was committed, by a process whose clock is ahead by at most [`SKEW_MS`].
+    fn known_until(&self) -> u64 {
+        match self.position {
+            Some(_) => {
+                let ahead = self.committed_by.saturating_add(SKEW_MS);
+                self.unproven_until.max(ahead)
+            }
+            None => self.unproven_until,
+        }
+    }
+
+    /// Moves to a position that a line or a manifest as of this time leads to.
+    fn move_to(&mut self, position: Position, as_of: u64) {
+        if self.position != Some(position) {
+            // It was committed before it arrived.
+            self.committed_by = self.now.min(as_of.saturating_add(READ_MS));
+            self.position = Some(position);
         }
     }
 
@@ -210,7 +255,7 @@ impl Receiver {
             return Err(Refused::OtherFilter);
         }
         self.check_time(manifest.as_of(), now)?;
-        // What was refused as revoked since must not be accepted again.
+        // It is not that of a restored store: what is known is better.
         let is_behind = |at: Position| manifest.position().revision < at.revision;
         if manifest.as_of() < self.latest && self.position.is_some_and(is_behind) {
             return Err(Refused::Older);
@@ -220,14 +265,33 @@ impl Receiver {
 
     /// Continues after a snapshot, all of which was applied to an empty index. Returns the time as of
     /// which the index is confirmed, in Unix milliseconds.
-    pub fn loaded(&mut self, manifest: &Manifest, now: u64) -> u64 {
+    ///
+    /// `None` if the index must refuse every call until a line confirms it: the snapshot may lack what this
+    /// reader had accepted, so that a revoked key would be accepted again. It may be of an earlier revision, or of a
+    /// history that the store has lost since. A line confirms the index if it is as of a time more than
+    /// [`SKEW_MS`] after everything that this reader had was committed: before it arrived, and within [`READ_MS`]
+    /// of its `as_of`.
+    pub fn loaded(&mut self, manifest: &Manifest, now: u64) -> Option<u64> {
         self.now = self.now.max(now);
-        self.position = Some(manifest.position());
+        if self.position != Some(manifest.position()) {
+            self.unproven_until = self.known_until();
+        }
+        self.move_to(manifest.position(), manifest.as_of());
         self.held = None;
         // A later time that was accepted before was of another state.
         self.as_of = manifest.as_of();
         self.latest = self.latest.max(self.as_of);
-        self.as_of.min(self.now)
+        self.confirmed()
+    }
+
+    /// The time up to which nothing is confirmed, in Unix milliseconds, if what was loaded is not confirmed yet.
+    pub fn unproven_until(&self) -> Option<u64> {
+        (self.as_of <= self.unproven_until).then_some(self.unproven_until)
+    }
+
+    /// The time as of which an index that is at the position is confirmed.
+    fn confirmed(&self) -> Option<u64> {
+        (self.as_of > self.unproven_until).then(|| self.as_of.min(self.now))
     }
 
     /// Verifies a line of the stream, without its line break. `now` is the reader's time in Unix
@@ -297,7 +361,7 @@ impl Receiver {
             };
             self.latest = self.latest.max(self.as_of);
         }
-        self.position = Some(frame.to);
+        self.move_to(frame.to, frame.as_of);
         Accepted {
             position: frame.to,
             as_of: frame.as_of,
@@ -325,7 +389,7 @@ impl Receiver {
                 self.held = Some(held);
                 return None;
             }
-            // The state after a part of a batch is that of no time.
+            // The state after a part of a batch is that of no time, and is not confirmed.
             self.as_of = 0;
         }
         Some(Batch {
@@ -336,7 +400,7 @@ impl Receiver {
                 more: frame.more,
                 last_revision: frame.to.horizon,
             },
-            confirmed: (!frame.more).then(|| self.as_of.min(self.now)),
+            confirmed: self.confirmed(),
         })
     }
 
@@ -526,9 +590,9 @@ mod tests {
             let snapshot = writer.finish(start, 4000, format, &keys).unwrap();
             let manifest = receiver.manifest(snapshot.line.as_bytes(), 5000).unwrap();
             let index = Index::new(format, Peppers::none());
-            let loaded = timestamp(receiver.loaded(&manifest, 5000));
+            let loaded = timestamp(receiver.loaded(&manifest, 5000).unwrap());
             let empty = ReplicaChanges::default();
-            index.apply_replica(empty, loaded).unwrap();
+            index.apply_replica(empty, Some(loaded)).unwrap();
             Self {
                 keys,
                 receiver,

@@ -83,7 +83,7 @@ impl Replica {
             delays = backoff().build();
             let took = asked.elapsed();
             confirmed.update(synced, index.confirmed_at(), asked, now);
-            if index.confirmed_at().is_none() {
+            if !index.is_ready() {
                 // A sender has not sent everything yet.
                 let until = Instant::now() + settings.poll_every;
                 wait(&*source, &index, until)

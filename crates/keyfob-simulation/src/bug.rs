@@ -22,6 +22,8 @@ pub enum Bug {
     AcceptsTheFuture,
     /// A replica loads snapshots that are older than what it had.
     AcceptsOlderSnapshots,
+    /// A replica confirms its index by a snapshot that may lack what it had accepted.
+    ConfirmsUnprovenSnapshots,
     /// A replica applies frames of other filters.
     AcceptsOtherFilters,
     /// A replica that must load a snapshot keeps what it had.

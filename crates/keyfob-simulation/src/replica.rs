@@ -116,7 +116,11 @@ struct Record {
 #[derive(Clone, Debug)]
 enum Kind {
     Signers,
-    Manifest(Bytes),
+    Manifest {
+        object: Bytes,
+        /// The time up to which nothing is confirmed.
+        unproven_until: Option<u64>,
+    },
     Frame,
 }
 

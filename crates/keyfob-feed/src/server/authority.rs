@@ -30,6 +30,7 @@ use crate::{
     lines::{Cursor, Next},
     position::Position,
     publisher::{Join, Limits, Publisher},
+    receiver::READ_MS,
     snapshot::{ObjectName, Snapshot, SnapshotWriter},
 };
 
@@ -288,10 +289,12 @@ impl Published {
     }
 
     async fn changes(&self, after: Revision, limit: usize) -> Result<Changes, String> {
+        let began = Instant::now();
         match timeout(READ_WITHIN, self.store.changes(after, limit)).await {
-            Ok(Ok(changes)) => Ok(changes),
             Ok(Err(error)) => Err(chain(&error)),
-            Err(_) => Err(format!("no answer within {READ_WITHIN:?}")),
+            // The process may have been stopped meanwhile.
+            Ok(Ok(changes)) if began.elapsed() < READ_WITHIN => Ok(changes),
+            Ok(Ok(_)) | Err(_) => Err(format!("no answer within {READ_WITHIN:?}")),
         }
     }
 
@@ -608,7 +611,7 @@ pub(super) fn chain(error: &dyn Error) -> String {
 /// How many entries are read at a time.
 const PAGE: usize = 1_000;
 /// How long the store may take to answer.
-const READ_WITHIN: Duration = Duration::from_secs(5);
+const READ_WITHIN: Duration = Duration::from_millis(READ_MS);
 /// The least time between two reads of a store that tells of changes.
 const COALESCE: Duration = Duration::from_millis(3);
 /// The time between two reads of a store that tells of no change: two queries a second at most, one

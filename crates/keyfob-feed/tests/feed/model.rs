@@ -265,7 +265,7 @@ fn receive(connected: &mut Connected, line: &SignedLine, now: u64) -> Result<(),
         Ok(accepted) => {
             assert!(accepted.as_of <= now);
             if let Some(batch) = &accepted.batch {
-                assert!(batch.confirmed.is_some_and(|confirmed| confirmed <= now));
+                assert!(batch.confirmed.is_none_or(|confirmed| confirmed <= now));
                 assert_eq!(batch.changes.next_after, accepted.position.revision);
             }
             assert!(reader.receiver.as_of() >= before.1);

@@ -2,9 +2,10 @@
 
 use std::sync::Arc;
 
-use keyfob::{Scopes, audit::TrailHead, key::SystemRandom};
+use keyfob::{KeyStore, Scopes, audit::TrailHead, block_on, key::SystemRandom};
 use keyfob_feed::{
-    FeedKeys, Filter, Join, Next, Publisher, Receiver, Refused, SKEW_MS, SignedLine, Trust,
+    FeedKeys, Filter, Join, Next, Publisher, READ_MS, Receiver, Refused, SKEW_MS, SignedLine,
+    Snapshot, Trust,
 };
 use proptest::{collection::vec, prelude::*};
 
@@ -312,4 +313,116 @@ fn the_frames_of_a_batch_take_effect_together() {
         held += 1;
     }
     assert!(held > 2, "{held}");
+}
+
+/// A reader that knows a key as revoked, and snapshots of the time before, as of given times.
+struct Behind {
+    fixture: Fixture,
+    revoked: String,
+}
+
+impl Behind {
+    /// The frame that revokes the key is as of `START` and arrives at `arrival`.
+    fn new(arrival: u64) -> Self {
+        let mut fixture = Fixture::new(&Filter::All);
+        let world = &mut fixture.world;
+        let revoked = world.create(tenant(0), owner(1), Scopes::All, START);
+        world.apply(&Op::Remove(0, 2), START);
+        let mut behind = Self { fixture, revoked };
+        behind.catch_up(START, arrival);
+        assert_eq!(behind.decision(arrival), "revoked");
+        behind
+    }
+
+    fn snapshot_of(fixture: &Fixture, world: &World, as_of: u64) -> Snapshot {
+        let mut publisher = Publisher::new(Arc::clone(&fixture.keys), TrailHead::START, small());
+        read_to_end(&mut publisher, &*world.store, 10, as_of);
+        snapshot(
+            &fixture.keys,
+            &publisher,
+            &*world.store,
+            &Filter::All,
+            as_of,
+        )
+    }
+
+    /// Receives a line as of this time, from the reader's position to the end.
+    fn catch_up(&mut self, as_of: u64, now: u64) {
+        let (publisher, store) = (&mut self.fixture.publisher, &*self.fixture.world.store);
+        read_to_end(publisher, store, 10, as_of);
+        let position = self.fixture.reader.position();
+        let changes = block_on(store.changes(position.revision, 1)).unwrap();
+        publisher.learn(position.revision, changes.after_hash.unwrap());
+        let Join::CatchUp(line, _) = publisher.catch_up(&Filter::All, position) else {
+            panic!("the position is kept");
+        };
+        let reader = &mut self.fixture.reader;
+        let accepted = reader.receiver.receive(line.as_bytes(), now);
+        reader.apply(accepted.unwrap());
+    }
+
+    /// A snapshot of the store before the key was revoked.
+    fn earlier(&self, as_of: u64) -> Snapshot {
+        let revision = self.fixture.world.head().revision.get() - 1;
+        let world = self.fixture.world.restored(revision);
+        Self::snapshot_of(&self.fixture, &world, as_of)
+    }
+
+    fn decision(&self, now: u64) -> String {
+        decision(
+            &self.fixture.reader.verifier(),
+            &tenant(0),
+            &self.revoked,
+            now,
+        )
+    }
+}
+
+#[test]
+fn a_snapshot_that_may_lack_what_was_known_decides_nothing_until_a_line_confirms_it() {
+    let arrival = START + 500;
+    // All that was signed before the frame arrived may lack it, by a clock that is ahead.
+    let doubted = arrival + SKEW_MS;
+    let mut behind = Behind::new(arrival);
+    let snapshot = behind.earlier(doubted);
+    behind.fixture.reader.load(&snapshot, doubted);
+    assert_eq!(behind.decision(doubted), "stale");
+    let receiver = &behind.fixture.reader.receiver;
+    assert_eq!(receiver.unproven_until(), Some(doubted));
+    // Another one ends the doubt no sooner, nor does a receiver that starts again.
+    let mut again = receiver.start_again();
+    let snapshot = behind.earlier(doubted);
+    let manifest = again.manifest(snapshot.line.as_bytes(), doubted).unwrap();
+    assert_eq!(again.loaded(&manifest, doubted), None);
+    behind.fixture.reader.load(&snapshot, doubted);
+    assert_eq!(behind.decision(doubted), "stale");
+    // The lines after it do, once they are as of a later time.
+    for (as_of, decided) in [(doubted, "stale"), (doubted + 1, "revoked")] {
+        behind.catch_up(as_of, as_of);
+        assert_eq!(behind.decision(as_of), decided);
+    }
+    assert_eq!(behind.fixture.reader.receiver.unproven_until(), None);
+}
+
+#[test]
+fn a_snapshot_that_cannot_lack_what_was_known_decides_at_once() {
+    // That of a restored store, which was read after the frame had arrived.
+    let arrival = START + 500;
+    let later = arrival + SKEW_MS + 1;
+    let mut behind = Behind::new(arrival);
+    let snapshot = behind.earlier(later);
+    behind.fixture.reader.load(&snapshot, later);
+    assert_eq!(behind.decision(later), "user:bob All None false");
+    // A clock that was far ahead when the frame arrived does not put that off: the time of the line counts.
+    let later = START + READ_MS + SKEW_MS + 1;
+    let mut behind = Behind::new(START + 3_600_000);
+    let snapshot = behind.earlier(later);
+    behind.fixture.reader.load(&snapshot, later);
+    assert_eq!(behind.fixture.reader.receiver.unproven_until(), None);
+    // That of the position itself.
+    let mut behind = Behind::new(arrival);
+    let world = &behind.fixture.world;
+    let snapshot = Behind::snapshot_of(&behind.fixture, world, arrival);
+    behind.fixture.reader.load(&snapshot, arrival);
+    assert_eq!(behind.decision(arrival), "revoked");
 }

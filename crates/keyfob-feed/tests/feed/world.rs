@@ -402,12 +402,13 @@ impl Reader {
         self.index = Arc::new(Index::new(format(), Peppers::none()));
         let object = std::io::Cursor::new(&snapshot.object);
         let mut pages = SnapshotReader::open(&manifest, self.receiver.filter(), object).unwrap();
+        let mut confirmed = None;
         while let Some(page) = pages.next_page().unwrap() {
-            self.index
-                .apply_replica(page, at(manifest.as_of()))
-                .unwrap();
+            if !page.more {
+                confirmed = self.receiver.loaded(&manifest, now);
+            }
+            self.index.apply_replica(page, confirmed.map(at)).unwrap();
         }
-        self.receiver.loaded(&manifest, now);
         manifest
     }
 

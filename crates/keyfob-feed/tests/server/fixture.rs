@@ -380,7 +380,7 @@ impl Reader {
         let mut pages = SnapshotReader::open(&manifest, filter, object).unwrap();
         self.index = Arc::new(Index::new(format(), Peppers::none()));
         while let Some(page) = pages.next_page().unwrap() {
-            self.index.apply_replica(page, keyfob::now()).unwrap();
+            self.index.apply_replica(page, Some(keyfob::now())).unwrap();
         }
         self.receiver.loaded(&manifest, now());
     }

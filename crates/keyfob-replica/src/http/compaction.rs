@@ -143,6 +143,9 @@ impl Session {
         let Some(position) = self.receiver.position() else {
             return;
         };
+        if self.receiver.unproven_until().is_some() {
+            return;
+        }
         match self.compaction.joined(position) {
             Ok(Some(frames)) => {
                 if let State::Loaded(base) = mem::replace(&mut self.compaction.state, State::Idle) {

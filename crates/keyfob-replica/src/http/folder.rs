@@ -230,7 +230,7 @@ fn scan(folder: &Path, position: Option<Position>) -> Result<Scan, FeedError> {
             break;
         };
         match record.kind {
-            Kind::Pins => {}
+            Kind::Pins | Kind::Unproven => {}
             Kind::Signers => {
                 signers.extend([&*record.line, b"\n"].concat());
                 if signers.len() > SignedLine::SENT_BYTES_MAX {

@@ -57,7 +57,7 @@ impl Session {
                 // A document that is refused leaves the pinned keys.
                 Kind::Signers => drop(receiver.restore_trust(&record.line)),
                 Kind::Manifest => return self.format(&mut receiver, &record.line).ok(),
-                Kind::Pins | Kind::Frame | Kind::Bookmark => {}
+                Kind::Pins | Kind::Unproven | Kind::Frame | Kind::Bookmark => {}
             }
         }
         None

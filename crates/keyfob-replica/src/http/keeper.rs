@@ -83,13 +83,20 @@ impl Keeper {
         self.saved.as_ref().map(Saved::is_long)
     }
 
-    /// Starts again with a snapshot, which another thread writes. If it cannot, nothing is kept.
-    pub(super) fn begin(&mut self, manifest: Record, name: ObjectName, object: Bytes) {
+    /// Starts again with a snapshot and the records after it, which another thread writes. If it cannot, nothing
+    /// is kept.
+    pub(super) fn begin(
+        &mut self,
+        manifest: Record,
+        name: ObjectName,
+        object: Bytes,
+        records: Vec<Record>,
+    ) {
         self.start(Snapshot {
             manifest,
             name,
             object,
-            frames: Vec::new(),
+            frames: records,
             is_compaction: false,
         });
     }
@@ -232,7 +239,12 @@ mod tests {
         );
         let name = |digit: &str| ObjectName::parse(&digit.repeat(64)).unwrap();
         let object = || Bytes::from_static(b"object");
-        keeper.begin(record(Kind::Manifest, "first"), name("1"), object());
+        keeper.begin(
+            record(Kind::Manifest, "first"),
+            name("1"),
+            object(),
+            Vec::new(),
+        );
         written(&mut keeper).await;
         keeper.append(record(Kind::Frame, "before"));
         let has_object = |keeper: &Keeper, digit| {
@@ -291,7 +303,7 @@ mod tests {
             let object = Bytes::from_static(b"object");
             let manifest = record(Kind::Manifest, line);
             if digit == "1" {
-                keeper.begin(manifest, name(digit), object);
+                keeper.begin(manifest, name(digit), object, Vec::new());
             } else {
                 let frames = vec![record(Kind::Frame, &format!("with the {line}"))];
                 keeper.compact(manifest, name(digit), object, frames);

@@ -2,10 +2,7 @@
 
 use std::sync::Arc;
 
-use keyfob::{
-    Timestamp,
-    gateway::{Index, ReplicaChanges},
-};
+use keyfob::gateway::{Index, ReplicaChanges};
 use keyfob_feed::{Position, Receiver, Refused};
 use tokio::task::yield_now;
 
@@ -76,17 +73,17 @@ impl Session {
         let at = match now.age(as_of, &stamp) {
             Some(age) if is_last => {
                 tracing::info!(position = %end, age_ms = age, "a warm restart");
-                timestamp(now.wall.saturating_sub(age))
+                Some(timestamp(now.wall.saturating_sub(age)))
             }
             Some(_) => {
                 tracing::warn!(
                     "the machine was restarted before this process had stopped: calls are refused until the feed is read"
                 );
-                Timestamp::MIN
+                None
             }
             None => {
                 tracing::warn!("the clock ran back: calls are refused until the feed is read");
-                Timestamp::MIN
+                None
             }
         };
         let confirmation = ReplicaChanges {
@@ -124,6 +121,12 @@ async fn apply(
                 let updated = receiver.restore_trust(&record.line);
                 updated.map_err(|_| Refused::UnknownSigner)?;
             }
+            Kind::Unproven => {
+                let until = std::str::from_utf8(&record.line).ok();
+                let until = until.and_then(|until| until.parse().ok());
+                receiver.confirm_after(until.ok_or(Refused::Malformed)?);
+                restored.end = None;
+            }
             Kind::Manifest => {
                 let manifest = receiver.manifest(&record.line, now)?;
                 if manifest.format() != *index.format() {
@@ -137,7 +140,7 @@ async fn apply(
                 while let Some(page) = pages.next().await? {
                     // Nothing is confirmed before all of it is known.
                     let page = ReplicaChanges { more: true, ..page };
-                    index.apply_replica(page, Timestamp::MIN)?;
+                    index.apply_replica(page, None)?;
                     yield_now().await;
                 }
                 receiver.loaded(&manifest, now);
@@ -152,7 +155,7 @@ async fn apply(
                         more: true,
                         ..batch.changes
                     };
-                    if let Err(error) = index.apply_replica(page, Timestamp::MIN) {
+                    if let Err(error) = index.apply_replica(page, None) {
                         restored.filled = Filled::Partly;
                         return Err(error.into());
                     }

@@ -1,8 +1,8 @@
 //! The folder for a warm restart: the snapshot and the frames that were accepted, as received.
 //!
-//! `feed.log` has one record in each line: a word, the clocks when it was written, and a signed line.
+//! `feed.log` has one record in each line: a word, the clocks when it was written, and mostly a signed line.
 //! It begins with the pinned signers and the signers documents that were accepted, then has the manifest
-//! of the snapshot, then frames. Records are appended with one write, and a last line without its end is dropped: it
+//! of the snapshot, for some of them the time up to which nothing is confirmed, then frames. Records are appended with one write, and a last line without its end is dropped: it
 //! was being written when the process was killed. A log is replaced by writing another one and
 //! renaming it. Each prefix of a log is the state of some earlier time, and its age is known, so no
 //! kill leaves anything that is wrong. What is read is verified like what comes from the network.
@@ -27,7 +27,7 @@ use super::steady::Stamp;
 pub(super) struct Record {
     pub(super) kind: Kind,
     pub(super) stamp: Stamp,
-    /// A signed line; the public keys of pinned signers.
+    /// A signed line; the public keys of pinned signers; a time in Unix milliseconds.
     pub(super) line: Vec<u8>,
 }
 
@@ -39,6 +39,8 @@ pub(super) enum Kind {
     Signers,
     /// The manifest of a snapshot.
     Manifest,
+    /// The time up to which nothing is confirmed: the snapshot may lack what the process had before.
+    Unproven,
     /// A frame that changes something.
     Frame,
     /// A frame that only confirms: a later one takes its place.
@@ -375,10 +377,11 @@ impl Record {
 }
 
 impl Kind {
-    const ALL: [Self; 5] = [
+    const ALL: [Self; 6] = [
         Self::Pins,
         Self::Signers,
         Self::Manifest,
+        Self::Unproven,
         Self::Frame,
         Self::Bookmark,
     ];
@@ -388,6 +391,7 @@ impl Kind {
             Self::Pins => "pins",
             Self::Signers => "signers",
             Self::Manifest => "manifest",
+            Self::Unproven => "unproven",
             Self::Frame => "frame",
             Self::Bookmark => "bookmark",
         }

@@ -186,11 +186,11 @@ impl Session {
                 while let Some(page) = applying.pages.next().await? {
                     self.filled = Filled::Partly;
                     if page.more {
-                        index.apply_replica(page, Timestamp::MIN)?;
+                        index.apply_replica(page, None)?;
                     } else {
                         let now = self.config.clocks.now();
                         let confirmed = self.receiver.loaded(&applying.manifest, now);
-                        index.apply_replica(page, timestamp(confirmed))?;
+                        index.apply_replica(page, confirmed.map(timestamp))?;
                         break;
                     }
                     if Instant::now() >= until {
@@ -266,8 +266,7 @@ impl Session {
         if let Place::Folder(kept) = place
             && kept.as_of > self.receiver.as_of()
         {
-            let trust = self.receiver.trust().clone();
-            let mut fresh = Receiver::new(trust, self.config.filter.clone());
+            let mut fresh = self.receiver.start_again();
             let manifest = fresh.manifest(line, now)?;
             self.fresh = Some(fresh);
             return Ok(manifest);
@@ -293,10 +292,17 @@ impl Session {
         self.filled = Filled::Fully;
         counter!(names::FEED_SNAPSHOTS).increment(1);
         tracing::info!(position = %manifest.position(), entries = manifest.entries(), "a snapshot was loaded");
+        let unproven = self.receiver.unproven_until().map(|until| {
+            tracing::info!(
+                "the snapshot may lack what was known: calls are refused until a line confirms it"
+            );
+            self.record(Kind::Unproven, until.to_string().as_bytes())
+        });
         let record = self.record(Kind::Manifest, &line);
         self.compaction.stop();
         let name = manifest.object();
-        self.keeper.begin(record, name, object);
+        self.keeper
+            .begin(record, name, object, unproven.into_iter().collect());
         let mut progress = lock(&self.progress);
         progress.snapshots += 1;
         progress.position = self.receiver.position();

@@ -249,6 +249,38 @@ async fn after_a_restart_of_the_machine_only_a_log_that_was_ended_decides() {
 }
 
 #[tokio::test]
+async fn a_restart_does_not_confirm_a_snapshot_that_was_not_confirmed() {
+    let (authority, folder) = (Authority::new().await, tempfile::tempdir().unwrap());
+    let server = authority.serve().await;
+    // The clock of the replica is ahead, so that it doubts the snapshot for longer.
+    let ahead = || now_ms() + 1_000;
+    let uptime = || Duration::from_millis(now_ms());
+    let online = builder(&authority, &[&server]).clocks(ahead, uptime);
+    let gateway = Gateway::start(online.saved_in(folder.path())).await;
+    let verifier = gateway.replica.verifier();
+    until(|| folder.path().join("feed.log").exists()).await;
+    let old = authority.create("alice").await;
+    old.until(&verifier, None).await;
+    authority.replace_store().await;
+    let new = authority.create("bob").await;
+    server.close_streams();
+    let log = folder.path().join("feed.log");
+    let is_doubted = || fs::read_to_string(&log).is_ok_and(|log| log.contains("\nunproven "));
+    until(is_doubted).await;
+    assert_eq!(new.refused(&verifier), Some(DenyReason::Stale));
+    let copy = copied(folder.path());
+    new.until(&verifier, None).await;
+    gateway.replica.stop().await;
+    drop(gateway.source);
+    let bound = Duration::from_mins(1);
+    let offline = |folder| offline(authority.trust(), folder).clocks(ahead, uptime);
+    assert!(start_offline(offline(copy.path()), bound).await.is_none());
+    let replica = start_offline(offline(folder.path()), bound).await.unwrap();
+    assert_eq!(new.refused(&replica.verifier()), None);
+    replica.stop().await;
+}
+
+#[tokio::test]
 async fn a_log_that_was_cut_at_any_byte_is_the_old_or_the_new_state() {
     let (authority, folder) = (Authority::new().await, tempfile::tempdir().unwrap());
     let key = authority.create("alice").await;

@@ -234,6 +234,10 @@ impl Replica {
         let confirmed = match brought.confirmed {
             Some(_) if context.has(Bug::ConfirmsByArrival) => Some(own_now),
             Some(_) if context.has(Bug::TrustsTheRelaysTime) => Some(sent_at.min(own_now)),
+            None if context.has(Bug::ConfirmsUnprovenSnapshots) => {
+                let is_end = brought.changes.as_ref().is_some_and(|page| !page.more);
+                is_end.then(|| process.receiver.as_of().min(own_now))
+            }
             confirmed => confirmed,
         };
         self.disk.records.push(Record {
@@ -245,6 +249,7 @@ impl Replica {
             self.shadow.received = Some(brought.position);
             return;
         };
+        let is_end = !changes.more;
         if context.has(Bug::ConfirmsWithMoreToCome) {
             changes.more = false;
             changes.last_revision = changes.next_after;
@@ -255,11 +260,10 @@ impl Replica {
                 .retain(|entry| !matches!(entry.item, ReplicaItem::KeyDeleted { .. }));
         }
         let confirmed_at = match confirmed {
-            None if context.has(Bug::ConfirmsWithMoreToCome) => {
-                timestamp(own_now.min(brought.as_of))
-            }
-            confirmed => confirmed.map_or(Timestamp::MIN, timestamp),
+            None if context.has(Bug::ConfirmsWithMoreToCome) => Some(own_now.min(brought.as_of)),
+            confirmed => confirmed,
         };
+        let confirmed_at = confirmed_at.map(timestamp);
         if let Err(error) = process.index.apply_replica(changes, confirmed_at) {
             process.is_loaded = false;
             return self.fail(context, &format!("the index: {error}"));
@@ -268,8 +272,10 @@ impl Replica {
         context
             .oracle
             .moved(&mut self.shadow, &self.scope, brought.position);
-        if brought.confirmed.is_some() {
+        if is_end {
             self.shadow.took_frame(brought.as_of, is_bookmark);
+        }
+        if confirmed.is_some() {
             self.shadow.confirmed(context.now, &self.machine, own_now);
         }
         self.sweep(context);
@@ -306,6 +312,7 @@ impl Replica {
             return;
         }
         process.is_loaded = false;
+        let mut is_confirmed = false;
         if std::mem::take(&mut process.is_filled) && !context.has(Bug::KeepsTheOldHistory) {
             process.index.reset();
         }
@@ -320,15 +327,17 @@ impl Replica {
             };
             process.is_filled = true;
             let (last, confirmed_at) = if page.more {
-                (false, Timestamp::MIN)
+                (false, None)
             } else {
                 let confirmed = process.receiver.loaded(&manifest, own_now);
                 let confirmed = match context.bug {
-                    Some(Bug::ConfirmsByArrival) => own_now,
-                    Some(Bug::TrustsTheRelaysTime) => sent_at.min(own_now),
+                    Some(Bug::ConfirmsByArrival) => Some(own_now),
+                    Some(Bug::TrustsTheRelaysTime) => Some(sent_at.min(own_now)),
+                    Some(Bug::ConfirmsUnprovenSnapshots) => Some(manifest.as_of().min(own_now)),
                     _ => confirmed,
                 };
-                (true, timestamp(confirmed))
+                is_confirmed = confirmed.is_some();
+                (true, confirmed.map(timestamp))
             };
             let page = of_snapshot(context, page);
             if let Err(error) = process.index.apply_replica(page, confirmed_at) {
@@ -344,19 +353,29 @@ impl Replica {
         context
             .oracle
             .moved(&mut self.shadow, &self.scope, manifest.position());
-        self.shadow.confirmed(context.now, &self.machine, own_now);
-        self.save_snapshot(context.now, line, object);
+        if is_confirmed {
+            self.shadow.confirmed(context.now, &self.machine, own_now);
+        }
+        let unproven_until = if is_confirmed {
+            None
+        } else {
+            process.receiver.unproven_until()
+        };
+        self.save_snapshot(context.now, line, object, unproven_until);
         self.sweep(context);
         self.open(context);
     }
 
     /// Begins what is saved with a snapshot, after the signers documents that led to its signer.
-    fn save_snapshot(&mut self, now: Ms, line: &[u8], object: &Bytes) {
+    fn save_snapshot(&mut self, now: Ms, line: &[u8], object: &Bytes, unproven_until: Option<u64>) {
         self.disk
             .records
             .retain(|record| matches!(record.kind, Kind::Signers));
         self.disk.records.push(Record {
-            kind: Kind::Manifest(object.clone()),
+            kind: Kind::Manifest {
+                object: object.clone(),
+                unproven_until,
+            },
             stamp: Stamp::of(&self.machine, now),
             line: line.to_vec(),
         });

@@ -58,7 +58,7 @@ impl Replica {
             age.filter(|_| saved.boot == now.boot)
         };
         context.note(|| format!("{} restarts at {end}, {age:?} ms old", self.name));
-        let at = age.map_or(Timestamp::MIN, |age| {
+        let at = age.map(|age| {
             let confirmed = now.wall.saturating_sub(age) / 1000;
             Timestamp::from_unix(i64::try_from(confirmed).unwrap_or(i64::MAX))
         });
@@ -107,7 +107,10 @@ impl Replica {
                     let version = receiver.trust().version();
                     self.shadow.signers = self.shadow.signers.max(version);
                 }
-                Kind::Manifest(object) => {
+                Kind::Manifest {
+                    object,
+                    unproven_until,
+                } => {
                     let Ok(manifest) = receiver.manifest(line, own_now) else {
                         return restored;
                     };
@@ -120,13 +123,14 @@ impl Replica {
                     while let Ok(Some(page)) = pages.next_page() {
                         let page = ReplicaChanges { more: true, ..page };
                         let page = of_snapshot(context, page);
-                        if process.index.apply_replica(page, Timestamp::MIN).is_err() {
+                        if process.index.apply_replica(page, None).is_err() {
                             return restored;
                         }
                     }
-                    receiver.loaded(&manifest, own_now);
+                    receiver.confirm_after(unproven_until.unwrap_or(0));
+                    let confirmed = receiver.loaded(&manifest, own_now);
                     restored.is_loaded = true;
-                    restored.end = Some((manifest.position(), *stamp));
+                    restored.end = confirmed.map(|_| (manifest.position(), *stamp));
                     self.shadow.took_snapshot(manifest.as_of());
                     context
                         .oracle
@@ -141,11 +145,11 @@ impl Replica {
                             more: true,
                             ..batch.changes
                         };
-                        if process.index.apply_replica(page, Timestamp::MIN).is_err() {
+                        if process.index.apply_replica(page, None).is_err() {
                             restored.is_loaded = false;
                             return restored;
                         }
-                        restored.end = Some((accepted.position, *stamp));
+                        restored.end = batch.confirmed.map(|_| (accepted.position, *stamp));
                         let is_bookmark = self.shadow.position == Some(accepted.position);
                         self.shadow.took_frame(accepted.as_of, is_bookmark);
                         context
