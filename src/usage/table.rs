@@ -59,6 +59,9 @@ impl UsageTable {
 
     /// Empties the table, and returns its contents and the number of lost uses.
     pub fn drain(&mut self) -> (Vec<UsageDelta>, u64) {
+        if self.len == 0 {
+            return (Vec::new(), core::mem::take(&mut self.lost));
+        }
         self.len = 0;
         let deltas = self.slots.iter_mut().filter_map(Option::take).collect();
         (deltas, core::mem::take(&mut self.lost))

@@ -54,8 +54,9 @@ fn main() {
     let seconds = numbers.first().copied().unwrap_or(3);
     let rounds = numbers.get(1).copied().unwrap_or(5);
     let mut table = String::from(
-        "| gateway | bare, calls/s | Keyfob, calls/s | ratio | bare, CPU us/call | Keyfob, CPU us/call | ratio |\n\
-         |---|---:|---:|---:|---:|---:|---:|\n",
+        "| gateway | bare, calls/s | Keyfob, calls/s | ratio | bare, CPU us/call | Keyfob, CPU us/call | ratio \
+         | Keyfob without calls, CPU ms/s | ratio without that |\n\
+         |---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
     for kind in KINDS {
         if let Some(row) = measure(kind, seconds, rounds) {
@@ -85,19 +86,31 @@ fn measure(kind: Kind, seconds: u32, rounds: u32) -> Option<String> {
     let key = keyfob.create("orders", "laptop");
     // Both authorizers follow the store.
     thread::sleep(Duration::from_secs(2));
+    let pids: Vec<u32> = keyfob.pids().into_iter().flatten().collect();
+    let idle = idle(&pids);
     let (mut of_keyfob, mut of_bare) = (Vec::new(), Vec::new());
     for _ in 0..rounds {
         of_bare.push(load(with_bare.address(), &key, seconds, &bare.pids()));
-        let pids: Vec<u32> = keyfob.pids().into_iter().flatten().collect();
         of_keyfob.push(load(with_keyfob.address(), &key, seconds, &pids));
     }
     let (bare_rate, bare_cpu) = median(of_bare);
     let (keyfob_rate, keyfob_cpu) = median(of_keyfob);
     Some(format!(
-        "| {kind} | {bare_rate:.0} | {keyfob_rate:.0} | {:.2} | {bare_cpu:.1} | {keyfob_cpu:.1} | {:.2} |",
+        "| {kind} | {bare_rate:.0} | {keyfob_rate:.0} | {:.2} | {bare_cpu:.1} | {keyfob_cpu:.1} | {:.2} | {:.0} | {:.2} |",
         keyfob_rate / bare_rate,
         keyfob_cpu / bare_cpu,
+        idle * 1e3,
+        (keyfob_cpu - idle * 1e6 / keyfob_rate) / bare_cpu,
     ))
+}
+
+/// The processor time of processes in a second, in seconds.
+fn idle(pids: &[u32]) -> f64 {
+    let seconds = 5;
+    let before: f64 = pids.iter().map(|pid| processor_time(*pid)).sum();
+    thread::sleep(Duration::from_secs(seconds));
+    let after: f64 = pids.iter().map(|pid| processor_time(*pid)).sum();
+    (after - before) / Duration::from_secs(seconds).as_secs_f64()
 }
 
 /// Calls a second, and the authorizer's processor time per call in microseconds.
