@@ -106,16 +106,15 @@ fn measure(kind: Kind, seconds: u32, rounds: u32) -> Option<String> {
 
 /// The processor time of processes in a second, in seconds.
 fn idle(pids: &[u32]) -> f64 {
-    let seconds = 5;
-    let before: f64 = pids.iter().map(|pid| processor_time(*pid)).sum();
-    thread::sleep(Duration::from_secs(seconds));
-    let after: f64 = pids.iter().map(|pid| processor_time(*pid)).sum();
-    (after - before) / Duration::from_secs(seconds).as_secs_f64()
+    let time = Duration::from_secs(5);
+    let before = processor_time(pids);
+    thread::sleep(time);
+    (processor_time(pids) - before) / time.as_secs_f64()
 }
 
 /// Calls a second, and the authorizer's processor time per call in microseconds.
 fn load(gateway: SocketAddr, key: &str, seconds: u32, authorizers: &[u32]) -> (f64, f64) {
-    let before: f64 = authorizers.iter().map(|pid| processor_time(*pid)).sum();
+    let before = processor_time(authorizers);
     let output = Command::new("wrk")
         .args(["-t1", "-c16", &format!("-d{seconds}s"), "-H"])
         .arg(format!("Authorization: Basic {}", STANDARD.encode(key)))
@@ -124,7 +123,7 @@ fn load(gateway: SocketAddr, key: &str, seconds: u32, authorizers: &[u32]) -> (f
         ))
         .output()
         .expect("wrk is installed");
-    let after: f64 = authorizers.iter().map(|pid| processor_time(*pid)).sum();
+    let after = processor_time(authorizers);
     let text = String::from_utf8_lossy(&output.stdout);
     assert!(!text.contains("Non-2xx"), "calls were refused: {text}");
     let rate = text
@@ -136,8 +135,12 @@ fn load(gateway: SocketAddr, key: &str, seconds: u32, authorizers: &[u32]) -> (f
     (rate, (after - before) * 1e6 / (rate * f64::from(seconds)))
 }
 
-/// The seconds that a process and its threads have run.
-fn processor_time(pid: u32) -> f64 {
+/// The seconds that these processes and their threads have run.
+fn processor_time(pids: &[u32]) -> f64 {
+    pids.iter().map(|pid| processor_time_of(*pid)).sum()
+}
+
+fn processor_time_of(pid: u32) -> f64 {
     let stat = fs::read_to_string(format!("/proc/{pid}/stat")).expect("the process runs");
     let rest = stat.rsplit_once(')').map_or("", |(_, rest)| rest);
     let numbers: Vec<&str> = rest.split_whitespace().collect();
