@@ -356,11 +356,7 @@ impl Replica {
         if is_confirmed {
             self.shadow.confirmed(context.now, &self.machine, own_now);
         }
-        let unproven_until = if is_confirmed {
-            None
-        } else {
-            process.receiver.unproven_until()
-        };
+        let unproven_until = process.receiver.unproven_until();
         self.save_snapshot(context.now, line, object, unproven_until);
         self.sweep(context);
         self.open(context);
