@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+use rustix::net::listen;
 use tokio::{
     net::{TcpListener, TcpStream, UnixListener, UnixStream},
     time::sleep,
@@ -41,7 +42,7 @@ impl Address {
     /// [`BindError`] names the address.
     pub async fn bind(&self) -> Result<Listener, BindError> {
         let bound = match self {
-            Self::Tcp(address) => TcpListener::bind(address).await.map(Listener::Tcp),
+            Self::Tcp(address) => bind_tcp(address).await,
             Self::Unix(path) => bind_unix(path).await,
         };
         bound.map_err(|source| BindError {
@@ -62,6 +63,12 @@ impl Address {
     }
 }
 
+async fn bind_tcp(address: &str) -> io::Result<Listener> {
+    let listener = TcpListener::bind(address).await?;
+    listen(&listener, BACKLOG)?;
+    Ok(Listener::Tcp(listener))
+}
+
 async fn bind_unix(path: &Path) -> io::Result<Listener> {
     let is_socket = fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
     if is_socket {
@@ -71,6 +78,7 @@ async fn bind_unix(path: &Path) -> io::Result<Listener> {
         fs::remove_file(path)?;
     }
     let listener = UnixListener::bind(path)?;
+    listen(&listener, BACKLOG)?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o660))?;
     Ok(Listener::Unix(listener, Socket(path.to_owned())))
 }
@@ -200,6 +208,10 @@ fn is_of_connection(error: &io::Error) -> bool {
 
 const PAUSE: Duration = Duration::from_secs(1);
 
+/// How many connections may wait to be accepted: as many as Linux allows by default (`net.core.somaxconn`). Tokio
+/// lets 128 wait, and a client that finds no place tries again only after a second.
+const BACKLOG: i32 = 4_096;
+
 /// An accepted connection, which no runtime serves yet.
 pub(crate) enum Accepted {
     Tcp(net::TcpStream),
@@ -224,6 +236,8 @@ pub(crate) enum Connection {
 
 #[cfg(test)]
 mod tests {
+    use tokio::time::timeout;
+
     use super::*;
 
     #[test]
@@ -271,5 +285,24 @@ mod tests {
         fs::write(&path, "a file").unwrap();
         address.bind().await.unwrap_err();
         assert_eq!(fs::read(&path).unwrap(), b"a file");
+    }
+
+    #[tokio::test]
+    async fn many_connections_can_wait_to_be_accepted() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("keyfob.sock");
+        let tcp: Address = "127.0.0.1:0".parse().unwrap();
+        let tcp = tcp.bind().await.unwrap();
+        let unix = Address::Unix(path.clone()).bind().await.unwrap();
+        let address = tcp.socket_address().unwrap();
+        let mut waiting = (Vec::new(), Vec::new());
+        for number in 0..300 {
+            let connected = timeout(PAUSE / 2, TcpStream::connect(address)).await;
+            waiting
+                .0
+                .push(connected.unwrap_or_else(|_| panic!("{number}")).unwrap());
+            waiting.1.push(UnixStream::connect(&path).await.unwrap());
+        }
+        drop(unix);
     }
 }
