@@ -14,7 +14,7 @@ use axum::body::{Body, Bytes};
 use hyper::body::{Frame, SizeHint};
 use tokio::{
     sync::watch,
-    time::{Instant, sleep, sleep_until, timeout},
+    time::{Instant, timeout},
 };
 
 /// Tells when the connection of a request has to end, since the server stops or others wait for room: an
@@ -57,31 +57,34 @@ impl Progress {
         self.last.store(since, Ordering::Relaxed);
     }
 
-    /// How long there has been no request.
-    fn idle_for(&self) -> Duration {
-        let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
-        self.begun.elapsed().saturating_sub(last)
-    }
-
-    /// Whether there is no request now, and has been none for a moment. What is left of the moment is waited
-    /// for.
-    async fn is_idle(&self) -> bool {
-        let is_idle = || self.idle_for() >= IDLE && *self.requests.borrow() == 0;
-        if is_idle() {
-            return true;
+    /// How long the connection may stay while others wait for room.
+    pub(crate) fn stay(&self) -> Stay {
+        let turn = self.begun + TURN;
+        if *self.requests.borrow() > 0 {
+            return Stay {
+                until: turn,
+                is_busy: true,
+            };
         }
-        let rest = IDLE.saturating_sub(self.idle_for());
-        sleep(if rest.is_zero() { IDLE } else { rest }).await;
-        is_idle()
+        let last = Duration::from_millis(self.last.load(Ordering::Relaxed));
+        let idle = self.begun + last + IDLE;
+        Stay {
+            until: idle.min(turn),
+            is_busy: idle > Instant::now(),
+        }
     }
 
     pub(crate) fn leaving(&self) -> Leaving {
         Leaving(self.leaves.subscribe())
     }
 
-    /// Tells the requests in progress that the connection has to end.
+    /// Tells the connection and its requests in progress that it has to end.
     pub(crate) fn leave(&self) {
         self.leaves.send_replace(true);
+    }
+
+    pub(crate) fn has_to_end(&self) -> bool {
+        *self.leaves.borrow()
     }
 
     /// A request is in progress until its answer is dropped.
@@ -147,38 +150,18 @@ impl hyper::body::Body for Answered {
     }
 }
 
-/// Waits until a connection that was accepted at `since` has to end: after the request in progress, at
-/// once if there is none. `progress` is none during a TLS handshake.
-///
-/// While others wait for room, a connection makes room that has had its turn, or has had no request for
-/// a moment. Otherwise clients that ask for something now and then, or for nothing, would lock out all
-/// others for as long as they like.
-pub(crate) async fn leave(
-    since: Instant,
-    stopped: watch::Receiver<()>,
-    mut crowded: watch::Receiver<bool>,
-    progress: Option<&Progress>,
-) {
-    let turn = since + TURN;
-    let makes_room = async {
-        loop {
-            if crowded.wait_for(|crowded| *crowded).await.is_err() {
-                std::future::pending::<()>().await;
-            }
-            let is_idle = if let Some(progress) = progress {
-                progress.is_idle().await
-            } else {
-                sleep_until(turn).await;
-                false
-            };
-            if *crowded.borrow() && (is_idle || Instant::now() >= turn) {
-                break;
-            }
-        }
-    };
+/// How long a connection may stay while others wait for room.
+pub(crate) struct Stay {
+    pub(crate) until: Instant,
+    /// Whether it has a request, or had one a moment ago.
+    pub(crate) is_busy: bool,
+}
+
+/// Waits until a connection has to end: after the request in progress, at once if there is none.
+pub(crate) async fn leave(stopped: watch::Receiver<()>, progress: &Progress) {
     tokio::select! {
         () = closed(stopped) => {}
-        () = makes_room => {}
+        () = progress.leaving().wait() => {}
     }
 }
 

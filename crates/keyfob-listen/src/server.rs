@@ -32,7 +32,7 @@ use tokio::{
     io::{AsyncRead, AsyncWrite},
     sync::watch,
     task::yield_now,
-    time::{Instant, timeout},
+    time::timeout,
 };
 
 use crate::{
@@ -44,7 +44,7 @@ use crate::{
     log_limit::LogLimit,
     metrics::REFUSED_HEADS,
     protocol::{Http, Speaks},
-    room::{Place, Room},
+    room::{Listed, Place, Room},
     socket::Socket,
     tls::{ClientCertificate, Tls},
     workers::Workers,
@@ -290,7 +290,7 @@ impl Server {
         let mut workers = self.workers;
         let mut stop = pin!(closed(stopped));
         loop {
-            let (place, (connection, peer)) = tokio::select! {
+            let ((place, listed), (connection, peer)) = tokio::select! {
                 biased;
                 () = &mut stop => break,
                 next = next(&self.listener, &mut room) => next,
@@ -298,9 +298,8 @@ impl Server {
             let client = Client {
                 peer: peer.map_or(Peer::Unix, Peer::Tcp),
                 certificate: None,
-                since: Instant::now(),
-                crowded: room.crowded(),
                 place,
+                listed,
             };
             let handler = handler.clone();
             let acceptor = self
@@ -339,24 +338,21 @@ impl Server {
 }
 
 /// The next connection, once there is room for it.
-async fn next(listener: &Listener, room: &mut Room) -> (Place, (Accepted, Option<SocketAddr>)) {
+async fn next(
+    listener: &Listener,
+    room: &mut Room,
+) -> ((Place, Listed), (Accepted, Option<SocketAddr>)) {
     // Accepted first: only then is it known that somebody waits.
-    let accepted = loop {
-        if let Some(accepted) = room.settle(listener.accept()).await {
-            break accepted;
-        }
-    };
-    (room.place().await, accepted)
+    let accepted = listener.accept().await;
+    (room.enter().await, accepted)
 }
 
 /// The client at the other end of a connection.
 struct Client {
     peer: Peer,
     certificate: Option<ClientCertificate>,
-    since: Instant,
-    /// Whether others wait for room.
-    crowded: watch::Receiver<bool>,
     place: Place,
+    listed: Listed,
 }
 
 #[derive(Clone)]
@@ -376,16 +372,13 @@ impl Handler {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let leave = leave(
-            client.since,
-            self.stopped.clone(),
-            client.crowded.clone(),
-            None,
-        );
+        let progress = client.listed.progress();
+        let handshake = progress.begin();
         let accepted = tokio::select! {
             accepted = timeout(self.limits.header_timeout, tls.accept(stream)) => accepted,
-            () = leave => return,
+            () = leave(self.stopped.clone(), progress) => return,
         };
+        drop(handshake);
         let refused = match accepted {
             Ok(Ok(stream)) => {
                 let certificates = stream.get_ref().1.peer_certificates();
@@ -411,14 +404,13 @@ impl Handler {
         let Client {
             peer,
             certificate,
-            since,
-            crowded,
             place,
+            listed,
         } = client;
         let routes = self.routes.clone();
         let socket = Socket::new(stream, self.limits.write_timeout, self.open, place);
         let upgraded = socket.upgraded();
-        let progress = Progress::new();
+        let progress = listed.progress();
         let requests = progress.clone();
         let service = service_fn(move |mut request: Request<Incoming>| {
             requests.note();
@@ -460,7 +452,7 @@ impl Handler {
                 })
             })
         });
-        let leave = leave(since, self.stopped, crowded, Some(&progress));
+        let leave = leave(self.stopped, progress);
         let ended = match self.http {
             Http::One(mut http) => {
                 http.timer(HeadTimer::new());
@@ -472,7 +464,7 @@ impl Handler {
                     connection.with_upgrades(),
                     shut_down,
                     leave,
-                    &progress,
+                    progress,
                     never,
                 )
                 .await
@@ -485,7 +477,7 @@ impl Handler {
                 let connection = http.serve_connection(TokioIo::new(socket), service);
                 let shut_down = http2::Connection::graceful_shutdown;
                 let at_last = async { tokio::time::sleep(STREAMS_END_WITHIN).await };
-                serve_until(connection, shut_down, leave, &progress, at_last).await
+                serve_until(connection, shut_down, leave, progress, at_last).await
             }
         };
         if let Err(error) = ended {
