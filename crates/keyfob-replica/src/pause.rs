@@ -203,10 +203,10 @@ fn micros() -> u64 {
 /// How far the clock of a sender may be ahead, in seconds: as far as a feed's reader accepts.
 const SKEW_SECONDS: i64 = 2;
 const SKEW: Duration = Duration::from_secs(2);
-const BEAT: Duration = Duration::from_millis(5);
+const BEAT: Duration = Duration::from_millis(15);
 /// After so long without a beat, in microseconds, nothing is decided until the next one, which tells a pause
 /// from a busy machine.
-const GAP: u64 = 25_000;
+const GAP: u64 = 40_000;
 const SETTLE: Duration = Duration::from_millis(10);
 /// So long without a beat is a pause, in microseconds.
 const LONG: u64 = 1_000_000;
