@@ -8,9 +8,10 @@
 //! It fails if the p99 of valid calls is more than twice that without the others in any row, or if the server's
 //! memory grows when all of them are repeated; with `--print` it only says so.
 //!
-//! Everything runs on the loopback of one machine for `N` (5) seconds per row. The attackers are a process that runs
-//! only when a core has nothing else to do (`chrt --idle`), and the valid calls come from threads that get a core at
-//! once: in the field all of them have machines of their own.
+//! Everything runs on the loopback of one machine for `N` (5) seconds per row; the quiet p99 is the median of as many
+//! runs as there are rows. In the field the server, the callers and the attackers have machines of their own, so here the
+//! server has the first core, the valid calls come from threads that get the second one at once (`chrt --fifo`, for
+//! which one must be root), and the attackers are a process that runs only where nothing else does (`chrt --idle`).
 
 #![expect(clippy::print_stderr, reason = "it says what it does")]
 
@@ -26,6 +27,7 @@ use std::{
     fmt::Write as _,
     fs,
     io::{self, BufRead as _, BufReader, Read, Write},
+    iter,
     net::{Ipv4Addr, SocketAddr, TcpStream},
     process::{Child, ChildStdin, ChildStdout, Command, ExitCode, Stdio},
     sync::{
@@ -39,6 +41,10 @@ use std::{
 use keyfob::{Context, Keyring, MemoryStore, NewKey, block_on, now};
 use keyfob_testkit::figures;
 use program::Program;
+use rustix::{
+    net::sockopt::set_socket_recv_buffer_size,
+    thread::{CpuSet, gettid, sched_setaffinity},
+};
 use server::{Server, bearer};
 
 /// Connections of valid calls, as a gateway keeps them open.
@@ -62,6 +68,7 @@ const UNKNOWN: usize = 4_096;
 fn main() -> ExitCode {
     let mut arguments = env::args().skip(1);
     if arguments.next().as_deref() == Some(ROLE) {
+        run_on(|_| true);
         attack(arguments);
         return ExitCode::SUCCESS;
     }
@@ -70,7 +77,9 @@ fn main() -> ExitCode {
     let time = Duration::from_secs(seconds.unwrap_or(5));
     let program = Program::new();
     let key = program.create(&["laptop"]);
+    run_on(|core| core == 0);
     let server = Server::start(&program, &[]);
+    run_on(|core| core > 0);
     server.await_auth(&key, "orders", 200);
     let prefix = key.split("_v1_").next().unwrap_or_default();
     let bench = Bench {
@@ -85,12 +94,11 @@ fn main() -> ExitCode {
         "| besides the valid calls | unknown keys/s | valid calls: p50 (ms) | p99 (ms) | to the quiet p99 | longest (ms) | server (MiB) |\n\
          |---|---:|---:|---:|---:|---:|---:|\n",
     );
-    let mut quiet = None;
     let mut faults = Vec::new();
     let mut readings = Vec::new();
+    let (mut quiet, mut attacked) = (Vec::new(), Vec::new());
     for (name, attacks) in [
-        ("nothing", &[][..]),
-        ("512 connections without a request", &[Attack::Idle]),
+        ("512 connections without a request", &[Attack::Idle][..]),
         (
             "64 that send byte by byte, 64 that read nothing",
             &[Attack::SlowSenders, Attack::SlowReaders],
@@ -103,29 +111,29 @@ fn main() -> ExitCode {
         ("all of them", &ALL),
     ] {
         eprintln!("{name}");
-        let Row {
-            unknown,
-            mut waits,
-            memory,
-        } = bench.row(attacks);
-        waits.sort_unstable();
-        let milliseconds = |part: usize| waits[(waits.len() - 1) * part / 100].as_secs_f64() * 1e3;
-        let late = milliseconds(99);
-        let quiet = *quiet.get_or_insert(late);
-        if late > quiet * LATER {
+        quiet.push(bench.row(&[]));
+        attacked.push((name, bench.row(attacks)));
+    }
+    quiet.sort_by(|one: &Row, other| one.part(99).total_cmp(&other.part(99)));
+    let quiet = quiet.swap_remove(quiet.len() / 2);
+    let quiet_late = quiet.part(99);
+    for (name, row) in iter::once(("nothing", quiet)).chain(attacked) {
+        let late = row.part(99);
+        if late > quiet_late * LATER {
             faults.push(format!(
                 "{name}: the p99 is {:.1} times the quiet one",
-                late / quiet
+                late / quiet_late
             ));
         }
         #[expect(clippy::cast_precision_loss, reason = "a figure for people")]
-        let rate = unknown as f64 / time.as_secs_f64();
+        let rate = row.unknown as f64 / time.as_secs_f64();
         let _ = writeln!(
             table,
-            "| {name} | {rate:.0} | {:.2} | {late:.2} | {:.1} | {:.0} | {memory} |",
-            milliseconds(50),
-            late / quiet,
-            milliseconds(100),
+            "| {name} | {rate:.0} | {:.2} | {late:.2} | {:.1} | {:.0} | {} |",
+            row.part(50),
+            late / quiet_late,
+            row.part(100),
+            row.memory,
         );
     }
     figures::show("flood", &table);
@@ -147,6 +155,16 @@ fn main() -> ExitCode {
     } else {
         ExitCode::FAILURE
     }
+}
+
+/// Lets this process run on these cores, and what it starts from now on.
+fn run_on(cores: impl Fn(usize) -> bool) {
+    let mut set = CpuSet::new();
+    let all = 0..2;
+    for core in all.filter(|core| cores(*core)) {
+        set.set(core);
+    }
+    sched_setaffinity(None, &set).expect("two cores");
 }
 
 /// All attacks at once.
@@ -187,10 +205,17 @@ impl Attack {
 struct Row {
     /// Refused calls with unknown keys.
     unknown: u64,
-    /// How long each valid call waited.
+    /// How long each valid call waited, from the shortest.
     waits: Vec<Duration>,
     /// The server's memory afterwards, in MiB.
     memory: u64,
+}
+
+impl Row {
+    /// So many of a hundred valid calls waited no longer, in milliseconds.
+    fn part(&self, part: usize) -> f64 {
+        self.waits[(self.waits.len() - 1) * part / 100].as_secs_f64() * 1e3
+    }
 }
 
 struct Bench {
@@ -213,7 +238,9 @@ impl Bench {
                 .collect();
             let waits = valid.into_iter().map(thread::ScopedJoinHandle::join);
             let waits = waits.flat_map(|waits| waits.expect("every valid call passed"));
-            waits.collect()
+            let mut waits: Vec<_> = waits.collect();
+            waits.sort_unstable();
+            waits
         });
         let row = Row {
             unknown: attackers.refused() - before,
@@ -228,8 +255,11 @@ impl Bench {
 
     /// Calls until the time is over, and returns how long each call waited.
     fn valid_calls(&self) -> Vec<Duration> {
-        // A core that the server keeps busy would let the caller wait for the end of its slice. Only root may.
-        let _ = rustix::process::nice(FIRST);
+        // A core that the server keeps busy would let the caller wait for the end of its slice, also with the highest
+        // priority of the usual class. Only root may.
+        let _ = Command::new("chrt")
+            .args(["--fifo", "--pid", "1", &gettid().to_string()])
+            .status();
         let credential = bearer(&self.key);
         let request = format!("GET /auth/orders HTTP/1.1\r\nHost: keyfob\r\n{credential}\r\n\r\n");
         let mut connection = None;
@@ -369,6 +399,8 @@ impl Attacker {
         let open = || {
             let connection = connect(self.address);
             let _ = connection.set_nonblocking(true);
+            // Answers that are not read soon wait at the server.
+            let _ = set_socket_recv_buffer_size(&connection, 4_096);
             connection
         };
         let mut connections: Vec<TcpStream> = (0..count).map(|_| open()).collect();
@@ -475,5 +507,3 @@ fn memory(pid: u32) -> u64 {
 }
 
 const PATIENCE: Duration = Duration::from_secs(30);
-/// The highest priority.
-const FIRST: i32 = -20;

@@ -2,7 +2,7 @@
 //! with `return 200`, and over gRPC a server of tonic.
 //!
 //! ```sh
-//! cargo bench -p keyfob-cli --bench gateways [-- SECONDS ROUNDS] [--write ../../docs/gateways.md]
+//! cargo bench -p keyfob-cli --bench gateways [-- SECONDS ROUNDS [GATEWAY...]] [--write ../../docs/gateways.md]
 //! ```
 //!
 //! Two copies of each gateway run at the same time, with the configuration of `packaging/gateways`, one
@@ -48,7 +48,7 @@ const KINDS: [Kind; 6] = [
 fn main() {
     let mut arguments = env::args().skip(1);
     if arguments.next().as_deref() == Some(bare_grpc::ROLE) {
-        return bare_grpc::serve(arguments);
+        return bare_grpc::serve(&arguments.next().expect("an address"));
     }
     let numbers: Vec<u32> = env::args().filter_map(|word| word.parse().ok()).collect();
     let seconds = numbers.first().copied().unwrap_or(3);
@@ -58,7 +58,9 @@ fn main() {
          | Keyfob without calls, CPU ms/s | ratio without that |\n\
          |---|---:|---:|---:|---:|---:|---:|---:|---:|\n",
     );
-    for kind in KINDS {
+    let named = |kind: &Kind| env::args().any(|word| word == kind.to_string());
+    let all = !KINDS.iter().any(named);
+    for kind in KINDS.into_iter().filter(|kind| all || named(kind)) {
         if let Some(row) = measure(kind, seconds, rounds) {
             let _ = writeln!(table, "{row}");
         }
@@ -160,31 +162,31 @@ fn median(mut all: Vec<(f64, f64)>) -> (f64, f64) {
     (rate, all[middle].1)
 }
 
-/// The authorizer that accepts everything.
+/// Two authorizers that accept everything.
 enum Bare {
-    Http(Nginx),
-    Grpc(BareGrpc),
+    Http([Nginx; 2]),
+    Grpc([BareGrpc; 2]),
 }
 
 impl Bare {
     fn start(kind: Kind) -> Self {
         match kind {
-            Kind::EnvoyGrpc => Self::Grpc(BareGrpc::start()),
-            _ => Self::Http(Nginx::start()),
+            Kind::EnvoyGrpc => Self::Grpc([(); 2].map(|()| BareGrpc::start())),
+            _ => Self::Http([(); 2].map(|()| Nginx::start())),
         }
     }
 
     fn addresses(&self) -> [SocketAddr; 2] {
         match self {
-            Self::Http(nginx) => nginx.authorizers,
-            Self::Grpc(server) => server.addresses,
+            Self::Http(servers) => servers.each_ref().map(|nginx| nginx.authorizer),
+            Self::Grpc(servers) => servers.each_ref().map(|server| server.address),
         }
     }
 
     fn pids(&self) -> Vec<u32> {
         match self {
-            Self::Http(nginx) => nginx.workers(),
-            Self::Grpc(server) => vec![server.child.id()],
+            Self::Http(servers) => servers.iter().flat_map(Nginx::workers).collect(),
+            Self::Grpc(servers) => servers.iter().map(|server| server.child.id()).collect(),
         }
     }
 }
@@ -198,22 +200,22 @@ const IDENTITY: [(&str, &str); 5] = [
     ("Scopes", "*"),
 ];
 
-/// An nginx that can be a backend or the bare authorizer, with a worker for each core, as Keyfob has threads. It is
+/// An nginx that can be a backend or a bare authorizer, with a worker for each core, as Keyfob has threads. It is
 /// stopped with this value.
 struct Nginx {
     child: Child,
     _folder: TempDir,
     backend: SocketAddr,
-    authorizers: [SocketAddr; 2],
+    authorizer: SocketAddr,
 }
 
 impl Nginx {
     fn start() -> Self {
         let folder = TempDir::new().unwrap();
-        let [backend, first, second] =
-            [(); 3].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
+        let [backend, authorizer] =
+            [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
         let file = folder.path().join("nginx.conf");
-        fs::write(&file, configuration(folder.path(), backend, first, second)).unwrap();
+        fs::write(&file, configuration(folder.path(), backend, authorizer)).unwrap();
         let program = ["/usr/sbin/nginx", "/usr/bin/nginx"]
             .into_iter()
             .find(|file| Path::new(file).exists());
@@ -226,14 +228,14 @@ impl Nginx {
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
-        while TcpStream::connect(second).is_err() {
+        while TcpStream::connect(authorizer).is_err() {
             thread::sleep(Duration::from_millis(20));
         }
         Self {
             child,
             _folder: folder,
             backend,
-            authorizers: [first, second],
+            authorizer,
         }
     }
 
@@ -254,12 +256,7 @@ impl Drop for Nginx {
     }
 }
 
-fn configuration(
-    folder: &Path,
-    backend: SocketAddr,
-    first: SocketAddr,
-    second: SocketAddr,
-) -> String {
+fn configuration(folder: &Path, backend: SocketAddr, authorizer: SocketAddr) -> String {
     let folder = folder.display();
     let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"];
     let temporary = temporary
@@ -274,7 +271,7 @@ fn configuration(
          events {{ worker_connections 4096; }}\nhttp {{\naccess_log off;\nkeepalive_requests 100000000;\n{temporary}\
          map $http_authorization $refused {{ default 0; \"\" 1; }}\n\
          server {{ listen {backend}; location / {{ return 200 x; }} }}\n\
-         server {{ listen {first}; listen {second};\n\
+         server {{ listen {authorizer};\n\
          location = /readyz {{ return 200; }}\n\
          location / {{ if ($refused) {{ return 401; }} {identity}add_header Cache-Control no-store; return 200; }} }}\n}}\n"
     )

@@ -36,24 +36,21 @@ pub(crate) const ROLE: &str = "bare-grpc";
 /// The server, as a process of its own. It is killed with this value.
 pub(crate) struct BareGrpc {
     pub(crate) child: Child,
-    pub(crate) addresses: [SocketAddr; 2],
+    pub(crate) address: SocketAddr,
 }
 
 impl BareGrpc {
     pub(crate) fn start() -> Self {
-        let addresses = [(); 2].map(|()| SocketAddr::from(([127, 0, 0, 1], free_port())));
+        let address = SocketAddr::from(([127, 0, 0, 1], free_port()));
         let child = Command::new(env::current_exe().expect("it has a path"))
-            .arg(ROLE)
-            .args(addresses.map(|address| address.to_string()))
+            .args([ROLE, &address.to_string()])
             .stdin(Stdio::null())
             .spawn()
             .expect("it can be run again");
-        for address in addresses {
-            while TcpStream::connect(address).is_err() {
-                thread::sleep(Duration::from_millis(20));
-            }
+        while TcpStream::connect(address).is_err() {
+            thread::sleep(Duration::from_millis(20));
         }
-        Self { child, addresses }
+        Self { child, address }
     }
 }
 
@@ -64,21 +61,13 @@ impl Drop for BareGrpc {
     }
 }
 
-/// Serves at these addresses until the process is killed.
-pub(crate) fn serve(addresses: impl Iterator<Item = String>) {
+/// Serves at this address until the process is killed.
+pub(crate) fn serve(address: &str) {
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let servers = addresses.map(|address| {
-        let address = address.parse().expect("an address");
-        runtime.spawn(
-            transport::Server::builder()
-                .add_service(Bare)
-                .serve(address),
-        )
-    });
-    for server in servers.collect::<Vec<_>>() {
-        let ended = runtime.block_on(server);
-        ended.expect("it does not panic").expect("it listens");
-    }
+    let server = transport::Server::builder()
+        .add_service(Bare)
+        .serve(address.parse().expect("an address"));
+    runtime.block_on(server).expect("it listens");
 }
 
 #[derive(Clone)]
