@@ -157,11 +157,10 @@ fn main() -> ExitCode {
     }
 }
 
-/// Lets this process run on these cores, and what it starts from now on.
+/// Lets this thread run on these of the two cores, and what it starts from now on.
 fn run_on(cores: impl Fn(usize) -> bool) {
     let mut set = CpuSet::new();
-    let all = 0..2;
-    for core in all.filter(|core| cores(*core)) {
+    for core in (0..2).filter(|core| cores(*core)) {
         set.set(core);
     }
     sched_setaffinity(None, &set).expect("two cores");
