@@ -42,7 +42,10 @@ pub(crate) fn module(test: &str) -> String {
         _ if file.starts_with("crates/keyfob-conformance/src/") => "",
         path if path.starts_with("src/") => path.trim_start_matches("src/"),
         path => match path.split_once("tests/") {
-            Some((_, path)) => path.split_once('/').map_or("", |(_, path)| path),
+            Some((_, path)) => match path.split_once('/') {
+                Some((_, "main")) | None => "",
+                Some((_, path)) => path,
+            },
             None => path,
         },
     };
@@ -114,6 +117,7 @@ mod tests {
             ("tests/a.rs::t", ""),
             ("crates/x/src/a.rs::t", "a"),
             ("crates/x/tests/a/b.rs::t", "b"),
+            ("crates/x/tests/a/main.rs::t", ""),
             ("crates/keyfob-conformance/src/a.rs::t", ""),
         ] {
             assert_eq!(module(test), expected, "{test}");

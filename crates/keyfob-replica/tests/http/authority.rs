@@ -162,7 +162,7 @@ impl Authority {
         self.store().head().await.unwrap().revision
     }
 
-    fn keys(&self) -> Arc<FeedKeys> {
+    pub(crate) fn keys(&self) -> Arc<FeedKeys> {
         Arc::clone(&self.0.keys.lock().unwrap())
     }
 
