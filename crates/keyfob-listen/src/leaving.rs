@@ -57,8 +57,8 @@ impl Progress {
         self.last.store(since, Ordering::Relaxed);
     }
 
-    /// How long the connection may stay while others wait for room.
-    pub(crate) fn stay(&self) -> Stay {
+    /// How long the connection may stay while others wait for room, as of `now`.
+    pub(crate) fn stay(&self, now: Instant) -> Stay {
         let turn = self.begun + TURN;
         if *self.requests.borrow() > 0 {
             return Stay {
@@ -70,7 +70,7 @@ impl Progress {
         let idle = self.begun + last + IDLE;
         Stay {
             until: idle.min(turn),
-            is_busy: idle > Instant::now(),
+            is_busy: idle > now,
         }
     }
 

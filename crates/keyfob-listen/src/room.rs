@@ -104,7 +104,7 @@ impl List {
         let now = Instant::now();
         let list = self.lock();
         let staying = list.values().filter(|connection| !connection.has_to_end());
-        let stays = staying.map(|connection| (connection.stay(), connection));
+        let stays = staying.map(|connection| (connection.stay(now), connection));
         let (stay, connection) = stays.min_by_key(|(stay, _)| {
             let is_over = stay.until <= now;
             (!is_over, is_over && stay.is_busy, stay.until)
@@ -180,7 +180,7 @@ impl Drop for Place {
 
 #[cfg(test)]
 mod tests {
-    use tokio::time::{Duration, sleep, timeout};
+    use tokio::time::{sleep, timeout};
 
     use super::*;
 
